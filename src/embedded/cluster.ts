@@ -1,0 +1,186 @@
+// A local Redis Cluster of real redis-server processes on loopback, for those who have none: made on the first start, its data
+// kept over restarts. One process owns a data directory at a time; what a killed owner left running is ended first.
+// It does not react to signals (main.ts calls stop), nor does it start a node again that died: that is what drills look at.
+
+import { mkdirSync, rmSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { countKeys, formCluster, waitUntilUp } from './formation.js'
+import { findRedisServer } from './found-redis.js'
+import { DataDirLock } from './lock.js'
+import { type Manifest, type ManifestNode, nextName, readManifest, rewriteAddresses, writeManifest } from './manifest.js'
+import { EmbeddedNode, endOrphan } from './node.js'
+import { freePorts, isNodePortFree } from './ports.js'
+import { signalTo } from './processes.js'
+
+export type EmbeddedOptions = {
+  /** Folder for everything: configuration, data, logs. Made when missing. */
+  readonly dataDir: string
+  /** Masters of a new cluster, default 3. An existing one stays as it is. */
+  readonly shards?: number
+  /** Replicas of each master of a new cluster, default 1. */
+  readonly replicas?: number
+  /** Redis's cluster-node-timeout, default 2000: a dead master is replaced after about this + 1 s. */
+  readonly nodeTimeoutMs?: number
+  /** Gets a line for each step worth showing. */
+  readonly report?: (line: string) => void
+}
+
+const ownerWaitMs = 5_000
+const formMsMax = 30_000
+
+export class EmbeddedCluster {
+  readonly #dataDir: string
+  readonly #options: EmbeddedOptions
+  readonly #command: string
+  readonly #lock: DataDirLock
+  readonly #report: (line: string) => void
+  #nodes: EmbeddedNode[] = []
+  #manifest: Manifest = { isComplete: false, nodes: [] }
+  #stopping: Promise<void> | undefined
+
+  private constructor (dataDir: string, options: EmbeddedOptions, command: string, lock: DataDirLock) {
+    this.#dataDir = dataDir
+    this.#options = options
+    this.#command = command
+    this.#lock = lock
+    this.#report = options.report ?? (() => {})
+  }
+
+  /** Resolves when every slot can be written to. When it rejects, nothing that it started still runs. */
+  static async start (options: EmbeddedOptions): Promise<EmbeddedCluster> {
+    const command = await findRedisServer()
+    const dataDir = resolve(options.dataDir)
+    mkdirSync(dataDir, { recursive: true })
+    const cluster = new EmbeddedCluster(dataDir, options, command, await DataDirLock.acquire(dataDir, ownerWaitMs))
+    process.once('exit', cluster.#endAtExit)
+    try {
+      await cluster.#start()
+    } catch (error) {
+      await cluster.stop()
+      throw error
+    }
+    return cluster
+  }
+
+  /** Every node that was made, running or not. */
+  get nodes (): readonly EmbeddedNode[] {
+    return this.#nodes
+  }
+
+  get urls (): string[] {
+    return this.#nodes.map(node => node.url)
+  }
+
+  /** Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes back after a restart. */
+  async addNode (): Promise<EmbeddedNode> {
+    if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
+    const [port] = await freePorts(1, this.#manifest.nodes.map(node => node.port))
+    if (port === undefined) throw new Error('no free port')
+    const entry = { name: nextName(this.#manifest.nodes), port }
+    this.#remember({ ...this.#manifest, nodes: [...this.#manifest.nodes, entry] })
+    const node = this.#makeNode(entry)
+    this.#nodes = [...this.#nodes, node]
+    try {
+      await node.start()
+    } catch (error) {
+      await this.forgetNode(node)
+      throw error
+    }
+    return node
+  }
+
+  /** Stops a node and removes its folder with all data in it. The others are not told: CLUSTER FORGET is the caller's to do. */
+  async forgetNode (node: EmbeddedNode): Promise<void> {
+    if (!this.#nodes.includes(node)) throw new Error(`the node on port ${node.port} is not of this cluster`)
+    await node.stop()
+    this.#nodes = this.#nodes.filter(other => other !== node)
+    rmSync(node.dir, { recursive: true, force: true })
+    this.#remember({ ...this.#manifest, nodes: this.#manifest.nodes.filter(entry => this.#dirOf(entry) !== node.dir) })
+  }
+
+  /** Stops all nodes and waits until they have ended. May be called again. */
+  stop (): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop (): Promise<void> {
+    await Promise.all(this.#nodes.map(node => node.stop()))
+    process.off('exit', this.#endAtExit)
+    this.#lock.release()
+  }
+
+  // Children are detached and would outlive a process that ends by an uncaught error.
+  readonly #endAtExit = (): void => {
+    for (const { pid } of this.#nodes) if (pid !== undefined) signalTo(pid, 'SIGTERM')
+  }
+
+  async #start (): Promise<void> {
+    const manifest = readManifest(this.#dataDir)
+    const orphans = await Promise.all((manifest?.nodes ?? []).map(entry => endOrphan(this.#dirOf(entry))))
+    if (orphans.includes(true)) this.#report('Ended the redis-server processes that a killed service had left')
+
+    if (manifest === undefined) await this.#create()
+    else if (manifest.isComplete) await this.#resume(manifest)
+    else await this.#createAgain(manifest)
+  }
+
+  async #create (): Promise<void> {
+    const { shards = 3, replicas = 1 } = this.#options
+    const ports = await freePorts(shards * (1 + replicas))
+    this.#report(`Making a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`)
+    await this.#startNodes({ isComplete: false, nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port })) })
+    await formCluster(this.#nodes, shards, formMsMax)
+    this.#remember({ ...this.#manifest, isComplete: true })
+  }
+
+  async #resume (manifest: Manifest): Promise<void> {
+    this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
+    await this.#startNodes(await this.#withFreePorts(manifest))
+    await waitUntilUp(this.#nodes, formMsMax)
+  }
+
+  // A crash while the cluster was being made. Nobody can have written by the service then, but look before deleting.
+  async #createAgain (manifest: Manifest): Promise<void> {
+    await this.#startNodes(await this.#withFreePorts(manifest))
+    const keyCount = await countKeys(this.#nodes)
+    if (keyCount > 0) {
+      throw new Error(`${this.#dataDir} holds a cluster that was never completely made, yet has ${keyCount} keys: move the folder away to begin anew`)
+    }
+    this.#report('Making the cluster anew: the last start was interrupted while it was made')
+    for (const node of this.#nodes) await this.forgetNode(node)
+    await this.#create()
+  }
+
+  // Another program may have taken a node's port while the cluster was stopped.
+  async #withFreePorts (manifest: Manifest): Promise<Manifest> {
+    const isFree = await Promise.all(manifest.nodes.map(entry => isNodePortFree(entry.port)))
+    const taken = manifest.nodes.filter((_, index) => !isFree[index]).map(entry => entry.port)
+    if (taken.length === 0) return manifest
+    const ports = await freePorts(taken.length, manifest.nodes.map(entry => entry.port))
+    const newPorts = new Map(taken.map((port, index) => [port, ports[index] ?? port]))
+    this.#report(`Ports ${taken.join(', ')} are taken by another program: using ${ports.join(', ')} instead`)
+    rewriteAddresses(manifest.nodes.map(entry => this.#dirOf(entry)), newPorts)
+    return { ...manifest, nodes: manifest.nodes.map(({ name, port }) => ({ name, port: newPorts.get(port) ?? port })) }
+  }
+
+  async #startNodes (manifest: Manifest): Promise<void> {
+    this.#remember(manifest)
+    this.#nodes = manifest.nodes.map(entry => this.#makeNode(entry))
+    await Promise.all(this.#nodes.map(node => node.start()))
+  }
+
+  #makeNode (entry: ManifestNode): EmbeddedNode {
+    const { nodeTimeoutMs = 2000 } = this.#options
+    return new EmbeddedNode(this.#command, { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs }, this.#report)
+  }
+
+  #remember (manifest: Manifest): void {
+    writeManifest(this.#dataDir, manifest)
+    this.#manifest = manifest
+  }
+
+  #dirOf (entry: ManifestNode): string {
+    return join(this.#dataDir, entry.name)
+  }
+}

@@ -1,0 +1,126 @@
+// One redis-server process with a folder of its own: its configuration, its data, its log. It can be killed and started
+// again on the same port with the same data. It knows nothing of the cluster that it is part of.
+
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { connect } from './connection.js'
+import { commandOf, end, isErrno } from './processes.js'
+import { confFileOf, logFileOf, type NodeSettings, pidFileOf, redisConf } from './redis-conf.js'
+
+/** Replaying a long append-only file takes its time, about 1 GB in 10 s. */
+const readyMsMax = 120_000
+const stopMsMax = 5_000
+
+export class EmbeddedNode {
+  readonly port: number
+  readonly dir: string
+  readonly #settings: NodeSettings
+  readonly #command: string
+  readonly #report: (line: string) => void
+  #child: ChildProcess | undefined
+  #isEndWanted = false
+
+  constructor (command: string, settings: NodeSettings, report: (line: string) => void) {
+    this.port = settings.port
+    this.dir = settings.dir
+    this.#settings = settings
+    this.#command = command
+    this.#report = report
+  }
+
+  get url (): string {
+    return `redis://127.0.0.1:${this.port}`
+  }
+
+  get pid (): number | undefined {
+    return this.#child?.pid
+  }
+
+  get isRunning (): boolean {
+    return this.#child !== undefined
+  }
+
+  /** Starts the process (nothing to do when it runs) and resolves when it answers and has loaded its data. */
+  async start (): Promise<void> {
+    if (this.#child === undefined) this.#spawn()
+    const deadline = Date.now() + readyMsMax
+    while (!await this.#isReady()) {
+      if (!this.isRunning) throw new Error(`redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`)
+      if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
+      await sleep(10)
+    }
+  }
+
+  /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
+  async kill (signal: NodeJS.Signals): Promise<void> {
+    const child = this.#child
+    if (child === undefined) return
+    const isEnd = signal === 'SIGKILL' || signal === 'SIGTERM'
+    if (isEnd) this.#isEndWanted = true
+    const exited = isEnd ? once(child, 'exit') : undefined
+    child.kill(signal)
+    await exited
+  }
+
+  /** SIGTERM, so that the append-only file is written out, and SIGKILL when that takes too long. */
+  async stop (): Promise<void> {
+    const tooLong = setTimeout(() => { this.#child?.kill('SIGKILL') }, stopMsMax)
+    const ended = this.kill('SIGTERM')
+    this.#child?.kill('SIGCONT') // a process that is paused (SIGSTOP) could not act on SIGTERM
+    await ended
+    clearTimeout(tooLong)
+  }
+
+  // Detached: in a process group of its own, so that Ctrl-C in the terminal reaches the service only, which still needs
+  // Redis while it drains.
+  #spawn (): void {
+    mkdirSync(this.dir, { recursive: true })
+    writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
+    const log = openSync(logFileOf(this.dir), 'a') // what it says before it has read its configuration
+    const child = spawn(this.#command, [confFileOf(this.dir)], { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
+    closeSync(log)
+    this.#child = child
+    this.#isEndWanted = false
+    child.once('error', () => { this.#child = undefined }) // start() reports it
+    child.once('exit', (code, signal) => {
+      this.#child = undefined
+      if (!this.#isEndWanted) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+    })
+    child.unref()
+  }
+
+  async #isReady (): Promise<boolean> {
+    let client
+    try {
+      client = await connect(this.url)
+      return await client.ping() === 'PONG'
+    } catch {
+      return false // not listening yet, or LOADING: start() goes on asking, up to its deadline
+    } finally {
+      await client?.disconnect()
+    }
+  }
+}
+
+/** Ends the redis-server that a killed service left running in this folder, if there is one. Says whether there was. */
+export async function endOrphan (dir: string): Promise<boolean> {
+  const pid = readPid(dir)
+  if (pid === undefined || !commandOf(pid)?.endsWith(` ${confFileOf(dir)}`)) return false
+  await end(pid, stopMsMax)
+  return true
+}
+
+function readPid (dir: string): number | undefined {
+  try {
+    return Number.parseInt(readFileSync(pidFileOf(dir), 'utf8'), 10) || undefined
+  } catch (error) {
+    if (isErrno(error, 'ENOENT')) return undefined
+    throw error
+  }
+}
+
+function lastLine (file: string): string {
+  return readFileSync(file, 'utf8').trimEnd().split('\n').at(-1) ?? 'its log is empty'
+}
