@@ -88,7 +88,6 @@ export class EmbeddedNode {
       this.#child = undefined
       if (!this.#isEndWanted) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
     })
-    child.unref()
   }
 
   async #isReady (): Promise<boolean> {

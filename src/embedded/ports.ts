@@ -8,6 +8,9 @@ const busOffset = 10_000
 const portMin = 12_000
 const portMax = portMin + busOffset - 1
 
+// Between being found and being listened on, a port looks free to the next one who asks in this process.
+const given = new Set<number>()
+
 /** `count` different ports that can be listened on now, none of `avoid`. The start is random: several clusters may be made at once. */
 export async function freePorts (count: number, avoid: readonly number[] = []): Promise<number[]> {
   const found: number[] = []
@@ -15,7 +18,9 @@ export async function freePorts (count: number, avoid: readonly number[] = []): 
   const start = Math.floor(Math.random() * size)
   for (let step = 0; step < size && found.length < count; step++) {
     const port = portMin + (start + step) % size
-    if (!avoid.includes(port) && await isNodePortFree(port)) found.push(port)
+    if (avoid.includes(port) || given.has(port)) continue
+    given.add(port)
+    if (await isNodePortFree(port)) found.push(port)
   }
   if (found.length < count) throw new Error(`no ${count} free ports between ${portMin} and ${portMax}`)
   return found
