@@ -2,11 +2,10 @@
 // again on the same port with the same data. It knows nothing of the cluster that it is part of.
 
 import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connect } from './connection.js'
-import { commandOf, end, isErrno } from './processes.js'
+import { commandOf, end, isErrno, signalAgainMs } from './processes.js'
 import { confFileOf, logFileOf, type NodeSettings, pidFileOf, redisConf } from './redis-conf.js'
 
 /** Replaying a long append-only file takes its time, about 1 GB in 10 s. */
@@ -20,7 +19,8 @@ export class EmbeddedNode {
   readonly #command: string
   readonly #report: (line: string) => void
   #child: ChildProcess | undefined
-  #isEndWanted = false
+  #ended = Promise.resolve()
+  #isEndExpected = true
 
   constructor (command: string, settings: NodeSettings, report: (line: string) => void) {
     this.port = settings.port
@@ -51,25 +51,32 @@ export class EmbeddedNode {
       if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
       await sleep(10)
     }
+    this.#isEndExpected = false
   }
 
   /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
   async kill (signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
     if (child === undefined) return
-    const isEnd = signal === 'SIGKILL' || signal === 'SIGTERM'
-    if (isEnd) this.#isEndWanted = true
-    const exited = isEnd ? once(child, 'exit') : undefined
-    child.kill(signal)
-    await exited
+    if (signal !== 'SIGKILL' && signal !== 'SIGTERM') {
+      child.kill(signal)
+      return
+    }
+    this.#isEndExpected = true
+    const send = () => {
+      child.kill(signal)
+      child.kill('SIGCONT') // one that is paused (SIGSTOP) could not act on SIGTERM
+    }
+    send()
+    const again = setInterval(send, signalAgainMs)
+    await this.#ended
+    clearInterval(again)
   }
 
   /** SIGTERM, so that the append-only file is written out, and SIGKILL when that takes too long. */
   async stop (): Promise<void> {
     const tooLong = setTimeout(() => { this.#child?.kill('SIGKILL') }, stopMsMax)
-    const ended = this.kill('SIGTERM')
-    this.#child?.kill('SIGCONT') // a process that is paused (SIGSTOP) could not act on SIGTERM
-    await ended
+    await this.kill('SIGTERM')
     clearTimeout(tooLong)
   }
 
@@ -82,11 +89,17 @@ export class EmbeddedNode {
     const child = spawn(this.#command, [confFileOf(this.dir)], { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
-    this.#isEndWanted = false
-    child.once('error', () => { this.#child = undefined }) // start() reports it
+    this.#isEndExpected = true // until it is ready: start() says what went wrong
     child.once('exit', (code, signal) => {
-      this.#child = undefined
-      if (!this.#isEndWanted) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+      if (!this.#isEndExpected) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+    })
+    this.#ended = new Promise(resolve => {
+      for (const event of ['exit', 'error']) { // error: it could not be started at all
+        child.once(event, () => {
+          this.#child = undefined
+          resolve()
+        })
+      }
     })
   }
 

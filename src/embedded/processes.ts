@@ -6,6 +6,9 @@ import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
+/** A replica that is writing its first append-only file refuses SIGTERM and forgets it: whoever ends a redis-server asks again. */
+export const signalAgainMs = 100
+
 const hasProc = existsSync('/proc/self/stat')
 
 /** When the process began, as an opaque string that differs for a later process of the same pid; undefined when it is gone. */
@@ -28,11 +31,16 @@ export async function end (pid: number, patienceMs: number): Promise<void> {
   const start = startOf(pid)
   const isGone = () => start === undefined || startOf(pid) !== start
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
-    signalTo(pid, signal)
-    signalTo(pid, 'SIGCONT') // one that is stopped could not act on SIGTERM
     const deadline = Date.now() + patienceMs
-    while (!isGone() && Date.now() < deadline) await sleep(10)
-    if (isGone()) return
+    while (Date.now() < deadline) {
+      signalTo(pid, signal)
+      signalTo(pid, 'SIGCONT') // one that is paused (SIGSTOP) could not act on SIGTERM
+      const again = Date.now() + signalAgainMs
+      while (Date.now() < again) {
+        if (isGone()) return
+        await sleep(10)
+      }
+    }
   }
   throw new Error(`process ${pid} does not end, not even on SIGKILL`)
 }
