@@ -20,7 +20,8 @@ export class EmbeddedNode {
   readonly #report: (line: string) => void
   #child: ChildProcess | undefined
   #ended = Promise.resolve()
-  #isEndExpected = true
+  #wasReady = false
+  #isEndWanted = false
 
   constructor (command: string, settings: NodeSettings, report: (line: string) => void) {
     this.port = settings.port
@@ -51,7 +52,7 @@ export class EmbeddedNode {
       if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
       await sleep(10)
     }
-    this.#isEndExpected = false
+    this.#wasReady = true
   }
 
   /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
@@ -62,7 +63,7 @@ export class EmbeddedNode {
       child.kill(signal)
       return
     }
-    this.#isEndExpected = true
+    this.#isEndWanted = true
     const send = () => {
       child.kill(signal)
       child.kill('SIGCONT') // one that is paused (SIGSTOP) could not act on SIGTERM
@@ -89,9 +90,11 @@ export class EmbeddedNode {
     const child = spawn(this.#command, [confFileOf(this.dir)], { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
-    this.#isEndExpected = true // until it is ready: start() says what went wrong
+    this.#wasReady = false
+    this.#isEndWanted = false
     child.once('exit', (code, signal) => {
-      if (!this.#isEndExpected) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+      // Before it was ready, start() says what went wrong.
+      if (this.#wasReady && !this.#isEndWanted) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
     })
     this.#ended = new Promise(resolve => {
       for (const event of ['exit', 'error']) { // error: it could not be started at all
