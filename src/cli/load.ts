@@ -1,0 +1,180 @@
+// Posts messages over a number of connections, as fast as the service answers or at a rate, until a count, a time or `stop`.
+// Invariant: at most one message is on its way on each connection, and each message that was sent ends in exactly one
+// callback. At a rate the loop is open: message i is meant for the time i / rate and its latency counts from then, so that
+// a service that stalls is charged for all who would have waited (no coordinated omission). It counts and prints nothing.
+import { randomUUID } from 'node:crypto'
+import { setMaxListeners } from 'node:events'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Client } from 'undici'
+import { type Draft, type Outcome, post } from './post.js'
+
+export type LoadOptions = {
+  /** Base URL of the service, http or https, with or without a path. */
+  readonly url: string
+  /** Makes the message of an index; called once for 0, 1, 2 … in this order. */
+  readonly compose: (index: number) => Draft
+  readonly connections: number
+  /** How many messages; unset: until the time is over or `stop`. */
+  readonly count?: number | undefined
+  readonly durationMs?: number | undefined
+  /** Messages a second; unset: each connection sends when its last message is answered. */
+  readonly rate?: number | undefined
+  /** Sends an Idempotency-Key, and repeats what failed with 5xx or without an answer under the same key. */
+  readonly isIdempotent?: boolean | undefined
+  /** How long one attempt may take; default 10 s. */
+  readonly attemptMsMax?: number | undefined
+  /** How long a message is repeated before it counts as failed; default 30 s, longer than a failover takes. */
+  readonly retryMsMax?: number | undefined
+  readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
+  readonly onFailed?: ((message: Failed) => void) | undefined
+}
+
+type Sent = Draft & { readonly index: number, readonly attempts: number, readonly latencyMs: number }
+export type Acknowledged = Sent & { readonly seq: number, readonly at: string }
+/** `status` is unset when there was no answer; `code` and `reason` are the service's or the system's. */
+export type Failed = Sent & { readonly status: number | undefined, readonly code: string, readonly reason: string }
+
+const ATTEMPT_MS_MAX = 10_000
+const RETRY_MS_MAX = 30_000
+const PAUSE_MS_MIN = 50
+const PAUSE_MS_MAX = 2_000
+const OVERTIME_MS = 100
+// An answer repeats the message; nothing near this size is one.
+const ANSWER_BYTES_MAX = 1024 * 1024
+
+export class Load {
+  readonly #options: LoadOptions
+  readonly #basePath: string
+  readonly #run = randomUUID()
+  readonly #countMax: number
+  readonly #clients = new Set<Client>()
+  readonly #stop = new AbortController()
+  readonly #abort = new AbortController()
+  #taken = 0
+  #sent = 0
+  #startedMs = 0
+  #stoppedMs: number | undefined
+
+  constructor (options: LoadOptions) {
+    this.#options = options
+    const scheduled = options.rate === undefined || options.durationMs === undefined ? Infinity : Math.ceil(options.rate * options.durationMs / 1000)
+    this.#countMax = Math.min(options.count ?? Infinity, scheduled)
+    this.#basePath = new URL(options.url).pathname.replace(/\/$/, '')
+    // Each connection may wait for either.
+    setMaxListeners(0, this.#stop.signal, this.#abort.signal)
+  }
+
+  /** Messages that were sent, once or more often each. */
+  get sent (): number {
+    return this.#sent
+  }
+
+  /** Messages whose time had come when it stopped but that no connection was free for: by so many the service did not keep up with the rate. */
+  get overdue (): number {
+    if (this.#options.rate === undefined || this.#startedMs === 0) return 0
+    const elapsedMs = (this.#stoppedMs ?? performance.now()) - this.#startedMs
+    return Math.max(0, Math.min(this.#countMax, Math.floor(elapsedMs * this.#options.rate / 1000)) - this.#sent)
+  }
+
+  /** Sends until done or stopped; resolves when everything that was sent has had its callback. Once only. */
+  async run (): Promise<void> {
+    this.#startedMs = performance.now()
+    const { rate, durationMs, connections } = this.#options
+    // At a rate the schedule ends by itself; the timer is for a service that does not keep up.
+    const stopAfterMs = durationMs === undefined ? undefined : durationMs + (rate === undefined ? 0 : OVERTIME_MS)
+    const timer = stopAfterMs === undefined ? undefined : setTimeout(() => { this.stop() }, stopAfterMs)
+    try {
+      await Promise.all(Array.from({ length: Math.min(connections, this.#countMax) }, () => this.#work()))
+    } finally {
+      clearTimeout(timer)
+      this.stop()
+    }
+  }
+
+  /** No message is begun any more; those on their way are waited for, with their retries. */
+  stop (): void {
+    this.#stoppedMs ??= performance.now()
+    this.#stop.abort()
+  }
+
+  /** Stops and gives up what is on its way: it fails with `UND_ERR_DESTROYED` or as its last attempt did. */
+  abort (): void {
+    this.stop()
+    this.#abort.abort()
+    for (const client of this.#clients) client.destroy()
+  }
+
+  // One connection: a message at a time.
+  async #work (): Promise<void> {
+    const { url, compose, attemptMsMax = ATTEMPT_MS_MAX } = this.#options
+    const client = new Client(new URL(url).origin, {
+      connectTimeout: attemptMsMax, headersTimeout: attemptMsMax, bodyTimeout: attemptMsMax, maxResponseSize: ANSWER_BYTES_MAX
+    })
+    this.#clients.add(client)
+    try {
+      while (!this.#stop.signal.aborted && this.#taken < this.#countMax) {
+        const index = this.#taken++
+        const draft = compose(index)
+        const fromMs = await this.#due(index)
+        if (!this.#stop.signal.aborted) await this.#send(client, index, draft, fromMs)
+      }
+    } finally {
+      this.#clients.delete(client)
+      await client.destroy()
+    }
+  }
+
+  // Waits for a message's time. The result is what its latency counts from.
+  async #due (index: number): Promise<number> {
+    if (this.#options.rate === undefined) return performance.now()
+    const dueMs = this.#startedMs + index * 1000 / this.#options.rate
+    const waitMs = dueMs - performance.now()
+    if (waitMs > 0) await pause(waitMs, this.#stop.signal)
+    // Timers count whole milliseconds, so that a message may leave a fraction early.
+    return Math.min(dueMs, performance.now())
+  }
+
+  async #send (client: Client, index: number, draft: Draft, fromMs: number): Promise<void> {
+    this.#sent++
+    const key = this.#options.isIdempotent === true ? `${this.#run}-${index + 1}` : undefined
+    const retryUntilMs = performance.now() + (this.#options.retryMsMax ?? RETRY_MS_MAX)
+    let outcome: Outcome
+    let attempts = 0
+    do {
+      outcome = await post(client, draft, { basePath: this.#basePath, key, isRepeated: attempts > 0 })
+      attempts++
+    } while (await this.#isTimeToRetry(outcome, attempts, retryUntilMs))
+    this.#report(outcome, { ...draft, index, attempts, latencyMs: performance.now() - fromMs })
+    // A service that is gone would otherwise be called as fast as the loop turns.
+    if (!outcome.isAcknowledged && outcome.status === undefined) await pause(PAUSE_MS_MIN, this.#stop.signal)
+  }
+
+  // Waits for the time of the next attempt; false at once if there is to be none. `stop` does not end it: whoever is
+  // waited for would fail although it may be stored.
+  async #isTimeToRetry (outcome: Outcome, attempts: number, retryUntilMs: number): Promise<boolean> {
+    // Without a key, what may be stored would be stored twice.
+    if (outcome.isAcknowledged || !outcome.isWorthRetrying || this.#options.isIdempotent !== true) return false
+    const pauseMs = Math.max(backoffMs(attempts), outcome.retryAfterMs)
+    if (performance.now() + pauseMs >= retryUntilMs) return false
+    await pause(pauseMs, this.#abort.signal)
+    return !this.#abort.signal.aborted
+  }
+
+  #report (outcome: Outcome, sent: Sent): void {
+    if (outcome.isAcknowledged) this.#options.onAcknowledged?.({ ...sent, seq: outcome.seq, at: outcome.at })
+    else this.#options.onFailed?.({ ...sent, status: outcome.status, code: outcome.code, reason: outcome.reason })
+  }
+}
+
+// Twice as long each time, and half of it by chance, so that those who failed together do not come back together.
+const backoffMs = (attempts: number): number =>
+  Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2)
+
+/** Resolves after the time, or at once when the signal comes: the caller looks at the signal. */
+async function pause (ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(ms, undefined, { signal })
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}

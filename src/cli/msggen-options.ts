@@ -1,0 +1,93 @@
+// The options of the message generator: what may be said, in which limits, and what the help says about it.
+import { randomInt } from 'node:crypto'
+import { checkName } from '../names.js'
+import { messageOf } from '../errors.js'
+import { DEFAULT_USER } from './crowd.js'
+import { readNumber, readOptions, readUrl, UsageError } from './options.js'
+
+const COUNT_DEFAULT = 1000
+
+export const HELP = `Posts messages to a room, as one very busy user or as many, and reports rate, errors and latency.
+
+  npm run msggen -- --room room123 --user ${DEFAULT_USER} --count 5000
+
+Where
+  --url URL          the service; default http://127.0.0.1:8080
+  --room NAME        default room123
+  --rooms N          N rooms in turn: NAME-1 … NAME-N
+Who
+  --user NAME        one user who writes everything; default ${DEFAULT_USER}
+  --users N          N users with a heavy tail, user-1 the busiest; with --user too, that is the busiest
+  --zipf EXPONENT    how uneven they are: 0 alike, 1 Zipf's law (default), up to 10
+  --seed N           draws the same users again; default random, and reported
+How much
+  --count N          messages; default ${COUNT_DEFAULT}, or until --duration is over
+  --duration SECONDS
+  --rate N           messages a second, however long answers take: latency counts from the time a message was due,
+                     not from when a connection was free for it; default as fast as they are answered
+  --connections N    at most as many messages on their way at once; default 64
+  --text-size BYTES  default 100
+  --idempotent       sends an Idempotency-Key and repeats what failed with 5xx or without an answer, for 30 s
+Output
+  --json             the summary as JSON
+  --help
+
+Exit status: 0 all acknowledged, 1 some failed, 2 called wrongly. Ctrl-C stops and waits for what is on its way; again gives up.`
+
+export type MsggenOptions = ReturnType<typeof readMsggenOptions>
+
+/** @throws UsageError */
+export function readMsggenOptions (args: readonly string[]) {
+  const values = readOptions(args, {
+    url: { type: 'string', default: 'http://127.0.0.1:8080' },
+    room: { type: 'string', default: 'room123' },
+    rooms: { type: 'string' },
+    user: { type: 'string' },
+    users: { type: 'string' },
+    zipf: { type: 'string' },
+    seed: { type: 'string' },
+    count: { type: 'string' },
+    duration: { type: 'string' },
+    rate: { type: 'string' },
+    connections: { type: 'string' },
+    'text-size': { type: 'string' },
+    idempotent: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
+  })
+  const rooms = readNumber('rooms', values.rooms, { min: 1, max: 100_000 })
+  const users = readNumber('users', values.users, { min: 1, max: 1_000_000 })
+  const zipf = readNumber('zipf', values.zipf, { min: 0, max: 10, isFraction: true })
+  if (zipf !== undefined && users === undefined) throw new UsageError('--zipf says how uneven many users are: give --users as well.')
+  checkNames(rooms === undefined ? values.room : `${values.room}-${rooms}`, values.user)
+  // A week: more is more than a timer can count.
+  const seconds = readNumber('duration', values.duration, { min: 0.1, max: 604_800, isFraction: true })
+  return {
+    url: readUrl('url', values.url),
+    room: values.room,
+    rooms,
+    user: values.user,
+    users,
+    zipf: zipf ?? 1,
+    seed: readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32),
+    count: readNumber('count', values.count, { min: 1, max: 1_000_000_000 }) ?? (seconds === undefined ? COUNT_DEFAULT : undefined),
+    durationMs: seconds === undefined ? undefined : seconds * 1000,
+    rate: readNumber('rate', values.rate, { min: 0.1, max: 1_000_000, isFraction: true }),
+    connections: readNumber('connections', values.connections, { min: 1, max: 10_000 }) ?? 64,
+    // Room for the running number of the last message.
+    textBytes: readNumber('text-size', values['text-size'], { min: 16, max: 65_536 }) ?? 100,
+    isIdempotent: values.idempotent,
+    isJson: values.json,
+    isHelp: values.help
+  }
+}
+
+// The service would refuse each message for it.
+function checkNames (room: string, user: string | undefined): void {
+  try {
+    checkName('room', room)
+    if (user !== undefined) checkName('user', user)
+  } catch (error) {
+    throw new UsageError(messageOf(error), { cause: error })
+  }
+}

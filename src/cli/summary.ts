@@ -1,0 +1,98 @@
+// What came of a load: counts, latencies of the acknowledged messages, and failures by status and code.
+// It is told of each message and says it all at the end, as text or as JSON.
+import { build } from 'hdr-histogram-js'
+import type { Acknowledged, Failed } from './load.js'
+import { count } from './progress.js'
+
+type FailureKind = { readonly status: number | undefined, readonly code: string, readonly example: string, count: number }
+
+/** What is known beside the messages themselves. */
+export type Ending = {
+  readonly sent: number
+  readonly overdue: number
+  readonly elapsedMs: number
+  readonly isStopped: boolean
+  readonly seed: number
+}
+
+const PERCENTILES = [50, 90, 99, 99.9] as const
+const MICROSECONDS = 1000
+
+export class Summary {
+  // Microseconds, to three digits; it grows to what it is given.
+  readonly #latencies = build({ lowestDiscernibleValue: 1, numberOfSignificantValueDigits: 3 })
+  readonly #failures = new Map<string, FailureKind>()
+  #acknowledged = 0
+  #failed = 0
+  #retries = 0
+
+  get acknowledged (): number {
+    return this.#acknowledged
+  }
+
+  get failed (): number {
+    return this.#failed
+  }
+
+  addAcknowledged (message: Acknowledged): void {
+    this.#acknowledged++
+    this.#retries += message.attempts - 1
+    this.#latencies.recordValue(Math.round(message.latencyMs * MICROSECONDS))
+  }
+
+  addFailed (message: Failed): void {
+    this.#failed++
+    this.#retries += message.attempts - 1
+    const name = `${message.status} ${message.code}`
+    const kind = this.#failures.get(name)
+    if (kind === undefined) this.#failures.set(name, { status: message.status, code: message.code, example: message.reason, count: 1 })
+    else kind.count++
+  }
+
+  toJSON (ending: Ending): object {
+    const { sent, overdue, elapsedMs, isStopped, seed } = ending
+    return {
+      sent,
+      acknowledged: this.#acknowledged,
+      failed: this.#failed,
+      overdue,
+      retries: this.#retries,
+      isStopped,
+      elapsedMs: Math.round(elapsedMs),
+      ratePerSecond: Math.round(this.#rate(elapsedMs)),
+      latencyMs: Object.fromEntries(this.#percentiles()),
+      failures: this.#kinds().map(({ status, code, count, example }) => ({ status: status ?? null, code, count, example })),
+      seed
+    }
+  }
+
+  toText (ending: Ending): string {
+    const lines = [
+      `${ending.isStopped ? 'Stopped: ' : ''}${count(ending.sent)} sent, ${count(this.#acknowledged)} acknowledged, ${count(this.#failed)} failed` +
+      ` in ${(ending.elapsedMs / 1000).toFixed(2)} s: ${count(this.#rate(ending.elapsedMs))} messages/s`
+    ]
+    if (this.#acknowledged > 0) lines.push(`Latency: ${this.#percentiles().map(([name, ms]) => `${name} ${ms} ms`).join(', ')}`)
+    if (this.#retries > 0) lines.push(`Sent again under the same key: ${count(this.#retries)} times`)
+    if (ending.overdue > 0) lines.push(`Not kept up with the rate: ${count(ending.overdue)} messages were due and not sent`)
+    for (const { status, code, count: times, example } of this.#kinds()) {
+      lines.push(`Failed: ${count(times)} × ${status === undefined ? '' : `${status} `}${code}, for example: ${example}`)
+    }
+    return lines.join('\n')
+  }
+
+  #rate (elapsedMs: number): number {
+    return this.#acknowledged / Math.max(1, elapsedMs) * 1000
+  }
+
+  #percentiles (): Array<readonly [string, number]> {
+    const max = this.#latencies.maxValue
+    // A percentile is the upper edge of its bucket, which the maximum may lie below.
+    const latencies = PERCENTILES.map(percentile => [`p${percentile}`, Math.min(max, this.#latencies.getValueAtPercentile(percentile)) / MICROSECONDS] as const)
+    return [...latencies, ['max', max / MICROSECONDS]]
+  }
+
+  // The commonest first.
+  #kinds (): FailureKind[] {
+    return [...this.#failures.values()].sort((a, b) => b.count - a.count)
+  }
+}
