@@ -1,0 +1,34 @@
+// A real Chromium for one test file: the one that is installed, without a window, with an empty profile that is gone
+// with the test. Downloads nothing.
+import { accessSync, constants } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { chromium, type Browser } from 'playwright-core'
+import type { Test } from 'tap'
+
+const NAMES = ['chromium', 'chromium-browser', 'google-chrome']
+
+// No sandbox: tests run as root in containers too. The rest keeps it from talking to anyone but the service.
+const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+
+/** @throws Error when none is on the PATH */
+export async function openChromium (t: Test): Promise<Browser> {
+  const browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS, headless: true })
+  t.teardown(() => browser.close())
+  return browser
+}
+
+export function chromiumPath (): string {
+  const folders = (process.env['PATH'] ?? '').split(delimiter)
+  const path = NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(isExecutable)
+  if (path === undefined) throw new Error(`None of ${NAMES.join(', ')} is on the PATH: install one of them`)
+  return path
+}
+
+function isExecutable (path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
