@@ -29,12 +29,14 @@ const tools = {
 }
 
 const managers = {
-  // A script of its own: it keeps the services in these packages from being started.
-  'apt-get': { install: names => ['sh', fileURLToPath(new URL('apt-install.sh', import.meta.url)), ...names] },
-  dnf: { install: names => ['dnf', 'install', '--assumeyes', ...names] },
-  apk: { install: names => ['apk', 'add', ...names] },
-  brew: { install: names => ['brew', 'install', ...names], isForEveryone: true }
+  'apt-get': ['install', '--yes'],
+  dnf: ['install', '--assumeyes'],
+  apk: ['add'],
+  brew: ['install'] // for everyone; it refuses to be root
 }
+
+// A script of its own for apt: its packages start their services.
+const aptInstall = fileURLToPath(new URL('apt-install.sh', import.meta.url))
 
 /** Installs what is missing of the tools named, in one go. */
 export async function ensureTools (names) {
@@ -42,13 +44,13 @@ export async function ensureTools (names) {
   if (missing.length === 0) return
   const what = missing.map(tool => tool.name).join(', ')
   const manager = Object.keys(managers).find(has)
-  if (manager === undefined) throw new Error(`${what} must be installed by hand: none of ${Object.keys(managers).join(', ')} is here`)
+  if (manager === undefined) throw new Error(`Missing: ${what}. Install by hand: none of ${Object.keys(managers).join(', ')} is here`)
 
   const packages = missing.flatMap(tool => tool.packages[manager])
-  const { install, isForEveryone } = managers[manager]
-  const prefix = isForEveryone || process.getuid?.() === 0 ? [] : sudo()
-  if (prefix === undefined) throw new Error(`${what} is missing and there is no right to install it. Run: sudo ${manager} install ${packages.join(' ')}`)
-  const [command, ...args] = [...prefix, ...install(packages)]
+  const byHand = [manager, ...managers[manager], ...packages]
+  const prefix = manager === 'brew' || process.getuid?.() === 0 ? [] : sudo()
+  if (prefix === undefined) throw new Error(`Missing: ${what}. There is no right to install here, so run: sudo ${byHand.join(' ')}`)
+  const [command, ...args] = [...prefix, ...(manager === 'apt-get' ? ['sh', aptInstall, ...packages] : byHand)]
   await step(`Installing ${what} (${manager}: ${packages.join(' ')})`, command, args)
 
   const still = missing.filter(tool => !tool.isThere())

@@ -6,6 +6,9 @@ import { join } from 'node:path'
 import type { Test } from 'tap'
 import { EmbeddedCluster, type EmbeddedOptions } from '../../src/embedded/cluster.js'
 
+// The nodes are detached: a test file that is told to end takes them along (EmbeddedCluster does so at exit).
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+
 export async function startCluster (t: Test, options: Omit<EmbeddedOptions, 'dataDir'> = {}): Promise<EmbeddedCluster> {
   const dataDir = temporaryDir(t)
   const cluster = await EmbeddedCluster.start({ ...options, dataDir })
