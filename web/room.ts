@@ -44,9 +44,9 @@ export class Room {
     this.#url = new URL(`rooms/${encodeURIComponent(name)}/`, base)
   }
 
-  /** @param cursor the id of the last message seen; without it the stream begins with the newest page */
+  /** @param cursor the id of the last message seen. Without it, or if it is void, the stream begins with the newest page */
   eventsUrl (cursor: string): string {
-    return this.#address('events', cursor === '' ? { last: String(PAGE_SIZE) } : { after: cursor })
+    return this.#address('events', { last: String(PAGE_SIZE), ...(cursor !== '' && { after: cursor }) })
   }
 
   /** The messages that follow `after`, or those that lead up to `before`, in ascending order. */

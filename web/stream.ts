@@ -14,7 +14,7 @@ export interface StreamListener {
   onState: (state: StreamState) => void
   onEntry: (entry: Entry) => void
   /** The room was rewound below what this reader had seen: all of it is void, and what is valid follows. */
-  onReset: (reason: string) => void
+  onReset: () => void
 }
 
 export class Stream {
@@ -76,8 +76,9 @@ export class Stream {
       this.#become('live')
     })
     source.addEventListener('reset', (event) => {
-      this.#cursor = ''
-      this.#listener.onReset(String(parseObject(JSON.parse(event.data))['reason']))
+      this.#cursor = event.lastEventId
+      this.#become('history')
+      this.#listener.onReset()
     })
   }
 
