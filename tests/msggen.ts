@@ -1,10 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
+import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { readMsggenOptions } from '../src/cli/msggen-options.js'
 import { UsageError } from '../src/cli/options.js'
+import { startCluster } from './support/embedded.js'
+import { startService } from './support/service.js'
 import { type Behaviour, StubService } from './support/stub-service.js'
 import { until } from './support/until.js'
 
@@ -196,6 +199,19 @@ t.test('what makes no sense is refused with a reason', async (t) => {
     t.throws(() => readMsggenOptions(args), { name: 'UsageError', message }, args.join(' '))
     t.throws(() => readMsggenOptions(args), UsageError)
   }
+})
+
+t.test('the service itself acknowledges every message, and has them all afterwards in blocks of a thousand', async (t) => {
+  const cluster = await startCluster(t)
+  const service = await startService(t, { redisNodes: cluster.urls })
+  const room = `room-${randomUUID()}`
+  const { status, summary } = await summaryOf(t, service, '--room', room, '--user', 'lady_gaga', '--count', '2500', '--idempotent')
+  t.match(summary, { sent: 2500, acknowledged: 2500, failed: 0, retries: 0 })
+  t.equal(status, 0)
+
+  const get = async (what: string): Promise<unknown> => (await fetch(`${service.url}/rooms/${room}/${what}`)).json()
+  t.match(await get('messages?limit=1'), { room, head: 2500, messages: [{ seq: 2500, user: 'lady_gaga' }] })
+  t.match(await get('blocks'), { blocks: [1000, 1000, 500].map((messages, block) => ({ key: `${room}.{lady_gaga.${block}}`, messages })) })
 })
 
 const OVERLOADED: Behaviour = { status: 503, body: { statusCode: 503, code: 'OVERLOADED', message: 'Try again later.' } }
