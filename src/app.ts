@@ -1,0 +1,119 @@
+// The only composition root: makes the parts, hands them to each other, registers the routes. Nothing else knows everybody.
+import swagger from '@fastify/swagger'
+import Fastify, { LogController, type FastifyInstance } from 'fastify'
+import { type Config, type RedisTarget } from './config.js'
+import { DialogsError } from './errors.js'
+import { Hub } from './live/hub.js'
+import { Publisher } from './live/publisher.js'
+import { type EndReason } from './live/stream.js'
+import { Metrics } from './metrics.js'
+import { Cluster } from './redis/cluster.js'
+import { Subscriber } from './redis/subscriber.js'
+import { errorRoutes, sendError } from './routes/errors.js'
+import { eventRoutes } from './routes/events.js'
+import { messageRoutes } from './routes/messages.js'
+import { operationRoutes } from './routes/operations.js'
+import { pageRoutes } from './routes/page.js'
+import { Store } from './store/store.js'
+
+export type App = {
+  readonly fastify: FastifyInstance
+  /** Takes no new work, finishes what is under way, ends the streams spread over the drain time, and lets go of everything. */
+  readonly stop: () => Promise<void>
+}
+
+/** A code point is at most 12 bytes of JSON (two \uXXXX); the rest is for user, field names and white space. */
+const bodyBytesMax = (textMax: number): number => 12 * textMax + 4096
+
+/** @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached */
+export async function buildApp (config: Config, redis: RedisTarget): Promise<App> {
+  const fastify = Fastify({
+    logger: { level: config.logLevel, stream: process.stderr },
+    logController: new LogController({ disableRequestLogging: true }),
+    bodyLimit: bodyBytesMax(config.textMax),
+    routerOptions: { maxParamLength: 2048 },
+    // Unknown fields are errors, and nothing is converted silently.
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+    frameworkErrors: (error, request, reply) => { sendError(error, request, reply) }
+  })
+  const { log } = fastify
+  const metrics = new Metrics()
+  const degraded = new Set<string>()
+
+  const redisOptions = { ...redis, connectTimeoutMs: config.connectTimeoutMs, commandTimeoutMs: config.commandTimeoutMs }
+  const cluster = await Cluster.connect({
+    ...redisOptions,
+    refreshMs: config.topologyRefreshMs,
+    deadlineMs: config.deadlineMs,
+    replicaAcks: config.replicaAcks,
+    writeConnections: config.writeConnections
+  }, {
+    retried: why => { metrics.retries.inc({ why }) },
+    degraded: (node, isDegraded) => {
+      log.warn({ node, isDegraded }, isDegraded ? 'shard goes on without a replica' : 'shard has a replica again')
+      if (isDegraded) degraded.add(node)
+      else degraded.delete(node)
+    }
+  })
+  const subscriber = new Subscriber(cluster, redisOptions, { lost: why => { metrics.subscriptionsLost.inc({ why }) } })
+
+  const fault = (what: string, error: unknown): void => {
+    metrics.faults.inc({ what })
+    log.warn({ err: error }, `background work failed: ${what}`)
+  }
+  const publisher = new Publisher(cluster, error => { fault('publish', error) })
+  const store = new Store(cluster, { ...config, publish: (room, messages) => { publisher.publish(room, messages) }, onFault: fault })
+  const hub = new Hub(store, subscriber, {
+    ...config,
+    ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax }
+  }, {
+    gap: () => { metrics.gaps.inc() },
+    reset: reason => { metrics.resets.inc({ reason }) },
+    heldFull: () => { metrics.limits.inc({ limit: 'held' }) },
+    ringEvicted: () => { metrics.limits.inc({ limit: 'ring' }) },
+    stalled: stalledMs => { log.warn({ stalledMs }, 'stream ended: the client takes nothing') },
+    syncFailed: error => { fault('sync', error) }
+  })
+  metrics.watch({
+    streams: () => hub.streamCount,
+    rooms: () => hub.roomCount,
+    queue: () => store.appender.queueLength,
+    ringBytes: () => hub.budget.bytes,
+    pagesWaiting: () => hub.pages.waiting,
+    subscriberConnections: () => subscriber.connectionCount,
+    degradedShards: () => degraded.size
+  })
+
+  let isStopping = false
+  fastify.addHook('onRequest', async request => {
+    if (isStopping && !request.url.startsWith('/health') && request.url !== '/metrics') {
+      throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
+    }
+  })
+  fastify.addHook('onResponse', async (request, reply) => {
+    if (request.method !== 'POST') return
+    metrics.posts.inc({ code: reply.statusCode })
+    metrics.postSeconds.observe(reply.elapsedTime / 1000)
+  })
+
+  errorRoutes(fastify)
+  await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: '1.0.0' } } })
+  await fastify.register(messageRoutes, { store, textMax: config.textMax })
+  const { retryMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
+  const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
+  await fastify.register(eventRoutes, { hub, retryMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd })
+  await fastify.register(operationRoutes, { cluster, metrics, isStopping: () => isStopping })
+  await fastify.register(pageRoutes)
+
+  const stop = async (): Promise<void> => {
+    isStopping = true
+    await hub.drain(config.drainMs)
+    // Answers what is under way; each POST ends by its own deadline at the latest.
+    await fastify.close()
+    await store.appender.settled()
+    hub.close()
+    subscriber.close()
+    cluster.close()
+  }
+  return { fastify, stop }
+}

@@ -1,0 +1,125 @@
+// The only reader of the environment. Every setting stands here once: name, unit, default, limits, and what it is for; the README's
+// table is checked against this list by a test.
+import { readFileSync } from 'node:fs'
+import { type Address, addressKey, addressOf } from './redis/connection.js'
+
+type Setting<T> = { readonly name: string, readonly standard: string, readonly about: string, readonly parse: (text: string) => T }
+
+export class SettingError extends Error {}
+
+function text (name: string, standard: string, about: string): Setting<string> {
+  return { name, standard, about, parse: text => text }
+}
+
+function integer (name: string, standard: number, min: number, max: number, about: string): Setting<number> {
+  return {
+    name,
+    standard: String(standard),
+    about,
+    parse: text => {
+      const number = Number(text)
+      if (!/^\d+$/.test(text) || number < min || number > max) throw new SettingError(`${name} must be a whole number from ${min} to ${max}, not "${text}"`)
+      return number
+    }
+  }
+}
+
+const MIB = 1024 * 1024
+
+export const SETTINGS = {
+  host: text('HOST', '127.0.0.1', 'address to listen on'),
+  port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
+  logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),
+  redisNodes: text('REDIS_NODES', '', 'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
+  redisAddressMap: text('REDIS_ADDRESS_MAP', '', 'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'),
+  redisTlsCa: text('REDIS_TLS_CA', '', 'file with the PEM certificate authority of rediss:// nodes'),
+  dataDir: text('DATA_DIR', '.data', 'folder of the embedded cluster'),
+  nodeTimeoutMs: integer('NODE_TIMEOUT_MS', 2000, 500, 60000, 'ms after which the embedded cluster holds a silent node for dead'),
+
+  blockLength: integer('BLOCK_LENGTH', 1000, 1, 100000, 'messages of a user in one block; must never change over existing data'),
+  segmentLength: integer('SEGMENT_LENGTH', 1024, 16, 65536, 'log entries in a sealed segment; must never change over existing data'),
+  textMax: integer('TEXT_MAX', 4096, 1, 65536, 'characters (code points) in a text'),
+  replicaAcks: integer('REPLICA_ACKS', 1, 0, 5, 'replicas that have to acknowledge a write, where so many are connected'),
+  onceTtlS: integer('IDEMPOTENCY_TTL_S', 86400, 1, 2592000, 's for which an Idempotency-Key is remembered'),
+
+  deadlineMs: integer('STORE_DEADLINE_MS', 10000, 100, 120000, 'ms after which a POST or a read that the store does not answer gets 503'),
+  commandTimeoutMs: integer('COMMAND_TIMEOUT_MS', 2000, 200, 60000, 'ms without any reply after which a Redis connection is given up; must be more than 600'),
+  connectTimeoutMs: integer('CONNECT_TIMEOUT_MS', 1000, 50, 60000, 'ms for opening a Redis connection'),
+  topologyRefreshMs: integer('TOPOLOGY_REFRESH_MS', 5000, 100, 600000, 'ms between looks at the cluster when nothing seems wrong'),
+  writeConnections: integer('WRITE_CONNECTIONS', 2, 1, 16, 'write connections to each master: while one waits for its replica, the next takes what has come'),
+  groupLengthMax: integer('GROUP_LENGTH_MAX', 256, 1, 4096, 'messages committed in one group'),
+  queueLengthMax: integer('QUEUE_LENGTH_MAX', 10000, 1, 1000000, 'POSTs that may wait for the store; beyond: 503 at once'),
+  queueBytesMax: integer('QUEUE_BYTES_MAX', 64 * MIB, 1024, 4096 * MIB, 'bytes that these may hold'),
+
+  heartbeatMs: integer('HEARTBEAT_MS', 15000, 100, 600000, 'ms between heartbeats; a silent stream gets one after one to two of these'),
+  retryMs: integer('RETRY_MS', 1000, 0, 600000, 'ms after which an EventSource comes back, sent at the start of each stream'),
+  socketBytesMax: integer('SOCKET_BYTES_MAX', 64 * 1024, 16 * 1024, 64 * MIB, 'bytes that wait in one socket before its reader is held back; at least 16384'),
+  stalledMsMax: integer('STALLED_MS_MAX', 60000, 1000, 3600000, 'ms in which a client takes nothing of what waits for it, before it is cut off'),
+  streamsMax: integer('STREAMS_MAX', 15000, 1, 1000000, 'open streams; beyond: 503 at once'),
+  roomsPerStreamMax: integer('ROOMS_PER_STREAM_MAX', 100, 1, 1000, 'rooms on one stream'),
+  ringLengthMax: integer('RING_LENGTH_MAX', 2048, 1, 1000000, 'newest frames of a room kept in memory'),
+  ringBytesMax: integer('RING_BYTES_MAX', MIB, 1024, 1024 * MIB, 'bytes of these'),
+  ringsBytesMax: integer('RINGS_BYTES_MAX', 128 * MIB, 1024, 16384 * MIB, 'bytes of the rings of all rooms'),
+  heldLengthMax: integer('HELD_LENGTH_MAX', 4096, 1, 1000000, 'frames of a room that wait for a gap before them to close'),
+  gapWaitMs: integer('GAP_WAIT_MS', 10, 0, 10000, 'ms for which a gap may close by itself before it is read from the store'),
+  pageLength: integer('PAGE_LENGTH', 512, 128, 10000, 'messages that a reader behind the ring gets at a time'),
+  pageReadsMax: integer('PAGE_READS_MAX', 16, 1, 10000, 'pages that are read from the store at once for all readers'),
+  lingerMs: integer('ROOM_LINGER_MS', 10000, 0, 3600000, 'ms for which a room stays subscribed after its last reader'),
+  auditMs: integer('AUDIT_MS', 5000, 100, 600000, 'ms after which an idle room is compared with the store'),
+  drainMs: integer('DRAIN_MS', 3000, 0, 600000, 'ms over which streams are ended when the service stops')
+} as const satisfies Record<string, Setting<unknown>>
+
+type Values = { readonly [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['parse']> }
+
+export type RedisTarget = {
+  readonly seeds: readonly Address[]
+  readonly tls: boolean
+  readonly tlsCa: string | undefined
+  readonly username: string | undefined
+  readonly password: string | undefined
+  readonly addressMap: ReadonlyMap<string, Address>
+}
+
+export type Config = Values & { readonly redis: RedisTarget | undefined }
+
+const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+
+/** Reads all settings. @throws SettingError that names the setting and what it may be */
+export function readConfig (env: Readonly<Record<string, string | undefined>> = process.env): Config {
+  const values = Object.fromEntries(Object.entries(SETTINGS).map(([key, setting]) => {
+    const given = env[setting.name]
+    return [key, setting.parse(given === undefined || given === '' ? setting.standard : given)]
+  })) as Values // Object.fromEntries forgets which key has which type.
+  if (!LOG_LEVELS.includes(values.logLevel)) throw new SettingError(`LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}, not "${values.logLevel}"`)
+  if (values.commandTimeoutMs <= 600) throw new SettingError('COMMAND_TIMEOUT_MS must be more than 600: a wait for replicas may take 500')
+  return { ...values, redis: values.redisNodes === '' ? undefined : redisTarget(values.redisNodes.split(','), values) }
+}
+
+/** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
+export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
+  const urls = nodes.map(node => {
+    if (!/^rediss?:\/\//.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
+    return new URL(node.trim())
+  })
+  const [first] = urls
+  const login = ({ protocol, username, password }: URL): string => [protocol, username, password].join(' ')
+  if (first === undefined || urls.some(url => login(url) !== login(first))) throw new SettingError('REDIS_NODES must have the same protocol, user and password in all URLs')
+  return {
+    seeds: urls.map(({ hostname, port }) => ({ host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port === '' ? 6379 : Number(port) })),
+    tls: first.protocol === 'rediss:',
+    tlsCa: redisTlsCa === '' ? undefined : readFileSync(redisTlsCa, 'utf8'),
+    username: first.username === '' ? undefined : decodeURIComponent(first.username),
+    password: first.password === '' ? undefined : decodeURIComponent(first.password),
+    addressMap: parseAddressMap(redisAddressMap)
+  }
+}
+
+function parseAddressMap (text: string): Map<string, Address> {
+  const map = new Map<string, Address>()
+  for (const pair of text.split(',').filter(pair => pair.trim() !== '')) {
+    const match = /^\s*(\S+:\d+)=(\S+:\d+)\s*$/.exec(pair)
+    if (match === null) throw new SettingError(`REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not "${pair}"`)
+    map.set(addressKey(addressOf(match[1] ?? '')), addressOf(match[2] ?? ''))
+  }
+  return map
+}

@@ -1,0 +1,49 @@
+// Every failure that a caller may meet, in one class with a stable code, and one table from code to HTTP status.
+// Callers branch on `code`, never on text. Programmers' errors are plain Errors and end as 500.
+
+const STATUS = {
+  BAD_REQUEST: 400,
+  INVALID_BODY: 400,
+  INVALID_NAME: 400,
+  INVALID_TEXT: 400,
+  INVALID_QUERY: 400,
+  INVALID_CURSOR: 400,
+  INVALID_IDEMPOTENCY_KEY: 400,
+  NOT_FOUND: 404,
+  MESSAGE_NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  IDEMPOTENCY_CONFLICT: 409,
+  MESSAGE_LOST: 410,
+  BODY_TOO_LARGE: 413,
+  URI_TOO_LONG: 414,
+  UNSUPPORTED_MEDIA_TYPE: 415,
+  // 503s say what stood in the way: the client may try again, with the same Idempotency-Key, after Retry-After.
+  OVERLOADED: 503,
+  STOPPING: 503,
+  TOO_MANY_STREAMS: 503,
+  STORE_UNAVAILABLE: 503,
+  STORE_FULL: 503,
+  STORE_READ_ONLY: 503,
+  STORE_DENIED: 503,
+  NOT_REPLICATED: 503
+} as const
+
+export type ErrorCode = keyof typeof STATUS
+
+/** The one error of this service. `statusCode` follows from `code`; `message` says what to change. */
+export class DialogsError extends Error {
+  readonly code: ErrorCode
+  readonly statusCode: number
+
+  constructor (code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.name = 'DialogsError'
+    this.code = code
+    this.statusCode = STATUS[code]
+  }
+}
+
+export function messageOf (error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
+  return error instanceof Error ? error.message : String(error)
+}

@@ -1,0 +1,153 @@
+// The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
+// One timer each for heartbeats, the audit, and rooms nobody reads any more. Knows no HTTP but a socket to write to.
+import pLimit from 'p-limit'
+import { roomChannel } from '../redis/keys.js'
+import { type Subscriber } from '../redis/subscriber.js'
+import { type Store } from '../store/store.js'
+import { type Output } from './output.js'
+import { Pages } from './pages.js'
+import { Reader, type Asked } from './reader.js'
+import { RingBudget, type RingOptions } from './ring.js'
+import { Room, type RoomEvents } from './room.js'
+import { type EndReason, type Stream } from './stream.js'
+
+export type HubOptions = {
+  readonly ring: RingOptions
+  readonly ringsBytesMax: number
+  readonly pageLength: number
+  readonly pageReadsMax: number
+  readonly heldLengthMax: number
+  readonly gapWaitMs: number
+  readonly lingerMs: number
+  readonly auditMs: number
+  readonly heartbeatMs: number
+  readonly stalledMsMax: number
+}
+
+export type HubEvents = RoomEvents & {
+  ringEvicted: () => void
+  stalled: (stalledMs: number) => void
+}
+
+const AUDITS_AT_ONCE = 32
+const HEARTBEAT = ':\n\n'
+
+export class Hub {
+  readonly pages: Pages
+  readonly budget: RingBudget
+  readonly #store: Store
+  readonly #subscriber: Subscriber
+  readonly #options: HubOptions
+  readonly #events: HubEvents
+  readonly #rooms = new Map<string, { readonly room: Room, emptySince: number | undefined }>()
+  readonly #streams = new Set<Stream>()
+  readonly #timers: NodeJS.Timeout[]
+
+  constructor (store: Store, subscriber: Subscriber, options: HubOptions, events: HubEvents) {
+    this.#store = store
+    this.#subscriber = subscriber
+    this.#options = options
+    this.#events = events
+    this.pages = new Pages(store.history, options.pageLength, options.pageReadsMax)
+    this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
+    this.#timers = [
+      setInterval(() => { this.#heartbeat() }, options.heartbeatMs),
+      setInterval(() => { this.#audit() }, options.auditMs),
+      setInterval(() => { this.#sweep() }, 1000)
+    ]
+    for (const timer of this.#timers) timer.unref()
+  }
+
+  get roomCount (): number {
+    return this.#rooms.size
+  }
+
+  get streamCount (): number {
+    return this.#streams.size
+  }
+
+  get streams (): ReadonlySet<Stream> {
+    return this.#streams
+  }
+
+  addStream (stream: Stream): void {
+    this.#streams.add(stream)
+  }
+
+  removeStream (stream: Stream): void {
+    this.#streams.delete(stream)
+  }
+
+  /** Lets a reader follow a room; it runs until its stream ends. Answers how to take it out of the room. */
+  join (name: string, output: Output, asked: Asked): () => void {
+    const entry = this.#rooms.get(name) ?? this.#open(name)
+    entry.emptySince = undefined
+    const { room } = entry
+    const reader = new Reader(room, output, asked)
+    room.add(reader)
+    void reader.start().catch(() => { output.stream.end('failed') })
+    return () => {
+      room.remove(reader)
+      if (room.readerCount === 0) entry.emptySince = performance.now()
+    }
+  }
+
+  /**
+   * Ends all streams, spread over `drainMs`, each with a time of its own to come back after: thousands of clients that reconnect in the
+   * same moment would bring down the process that they go to.
+   */
+  async drain (drainMs: number): Promise<void> {
+    const streams = [...this.#streams]
+    await Promise.all(streams.map(async stream => {
+      await new Promise(resolve => { setTimeout(resolve, Math.random() * drainMs) })
+      stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
+    }))
+  }
+
+  close (): void {
+    for (const timer of this.#timers) clearInterval(timer)
+    for (const { room } of this.#rooms.values()) room.close()
+    this.#rooms.clear()
+  }
+
+  #open (name: string): { readonly room: Room, emptySince: number | undefined } {
+    const { ring, heldLengthMax, gapWaitMs } = this.#options
+    const room = new Room(name, this.#store.log, this.#store.history, { ring, budget: this.budget, pages: this.pages, heldLengthMax, gapWaitMs }, this.#events)
+    const entry = { room, emptySince: undefined }
+    this.#rooms.set(name, entry)
+    this.#subscriber.subscribe(roomChannel(name), {
+      onMessage: payload => { room.receive(payload) },
+      onSubscribed: () => { void room.sync() }
+    })
+    return entry
+  }
+
+  // A last message whose publication was lost proves no gap; only a look at the log finds it.
+  #audit (): void {
+    const idleBefore = performance.now() - this.#options.auditMs
+    const limit = pLimit(AUDITS_AT_ONCE)
+    for (const { room } of this.#rooms.values()) {
+      if (room.heardAt < idleBefore && room.readerCount > 0) void limit(() => room.sync())
+    }
+  }
+
+  #sweep (): void {
+    const now = performance.now()
+    for (const [name, { room, emptySince }] of this.#rooms) {
+      if (emptySince === undefined || now - emptySince < this.#options.lingerMs) continue
+      this.#subscriber.unsubscribe(roomChannel(name))
+      this.#rooms.delete(name)
+      room.close()
+    }
+    for (const stream of this.#streams) {
+      const stalledMs = stream.stalledMs(now)
+      if (stalledMs <= this.#options.stalledMsMax) continue
+      this.#events.stalled(stalledMs)
+      stream.end('stalled' satisfies EndReason)
+    }
+  }
+
+  #heartbeat (): void {
+    for (const stream of this.#streams) stream.heartbeat(HEARTBEAT)
+  }
+}

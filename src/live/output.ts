@@ -1,0 +1,75 @@
+// How a reader's frames are put on its stream: as they are for one room, or with an id that is a cursor over all rooms of the stream.
+// Invariant: the id of each frame is where a client that has this frame, and everything before it on this stream, has to resume.
+import { type Frames } from './frame.js'
+import { eventFrame, frameAt, lastOf } from './frame.js'
+import { type Stream } from './stream.js'
+
+/** Frames that follow each other, and their bytes in one piece. */
+export type Batch = { readonly first: number, readonly bytes: Buffer, readonly groups: readonly Frames[] }
+
+export const batchOf = (frames: Frames): Batch => ({ first: frames.first, bytes: frames.bytes, groups: [frames] })
+
+export type Output = {
+  readonly stream: Stream
+  frames: (batch: Batch) => void
+  event: (event: 'live' | 'reset', cursor: string, data: object) => void
+}
+
+export class SingleOutput implements Output {
+  readonly stream: Stream
+
+  constructor (stream: Stream) {
+    this.stream = stream
+  }
+
+  frames (batch: Batch): void {
+    this.stream.write(batch.bytes)
+  }
+
+  event (event: 'live' | 'reset', cursor: string, data: object): void {
+    this.stream.write(eventFrame(event, cursor, data))
+  }
+}
+
+/** The cursors of a stream of several rooms, in the order in which the request named them. */
+export class CombinedCursor {
+  readonly #cursors: string[]
+
+  constructor (cursors: readonly string[]) {
+    this.#cursors = [...cursors]
+  }
+
+  set (index: number, cursor: string): string {
+    this.#cursors[index] = cursor
+    return this.#cursors.join(',')
+  }
+}
+
+export class CombinedOutput implements Output {
+  readonly stream: Stream
+  readonly #cursor: CombinedCursor
+  readonly #index: number
+
+  constructor (stream: Stream, cursor: CombinedCursor, index: number) {
+    this.stream = stream
+    this.#cursor = cursor
+    this.#index = index
+  }
+
+  frames (batch: Batch): void {
+    const parts: Array<string | Buffer> = []
+    for (const frames of batch.groups) {
+      for (let seq = frames.first; seq <= lastOf(frames); seq++) {
+        const frame = frameAt(frames, seq)
+        // `id: <cursor>\n` is how every frame begins.
+        const newline = frame.indexOf(10)
+        parts.push(`id: ${this.#cursor.set(this.#index, frame.toString('latin1', 4, newline))}`, frame.subarray(newline))
+      }
+    }
+    this.stream.write(Buffer.concat(parts.map(part => typeof part === 'string' ? Buffer.from(part) : part)))
+  }
+
+  event (event: 'live' | 'reset', cursor: string, data: object): void {
+    this.stream.write(eventFrame(event, this.#cursor.set(this.#index, cursor), data))
+  }
+}

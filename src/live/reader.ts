@@ -1,0 +1,111 @@
+// A reader is a cursor, not a queue: a room and the next sequence. While it keeps up, the room writes to its stream; when the stream is
+// full it leaves the live readers, and catches up from ring or store, page by page as the client takes them.
+//
+// Why it neither loses nor repeats where it joins: it goes live only in a turn in which its next sequence is the room's next
+// sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
+// Joining, resuming, and being slow are this one loop.
+import { formatCursor, type Cursor } from '../store/message.js'
+import { frameAt, frameMs, framesFrom, lastOf } from './frame.js'
+import { batchOf, type Batch, type Output } from './output.js'
+import { type ResetReason, type Room } from './room.js'
+
+/** What a client asked for: where to go on, or how much of the history to begin with. */
+export type Asked = { readonly after: Cursor | undefined, readonly last: number | undefined }
+
+export class Reader {
+  readonly #room: Room
+  readonly #output: Output
+  readonly #asked: Asked
+  #next = 0
+  #isAnnounced = false
+  #isCatchingUp = false
+  #generation = 0
+
+  constructor (room: Room, output: Output, asked: Asked) {
+    this.#room = room
+    this.#output = output
+    this.#asked = asked
+  }
+
+  /** Finds its place and follows the room until it leaves. */
+  async start (): Promise<void> {
+    await this.#room.ready()
+    this.#generation = this.#room.generation
+    const { after } = this.#asked
+    if (after === undefined) {
+      this.#next = this.#beginning()
+    } else {
+      this.#next = after.seq + 1
+      const contradiction = await this.#contradicts(after)
+      if (contradiction !== undefined) this.reset(contradiction)
+    }
+    await this.#catchUp()
+  }
+
+  /** Called by the room for each batch while the reader is live. */
+  deliver (batch: Batch): void {
+    if (!this.#output.stream.isFull) return this.#output.frames(batch)
+    this.#next = batch.first
+    this.#room.leaveLive(this)
+    void this.#catchUp()
+  }
+
+  /** The log has been rewound or rewritten below what this reader has: it is told, and gets the history as it had asked for it. */
+  reset (reason: ResetReason): void {
+    const { room, head, generation } = this.#room
+    this.#room.leaveLive(this)
+    this.#generation = generation
+    this.#next = this.#beginning()
+    this.#isAnnounced = false
+    this.#output.event('reset', String(this.#next - 1), { room, reason, head })
+    void this.#catchUp()
+  }
+
+  #beginning (): number {
+    const { last } = this.#asked
+    return last === undefined ? 1 : Math.max(1, this.#room.head - last + 1)
+  }
+
+  async #catchUp (): Promise<void> {
+    if (this.#isCatchingUp) return
+    this.#isCatchingUp = true
+    const { stream } = this.#output
+    try {
+      while (!stream.hasEnded) {
+        await stream.drained()
+        await this.#room.ready()
+        if (stream.hasEnded) return
+        if (this.#room.goLive(this, this.#next)) return this.#announce()
+        const generation = this.#generation
+        const seq = this.#next
+        const frames = await this.#room.framesFrom(seq)
+        // Meanwhile the room may have been reset, and this reader with it.
+        if (stream.hasEnded || generation !== this.#generation || frames === undefined) continue
+        this.#output.frames(batchOf(framesFrom(frames, seq)))
+        this.#next = lastOf(frames) + 1
+      }
+    } catch {
+      // The store gave up on a page after its deadline. The client comes back with its cursor.
+      stream.end('failed')
+    } finally {
+      this.#isCatchingUp = false
+    }
+  }
+
+  #announce (): void {
+    if (this.#isAnnounced) return
+    this.#isAnnounced = true
+    const { room, head, headMs } = this.#room
+    this.#output.event('live', head === 0 ? '0' : formatCursor(head, headMs), { room, head })
+  }
+
+  // A cursor beyond what this process has seen may still be right: another process may have been faster. The store decides.
+  async #contradicts ({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
+    if (seq > this.#room.head) await this.#room.sync()
+    if (seq > this.#room.head) return 'beyond-head'
+    if (seq === 0 || ms === undefined) return undefined
+    const frames = await this.#room.framesFrom(seq)
+    if (frames === undefined) return undefined
+    return frameMs(frameAt(frames, seq)) === ms ? undefined : 'rewritten'
+  }
+}

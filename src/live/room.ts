@@ -1,0 +1,260 @@
+// A room in this process: the next sequence that it has not seen, the newest frames, and its readers.
+// Invariant: frames go to the ring and to the live readers in sequence, each once. A publication with the next sequence is delivered, an
+// older one is a duplicate, a newer one proves a gap that is read from the store: commits come before publishing, so it is there.
+// After every (re)subscribe the room is read up to its head, and the last message delivered is checked to still be the log's:
+// where a failover lost what no replica had, sequences are given out again, and only that comparison tells.
+import { type History } from '../store/history.js'
+import { type Log } from '../store/log.js'
+import { parseReference } from '../store/message.js'
+import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
+import { batchOf, type Batch } from './output.js'
+import { type Pages } from './pages.js'
+import { type Reader } from './reader.js'
+import { Ring, type RingBudget, type RingOptions } from './ring.js'
+
+/** Why a reader has to start over: its cursor is beyond the head, or the log has another message there, or has become shorter. */
+export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound'
+
+export type RoomOptions = {
+  readonly ring: RingOptions
+  readonly budget: RingBudget
+  readonly pages: Pages
+  /** Out-of-order frames that are kept until the gap before them is closed. */
+  readonly heldLengthMax: number
+  /** How long a gap may close by itself: two writers' publications overtake each other by a moment. */
+  readonly gapWaitMs: number
+}
+
+/** What a room tells its process, for metrics and log. */
+export type RoomEvents = {
+  gap: () => void
+  reset: (reason: ResetReason) => void
+  heldFull: () => void
+  syncFailed: (error: unknown) => void
+}
+
+const PAUSE_MS_MIN = 20
+const PAUSE_MS_MAX = 1000
+
+export class Room {
+  readonly room: string
+  /** Grows with each reset: what was fetched before belongs to another past. */
+  generation = 0
+  /** When a publication was last accepted, on the clock of performance.now(). The audit leaves busy rooms alone. */
+  heardAt = 0
+  readonly #log: Log
+  readonly #history: History
+  readonly #options: RoomOptions
+  readonly #events: RoomEvents
+  readonly #ring: Ring
+  readonly #readers = new Set<Reader>()
+  readonly #live = new Set<Reader>()
+  #held: Frames[] = []
+  #unsent: Frames[] = []
+  #headMs = 0
+  #isReady = false
+  #whenReady: Array<() => void> = []
+  #syncing: Promise<void> | undefined
+  #mustSyncAgain = false
+  #gapTimer: NodeJS.Timeout | undefined
+  #isClosed = false
+
+  constructor (room: string, log: Log, history: History, options: RoomOptions, events: RoomEvents) {
+    this.room = room
+    this.#log = log
+    this.#history = history
+    this.#options = options
+    this.#events = events
+    this.#ring = new Ring(1, options.ring, options.budget)
+  }
+
+  /** The last sequence that this process has seen. */
+  get head (): number {
+    return this.#ring.next - 1
+  }
+
+  /** The entry time of the head; 0 in an empty room. */
+  get headMs (): number {
+    return this.#headMs
+  }
+
+  get readerCount (): number {
+    return this.#readers.size
+  }
+
+  add (reader: Reader): void {
+    this.#readers.add(reader)
+  }
+
+  remove (reader: Reader): void {
+    this.#readers.delete(reader)
+    this.#live.delete(reader)
+  }
+
+  close (): void {
+    this.#isClosed = true
+    clearTimeout(this.#gapTimer)
+    this.#ring.clear(1)
+    for (const resolve of this.#whenReady) resolve()
+  }
+
+  /** Resolves when the room is subscribed and has been read up to its head once. */
+  async ready (): Promise<void> {
+    if (this.#isReady || this.#isClosed) return
+    await new Promise<void>(resolve => { this.#whenReady.push(resolve) })
+  }
+
+  /** Makes a reader live if it has everything up to this moment: no await lies between the comparison and the joining. */
+  goLive (reader: Reader, next: number): boolean {
+    if (next !== this.#ring.next) return false
+    this.#flush()
+    if (this.#readers.has(reader)) this.#live.add(reader)
+    return true
+  }
+
+  leaveLive (reader: Reader): void {
+    this.#live.delete(reader)
+  }
+
+  /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the room has changed. */
+  async framesFrom (seq: number): Promise<Frames | undefined> {
+    const group = this.#ring.groupOf(seq)
+    if (group !== undefined) return framesFrom(group, seq)
+    if (seq > this.head) return undefined
+    const { generation } = this
+    const page = await this.#options.pages.read(this.room, seq, this.#ring.first - 1)
+    if (generation === this.generation && !this.#isClosed) this.#ring.pushOlder(page)
+    return page.first <= seq && seq <= lastOf(page) ? framesFrom(page, seq) : undefined
+  }
+
+  /** A publication has arrived. */
+  receive (payload: Buffer): void {
+    const frames = decodePublication(payload)
+    if (frames === undefined || this.#isClosed) return
+    this.heardAt = performance.now()
+    if (this.#isReady) this.#accept(frames)
+    else this.#hold(frames)
+  }
+
+  /**
+   * Reads the room up to its head, checks what was delivered, and fills the gap. Tries until it has succeeded or the room is closed.
+   * A call during a sync makes it go round once more: its look at the head may have been too early.
+   */
+  async sync (): Promise<void> {
+    this.#mustSyncAgain = true
+    this.#syncing ??= this.#runSync().finally(() => { this.#syncing = undefined })
+    await this.#syncing
+  }
+
+  async #runSync (): Promise<void> {
+    let pauseMs = PAUSE_MS_MIN
+    while (this.#mustSyncAgain && !this.#isClosed) {
+      this.#mustSyncAgain = false
+      try {
+        await this.#readUp()
+      } catch (error) {
+        // The store does not answer yet; readers wait, heartbeats go on.
+        this.#events.syncFailed(error)
+        this.#mustSyncAgain = true
+        await new Promise(resolve => { setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)).unref() })
+        pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)
+      }
+    }
+  }
+
+  async #readUp (): Promise<void> {
+    const known = this.head
+    const knownMs = this.#headMs
+    const entry = await this.#log.head(this.room)
+    const head = entry?.seq ?? 0
+    const headMs = msOf(entry?.reference)
+    if (!this.#isReady) return this.#begin(head, headMs)
+    if (head < known) return this.#reset('rewound', head, headMs)
+    const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
+    if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
+    // With something held, all below it is committed and was published; what is beyond may still be on its way to a replica.
+    const target = this.#held.reduce((least, { first }) => Math.min(least, first - 1), head)
+    while (this.head < target && !this.#isClosed) {
+      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.#options.pages.lengthMax, target))
+      if (page.length === 0) throw new Error('The log ends before its head')
+      this.#accept(framesOf(page))
+    }
+    this.#releaseHeld()
+  }
+
+  #begin (head: number, headMs: number): void {
+    this.#ring.clear(head + 1)
+    this.#headMs = headMs
+    this.#isReady = true
+    this.#releaseHeld()
+    for (const resolve of this.#whenReady) resolve()
+    this.#whenReady = []
+  }
+
+  #reset (reason: ResetReason, head: number, headMs: number): void {
+    this.#flush()
+    this.generation++
+    this.#held = []
+    this.#ring.clear(head + 1)
+    this.#headMs = headMs
+    this.#events.reset(reason)
+    for (const reader of [...this.#readers]) reader.reset(reason)
+  }
+
+  #accept (frames: Frames): void {
+    const { next } = this.#ring
+    if (frames.first > next) return this.#hold(frames)
+    if (lastOf(frames) < next) return this.#checkDuplicate(frames)
+    this.#deliver(framesFrom(frames, next))
+    if (this.#held.length > 0) this.#releaseHeld()
+  }
+
+  // An old sequence with other bytes: the log was rewound, and has given the sequence out again.
+  #checkDuplicate (frames: Frames): void {
+    const known = this.#ring.frame(frames.first)
+    if (known !== undefined && !known.equals(frameAt(frames, frames.first))) void this.sync()
+  }
+
+  #deliver (frames: Frames): void {
+    this.#ring.push(frames)
+    this.#headMs = frameMs(frameAt(frames, lastOf(frames)))
+    // All that comes in one turn is one write for each reader.
+    if (this.#unsent.push(frames) === 1) setImmediate(() => { this.#flush() })
+  }
+
+  #flush (): void {
+    const [first] = this.#unsent
+    if (first === undefined) return
+    const batch: Batch = this.#unsent.length === 1
+      ? batchOf(first)
+      : { first: first.first, bytes: Buffer.concat(this.#unsent.map(({ bytes }) => bytes)), groups: this.#unsent }
+    this.#unsent = []
+    for (const reader of this.#live) reader.deliver(batch)
+  }
+
+  #hold (frames: Frames): void {
+    const heldLength = this.#held.reduce((sum, { ends }) => sum + ends.length, 0)
+    // What is dropped here is read from the store with the rest of the gap.
+    if (heldLength + frames.ends.length > this.#options.heldLengthMax) this.#events.heldFull()
+    else this.#held.push(frames)
+    if (!this.#isReady || this.#gapTimer !== undefined) return
+    this.#gapTimer = setTimeout(() => {
+      this.#gapTimer = undefined
+      if (this.#held.length === 0) return
+      this.#events.gap()
+      void this.sync()
+    }, this.#options.gapWaitMs)
+  }
+
+  #releaseHeld (): void {
+    const held = this.#held.sort((a, b) => a.first - b.first)
+    this.#held = []
+    for (const frames of held) {
+      if (frames.first > this.#ring.next) this.#hold(frames)
+      else if (lastOf(frames) >= this.#ring.next) this.#deliver(framesFrom(frames, this.#ring.next))
+      else this.#checkDuplicate(frames)
+    }
+  }
+}
+
+const msOf = (reference: string | undefined): number => reference === undefined ? 0 : parseReference(reference).ms

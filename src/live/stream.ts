@@ -1,0 +1,83 @@
+// One response that stays open: the socket of a reader, and why it ended.
+// Invariant: holds at most `bytesMax` plus one batch of bytes that the client has not taken; a client that takes nothing for a whole
+// deadline is ended. Writes to the socket itself, behind the response's head: no framing is left to do, and the same buffer
+// goes to every socket. Knows nothing of rooms.
+import { type Socket } from 'node:net'
+
+/** Why a stream ended. The same words are the metric's labels. */
+export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed'
+
+export class Stream {
+  readonly #socket: Socket
+  readonly #bytesMax: number
+  readonly #onEnd: (reason: EndReason) => void
+  #hasEnded = false
+  #waiting: Array<() => void> = []
+  #takenBytes = 0
+  #takenAt = performance.now()
+  #isQuiet = false
+
+  constructor (socket: Socket, bytesMax: number, onEnd: (reason: EndReason) => void) {
+    this.#socket = socket
+    this.#bytesMax = bytesMax
+    this.#onEnd = onEnd
+    socket.setNoDelay(true)
+    socket.setTimeout(0)
+    socket.on('drain', () => { this.#release() })
+    socket.on('close', () => { this.end('client-closed') })
+  }
+
+  get hasEnded (): boolean {
+    return this.#hasEnded
+  }
+
+  /** The client does not take what it is sent as fast as it comes: hold back until `drained`. */
+  get isFull (): boolean {
+    return this.#socket.writableLength >= this.#bytesMax
+  }
+
+  write (bytes: Buffer | string): void {
+    this.#isQuiet = false
+    if (!this.#hasEnded) this.#socket.write(bytes)
+  }
+
+  /** Resolves when the client has taken everything, or the stream has ended; at once when it is not full. */
+  async drained (): Promise<void> {
+    if (this.#hasEnded || !this.isFull) return
+    await new Promise<void>(resolve => { this.#waiting.push(resolve) })
+  }
+
+  /** A comment that keeps proxies and clients from giving up; nothing when there was something else to send since the last one. */
+  heartbeat (comment: string): void {
+    if (this.#isQuiet && this.#socket.writableLength === 0) this.write(comment)
+    this.#isQuiet = true
+  }
+
+  /** How long the client has taken nothing of what waits for it, in ms; 0 when nothing waits. */
+  stalledMs (now: number): number {
+    const waiting = this.#socket.writableLength
+    // bytesWritten counts what was accepted for writing; what is still here has not been taken.
+    const taken = this.#socket.bytesWritten - waiting
+    if (waiting === 0 || taken !== this.#takenBytes) {
+      this.#takenBytes = taken
+      this.#takenAt = now
+    }
+    return now - this.#takenAt
+  }
+
+  /** Ends the stream once; later calls do nothing. A stalled client is cut off, any other gets what is on its way. */
+  end (reason: EndReason, farewell = ''): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    if (reason === 'stalled' || reason === 'client-closed') this.#socket.destroy()
+    else this.#socket.end(farewell)
+    this.#release()
+    this.#onEnd(reason)
+  }
+
+  #release (): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const resolve of waiting) resolve()
+  }
+}

@@ -1,0 +1,58 @@
+// Reads the settings, builds, listens, and stops on a signal; nothing else.
+import { buildApp, type App } from './app.js'
+import { readConfig, redisTarget, type Config } from './config.js'
+import { EmbeddedCluster } from './embedded/cluster.js'
+import { messageOf } from './errors.js'
+
+const say = (line: string): void => { process.stdout.write(`${line}\n`) }
+
+let embedded: EmbeddedCluster | undefined
+let app: App | undefined
+let stopping: Promise<void> | undefined
+
+// Also while it is starting, and then with what there is.
+function stop (): Promise<void> {
+  stopping ??= (async () => {
+    await app?.stop()
+    await embedded?.stop()
+  })()
+  return stopping
+}
+
+function urlHost (address: string): string {
+  if (address === '0.0.0.0' || address === '::') return 'localhost'
+  return address.includes(':') ? `[${address}]` : address
+}
+
+async function start (config: Config): Promise<void> {
+  if (config.redis === undefined) {
+    embedded = await EmbeddedCluster.start({ dataDir: config.dataDir, nodeTimeoutMs: config.nodeTimeoutMs, report: say })
+    if (stopping !== undefined) return await embedded.stop()
+  }
+  app = await buildApp(config, config.redis ?? redisTarget(embedded?.urls ?? []))
+  await app.fastify.listen({ host: config.host, port: config.port })
+  const listening = app.fastify.server.address()
+  // A string only for a UNIX socket, which nobody asked for.
+  const port = typeof listening === 'object' ? listening?.port ?? config.port : config.port
+  const url = `http://${urlHost(config.host)}:${port}`
+  say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
+  say(`  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`)
+  say(`  curl -N ${url}/rooms/room123/events`)
+}
+
+for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  process.on(signal, () => {
+    stop().then(() => process.exit(0), error => {
+      process.stderr.write(`Stopping failed: ${messageOf(error)}\n`)
+      process.exit(1)
+    })
+  })
+}
+
+try {
+  await start(readConfig())
+} catch (error) {
+  process.stderr.write(`Dialogs cannot start: ${messageOf(error)}\n`)
+  await stop().catch(() => undefined)
+  process.exit(1)
+}

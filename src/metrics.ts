@@ -1,0 +1,47 @@
+// What the process counts, for Prometheus (https://prometheus.io/docs/practices/naming/). Names and labels stand here once; the parts
+// get plain functions to call, and gauges are read when somebody looks.
+import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
+
+export type Gauges = Readonly<Record<'streams' | 'rooms' | 'queue' | 'ringBytes' | 'pagesWaiting' | 'subscriberConnections' | 'degradedShards', () => number>>
+
+export class Metrics {
+  readonly registry = new Registry()
+  readonly posts: Counter<'code'>
+  readonly postSeconds: Histogram
+  readonly streamsEnded: Counter<'reason'>
+  readonly retries: Counter<'why'>
+  readonly subscriptionsLost: Counter<'why'>
+  readonly limits: Counter<'limit'>
+  readonly gaps: Counter
+  readonly resets: Counter<'reason'>
+  readonly faults: Counter<'what'>
+
+  constructor () {
+    const registers = [this.registry]
+    collectDefaultMetrics({ register: this.registry })
+    this.posts = new Counter({ name: 'dialogs_posts_total', help: 'POSTed messages by the status of the answer', labelNames: ['code'], registers })
+    this.postSeconds = new Histogram({ name: 'dialogs_post_seconds', help: 'time from a POST to its answer', buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10], registers })
+    this.streamsEnded = new Counter({ name: 'dialogs_streams_ended_total', help: 'streams that ended, by reason', labelNames: ['reason'], registers })
+    this.retries = new Counter({ name: 'dialogs_redis_retries_total', help: 'commands that Redis Cluster sent elsewhere or put off', labelNames: ['why'], registers })
+    this.subscriptionsLost = new Counter({ name: 'dialogs_subscriptions_lost_total', help: 'channels or connections of the subscriber that were lost and taken up again', labelNames: ['why'], registers })
+    this.limits = new Counter({ name: 'dialogs_limits_total', help: 'times that a limit was reached', labelNames: ['limit'], registers })
+    this.gaps = new Counter({ name: 'dialogs_gaps_total', help: 'gaps in publications that were read from the store', registers })
+    this.resets = new Counter({ name: 'dialogs_resets_total', help: 'rooms whose readers had to start over', labelNames: ['reason'], registers })
+    this.faults = new Counter({ name: 'dialogs_faults_total', help: 'background work that failed and will be mended later', labelNames: ['what'], registers })
+  }
+
+  watch (gauges: Gauges): void {
+    const names: ReadonlyArray<readonly [keyof Gauges, string, string]> = [
+      ['streams', 'dialogs_streams', 'open streams'],
+      ['rooms', 'dialogs_rooms', 'rooms that are subscribed'],
+      ['queue', 'dialogs_queue_length', 'messages that wait for the store'],
+      ['ringBytes', 'dialogs_ring_bytes', 'bytes of recent frames in memory'],
+      ['pagesWaiting', 'dialogs_pages_waiting', 'pages that wait for their turn to be read'],
+      ['subscriberConnections', 'dialogs_subscriber_connections', 'pub/sub connections, at most one a shard'],
+      ['degradedShards', 'dialogs_degraded_shards', 'shards that take writes without a replica']
+    ]
+    for (const [key, name, help] of names) {
+      const gauge: Gauge = new Gauge({ name, help, registers: [this.registry], collect: () => { gauge.set(gauges[key]()) } })
+    }
+  }
+}

@@ -1,0 +1,293 @@
+// The Redis Cluster as the rest of the process sees it: commands by slot, retried until they are answered or their deadline passes.
+// The one module that knows which node owns a slot. It looks anew on MOVED, on a lost or refused connection, when a master
+// fails, and from time to time; node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
+// Invariant: a command that this module gives up on was tried until its deadline, or was refused for a reason that will not go away.
+import { DialogsError, messageOf } from '../errors.js'
+import { addressKey, addressOf, ConnectionLost, type Address, type ConnectionOptions, type Reply } from './connection.js'
+import { Link } from './link.js'
+import { NodeWriter, type Written } from './node-writer.js'
+import { judge } from './redirect.js'
+import { scriptText } from './scripts.js'
+import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
+
+export type ClusterOptions = ConnectionOptions & {
+  readonly seeds: readonly Address[]
+  /** Announced `host:port` → where this process reaches it (containers, port forwards). */
+  readonly addressMap: ReadonlyMap<string, Address>
+  readonly refreshMs: number
+  readonly deadlineMs: number
+  readonly replicaAcks: number
+  readonly writeConnections: number
+}
+
+/** What the process counts about its cluster; app.ts gives the metrics. */
+export type ClusterEvents = {
+  retried: (why: string) => void
+  degraded: (node: string, isDegraded: boolean) => void
+}
+
+type Node = {
+  readonly key: string
+  readonly address: Address
+  readonly commands: Link
+  /** Of its own: a page of history would hold up the small commands behind it. */
+  readonly reads: Link
+  readonly writer: NodeWriter
+  readonly close: () => void
+}
+
+const REFRESH_PAUSE_MS = 50
+const VIEWS = 3
+const BACKOFF_MS_MIN = 5
+const BACKOFF_MS_MAX = 200
+/** MOVED and ASK are followed at once, but not round and round for ever. */
+const REDIRECTS_AT_ONCE = 5
+
+export class Cluster {
+  readonly #options: ClusterOptions
+  readonly #events: ClusterEvents
+  readonly #nodes = new Map<string, Node>()
+  readonly #listeners = new Set<() => void>()
+  readonly #abort = new AbortController()
+  #topology = Topology.empty()
+  #refreshing: Promise<void> | undefined
+  #refreshedAt = -Infinity
+  #timer: NodeJS.Timeout | undefined
+
+  private constructor (options: ClusterOptions, events: ClusterEvents) {
+    this.#options = options
+    this.#events = events
+  }
+
+  /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline */
+  static async connect (options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
+    const cluster = new Cluster(options, events)
+    const deadline = performance.now() + options.deadlineMs
+    for (;;) {
+      try {
+        await cluster.refresh()
+        break
+      } catch (error) {
+        if (performance.now() > deadline) {
+          cluster.close()
+          throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
+        }
+        await pause(BACKOFF_MS_MAX)
+      }
+    }
+    cluster.#timer = setInterval(() => { cluster.refresh().catch(() => undefined) }, options.refreshMs)
+    cluster.#timer.unref()
+    return cluster
+  }
+
+  get topology (): Topology {
+    return this.#topology
+  }
+
+  /** Calls back after every refresh and every MOVED; the subscriber compares and moves. */
+  onChange (listener: () => void): void {
+    this.#listeners.add(listener)
+  }
+
+  /**
+   * Sends one command to the master of a slot, and again as long as the cluster says "elsewhere" or "not now".
+   * For commands that may be carried out twice without harm: after a broken connection nobody knows whether the first was.
+   * @param deadline on the clock of performance.now(); default: now + the setting
+   * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will not go away
+   */
+  async command (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Reply> {
+    return await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
+      const connection = node.commands.current ?? await node.commands.open()
+      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
+      return await connection.send(args)
+    })
+  }
+
+  /** As `command`, on the connection for large replies. */
+  async read (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Reply> {
+    return await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
+      const connection = node.reads.current ?? await node.reads.open()
+      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
+      return await connection.send(args)
+    })
+  }
+
+  /** As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement. */
+  async write (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Written> {
+    return await this.#persist(slot, args, deadline, (node, args, isAsking) => node.writer.write(args, isAsking))
+  }
+
+  /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
+  async onNode (key: string, args: string[]): Promise<Reply> {
+    const node = this.#nodes.get(key) ?? this.#addNode(addressOf(key))
+    const connection = await node.commands.open()
+    return await connection.send(args)
+  }
+
+  /** Looks at the topology anew. Callers that come while it is being looked at share the look. */
+  async refresh (): Promise<void> {
+    this.#refreshing ??= this.#look(VIEWS).finally(() => { this.#refreshing = undefined })
+    await this.#refreshing
+  }
+
+  /** A node said so, to somebody else than `command`. */
+  moved (slot: number, announced: Address): void {
+    this.#move(slot, this.#reachable(announced))
+  }
+
+  close (): void {
+    this.#abort.abort()
+    clearInterval(this.#timer)
+    for (const node of this.#nodes.values()) node.close()
+    this.#nodes.clear()
+  }
+
+  // The loop that every command goes through. Limits: the deadline, and close().
+  async #persist<T> (slot: number, args: Array<string | Buffer>, deadline: number | undefined, send: (node: Node, args: Array<string | Buffer>, isAsking: boolean) => Promise<T>): Promise<T> {
+    let asked: Node | undefined
+    let until = deadline
+    for (let attempt = 0; ; attempt++) {
+      const node: Node | undefined = asked ?? this.#ownerOf(slot)
+      let lastError: unknown = NO_OWNER
+      let mayHaveMoved = true
+      let isAtOnce = false
+      if (node !== undefined) {
+        const isAsking = asked !== undefined
+        asked = undefined
+        try {
+          return await send(node, args, isAsking)
+        } catch (error) {
+          lastError = error
+          const verdict = judge(error, node.address.host)
+          this.#events.retried(verdict.kind)
+          if (verdict.kind === 'give-up') throw verdict.error
+          mayHaveMoved = verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)
+          isAtOnce = verdict.kind !== 'again' && attempt < REDIRECTS_AT_ONCE
+          if (verdict.kind === 'moved') this.#move(verdict.slot, this.#reachable(verdict.to))
+          else if (verdict.kind === 'ask') asked = this.#addNode(this.#reachable(verdict.to))
+          else if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
+        }
+      }
+      until ??= performance.now() + this.#options.deadlineMs
+      if (this.#abort.signal.aborted || performance.now() >= until) {
+        throw new DialogsError('STORE_UNAVAILABLE', 'The store does not answer: try again with the same Idempotency-Key.', { cause: lastError })
+      }
+      if (mayHaveMoved) await this.#refreshSoon(isAtOnce)
+      if (!isAtOnce) await pause(backoffMs(attempt))
+    }
+  }
+
+  #ownerOf (slot: number): Node | undefined {
+    const key = this.#topology.ownerOf(slot)
+    return key === undefined ? undefined : this.#nodes.get(key)
+  }
+
+  #move (slot: number, to: Address): void {
+    const key = addressKey(to)
+    if (this.#topology.ownerOf(slot) === key) return
+    this.#addNode(to)
+    this.#topology.move(slot, key)
+    for (const listener of this.#listeners) listener()
+  }
+
+  // After a MOVED the way is known, so nobody waits for the look; otherwise it is what may show another way.
+  async #refreshSoon (isInBackground: boolean): Promise<void> {
+    if (performance.now() - this.#refreshedAt < REFRESH_PAUSE_MS) return
+    const refreshed = this.refresh().catch(() => undefined)
+    if (!isInBackground) await refreshed
+  }
+
+  async #look (viewCount: number): Promise<void> {
+    const views = await this.#views(viewCount)
+    // What a MOVED said is in the views of the highest epoch already: the node that said so is among those that are asked.
+    const topology = Topology.fromViews(views)
+    for (const node of topology.nodes.values()) if (!node.isFailed) this.#addNode(node.address)
+    for (const [key, node] of this.#nodes) {
+      if (topology.nodes.has(key)) continue
+      this.#nodes.delete(key)
+      node.close()
+    }
+    this.#topology = topology
+    this.#refreshedAt = performance.now()
+    for (const listener of this.#listeners) listener()
+  }
+
+  // Asks nodes in random order, a few at a time, until enough have answered or all were asked. Masters by the last view come
+  // first, seeds last: a node that has left the cluster tells of a world of its own.
+  async #views (count: number): Promise<ClusterNode[][]> {
+    const masters = new Set(this.#topology.masters)
+    const rank = (key: string): number => Math.random() + (masters.has(key) ? 0 : this.#nodes.has(key) ? 1 : 2)
+    const known = new Set([...this.#nodes.keys(), ...this.#options.seeds.map(addressKey)])
+    const order = [...known].map(key => ({ key, rank: rank(key) })).sort((a, b) => a.rank - b.rank)
+    const views: ClusterNode[][] = []
+    let lastError: unknown = NO_OWNER
+    while (order.length > 0 && views.length < count) {
+      const asked = order.splice(0, count)
+      const answers = await Promise.allSettled(asked.map(({ key }) => this.#viewOf(key)))
+      for (const answer of answers) {
+        if (answer.status === 'fulfilled') views.push(answer.value)
+        else lastError = answer.reason
+      }
+    }
+    if (!views.some(view => view.some(node => node.slots.length > 0))) throw lastError
+    return views
+  }
+
+  async #viewOf (key: string): Promise<ClusterNode[]> {
+    const address = addressOf(key)
+    const reply = String(await withTimeout(this.onNode(key, ['CLUSTER', 'NODES']), this.#options.connectTimeoutMs))
+    return parseClusterNodes(reply, address.host).map(node => ({ ...node, address: this.#reachable(node.address) }))
+  }
+
+  #reachable (announced: Address): Address {
+    return this.#options.addressMap.get(addressKey(announced)) ?? announced
+  }
+
+  #addNode (address: Address): Node {
+    const key = addressKey(address)
+    const known = this.#nodes.get(key)
+    if (known !== undefined) return known
+    const commands = new Link(address, this.#options)
+    const reads = new Link(address, this.#options)
+    const writing = Array.from({ length: this.#options.writeConnections }, () => new Link(address, this.#options))
+    const node: Node = {
+      key,
+      address,
+      commands,
+      reads,
+      writer: new NodeWriter(writing, {
+        acks: this.#options.replicaAcks,
+        deadlineMs: this.#options.deadlineMs,
+        confirmAlone: () => this.#isStillMaster(key),
+        onDegraded: isDegraded => { this.#events.degraded(key, isDegraded) }
+      }),
+      close: () => { for (const link of [commands, reads, ...writing]) link.close() }
+    }
+    this.#nodes.set(key, node)
+    return node
+  }
+
+  // Every node is asked, the replica that may have been promoted among them.
+  async #isStillMaster (key: string): Promise<boolean> {
+    const views = await this.#views(Infinity)
+    return Topology.fromViews(views.map(view => view.filter(node => node.slots.length > 0))).masters.includes(key)
+  }
+}
+
+const NO_OWNER = new ConnectionLost('No node of the cluster answers')
+
+const backoffMs = (attempt: number): number => Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2)
+
+const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms) })
+
+async function withTimeout<T> (promise: Promise<T>, ms: number): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_resolve, reject) => {
+    timer = setTimeout(() => { reject(new ConnectionLost(`no answer for ${ms} ms`)) }, ms)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,53 @@
+// A place for one connection to one node: opened when first needed, opened anew after it broke.
+// Invariant: at most one connection is open or being opened. After a refusal it fails at once for a moment instead of knocking again
+// for every command that waits.
+import { Connection, ConnectionLost, type Address, type ConnectionOptions } from './connection.js'
+
+const REFUSED_FOR_MS = 50
+
+export class Link {
+  readonly #address: Address
+  readonly #options: ConnectionOptions
+  #connection: Connection | undefined
+  #opening: Promise<Connection> | undefined
+  #refused: { readonly error: unknown, readonly until: number } | undefined
+  #isClosed = false
+
+  constructor (address: Address, options: ConnectionOptions) {
+    this.#address = address
+    this.#options = options
+  }
+
+  /** The open connection, when there is one: spares the hot path a promise. */
+  get current (): Connection | undefined {
+    return this.#connection?.isUsable === true ? this.#connection : undefined
+  }
+
+  /** @throws ConnectionLost when the node cannot be reached */
+  async open (): Promise<Connection> {
+    const current = this.current
+    if (current !== undefined) return current
+    if (this.#isClosed) throw new ConnectionLost('The link was closed')
+    if (this.#refused !== undefined && performance.now() < this.#refused.until) throw this.#refused.error
+    this.#opening ??= this.#connect().finally(() => { this.#opening = undefined })
+    return await this.#opening
+  }
+
+  close (): void {
+    this.#isClosed = true
+    this.#connection?.close('closed by this process')
+  }
+
+  async #connect (): Promise<Connection> {
+    try {
+      const connection = await Connection.open(this.#address, this.#options)
+      if (this.#isClosed) connection.close('closed by this process')
+      this.#connection = connection
+      this.#refused = undefined
+      return connection
+    } catch (error) {
+      this.#refused = { error, until: performance.now() + REFUSED_FOR_MS }
+      throw error
+    }
+  }
+}

@@ -1,0 +1,146 @@
+// Writes to one master, in groups: what arrived while the write connections were busy goes as one pipeline with one WAIT behind it.
+// Invariant: `replicated` resolves only when a replica has the write, or when the master has no connected replica and the rest of
+// the cluster still calls it the master. Decides nothing about where a key lives and repeats nothing: callers do.
+import { DialogsError } from '../errors.js'
+import { type Connection, ConnectionLost, isRedisError, type Reply } from './connection.js'
+import { type Link } from './link.js'
+
+export type Written = {
+  readonly reply: Reply
+  /** Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost when the connection broke before the acknowledgement. */
+  readonly replicated: Promise<void>
+}
+
+export type ReplicationOptions = {
+  /** How many replicas have to acknowledge, where so many are connected. 0 turns it off. */
+  readonly acks: number
+  /** How long a connected replica may take. */
+  readonly deadlineMs: number
+  /** Asks the rest of the cluster whether this node is still a master without a living replica. */
+  readonly confirmAlone: () => Promise<boolean>
+  readonly onDegraded: (isDegraded: boolean) => void
+}
+
+type Item = {
+  readonly args: Array<string | Buffer>
+  readonly isAsking: boolean
+  readonly resolve: (written: Written) => void
+  readonly reject: (error: unknown) => void
+}
+
+const GROUP_LENGTH_MAX = 512
+const WAIT_MS = 500
+/** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
+const CONFIRMED_FOR_MS = 1000
+
+export class NodeWriter {
+  readonly #idle: Link[]
+  readonly #options: ReplicationOptions
+  #queue: Item[] = []
+  #isScheduled = false
+  #isAlone = false
+  #confirmedUntil = 0
+
+  constructor (links: readonly Link[], options: ReplicationOptions) {
+    this.#idle = [...links]
+    this.#options = options
+  }
+
+  write (args: Array<string | Buffer>, isAsking: boolean): Promise<Written> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ args, isAsking, resolve, reject })
+      this.#schedule()
+    })
+  }
+
+  // setImmediate comes after all sockets of this turn were read: what came together goes together.
+  #schedule (): void {
+    if (this.#isScheduled || this.#idle.length === 0) return
+    this.#isScheduled = true
+    setImmediate(() => {
+      this.#isScheduled = false
+      const link = this.#queue.length === 0 ? undefined : this.#idle.pop()
+      if (link === undefined) return
+      const group = this.#queue.splice(0, GROUP_LENGTH_MAX)
+      if (this.#queue.length > 0) this.#schedule()
+      void this.#send(link, group)
+    })
+  }
+
+  async #send (link: Link, group: readonly Item[]): Promise<void> {
+    try {
+      const connection = link.current ?? await link.open()
+      const replicated = this.#pipeline(connection, group)
+      // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
+      replicated.catch(() => undefined)
+      await replicated
+    } catch (error) {
+      // Items that were sent are settled by their own reply; rejecting them again has no effect.
+      for (const item of group) item.reject(error)
+    } finally {
+      this.#idle.push(link)
+      if (this.#queue.length > 0) this.#schedule()
+    }
+  }
+
+  #pipeline (connection: Connection, group: readonly Item[]): Promise<void> {
+    let settle: (outcome: Promise<void>) => void = () => undefined
+    const replicated = new Promise<void>(resolve => { settle = resolve })
+    for (const { args, isAsking, resolve, reject } of group) {
+      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
+      connection.send(args).then(reply => { resolve({ reply, replicated }) }, reject)
+    }
+    settle(this.#acknowledge(connection))
+    return replicated
+  }
+
+  async #acknowledge (connection: Connection): Promise<void> {
+    const { acks, deadlineMs } = this.#options
+    if (acks === 0) return
+    // A shard known to have no replica is asked for its replicas instead of waiting for them: the answer comes behind the writes.
+    if (!this.#isAlone && await this.#wait(connection, acks) >= acks) return
+    const deadline = performance.now() + deadlineMs
+    do {
+      const replication = parseReplication(String(await connection.send(['INFO', 'replication'])))
+      if (replication.role !== 'master') throw new ConnectionLost('The node is no longer a master')
+      const needed = Math.min(acks, replication.replicasOnline)
+      if (needed === 0) return await this.#goOnAlone()
+      this.#setAlone(false)
+      if (await this.#wait(connection, needed) >= needed) return
+    } while (performance.now() < deadline)
+    throw new DialogsError('NOT_REPLICATED', `No replica acknowledged the write within ${deadlineMs} ms: try again with the same Idempotency-Key.`)
+  }
+
+  async #wait (connection: Connection, acks: number): Promise<number> {
+    try {
+      return Number(await connection.send(['WAIT', String(acks), String(WAIT_MS)]))
+    } catch (error) {
+      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as a broken connection.
+      throw isRedisError(error) ? new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error }) : error
+    }
+  }
+
+  // No replica is connected. That is so when it died, and also when this master was stopped and has been replaced meanwhile: then
+  // its writes are lost, and only the others know.
+  async #goOnAlone (): Promise<void> {
+    if (performance.now() > this.#confirmedUntil) {
+      if (!await this.#options.confirmAlone()) throw new ConnectionLost('The node has no replica, or is no longer a master: the cluster does not agree')
+      this.#confirmedUntil = performance.now() + CONFIRMED_FOR_MS
+    }
+    this.#setAlone(true)
+  }
+
+  #setAlone (isAlone: boolean): void {
+    if (this.#isAlone === isAlone) return
+    this.#isAlone = isAlone
+    this.#options.onDegraded(isAlone)
+  }
+}
+
+/** The role and the number of replicas in state `online`, from `INFO replication`. */
+export function parseReplication (info: string): { role: string, replicasOnline: number } {
+  return {
+    role: /^role:(\w+)/m.exec(info)?.[1] ?? 'unknown',
+    replicasOnline: [...info.matchAll(/^slave\d+:.*state=online/gm)].length
+  }
+}

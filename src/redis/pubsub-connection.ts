@@ -1,0 +1,117 @@
+// One sharded pub/sub connection to one node. Own code over node-redis' decoder, because the library's queue takes the `sunsubscribe`
+// that a server sends when a slot leaves it for the reply to whatever command is on its way: the next confirmation then finds the
+// queue empty and throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
+// Invariant: confirmations are matched by channel, errors by order; when the connection ends, onEnd is called exactly once.
+// Knows nothing of slots and repeats nothing.
+import net from 'node:net'
+import tls from 'node:tls'
+import { ErrorReply } from 'redis'
+// CommonJS modules with a default export: it is a property of what Node imports.
+import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
+import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
+import { socketOptions, type Address, type ConnectionOptions } from './connection.js'
+
+const { default: Decoder } = decoderModule
+const { default: encodeCommand } = encoderModule
+
+export type PubSubEvents = {
+  onMessage: (channel: string, payload: Buffer) => void
+  onSubscribed: (channel: string) => void
+  /** The server ended the subscription (its slot has left the node), or refused it with an error such as MOVED. */
+  onUnsubscribed: (channel: string, refusal: Error | undefined) => void
+  onEnd: (reason: string) => void
+}
+
+type Sent = { readonly kind: 'subscribe' | 'unsubscribe', readonly channel: string } | { readonly kind: 'auth' }
+
+const PING_MS = 1000
+
+export class PubSubConnection {
+  readonly #socket: net.Socket
+  readonly #events: PubSubEvents
+  readonly #sent: Sent[] = []
+  readonly #timer: NodeJS.Timeout
+  #heardAt = performance.now()
+  #hasEnded = false
+
+  constructor (address: Address, options: ConnectionOptions, events: PubSubEvents) {
+    this.#events = events
+    const target = socketOptions(address, options)
+    this.#socket = options.tls ? tls.connect({ host: target.host, port: target.port, ...(target.ca === undefined ? {} : { ca: target.ca }) }) : net.connect(target.port, target.host)
+    this.#socket.setNoDelay(true)
+    const decoder = new Decoder({ returnStringsAsBuffers: () => true, onReply: reply => { this.#receive(reply) } })
+    this.#socket.on('data', chunk => {
+      this.#heardAt = performance.now()
+      decoder.write(chunk)
+    })
+    this.#socket.on('error', error => { this.#end(error.message) })
+    this.#socket.on('close', () => { this.#end('the connection was closed') })
+    // Pings also serve as the time-out of connecting: a silent node is given up after commandTimeoutMs.
+    this.#timer = setInterval(() => {
+      if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end('the node fell silent')
+      else if (this.#socket.readyState === 'open') this.#write(['PING'])
+    }, Math.min(PING_MS, options.commandTimeoutMs / 2))
+    if (options.password !== undefined) {
+      this.#sent.push({ kind: 'auth' })
+      this.#write(options.username === undefined ? ['AUTH', options.password] : ['AUTH', options.username, options.password])
+    }
+  }
+
+  subscribe (channel: string): void {
+    this.#sent.push({ kind: 'subscribe', channel })
+    this.#write(['SSUBSCRIBE', channel])
+  }
+
+  unsubscribe (channel: string): void {
+    this.#sent.push({ kind: 'unsubscribe', channel })
+    this.#write(['SUNSUBSCRIBE', channel])
+  }
+
+  close (): void {
+    this.#end('closed by this process')
+  }
+
+  #write (args: string[]): void {
+    for (const bytes of encodeCommand(args)) this.#socket.write(bytes)
+  }
+
+  #receive (reply: unknown): void {
+    if (reply instanceof ErrorReply) {
+      const sent = this.#sent.shift()
+      if (sent === undefined || sent.kind === 'auth') this.#end(reply.message)
+      else if (sent.kind === 'subscribe') this.#events.onUnsubscribed(sent.channel, reply)
+      return
+    }
+    if (!Array.isArray(reply)) {
+      // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first subscription.
+      if (this.#sent[0]?.kind === 'auth') this.#sent.shift()
+      return
+    }
+    // Every push of pub/sub is an array of three; PONG, of two, is told by its kind.
+    const [kind, channel, payload] = reply as unknown as readonly [Buffer, Buffer, Buffer | number]
+    switch (kind.toString()) {
+      case 'smessage':
+        // smessage carries its payload as a bulk string, always.
+        this.#events.onMessage(channel.toString(), payload as Buffer)
+        break
+      case 'ssubscribe':
+        this.#sent.shift()
+        this.#events.onSubscribed(channel.toString())
+        break
+      case 'sunsubscribe': {
+        const name = channel.toString()
+        const next = this.#sent[0]
+        if (next?.kind === 'unsubscribe' && next.channel === name) this.#sent.shift()
+        else this.#events.onUnsubscribed(name, undefined)
+      }
+    }
+  }
+
+  #end (reason: string): void {
+    if (this.#hasEnded) return
+    this.#hasEnded = true
+    clearInterval(this.#timer)
+    this.#socket.destroy()
+    this.#events.onEnd(reason)
+  }
+}

@@ -1,0 +1,140 @@
+// The one subscriber of the process: sharded pub/sub over at most one connection to each shard, multiplexing all channels.
+// Invariant: a channel is subscribed at the node that owns its slot, or is on its way there; whenever that begins (anew), its listener
+// is told, because what was published in between went past us. Does not know what messages mean, and stores none.
+import { type Cluster } from './cluster.js'
+import { addressOf, type ConnectionOptions } from './connection.js'
+import { slotOf } from './keys.js'
+import { PubSubConnection } from './pubsub-connection.js'
+import { judge } from './redirect.js'
+
+export type ChannelListener = {
+  onMessage: (payload: Buffer) => void
+  /** Everything published from now on will arrive; what came before may have been missed. */
+  onSubscribed: () => void
+}
+
+type Channel = {
+  readonly name: string
+  readonly slot: number
+  readonly listener: ChannelListener
+  /** The node at which it is subscribed or being subscribed; undefined while it is nowhere. */
+  node: string | undefined
+}
+
+export type SubscriberEvents = {
+  lost: (why: 'connection' | 'moved' | 'refused') => void
+}
+
+const RETRY_MS = 50
+
+export class Subscriber {
+  readonly #cluster: Cluster
+  readonly #options: ConnectionOptions
+  readonly #events: SubscriberEvents
+  readonly #channels = new Map<string, Channel>()
+  readonly #connections = new Map<string, PubSubConnection>()
+  #isPlacing = false
+  #placedAt = -Infinity
+  #isClosed = false
+
+  constructor (cluster: Cluster, options: ConnectionOptions, events: SubscriberEvents) {
+    this.#cluster = cluster
+    this.#options = options
+    this.#events = events
+    cluster.onChange(() => { this.#placeAll() })
+  }
+
+  /** Connections that are open, at most one a shard. */
+  get connectionCount (): number {
+    return this.#connections.size
+  }
+
+  subscribe (name: string, listener: ChannelListener): void {
+    if (this.#channels.has(name)) throw new Error(`Channel ${name} has a listener already`)
+    const channel: Channel = { name, slot: slotOf(name), listener, node: undefined }
+    this.#channels.set(name, channel)
+    this.#place(channel)
+  }
+
+  unsubscribe (name: string): void {
+    const channel = this.#channels.get(name)
+    if (channel?.node !== undefined) this.#connections.get(channel.node)?.unsubscribe(name)
+    this.#channels.delete(name)
+  }
+
+  close (): void {
+    this.#isClosed = true
+    this.#channels.clear()
+    for (const connection of this.#connections.values()) connection.close()
+  }
+
+  // Subscribes at the owner and leaves the node where it was. A slot that nobody owns now is tried again at the next change.
+  #place (channel: Channel): void {
+    const owner = this.#cluster.topology.ownerOf(channel.slot)
+    if (owner === channel.node) return
+    if (channel.node !== undefined) this.#connections.get(channel.node)?.unsubscribe(channel.name)
+    channel.node = owner
+    if (owner !== undefined) this.#connectionTo(owner).subscribe(channel.name)
+  }
+
+  #placeAll (): void {
+    if (this.#isClosed) return
+    for (const channel of this.#channels.values()) this.#place(channel)
+    const masters = new Set(this.#cluster.topology.masters)
+    for (const [node, connection] of this.#connections) if (!masters.has(node)) connection.close()
+  }
+
+  #connectionTo (node: string): PubSubConnection {
+    const open = this.#connections.get(node)
+    if (open !== undefined) return open
+    const connection = new PubSubConnection(addressOf(node), this.#options, {
+      onMessage: (name, payload) => { this.#channels.get(name)?.listener.onMessage(payload) },
+      onSubscribed: name => { this.#subscribed(name, node) },
+      onUnsubscribed: (name, refusal) => { this.#unsubscribed(name, node, refusal) },
+      onEnd: () => { this.#ended(node, connection) }
+    })
+    this.#connections.set(node, connection)
+    return connection
+  }
+
+  #subscribed (name: string, node: string): void {
+    const channel = this.#channels.get(name)
+    if (channel?.node === node) channel.listener.onSubscribed()
+  }
+
+  #unsubscribed (name: string, node: string, refusal: Error | undefined): void {
+    const channel = this.#channels.get(name)
+    if (channel?.node !== node) return
+    channel.node = undefined
+    this.#events.lost(refusal === undefined ? 'moved' : 'refused')
+    const verdict = refusal === undefined ? undefined : judge(refusal, addressOf(node).host)
+    if (verdict?.kind === 'moved') this.#cluster.moved(verdict.slot, verdict.to)
+    this.#placeSoon()
+  }
+
+  #ended (node: string, connection: PubSubConnection): void {
+    if (this.#connections.get(node) !== connection) return
+    this.#connections.delete(node)
+    if (this.#isClosed) return
+    for (const channel of this.#channels.values()) if (channel.node === node) channel.node = undefined
+    this.#events.lost('connection')
+    this.#placeSoon()
+  }
+
+  // Many channels are lost at once; one look at the topology serves them all. Ends when every channel has a place, and rests between
+  // two tries: a dead node refuses at once.
+  #placeSoon (): void {
+    if (this.#isPlacing) return
+    this.#isPlacing = true
+    void (async () => {
+      const restMs = this.#placedAt + RETRY_MS - performance.now()
+      if (restMs > 0) await new Promise(resolve => { setTimeout(resolve, restMs).unref() })
+      // A refresh that fails is followed by the next one; the topology that is known stays in use.
+      await this.#cluster.refresh().catch(() => undefined)
+      this.#isPlacing = false
+      this.#placedAt = performance.now()
+      this.#placeAll()
+      if ([...this.#channels.values()].some(({ node }) => node === undefined)) this.#placeSoon()
+    })()
+  }
+}

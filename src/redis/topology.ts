@@ -1,0 +1,133 @@
+// Which node owns which slot: a value, made from what `CLUSTER NODES` of some nodes says, and never changed but for one slot at a
+// time by a MOVED. Views that disagree are settled per slot by the owner's configuration epoch, as the nodes themselves do
+// (Redis Cluster specification, "Configuration handling"). Opens no connection and keeps no history.
+import { SLOT_COUNT } from './keys.js'
+import { type Address, addressKey } from './connection.js'
+
+export type ClusterNode = {
+  readonly id: string
+  readonly address: Address
+  readonly role: 'master' | 'replica'
+  /** The master's id, of a replica. */
+  readonly masterId: string | undefined
+  /** The cluster holds it for dead (`fail`), not merely suspects it (`fail?`). */
+  readonly isFailed: boolean
+  readonly isLinked: boolean
+  readonly epoch: number
+  /** Pairs of first and last slot, both inclusive. */
+  readonly slots: ReadonlyArray<readonly [first: number, last: number]>
+  /** Slots half-way to or from another node, as only the answering node itself tells. */
+  readonly migrating: ReadonlyArray<{ readonly slot: number, readonly to: string }>
+  readonly importing: ReadonlyArray<{ readonly slot: number, readonly from: string }>
+}
+
+/**
+ * Parses the reply of `CLUSTER NODES` (https://redis.io/commands/cluster-nodes): a line a node,
+ * `<id> <ip:port@cport[,hostname]> <flags> <master> <ping-sent> <pong-recv> <config-epoch> <link-state> <slot> … <slot>`.
+ * Nodes without an address, or still in handshake, are left out. `askedHost` stands in where a node does not know its own.
+ */
+export function parseClusterNodes (reply: string, askedHost: string): ClusterNode[] {
+  const nodes: ClusterNode[] = []
+  for (const line of reply.split('\n')) {
+    const [id, where, flagWords, master, , , epoch, link, ...slotWords] = line.trim().split(' ')
+    if (id === undefined || where === undefined || flagWords === undefined) continue
+    const flags = flagWords.split(',')
+    if (flags.includes('handshake') || flags.includes('noaddr')) continue
+    const address = parseAddress(where.split('@')[0] ?? '', askedHost)
+    if (address === undefined) continue
+    nodes.push({
+      id,
+      address,
+      role: flags.includes('master') ? 'master' : 'replica',
+      masterId: master === '-' ? undefined : master,
+      isFailed: flags.includes('fail'),
+      isLinked: link === 'connected' || flags.includes('myself'),
+      epoch: Number(epoch),
+      ...parseSlots(slotWords)
+    })
+  }
+  return nodes
+}
+
+/** `10.0.0.1:6379` or `[::1]:6379` or `::1:6379`; an empty host means the host that was asked. Undefined when it is no address. */
+export function parseAddress (text: string, askedHost: string): Address | undefined {
+  const colon = text.lastIndexOf(':')
+  const port = Number(text.slice(colon + 1))
+  if (colon < 0 || !Number.isInteger(port) || port < 1 || port > 65535) return undefined
+  const host = text.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
+  return { host: host === '' || host === '?' ? askedHost : host, port }
+}
+
+function parseSlots (words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 'importing'> {
+  const slots: Array<[number, number]> = []
+  const migrating: Array<{ slot: number, to: string }> = []
+  const importing: Array<{ slot: number, from: string }> = []
+  for (const word of words) {
+    const half = /^\[(\d+)-([<>])-(\w+)\]$/.exec(word)
+    if (half?.[2] === '>') migrating.push({ slot: Number(half[1]), to: half[3] ?? '' })
+    else if (half?.[2] === '<') importing.push({ slot: Number(half[1]), from: half[3] ?? '' })
+    else {
+      const [first, last] = word.split('-').map(Number)
+      if (first !== undefined && Number.isInteger(first)) slots.push([first, last ?? first])
+    }
+  }
+  return { slots, migrating, importing }
+}
+
+export class Topology {
+  /** Every node of any view, by `host:port`, as the view of the highest epoch describes it. */
+  readonly nodes: ReadonlyMap<string, ClusterNode>
+  readonly #owners: Array<string | undefined>
+
+  private constructor (nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
+    this.nodes = nodes
+    this.#owners = owners
+  }
+
+  static empty (): Topology {
+    return new Topology(new Map(), new Array<string | undefined>(SLOT_COUNT))
+  }
+
+  static fromViews (views: ReadonlyArray<readonly ClusterNode[]>): Topology {
+    const nodes = new Map<string, ClusterNode>()
+    const owners = new Array<string | undefined>(SLOT_COUNT)
+    const epochs = new Float64Array(SLOT_COUNT).fill(-1)
+    for (const view of views) {
+      for (const node of view) {
+        const key = addressKey(node.address)
+        const known = nodes.get(key)
+        if (known === undefined || node.epoch > known.epoch || (node.epoch === known.epoch && node.isFailed)) nodes.set(key, node)
+        if (node.role !== 'master') continue
+        for (const [first, last] of node.slots) {
+          for (let slot = first; slot <= last; slot++) {
+            if (node.epoch <= (epochs[slot] ?? -1)) continue
+            owners[slot] = key
+            epochs[slot] = node.epoch
+          }
+        }
+      }
+    }
+    return new Topology(nodes, owners)
+  }
+
+  /** The `host:port` of the master that owns a slot; undefined while nobody does. */
+  ownerOf (slot: number): string | undefined {
+    return this.#owners[slot]
+  }
+
+  /** A MOVED said so: it knows better than the last views. */
+  move (slot: number, owner: string): void {
+    this.#owners[slot] = owner
+  }
+
+  /** Masters that own a slot, each once, in the order of their first slot. */
+  get masters (): string[] {
+    return [...new Set(this.#owners.filter(owner => owner !== undefined))]
+  }
+
+  /** Replicas of a master that the cluster does not hold for dead. */
+  livingReplicasOf (master: string): ClusterNode[] {
+    const id = this.nodes.get(master)?.id
+    return [...this.nodes.values()].filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed && node.isLinked)
+  }
+}

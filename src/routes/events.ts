@@ -1,0 +1,106 @@
+// Streaming over HTTP: one room, or several on one connection. Parses where the client stands, opens the stream, and joins.
+// The head goes out through Node's response, everything after it straight to the socket (src/live/stream.ts): the body is delimited by
+// the end of the connection, so there is no chunk to frame and the same bytes serve every reader.
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { DialogsError } from '../errors.js'
+import { type Hub } from '../live/hub.js'
+import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
+import { Stream, type EndReason } from '../live/stream.js'
+import { checkName } from '../names.js'
+import { parseCursor, type Cursor } from '../store/message.js'
+import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
+
+export type EventRoutesOptions = {
+  readonly hub: Hub
+  readonly retryMs: number
+  readonly socketBytesMax: number
+  readonly streamsMax: number
+  readonly roomsPerStreamMax: number
+  readonly onEnd: (reason: EndReason) => void
+}
+
+const HEAD = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  // no-transform and X-Accel-Buffering keep proxies from compressing or collecting what must go out at once.
+  'cache-control': 'no-cache, no-store, no-transform',
+  'x-accel-buffering': 'no',
+  connection: 'close'
+} as const
+
+const LAST_MAX = 1_000_000_000
+
+export async function eventRoutes (fastify: FastifyInstance, options: EventRoutesOptions): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  const { hub } = options
+
+  app.get('/rooms/:room/events', {
+    exposeHeadRoute: false,
+    schema: { summary: 'History, then live, as server-sent events', params: RoomParams, querystring: EventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, (request, reply) => {
+    const { room } = request.params
+    checkName('room', room)
+    const last = parseLast(request.query.last)
+    const cursor = lastEventId(request) ?? request.query.after
+    const asked = { after: cursor === undefined ? undefined : parseCursor(cursor), last }
+    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    leaveOnEnd(hub.join(room, new SingleOutput(stream), asked))
+  })
+
+  app.get('/events', {
+    exposeHeadRoute: false,
+    schema: { summary: 'Several rooms on one connection', querystring: RoomsEventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, (request, reply) => {
+    const rooms = [request.query.room].flat()
+    if (rooms.length > options.roomsPerStreamMax) throw new DialogsError('INVALID_QUERY', `A stream takes at most ${options.roomsPerStreamMax} rooms: open a second one.`)
+    if (new Set(rooms).size !== rooms.length) throw new DialogsError('INVALID_QUERY', 'A room is named twice: name each once.')
+    for (const room of rooms) checkName('room', room)
+    const last = parseLast(request.query.last)
+    const cursors = parseCursors(lastEventId(request) ?? request.query.after, rooms.length)
+    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    const combined = new CombinedCursor(cursors.map(({ text }) => text))
+    for (const [index, room] of rooms.entries()) {
+      leaveOnEnd(hub.join(room, new CombinedOutput(stream, combined, index), { after: cursors[index]?.cursor, last }))
+    }
+  })
+}
+
+function openStream (request: FastifyRequest, reply: FastifyReply, options: EventRoutesOptions): { stream: Stream, leaveOnEnd: (leave: () => void) => void } {
+  const { hub } = options
+  if (hub.streamCount >= options.streamsMax) throw new DialogsError('TOO_MANY_STREAMS', 'This process has as many streams as it may have: try another, or later.')
+  reply.hijack()
+  // Without this Node would frame the body in chunks.
+  reply.raw.useChunkedEncodingByDefault = false
+  reply.raw.writeHead(200, HEAD)
+  reply.raw.flushHeaders()
+  const leaving: Array<() => void> = []
+  const stream: Stream = new Stream(request.raw.socket, options.socketBytesMax, reason => {
+    hub.removeStream(stream)
+    for (const leave of leaving) leave()
+    options.onEnd(reason)
+  })
+  hub.addStream(stream)
+  stream.write(`retry: ${options.retryMs}\n\n`)
+  return { stream, leaveOnEnd: leave => { leaving.push(leave) } }
+}
+
+function lastEventId (request: FastifyRequest): string | undefined {
+  const header = request.headers['last-event-id']
+  // An EventSource that has no id yet sends none; some clients send it empty.
+  return header === undefined || header === '' ? undefined : String(header)
+}
+
+// A room that had sent nothing yet has an empty place in the id: it is begun as asked.
+function parseCursors (text: string | undefined, count: number): Array<{ text: string, cursor: Cursor | undefined }> {
+  if (text === undefined) return Array.from({ length: count }, () => ({ text: '', cursor: undefined }))
+  const parts = text.split(',')
+  if (parts.length !== count) throw new DialogsError('INVALID_CURSOR', `The cursor has ${parts.length} places, but ${count} rooms are asked for: resume with the same rooms in the same order.`)
+  return parts.map(part => ({ text: part, cursor: part === '' ? undefined : parseCursor(part) }))
+}
+
+function parseLast (text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const last = Number(text)
+  if (!/^\d+$/.test(text) || last > LAST_MAX) throw new DialogsError('INVALID_QUERY', `The parameter last must be a whole number from 0 to ${LAST_MAX}.`)
+  return last
+}

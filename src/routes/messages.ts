@@ -1,0 +1,98 @@
+// Writing and reading messages over HTTP: checks what comes in, hands it to the store, and answers in the frames' own JSON.
+import { type FastifyInstance, type FastifyReply } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { DialogsError } from '../errors.js'
+import { entryJson, messageJson } from '../live/frame.js'
+import { checkIdempotencyKey, checkName, checkText } from '../names.js'
+import { isLost, parseCursor, type Entry } from '../store/message.js'
+import { type Store } from '../store/store.js'
+import { BlocksAnswer, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, PageAnswer, PageQuery, RoomParams, UsersAnswer } from './schemas.js'
+
+export type MessageRoutesOptions = { readonly store: Store, readonly textMax: number }
+
+const PAGE_LIMIT = 50
+const PAGE_LIMIT_MAX = 1000
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+export async function messageRoutes (fastify: FastifyInstance, { store, textMax }: MessageRoutesOptions): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+
+  app.post('/rooms/:room/messages', {
+    schema: { summary: 'Write a message', params: RoomParams, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async (request, reply) => {
+    const { room } = request.params
+    const { user, text } = request.body
+    checkName('room', room)
+    checkName('user', user)
+    checkText(text, textMax)
+    const once = request.headers['idempotency-key']
+    if (once !== undefined) checkIdempotencyKey(String(once))
+    const { message, isNew } = await store.append({ room, user, text, once: once === undefined ? undefined : String(once) })
+    reply.code(isNew ? 201 : 200).header('location', `/rooms/${encodeURIComponent(room)}/messages/${message.seq}`)
+    return sendJson(reply, messageJson(message))
+  })
+
+  app.get('/rooms/:room/messages', {
+    schema: { summary: 'A page of messages, ascending', params: RoomParams, querystring: PageQuery, response: { 200: PageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async (request, reply) => {
+    const { room } = request.params
+    checkName('room', room)
+    const limit = parseLimit(request.query.limit)
+    const after = request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
+    const before = request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
+    const { head, entries } = await readPage(store, room, after, before, limit)
+    return sendJson(reply, `{"room":${JSON.stringify(room)},"head":${head},"messages":[${entries.map(entryJson).join(',')}]}`)
+  })
+
+  app.get('/rooms/:room/messages/:seq', {
+    schema: { summary: 'One message', params: MessageParams, response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async (request, reply) => {
+    const { room, seq } = request.params
+    checkName('room', room)
+    if (!/^[1-9]\d{0,14}$/.test(seq)) throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
+    const entry = await store.message(room, Number(seq))
+    if (entry === undefined) throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
+    if (isLost(entry)) throw new DialogsError('MESSAGE_LOST', `Message ${seq} of room ${room} has been lost by the store.`)
+    return sendJson(reply, messageJson(entry))
+  })
+
+  app.get('/rooms/:room/users', {
+    schema: { summary: 'Who has written here, and how much', params: RoomParams, response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async request => {
+    const { room } = request.params
+    checkName('room', room)
+    return { room, users: await store.users(room) }
+  })
+
+  app.get('/rooms/:room/blocks', {
+    schema: { summary: 'The blocks of a room, and where they lie', params: RoomParams, response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async request => {
+    const { room } = request.params
+    checkName('room', room)
+    return { room, blocks: (await store.blocks(room)).map(block => ({ ...block, shard: block.shard ?? null })) }
+  })
+}
+
+// Messages are JSON already, in the bytes that readers get; the schema only describes them.
+function sendJson (reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
+  return reply.header('content-type', JSON_TYPE).send(json)
+}
+
+// Without `after` the page ends at `before` or the head; with it, it begins right behind.
+async function readPage (store: Store, room: string, after: number | undefined, before: number | undefined, limit: number): Promise<{ head: number, entries: Entry[] }> {
+  if (after === undefined && before === undefined) {
+    const entries = await store.history.newest(room, limit)
+    return { head: entries.at(-1)?.seq ?? 0, entries }
+  }
+  const head = await store.head(room)
+  const end = Math.min(head, before === undefined ? head : before - 1)
+  const from = after === undefined ? Math.max(1, end - limit + 1) : after + 1
+  return { head, entries: await store.history.range(room, from, Math.min(end, from + limit - 1)) }
+}
+
+function parseLimit (text: string | undefined): number {
+  if (text === undefined) return PAGE_LIMIT
+  const limit = Number(text)
+  if (!/^\d+$/.test(text) || limit < 1 || limit > PAGE_LIMIT_MAX) throw new DialogsError('INVALID_QUERY', `The limit must be a whole number from 1 to ${PAGE_LIMIT_MAX}.`)
+  return limit
+}

@@ -1,0 +1,84 @@
+// Reading messages: references from the log, grouped by block, one XRANGE per run of a block, all nodes at once.
+// Invariant: every sequence asked for and not beyond the head comes back exactly once, ascending, as a message or as lost.
+// The cost follows the page, not the room. Identical reads in flight are one read.
+import { type Cluster } from '../redis/cluster.js'
+import { blockKey, slotOf } from '../redis/keys.js'
+import { type Log, type LogEntry } from './log.js'
+import { parseReference, type Entry, type Reference } from './message.js'
+
+type Run = { first: string, last: string, readonly texts: Map<string, string> }
+
+export class History {
+  readonly #cluster: Cluster
+  readonly #log: Log
+  readonly #reading = new Map<string, Promise<Entry[]>>()
+  #reads = 0
+
+  constructor (cluster: Cluster, log: Log) {
+    this.#cluster = cluster
+    this.#log = log
+  }
+
+  /** Reads that went to the store since the start, shared ones counted once. */
+  get reads (): number {
+    return this.#reads
+  }
+
+  /** The messages from `from` to `to`, both inclusive; what lies beyond the head is left out. Immutable, so sharing is safe. */
+  async range (room: string, from: number, to: number): Promise<Entry[]> {
+    return await this.#shared(`${from} ${to} ${room}`, async () => await this.#messages(room, await this.#log.range(room, from, to)))
+  }
+
+  /** The newest `count` messages, ascending; the last one is the head. Not shared: a reader's start must not be older than its call. */
+  async newest (room: string, count: number): Promise<Entry[]> {
+    this.#reads++
+    return await this.#messages(room, await this.#log.newest(room, count))
+  }
+
+  async #shared (key: string, read: () => Promise<Entry[]>): Promise<Entry[]> {
+    let reading = this.#reading.get(key)
+    if (reading === undefined) {
+      this.#reads++
+      reading = read().finally(() => { this.#reading.delete(key) })
+      this.#reading.set(key, reading)
+    }
+    return await reading
+  }
+
+  async #messages (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+    const references = log.map(({ reference }) => reference === undefined ? undefined : parseReference(reference))
+    const runs = runsOf(references)
+    await Promise.all([...runs].map(async ([tag, run]) => {
+      const key = blockKey(room, tag)
+      const reply = await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first, run.last])
+      // XRANGE answers `[[id, ['t', text]], …]`; blocks hold one field only.
+      for (const [id, fields] of reply as ReadonlyArray<readonly [string, readonly [string, string]]>) run.texts.set(id, fields[1])
+    }))
+    return log.map(({ seq }, index) => {
+      const reference = references[index]
+      const text = reference === undefined ? undefined : runs.get(reference.tag)?.texts.get(reference.id)
+      if (reference === undefined || text === undefined) return { room, seq, ms: reference?.ms ?? 0, lost: true }
+      return { room, seq, user: reference.user, text, ms: reference.ms }
+    })
+  }
+}
+
+// A run spans from a block's first to its last entry id on the page. Entries between them that are not on the page are few: a
+// block is one user's in one room, and what is committed together was appended together.
+function runsOf (references: ReadonlyArray<Reference | undefined>): Map<string, Run> {
+  const runs = new Map<string, Run>()
+  for (const reference of references) {
+    if (reference === undefined) continue
+    const run = runs.get(reference.tag)
+    if (run === undefined) runs.set(reference.tag, { first: reference.id, last: reference.id, texts: new Map() })
+    else if (compareIds(reference.id, run.first) < 0) run.first = reference.id
+    else if (compareIds(reference.id, run.last) > 0) run.last = reference.id
+  }
+  return runs
+}
+
+/** Orders stream entry ids `<ms>-<n>` as Redis does. */
+export function compareIds (a: string, b: string): number {
+  const ms = Number.parseInt(a, 10) - Number.parseInt(b, 10)
+  return ms !== 0 ? ms : Number(a.slice(a.indexOf('-') + 1)) - Number(b.slice(b.indexOf('-') + 1))
+}

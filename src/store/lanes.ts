@@ -1,0 +1,46 @@
+// Work in groups by key: what arrives for a key while its last group is on its way becomes its next group. Nothing waits on a timer.
+// Invariant: at most one group of a key is on its way, and groups of a key start in the order in which their items came.
+// Bounds nothing but the group: the number of items that wait is the caller's limit.
+
+const SETTLED_POLL_MS = 5
+
+export class Lanes<T> {
+  readonly #run: (key: string, group: T[]) => Promise<void>
+  readonly #groupLengthMax: number
+  readonly #waiting = new Map<string, T[]>()
+  #fresh: string[] = []
+
+  /** @param run must settle every item of its group itself, and not reject */
+  constructor (groupLengthMax: number, run: (key: string, group: T[]) => Promise<void>) {
+    this.#groupLengthMax = groupLengthMax
+    this.#run = run
+  }
+
+  add (key: string, item: T): void {
+    const waiting = this.#waiting.get(key)
+    if (waiting !== undefined) {
+      waiting.push(item)
+      return
+    }
+    this.#waiting.set(key, [item])
+    // A microtask, not a turn: items that one reply or one request brings are together already.
+    if (this.#fresh.push(key) === 1) queueMicrotask(() => { this.#start() })
+  }
+
+  /** Resolves when nothing waits and nothing is on its way. Looks now and then: for a stop that is soon enough, and costs the groups nothing. */
+  async settled (): Promise<void> {
+    while (this.#waiting.size > 0) await new Promise(resolve => { setTimeout(resolve, SETTLED_POLL_MS) })
+  }
+
+  #start (): void {
+    const fresh = this.#fresh
+    this.#fresh = []
+    for (const key of fresh) void this.#drain(key)
+  }
+
+  async #drain (key: string): Promise<void> {
+    const waiting = this.#waiting.get(key) ?? []
+    while (waiting.length > 0) await this.#run(key, waiting.splice(0, this.#groupLengthMax))
+    this.#waiting.delete(key)
+  }
+}

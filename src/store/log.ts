@@ -1,0 +1,116 @@
+// The order of a room: reading it, and sealing its old pieces into segments.
+// Invariant: every committed sequence is in the tail or in a sealed segment at every moment, because a segment is written and
+// acknowledged before the tail is trimmed; whoever reads the tail first and then what is missing below it finds everything.
+import { DialogsError } from '../errors.js'
+import { type Cluster } from '../redis/cluster.js'
+import { type Reply } from '../redis/connection.js'
+import { logKey, roomSlot, segmentKey, slotOf } from '../redis/keys.js'
+import { SEAL } from '../redis/scripts.js'
+
+/** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
+export type LogEntry = { readonly seq: number, readonly reference: string | undefined }
+
+const ROOMS_REMEMBERED = 10_000
+
+export class Log {
+  readonly segmentLength: number
+  readonly #cluster: Cluster
+  /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored. */
+  readonly #sealed = new Map<string, number>()
+  readonly #sealing = new Map<string, Promise<void>>()
+
+  constructor (cluster: Cluster, segmentLength: number) {
+    this.#cluster = cluster
+    this.segmentLength = segmentLength
+  }
+
+  /** The newest entries of a room, ascending; the last one is its head. Empty for a room without messages. */
+  async newest (room: string, count: number): Promise<LogEntry[]> {
+    const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', String(Math.max(1, count))])).reverse()
+    const first = entries[0]
+    if (first === undefined || entries.length >= count || first.seq === 1) return entries
+    const from = Math.max(1, first.seq - (count - entries.length))
+    return [...await this.#fromSegments(room, from, first.seq - 1), ...entries]
+  }
+
+  /** The last sequence of a room and its reference; undefined for a room without messages. */
+  async head (room: string): Promise<LogEntry | undefined> {
+    return parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))[0]
+  }
+
+  /** The entries from `from` to `to`, both inclusive, ascending; those beyond the head are left out. */
+  async range (room: string, from: number, to: number): Promise<LogEntry[]> {
+    if (to < from) return []
+    if (to <= (this.#sealed.get(room) ?? 0)) {
+      const sealed = await this.#fromSegments(room, from, to)
+      if (sealed.every(({ reference }) => reference !== undefined)) return sealed
+      this.#sealed.delete(room)
+    }
+    const tail = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`]))
+    const tailFirst = tail[0]?.seq ?? to + 1
+    if (tailFirst <= from) return tail
+    if (tail.length === 0) {
+      const head = (await this.head(room))?.seq ?? 0
+      if (head < to) return head < from ? [] : await this.range(room, from, head)
+    }
+    return [...await this.#fromSegments(room, from, tailFirst - 1), ...tail]
+  }
+
+  // Sequences that no segment has any more come without a reference: a hole in the content, never in the order.
+  async #fromSegments (room: string, from: number, to: number): Promise<LogEntry[]> {
+    const first = Math.floor((from - 1) / this.segmentLength)
+    const last = Math.floor((to - 1) / this.segmentLength)
+    const segments = await Promise.all(Array.from({ length: last - first + 1 }, async (_, index) => {
+      const key = segmentKey(room, first + index)
+      return parseEntries(await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`]))
+    }))
+    const found = segments.flat()
+    if (found.length === to - from + 1) return found
+    const references = new Map(found.map(entry => [entry.seq, entry.reference]))
+    return Array.from({ length: to - from + 1 }, (_, index) => ({ seq: from + index, reference: references.get(from + index) }))
+  }
+
+  /**
+   * Seals the oldest segments while the tail is longer than two. Called by the writer whose commit completed a segment; may be
+   * called by anybody at any time, also twice at once: the same entries are written to the same key.
+   */
+  async seal (room: string): Promise<void> {
+    const running = this.#sealing.get(room)
+    if (running !== undefined) return await running
+    const sealing = this.#sealOldest(room).finally(() => { this.#sealing.delete(room) })
+    this.#sealing.set(room, sealing)
+    await sealing
+  }
+
+  async #sealOldest (room: string): Promise<void> {
+    const key = logKey(room)
+    while (Number(await this.#cluster.command(roomSlot(room), ['XLEN', key])) > 2 * this.segmentLength) {
+      const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', key, '-', '+', 'COUNT', String(this.segmentLength)]))
+      const first = entries[0]
+      if (first === undefined) return
+      const segment = Math.floor((first.seq - 1) / this.segmentLength)
+      const next = (segment + 1) * this.segmentLength + 1
+      if (first.seq !== segment * this.segmentLength + 1 || entries.at(-1)?.seq !== next - 1) {
+        throw new DialogsError('STORE_UNAVAILABLE', `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`)
+      }
+      const target = segmentKey(room, segment)
+      const references = entries.map(entry => entry.reference ?? '')
+      const { replicated } = await this.#cluster.write(slotOf(target), ['EVALSHA', SEAL.sha, '1', target, String(first.seq), ...references])
+      // Only what a replica has may be cut off the tail.
+      await replicated
+      await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
+      this.#remember(room, next - 1)
+    }
+  }
+
+  #remember (room: string, sealed: number): void {
+    if (this.#sealed.size >= ROOMS_REMEMBERED) this.#sealed.clear()
+    this.#sealed.set(room, sealed)
+  }
+}
+
+/** Entries as XRANGE gives them: `[['0-7', ['r', '<reference>']], …]`. */
+function parseEntries (reply: Reply): LogEntry[] {
+  // XRANGE and XREVRANGE answer exactly this shape (https://redis.io/commands/xrange).
+  return (reply as ReadonlyArray<readonly [string, readonly [string, string]]>).map(([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] }))
+}

@@ -1,0 +1,140 @@
+// What the rest of the process knows of the store: append a message, read messages, and ask about a room. Knows no HTTP.
+// Composes log, appender and reader; itself it only decides what a repeated idempotency key means.
+import { DialogsError } from '../errors.js'
+import { type Cluster } from '../redis/cluster.js'
+import { blockKey, logKey, onceKey, roomSlot, slotOf, userCountKey, usersKey } from '../redis/keys.js'
+import { TOUCH_LOG } from '../redis/scripts.js'
+import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
+import { History } from './history.js'
+import { Log } from './log.js'
+import { blockOf, isLost, parseReference, type Entry, type Message } from './message.js'
+
+export type StoreOptions = AppenderOptions & { readonly segmentLength: number }
+
+export type Appended = { readonly message: Message, readonly isNew: boolean }
+
+/** One stream of a user's messages in a room, and where it lies. `shard` is the master's `host:port`. */
+export type Block = { readonly key: string, readonly slot: number, readonly shard: string | undefined, readonly messages: number }
+
+const BLOCKS_AT_ONCE = 500
+
+export class Store {
+  readonly log: Log
+  readonly history: History
+  readonly appender: Appender
+  readonly #cluster: Cluster
+  readonly #options: StoreOptions
+  readonly #once = new Map<string, Promise<Message>>()
+
+  constructor (cluster: Cluster, options: StoreOptions) {
+    this.#cluster = cluster
+    this.#options = options
+    this.log = new Log(cluster, options.segmentLength)
+    this.history = new History(cluster, this.log)
+    this.appender = new Appender(cluster, this.log, options)
+  }
+
+  /**
+   * Stores a message once. With an idempotency key that is known: the message it led to, `isNew` false.
+   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as Appender.append
+   */
+  async append (message: NewMessage): Promise<Appended> {
+    if (message.once === undefined) return await this.#appendNew(message)
+    const key = `${message.once} ${message.room}`
+    const earlier = this.#once.get(key)
+    if (earlier !== undefined) return { message: sameOrConflict(await earlier, message), isNew: false }
+    const appended = this.#appendOnce(message, message.once)
+    const settled = appended.then(({ message }) => message)
+    settled.catch(() => undefined)
+    this.#once.set(key, settled)
+    try {
+      return await appended
+    } finally {
+      this.#once.delete(key)
+    }
+  }
+
+  async #appendNew (message: NewMessage): Promise<Appended> {
+    const { room, user, text } = message
+    const { seq, ms, isNew } = await this.appender.append(message)
+    return { message: { room, seq, user, text, ms }, isNew }
+  }
+
+  // A look at the key first: a repetition that comes late costs no entry in a block.
+  async #appendOnce (message: NewMessage, once: string): Promise<Appended> {
+    const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)])
+    if (known !== null) return await this.#repeated(message, Number(known))
+    const appended = await this.#appendNew(message)
+    return appended.isNew ? appended : await this.#repeated(message, appended.message.seq)
+  }
+
+  // The first call may have been cut off before its acknowledgement: what is answered now must survive a failover as well.
+  async #repeated (message: NewMessage, seq: number): Promise<Appended> {
+    const { room, text } = message
+    const deadline = performance.now() + this.#options.deadlineMs
+    const [entry] = await this.history.range(room, seq, seq)
+    const reference = (await this.log.range(room, seq, seq))[0]?.reference
+    if (entry === undefined || reference === undefined) throw new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
+    const { tag, id, user, ms } = parseReference(reference)
+    // Of a lost message only the user is known; it comes back with the text of its repetition.
+    const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
+    const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
+    await replicated
+    if (!await this.appender.ensure(room, tag, id, text, deadline)) {
+      throw new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
+    }
+    // The first call may have died before it published. Readers that have it drop it as a duplicate.
+    this.#options.publish(room, [stored])
+    return { message: stored, isNew: false }
+  }
+
+  /** The last sequence of a room, 0 when nobody has written there. */
+  async head (room: string): Promise<number> {
+    return (await this.log.head(room))?.seq ?? 0
+  }
+
+  /** One message, or undefined when the room has no such sequence. */
+  async message (room: string, seq: number): Promise<Entry | undefined> {
+    return (await this.history.range(room, seq, seq))[0]
+  }
+
+  /** Who has written in a room, and how many messages; most first, then by name. */
+  async users (room: string): Promise<Array<{ user: string, messages: number }>> {
+    // HGETALL answers field, value, field, value … as strings.
+    const flat = await this.#cluster.read(roomSlot(room), ['HGETALL', usersKey(room)]) as readonly string[]
+    const users: Array<{ user: string, messages: number }> = []
+    for (let index = 0; index < flat.length; index += 2) users.push({ user: flat[index] ?? '', messages: Number(flat[index + 1]) })
+    return users.sort((a, b) => b.messages - a.messages || (a.user < b.user ? -1 : 1))
+  }
+
+  /**
+   * The blocks of a room. There is no directory of them: a user's blocks are counted over all rooms, so each block that a user of this
+   * room has anywhere is asked for. The cost is one XLEN for each.
+   */
+  async blocks (room: string): Promise<Block[]> {
+    const users = await this.users(room)
+    const tags = (await Promise.all(users.map(async ({ user }) => {
+      const count = Number(await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)]))
+      return Array.from({ length: count < 1 ? 0 : blockOf(count, this.#options.blockLength) + 1 }, (_, block) => `${user}.${block}`)
+    }))).flat()
+    const blocks: Block[] = []
+    for (let from = 0; from < tags.length; from += BLOCKS_AT_ONCE) {
+      blocks.push(...await Promise.all(tags.slice(from, from + BLOCKS_AT_ONCE).map(tag => this.#block(room, tag))))
+    }
+    return blocks.filter(({ messages }) => messages > 0)
+  }
+
+  async #block (room: string, tag: string): Promise<Block> {
+    const key = blockKey(room, tag)
+    const slot = slotOf(key)
+    const messages = Number(await this.#cluster.command(slot, ['XLEN', key]))
+    return { key, slot, shard: this.#cluster.topology.ownerOf(slot), messages }
+  }
+}
+
+function sameOrConflict (stored: Message, repeated: NewMessage): Message {
+  if (stored.user !== repeated.user || stored.text !== repeated.text) {
+    throw new DialogsError('IDEMPOTENCY_CONFLICT', `This Idempotency-Key was used for another message (sequence ${stored.seq}): use a new key for a new message.`)
+  }
+  return stored
+}
