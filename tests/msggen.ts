@@ -25,7 +25,7 @@ t.test('one busy user posts all messages to the room, and the status is 0', asyn
 
 t.test('the summary as JSON adds up, in the order of its percentiles', async (t) => {
   const stub = await StubService.start(t)
-  const { status, summary } = await summaryOf(t, stub, '--count', '200', '--seed', '7')
+  const { status, summary } = await summaryOf(t, stub, '--count', '200', '--users', '5', '--seed', '7')
   t.equal(status, 0)
   t.match(summary, { sent: 200, acknowledged: 200, failed: 0, overdue: 0, retries: 0, isStopped: false, failures: [], seed: 7 })
   const { p50 = NaN, p90 = NaN, p99 = NaN, 'p99.9': p999 = NaN, max = NaN } = summary.latencyMs
@@ -59,6 +59,15 @@ t.test('the same seed posts the same again, another one something else', async (
   const [one, same, other] = [await posted('7'), await posted('7'), await posted('8')]
   t.strictSame(one, same)
   t.notSame(one, other)
+})
+
+t.test('without a seed one is made up and named, so that the same can be posted again', async (t) => {
+  const stub = await StubService.start(t)
+  const { stdout } = await msggen(t, '--url', stub.url, '--users', '50', '--count', '50', '--connections', '1')
+  const seed = /\nUsers drawn with --seed (\d+)\n$/.exec(stdout)?.[1] ?? ''
+  const again = await StubService.start(t)
+  await msggen(t, '--url', again.url, '--users', '50', '--count', '50', '--connections', '1', '--seed', seed)
+  t.strictSame(again.stored.map(({ user }) => user), stub.stored.map(({ user }) => user))
 })
 
 t.test('failures are counted by status and code, the commonest first, and the status is 1', async (t) => {

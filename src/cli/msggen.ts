@@ -37,7 +37,8 @@ await runCommand(async (args) => {
   } finally {
     progress.stop()
   }
-  const ending = { sent: load.sent, overdue: load.overdue, elapsedMs: performance.now() - startedMs, isStopped, seed: options.seed }
+  const seed = options.users === undefined ? undefined : options.seed
+  const ending = { sent: load.sent, overdue: load.overdue, elapsedMs: performance.now() - startedMs, isStopped, seed }
   console.log(options.isJson ? JSON.stringify(summary.toJSON(ending), null, 2) : summary.toText(ending))
   return summary.failed > 0 ? 1 : 0
 })

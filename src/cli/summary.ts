@@ -12,7 +12,8 @@ export type Ending = {
   readonly overdue: number
   readonly elapsedMs: number
   readonly isStopped: boolean
-  readonly seed: number
+  /** What draws the same users again; unset where nothing was drawn. */
+  readonly seed: number | undefined
 }
 
 const PERCENTILES = [50, 90, 99, 99.9] as const
@@ -77,6 +78,7 @@ export class Summary {
     for (const { status, code, count: times, example } of this.#kinds()) {
       lines.push(`Failed: ${count(times)} × ${status === undefined ? '' : `${status} `}${code}, for example: ${example}`)
     }
+    if (ending.seed !== undefined) lines.push(`Users drawn with --seed ${ending.seed}`)
     return lines.join('\n')
   }
 
