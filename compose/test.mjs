@@ -14,8 +14,9 @@ let current = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
 
 try {
   await setUp({ tools: testTools })
+  const files = filesNamed(process.argv.slice(2))
   lint()
-  await runTests(filesNamed(process.argv.slice(2)))
+  await runTests(files)
 } catch (error) {
   console.log(error.message)
   counts.failed++
