@@ -4,7 +4,6 @@
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { countKeys, formCluster, waitUntilUp } from './formation.js'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
 import { type Manifest, type ManifestNode, nextName, readManifest, rewriteAddresses, writeManifest } from './manifest.js'
@@ -24,6 +23,9 @@ export type EmbeddedOptions = {
   /** Gets a line for each step worth showing. */
   readonly report?: (line: string) => void
 }
+
+/** Loaded while the nodes boot, for it brings the client library: 0.15 s that would otherwise come before the first node is started. */
+const formation = () => import('./formation.js')
 
 const ownerWaitMs = 5_000
 const formMsMax = 30_000
@@ -130,6 +132,7 @@ export class EmbeddedCluster {
     const ports = await freePorts(shards * (1 + replicas))
     this.#report(`Making a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`)
     await this.#startNodes({ isComplete: false, nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port })) })
+    const { formCluster } = await formation()
     await formCluster(this.#nodes, shards, formMsMax)
     this.#remember({ ...this.#manifest, isComplete: true })
   }
@@ -137,12 +140,14 @@ export class EmbeddedCluster {
   async #resume (manifest: Manifest): Promise<void> {
     this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
     await this.#startNodes(await this.#withFreePorts(manifest))
+    const { waitUntilUp } = await formation()
     await waitUntilUp(this.#nodes, formMsMax)
   }
 
   // A crash while the cluster was being made. Nobody can have written by the service then, but look before deleting.
   async #createAgain (manifest: Manifest): Promise<void> {
     await this.#startNodes(await this.#withFreePorts(manifest))
+    const { countKeys } = await formation()
     const keyCount = await countKeys(this.#nodes)
     if (keyCount > 0) {
       throw new Error(`${this.#dataDir} holds a cluster that was never completely made, yet has ${keyCount} keys: move the folder away to begin anew`)
@@ -167,7 +172,7 @@ export class EmbeddedCluster {
   async #startNodes (manifest: Manifest): Promise<void> {
     this.#remember(manifest)
     this.#nodes = manifest.nodes.map(entry => this.#makeNode(entry))
-    await Promise.all(this.#nodes.map(node => node.start()))
+    await Promise.all([formation(), ...this.#nodes.map(node => node.start())])
   }
 
   #makeNode (entry: ManifestNode): EmbeddedNode {

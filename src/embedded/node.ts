@@ -3,13 +3,14 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { connect } from './connection.js'
 import { commandOf, end, isErrno, signalAgainMs } from './processes.js'
 import { confFileOf, logFileOf, type NodeSettings, pidFileOf, redisConf } from './redis-conf.js'
 
 /** Replaying a long append-only file takes its time, about 1 GB in 10 s. */
 const readyMsMax = 120_000
+const answerMsMax = 2_000
 const stopMsMax = 5_000
 
 export class EmbeddedNode {
@@ -47,7 +48,7 @@ export class EmbeddedNode {
   async start (): Promise<void> {
     if (this.#child === undefined) this.#spawn()
     const deadline = Date.now() + readyMsMax
-    while (!await this.#isReady()) {
+    while (!await answersPing(this.port)) {
       if (!this.isRunning) throw new Error(`redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`)
       if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
       await sleep(10)
@@ -105,18 +106,6 @@ export class EmbeddedNode {
       }
     })
   }
-
-  async #isReady (): Promise<boolean> {
-    let client
-    try {
-      client = await connect(this.url)
-      return await client.ping() === 'PONG'
-    } catch {
-      return false // not listening yet, or LOADING: start() goes on asking, up to its deadline
-    } finally {
-      await client?.disconnect()
-    }
-  }
 }
 
 /** Ends the redis-server that a killed service left running in this folder, if there is one. Says whether there was. */
@@ -125,6 +114,22 @@ export async function endOrphan (dir: string): Promise<boolean> {
   if (pid === undefined || !commandOf(pid)?.endsWith(` ${confFileOf(dir)}`)) return false
   await end(pid, stopMsMax)
   return true
+}
+
+// By hand, in Redis's inline form: the client library would be loaded before the first process is on its way, and that takes
+// longer than all of them need to boot. One that is LOADING its data answers with an error.
+function answersPing (port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect({ port, host: '127.0.0.1' })
+    socket.setTimeout(answerMsMax, () => socket.destroy())
+    socket.once('connect', () => socket.write('PING\r\n'))
+    socket.once('data', answer => {
+      resolve(answer.toString().startsWith('+PONG'))
+      socket.destroy()
+    })
+    socket.on('error', () => {}) // not listening yet; it is closed next
+    socket.once('close', () => resolve(false))
+  })
 }
 
 function readPid (dir: string): number | undefined {
