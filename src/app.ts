@@ -96,6 +96,8 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     metrics.postSeconds.observe(reply.elapsedTime / 1000)
   })
 
+  // JSON only: plain text would be taken as a body of another type.
+  fastify.removeContentTypeParser('text/plain')
   errorRoutes(fastify)
   await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: '1.0.0' } } })
   await fastify.register(messageRoutes, { store, textMax: config.textMax })

@@ -1,0 +1,73 @@
+// A reader of one stream for tests: plain HTTP, parsed by eventsource-parser, kept in memory. Does not reconnect: tests that need that
+// use the package `eventsource` or a real browser.
+import http from 'node:http'
+import { createParser, type EventSourceMessage } from 'eventsource-parser'
+import type { Test } from 'tap'
+import { until } from './until.js'
+
+export type Seen = { readonly id: string, readonly event: string, readonly data: Record<string, unknown> }
+
+export class SseReader {
+  readonly events: Seen[] = []
+  /** Everything that was received, as it came. */
+  text = ''
+  status = 0
+  headers: http.IncomingHttpHeaders = {}
+  hasEnded = false
+  readonly #request: http.ClientRequest
+
+  constructor (url: string, headers: http.OutgoingHttpHeaders = {}) {
+    const parser = createParser({ onEvent: event => { this.events.push(seen(event)) } })
+    this.#request = http.get(url, { headers, agent: false }, response => {
+      this.status = response.statusCode ?? 0
+      this.headers = response.headers
+      response.setEncoding('utf8')
+      response.on('data', (chunk: string) => {
+        this.text += chunk
+        parser.feed(chunk)
+      })
+      response.on('close', () => { this.hasEnded = true })
+      // A cut connection is an end like any other here.
+      response.on('error', () => undefined)
+    })
+    this.#request.on('error', () => { this.hasEnded = true })
+  }
+
+  /** The messages' sequences, in the order in which they came. */
+  get seqs (): number[] {
+    return this.events.filter(({ event }) => event === 'message').map(({ data }) => Number(data['seq']))
+  }
+
+  get lastId (): string {
+    return this.events.at(-1)?.id ?? ''
+  }
+
+  async sees (what: string, holds: (events: readonly Seen[]) => boolean, deadlineMs?: number): Promise<void> {
+    await until(what, () => holds(this.events), deadlineMs)
+  }
+
+  async isLive (): Promise<void> {
+    await this.sees('the stream is live', events => events.some(({ event }) => event === 'live'))
+  }
+
+  pause (): void {
+    this.#request.socket?.pause()
+  }
+
+  resume (): void {
+    this.#request.socket?.resume()
+  }
+
+  close (): void {
+    this.#request.destroy()
+  }
+}
+
+// The parser hands over `id` and `event` only where the stream has them.
+const seen = ({ id, event, data }: EventSourceMessage): Seen => ({ id: id ?? '', event: event ?? 'message', data: JSON.parse(data) as Record<string, unknown> })
+
+export function openSse (t: Test, url: string, headers?: http.OutgoingHttpHeaders): SseReader {
+  const reader = new SseReader(url, headers)
+  t.teardown(() => { reader.close() })
+  return reader
+}
