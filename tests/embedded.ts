@@ -43,7 +43,7 @@ t.test('shards and replicas are as asked for', async t => {
   await writeKeys(cluster)
 })
 
-t.test('data survives a stop, and the second start takes under 3 s', async t => {
+t.test('data survives a stop, and the second start takes under 4 s', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir)
   await writeKeys(first)
@@ -55,7 +55,7 @@ t.test('data survives a stop, and the second start takes under 3 s', async t => 
   const begun = Date.now()
   const second = await start(t, dataDir)
   const tookMs = Date.now() - begun
-  t.ok(tookMs < 3_000, `${tookMs} ms, of which Redis itself waits 2,000`)
+  t.ok(tookMs < 4_000, `${tookMs} ms, of which Redis itself waits 2,000`)
   t.same(second.urls, first.urls)
   t.equal(await countKeys(second), keyCount)
 })
