@@ -3,10 +3,10 @@
 // It does not react to signals (main.ts calls stop), nor does it start a node again that died: that is what drills look at.
 
 import { mkdirSync, rmSync } from 'node:fs'
-import { join, resolve } from 'node:path'
+import { basename, join, resolve } from 'node:path'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
-import { type Manifest, type ManifestNode, nextName, readManifest, rewriteAddresses, writeManifest } from './manifest.js'
+import { enterNode, type Manifest, type ManifestNode, readManifest, rewriteAddresses, strikeNode, writeManifest } from './manifest.js'
 import { EmbeddedNode, endOrphan } from './node.js'
 import { freePorts, isNodePortFree } from './ports.js'
 import { signalTo } from './processes.js'
@@ -76,11 +76,9 @@ export class EmbeddedCluster {
   /** Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes back after a restart. */
   async addNode (): Promise<EmbeddedNode> {
     if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
-    const [port] = await freePorts(1, this.#manifest.nodes.map(node => node.port))
+    const [port] = await freePorts(1, readManifest(this.#dataDir)?.nodes.map(node => node.port))
     if (port === undefined) throw new Error('no free port')
-    const entry = { name: nextName(this.#manifest.nodes), port }
-    this.#remember({ ...this.#manifest, nodes: [...this.#manifest.nodes, entry] })
-    const node = this.#makeNode(entry)
+    const node = this.#makeNode(enterNode(this.#dataDir, port))
     this.#nodes = [...this.#nodes, node]
     try {
       await node.start()
@@ -97,7 +95,7 @@ export class EmbeddedCluster {
     await node.stop()
     this.#nodes = this.#nodes.filter(other => other !== node)
     rmSync(node.dir, { recursive: true, force: true })
-    this.#remember({ ...this.#manifest, nodes: this.#manifest.nodes.filter(entry => this.#dirOf(entry) !== node.dir) })
+    strikeNode(this.#dataDir, basename(node.dir))
   }
 
   /** Stops all nodes and waits until they have ended. May be called again. */
@@ -107,9 +105,19 @@ export class EmbeddedCluster {
   }
 
   async #stop (): Promise<void> {
-    await Promise.all(this.#nodes.map(node => node.stop()))
-    process.off('exit', this.#endAtExit)
-    this.#lock.release()
+    try {
+      await Promise.all([...this.#nodes.map(node => node.stop()), ...this.#guests().map(dir => endOrphan(dir))])
+    } finally {
+      process.off('exit', this.#endAtExit)
+      this.#lock.release()
+    }
+  }
+
+  // Folders of the nodes that the cluster command added (running.ts): not children of this process, but its to end.
+  #guests (): string[] {
+    if (this.#nodes.length === 0) return [] // it never came to be the owner of anything
+    const own = new Set(this.#nodes.map(node => node.dir))
+    return (readManifest(this.#dataDir)?.nodes ?? []).map(entry => this.#dirOf(entry)).filter(dir => !own.has(dir))
   }
 
   // Children are detached and would outlive a process that ends by an uncaught error.

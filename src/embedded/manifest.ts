@@ -27,8 +27,25 @@ export function writeManifest (dataDir: string, manifest: Manifest): void {
   renameSync(`${file}.new`, file)
 }
 
+/**
+ * Enters a node of this port, as it stands on disk now: the owner and the cluster command both add nodes while the cluster
+ * runs, and neither may write back what it read long ago.
+ */
+export function enterNode (dataDir: string, port: number): ManifestNode {
+  const manifest = readManifest(dataDir) ?? { isComplete: true, nodes: [] }
+  const entry = { name: nextName(manifest.nodes), port }
+  writeManifest(dataDir, { ...manifest, nodes: [...manifest.nodes, entry] })
+  return entry
+}
+
+/** Strikes a node out, as it stands on disk now. */
+export function strikeNode (dataDir: string, name: string): void {
+  const manifest = readManifest(dataDir)
+  if (manifest !== undefined) writeManifest(dataDir, { ...manifest, nodes: manifest.nodes.filter(entry => entry.name !== name) })
+}
+
 /** The next node's name: one that no node has now. */
-export function nextName (nodes: readonly ManifestNode[]): string {
+function nextName (nodes: readonly ManifestNode[]): string {
   const numbers = nodes.map(node => Number(node.name.replace('node-', '')))
   return `node-${Math.max(0, ...numbers) + 1}`
 }

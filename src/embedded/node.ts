@@ -56,6 +56,11 @@ export class EmbeddedNode {
     this.#wasReady = true
   }
 
+  /** Lets the process outlive this one. Its owner knows it by its folder. */
+  leave (): void {
+    this.#child?.unref()
+  }
+
   /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
   async kill (signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
@@ -95,7 +100,9 @@ export class EmbeddedNode {
     this.#isEndWanted = false
     child.once('exit', (code, signal) => {
       // Before it was ready, start() says what went wrong.
-      if (this.#wasReady && !this.#isEndWanted) this.#report(`redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+      if (!this.#wasReady || this.#isEndWanted) return
+      // 0: somebody asked it to end, as `npm run cluster -- remove` does.
+      this.#report(code === 0 ? `redis-server on port ${this.port} was stopped` : `redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
     })
     this.#ended = new Promise(resolve => {
       for (const event of ['exit', 'error']) { // error: it could not be started at all
