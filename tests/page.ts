@@ -33,6 +33,19 @@ async function storedTexts (room: string): Promise<unknown[]> {
   return messages.map(({ text }) => text)
 }
 
+/** Keeps the page's POSTs back until they are let go, and counts them. */
+async function holdPosts (chat: ChatPage): Promise<{ letGo: () => void, count: () => number }> {
+  let count = 0
+  let letGo = (): void => {}
+  const held = new Promise<void>((resolve) => { letGo = resolve })
+  await chat.page.route('**/messages', async (route) => {
+    count++
+    await held
+    await route.continue()
+  })
+  return { letGo, count: () => count }
+}
+
 t.test('two pages in a room talk to each other', async (t) => {
   const room = newName()
   const ann = await ChatPage.enter(t, browser, service.url, room)
@@ -104,17 +117,12 @@ t.test('Enter sends, Shift and Enter begin a new line, and white space is not se
 t.test('what was typed while a message is under way stays in the field', async (t) => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
-  let letGo = (): void => {}
-  const held = new Promise<void>((resolve) => { letGo = resolve })
-  await chat.page.route('**/messages', async (route) => {
-    await held
-    await route.continue()
-  })
+  const posts = await holdPosts(chat)
   await chat.write('ann', 'first')
   await chat.page.press('#text', 'Enter')
   await chat.page.keyboard.type(' second')
   t.equal(await chat.text(), 'first second', 'the text stays until it is stored')
-  letGo()
+  posts.letGo()
   await until('only the stored part is taken out', async () => await chat.text() === ' second')
   t.same(await storedTexts(room), ['first'])
 })
@@ -122,10 +130,13 @@ t.test('what was typed while a message is under way stays in the field', async (
 t.test('a double click on Send stores one message', async (t) => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
+  const posts = await holdPosts(chat)
   await chat.open()
   await chat.write('ann', 'once')
   await chat.page.dblclick('#send')
+  posts.letGo()
   await chat.shows('once')
+  t.equal(posts.count(), 1)
   await chat.send('ann', 'after it')
   await chat.shows('after it')
   t.same(await storedTexts(room), ['once', 'after it'])
@@ -144,6 +155,31 @@ t.test('a POST whose answer is cut off is repeated and stored once', async (t) =
   await chat.send('ann', 'once')
   t.equal(keys.length, 3)
   t.equal(new Set(keys).size, 1, 'all attempts carry one key')
+  t.same(await storedTexts(room), ['once'])
+})
+
+t.test('a message that the page gave up on is not doubled when it is sent again', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.page.clock.install()
+  let attempts = 0
+  let isCut = true
+  await chat.page.route('**/messages', async (route) => {
+    attempts++
+    const response = await route.fetch()
+    if (isCut) await route.abort('connectionreset')
+    else await route.fulfill({ response })
+  })
+  await chat.write('ann', 'once')
+  await chat.page.press('#text', 'Enter')
+  // The page's clock goes on by a second at each look.
+  await until('the page gives up', async () => {
+    await chat.page.clock.runFor(1000)
+    return attempts > 3 && await chat.notice() === 'The service cannot be reached.'
+  })
+  isCut = false
+  await chat.page.press('#text', 'Enter')
+  await until('the text is stored', async () => await chat.text() === '')
   t.same(await storedTexts(room), ['once'])
 })
 
