@@ -46,6 +46,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     refreshMs: config.topologyRefreshMs,
     deadlineMs: config.deadlineMs,
     replicaAcks: config.replicaAcks,
+    commandConnections: config.commandConnections,
     writeConnections: config.writeConnections
   }, {
     retried: why => { metrics.retries.inc({ why }) },

@@ -5,7 +5,7 @@
 import { DialogsError, messageOf } from '../errors.js'
 import { addressKey, addressOf, ConnectionLost, type Address, type ConnectionOptions, type Reply } from './connection.js'
 import { Link } from './link.js'
-import { NodeWriter, type Written } from './node-writer.js'
+import { NodePipeline, type Written } from './node-pipeline.js'
 import { judge } from './redirect.js'
 import { scriptText } from './scripts.js'
 import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
@@ -17,6 +17,7 @@ export type ClusterOptions = ConnectionOptions & {
   readonly refreshMs: number
   readonly deadlineMs: number
   readonly replicaAcks: number
+  readonly commandConnections: number
   readonly writeConnections: number
 }
 
@@ -29,10 +30,10 @@ export type ClusterEvents = {
 type Node = {
   readonly key: string
   readonly address: Address
-  readonly commands: Link
+  readonly commands: NodePipeline
+  readonly writes: NodePipeline
   /** Of its own: a page of history would hold up the small commands behind it. */
   readonly reads: Link
-  readonly writer: NodeWriter
   readonly close: () => void
 }
 
@@ -96,11 +97,7 @@ export class Cluster {
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will not go away
    */
   async command (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Reply> {
-    return await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
-      const connection = node.commands.current ?? await node.commands.open()
-      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
-      return await connection.send(args)
-    })
+    return (await this.#persist(slot, args, deadline, (node, args, isAsking) => node.commands.send(args, isAsking))).reply
   }
 
   /** As `command`, on the connection for large replies. */
@@ -112,15 +109,18 @@ export class Cluster {
     })
   }
 
-  /** As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement. */
-  async write (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Written> {
-    return await this.#persist(slot, args, deadline, (node, args, isAsking) => node.writer.write(args, isAsking))
+  /**
+   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement.
+   * @param inMigration what to send instead when the slot is moving and its keys are on both sides (TRYAGAIN)
+   */
+  async write (slot: number, args: Array<string | Buffer>, deadline?: number, inMigration?: Array<string | Buffer>): Promise<Written> {
+    return await this.#persist(slot, args, deadline, (node, args, isAsking) => node.writes.send(args, isAsking), inMigration)
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
   async onNode (key: string, args: string[]): Promise<Reply> {
     const node = this.#nodes.get(key) ?? this.#addNode(addressOf(key))
-    const connection = await node.commands.open()
+    const connection = await node.reads.open()
     return await connection.send(args)
   }
 
@@ -143,7 +143,7 @@ export class Cluster {
   }
 
   // The loop that every command goes through. Limits: the deadline, and close().
-  async #persist<T> (slot: number, args: Array<string | Buffer>, deadline: number | undefined, send: (node: Node, args: Array<string | Buffer>, isAsking: boolean) => Promise<T>): Promise<T> {
+  async #persist<T> (slot: number, args: Array<string | Buffer>, deadline: number | undefined, send: (node: Node, args: Array<string | Buffer>, isAsking: boolean) => Promise<T>, inMigration?: Array<string | Buffer>): Promise<T> {
     let asked: Node | undefined
     let until = deadline
     for (let attempt = 0; ; attempt++) {
@@ -162,7 +162,8 @@ export class Cluster {
           this.#events.retried(verdict.kind)
           if (verdict.kind === 'give-up') throw verdict.error
           mayHaveMoved = verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)
-          isAtOnce = verdict.kind !== 'again' && attempt < REDIRECTS_AT_ONCE
+          isAtOnce = (verdict.kind !== 'again' || (verdict.isHalfMoved && inMigration !== undefined && args !== inMigration)) && attempt < REDIRECTS_AT_ONCE
+          if (verdict.kind === 'again' && verdict.isHalfMoved && inMigration !== undefined) args = inMigration
           if (verdict.kind === 'moved') this.#move(verdict.slot, this.#reachable(verdict.to))
           else if (verdict.kind === 'ask') asked = this.#addNode(this.#reachable(verdict.to))
           else if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
@@ -247,21 +248,19 @@ export class Cluster {
     const key = addressKey(address)
     const known = this.#nodes.get(key)
     if (known !== undefined) return known
-    const commands = new Link(address, this.#options)
+    const { commandConnections, writeConnections, replicaAcks: acks, deadlineMs } = this.#options
+    const links = (count: number): Link[] => Array.from({ length: count }, () => new Link(address, this.#options))
+    const commanding = links(commandConnections)
+    const writing = links(writeConnections)
     const reads = new Link(address, this.#options)
-    const writing = Array.from({ length: this.#options.writeConnections }, () => new Link(address, this.#options))
+    const replication = { deadlineMs, confirmAlone: () => this.#isStillMaster(key), onDegraded: (isDegraded: boolean) => { this.#events.degraded(key, isDegraded) } }
     const node: Node = {
       key,
       address,
-      commands,
+      commands: new NodePipeline(commanding, { ...replication, acks: 0 }),
+      writes: new NodePipeline(writing, { ...replication, acks }),
       reads,
-      writer: new NodeWriter(writing, {
-        acks: this.#options.replicaAcks,
-        deadlineMs: this.#options.deadlineMs,
-        confirmAlone: () => this.#isStillMaster(key),
-        onDegraded: isDegraded => { this.#events.degraded(key, isDegraded) }
-      }),
-      close: () => { for (const link of [commands, reads, ...writing]) link.close() }
+      close: () => { for (const link of [...commanding, ...writing, reads]) link.close() }
     }
     this.#nodes.set(key, node)
     return node

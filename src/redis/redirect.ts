@@ -11,34 +11,38 @@ export type Verdict =
   | { readonly kind: 'ask', readonly to: Address }
   /** The node does not know the script (yet): send its text. */
   | { readonly kind: 'no-script' }
-  /** The same again in a moment; `mayHaveMoved` says that the topology should be looked at. */
-  | { readonly kind: 'again', readonly mayHaveMoved: boolean }
+  /**
+   * The same again in a moment; `mayHaveMoved` says that the topology should be looked at, `isHalfMoved` that the command's keys are on
+   * both sides of a moving slot.
+   */
+  | { readonly kind: 'again', readonly mayHaveMoved: boolean, readonly isHalfMoved: boolean }
   | { readonly kind: 'give-up', readonly error: unknown }
 
 /** Error words of Redis and Redis Cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
 export function judge (error: unknown, askedHost: string): Verdict {
-  if (error instanceof ConnectionLost) return { kind: 'again', mayHaveMoved: true }
+  if (error instanceof ConnectionLost) return { kind: 'again', mayHaveMoved: true, isHalfMoved: false }
   if (!isRedisError(error)) return { kind: 'give-up', error }
   const [word, slot, where] = error.message.split(' ')
   switch (word) {
     case 'MOVED':
     case 'ASK': {
       const to = parseAddress(where ?? '', askedHost)
-      if (to === undefined) return { kind: 'again', mayHaveMoved: true }
+      if (to === undefined) return { kind: 'again', mayHaveMoved: true, isHalfMoved: false }
       return word === 'MOVED' ? { kind: 'moved', slot: Number(slot), to } : { kind: 'ask', to }
     }
     case 'NOSCRIPT':
       return { kind: 'no-script' }
     case 'TRYAGAIN':
+      return { kind: 'again', mayHaveMoved: false, isHalfMoved: true }
     case 'LOADING':
     case 'BUSY':
-      return { kind: 'again', mayHaveMoved: false }
+      return { kind: 'again', mayHaveMoved: false, isHalfMoved: false }
     case 'CLUSTERDOWN':
     case 'READONLY':
     case 'MASTERDOWN':
     case 'UNBLOCKED':
     case 'NOREPLICAS':
-      return { kind: 'again', mayHaveMoved: true }
+      return { kind: 'again', mayHaveMoved: true, isHalfMoved: false }
     case 'OOM':
       return { kind: 'give-up', error: new DialogsError('STORE_FULL', 'The store is full: give Redis more memory or another shard.', { cause: error }) }
     case 'MISCONF':
@@ -49,7 +53,7 @@ export function judge (error: unknown, askedHost: string): Verdict {
       return { kind: 'give-up', error: new DialogsError('STORE_DENIED', 'Redis denies the service: check user, password and permissions in REDIS_NODES.', { cause: error }) }
     default:
       // A script that met one of the above inside says so in the middle of its message.
-      if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(messageOf(error))) return { kind: 'again', mayHaveMoved: true }
+      if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(messageOf(error))) return { kind: 'again', mayHaveMoved: true, isHalfMoved: false }
       return { kind: 'give-up', error }
   }
 }

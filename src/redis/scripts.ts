@@ -1,5 +1,5 @@
-// The Lua that runs inside Redis. Each script touches the keys of one slot, and all but `commitOnce` a single key, so that it works on
-// both sides of a moving slot: a script with two keys is answered TRYAGAIN while one of them has gone ahead.
+// The Lua that runs inside Redis. Each script touches the keys of one slot. Those of a single key work on both sides of a moving slot;
+// one with several is answered TRYAGAIN while some of them have gone ahead.
 // Scripts replicate by their effects (Redis 7), and may be run twice: what that does is said at each.
 import { createHash } from 'node:crypto'
 
@@ -72,24 +72,33 @@ export const TOUCH_LOG = script(`${TOUCH}
 if redis.call('EXISTS', KEYS[1]) == 1 then touch(KEYS[1]) end
 return 1`)
 
-/**
- * Commits a group: KEYS log, ARGV after, references. All or none, and contiguous. Answers the first one's sequence and the log's length.
- * Run twice it commits once: it first looks for the first reference among what came after sequence `after`, which the caller knew
- * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive.
- */
-export const COMMIT = script(`${FIND}${TOUCH}
+const COMMIT_BODY = `
 local log = KEYS[1]
-local seq = find(log, ARGV[2], ARGV[1])
+local users = tonumber(ARGV[2])
+local first = 3 + 2 * users
+local seq = find(log, ARGV[first], ARGV[1])
 if seq then
   touch(log)
 else
-  seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[2]), 3))
-  for i = 3, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
+  seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
+  for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
+  if KEYS[2] then
+    for i = 3, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+  end
 end
-return {seq, redis.call('XLEN', log)}`)
+return {seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, ARGV reference, time to live in s. Check and commit are one atomic step.
+ * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, number of users, (user, count) …, references …. All or
+ * none, and contiguous. Answers the first one's sequence, the log's length, and 1 if it has counted as well.
+ * Run twice it commits once: it first looks for the first reference among what came after sequence `after`, which the caller knew
+ * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive.
+ */
+export const COMMIT = script(`${FIND}${TOUCH}${COMMIT_BODY}`)
+
+/**
+ * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user. Check and commit are
+ * one atomic step.
  * Answers the sequence that the key led to, 1 if this very call committed it, and the log's length.
  */
 export const COMMIT_ONCE = script(`${TOUCH}
@@ -100,6 +109,7 @@ if known then
 end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
+redis.call('HINCRBY', KEYS[3], ARGV[3], 1)
 return {tonumber(seq), 1, redis.call('XLEN', KEYS[1])}`)
 
 /**

@@ -1,6 +1,6 @@
 // Where messages are written. The order of the steps is the crash safety:
 //
-//   1 number   INCRBY user:{u}:count       crash after it: a number nobody uses, which harms nobody
+//   1 number   INCRBY user:{u}:count       crash after it: numbers nobody uses, which harms nobody
 //   2 append   XADD <room>.{<u>.<block>}   crash after it: an orphan in a block; no reader sees it, `npm run check` lists it
 //   3 commit   XADD room:{r}:log 0-*       the message exists from here on; crash after it: readers find it by repair or audit
 //   4 acknowledge   WAIT on the masters of 2 and 3, so that a failover cannot take back what was answered
@@ -12,11 +12,12 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { ConnectionLost } from '../redis/connection.js'
-import { blockKey, logKey, onceKey, roomSlot, slotOf, userCountKey, usersKey } from '../redis/keys.js'
+import { blockKey, logKey, onceKey, roomSlot, slotOf, usersKey } from '../redis/keys.js'
 import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE } from '../redis/scripts.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
 import { blockTag, entryIdAfter, formatReference, type Message } from './message.js'
+import { Numbers } from './numbers.js'
 
 export type NewMessage = { readonly room: string, readonly user: string, readonly text: string, readonly once: string | undefined }
 
@@ -54,6 +55,7 @@ export class Appender {
   readonly #cluster: Cluster
   readonly #log: Log
   readonly #options: AppenderOptions
+  readonly #numbers: Numbers
   readonly #numbering: Lanes<Pending>
   readonly #appending: Lanes<Pending>
   readonly #committing: Lanes<Pending>
@@ -68,6 +70,7 @@ export class Appender {
     this.#cluster = cluster
     this.#log = log
     this.#options = options
+    this.#numbers = new Numbers(cluster)
     const lanes = <T>(run: (key: string, group: T[]) => Promise<void>): Lanes<T> => new Lanes(options.groupLengthMax, run)
     this.#numbering = lanes((user, group) => settling(group, () => this.#number(user, group)))
     this.#appending = lanes((key, group) => settling(group, () => this.#append(key, group)))
@@ -96,7 +99,10 @@ export class Appender {
       return await new Promise((resolve, reject) => {
         const { room, user, text, once } = message
         const deadline = performance.now() + this.#options.deadlineMs
-        this.#numbering.add(user, { room, user, text, once, deadline, resolve, reject, tag: '', id: '', ms: 0, stored: NOT_YET })
+        const pending: Pending = { room, user, text, once, deadline, resolve, reject, tag: '', id: '', ms: 0, stored: NOT_YET }
+        const n = this.#numbers.take(user)
+        if (n === undefined) this.#numbering.add(user, pending)
+        else this.#place(pending, n)
       })
     } finally {
       this.#queueLength--
@@ -124,13 +130,13 @@ export class Appender {
   }
 
   async #number (user: string, group: readonly Pending[]): Promise<void> {
-    const key = userCountKey(user)
-    const last = Number(await this.#cluster.command(slotOf(key), ['INCRBY', key, String(group.length)], earliest(group)))
-    let n = last - group.length
-    for (const pending of group) {
-      pending.tag = blockTag(user, ++n, this.#options.blockLength)
-      this.#appending.add(blockKey(pending.room, pending.tag), pending)
-    }
+    let n = await this.#numbers.ask(user, group.length, earliest(group))
+    for (const pending of group) this.#place(pending, n++)
+  }
+
+  #place (pending: Pending, n: number): void {
+    pending.tag = blockTag(pending.user, n, this.#options.blockLength)
+    this.#appending.add(blockKey(pending.room, pending.tag), pending)
   }
 
   async #append (key: string, group: readonly Pending[]): Promise<void> {
@@ -160,26 +166,32 @@ export class Appender {
   }
 
   async #commitGroup (room: string, group: readonly Pending[]): Promise<void> {
-    const references = group.map(({ tag, id }) => formatReference(tag, id))
-    const args = ['EVALSHA', COMMIT.sha, '1', logKey(room), String(this.#knownHead(room)), ...references]
+    const counts = countByUser(group)
+    const rest = [String(this.#knownHead(room)), String(counts.size)]
+    for (const [user, count] of counts) rest.push(user, String(count))
+    for (const { tag, id } of group) rest.push(formatReference(tag, id))
+    // Log and counters in one step. While the room's slot moves they may be on different nodes: then the log goes first, by itself.
+    const args = ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), ...rest]
+    const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...rest]
     const deadline = earliest(group)
-    const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline)
-    // COMMIT answers two integers.
-    const [first, length] = reply as readonly [number, number]
-    this.#committed(room, group, first, length, true, this.#untilReplicated(replicated, roomSlot(room), args, deadline))
+    const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline, logOnly)
+    // COMMIT answers three integers.
+    const [first, length, isCounted] = reply as readonly [number, number, number]
+    if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
+    this.#committed(room, group, first, length, this.#untilReplicated(replicated, roomSlot(room), logOnly, deadline))
   }
 
   async #commitOnce (room: string, pending: Pending): Promise<void> {
     const { once = '', tag, id, deadline } = pending
     const reference = formatReference(tag, id)
-    const args = ['EVALSHA', COMMIT_ONCE.sha, '2', logKey(room), onceKey(room, once), reference, String(this.#options.onceTtlS)]
+    const args = ['EVALSHA', COMMIT_ONCE.sha, '3', logKey(room), onceKey(room, once), usersKey(room), reference, String(this.#options.onceTtlS), pending.user]
     const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline)
     // COMMIT_ONCE answers three integers.
     const [seq, isNewHere, length] = reply as readonly [number, number, number]
     // After a lost connection the script may have found what its own first run had committed.
     const isNew = isNewHere === 1 || (await this.#log.range(room, seq, seq))[0]?.reference === reference
     const durable = this.#untilReplicated(replicated, roomSlot(room), args, deadline)
-    if (isNew) return this.#committed(room, [pending], seq, length, true, durable)
+    if (isNew) return this.#committed(room, [pending], seq, length, durable)
     // The key was taken by another message: ours was never committed, so nobody can miss it.
     const key = blockKey(room, tag)
     this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(error => { this.#options.onFault('count', error) })
@@ -187,12 +199,11 @@ export class Appender {
     pending.resolve({ seq, ms: 0, isNew: false })
   }
 
-  #committed (room: string, group: readonly Pending[], first: number, logLength: number, isNew: boolean, durable: Promise<void>): void {
+  #committed (room: string, group: readonly Pending[], first: number, logLength: number, durable: Promise<void>): void {
     const last = first + group.length - 1
     this.#rememberHead(room, last)
-    for (const [user, count] of countByUser(group)) this.#counting.add(room, [user, count])
     const done = this.#whenDurable(group, durable).then(() => {
-      for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew })
+      for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew: true })
     })
     done.catch(error => { for (const { reject } of group) reject(error) })
     this.#publishInOrder(room, done, group, first)
@@ -242,7 +253,7 @@ export class Appender {
     this.#publishing.set(room, published)
   }
 
-  // Goes along with the commit, but is not waited for: the counters are mended by `npm run check`, a message never is.
+  // What COMMIT could not count itself. Not waited for: the counters are mended by `npm run check`, a message never is.
   async #count (room: string, group: ReadonlyArray<readonly [user: string, count: number]>): Promise<void> {
     const counts = new Map<string, number>()
     for (const [user, count] of group) counts.set(user, (counts.get(user) ?? 0) + count)

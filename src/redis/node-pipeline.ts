@@ -1,4 +1,5 @@
-// Writes to one master, in groups: what arrived while the write connections were busy goes as one pipeline with one WAIT behind it.
+// Commands to one node, in groups: what arrived while its connections were busy goes as one pipeline, behind writes with one WAIT.
+// Far fewer, larger packets: sending each command as it came cost more than everything else that a POST does.
 // Invariant: `replicated` resolves only when a replica has the write, or when the master has no connected replica and the rest of
 // the cluster still calls it the master. Decides nothing about where a key lives and repeats nothing: callers do.
 import { DialogsError } from '../errors.js'
@@ -28,12 +29,13 @@ type Item = {
   readonly reject: (error: unknown) => void
 }
 
+const ALREADY = Promise.resolve()
 const GROUP_LENGTH_MAX = 512
 const WAIT_MS = 500
 /** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
 const CONFIRMED_FOR_MS = 1000
 
-export class NodeWriter {
+export class NodePipeline {
   readonly #idle: Link[]
   readonly #options: ReplicationOptions
   #queue: Item[] = []
@@ -46,7 +48,7 @@ export class NodeWriter {
     this.#options = options
   }
 
-  write (args: Array<string | Buffer>, isAsking: boolean): Promise<Written> {
+  send (args: Array<string | Buffer>, isAsking: boolean): Promise<Written> {
     return new Promise((resolve, reject) => {
       this.#queue.push({ args, isAsking, resolve, reject })
       this.#schedule()
@@ -70,10 +72,7 @@ export class NodeWriter {
   async #send (link: Link, group: readonly Item[]): Promise<void> {
     try {
       const connection = link.current ?? await link.open()
-      const replicated = this.#pipeline(connection, group)
-      // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
-      replicated.catch(() => undefined)
-      await replicated
+      await this.#pipeline(connection, group)
     } catch (error) {
       // Items that were sent are settled by their own reply; rejecting them again has no effect.
       for (const item of group) item.reject(error)
@@ -83,20 +82,25 @@ export class NodeWriter {
     }
   }
 
-  #pipeline (connection: Connection, group: readonly Item[]): Promise<void> {
-    let settle: (outcome: Promise<void>) => void = () => undefined
-    const replicated = new Promise<void>(resolve => { settle = resolve })
+  // Ends when the last command of the group is answered, and after writes when they are acknowledged.
+  async #pipeline (connection: Connection, group: readonly Item[]): Promise<void> {
+    const isWriting = this.#options.acks > 0
+    let settle: (outcome: Promise<void> | undefined) => void = () => undefined
+    const replicated = isWriting ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
+    // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
+    if (isWriting) replicated.catch(() => undefined)
+    let last: Promise<void> = ALREADY
     for (const { args, isAsking, resolve, reject } of group) {
       if (isAsking) connection.send(['ASKING']).catch(() => undefined)
-      connection.send(args).then(reply => { resolve({ reply, replicated }) }, reject)
+      last = connection.send(args).then(reply => { resolve({ reply, replicated }) }, reject)
     }
-    settle(this.#acknowledge(connection))
-    return replicated
+    if (isWriting) settle(this.#acknowledge(connection))
+    await last
+    await replicated
   }
 
   async #acknowledge (connection: Connection): Promise<void> {
     const { acks, deadlineMs } = this.#options
-    if (acks === 0) return
     // A shard known to have no replica is asked for its replicas instead of waiting for them: the answer comes behind the writes.
     if (!this.#isAlone && await this.#wait(connection, acks) >= acks) return
     const deadline = performance.now() + deadlineMs

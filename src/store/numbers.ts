@@ -1,0 +1,44 @@
+// Step 1 of a write: the number of a user's message, over all rooms. A user who writes much is given numbers ahead of need, a lease:
+// the counter is asked once for many messages instead of once for each.
+// Invariant: no number is given twice. Numbers of a lease that are never used (the process ended) leave a hole in the count, and a block
+// with so many messages less; that harms nobody.
+import { type Cluster } from '../redis/cluster.js'
+import { slotOf, userCountKey } from '../redis/keys.js'
+
+type Lease = { next: number, last: number, size: number, askedAt: number }
+
+const LEASE_MAX = 100
+/** Who asks again within this time gets twice as much. */
+const BUSY_MS = 1000
+const USERS_REMEMBERED = 10_000
+
+export class Numbers {
+  readonly #cluster: Cluster
+  readonly #leases = new Map<string, Lease>()
+
+  constructor (cluster: Cluster) {
+    this.#cluster = cluster
+  }
+
+  /** The next number of a user's lease; undefined when there is none (any more). */
+  take (user: string): number | undefined {
+    const lease = this.#leases.get(user)
+    return lease === undefined || lease.next > lease.last ? undefined : lease.next++
+  }
+
+  /**
+   * Asks the counter for `count` numbers, and for a lease beyond them if the user is busy. At most one call a user at a time.
+   * @returns the first of the `count` consecutive numbers
+   * @throws DialogsError as Cluster.command
+   */
+  async ask (user: string, count: number, deadline: number): Promise<number> {
+    const now = performance.now()
+    const known = this.#leases.get(user)
+    const size = known !== undefined && now - known.askedAt < BUSY_MS ? Math.min(LEASE_MAX, 2 * known.size + 1) : 0
+    const key = userCountKey(user)
+    const last = Number(await this.#cluster.command(slotOf(key), ['INCRBY', key, String(count + size)], deadline))
+    if (this.#leases.size >= USERS_REMEMBERED) this.#leases.clear()
+    this.#leases.set(user, { next: last - size + 1, last, size, askedAt: now })
+    return last - size - count + 1
+  }
+}
