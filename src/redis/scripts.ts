@@ -21,15 +21,14 @@ export function scriptText (sha: string | Buffer | undefined): string {
 }
 
 /**
- * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow it by one each, since the
- * clock stands still inside a script. Run twice, it leaves entries that nothing refers to (orphans).
+ * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow it by one each, by command: the
+ * clock of Redis 7.0 goes on inside a script, so that `*` would sooner or later jump to the next ms (7.2 has it stand still).
+ * Run twice, it leaves entries that nothing refers to (orphans).
  */
 export const APPEND = script(`
-local first
-for i = 1, #ARGV do
-  local id = redis.call('XADD', KEYS[1], '*', 't', ARGV[i])
-  if i == 1 then first = id end
-end
+local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[1])
+local ms, n = string.match(first, '(%d+)-(%d+)')
+for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i - 1), 't', ARGV[i]) end
 return first`)
 
 /**
