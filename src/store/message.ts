@@ -24,13 +24,13 @@ export type Reference = { readonly tag: string, readonly user: string, readonly 
 
 export const formatReference = (tag: string, id: string): string => `${tag}/${id}`
 
+const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
+
 /** @throws Error on anything that no version of this service has written */
 export function parseReference (reference: string): Reference {
-  const slash = reference.lastIndexOf('/')
-  const dot = reference.lastIndexOf('.', slash)
-  const ms = Number.parseInt(reference.slice(slash + 1), 10)
-  if (slash < 0 || dot < 1 || !Number.isSafeInteger(ms)) throw new Error(`Not a reference: ${reference}`)
-  return { tag: reference.slice(0, slash), user: reference.slice(0, dot), id: reference.slice(slash + 1), ms }
+  const [, user, id] = REFERENCE.exec(reference) ?? []
+  if (user === undefined || id === undefined) throw new Error(`Not a reference: ${reference}`)
+  return { tag: reference.slice(0, -1 - id.length), user, id, ms: Number.parseInt(id, 10) }
 }
 
 /** The block of a user's n-th message: n from 1, blocks from 0. */
