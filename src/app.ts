@@ -73,7 +73,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     heldFull: () => { metrics.limits.inc({ limit: 'held' }) },
     ringEvicted: () => { metrics.limits.inc({ limit: 'ring' }) },
     stalled: stalledMs => { log.warn({ stalledMs }, 'stream ended: the client takes nothing') },
-    syncFailed: error => { fault('sync', error) }
+    failed: fault
   })
   metrics.watch({
     streams: () => hub.streamCount,

@@ -7,6 +7,7 @@ export const NAME_LENGTH_MAX = 64
 // Control characters, line and paragraph separators, lone surrogates, and characters that are not assigned for interchange.
 const UNFIT = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\u{FFFE}\u{FFFF}]/u
 const UNFIT_IN_TEXT = /[^\P{Cc}\t\n\r]|\p{Cs}/u
+const ONLY_DOTS = /^\.{1,2}$/
 const PLAIN = /^[A-Za-z0-9_.:@-]{1,64}$/
 
 /**
@@ -15,7 +16,7 @@ const PLAIN = /^[A-Za-z0-9_.:@-]{1,64}$/
  * @throws DialogsError INVALID_NAME with what to change
  */
 export function checkName (what: 'room' | 'user', name: string): void {
-  if (PLAIN.test(name)) return
+  if (PLAIN.test(name) && !ONLY_DOTS.test(name)) return
   const fault = nameFault(name)
   if (fault !== undefined) throw new DialogsError('INVALID_NAME', `The ${what} ${fault}.`)
 }
@@ -26,6 +27,7 @@ function nameFault (name: string): string | undefined {
   if (name.length > 2 * NAME_LENGTH_MAX || [...name].length > NAME_LENGTH_MAX) return `has more than ${NAME_LENGTH_MAX} characters: shorten it`
   if (UNFIT.test(name)) return 'has control characters, line breaks or broken Unicode: remove them'
   if (/[{}]/.test(name)) return 'has a brace: use other characters than { and }'
+  if (ONLY_DOTS.test(name)) return 'is only dots, which no URL can hold: use other characters'
   if (name.trim() !== name) return 'has white space at its start or end: remove it'
   if (name.normalize('NFC') !== name) return 'is not in Unicode normalization form NFC: normalize it'
   return undefined

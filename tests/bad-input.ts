@@ -47,6 +47,7 @@ t.test('names', async t => {
     refused(t, await request(`${url}/events?room=${encodeURIComponent(name)}`), 400, 'INVALID_NAME', `events of a room with ${what}`)
   }
   refused(t, await postRaw(`/rooms/${freshRoom()}/messages`, '{"user":"a\\ud800b","text":"x"}'), 400, 'INVALID_NAME', 'user with half a surrogate pair')
+  for (const dots of ['.', '..']) refused(t, await request(`${url}/events?room=${dots}`), 400, 'INVALID_NAME', `a room called ${dots}, which no path can hold`)
   refused(t, await postJson(`/rooms/${freshRoom()}/messages`, { ...GOOD, user: '' }), 400, 'INVALID_NAME', 'empty user')
   for (const [what, character] of CHARACTERS) {
     refused(t, await postJson(`/rooms/${encodeURIComponent(character.repeat(65))}/messages`, GOOD), 400, 'INVALID_NAME', `65 ${what} characters as room`)

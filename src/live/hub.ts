@@ -85,7 +85,10 @@ export class Hub {
     const { room } = entry
     const reader = new Reader(room, output, asked)
     room.add(reader)
-    void reader.start().catch(() => { output.stream.end('failed') })
+    reader.start().catch(error => {
+      this.#events.failed('reader', error)
+      output.stream.end('failed')
+    })
     return () => {
       room.remove(reader)
       if (room.readerCount === 0) entry.emptySince = performance.now()

@@ -84,8 +84,9 @@ export class Reader {
         this.#output.frames(batchOf(framesFrom(frames, seq)))
         this.#next = lastOf(frames) + 1
       }
-    } catch {
+    } catch (error) {
       // The store gave up on a page after its deadline. The client comes back with its cursor.
+      this.#room.readerFailed(error)
       stream.end('failed')
     } finally {
       this.#isCatchingUp = false

@@ -30,7 +30,8 @@ export type RoomEvents = {
   gap: () => void
   reset: (reason: ResetReason) => void
   heldFull: () => void
-  syncFailed: (error: unknown) => void
+  /** The store did not answer before its deadline: a sync is tried again, a reader's stream is ended. */
+  failed: (what: 'sync' | 'reader', error: unknown) => void
 }
 
 const PAUSE_MS_MIN = 20
@@ -112,6 +113,11 @@ export class Room {
     return true
   }
 
+  /** A reader has met an error that ends its stream. */
+  readerFailed (error: unknown): void {
+    this.#events.failed('reader', error)
+  }
+
   leaveLive (reader: Reader): void {
     this.#live.delete(reader)
   }
@@ -154,7 +160,7 @@ export class Room {
         await this.#readUp()
       } catch (error) {
         // The store does not answer yet; readers wait, heartbeats go on.
-        this.#events.syncFailed(error)
+        this.#events.failed('sync', error)
         this.#mustSyncAgain = true
         await new Promise(resolve => { setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)).unref() })
         pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)

@@ -15,10 +15,12 @@ export class SseReader {
   headers: http.IncomingHttpHeaders = {}
   hasEnded = false
   readonly #request: http.ClientRequest
+  #response: http.IncomingMessage | undefined
 
   constructor (url: string, headers: http.OutgoingHttpHeaders = {}) {
     const parser = createParser({ onEvent: event => { this.events.push(seen(event)) } })
     this.#request = http.get(url, { headers, agent: false }, response => {
+      this.#response = response
       this.status = response.statusCode ?? 0
       this.headers = response.headers
       response.setEncoding('utf8')
@@ -51,11 +53,11 @@ export class SseReader {
   }
 
   pause (): void {
-    this.#request.socket?.pause()
+    this.#response?.pause()
   }
 
   resume (): void {
-    this.#request.socket?.resume()
+    this.#response?.resume()
   }
 
   close (): void {
