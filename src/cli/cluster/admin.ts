@@ -1,0 +1,166 @@
+// Connections to every node of a cluster for the one who runs it: what each node says, and commands to single nodes. Unlike the
+// service's Cluster it repeats nothing and follows no redirection: who moves slots must know which node did what.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type RedisTarget } from '../../config.js'
+import { messageOf } from '../../errors.js'
+import { type Address, addressKey, Connection, ConnectionLost, type Reply } from '../../redis/connection.js'
+import { parseClusterNodes } from '../../redis/topology.js'
+import { ClusterMap, type MapNode, type View } from './map.js'
+import { Refusal } from './refusal.js'
+
+/** Who has this name at a node is moving slots or changing the cluster. It goes with the connection: no crash leaves a lock. */
+const WORKER_NAME = 'dialogs-cluster'
+const CONNECT_MS_MAX = 1000
+/** More than a MIGRATE may take. */
+const COMMAND_MS_MAX = 15_000
+const VIEW_MS_MAX = 2000
+const POLL_MS = 50
+
+type Place = Pick<MapNode, 'reachable'>
+
+export class Admin {
+  readonly target: RedisTarget
+  readonly #connections = new Map<string, Promise<Connection>>()
+  #known: Address[] = []
+  #isWorking = false
+
+  private constructor (target: RedisTarget) {
+    this.target = target
+  }
+
+  /** @throws Refusal when no node of a cluster answers */
+  static async connect (target: RedisTarget): Promise<Admin> {
+    const admin = new Admin(target)
+    try {
+      await admin.look()
+    } catch (error) {
+      admin.close()
+      throw error
+    }
+    return admin
+  }
+
+  /**
+   * Asks every node what it sees.
+   * @throws Refusal when none answers that knows of slots
+   */
+  async look (): Promise<ClusterMap> {
+    const views = new Map<string, View>()
+    const asked = new Set<string>()
+    let lastError: unknown
+    const ask = async (addresses: readonly Address[]): Promise<View[]> => {
+      const fresh = addresses.filter(address => !asked.has(addressKey(address)))
+      for (const address of fresh) asked.add(addressKey(address))
+      const answers = await Promise.allSettled(fresh.map(address => this.#viewOf(address)))
+      for (const answer of answers) if (answer.status === 'rejected') lastError = answer.reason
+      return answers.flatMap(answer => answer.status === 'fulfilled' ? [answer.value] : [])
+    }
+    // A seed may have left the cluster and tell of a world of its own: the one with most nodes is meant.
+    const first = (await ask([...this.#known, ...this.target.seeds]))
+      .filter(({ nodes }) => nodes.some(({ slots }) => slots.length > 0))
+      .sort((a, b) => b.nodes.length - a.nodes.length)
+    if (first.length === 0) throw new Refusal(`No Redis Cluster answers at ${this.target.seeds.map(addressKey).join(', ')}${lastError === undefined ? '' : `: ${messageOf(lastError)}`}`)
+    const members = new Set(first[0]?.nodes.map(({ id }) => id))
+    for (let found = first; found.length > 0;) {
+      for (const view of found) if (members.has(view.selfId)) views.set(view.selfId, view)
+      const nodes = found.filter(({ selfId }) => views.has(selfId)).flatMap(({ nodes }) => nodes)
+      for (const { id } of nodes) members.add(id)
+      found = await ask(nodes.map(({ address }) => this.reachable(address)))
+    }
+    const map = ClusterMap.fromViews([...views.values()], announced => this.reachable(announced))
+    this.#known = [...map.nodes.values()].map(({ reachable }) => reachable)
+    return map
+  }
+
+  /** Looks again until `missing` no longer names a condition. @throws Error that names it after the deadline */
+  async until (missing: (map: ClusterMap) => string | undefined, deadlineMs: number): Promise<ClusterMap> {
+    const deadline = performance.now() + deadlineMs
+    for (;;) {
+      const map = await this.look()
+      const what = missing(map)
+      if (what === undefined) return map
+      if (performance.now() > deadline) throw new Error(`Not within ${deadlineMs / 1000} s: ${what}`)
+      await sleep(POLL_MS)
+    }
+  }
+
+  /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
+  async ask ({ reachable }: Place, ...words: string[]): Promise<Reply> {
+    return await (await this.#connectionTo(reachable)).send(words)
+  }
+
+  /** Sends many commands to one node as one pipeline. @throws the first error, when all are answered */
+  async askAll ({ reachable }: Place, commands: readonly string[][]): Promise<Reply[]> {
+    const connection = await this.#connectionTo(reachable)
+    const answers = await Promise.allSettled(commands.map(words => connection.send(words)))
+    return answers.map(answer => {
+      if (answer.status === 'rejected') throw answer.reason
+      return answer.value
+    })
+  }
+
+  /** Where this process reaches a node that announces this address. */
+  reachable (announced: Address): Address {
+    return this.target.addressMap.get(addressKey(announced)) ?? announced
+  }
+
+  /**
+   * From now on this is the one that changes the cluster, until `close`: two that move slots at once would tear keys apart.
+   * @throws Refusal when there is another one
+   */
+  async claim (map: ClusterMap): Promise<void> {
+    this.#isWorking = true
+    const masters = map.masters.filter(({ state }) => state === 'up')
+    await Promise.all(masters.map(master => this.ask(master, 'CLIENT', 'SETNAME', WORKER_NAME)))
+    for (const master of masters) {
+      const own = String(await this.ask(master, 'CLIENT', 'ID'))
+      const clients = String(await this.ask(master, 'CLIENT', 'LIST')).split('\n')
+      const other = clients.find(line => line.includes(` name=${WORKER_NAME} `) && !line.startsWith(`id=${own} `))
+      if (other !== undefined) throw new Refusal(`Another cluster command is at work (from ${/ addr=(\S+)/.exec(other)?.[1] ?? 'somewhere'}): wait until it has ended.`)
+    }
+  }
+
+  close (): void {
+    for (const connection of this.#connections.values()) connection.then(open => { open.close('closed by this process') }, () => undefined)
+    this.#connections.clear()
+  }
+
+  async #viewOf (address: Address): Promise<View> {
+    const connection = await this.#connectionTo(address)
+    const answers = Promise.all(['MYID', 'INFO', 'NODES'].map(what => connection.send(['CLUSTER', what])))
+    const [selfId, info, nodes] = (await Promise.race([answers, silence(address)])).map(String)
+    return { selfId: selfId ?? '', isServing: info?.includes('cluster_state:ok') === true, nodes: parseClusterNodes(nodes ?? '', address.host) }
+  }
+
+  async #connectionTo (address: Address): Promise<Connection> {
+    const key = addressKey(address)
+    for (;;) {
+      const opening = this.#connections.get(key) ?? this.#open(address)
+      this.#connections.set(key, opening)
+      try {
+        const connection = await opening
+        if (connection.isUsable) return connection
+      } catch (error) {
+        this.#drop(key, opening)
+        throw error
+      }
+      this.#drop(key, opening)
+    }
+  }
+
+  #drop (key: string, opening: Promise<Connection>): void {
+    if (this.#connections.get(key) === opening) this.#connections.delete(key)
+  }
+
+  async #open (address: Address): Promise<Connection> {
+    const connection = await Connection.open(address, { ...this.target, connectTimeoutMs: CONNECT_MS_MAX, commandTimeoutMs: COMMAND_MS_MAX })
+    if (this.#isWorking) await connection.send(['CLIENT', 'SETNAME', WORKER_NAME])
+    return connection
+  }
+}
+
+// A paused node takes connections and commands, and says nothing.
+async function silence (address: Address): Promise<never> {
+  await sleep(VIEW_MS_MAX, undefined, { ref: false })
+  throw new ConnectionLost(`${addressKey(address)} does not answer`)
+}

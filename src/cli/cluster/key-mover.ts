@@ -1,0 +1,133 @@
+// Moves the keys of one slot whose marks are set. Each MIGRATE moves its keys as a whole: the target has them before the source
+// lets go. Whoever fails in between leaves them on the source, or on both; then the source's copy is the right one, and goes again.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../../errors.js'
+import { type Admin } from './admin.js'
+import { fullnessOf } from './conflict.js'
+import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
+import { type MapNode, nodeText } from './map.js'
+import { type Tempo } from './tempo.js'
+
+export type KeyMoverEvents = {
+  readonly onMoved: (keys: number) => void
+  readonly report: (line: string) => void
+}
+
+const KEYS_AT_ONCE = 100
+/** For how long the target may be silent within a MIGRATE, in which the source stands still. */
+const MIGRATE_MS_FIRST = 1000
+const MIGRATE_MS_MAX = 8000
+const REPLICA_MS_MAX = 10_000
+const WAIT_MS = 500
+const SETTLE_MS = 250
+/** The same keys so often without one of them leaving: something is wrong with them. */
+const ROUNDS_IN_VAIN_MAX = 5
+
+export class KeyMover {
+  readonly #admin: Admin
+  readonly #tempo: Tempo
+  readonly #events: KeyMoverEvents
+  #migrateMs = MIGRATE_MS_FIRST
+
+  constructor (admin: Admin, tempo: Tempo, events: KeyMoverEvents) {
+    this.#admin = admin
+    this.#tempo = tempo
+    this.#events = events
+  }
+
+  /**
+   * Moves keys until the source has none left in this slot.
+   * @param isContested the target has keys of its own in it, and the source's copies need not be the right ones
+   * @throws whatever the nodes answered; then it may simply be called again, behind `settle`
+   */
+  async move (slot: number, source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
+    let inVain = 0
+    for (let before = ''; ;) {
+      const keys = await keysInSlot(this.#admin, source, slot, KEYS_AT_ONCE)
+      if (keys.length === 0) return
+      const names = keys.join(' ')
+      inVain = names === before ? inVain + 1 : 0
+      if (inVain >= ROUNDS_IN_VAIN_MAX) throw new Error(`slot ${slot} has keys that do not leave ${nodeText(source)}, for example ${JSON.stringify(keys[0])}`)
+      before = names
+      await this.#moveAll(keys, source, target, isContested)
+    }
+  }
+
+  /**
+   * After a broken MIGRATE: waits until the target has read what was still on its way to it. A late copy must not come after, and replace, a
+   * newer one. A node reads all its sockets in each turn, so one that answers now and a while later has read them.
+   */
+  async settle (target: MapNode | undefined): Promise<void> {
+    if (target === undefined) return
+    await this.#admin.ask(target, 'PING')
+    await sleep(SETTLE_MS)
+    await this.#admin.ask(target, 'PING')
+  }
+
+  async #moveAll (keys: readonly string[], source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
+    const sizes = await sizesOf(this.#admin, source, keys)
+    for (let from = 0; from < keys.length;) {
+      const length = this.#tempo.batchLength(sizes.slice(from))
+      const batch = keys.slice(from, from + length)
+      const bytes = sizes.slice(from, from + length).reduce((sum, size) => sum + size, 0)
+      const startedMs = performance.now()
+      if (isContested) await this.#moveContested(batch, source, target)
+      else await this.#migrate(batch, source, target, ['REPLACE'])
+      const ms = performance.now() - startedMs
+      this.#tempo.took(ms, batch.length, bytes)
+      this.#events.onMoved(batch.length)
+      await this.#replicated(target)
+      await this.#tempo.rest(ms)
+      from += length
+    }
+  }
+
+  async #migrate (keys: readonly string[], source: MapNode, target: MapNode, replace: readonly string[]): Promise<void> {
+    const { address: { host, port } } = target
+    try {
+      await this.#admin.ask(source, 'MIGRATE', host, String(port), '', '0', String(this.#migrateMs), ...replace, ...this.#login(), 'KEYS', ...keys)
+    } catch (error) {
+      if (messageOf(error).startsWith('IOERR')) this.#migrateMs = Math.min(MIGRATE_MS_MAX, this.#migrateMs * 2)
+      throw error
+    }
+  }
+
+  #login (): string[] {
+    const { username, password } = this.#admin.target
+    if (password === undefined) return []
+    return username === undefined ? ['AUTH', password] : ['AUTH2', username, password]
+  }
+
+  // Without REPLACE, MIGRATE moves those that the target does not have and then answers BUSYKEY.
+  async #moveContested (keys: readonly string[], source: MapNode, target: MapNode): Promise<void> {
+    try {
+      return await this.#migrate(keys, source, target, [])
+    } catch (error) {
+      if (!messageOf(error).includes('BUSYKEY')) throw error
+    }
+    for (const key of keys) {
+      const [here, there] = [await fullnessOf(this.#admin, source, key, false), await fullnessOf(this.#admin, target, key, true)]
+      if (here === undefined) continue
+      if (there !== undefined && there.of > here.of) {
+        this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${there.text}, dropped ${here.text}`)
+        await this.#admin.ask(source, 'DEL', key)
+        continue
+      }
+      if (there !== undefined) this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${here.text}, dropped ${there.text}`)
+      await this.#migrate([key], source, target, ['REPLACE'])
+    }
+  }
+
+  // No more than one batch is ever on the target alone: its replica has the ones before. (Redis cannot do better: the source lets go
+  // when the target has the keys, whoever else has.) WAIT counts from what the node had written when the command before it came, so
+  // behind a PING it waits for what another connection wrote, here the source's.
+  async #replicated (target: MapNode): Promise<void> {
+    const deadline = performance.now() + REPLICA_MS_MAX
+    while (performance.now() < deadline) {
+      const [, acknowledged] = await this.#admin.askAll(target, [['PING'], ['WAIT', '1', String(WAIT_MS)]])
+      if (Number(acknowledged) > 0) return
+      if (await onlineReplicas(this.#admin, target) === 0) return
+    }
+    throw new Error(`no replica of ${nodeText(target)} acknowledges what was moved`)
+  }
+}

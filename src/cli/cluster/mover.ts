@@ -1,0 +1,231 @@
+// Moves slots with their keys from master to master while clients read and write, with Redis' own commands, a small group of slots at
+// a time (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/, "Live reconfiguration").
+//
+// For each group: 1. the target marks the slots IMPORTING; 2. the source marks them MIGRATING; 3. the keys go over in batches, each moved
+// by one MIGRATE as a whole; 4. when the source has none left, the target takes the slots, then the source lets go, then the others hear.
+//
+// After a crash between any two: behind 1 nothing has changed for clients; behind 2 and within 3 the source sends them to the target for keys that
+// it has no more, so all are reached; within 4 the slots have one owner by the highest epoch, and no key is left behind. Whatever is
+// left, doing the same once more from the first step completes it. That is also how errors are dealt with: look at the cluster, do it again.
+//
+// Not here: which slots go where (plan.ts), and slots that somebody else left half-moved (half-moved.ts).
+import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../../errors.js'
+import { type Admin } from './admin.js'
+import { KeyMover } from './key-mover.js'
+import { countKeys } from './keys.js'
+import { type ClusterMap, type MapNode, nodeText } from './map.js'
+import { type Move } from './plan.js'
+import { Refusal } from './refusal.js'
+import { keepReplicas } from './replica-migration.js'
+import { slotsText } from './slots.js'
+import { Tempo } from './tempo.js'
+
+export type MoveOptions = {
+  /** Ends the work behind the slots in hand; what is left is in the result. */
+  readonly signal?: AbortSignal
+  readonly onProgress?: (progress: MoveProgress) => void
+  /** 1 to 100, default 25: percent of the time in which nodes are kept busy with moving. */
+  readonly speed?: number
+  /** Gets a line for what somebody should know: errors that were overcome, copies that were dropped. */
+  readonly report?: (line: string) => void
+}
+
+export type MoveProgress = {
+  readonly slotsDone: number
+  readonly slotsTotal: number
+  readonly keysDone: number
+  /** As counted before; clients may add some and delete some. */
+  readonly keysTotal: number
+  /** How often a group had to be begun again. */
+  readonly retries: number
+}
+
+export type MoveResult = MoveProgress & {
+  readonly isComplete: boolean
+  readonly rest: readonly Move[]
+  /** The longest time for which two nodes stood still. */
+  readonly batchMsMax: number
+  readonly elapsedMs: number
+}
+
+type Group = { readonly from: string, readonly to: string, readonly slots: readonly number[] }
+
+export const SPEED_DEFAULT = 25
+// A group is as long as its slots have these marks, and what a failover of the source would hide from clients: few keys. Empty slots
+// cost only the marks, of which each round is a write of the node's configuration to disk.
+const GROUP_SLOTS_MAX = 64
+const GROUP_KEYS_MAX = 50
+const RETRY_MS = 200
+/** A failover in the middle takes its time. */
+const STUCK_MS_MAX = 30_000
+const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
+
+/**
+ * Moves slots. The cluster must be healthy, and nobody else may be at it (`admin.claim`).
+ * @throws Refusal when a move is not from the owner to a living master; Error when it gets stuck: the same again continues
+ */
+export async function moveSlots (admin: Admin, moves: readonly Move[], options: MoveOptions = {}): Promise<MoveResult> {
+  const mover = new Mover(admin, await admin.look(), options)
+  return await mover.move(moves)
+}
+
+class Mover {
+  readonly #admin: Admin
+  readonly #options: MoveOptions
+  readonly #tempo: Tempo
+  readonly #keys: KeyMover
+  readonly #start: ClusterMap
+  #map: ClusterMap
+  #lastError = ''
+  #progressAt = 0
+  #progress: MoveProgress = { slotsDone: 0, slotsTotal: 0, keysDone: 0, keysTotal: 0, retries: 0 }
+
+  constructor (admin: Admin, map: ClusterMap, options: MoveOptions) {
+    this.#admin = admin
+    this.#start = map
+    this.#map = map
+    this.#options = options
+    this.#tempo = new Tempo(options.speed ?? SPEED_DEFAULT)
+    this.#keys = new KeyMover(admin, this.#tempo, {
+      onMoved: keys => { this.#advance({ keysDone: this.#progress.keysDone + keys }) },
+      report: line => { options.report?.(line) }
+    })
+  }
+
+  async move (moves: readonly Move[]): Promise<MoveResult> {
+    const startedMs = performance.now()
+    this.#check(moves)
+    const counts = await this.#counts(moves)
+    this.#advance({ slotsTotal: moves.length, keysTotal: counts.reduce((sum, count) => sum + count, 0) })
+    const groups = groupsOf(moves, counts)
+    const release = await keepReplicas(this.#admin, this.#map, this.#emptied(moves))
+    let done = 0
+    try {
+      for (const group of groups) {
+        if (this.#options.signal?.aborted === true) break
+        await this.#persist(group)
+        done++
+        this.#advance({ slotsDone: this.#progress.slotsDone + group.slots.length })
+      }
+    } finally {
+      await release()
+    }
+    const rest = groups.slice(done).flatMap(({ from, to, slots }) => slots.map(slot => ({ slot, from, to })))
+    return { ...this.#progress, isComplete: rest.length === 0, rest, batchMsMax: this.#tempo.batchMsMax, elapsedMs: performance.now() - startedMs }
+  }
+
+  #check (moves: readonly Move[]): void {
+    for (const { slot, from, to } of moves) {
+      const target = this.#map.nodes.get(to)
+      if (target === undefined || target.role !== 'master' || target.state !== 'up') throw new Refusal(`Slot ${slot} cannot go to ${to}: that is no living master.`)
+      if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) throw new Refusal(`Slot ${slot} cannot be moved from ${from}: it is not there.`)
+    }
+  }
+
+  async #counts (moves: readonly Move[]): Promise<number[]> {
+    const counts = new Map<number, number>()
+    for (const id of new Set(moves.map(({ from }) => from))) {
+      const source = this.#map.nodes.get(id)
+      const slots = moves.filter(({ from }) => from === id).map(({ slot }) => slot)
+      if (source?.state !== 'up') continue
+      for (const [index, count] of (await countKeys(this.#admin, source, slots)).entries()) counts.set(slots[index] ?? -1, count)
+    }
+    return moves.map(({ slot }) => counts.get(slot) ?? 0)
+  }
+
+  // Masters that will have no slots in the end.
+  #emptied (moves: readonly Move[]): string[] {
+    const leaving = new Set(moves.map(({ slot }) => slot))
+    const sources = new Set(moves.map(({ from }) => from))
+    return [...sources].filter(id => this.#map.slotsOf(id).every(slot => leaving.has(slot)))
+  }
+
+  #advance (change: Partial<MoveProgress>): void {
+    this.#progress = { ...this.#progress, ...change }
+    this.#progressAt = performance.now()
+    this.#options.onProgress?.(this.#progress)
+  }
+
+  // Does a group until it is done. Gives up when nothing has moved for long, and at once on what will not go away.
+  async #persist (group: Group): Promise<void> {
+    this.#progressAt = performance.now()
+    for (;;) {
+      try {
+        return await this.#moveGroup(group)
+      } catch (error) {
+        const isStuck = performance.now() - this.#progressAt > STUCK_MS_MAX
+        if (error instanceof Refusal || isStuck || NEVER.test(messageOf(error))) {
+          throw new Error(`Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`, { cause: error })
+        }
+        this.#progress = { ...this.#progress, retries: this.#progress.retries + 1 }
+        if (messageOf(error) !== this.#lastError) this.#options.report?.(`Trying again: ${messageOf(error)}`)
+        this.#lastError = messageOf(error)
+      }
+      await sleep(RETRY_MS)
+      // As long as nothing answers, the last map is as good as any: the next attempt fails, and so on until it is stuck.
+      this.#map = await this.#admin.look().catch(() => this.#map)
+      await this.#keys.settle(this.#map.nodes.get(group.to)).catch(() => undefined)
+    }
+  }
+
+  async #moveGroup ({ from, to, slots }: Group): Promise<void> {
+    const source = this.#masterNow(from)
+    const target = this.#masterNow(to)
+    // Of a group that is begun again, the target may have taken some already: these only need to be told around.
+    const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
+    const strange = left.find(slot => this.#map.ownerOf(slot) !== source.id)
+    if (strange !== undefined) throw new Refusal(`slot ${strange} belongs to ${this.#map.ownerOf(strange) ?? 'nobody'} now, somebody else has moved it`)
+    const startedMs = performance.now()
+    const contested = await this.#mark(left, source, target)
+    await this.#tempo.rest(performance.now() - startedMs)
+    for (const slot of left) await this.#keys.move(slot, source, target, contested.has(slot))
+    const emptyMs = performance.now()
+    await this.#assign(slots, source, target)
+    await this.#tempo.rest(performance.now() - emptyMs)
+  }
+
+  // A master may have been replaced by one of its replicas since the start, and still be listed as a dead one.
+  #masterNow (id: string): MapNode {
+    const isOfShard = (node: MapNode): boolean => node.id === id || node.masterId === id || this.#start.nodes.get(node.id)?.masterId === id
+    const living = this.#map.masters.filter(node => node.state === 'up' && isOfShard(node))
+    const [master] = living // those that own slots come first
+    if (master === undefined) throw new Error(`master ${id.slice(0, 8)} does not answer, and no replica has taken over`)
+    return master
+  }
+
+  // Answers the slots in which the target has keys although the source does not call them migrating: see conflict.ts.
+  async #mark (slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
+    const unmarked = slots.filter(slot => !source.migrating.has(slot))
+    const counts = await countKeys(this.#admin, target, unmarked)
+    const setSlot = (state: string, id: string): string[][] => slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
+    await this.#admin.askAll(target, setSlot('IMPORTING', source.id))
+    await this.#admin.askAll(source, setSlot('MIGRATING', target.id))
+    return new Set(unmarked.filter((_, index) => (counts[index] ?? 0) > 0))
+  }
+
+  // The target first: were it the source, and the target died then, nobody would own the slots.
+  async #assign (slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
+    const left = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
+    if (left >= 0) throw new Error(`slot ${slots[left]} has keys again on ${nodeText(source)}`)
+    const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
+    await this.#admin.askAll(target, setSlot)
+    await this.#admin.askAll(source, setSlot)
+    // They hear it from the target too; hearing it from here spares their clients a detour. One that is away hears it later.
+    const others = this.#map.masters.filter(({ id, state }) => state === 'up' && id !== source.id && id !== target.id)
+    await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
+  }
+}
+
+function groupsOf (moves: readonly Move[], counts: readonly number[]): Group[] {
+  const groups: Array<{ from: string, to: string, slots: number[], keys: number }> = []
+  for (const [index, { slot, from, to }] of moves.entries()) {
+    const keys = counts[index] ?? 0
+    const last = groups.at(-1)
+    if (last?.from === from && last.to === to && last.slots.length < GROUP_SLOTS_MAX && last.keys + keys <= GROUP_KEYS_MAX) {
+      last.slots.push(slot)
+      last.keys += keys
+    } else groups.push({ from, to, slots: [slot], keys })
+  }
+  return groups
+}
