@@ -34,12 +34,12 @@ t.test('a reader that never reads is cut off after the deadline, with its reason
   stuck.write(`GET /rooms/${room}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
   await until('it is open', async () => await metric(url, 'dialogs_streams') === 1)
   const text = 'x'.repeat(4000)
-  let isCut = false
+  const cut = new AbortController()
   const writing = Promise.all(sequence(1, 8).map(async () => {
-    while (!isCut) await post(url, room, 'ann', text)
+    while (!cut.signal.aborted) await post(url, room, 'ann', text)
   }))
   await until('it was cut off', async () => await metric(url, 'dialogs_streams_ended_total{reason="stalled"}') === 1, 60_000)
-  isCut = true
+  cut.abort()
   await writing
   t.equal(await metric(url, 'dialogs_streams'), 0)
   t.match(service.errors, /"stalledMs":\d+.*takes nothing/)
