@@ -38,10 +38,20 @@ export async function waitUntilUp (nodes: readonly EmbeddedNode[], deadlineMs: n
   const deadline = Date.now() + deadlineMs
   await withConnections(nodes, async clients => {
     await Promise.all(clients.map(client => until(deadline, async () => {
-      const info = await cluster(client, 'INFO')
-      return info.includes('cluster_known_nodes:1\r') || stateOf(info) || 'a node says cluster_state:fail'
+      const info = await infoUnlessLoading(client)
+      return info === undefined || info.includes('cluster_known_nodes:1\r') || stateOf(info) || 'a node says cluster_state:fail'
     })))
   })
+}
+
+// Every node had loaded its own data before; one that is loading again is a replica that takes its master's.
+async function infoUnlessLoading (client: Connection): Promise<string | undefined> {
+  try {
+    return await cluster(client, 'INFO')
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('LOADING')) return undefined
+    throw error
+  }
 }
 
 /** How many keys the nodes hold together, replicas counted as well. */
