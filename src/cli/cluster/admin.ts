@@ -6,7 +6,7 @@ import { messageOf } from '../../errors.js'
 import { type Address, addressKey, Connection, ConnectionLost, type Reply } from '../../redis/connection.js'
 import { parseClusterNodes } from '../../redis/topology.js'
 import { ClusterMap, type MapNode, type View } from './map.js'
-import { Refusal } from './refusal.js'
+import { Refusal, Stuck } from './refusal.js'
 
 /** Who has this name at a node is moving slots or changing the cluster. It goes with the connection: no crash leaves a lock. */
 const WORKER_NAME = 'dialogs-cluster'
@@ -72,14 +72,14 @@ export class Admin {
     return map
   }
 
-  /** Looks again until `missing` no longer names a condition. @throws Error that names it after the deadline */
+  /** Looks again until `missing` no longer names a condition. @throws Stuck with it after the deadline */
   async until (missing: (map: ClusterMap) => string | undefined, deadlineMs: number): Promise<ClusterMap> {
     const deadline = performance.now() + deadlineMs
     for (;;) {
       const map = await this.look()
       const what = missing(map)
       if (what === undefined) return map
-      if (performance.now() > deadline) throw new Error(`Not within ${deadlineMs / 1000} s: ${what}`)
+      if (performance.now() > deadline) throw new Stuck(`Not within ${deadlineMs / 1000} s: ${what}`)
       await sleep(POLL_MS)
     }
   }
@@ -110,14 +110,19 @@ export class Admin {
    */
   async claim (map: ClusterMap): Promise<void> {
     this.#isWorking = true
-    const masters = map.masters.filter(({ state }) => state === 'up')
-    await Promise.all(masters.map(master => this.ask(master, 'CLIENT', 'SETNAME', WORKER_NAME)))
-    for (const master of masters) {
-      const own = String(await this.ask(master, 'CLIENT', 'ID'))
-      const clients = String(await this.ask(master, 'CLIENT', 'LIST')).split('\n')
-      const other = clients.find(line => line.includes(` name=${WORKER_NAME} `) && !line.startsWith(`id=${own} `))
-      if (other !== undefined) throw new Refusal(`Another cluster command is at work (from ${/ addr=(\S+)/.exec(other)?.[1] ?? 'somewhere'}): wait until it has ended.`)
+    await Promise.all(livingMasters(map).map(master => this.ask(master, 'CLIENT', 'SETNAME', WORKER_NAME)))
+    const other = await this.findWorker(map)
+    if (other !== undefined) throw new Refusal(`Another cluster command is at work (from ${other}): wait until it has ended.`)
+  }
+
+  /** The address of somebody else who changes the cluster now. */
+  async findWorker (map: ClusterMap): Promise<string | undefined> {
+    for (const master of livingMasters(map)) {
+      const [id, list] = (await this.askAll(master, [['CLIENT', 'ID'], ['CLIENT', 'LIST']])).map(String)
+      const other = list?.split('\n').find(line => line.includes(` name=${WORKER_NAME} `) && !line.startsWith(`id=${id} `))
+      if (other !== undefined) return / addr=(\S+)/.exec(other)?.[1] ?? 'somewhere'
     }
+    return undefined
   }
 
   close (): void {
@@ -158,6 +163,8 @@ export class Admin {
     return connection
   }
 }
+
+const livingMasters = (map: ClusterMap): MapNode[] => map.masters.filter(({ state }) => state === 'up')
 
 // A paused node takes connections and commands, and says nothing.
 async function silence (address: Address): Promise<never> {

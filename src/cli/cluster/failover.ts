@@ -24,7 +24,7 @@ export async function successorOf (admin: Admin, map: ClusterMap, named: MapNode
   return replica
 }
 
-/** Promotes a replica and resolves when every node sees it. @throws Error when it does not come to be */
+/** Promotes a replica and resolves when every node sees it. @throws Stuck when it does not come to be */
 export async function failover (admin: Admin, replica: MapNode): Promise<ClusterMap> {
   let lastError: unknown
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {

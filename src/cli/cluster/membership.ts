@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Address, addressKey } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
-import { Refusal } from './refusal.js'
+import { Refusal, Stuck } from './refusal.js'
 
 const JOIN_MS_MAX = 20_000
 /** A full copy of its master's data comes with it. */
@@ -37,7 +37,7 @@ export async function follow (admin: Admin, replica: MapNode, master: MapNode): 
   await admin.ask(replica, 'CLUSTER', 'REPLICATE', master.id)
   const deadline = performance.now() + SYNC_MS_MAX
   while (!String(await admin.ask(replica, 'INFO', 'replication')).includes('master_link_status:up')) {
-    if (performance.now() > deadline) throw new Error(`${nodeText(replica)} does not get connected to its master ${nodeText(master)}`)
+    if (performance.now() > deadline) throw new Stuck(`${nodeText(replica)} does not get connected to its master ${nodeText(master)}`)
     await sleep(POLL_MS)
   }
   await admin.until(map => map.nodes.get(replica.id)?.masterId === master.id ? undefined : `the nodes know that ${nodeText(replica)} is a replica`, JOIN_MS_MAX)
@@ -95,7 +95,7 @@ async function join (admin: Admin, addresses: readonly Address[]): Promise<MapNo
     const joined = await admin.until(now => isIn(now) ? undefined : 'the nodes know each other', MEET_AGAIN_MS).catch(() => undefined)
     if (joined !== undefined) return ids.flatMap(id => joined.nodes.get(id) ?? [])
   }
-  throw new Error(`${addresses.map(addressKey).join(', ')} could not join within ${JOIN_MS_MAX / 1000} s: do the nodes reach each other, also on their bus ports (port + 10000)?`)
+  throw new Stuck(`${addresses.map(addressKey).join(', ')} could not join within ${JOIN_MS_MAX / 1000} s: do the nodes reach each other, also on their bus ports (port + 10000)?`)
 }
 
 // Answers the node's id. One that has joined already is fine: the command was interrupted.

@@ -16,7 +16,7 @@ import { KeyMover } from './key-mover.js'
 import { countKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { type Move } from './plan.js'
-import { Refusal } from './refusal.js'
+import { Refusal, Stuck } from './refusal.js'
 import { keepReplicas } from './replica-migration.js'
 import { slotsText } from './slots.js'
 import { Tempo } from './tempo.js'
@@ -63,7 +63,7 @@ const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
  * Moves slots. The cluster must be healthy, and nobody else may be at it (`admin.claim`).
- * @throws Refusal when a move is not from the owner to a living master; Error when it gets stuck: the same again continues
+ * @throws Refusal when a move is not from the owner to a living master; Stuck when it does not get on: the same again continues
  */
 export async function moveSlots (admin: Admin, moves: readonly Move[], options: MoveOptions = {}): Promise<MoveResult> {
   const mover = new Mover(admin, await admin.look(), options)
@@ -156,7 +156,7 @@ class Mover {
       } catch (error) {
         const isStuck = performance.now() - this.#progressAt > STUCK_MS_MAX
         if (error instanceof Refusal || isStuck || NEVER.test(messageOf(error))) {
-          throw new Error(`Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`, { cause: error })
+          throw new Stuck(`Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`, { cause: error })
         }
         this.#progress = { ...this.#progress, retries: this.#progress.retries + 1 }
         if (messageOf(error) !== this.#lastError) this.#options.report?.(`Trying again: ${messageOf(error)}`)
