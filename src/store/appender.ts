@@ -130,8 +130,9 @@ export class Appender {
   }
 
   async #number (user: string, group: readonly Pending[]): Promise<void> {
-    let n = await this.#numbers.ask(user, group.length, earliest(group))
-    for (const pending of group) this.#place(pending, n++)
+    const numbers = await this.#numbers.give(user, group.length, earliest(group))
+    // As many numbers as messages.
+    for (const [index, pending] of group.entries()) this.#place(pending, numbers[index] as number)
   }
 
   #place (pending: Pending, n: number): void {

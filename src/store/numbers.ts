@@ -27,18 +27,23 @@ export class Numbers {
   }
 
   /**
-   * Asks the counter for `count` numbers, and for a lease beyond them if the user is busy. At most one call a user at a time.
-   * @returns the first of the `count` consecutive numbers
+   * Numbers for a group of a user's messages, ascending: first what is left of the lease, then from the counter, with a new lease beyond
+   * them if the user is busy. At most one call a user at a time.
    * @throws DialogsError as Cluster.command
    */
-  async ask (user: string, count: number, deadline: number): Promise<number> {
+  async give (user: string, count: number, deadline: number): Promise<number[]> {
+    const numbers: number[] = []
+    for (let n = this.take(user); n !== undefined; n = numbers.length < count ? this.take(user) : undefined) numbers.push(n)
+    const missing = count - numbers.length
+    if (missing === 0) return numbers
     const now = performance.now()
     const known = this.#leases.get(user)
     const size = known !== undefined && now - known.askedAt < BUSY_MS ? Math.min(LEASE_MAX, 2 * known.size + 1) : 0
     const key = userCountKey(user)
-    const last = Number(await this.#cluster.command(slotOf(key), ['INCRBY', key, String(count + size)], deadline))
+    const last = Number(await this.#cluster.command(slotOf(key), ['INCRBY', key, String(missing + size)], deadline))
     if (this.#leases.size >= USERS_REMEMBERED) this.#leases.clear()
     this.#leases.set(user, { next: last - size + 1, last, size, askedAt: now })
-    return last - size - count + 1
+    for (let n = last - size - missing + 1; n <= last - size; n++) numbers.push(n)
+    return numbers
   }
 }
