@@ -86,15 +86,14 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   })
 
   let isStopping = false
-  fastify.addHook('onRequest', async request => {
-    if (isStopping && !request.url.startsWith('/health') && request.url !== '/metrics') {
-      throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
-    }
+  // Hooks with a callback, not async: they run for every POST.
+  fastify.addHook('onRequest', (request, _reply, done) => {
+    const isRefused = isStopping && !request.url.startsWith('/health') && request.url !== '/metrics'
+    done(isRefused ? new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.') : undefined)
   })
-  fastify.addHook('onResponse', async (request, reply) => {
-    if (request.method !== 'POST') return
-    metrics.posts.inc({ code: reply.statusCode })
-    metrics.postSeconds.observe(reply.elapsedTime / 1000)
+  fastify.addHook('onResponse', (request, reply, done) => {
+    if (request.method === 'POST') metrics.countPost(reply.statusCode, reply.elapsedTime / 1000)
+    done()
   })
 
   // JSON only: plain text would be taken as a body of another type.

@@ -6,8 +6,10 @@ export type Gauges = Readonly<Record<'streams' | 'rooms' | 'queue' | 'ringBytes'
 
 export class Metrics {
   readonly registry = new Registry()
-  readonly posts: Counter<'code'>
-  readonly postSeconds: Histogram
+  readonly #posts: Counter<'code'>
+  readonly #postSeconds: Histogram
+  // The library looks a label's series up by a text that it makes of all labels, each time.
+  readonly #postsByCode = new Map<number, Counter.Internal>()
   readonly streamsEnded: Counter<'reason'>
   readonly retries: Counter<'why'>
   readonly subscriptionsLost: Counter<'why'>
@@ -19,8 +21,8 @@ export class Metrics {
   constructor () {
     const registers = [this.registry]
     collectDefaultMetrics({ register: this.registry })
-    this.posts = new Counter({ name: 'dialogs_posts_total', help: 'POSTed messages by the status of the answer', labelNames: ['code'], registers })
-    this.postSeconds = new Histogram({ name: 'dialogs_post_seconds', help: 'time from a POST to its answer', buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10], registers })
+    this.#posts = new Counter({ name: 'dialogs_posts_total', help: 'POSTed messages by the status of the answer', labelNames: ['code'], registers })
+    this.#postSeconds = new Histogram({ name: 'dialogs_post_seconds', help: 'time from a POST to its answer', buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10], registers })
     this.streamsEnded = new Counter({ name: 'dialogs_streams_ended_total', help: 'streams that ended, by reason', labelNames: ['reason'], registers })
     this.retries = new Counter({ name: 'dialogs_redis_retries_total', help: 'commands that Redis Cluster sent elsewhere or put off', labelNames: ['why'], registers })
     this.subscriptionsLost = new Counter({ name: 'dialogs_subscriptions_lost_total', help: 'channels or connections of the subscriber that were lost and taken up again', labelNames: ['why'], registers })
@@ -28,6 +30,13 @@ export class Metrics {
     this.gaps = new Counter({ name: 'dialogs_gaps_total', help: 'gaps in publications that were read from the store', registers })
     this.resets = new Counter({ name: 'dialogs_resets_total', help: 'rooms whose readers had to start over', labelNames: ['reason'], registers })
     this.faults = new Counter({ name: 'dialogs_faults_total', help: 'background work that failed and will be mended later', labelNames: ['what'], registers })
+  }
+
+  countPost (code: number, seconds: number): void {
+    let series = this.#postsByCode.get(code)
+    if (series === undefined) this.#postsByCode.set(code, series = this.#posts.labels({ code }))
+    series.inc()
+    this.#postSeconds.observe(seconds)
   }
 
   watch (gauges: Gauges): void {

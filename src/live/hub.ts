@@ -31,6 +31,7 @@ export type HubEvents = RoomEvents & {
 
 const AUDITS_AT_ONCE = 32
 const HEARTBEAT = ':\n\n'
+const HEARTBEAT_TURNS = 16
 
 export class Hub {
   readonly pages: Pages
@@ -40,7 +41,9 @@ export class Hub {
   readonly #options: HubOptions
   readonly #events: HubEvents
   readonly #rooms = new Map<string, { readonly room: Room, emptySince: number | undefined }>()
-  readonly #streams = new Set<Stream>()
+  /** Each with its turn in the heartbeat. */
+  readonly #streams = new Map<Stream, number>()
+  #turn = 0
   readonly #timers: NodeJS.Timeout[]
 
   constructor (store: Store, subscriber: Subscriber, options: HubOptions, events: HubEvents) {
@@ -51,7 +54,7 @@ export class Hub {
     this.pages = new Pages(store.history, options.pageLength, options.pageReadsMax)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#timers = [
-      setInterval(() => { this.#heartbeat() }, options.heartbeatMs),
+      setInterval(() => { this.#heartbeat() }, options.heartbeatMs / HEARTBEAT_TURNS),
       setInterval(() => { this.#audit() }, options.auditMs),
       setInterval(() => { this.#sweep() }, 1000)
     ]
@@ -66,12 +69,8 @@ export class Hub {
     return this.#streams.size
   }
 
-  get streams (): ReadonlySet<Stream> {
-    return this.#streams
-  }
-
   addStream (stream: Stream): void {
-    this.#streams.add(stream)
+    this.#streams.set(stream, this.#streams.size % HEARTBEAT_TURNS)
   }
 
   removeStream (stream: Stream): void {
@@ -100,7 +99,7 @@ export class Hub {
    * same moment would bring down the process that they go to.
    */
   async drain (drainMs: number): Promise<void> {
-    const streams = [...this.#streams]
+    const streams = [...this.#streams.keys()]
     await Promise.all(streams.map(async stream => {
       await new Promise(resolve => { setTimeout(resolve, Math.random() * drainMs) })
       stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
@@ -142,7 +141,7 @@ export class Hub {
       this.#rooms.delete(name)
       room.close()
     }
-    for (const stream of this.#streams) {
+    for (const stream of this.#streams.keys()) {
       const stalledMs = stream.stalledMs(now)
       if (stalledMs <= this.#options.stalledMsMax) continue
       this.#events.stalled(stalledMs)
@@ -150,7 +149,9 @@ export class Hub {
     }
   }
 
+  // A share of the streams at a time: thousands of writes in one turn would hold up everything else.
   #heartbeat (): void {
-    for (const stream of this.#streams) stream.heartbeat(HEARTBEAT)
+    this.#turn = (this.#turn + 1) % HEARTBEAT_TURNS
+    for (const [stream, turn] of this.#streams) if (turn === this.#turn) stream.heartbeat(HEARTBEAT)
   }
 }
