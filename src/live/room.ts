@@ -7,6 +7,7 @@ import { type History } from '../store/history.js'
 import { type Log } from '../store/log.js'
 import { parseReference } from '../store/message.js'
 import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
+import { Held } from './held.js'
 import { batchOf, type Batch } from './output.js'
 import { type Pages } from './pages.js'
 import { type Reader } from './reader.js'
@@ -50,7 +51,7 @@ export class Room {
   readonly #ring: Ring
   readonly #readers = new Set<Reader>()
   readonly #live = new Set<Reader>()
-  #held: Frames[] = []
+  readonly #held: Held
   #unsent: Frames[] = []
   #headMs = 0
   #isReady = false
@@ -67,6 +68,7 @@ export class Room {
     this.#options = options
     this.#events = events
     this.#ring = new Ring(1, options.ring, options.budget)
+    this.#held = new Held(options.heldLengthMax)
   }
 
   /** The last sequence that this process has seen. */
@@ -179,7 +181,7 @@ export class Room {
     const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
     // With something held, all below it is committed and was published; what is beyond may still be on its way to a replica.
-    const target = this.#held.reduce((least, { first }) => Math.min(least, first - 1), head)
+    const target = Math.min(head, this.#held.first - 1)
     while (this.head < target && !this.#isClosed) {
       const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.#options.pages.lengthMax, target))
       if (page.length === 0) throw new Error('The log ends before its head')
@@ -200,7 +202,7 @@ export class Room {
   #reset (reason: ResetReason, head: number, headMs: number): void {
     this.#flush()
     this.generation++
-    this.#held = []
+    this.#held.clear()
     this.#ring.clear(head + 1)
     this.#headMs = headMs
     this.#events.reset(reason)
@@ -212,7 +214,7 @@ export class Room {
     if (frames.first > next) return this.#hold(frames)
     if (lastOf(frames) < next) return this.#checkDuplicate(frames)
     this.#deliver(framesFrom(frames, next))
-    if (this.#held.length > 0) this.#releaseHeld()
+    if (!this.#held.isEmpty) this.#releaseHeld()
   }
 
   // An old sequence with other bytes: the log was rewound, and has given the sequence out again.
@@ -239,25 +241,19 @@ export class Room {
   }
 
   #hold (frames: Frames): void {
-    const heldLength = this.#held.reduce((sum, { ends }) => sum + ends.length, 0)
-    // What is dropped here is read from the store with the rest of the gap.
-    if (heldLength + frames.ends.length > this.#options.heldLengthMax) this.#events.heldFull()
-    else this.#held.push(frames)
+    if (!this.#held.add(frames)) this.#events.heldFull()
     if (!this.#isReady || this.#gapTimer !== undefined) return
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
-      if (this.#held.length === 0) return
+      if (this.#held.isEmpty) return
       this.#events.gap()
       void this.sync()
     }, this.#options.gapWaitMs)
   }
 
   #releaseHeld (): void {
-    const held = this.#held.sort((a, b) => a.first - b.first)
-    this.#held = []
-    for (const frames of held) {
-      if (frames.first > this.#ring.next) this.#hold(frames)
-      else if (lastOf(frames) >= this.#ring.next) this.#deliver(framesFrom(frames, this.#ring.next))
+    for (const frames of this.#held.take(this.#ring.next)) {
+      if (lastOf(frames) >= this.#ring.next) this.#deliver(framesFrom(frames, this.#ring.next))
       else this.#checkDuplicate(frames)
     }
   }

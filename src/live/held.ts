@@ -1,0 +1,53 @@
+// Frames that came too early: a gap is still open before them. Bounded in frames; what does not fit is dropped, for the read that closes
+// the gap can bring it as well.
+import { lastOf, type Frames } from './frame.js'
+
+export class Held {
+  readonly #lengthMax: number
+  #groups: Frames[] = []
+  #length = 0
+
+  constructor (lengthMax: number) {
+    this.#lengthMax = lengthMax
+  }
+
+  get isEmpty (): boolean {
+    return this.#groups.length === 0
+  }
+
+  /** The lowest sequence that is held; Infinity when none is. */
+  get first (): number {
+    return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
+  }
+
+  /** @returns whether there was room for it */
+  add (frames: Frames): boolean {
+    if (this.#length + frames.ends.length > this.#lengthMax) return false
+    this.#groups.push(frames)
+    this.#length += frames.ends.length
+    return true
+  }
+
+  /** Takes out, in their order, all groups that `next` has reached; groups that follow each other come together. */
+  take (next: number): Frames[] {
+    const ripe: Frames[] = []
+    const early: Frames[] = []
+    let reached = next
+    for (const frames of this.#groups.sort((a, b) => a.first - b.first)) {
+      if (frames.first > reached) {
+        early.push(frames)
+        continue
+      }
+      ripe.push(frames)
+      this.#length -= frames.ends.length
+      reached = Math.max(reached, lastOf(frames) + 1)
+    }
+    this.#groups = early
+    return ripe
+  }
+
+  clear (): void {
+    this.#groups = []
+    this.#length = 0
+  }
+}
