@@ -83,7 +83,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     pagesWaiting: () => hub.pages.waiting,
     subscriberConnections: () => subscriber.connectionCount,
     degradedShards: () => degraded.size
-  })
+  }, () => store.history.reads)
 
   let isStopping = false
   // Hooks with a callback, not async: they run for every POST.

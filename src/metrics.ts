@@ -39,7 +39,8 @@ export class Metrics {
     this.#postSeconds.observe(seconds)
   }
 
-  watch (gauges: Gauges): void {
+  /** Figures that the parts keep themselves, read when somebody looks. */
+  watch (gauges: Gauges, storeReads: () => number): void {
     const names: ReadonlyArray<readonly [keyof Gauges, string, string]> = [
       ['streams', 'dialogs_streams', 'open streams'],
       ['rooms', 'dialogs_rooms', 'rooms that are subscribed'],
@@ -52,5 +53,14 @@ export class Metrics {
     for (const [key, name, help] of names) {
       const gauge: Gauge = new Gauge({ name, help, registers: [this.registry], collect: () => { gauge.set(gauges[key]()) } })
     }
+    const reads: Counter = new Counter({
+      name: 'dialogs_store_reads_total',
+      help: 'pages and messages that were read from the store, shared reads counted once',
+      registers: [this.registry],
+      collect: () => {
+        reads.reset()
+        reads.inc(storeReads())
+      }
+    })
   }
 }
