@@ -2,7 +2,7 @@
 // missing is installed by the system's package manager where there is a right to, and otherwise the line to run is said.
 
 import { spawnSync } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
+import { accessSync, constants, existsSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { step } from './step.mjs'
@@ -25,6 +25,11 @@ const tools = {
     name: 'nginx',
     isThere: () => has('nginx'),
     packages: { 'apt-get': ['nginx'], dnf: ['nginx'], apk: ['nginx'], brew: ['nginx'] }
+  },
+  nchan: { // a peer in the benchmarks
+    name: 'nginx with its module Nchan',
+    isThere: () => nginxModule('ngx_nchan_module.so') !== undefined,
+    packages: { 'apt-get': ['nginx', 'libnginx-mod-nchan'], apk: ['nginx', 'nginx-mod-http-nchan'] }
   }
 }
 
@@ -46,6 +51,8 @@ export async function ensureTools (names) {
   const manager = Object.keys(managers).find(has)
   if (manager === undefined) throw new Error(`Missing: ${what}. Install by hand: none of ${Object.keys(managers).join(', ')} is here`)
 
+  const unknown = missing.find(tool => tool.packages[manager] === undefined)
+  if (unknown !== undefined) throw new Error(`${unknown.name} is not among this system's packages: install it by hand`)
   const packages = missing.flatMap(tool => tool.packages[manager])
   const byHand = [manager, ...managers[manager], ...packages]
   const prefix = manager === 'brew' || process.getuid?.() === 0 ? [] : sudo()
@@ -68,10 +75,21 @@ function redisVersion () {
   return Number(/\bv=(\d+)\./.exec(stdout)?.[1] ?? 0)
 }
 
+/** The file of a module of nginx, in the folder where the nginx that is here looks for them; undefined when there is none. */
+export function nginxModule (name) {
+  const { stderr } = spawnSync('nginx', ['-V'], { env: { PATH: folders().join(delimiter) }, encoding: 'utf8' })
+  const folder = /--modules-path=(\S+)/.exec(stderr ?? '')?.[1]
+  const file = folder === undefined ? undefined : join(folder, name)
+  return file !== undefined && existsSync(file) ? file : undefined
+}
+
 function has (command) {
-  // A user's PATH often lacks the folders for administrators, where Debian puts nginx.
-  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
-  return folders.some(folder => isExecutable(join(folder, command)))
+  return folders().some(folder => isExecutable(join(folder, command)))
+}
+
+// A user's PATH often lacks the folders for administrators, where Debian puts nginx.
+function folders () {
+  return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
 }
 
 function isExecutable (file) {
