@@ -110,11 +110,21 @@ export class Cluster {
   }
 
   /**
-   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement.
+   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement, and with whether an earlier
+   * attempt was lost with its connection, and so may have been carried out too.
    * @param inMigration what to send instead when the slot is moving and its keys are on both sides (TRYAGAIN)
    */
-  async write (slot: number, args: Array<string | Buffer>, deadline?: number, inMigration?: Array<string | Buffer>): Promise<Written> {
-    return await this.#persist(slot, args, deadline, (node, args, isAsking) => node.writes.send(args, isAsking), inMigration)
+  async write (slot: number, args: Array<string | Buffer>, deadline?: number, inMigration?: Array<string | Buffer>): Promise<Written & { readonly wasLost: boolean }> {
+    let wasLost = false
+    const { reply, replicated } = await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
+      try {
+        return await node.writes.send(args, isAsking)
+      } catch (error) {
+        wasLost ||= error instanceof ConnectionLost
+        throw error
+      }
+    }, inMigration)
+    return { reply, replicated, wasLost }
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */

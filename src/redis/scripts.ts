@@ -44,20 +44,20 @@ local added = redis.pcall('XADD', KEYS[1], ARGV[1], 't', ARGV[2])
 if type(added) == 'table' and added.err then return 0 end
 return 1`)
 
-// Looks for a reference among the entries after sequence `after`, newest first, and not further back than a minute before the
-// reference's own time: a commit comes after its append. Answers the entry's sequence or nil.
+// Looks for a reference among the entries behind sequence `after`, newest first. Answers its sequence or nil, and whether it could
+// see all of them: it can when the entry of `after` is still there, or `after` is 0 and the log has its first entry (or none).
 const FIND = `
 local function find (log, reference, after)
-  local oldest = tonumber(string.match(reference, '/(%d+)-%d+$')) - 60000
-  local upper = '+'
+  local upper, floor, oldest = '+', '0-' .. after, '0-1'
   while true do
-    local entries = redis.call('XREVRANGE', log, upper, '(0-' .. after, 'COUNT', 64)
+    local entries = redis.call('XREVRANGE', log, upper, floor, 'COUNT', 64)
     for _, entry in ipairs(entries) do
-      if entry[2][2] == reference then return tonumber(string.sub(entry[1], 3)) end
-      if tonumber(string.match(entry[2][2], '/(%d+)-%d+$')) < oldest then return nil end
+      oldest = entry[1]
+      if oldest == floor then return nil, true end
+      if entry[2][2] == reference then return tonumber(string.sub(oldest, 3)), true end
     end
-    if #entries < 64 then return nil end
-    upper = '(' .. entries[64][1]
+    if #entries < 64 then return nil, after == '0' and oldest == '0-1' end
+    upper = '(' .. oldest
   end
 end`
 
@@ -71,29 +71,32 @@ export const TOUCH_LOG = script(`${TOUCH}
 if redis.call('EXISTS', KEYS[1]) == 1 then touch(KEYS[1]) end
 return 1`)
 
-const COMMIT_BODY = `
+/**
+ * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, number of users, (user, count) …, references …. All or
+ * none, and contiguous. Answers the first one's sequence, the log's length, and 1 if there is nothing left to count.
+ * Run twice it commits once: it first looks for the first reference among what came behind sequence `after`, which the caller knew
+ * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive. Where it cannot see all
+ * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing, and answers 0 and the head.
+ */
+export const COMMIT = script(`${FIND}${TOUCH}
 local log = KEYS[1]
 local users = tonumber(ARGV[2])
 local first = 3 + 2 * users
-local seq = find(log, ARGV[first], ARGV[1])
+local seq, isSeen = find(log, ARGV[first], ARGV[1])
 if seq then
   touch(log)
-else
-  seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
-  for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
-  if KEYS[2] then
-    for i = 3, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
-  end
+  return {seq, redis.call('XLEN', log), 1}
 end
-return {seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`
-
-/**
- * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, number of users, (user, count) …, references …. All or
- * none, and contiguous. Answers the first one's sequence, the log's length, and 1 if it has counted as well.
- * Run twice it commits once: it first looks for the first reference among what came after sequence `after`, which the caller knew
- * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive.
- */
-export const COMMIT = script(`${FIND}${TOUCH}${COMMIT_BODY}`)
+if not isSeen then
+  local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  return {0, head and tonumber(string.sub(head[1], 3)) or 0, 1}
+end
+seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
+for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
+if KEYS[2] then
+  for i = 3, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+end
+return {seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`)
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user. Check and commit are
@@ -113,14 +116,22 @@ return {tonumber(seq), 1, redis.call('XLEN', KEYS[1])}`)
 
 /**
  * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.
+ * A segment that holds something else is of a past that a failover took back, and is replaced.
  */
 export const SEAL = script(`
 local count = #ARGV - 1
-if redis.call('XLEN', KEYS[1]) ~= count then
-  redis.call('DEL', KEYS[1])
-  for i = 1, count do redis.call('XADD', KEYS[1], '0-' .. string.format('%d', ARGV[1] + i - 1), 'r', ARGV[i + 1]) end
+local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count + 1)
+local isWritten = #entries == count
+local ids = {}
+for i = 1, count do
+  ids[i] = string.format('0-%d', ARGV[1] + i - 1)
+  isWritten = isWritten and entries[i][1] == ids[i] and entries[i][2][2] == ARGV[i + 1]
+end
+if isWritten then
+  redis.call('XSETID', KEYS[1], ids[count])
 else
-  redis.call('XSETID', KEYS[1], redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1])
+  redis.call('DEL', KEYS[1])
+  for i = 1, count do redis.call('XADD', KEYS[1], ids[i], 'r', ARGV[i + 1]) end
 end
 return count`)
 

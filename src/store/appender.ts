@@ -8,12 +8,12 @@
 //
 // There is no state in which a reader sees what is not stored, and none in which a sequence is missing.
 // Each step takes what arrived while its last group was on its way (lanes by user, by block, by room); nothing waits on a timer.
-// Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (see COMMIT in scripts.ts).
+// Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { ConnectionLost } from '../redis/connection.js'
-import { blockKey, logKey, onceKey, roomSlot, slotOf, usersKey } from '../redis/keys.js'
-import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE } from '../redis/scripts.js'
+import { blockKey, slotOf } from '../redis/keys.js'
+import { APPEND, ENSURE } from '../redis/scripts.js'
+import { Committer, throwUnlessLost, type Commit } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
 import { blockTag, entryIdAfter, formatReference, type Message } from './message.js'
@@ -33,7 +33,7 @@ export type AppenderOptions = {
   readonly deadlineMs: number
   /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
   readonly publish: (room: string, messages: readonly Message[]) => void
-  readonly onFault: (what: 'count' | 'seal', error: unknown) => void
+  readonly onFault: (what: 'count' | 'seal' | 'withdraw', error: unknown) => void
 }
 
 type Pending = NewMessage & {
@@ -47,7 +47,6 @@ type Pending = NewMessage & {
   stored: Promise<void>
 }
 
-const HEADS_REMEMBERED = 10_000
 /** What a message costs while it waits, beside its text: measured on the heap, rounded up. */
 const PENDING_BYTES = 1024
 
@@ -59,9 +58,7 @@ export class Appender {
   readonly #numbering: Lanes<Pending>
   readonly #appending: Lanes<Pending>
   readonly #committing: Lanes<Pending>
-  readonly #counting: Lanes<readonly [user: string, count: number]>
-  /** Per room: the last sequence known, and by whose word. Bounds the search of COMMIT. */
-  readonly #heads = new Map<string, { readonly seq: number, readonly owner: string | undefined }>()
+  readonly #committer: Committer
   readonly #publishing = new Map<string, Promise<void>>()
   #queueLength = 0
   #queueBytes = 0
@@ -75,7 +72,7 @@ export class Appender {
     this.#numbering = lanes((user, group) => settling(group, () => this.#number(user, group)))
     this.#appending = lanes((key, group) => settling(group, () => this.#append(key, group)))
     this.#committing = lanes((room, group) => settling(group, () => this.#commit(room, group)))
-    this.#counting = lanes((room, group) => this.#count(room, group))
+    this.#committer = new Committer(cluster, log, options)
   }
 
   /** Messages that were taken and not answered yet. */
@@ -112,7 +109,7 @@ export class Appender {
 
   /** Resolves when everything that follows from answered messages (counting, publishing) is done or was given up. */
   async settled (): Promise<void> {
-    await Promise.all([...this.#publishing.values(), this.#counting.settled()])
+    await Promise.all([...this.#publishing.values(), this.#committer.settled()])
   }
 
   /** Makes sure that a stored message is on its block's master and a replica; puts it back where a failover took it. */
@@ -167,56 +164,36 @@ export class Appender {
   }
 
   async #commitGroup (room: string, group: readonly Pending[]): Promise<void> {
-    const counts = countByUser(group)
-    const rest = [String(this.#knownHead(room)), String(counts.size)]
-    for (const [user, count] of counts) rest.push(user, String(count))
-    for (const { tag, id } of group) rest.push(formatReference(tag, id))
-    // Log and counters in one step. While the room's slot moves they may be on different nodes: then the log goes first, by itself.
-    const args = ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), ...rest]
-    const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...rest]
-    const deadline = earliest(group)
-    const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline, logOnly)
-    // COMMIT answers three integers.
-    const [first, length, isCounted] = reply as readonly [number, number, number]
-    if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
-    this.#committed(room, group, first, length, this.#untilReplicated(replicated, roomSlot(room), logOnly, deadline))
+    const references = group.map(({ tag, id }) => formatReference(tag, id))
+    this.#committed(room, group, await this.#committer.commit(room, references, countByUser(group), earliest(group)))
   }
 
   async #commitOnce (room: string, pending: Pending): Promise<void> {
-    const { once = '', tag, id, deadline } = pending
-    const reference = formatReference(tag, id)
-    const args = ['EVALSHA', COMMIT_ONCE.sha, '3', logKey(room), onceKey(room, once), usersKey(room), reference, String(this.#options.onceTtlS), pending.user]
-    const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline)
-    // COMMIT_ONCE answers three integers.
-    const [seq, isNewHere, length] = reply as readonly [number, number, number]
-    // After a lost connection the script may have found what its own first run had committed.
-    const isNew = isNewHere === 1 || (await this.#log.range(room, seq, seq))[0]?.reference === reference
-    const durable = this.#untilReplicated(replicated, roomSlot(room), args, deadline)
-    if (isNew) return this.#committed(room, [pending], seq, length, durable)
-    // The key was taken by another message: ours was never committed, so nobody can miss it.
-    const key = blockKey(room, tag)
-    this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(error => { this.#options.onFault('count', error) })
-    await durable
-    pending.resolve({ seq, ms: 0, isNew: false })
+    const { user, once = '', tag, id, deadline } = pending
+    this.#committed(room, [pending], await this.#committer.commitOnce(room, formatReference(tag, id), user, once, deadline))
   }
 
-  #committed (room: string, group: readonly Pending[], first: number, logLength: number, durable: Promise<void>): void {
-    const last = first + group.length - 1
-    this.#rememberHead(room, last)
-    const done = this.#whenDurable(group, durable).then(() => {
-      for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew: true })
-    })
+  // The acknowledgement goes on while the room's next group is committed.
+  #committed (room: string, group: readonly Pending[], { first, logLength, lasting }: Commit): void {
+    const done = this.#whenDurable(group, first, lasting)
     done.catch(error => { for (const { reject } of group) reject(error) })
-    this.#publishInOrder(room, done, group, first)
+    this.#publishInOrder(room, done, group)
+    const last = first + group.length - 1
     const { segmentLength } = this.#log
     if (logLength > 2 * segmentLength && Math.floor(last / segmentLength) > Math.floor((first - 1) / segmentLength)) {
       this.#log.seal(room).catch(error => { this.#options.onFault('seal', error) })
     }
   }
 
-  // Step 4. The log's acknowledgement is the same for the whole group, the blocks' are not.
-  async #whenDurable (group: readonly Pending[], committed: Promise<void>): Promise<void> {
-    await committed
+  // Step 4. The log's acknowledgement is the same for the whole group, the blocks' are not. Answers the first sequence, or undefined
+  // when the idempotency key had led to another message.
+  async #whenDurable (group: readonly Pending[], known: number, lasting: Promise<number | undefined>): Promise<number | undefined> {
+    const first = await lasting
+    if (first === undefined) {
+      for (const pending of group) this.#withdraw(pending)
+      for (const { resolve } of group) resolve({ seq: known, ms: 0, isNew: false })
+      return undefined
+    }
     for (const { room, tag, id, text, stored, deadline } of group) {
       try {
         await stored
@@ -227,54 +204,27 @@ export class Appender {
         }
       }
     }
+    for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew: true })
+    return first
   }
 
-  // The connection may break between the commit and its acknowledgement. Then the same script is run again: it finds itself.
-  async #untilReplicated (replicated: Promise<void>, slot: number, args: string[], deadline: number): Promise<void> {
-    for (;;) {
-      try {
-        await replicated
-        return
-      } catch (error) {
-        throwUnlessLost(error, deadline)
-        replicated = (await this.#cluster.write(slot, args, deadline)).replicated
-      }
-    }
+  // Its key was taken by another message: it was never committed, so nobody can miss it.
+  #withdraw ({ room, tag, id }: Pending): void {
+    const key = blockKey(room, tag)
+    this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(error => { this.#options.onFault('withdraw', error) })
   }
 
   // Groups become durable in any order; published in order they spare every subscriber a look for the gap.
-  #publishInOrder (room: string, done: Promise<void>, group: readonly Pending[], first: number): void {
+  #publishInOrder (room: string, done: Promise<number | undefined>, group: readonly Pending[]): void {
     const previous = this.#publishing.get(room) ?? Promise.resolve()
     const published = Promise.allSettled([previous, done]).then(([, outcome]) => {
-      if (outcome.status === 'fulfilled') {
+      if (outcome.status === 'fulfilled' && outcome.value !== undefined) {
+        const first = outcome.value
         this.#options.publish(room, group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms })))
       }
       if (this.#publishing.get(room) === published) this.#publishing.delete(room)
     })
     this.#publishing.set(room, published)
-  }
-
-  // What COMMIT could not count itself. Not waited for: the counters are mended by `npm run check`, a message never is.
-  async #count (room: string, group: ReadonlyArray<readonly [user: string, count: number]>): Promise<void> {
-    const counts = new Map<string, number>()
-    for (const [user, count] of group) counts.set(user, (counts.get(user) ?? 0) + count)
-    const args = [...counts].flatMap(([user, count]) => [user, String(count)])
-    try {
-      await this.#cluster.command(roomSlot(room), ['EVALSHA', COUNT.sha, '1', usersKey(room), ...args])
-    } catch (error) {
-      this.#options.onFault('count', error)
-    }
-  }
-
-  // Another owner than the one that said so may have lost the end of the log in a failover, and given sequences out again.
-  #knownHead (room: string): number {
-    const head = this.#heads.get(room)
-    return head !== undefined && head.owner === this.#cluster.topology.ownerOf(roomSlot(room)) ? head.seq : 0
-  }
-
-  #rememberHead (room: string, seq: number): void {
-    if (this.#heads.size >= HEADS_REMEMBERED) this.#heads.clear()
-    this.#heads.set(room, { seq, owner: this.#cluster.topology.ownerOf(roomSlot(room)) })
   }
 }
 
@@ -287,12 +237,6 @@ async function settling (group: ReadonlyArray<{ readonly reject: (error: unknown
   } catch (error) {
     for (const { reject } of group) reject(error)
   }
-}
-
-// A write whose acknowledgement was lost with its connection can be made sure of by writing again; everything else is an answer.
-function throwUnlessLost (error: unknown, deadline: number): void {
-  if (!(error instanceof ConnectionLost)) throw error
-  if (performance.now() >= deadline) throw new DialogsError('STORE_UNAVAILABLE', 'The store does not acknowledge: try again with the same Idempotency-Key.', { cause: error })
 }
 
 const earliest = (group: readonly Pending[]): number => group.reduce((least, { deadline }) => Math.min(least, deadline), Infinity)

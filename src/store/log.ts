@@ -5,21 +5,27 @@ import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
 import { logKey, roomSlot, segmentKey, slotOf } from '../redis/keys.js'
-import { SEAL } from '../redis/scripts.js'
+import { SEAL, TOUCH_LOG } from '../redis/scripts.js'
+import { parseReference } from './message.js'
 
 /** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
 export type LogEntry = { readonly seq: number, readonly reference: string | undefined }
 
+type Commands = Pick<Cluster, 'command' | 'read' | 'write'>
+
 const ROOMS_REMEMBERED = 10_000
+const FIND_LENGTH = 1000
+/** The times in two references may come from two nodes. */
+const CLOCKS_APART_MS_MAX = 60_000
 
 export class Log {
   readonly segmentLength: number
-  readonly #cluster: Cluster
+  readonly #cluster: Commands
   /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored. */
   readonly #sealed = new Map<string, number>()
   readonly #sealing = new Map<string, Promise<void>>()
 
-  constructor (cluster: Cluster, segmentLength: number) {
+  constructor (cluster: Commands, segmentLength: number) {
     this.#cluster = cluster
     this.segmentLength = segmentLength
   }
@@ -49,11 +55,35 @@ export class Log {
     const tail = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`]))
     const tailFirst = tail[0]?.seq ?? to + 1
     if (tailFirst <= from) return tail
-    if (tail.length === 0) {
-      const head = (await this.head(room))?.seq ?? 0
-      if (head < to) return head < from ? [] : await this.range(room, from, head)
-    }
+    if (tail.length === 0) return await this.#outsideTail(room, from, to)
     return [...await this.#fromSegments(room, from, tailFirst - 1), ...tail]
+  }
+
+  /**
+   * The sequence that a reference has between two sequences, both inclusive; undefined when it is not among them. Looks from the newest
+   * on, and no further back than what is older than the reference itself: a commit comes after its append.
+   */
+  async find (room: string, reference: string, from: number, to: number): Promise<number | undefined> {
+    const oldestMs = msOf(reference) - CLOCKS_APART_MS_MAX
+    for (let last = to; last >= from; last -= FIND_LENGTH) {
+      const entries = await this.range(room, Math.max(from, last - FIND_LENGTH + 1), last)
+      const found = entries.find(entry => entry.reference === reference)
+      if (found !== undefined) return found.seq
+      if (entries.every(entry => msOf(entry.reference) < oldestMs)) return undefined
+    }
+    return undefined
+  }
+
+  // Below the tail, or beyond the head; meanwhile others may have appended, so that only what the tail holds now can tell.
+  async #outsideTail (room: string, from: number, to: number): Promise<LogEntry[]> {
+    const [first] = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1']))
+    if (first === undefined) return []
+    if (to < first.seq) {
+      this.#remember(room, first.seq - 1)
+      return await this.#fromSegments(room, from, to)
+    }
+    const head = (await this.head(room))?.seq ?? 0
+    return head < from ? [] : await this.range(room, from, Math.min(to, head))
   }
 
   // Sequences that no segment has any more come without a reference: a hole in the content, never in the order.
@@ -84,15 +114,20 @@ export class Log {
 
   async #sealOldest (room: string): Promise<void> {
     const key = logKey(room)
-    while (Number(await this.#cluster.command(roomSlot(room), ['XLEN', key])) > 2 * this.segmentLength) {
+    for (;;) {
       const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', key, '-', '+', 'COUNT', String(this.segmentLength)]))
       const first = entries[0]
-      if (first === undefined) return
+      const head = (await this.head(room))?.seq ?? 0
+      // By what was read, not by the tail's length now: another process may have trimmed it since, and two of them the whole of it.
+      if (first === undefined || head - first.seq < 2 * this.segmentLength) return
       const segment = Math.floor((first.seq - 1) / this.segmentLength)
       const next = (segment + 1) * this.segmentLength + 1
       if (first.seq !== segment * this.segmentLength + 1 || entries.at(-1)?.seq !== next - 1) {
         throw new DialogsError('STORE_UNAVAILABLE', `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`)
       }
+      // A segment outlives a failover of the log: only what a replica of that has, too, may be sealed.
+      const logged = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', key])
+      await logged.replicated
       const target = segmentKey(room, segment)
       const references = entries.map(entry => entry.reference ?? '')
       const { replicated } = await this.#cluster.write(slotOf(target), ['EVALSHA', SEAL.sha, '1', target, String(first.seq), ...references])
@@ -108,6 +143,8 @@ export class Log {
     this.#sealed.set(room, sealed)
   }
 }
+
+const msOf = (reference: string | undefined): number => reference === undefined ? 0 : parseReference(reference).ms
 
 /** Entries as XRANGE gives them: `[['0-7', ['r', '<reference>']], …]`. */
 function parseEntries (reply: Reply): LogEntry[] {

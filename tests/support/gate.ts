@@ -40,14 +40,14 @@ export class Gate {
     }
   }
 
-  /** Breaks every connection on which replies are held: they are lost. New connections work. */
+  /** Breaks every connection; replies that were held are lost. New connections work. */
   cut (): void {
     this.#holdBehind = undefined
-    for (const pair of this.#pairs) if (pair.isHeld) this.#end(pair)
+    for (const pair of this.#pairs) this.#end(pair)
   }
 
   close (): void {
-    for (const pair of this.#pairs) this.#end(pair)
+    this.cut()
     for (const server of this.#servers) server.close()
   }
 
