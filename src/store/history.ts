@@ -24,9 +24,22 @@ export class History {
     return this.#reads
   }
 
-  /** The messages from `from` to `to`, both inclusive; what lies beyond the head is left out. Immutable, so sharing is safe. */
+  /** The messages from `from` to `to`, both inclusive; what lies beyond the head is left out. */
   async range (room: string, from: number, to: number): Promise<Entry[]> {
-    return await this.#shared(`${from} ${to} ${room}`, async () => await this.#messages(room, await this.#log.range(room, from, to)))
+    const key = `${from} ${to} ${room}`
+    const earlier = this.#reading.get(key)
+    if (earlier !== undefined) {
+      const entries = await earlier
+      // A whole range never changes. What this one lacks may have been committed after it began, and before this call.
+      if (entries.at(-1)?.seq === to) return entries
+    }
+    let reading = this.#reading.get(key)
+    if (reading === undefined) {
+      this.#reads++
+      reading = this.#range(room, from, to).finally(() => { this.#reading.delete(key) })
+      this.#reading.set(key, reading)
+    }
+    return await reading
   }
 
   /** The newest `count` messages, ascending; the last one is the head. Not shared: a reader's start must not be older than its call. */
@@ -35,14 +48,8 @@ export class History {
     return await this.#messages(room, await this.#log.newest(room, count))
   }
 
-  async #shared (key: string, read: () => Promise<Entry[]>): Promise<Entry[]> {
-    let reading = this.#reading.get(key)
-    if (reading === undefined) {
-      this.#reads++
-      reading = read().finally(() => { this.#reading.delete(key) })
-      this.#reading.set(key, reading)
-    }
-    return await reading
+  async #range (room: string, from: number, to: number): Promise<Entry[]> {
+    return await this.#messages(room, await this.#log.range(room, from, to))
   }
 
   async #messages (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
