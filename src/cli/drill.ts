@@ -1,0 +1,23 @@
+// Drills: what the service promises, tried on a cluster and services of its own while things are done to them.
+// Only chooses; each drill has a file in drill/.
+import { FAULTS_HELP, holdFaults } from './drill/faults-command.js'
+import { runCommand, UsageError } from './options.js'
+
+const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while things are done to them.
+
+${FAULTS_HELP}
+
+Exit status: 0 all promises kept, 1 some broken, 2 called wrongly.`
+
+await runCommand(async ([drill, ...args]) => {
+  switch (drill) {
+    case 'faults':
+      return await holdFaults(args)
+    case undefined:
+    case '--help':
+      console.log(HELP)
+      return 0
+    default:
+      throw new UsageError(`There is no drill '${drill}'.`)
+  }
+})

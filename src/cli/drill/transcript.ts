@@ -1,0 +1,35 @@
+// What the readers of one room have seen: the data of each sequence, as the first of them saw it, in its bytes. All others must see the same.
+import { dueMsOf } from './ledger.js'
+
+export class Transcript {
+  readonly room: string
+  readonly #data: Array<Buffer | undefined> = []
+  readonly #dueMs: number[] = []
+
+  constructor (room: string) {
+    this.room = room
+  }
+
+  /** Notes or compares the data of a sequence; false when another reader saw something else there. */
+  isSame (seq: number, data: Buffer): boolean {
+    const known = this.#data[seq]
+    if (known !== undefined) return known.equals(data)
+    this.#data[seq] = Buffer.from(data)
+    this.#dueMs[seq] = dueMsOf(this.text(seq) ?? '')
+    return true
+  }
+
+  /** When the message of a sequence was due; NaN for what no drill has sent. */
+  dueMs (seq: number): number {
+    return this.#dueMs[seq] ?? Number.NaN
+  }
+
+  /** The text that readers saw at a sequence; undefined when none has seen it. */
+  text (seq: number): string | undefined {
+    const data = this.#data[seq]
+    if (data === undefined) return undefined
+    // Whatever JSON holds: what is no message has no text.
+    const { text } = JSON.parse(data.toString()) as { text?: unknown }
+    return typeof text === 'string' ? text : undefined
+  }
+}

@@ -1,0 +1,135 @@
+// One trial: a world, readers, writers, and faults in the middle of the load; then the verdict. The same seed draws the same rooms,
+// targets and moments. Everything that it starts is gone when it ends.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { randomFrom } from '../zipf.js'
+import { Ledger } from './ledger.js'
+import { ReaderRecord } from './reader-record.js'
+import { Recorder } from './recorder.js'
+import { Samples } from './samples.js'
+import { readHead } from './stored.js'
+import { Transcript } from './transcript.js'
+import { judgeAll, type Excused, type Takeover, type Verdict } from './verdict.js'
+import { World, type WorldOptions } from './world.js'
+import { Writers, type Writer } from './writers.js'
+
+export type TrialOptions = WorldOptions & {
+  readonly seed: number
+  readonly rooms: number
+  readonly writers: readonly Writer[]
+  readonly readers: number
+  /** The load goes on until so many are answered, and until the faults are over. */
+  readonly messages: number
+  readonly isRepeating?: boolean
+  readonly textBytes?: number
+  readonly excused?: Excused
+  /** What happens in the middle. */
+  readonly faults?: (trial: Trial) => Promise<void>
+}
+
+/** Times on the clock of performance.now(): the load runs from start to end, the faults from `faultsMs` to `healedMs`. */
+export type Times = { startMs: number, faultsMs: number, healedMs: number, endMs: number }
+
+const POLL_MS = 20
+/** Generous: the machine may be busy with other things. What must be fast is measured, not timed out. */
+const CATCH_UP_MS_MAX = 60_000
+const ANSWER_MS_MAX = 11_500 // the service's deadline of 10 s, and what a busy machine adds
+const SHARE_BEFORE = 0.25
+
+export class Trial {
+  readonly world: World
+  readonly ledger = new Ledger()
+  readonly recorders: Recorder[]
+  /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
+  readonly deliveryMs = new Samples()
+  /** Each fault adds those that it makes. */
+  readonly takeovers: Takeover[] = []
+  readonly random: () => number
+  readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
+  readonly #options: TrialOptions
+
+  private constructor (options: TrialOptions, world: World) {
+    this.#options = options
+    this.world = world
+    this.random = randomFrom(options.seed)
+    const transcripts = roomNames(options).map(room => new Transcript(room))
+    this.recorders = Array.from({ length: options.readers }, (_, index) => {
+      const record = new ReaderRecord(at(transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
+      return new Recorder(record, { urls: world.urls, first: Math.floor(index / transcripts.length) })
+    })
+  }
+
+  /** Holds a trial from start to end; `look` sees it before its world is gone. */
+  static async hold<T> (options: TrialOptions, look: (trial: Trial, verdict: Verdict) => Promise<T> | T): Promise<T> {
+    const world = await World.start(options)
+    const trial = new Trial(options, world)
+    try {
+      return await look(trial, await trial.#run())
+    } finally {
+      for (const recorder of trial.recorders) recorder.stop()
+      await world.stop()
+    }
+  }
+
+  readonly pick = <T>(list: readonly T[]): T => {
+    const one = list[Math.floor(this.random() * list.length)]
+    if (one === undefined) throw new Error('Nothing to pick from')
+    return one
+  }
+
+  async #run (): Promise<Verdict> {
+    const { messages, faults, excused = 'none', isRepeating = false, textBytes = 100 } = this.#options
+    const { world, ledger, recorders, times } = this
+    for (const recorder of recorders) recorder.start()
+    await until('every reader is live', () => recorders.every(({ record }) => record.isLive))
+
+    for (const { record } of recorders) record.watch()
+    times.startMs = performance.now()
+    const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
+    try {
+      if (faults !== undefined) {
+        await until('the load has begun', () => ledger.acknowledged + ledger.failed >= SHARE_BEFORE * messages, Infinity)
+        times.faultsMs = performance.now()
+        await faults(this)
+        times.healedMs = performance.now()
+      }
+      await until('the load is done', () => ledger.acknowledged + ledger.failed >= messages, Infinity)
+    } finally {
+      await writers.stop()
+    }
+    times.endMs = performance.now()
+    for (const { record } of recorders) record.unwatch()
+    await this.#caughtUp()
+    const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
+    return await judgeAll({ ledger, recorders, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
+  }
+
+  get #livingUrl (): string {
+    return this.world.services.find(({ isRunning }) => isRunning)?.url ?? ''
+  }
+
+  // Who is not there in time is not waited for any longer: the verdict says what is missing.
+  async #caughtUp (): Promise<void> {
+    const heads = new Map<string, number>()
+    for (const { record: { transcript: { room } } } of this.recorders) if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))
+    const deadline = performance.now() + CATCH_UP_MS_MAX
+    while (performance.now() < deadline && !this.recorders.every(({ record }) => record.last >= (heads.get(record.transcript.room) ?? 0))) await sleep(POLL_MS)
+  }
+}
+
+/** `room-1` … in the order in which readers and writers are spread over them. */
+export const roomNames = ({ rooms, seed }: { readonly rooms: number, readonly seed: number }): string[] =>
+  Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
+
+const at = <T>(list: readonly T[], index: number): T => {
+  const one = list[index % list.length]
+  if (one === undefined) throw new Error('The list is empty')
+  return one
+}
+
+async function until (what: string, holds: () => boolean, deadlineMs = CATCH_UP_MS_MAX): Promise<void> {
+  const deadline = performance.now() + deadlineMs
+  while (!holds()) {
+    if (performance.now() > deadline) throw new Error(`Not within ${deadlineMs} ms: ${what}`)
+    await sleep(POLL_MS)
+  }
+}
