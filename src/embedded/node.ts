@@ -115,10 +115,16 @@ export class EmbeddedNode {
   }
 }
 
+/** The process id of the redis-server that runs in this folder, whoever started it. */
+export function pidIn (dir: string): number | undefined {
+  const pid = readPid(dir)
+  return pid !== undefined && commandOf(pid)?.endsWith(` ${confFileOf(dir)}`) === true ? pid : undefined
+}
+
 /** Ends the redis-server that a killed service left running in this folder, if there is one. Says whether there was. */
 export async function endOrphan (dir: string): Promise<boolean> {
-  const pid = readPid(dir)
-  if (pid === undefined || !commandOf(pid)?.endsWith(` ${confFileOf(dir)}`)) return false
+  const pid = pidIn(dir)
+  if (pid === undefined) return false
   await end(pid, stopMsMax)
   return true
 }

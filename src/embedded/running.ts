@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path'
 import { type Address } from '../redis/connection.js'
 import { findRedisServer } from './found-redis.js'
 import { enterNode, type ManifestNode, readManifest, strikeNode } from './manifest.js'
-import { EmbeddedNode, endOrphan } from './node.js'
+import { EmbeddedNode, endOrphan, pidIn } from './node.js'
 import { freePorts } from './ports.js'
 
 const host = '127.0.0.1'
@@ -28,9 +28,12 @@ export class RunningCluster {
     return new RunningCluster(dir, nodeTimeoutMs)
   }
 
-  /** Every node that belongs to it. One that was added but has not met the others is among them. */
+  /**
+   * Where its running nodes are; none when the service is stopped. One that was added but has not met the others is among them. What
+   * listens on the port of a node that does not run may be anybody's.
+   */
   get addresses (): Address[] {
-    return this.#entries().map(({ port }) => ({ host, port }))
+    return this.#entries().filter(entry => pidIn(this.#dirOf(entry)) !== undefined).map(({ port }) => ({ host, port }))
   }
 
   /** Starts a further, empty node, which outlives this process. It has not met the cluster: that is the caller's to do. */
