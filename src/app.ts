@@ -82,7 +82,8 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     ringBytes: () => hub.budget.bytes,
     pagesWaiting: () => hub.pages.waiting,
     subscriberConnections: () => subscriber.connectionCount,
-    degradedShards: () => degraded.size
+    // A master that was replaced while it had no replica does not count any more.
+    degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length
   }, () => store.history.reads)
 
   let isStopping = false

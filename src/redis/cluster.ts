@@ -3,38 +3,19 @@
 // fails, and from time to time; node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
 // Invariant: a command that this module gives up on was tried until its deadline, or was refused for a reason that will not go away.
 import { DialogsError, messageOf } from '../errors.js'
-import { addressKey, addressOf, ConnectionLost, type Address, type ConnectionOptions, type Reply } from './connection.js'
-import { Link } from './link.js'
-import { NodePipeline, type Written } from './node-pipeline.js'
+import { addressKey, ConnectionLost, type Address, type Reply } from './connection.js'
+import { type Written } from './node-pipeline.js'
+import { Nodes, type Node, type NodesOptions } from './nodes.js'
 import { judge } from './redirect.js'
 import { scriptText } from './scripts.js'
-import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
+import { Topology } from './topology.js'
 
-export type ClusterOptions = ConnectionOptions & {
-  readonly seeds: readonly Address[]
-  /** Announced `host:port` → where this process reaches it (containers, port forwards). */
-  readonly addressMap: ReadonlyMap<string, Address>
-  readonly refreshMs: number
-  readonly deadlineMs: number
-  readonly replicaAcks: number
-  readonly commandConnections: number
-  readonly writeConnections: number
-}
+export type ClusterOptions = NodesOptions & { readonly refreshMs: number }
 
 /** What the process counts about its cluster; app.ts gives the metrics. */
 export type ClusterEvents = {
   retried: (why: string) => void
   degraded: (node: string, isDegraded: boolean) => void
-}
-
-type Node = {
-  readonly key: string
-  readonly address: Address
-  readonly commands: NodePipeline
-  readonly writes: NodePipeline
-  /** Of its own: a page of history would hold up the small commands behind it. */
-  readonly reads: Link
-  readonly close: () => void
 }
 
 const REFRESH_PAUSE_MS = 50
@@ -47,7 +28,7 @@ const REDIRECTS_AT_ONCE = 5
 export class Cluster {
   readonly #options: ClusterOptions
   readonly #events: ClusterEvents
-  readonly #nodes = new Map<string, Node>()
+  readonly #nodes: Nodes
   readonly #listeners = new Set<() => void>()
   readonly #abort = new AbortController()
   #topology = Topology.empty()
@@ -58,6 +39,7 @@ export class Cluster {
   private constructor (options: ClusterOptions, events: ClusterEvents) {
     this.#options = options
     this.#events = events
+    this.#nodes = new Nodes(options, events.degraded)
   }
 
   /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline */
@@ -129,27 +111,24 @@ export class Cluster {
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
   async onNode (key: string, args: string[]): Promise<Reply> {
-    const node = this.#nodes.get(key) ?? this.#addNode(addressOf(key))
-    const connection = await node.reads.open()
-    return await connection.send(args)
+    return await this.#nodes.ask(key, args)
   }
 
   /** Looks at the topology anew. Callers that come while it is being looked at share the look. */
   async refresh (): Promise<void> {
-    this.#refreshing ??= this.#look(VIEWS).finally(() => { this.#refreshing = undefined })
+    this.#refreshing ??= this.#look().finally(() => { this.#refreshing = undefined })
     await this.#refreshing
   }
 
   /** A node said so, to somebody else than `command`. */
   moved (slot: number, announced: Address): void {
-    this.#move(slot, this.#reachable(announced))
+    this.#move(slot, this.#nodes.reachable(announced))
   }
 
   close (): void {
     this.#abort.abort()
     clearInterval(this.#timer)
-    for (const node of this.#nodes.values()) node.close()
-    this.#nodes.clear()
+    this.#nodes.close()
   }
 
   // The loop that every command goes through. Limits: the deadline, and close().
@@ -174,8 +153,8 @@ export class Cluster {
           mayHaveMoved = verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)
           isAtOnce = (verdict.kind !== 'again' || (verdict.isHalfMoved && inMigration !== undefined && args !== inMigration)) && attempt < REDIRECTS_AT_ONCE
           if (verdict.kind === 'again' && verdict.isHalfMoved && inMigration !== undefined) args = inMigration
-          if (verdict.kind === 'moved') this.#move(verdict.slot, this.#reachable(verdict.to))
-          else if (verdict.kind === 'ask') asked = this.#addNode(this.#reachable(verdict.to))
+          if (verdict.kind === 'moved') this.#move(verdict.slot, this.#nodes.reachable(verdict.to))
+          else if (verdict.kind === 'ask') asked = this.#nodes.add(this.#nodes.reachable(verdict.to))
           else if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
         }
       }
@@ -196,7 +175,7 @@ export class Cluster {
   #move (slot: number, to: Address): void {
     const key = addressKey(to)
     if (this.#topology.ownerOf(slot) === key) return
-    this.#addNode(to)
+    this.#nodes.add(to)
     this.#topology.move(slot, key)
     for (const listener of this.#listeners) listener()
   }
@@ -208,78 +187,13 @@ export class Cluster {
     if (!isInBackground) await refreshed
   }
 
-  async #look (viewCount: number): Promise<void> {
-    const views = await this.#views(viewCount)
-    // What a MOVED said is in the views of the highest epoch already: the node that said so is among those that are asked.
-    const topology = Topology.fromViews(views)
-    for (const node of topology.nodes.values()) if (!node.isFailed) this.#addNode(node.address)
-    for (const [key, node] of this.#nodes) {
-      if (topology.nodes.has(key)) continue
-      this.#nodes.delete(key)
-      node.close()
-    }
+  async #look (): Promise<void> {
+    // What a MOVED said is in the view of the highest epoch: the node that said so is mostly among those that are asked.
+    const topology = Topology.fromViews(await this.#nodes.views(VIEWS, this.#topology.masters))
+    this.#nodes.follow(topology)
     this.#topology = topology
     this.#refreshedAt = performance.now()
     for (const listener of this.#listeners) listener()
-  }
-
-  // Asks nodes in random order, a few at a time, until enough have answered or all were asked. Masters by the last view come
-  // first, seeds last: a node that has left the cluster tells of a world of its own.
-  async #views (count: number): Promise<ClusterNode[][]> {
-    const masters = new Set(this.#topology.masters)
-    const rank = (key: string): number => Math.random() + (masters.has(key) ? 0 : this.#nodes.has(key) ? 1 : 2)
-    const known = new Set([...this.#nodes.keys(), ...this.#options.seeds.map(addressKey)])
-    const order = [...known].map(key => ({ key, rank: rank(key) })).sort((a, b) => a.rank - b.rank)
-    const views: ClusterNode[][] = []
-    let lastError: unknown = NO_OWNER
-    while (order.length > 0 && views.length < count) {
-      const asked = order.splice(0, count)
-      const answers = await Promise.allSettled(asked.map(({ key }) => this.#viewOf(key)))
-      for (const answer of answers) {
-        if (answer.status === 'fulfilled') views.push(answer.value)
-        else lastError = answer.reason
-      }
-    }
-    if (!views.some(view => view.some(node => node.slots.length > 0))) throw lastError
-    return views
-  }
-
-  async #viewOf (key: string): Promise<ClusterNode[]> {
-    const address = addressOf(key)
-    const reply = String(await withTimeout(this.onNode(key, ['CLUSTER', 'NODES']), this.#options.connectTimeoutMs))
-    return parseClusterNodes(reply, address.host).map(node => ({ ...node, address: this.#reachable(node.address) }))
-  }
-
-  #reachable (announced: Address): Address {
-    return this.#options.addressMap.get(addressKey(announced)) ?? announced
-  }
-
-  #addNode (address: Address): Node {
-    const key = addressKey(address)
-    const known = this.#nodes.get(key)
-    if (known !== undefined) return known
-    const { commandConnections, writeConnections, replicaAcks: acks, deadlineMs } = this.#options
-    const links = (count: number): Link[] => Array.from({ length: count }, () => new Link(address, this.#options))
-    const commanding = links(commandConnections)
-    const writing = links(writeConnections)
-    const reads = new Link(address, this.#options)
-    const replication = { deadlineMs, confirmAlone: () => this.#isStillMaster(key), onDegraded: (isDegraded: boolean) => { this.#events.degraded(key, isDegraded) } }
-    const node: Node = {
-      key,
-      address,
-      commands: new NodePipeline(commanding, { ...replication, acks: 0 }),
-      writes: new NodePipeline(writing, { ...replication, acks }),
-      reads,
-      close: () => { for (const link of [...commanding, ...writing, reads]) link.close() }
-    }
-    this.#nodes.set(key, node)
-    return node
-  }
-
-  // Every node is asked, the replica that may have been promoted among them.
-  async #isStillMaster (key: string): Promise<boolean> {
-    const views = await this.#views(Infinity)
-    return Topology.fromViews(views.map(view => view.filter(node => node.slots.length > 0))).masters.includes(key)
   }
 }
 
@@ -288,15 +202,3 @@ const NO_OWNER = new ConnectionLost('No node of the cluster answers')
 const backoffMs = (attempt: number): number => Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2)
 
 const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms) })
-
-async function withTimeout<T> (promise: Promise<T>, ms: number): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new ConnectionLost(`no answer for ${ms} ms`)) }, ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
-}
