@@ -146,7 +146,7 @@ export class ClusterMap {
 const STATES = { up: 'is up', failed: 'has failed', silent: 'does not answer' } as const
 
 /** `127.0.0.1:7001 (3f2a1b0c)` */
-export const nodeText = ({ id, address }: Pick<MapNode, 'id' | 'address'>): string => `${addressKey(address)} (${id.slice(0, 8)})`
+export const nodeText = ({ id, reachable }: Pick<MapNode, 'id' | 'reachable'>): string => `${addressKey(reachable)} (${id.slice(0, 8)})`
 
 // A node knows best what it is itself; the others know best where it is and whether it lives.
 function describe (id: string, views: readonly View[], reachable: (announced: Address) => Address): MapNode | undefined {

@@ -54,7 +54,7 @@ function planFor (order: MoveOrder, map: ClusterMap): Move[] {
       const takers = order.to.length > 0 ? order.to.map(name => holding(map.masterNamed(name).id)) : others.filter(({ slots }) => slots.length > 0)
       if (takers.some(({ id }) => id === drained.id)) throw new Refusal('A shard cannot be drained to itself.')
       const empty = others.filter(({ slots }) => slots.length === 0).flatMap(({ id }) => map.nodes.get(id) ?? [])
-      if (takers.length === 0 && empty.length > 0) throw new Refusal(`It is the last shard that has slots: say where they shall go, for example --to ${empty[0]?.address.port}.`)
+      if (takers.length === 0 && empty.length > 0) throw new Refusal(`It is the last shard that has slots: say where they shall go, for example --to ${empty[0]?.reachable.port}.`)
       return planDrain(drained, takers)
     }
     case 'reshard': {
@@ -66,7 +66,7 @@ function planFor (order: MoveOrder, map: ClusterMap): Move[] {
 }
 
 function planText (map: ClusterMap, weights: ReturnType<typeof weigh>, finished: ClusterMap, moves: readonly Move[]): string {
-  const name = (id: string): string => nodeText(map.nodes.get(id) ?? { id, address: { host: 'unknown', port: 0 } })
+  const name = (id: string): string => nodeText(map.nodes.get(id) ?? { id, reachable: { host: 'unknown', port: 0 } })
   const after = finished.withOwners(new Map(moves.map(({ slot, to }) => [slot, to])))
   const total = (of: 'keys' | 'bytes'): number => weights.reduce((sum, weight) => sum + weight[of], 0)
   return [
@@ -86,7 +86,7 @@ const resultText = ({ isComplete, slotsDone, slotsTotal, keysDone, retries, batc
 
 // The same again, but for a reshard that was given a count: that would move so many once more.
 function continuation (map: ClusterMap, order: MoveOrder, rest: readonly Move[]): string {
-  const address = (id: string): string => String(map.nodes.get(id)?.address.port ?? id)
+  const address = (id: string): string => String(map.nodes.get(id)?.reachable.port ?? id)
   const words = order.name === 'drain'
     ? ['drain', order.node, ...order.to.length > 0 ? ['--to', order.to.join(',')] : []]
     : order.name === 'reshard'

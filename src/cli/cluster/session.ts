@@ -34,10 +34,9 @@ export class Session {
     if (config.redis !== undefined) return new Session(await Admin.connect(config.redis), config, undefined, options)
     const embedded = RunningCluster.find(config.dataDir, config.nodeTimeoutMs)
     if (embedded === undefined) throw new Refusal(`There is no embedded cluster in ${config.dataDir}: start the service first (npm start), or set REDIS_NODES to a cluster of your own.`)
-    const target = redisTarget(embedded.addresses.map(address => `redis://${addressKey(address)}`))
-    const admin = await Admin.connect(target).catch((cause: unknown) => {
-      throw cause instanceof Refusal ? new Refusal(`The embedded cluster in ${config.dataDir} does not run: start the service first (npm start).`, { cause }) : cause
-    })
+    const { addresses } = embedded
+    if (addresses.length === 0) throw new Refusal(`The embedded cluster in ${config.dataDir} does not run: start the service first (npm start).`)
+    const admin = await Admin.connect(redisTarget(addresses.map(address => `redis://${addressKey(address)}`)))
     return new Session(admin, config, embedded, options)
   }
 

@@ -27,7 +27,7 @@ async function readBlocks ({ admin, config }: Session, room: string): Promise<Bl
     const map = await admin.look()
     return blocks.map(block => {
       const owner = map.nodes.get(map.ownerOf(block.slot) ?? '')
-      return { ...block, shard: owner === undefined ? undefined : addressKey(owner.address) }
+      return { ...block, shard: owner === undefined ? undefined : addressKey(owner.reachable) }
     })
   } finally {
     cluster.close()

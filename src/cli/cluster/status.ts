@@ -46,7 +46,7 @@ export async function readStatus (admin: Admin): Promise<Status> {
       slots: rangesOf(slots)
     }
   }))
-  const where = (id: string): string => addressKey(map.nodes.get(id)?.address ?? { host: 'unknown', port: 0 })
+  const where = (id: string): string => addressKey(map.nodes.get(id)?.reachable ?? { host: 'unknown', port: 0 })
   const halfMoved = moves.map(({ slot, from, to }) => ({ slot, from: where(from), to: where(to), keysAtSource: keys.get(from)?.[slot] ?? 0, keysAtTarget: keys.get(to)?.[slot] ?? 0 }))
   const isBeingChanged = await admin.findWorker(map) !== undefined
   return { isHealthy: map.faults.length === 0, faults: map.faults, warnings: map.warnings, shards, halfMoved, staleMarks, isBeingChanged }
@@ -94,8 +94,8 @@ export function blocksText (room: string, blocks: readonly Block[], shards: read
 const LINES_MAX = 20
 
 async function describe (admin: Admin, node: MapNode): Promise<NodeStatus> {
-  const { id, address, state } = node
-  const shown = { id, address: addressKey(address), state }
+  const { id, reachable, state } = node
+  const shown = { id, address: addressKey(reachable), state }
   if (state === 'silent') return { ...shown, keys: null, memoryBytes: null }
   try {
     const [keys, memory] = await admin.askAll(node, [['DBSIZE'], ['INFO', 'memory']])

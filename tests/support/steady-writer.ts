@@ -1,0 +1,84 @@
+// Somebody who writes while slots move: one key after the other, each remembered once it was acknowledged, through the service's own
+// cluster client. Its keys are streams in slots all over the cluster.
+import { type Test } from 'tap'
+import { type Cluster } from '../../src/redis/cluster.js'
+import { slotOf } from '../../src/redis/keys.js'
+
+export class SteadyWriter {
+  readonly failures: unknown[] = []
+  readonly #cluster: Cluster
+  readonly #streams = new Map<string, number>()
+  readonly #tag: string
+  #isStopped = false
+  #running: Promise<unknown> = Promise.resolve()
+  #written = 0
+
+  /** @param streams how many keys it writes to, in turn */
+  constructor (t: Test, cluster: Cluster, streams = 200) {
+    this.#cluster = cluster
+    this.#tag = Math.random().toString(36).slice(2, 8)
+    for (let index = 0; index < streams; index++) this.#streams.set(`room.{${this.#tag}-${index}}`, 0)
+    t.teardown(() => this.stop())
+  }
+
+  get written (): number {
+    return this.#written
+  }
+
+  get keys (): string[] {
+    return [...this.#streams.keys()]
+  }
+
+  /** Four at a time, without pause, until `stop`. */
+  start (): this {
+    const keys = this.keys
+    this.#running = Promise.all([0, 1, 2, 3].map(async lane => {
+      for (let index = lane; !this.#isStopped; index += 4) await this.#append(keys[index % keys.length] ?? '')
+    }))
+    return this
+  }
+
+  /** Appends once to every key. */
+  async fill (): Promise<this> {
+    await Promise.all(this.keys.map(key => this.#append(key)))
+    return this
+  }
+
+  async stop (): Promise<void> {
+    this.#isStopped = true
+    await this.#running
+  }
+
+  /** What is not as it was acknowledged, a line for each key: lost or repeated entries, or wrong ones. */
+  async faults (): Promise<string[]> {
+    const checked = await Promise.all([...this.#streams].map(async ([key, length]) => {
+      // Entries of id and fields.
+      const entries = await this.#cluster.read(slotOf(key), ['XRANGE', key, '-', '+']) as ReadonlyArray<readonly [string, readonly string[]]>
+      const numbers = entries.map(([, fields]) => Number(fields[1]))
+      return numbers.length === length && numbers.every((number, index) => number === index + 1) ? [] : [`${key}: ${length} written, found ${numbers.join(' ')}`]
+    }))
+    return checked.flat()
+  }
+
+  // A lane has every fourth key to itself, so a key's entries are numbered in order. Whoever is not told that a write is safe writes it
+  // again; that its id is taken then says that it is there.
+  async #append (key: string): Promise<void> {
+    const number = (this.#streams.get(key) ?? 0) + 1
+    for (let attempt = 1; ; attempt++) {
+      try {
+        const { replicated } = await this.#cluster.write(slotOf(key), ['XADD', key, `0-${number}`, 'n', String(number)])
+        await replicated
+        break
+      } catch (error) {
+        if (attempt > 1 && String(error).includes('equal or smaller')) break
+        if (attempt < ATTEMPTS_MAX) continue
+        this.failures.push(error)
+        return
+      }
+    }
+    this.#streams.set(key, number)
+    this.#written++
+  }
+}
+
+const ATTEMPTS_MAX = 3
