@@ -42,7 +42,7 @@ export class Cluster {
     this.#nodes = new Nodes(options, events.degraded)
   }
 
-  /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline */
+  /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline, STORE_DENIED when one refuses the login */
   static async connect (options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
     const deadline = performance.now() + options.deadlineMs
@@ -51,8 +51,10 @@ export class Cluster {
         await cluster.refresh()
         break
       } catch (error) {
-        if (performance.now() > deadline) {
+        const verdict = judge(error, '')
+        if (verdict.kind === 'give-up' || performance.now() > deadline) {
           cluster.close()
+          if (verdict.kind === 'give-up' && verdict.error instanceof DialogsError) throw verdict.error
           throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
         }
         await pause(BACKOFF_MS_MAX)
