@@ -72,12 +72,16 @@ export function encodePublication (messages: readonly Message[]): string {
   return `${messages[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
 }
 
+const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
+
 /** The inverse; undefined for what no version of this service has published. Copies: a payload is a slice of a far larger chunk. */
 export function decodePublication (payload: Buffer): Frames | undefined {
   const newline = payload.indexOf(10)
-  const [first = Number.NaN, ...lengths] = payload.toString('latin1', 0, Math.max(0, newline)).split(' ').map(Number)
+  const header = payload.toString('latin1', 0, Math.max(0, newline))
+  if (!HEADER.test(header)) return undefined
+  const [first = 0, ...lengths] = header.split(' ').map(Number)
   let end = 0
   const ends = lengths.map(length => { end += length; return end })
-  if (!Number.isSafeInteger(first) || first < 1 || ends.length === 0 || end !== payload.length - newline - 1) return undefined
+  if (end !== payload.length - newline - 1) return undefined
   return { first, bytes: Buffer.from(payload.subarray(newline + 1)), ends }
 }

@@ -5,7 +5,7 @@
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
 import { formatCursor, type Cursor } from '../store/message.js'
-import { frameAt, frameMs, framesFrom, lastOf } from './frame.js'
+import { frameAt, frameMs, framesFrom, lastOf, type Frames } from './frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type ResetReason, type Room } from './room.js'
 
@@ -70,6 +70,7 @@ export class Reader {
     if (this.#isCatchingUp) return
     this.#isCatchingUp = true
     const { stream } = this.#output
+    let ahead: { readonly generation: number, readonly page: Promise<Frames | undefined> | undefined } | undefined
     try {
       while (!stream.hasEnded) {
         await stream.drained()
@@ -78,11 +79,16 @@ export class Reader {
         if (this.#room.goLive(this, this.#next)) return this.#announce()
         const generation = this.#generation
         const seq = this.#next
-        const frames = await this.#room.framesFrom(seq)
+        // A page that was got ready before a reset is of another past.
+        const ready = ahead?.generation === generation ? ahead.page : undefined
+        ahead = undefined
+        const frames = await (ready ?? this.#room.framesFrom(seq))
         // Meanwhile the room may have been reset, and this reader with it.
         if (stream.hasEnded || generation !== this.#generation || frames === undefined) continue
-        this.#output.frames(batchOf(framesFrom(frames, seq)))
         this.#next = lastOf(frames) + 1
+        // While the client takes this page the store gets the next one ready; not for a client that is slow.
+        if (!stream.isFull) ahead = { generation, page: this.#room.pageFrom(this.#next) }
+        this.#output.frames(batchOf(framesFrom(frames, seq)))
       }
     } catch (error) {
       // The store gave up on a page after its deadline. The client comes back with its cursor.

@@ -135,6 +135,14 @@ export class Room {
     return page.first <= seq && seq <= lastOf(page) ? framesFrom(page, seq) : undefined
   }
 
+  /** As framesFrom, but only where that means to read a page from the store; undefined when ring or head serve. May be left unawaited. */
+  pageFrom (seq: number): Promise<Frames | undefined> | undefined {
+    if (seq >= this.#ring.first) return undefined
+    const page = this.framesFrom(seq)
+    page.catch(() => undefined)
+    return page
+  }
+
   /** A publication has arrived. */
   receive (payload: Buffer): void {
     const frames = decodePublication(payload)

@@ -6,7 +6,7 @@ import { blockKey, slotOf } from '../redis/keys.js'
 import { type Log, type LogEntry } from './log.js'
 import { parseReference, type Entry, type Reference } from './message.js'
 
-type Run = { first: string, last: string, readonly texts: Map<string, string> }
+type Run = { first: Reference, last: Reference, readonly texts: Map<string, string> }
 
 export class History {
   readonly #cluster: Cluster
@@ -57,7 +57,7 @@ export class History {
     const runs = runsOf(references)
     await Promise.all([...runs].map(async ([tag, run]) => {
       const key = blockKey(room, tag)
-      const reply = await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first, run.last])
+      const reply = await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first.id, run.last.id])
       // XRANGE answers `[[id, ['t', text]], …]`; blocks hold one field only.
       for (const [id, fields] of reply as ReadonlyArray<readonly [string, readonly [string, string]]>) run.texts.set(id, fields[1])
     }))
@@ -77,12 +77,15 @@ function runsOf (references: ReadonlyArray<Reference | undefined>): Map<string, 
   for (const reference of references) {
     if (reference === undefined) continue
     const run = runs.get(reference.tag)
-    if (run === undefined) runs.set(reference.tag, { first: reference.id, last: reference.id, texts: new Map() })
-    else if (compareIds(reference.id, run.first) < 0) run.first = reference.id
-    else if (compareIds(reference.id, run.last) > 0) run.last = reference.id
+    if (run === undefined) runs.set(reference.tag, { first: reference, last: reference, texts: new Map() })
+    else if (isBefore(reference, run.first)) run.first = reference
+    else if (isBefore(run.last, reference)) run.last = reference
   }
   return runs
 }
+
+// The order of stream entry ids `<ms>-<n>`. Mostly the time decides, and is known as a number.
+const isBefore = (a: Reference, b: Reference): boolean => a.ms !== b.ms ? a.ms < b.ms : compareIds(a.id, b.id) < 0
 
 /** Orders stream entry ids `<ms>-<n>` as Redis does. */
 export function compareIds (a: string, b: string): number {
