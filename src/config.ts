@@ -1,7 +1,9 @@
 // The only reader of the environment. Every setting stands here once: name, unit, default, limits, and what it is for; the README's
 // table is checked against this list by a test.
 import { readFileSync } from 'node:fs'
-import { type Address, addressKey, addressOf } from './redis/connection.js'
+import { messageOf } from './errors.js'
+import { type Address, addressKey } from './redis/connection.js'
+import { parseAddress } from './redis/topology.js'
 
 type Setting<T> = { readonly name: string, readonly standard: string, readonly about: string, readonly parse: (text: string) => T }
 
@@ -99,7 +101,7 @@ export function readConfig (env: Readonly<Record<string, string | undefined>> = 
 /** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
 export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
   const urls = nodes.map(node => {
-    if (!/^rediss?:\/\//.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
+    if (!/^rediss?:\/\/./.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
     return new URL(node.trim())
   })
   const [first] = urls
@@ -108,7 +110,7 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
   return {
     seeds: urls.map(({ hostname, port }) => ({ host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port === '' ? 6379 : Number(port) })),
     tls: first.protocol === 'rediss:',
-    tlsCa: redisTlsCa === '' ? undefined : readFileSync(redisTlsCa, 'utf8'),
+    tlsCa: redisTlsCa === '' ? undefined : readCertificate(redisTlsCa),
     username: first.username === '' ? undefined : decodeURIComponent(first.username),
     password: first.password === '' ? undefined : decodeURIComponent(first.password),
     addressMap: parseAddressMap(redisAddressMap)
@@ -118,9 +120,19 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
 function parseAddressMap (text: string): Map<string, Address> {
   const map = new Map<string, Address>()
   for (const pair of text.split(',').filter(pair => pair.trim() !== '')) {
-    const match = /^\s*(\S+:\d+)=(\S+:\d+)\s*$/.exec(pair)
-    if (match === null) throw new SettingError(`REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not "${pair}"`)
-    map.set(addressKey(addressOf(match[1] ?? '')), addressOf(match[2] ?? ''))
+    const [announced, reachable] = pair.trim().split('=').map(text => parseAddress(text, ''))
+    if (announced === undefined || reachable === undefined || announced.host === '' || reachable.host === '' || pair.split('=').length !== 2) {
+      throw new SettingError(`REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not "${pair}"`)
+    }
+    map.set(addressKey(announced), reachable)
   }
   return map
+}
+
+function readCertificate (file: string): string {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch (error) {
+    throw new SettingError(`REDIS_TLS_CA must name a file that can be read: ${messageOf(error)}`, { cause: error })
+  }
 }
