@@ -68,7 +68,7 @@ export const SETTINGS = {
   pageLength: integer('PAGE_LENGTH', 512, 128, 10000, 'messages that a reader behind the ring gets at a time'),
   pageReadsMax: integer('PAGE_READS_MAX', 16, 1, 10000, 'pages that are read from the store at once for all readers'),
   lingerMs: integer('ROOM_LINGER_MS', 10000, 0, 3600000, 'ms for which a room stays subscribed after its last reader'),
-  auditMs: integer('AUDIT_MS', 5000, 100, 600000, 'ms after which an idle room is compared with the store'),
+  auditMs: integer('AUDIT_MS', 5000, 100, 600000, 'ms in which a room that hears nothing is compared with the store: so long a lost last message may stay unseen'),
   drainMs: integer('DRAIN_MS', 3000, 0, 600000, 'ms over which streams are ended when the service stops')
 } as const satisfies Record<string, Setting<unknown>>
 

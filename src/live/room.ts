@@ -42,7 +42,7 @@ export class Room {
   readonly room: string
   /** Grows with each reset: what was fetched before belongs to another past. */
   generation = 0
-  /** When a publication was last accepted, on the clock of performance.now(). The audit leaves busy rooms alone. */
+  /** When a publication was last accepted or the log last looked at, on the clock of performance.now(). The audit leaves busy rooms alone. */
   heardAt = 0
   readonly #log: Log
   readonly #history: History
@@ -181,7 +181,9 @@ export class Room {
   async #readUp (): Promise<void> {
     const known = this.head
     const knownMs = this.#headMs
+    const lookedAt = performance.now()
     const entry = await this.#log.head(this.room)
+    this.heardAt = Math.max(this.heardAt, lookedAt)
     const head = entry?.seq ?? 0
     const headMs = msOf(entry?.reference)
     if (!this.#isReady) return this.#begin(head, headMs)
