@@ -1,6 +1,7 @@
 // The store under faults: many writers on two service processes, and a verdict over every message that was sent, answered, stored and
 // streamed. Short of what `npm run drill -- faults --messages 100000` does at full size; the same code, the same promises.
 import t, { type Test } from 'tap'
+import { EXPERIMENTS, type ExperimentName } from '../src/cli/drill/bounds-command.js'
 import { trialOf } from '../src/cli/drill/faults-command.js'
 import { latencyText, verdictText } from '../src/cli/drill/figures.js'
 import { SCENARIOS, type ScenarioName } from '../src/cli/drill/scenarios.js'
@@ -18,6 +19,12 @@ async function keepsItsPromises (t: Test, name: ScenarioName): Promise<void> {
   })
 }
 
+async function keepsItsBounds (t: Test, name: ExperimentName, scale: number): Promise<void> {
+  const { figures, violations } = await EXPERIMENTS[name].hold({ scale, seed: SEED, report: line => { t.comment(line) } })
+  for (const line of figures) t.comment(line)
+  t.same(violations, [])
+}
+
 t.test('fifty writers on two processes: every room is 1…n, every 201 is where it said', t => keepsItsPromises(t, 'none'))
 t.test('a master is killed, and another one when it is back: nothing acknowledged is lost or doubled', t => keepsItsPromises(t, 'kill-master'))
 t.test('a service process is killed: nothing acknowledged is lost or doubled', t => keepsItsPromises(t, 'kill-service'))
@@ -30,3 +37,5 @@ t.test('all nodes are restarted in turn: nothing acknowledged is lost', t => kee
 t.test('all nodes are restarted in turn, masters after a failover by hand: no POST fails', t => keepsItsPromises(t, 'rolling-failover'))
 t.test('slots are moved ten times: no POST fails', t => keepsItsPromises(t, 'move-slots'))
 t.test('a shard is added and another one drained and removed: no POST fails', t => keepsItsPromises(t, 'change-shards'))
+t.test('a storm of repeated POSTs at both processes, connections being cut, stores one message a key', t => keepsItsBounds(t, 'repeat-storm', 1))
+t.test('one user who writes everything fills all shards evenly, and no key grows with the number of messages', t => keepsItsBounds(t, 'evenness', 0.1))

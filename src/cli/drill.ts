@@ -1,5 +1,6 @@
 // Drills: what the service promises, tried on a cluster and services of its own while things are done to them.
 // Only chooses; each drill has a file in drill/.
+import { BOUNDS_HELP, holdBounds } from './drill/bounds-command.js'
 import { FAULTS_HELP, holdFaults } from './drill/faults-command.js'
 import { runCommand, UsageError } from './options.js'
 
@@ -7,12 +8,16 @@ const HELP = `Tries the promises on a cluster and services of its own, in a temp
 
 ${FAULTS_HELP}
 
+${BOUNDS_HELP}
+
 Exit status: 0 all promises kept, 1 some broken, 2 called wrongly.`
 
 await runCommand(async ([drill, ...args]) => {
   switch (drill) {
     case 'faults':
       return await holdFaults(args)
+    case 'bounds':
+      return await holdBounds(args)
     case undefined:
     case '--help':
       console.log(HELP)

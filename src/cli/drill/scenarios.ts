@@ -1,4 +1,5 @@
 // The faults that the promises are tried under, by name: what `npm run drill -- faults` and the tests hold, at any size.
+import { chaos } from './chaos.js'
 import { growByOne, killConnections, killMaster, killReplica, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
 import { type Trial } from './trial.js'
 import { type Excused } from './verdict.js'
@@ -88,6 +89,17 @@ export const SCENARIOS = {
       await growByOne(trial)
       await shrinkBy(trial, old.process)
     }
+  },
+  chaos: {
+    about: 'for 30 s something at random is broken every 2 s: readers, subscriptions, services, masters, slots',
+    excused: 'unanswered',
+    faults: trial => chaos(trial, 30)
+  },
+  'chaos-repeat': {
+    about: 'the same, while writers repeat under their keys',
+    excused: 'none',
+    isRepeating: true,
+    faults: trial => chaos(trial, 30)
   }
 } as const satisfies Record<string, Scenario>
 

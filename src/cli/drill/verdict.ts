@@ -2,7 +2,7 @@
 // Everything that is not as promised is a violation, a sentence each. Pure, but for reading what is stored.
 import { roomSlot } from '../../redis/keys.js'
 import { type Ledger } from './ledger.js'
-import { type Recorder } from './recorder.js'
+import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
 
 /** Which failed POSTs the faults excuse: none; 503 and such, in time; also connections that broke, where a service was killed. */
@@ -38,9 +38,12 @@ export type Verdict = {
   readonly violations: readonly string[]
 }
 
+/** `ends` says why its connections ended, newest last. */
+export type Reader = { readonly record: ReaderRecord, readonly ends: readonly string[] }
+
 export type VerdictOptions = {
   readonly ledger: Ledger
-  readonly recorders: readonly Recorder[]
+  readonly readers: readonly Reader[]
   readonly url: string
   readonly excused: Excused
   /** A POST that is answered later than this has broken its deadline. */
@@ -72,14 +75,14 @@ class Violations {
 }
 
 export async function judgeAll (options: VerdictOptions): Promise<Verdict> {
-  const { ledger, recorders, url } = options
+  const { ledger, readers, url } = options
   const violations = new Violations()
   const rooms = new Map<string, StoredMessage[]>()
-  for (const room of new Set([...ledger.rooms, ...recorders.map(({ record }) => record.transcript.room)])) rooms.set(room, await readStored(url, room))
+  for (const room of new Set([...ledger.rooms, ...readers.map(({ record }) => record.transcript.room)])) rooms.set(room, await readStored(url, room))
   return {
     posts: judgePosts(options, violations),
     stored: judgeStored(ledger, rooms, violations),
-    frames: judgeFrames(recorders, rooms, violations),
+    frames: judgeFrames(readers, rooms, violations),
     resumedMs: options.takeovers.flatMap(takeover => judgeTakeover(ledger, takeover, violations)),
     violations: violations.toSentences()
   }
@@ -157,9 +160,9 @@ function judgeTakeover (ledger: Ledger, { slots, killedMs, takenOverMs }: Takeov
   return [resumedMs]
 }
 
-function judgeFrames (recorders: readonly Recorder[], rooms: ReadonlyMap<string, readonly StoredMessage[]>, violations: Violations): Verdict['frames'] {
-  const sum = { readers: recorders.length, expected: 0, received: 0, missing: 0, repeated: 0, outOfOrder: 0, different: 0, lost: 0, resets: 0 }
-  for (const [index, { record, ends }] of recorders.entries()) {
+function judgeFrames (readers: readonly Reader[], rooms: ReadonlyMap<string, readonly StoredMessage[]>, violations: Violations): Verdict['frames'] {
+  const sum = { readers: readers.length, expected: 0, received: 0, missing: 0, repeated: 0, outOfOrder: 0, different: 0, lost: 0, resets: 0 }
+  for (const [index, { record, ends }] of readers.entries()) {
     const { room } = record.transcript
     const head = rooms.get(room)?.length ?? 0
     const missing = record.faults.missing + Math.max(0, head - record.last)
@@ -174,7 +177,7 @@ function judgeFrames (recorders: readonly Recorder[], rooms: ReadonlyMap<string,
       if (record.faults[kind] > 0) violations.add(`reader with ${kind}`, `${name}: ${record.faults[kind]} ${record.resetReasons.join(', ')}`)
     }
   }
-  for (const transcript of new Set(recorders.map(({ record }) => record.transcript))) {
+  for (const transcript of new Set(readers.map(({ record }) => record.transcript))) {
     for (const { seq, text } of rooms.get(transcript.room) ?? []) {
       const seen = transcript.text(seq)
       if (seen !== undefined && seen !== text) violations.add('message that readers saw otherwise than it is stored', `${transcript.room} ${seq}: ${seen} is ${text}`)

@@ -1,0 +1,46 @@
+// Something is broken every two seconds, at random: clients, subscriptions, services, masters, slots. Of what has to heal, at most one of
+// the services and one thing in the cluster is broken at a time: the promises hold for as long as somebody is there to keep them.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { killConnections, killMaster, moveSome, restartService, revive } from './faults.js'
+import { type Trial } from './trial.js'
+
+const EVERY_MS = 2_000
+const CUT_SHARE = 0.1
+const SLOTS = 200
+
+export async function chaos (trial: Trial, seconds: number): Promise<void> {
+  const { world, pick } = trial
+  let service: Promise<void> | undefined
+  let cluster: Promise<void> | undefined
+  const endMs = performance.now() + 1000 * seconds
+  while (performance.now() < endMs) {
+    const kinds = [cutReaders, killSubscriptions, ...(service === undefined ? [killService, stopService] : []), ...(cluster === undefined ? [replaceMaster, moveSlots] : [])]
+    const kind = pick(kinds)
+    const work = kind(trial)
+    // Not waited for here: the next fault comes in two seconds.
+    if (kind === killService || kind === stopService) service = settling(work, () => { service = undefined })
+    if (kind === replaceMaster || kind === moveSlots) cluster = settling(work, () => { cluster = undefined })
+    await sleep(EVERY_MS)
+  }
+  await Promise.all([service, cluster])
+  await world.operator.untilHealthy()
+}
+
+// A fault that fails itself stays where it is, so that the last line of `chaos` meets it; until then it is nobody's to catch.
+function settling (work: Promise<void>, done: () => void): Promise<void> {
+  const settled = work.then(done)
+  settled.catch(() => undefined)
+  return settled
+}
+
+async function cutReaders ({ world, random, recorders }: Trial): Promise<void> {
+  const chosen = recorders.filter(() => random() < CUT_SHARE)
+  for (const recorder of chosen) recorder.cut()
+  world.did(`${chosen.length} readers cut`)
+}
+
+const killSubscriptions = (trial: Trial): Promise<void> => killConnections(trial, 'pubsub', 1)
+const killService = (trial: Trial): Promise<void> => restartService(trial, 'SIGKILL')
+const stopService = (trial: Trial): Promise<void> => restartService(trial, 'SIGTERM')
+const replaceMaster = async (trial: Trial): Promise<void> => { await revive(trial, await killMaster(trial)) }
+const moveSlots = (trial: Trial): Promise<void> => moveSome(trial, SLOTS)
