@@ -13,6 +13,7 @@ import { type Status } from '../src/cli/cluster/status.js'
 import { redisTarget } from '../src/config.js'
 import { type EmbeddedCluster } from '../src/embedded/cluster.js'
 import { commandOf } from '../src/embedded/processes.js'
+import { RunningCluster } from '../src/embedded/running.js'
 import { type Reply } from '../src/redis/connection.js'
 import { slotOf } from '../src/redis/keys.js'
 import { freshRoom, postMany, readAll, request } from './support/client.js'
@@ -38,7 +39,9 @@ t.test('an embedded cluster grows, is evened out, drained and shrunk under a run
   t.equal(before.shards.length, 3)
   const [first = ''] = before.shards.map(({ master }) => master.address)
 
+  await RunningCluster.find(dataDir, 2000)?.addNode() // as an `add` leaves it that is interrupted
   const added = await runCluster(t, env, 'add', '--yes')
+  t.equal(folders(dataDir).length, 8, 'a node that was started and has not joined is the first to')
   t.match(added, { status: 0, output: /Added 127\.0\.0\.1:\d+ .* with 127\.0\.0\.1:\d+\. It has no slots yet/ }, added.errors)
   const four = await readStatus(t, env)
   t.same(four.shards.map(({ slotCount, replicas }) => [slotCount, replicas.length]), [[5461, 1], [5462, 1], [5461, 1], [0, 1]])
@@ -229,26 +232,27 @@ t.test('no batch is moved before the target\'s replica has the one before', asyn
   t.match(await moving, { isComplete: true, keysDone: 30 })
 })
 
-t.test('a source that dies while its slots move is replaced, and the move goes on with nothing lost', async t => {
-  const cluster = await startCluster(t, { nodeTimeoutMs: 1000 })
-  const client = await connectTo(t, cluster.urls)
-  const writer = await new SteadyWriter(t, client, 600).fill()
-  const { admin, map } = await look(t, cluster)
-  const [source, ...others] = map.holdings
-  if (source === undefined) throw new Error('no master')
-  const process = cluster.nodes.find(({ port }) => port === map.nodes.get(source.id)?.reachable.port)
-  let dying: Promise<void> | undefined
-  const result = await moveSlots(admin, planDrain(source, others), {
-    speed: 50, onProgress: ({ keysDone }) => { if (keysDone >= 50) dying ??= process?.kill('SIGKILL') }
+for (const victim of ['source', 'target'] as const) {
+  t.test(`a ${victim} that dies while slots move is replaced, and the move goes on with nothing lost`, async t => {
+    const cluster = await startCluster(t, { nodeTimeoutMs: 1000 })
+    const writer = await new SteadyWriter(t, await connectTo(t, cluster.urls), 600).fill()
+    const { admin, map } = await look(t, cluster)
+    const [source, target] = [at(map.holdings, 0), at(map.holdings, 1)]
+    const port = map.nodes.get(victim === 'source' ? source.id : target.id)?.reachable.port
+    const node = cluster.nodes.find(node => node.port === port)
+    let dying: Promise<void> | undefined
+    const result = await moveSlots(admin, planDrain(source, [target]), {
+      speed: 50, onProgress: ({ keysDone }) => { if (keysDone >= 50) dying ??= node?.kill('SIGKILL') }
+    })
+    await dying
+    t.match(result, { isComplete: true, slotsDone: source.slots.length })
+    t.ok(result.retries > 0, 'it did meet the failover')
+    t.same(await writer.faults(), [])
+    const after = await admin.look()
+    t.equal(after.masters.filter(({ id }) => after.slotsOf(id).length > 0).length, 2)
+    t.same((await findUnfinished(admin, after)).moves, [])
   })
-  await dying
-  t.match(result, { isComplete: true, slotsDone: source.slots.length })
-  t.ok(result.retries > 0, 'it did meet the failover')
-  t.same(await writer.faults(), [])
-  const after = await admin.look()
-  t.notOk(after.slotsOf(source.id).length)
-  t.same((await findUnfinished(admin, after)).moves, [])
-})
+}
 
 t.test('a failover is asked for by master or replica, and loses no write', async t => {
   const cluster = await startCluster(t, { shards: 2 })

@@ -1,6 +1,6 @@
 // Somebody who writes while slots move: one key after the other, each remembered once it was acknowledged, through the service's own
 // cluster client. Its keys are streams in slots all over the cluster.
-import { type Test } from 'tap'
+import type { Test } from 'tap'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { slotOf } from '../../src/redis/keys.js'
 

@@ -120,13 +120,12 @@ export class KeyMover {
 
   // No more than one batch is ever on the target alone: its replica has the ones before. (Redis cannot do better: the source lets go
   // when the target has the keys, whoever else has.) WAIT counts from what the node had written when the command before it came, so
-  // behind a PING it waits for what another connection wrote, here the source's.
+  // behind any other command it waits for what another connection wrote, here the source's.
   async #replicated (target: MapNode): Promise<void> {
     const deadline = performance.now() + REPLICA_MS_MAX
     while (performance.now() < deadline) {
-      const [, acknowledged] = await this.#admin.askAll(target, [['PING'], ['WAIT', '1', String(WAIT_MS)]])
-      if (Number(acknowledged) > 0) return
       if (await onlineReplicas(this.#admin, target) === 0) return
+      if (Number(await this.#admin.ask(target, 'WAIT', '1', String(WAIT_MS))) > 0) return
     }
     throw new Error(`no replica of ${nodeText(target)} acknowledges what was moved`)
   }

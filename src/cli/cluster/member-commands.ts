@@ -6,7 +6,7 @@ import { time } from '../progress.js'
 import { type Order } from './cluster-options.js'
 import { failover, successorOf } from './failover.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
-import { addReplicas, addShard, checkMayLeave, follow, removeNodes } from './membership.js'
+import { addReplicas, addShard, checkMayJoin, checkMayLeave, follow, removeNodes } from './membership.js'
 import { Refusal } from './refusal.js'
 import { type Session } from './session.js'
 
@@ -19,6 +19,7 @@ export async function runAdd (session: Session, order: OrderOf<'add'>): Promise<
   const wanted = order.addresses.length > 0 ? order.addresses.length : master === undefined ? 1 + order.replicas : 1
   const { embedded } = session
   if (order.addresses.length === 0 && embedded === undefined) throw new Refusal('This is not an embedded cluster: say which empty nodes shall join, add HOST:PORT [HOST:PORT …].')
+  for (const address of order.addresses) await checkMayJoin(session.admin, map, address)
   const what = master === undefined ? ['a master', 'a master and its replica'][wanted - 1] ?? `a master and its ${wanted - 1} replicas` : `${wanted === 1 ? 'a replica' : `${wanted} replicas`} of ${nodeText(master)}`
   session.say(order.addresses.length > 0 ? `${order.addresses.map(addressKey).join(', ')} will join as ${what}.` : `Redis nodes will be started: ${what}.`)
   await session.confirm('Add them?')

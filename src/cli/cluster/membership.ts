@@ -2,6 +2,7 @@
 // master has none, and a master that still has some may not leave. Every step may be done again after an interruption.
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { messageOf } from '../../errors.js'
 import { type Address, addressKey } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -78,6 +79,26 @@ export async function checkMayLeave (admin: Admin, map: ClusterMap, node: MapNod
   if (keys > 0) throw new Refusal(`${nodeText(node)} has no slots but ${keys} keys, of slots that are half-moved: drain it, which finishes them.`)
 }
 
+/**
+ * Answers the id of a node that may join. One that has joined already is fine: the command was interrupted.
+ * @throws Refusal when it does not answer, is no cluster node, or has slots, keys or other nodes that it knows
+ */
+export async function checkMayJoin (admin: Admin, map: ClusterMap, address: Address): Promise<string> {
+  const place = { reachable: admin.reachable(address) }
+  const where = addressKey(address)
+  const cluster = String(await admin.ask(place, 'INFO', 'cluster').catch((error: unknown) => { throw new Refusal(`${where} does not answer: ${messageOf(error)}`, { cause: error }) }))
+  if (!cluster.includes('cluster_enabled:1')) throw new Refusal(`${where} is no cluster node: start it with cluster-enabled yes.`)
+  const id = String(await admin.ask(place, 'CLUSTER', 'MYID'))
+  if (map.nodes.has(id)) {
+    if (map.slotsOf(id).length > 0) throw new Refusal(`${where} is in the cluster already and has slots.`)
+    return id
+  }
+  if (Number(await admin.ask(place, 'DBSIZE')) > 0) throw new Refusal(`${where} has keys: an empty node is needed.`)
+  const info = String(await admin.ask(place, 'CLUSTER', 'INFO'))
+  if (!info.includes('cluster_known_nodes:1\r') || !info.includes('cluster_slots_assigned:0\r')) throw new Refusal(`${where} belongs to another cluster: an empty node is needed.`)
+  return id
+}
+
 async function join (admin: Admin, addresses: readonly Address[]): Promise<MapNode[]> {
   const map = await admin.look()
   const members = [...map.nodes.values()].filter(({ state }) => state === 'up')
@@ -96,23 +117,6 @@ async function join (admin: Admin, addresses: readonly Address[]): Promise<MapNo
     if (joined !== undefined) return ids.flatMap(id => joined.nodes.get(id) ?? [])
   }
   throw new Stuck(`${addresses.map(addressKey).join(', ')} could not join within ${JOIN_MS_MAX / 1000} s: do the nodes reach each other, also on their bus ports (port + 10000)?`)
-}
-
-// Answers the node's id. One that has joined already is fine: the command was interrupted.
-async function checkMayJoin (admin: Admin, map: ClusterMap, address: Address): Promise<string> {
-  const place = { reachable: admin.reachable(address) }
-  const where = addressKey(address)
-  const cluster = String(await admin.ask(place, 'INFO', 'cluster').catch((error: unknown) => { throw new Refusal(`${where} does not answer.`, { cause: error }) }))
-  if (!cluster.includes('cluster_enabled:1')) throw new Refusal(`${where} is no cluster node: start it with cluster-enabled yes.`)
-  const id = String(await admin.ask(place, 'CLUSTER', 'MYID'))
-  if (map.nodes.has(id)) {
-    if (map.slotsOf(id).length > 0) throw new Refusal(`${where} is in the cluster already and has slots.`)
-    return id
-  }
-  if (Number(await admin.ask(place, 'DBSIZE')) > 0) throw new Refusal(`${where} has keys: an empty node is needed.`)
-  const info = String(await admin.ask(place, 'CLUSTER', 'INFO'))
-  if (!info.includes('cluster_known_nodes:1\r') || !info.includes('cluster_slots_assigned:0\r')) throw new Refusal(`${where} belongs to another cluster: an empty node is needed.`)
-  return id
 }
 
 // CLUSTER MEET takes no names.

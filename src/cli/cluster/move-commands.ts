@@ -28,8 +28,8 @@ export async function runMove (session: Session, order: MoveOrder): Promise<void
   if (unfinished.moves.length > 0) session.say(`Slots left half-moved, which are finished first: ${slotsText(unfinished.moves.map(({ slot }) => slot), 10)}`)
   if (unfinished.staleMarks.length > 0) session.say(`Marks without meaning, which are removed: slots ${slotsText(new Set(unfinished.staleMarks.map(({ slot }) => slot)), 10)}`)
   if (unfinished.moves.length + unfinished.staleMarks.length + moves.length === 0) return session.say('Nothing to do: everything is where it should be.')
-  session.say(planText(map, weights, finished, moves))
-  await session.confirm('Move them?')
+  if (weights.length > 0) session.say(planText(map, weights, finished, moves))
+  await session.confirm('Do it?')
 
   if (unfinished.moves.length + unfinished.staleMarks.length > 0) {
     const result = await session.moving(unfinished.moves.length, options => finishHalfMoved(session.admin, options))

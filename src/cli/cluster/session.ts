@@ -69,7 +69,7 @@ export class Session {
     const terminal = createInterface({ input: process.stdin, output: process.stdout })
     try {
       const answer = await new Promise<string>((resolve, reject) => {
-        terminal.on('SIGINT', () => { reject(new Interrupted('Nothing was changed.')) }).on('close', () => { resolve('') })
+        terminal.on('SIGINT', () => { reject(new Interrupted('\nNothing was changed.')) }).on('close', () => { resolve('') })
         terminal.question(`${question} [y/N] `).then(resolve, reject)
       })
       if (!/^y(es)?$/i.test(answer.trim())) throw new Refusal('Nothing was changed.')

@@ -55,7 +55,7 @@ export async function readStatus (admin: Admin): Promise<Status> {
 export function statusText (status: Status): string {
   const { shards, faults, warnings, halfMoved, staleMarks, isBeingChanged } = status
   const nodes = shards.reduce((sum, { replicas }) => sum + 1 + replicas.length, 0)
-  const head = `${shards.length} shards, ${nodes} nodes: ${faults.length > 0 ? 'NOT HEALTHY' : `healthy, all ${count(SLOT_COUNT)} slots have an owner`}`
+  const head = `${plural(shards.length, 'shard')}, ${plural(nodes, 'node')}: ${faults.length > 0 ? 'NOT HEALTHY' : `healthy, all ${count(SLOT_COUNT)} slots have an owner`}`
   const rows = shards.flatMap(({ master, replicas, slotCount, slots }) => [
     [master.address, master.id.slice(0, 8), 'master', master.state, count(slotCount), ...figures(master), slotsText(slots.flatMap(spread), 8)],
     ...replicas.map(replica => [`  ${replica.address}`, replica.id.slice(0, 8), 'replica', replica.state, '', ...figures(replica), ''])
@@ -83,7 +83,7 @@ export function blocksText (room: string, blocks: readonly Block[], shards: read
   const total = blocks.reduce((sum, block) => sum + block.messages, 0)
   const share = (messages: number): string => `${(100 * messages / total).toFixed(1)} %`
   return [
-    `Room ${room}: ${count(total)} messages in ${count(blocks.length)} blocks`,
+    `Room ${room}: ${plural(total, 'message')} in ${plural(blocks.length, 'block')}`,
     '',
     table(['shard', '>blocks', '>messages', '>share'], perShard.map(({ address, blocks, messages }) => [address, count(blocks), count(messages), share(messages)])),
     '',
@@ -92,6 +92,8 @@ export function blocksText (room: string, blocks: readonly Block[], shards: read
 }
 
 const LINES_MAX = 20
+
+const plural = (number: number, word: string): string => `${count(number)} ${word}${number === 1 ? '' : 's'}`
 
 async function describe (admin: Admin, node: MapNode): Promise<NodeStatus> {
   const { id, reachable, state } = node
