@@ -41,6 +41,7 @@ export class World {
 
   static async start ({ services = 2, shards = 3, env = {}, report = () => {} }: WorldOptions): Promise<World> {
     const folder = mkdtempSync(join(tmpdir(), 'dialogs-drill-'))
+    for (const signal of SIGNALS) process.once(signal, exit)
     let world: World | undefined
     try {
       const ports = await freePorts(services)
@@ -79,11 +80,17 @@ export class World {
   async stop (): Promise<void> {
     await Promise.all(this.services.map(service => service.end('SIGKILL')))
     process.off('exit', this.#endAtExit)
+    for (const signal of SIGNALS) process.off(signal, exit)
     await this.cluster.stop()
     rmSync(this.#folder, { recursive: true, force: true })
   }
 
   readonly #endAtExit = (): void => {
     for (const { pid } of this.services) if (pid !== undefined) process.kill(pid, 'SIGKILL')
+    rmSync(this.#folder, { recursive: true, force: true })
   }
 }
+
+// A process that dies of a signal does not say goodbye, and the nodes, in process groups of their own, would go on for ever.
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const
+const exit = (): never => process.exit(1)
