@@ -16,6 +16,7 @@ import type { EmbeddedNode } from '../src/embedded/node.js'
 import { freePorts, isNodePortFree } from '../src/embedded/ports.js'
 import { commandOf, startOf } from '../src/embedded/processes.js'
 import { startCluster, temporaryDir } from './support/embedded.js'
+import { until } from './support/until.js'
 
 const keyCount = 50
 
@@ -204,6 +205,8 @@ t.test('a node can be killed, paused, and started again with its data', async t 
   const [node] = cluster.nodes
   if (node === undefined) throw new Error('no node')
   await writeKeys(cluster)
+  // With `appendfsync everysec` Redis holds writes back for up to 2 s while the disk is slow to sync.
+  await until('the writes are in the append-only file', async () => (await ask(node, 'INFO', 'persistence')).includes('aof_buffer_length:0\r'))
 
   await node.kill('SIGKILL')
   t.notOk(node.isRunning)
@@ -232,7 +235,7 @@ t.test('a node that ends by itself is reported, one that was stopped is not', as
   const [node] = cluster.nodes
   if (node?.pid === undefined) throw new Error('no node')
   process.kill(node.pid, 'SIGKILL')
-  await until(() => !node.isRunning)
+  await until('the node has ended', () => !node.isRunning)
   t.match(lines.at(-1), /ended by itself \(SIGKILL\)/)
   await node.start()
   const count = lines.length
@@ -329,12 +332,4 @@ function readClusterJson (dataDir: string): { isComplete: boolean, nodes: Array<
 
 function pretendIncomplete (dataDir: string): void {
   writeFileSync(join(dataDir, 'cluster.json'), JSON.stringify({ ...readClusterJson(dataDir), isComplete: false }))
-}
-
-async function until (condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 5_000
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited 5 s in vain')
-    await sleep(10)
-  }
 }
