@@ -1,0 +1,72 @@
+// `npm run bench`: runs the parts one after the other, each with a service and a cluster of its own, and shows, prints or records what
+// they measured. It only puts things together: each part has a file in parts/, each peer one in targets/.
+import { runCommand } from '../src/cli/options.js'
+import { messageOf } from '../src/errors.js'
+import { describeMachine } from './machine.js'
+import { help, readBenchOptions } from './options.js'
+import { Bench, type Part } from './part.js'
+import { connections } from './parts/connections.js'
+import { even } from './parts/even.js'
+import { fanout } from './parts/fanout.js'
+import { history } from './parts/history.js'
+import { latency } from './parts/latency.js'
+import { memory } from './parts/memory.js'
+import { post } from './parts/post.js'
+import { start } from './parts/start.js'
+import { storm } from './parts/storm.js'
+import { record, type Measured } from './results.js'
+import { resultOf, tableText } from './table.js'
+import { Dialogs } from './targets/dialogs.js'
+
+const PARTS: readonly Part[] = [post, fanout, latency, history, connections, storm, even, memory, start]
+
+await runCommand(async args => {
+  const options = readBenchOptions(args, PARTS)
+  if (options.isHelp) {
+    console.log(help(PARTS))
+    return 0
+  }
+  const machine = describeMachine()
+  const measured: Measured[] = []
+  const failures: string[] = []
+  let shared: Promise<Dialogs> | undefined
+  let current: Bench | undefined
+  let isStopped = false
+  const close = async (): Promise<void> => {
+    await current?.close()
+    // One that did not start has nothing to stop, and the part that wanted it has said so.
+    await (await shared?.catch(() => undefined))?.stop()
+  }
+  // What was started is stopped; a second signal does not wait for that.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (isStopped) process.exit(1)
+      isStopped = true
+      close().finally(() => process.exit(1))
+    })
+  }
+  try {
+    for (const part of options.parts) {
+      if (isStopped) break
+      const scale = options.scaleOf(part)
+      const bench = current = new Bench(part.name, scale, options.isShort ? () => (shared ??= Dialogs.start()) : undefined)
+      const startedMs = performance.now()
+      try {
+        const { tables, costs = {} } = await part.run(bench)
+        const results = tables.map(table => resultOf(table, !options.isShort))
+        measured.push({ part: part.name, rounds: scale.rounds, seconds: Math.round((performance.now() - startedMs) / 1000), at: new Date().toISOString(), machine, tables: results, costs })
+        if (!options.isJson) console.log(`\n${part.name}: ${part.about}\n\n${results.map(tableText).join('\n\n')}\n`)
+      } catch (error) {
+        failures.push(part.name)
+        bench.say(`failed: ${messageOf(error)}`)
+      } finally {
+        await bench.close()
+      }
+    }
+  } finally {
+    await close()
+  }
+  if (options.isJson) console.log(JSON.stringify({ machine, isShort: options.isShort, failed: failures, measured }, null, 2))
+  if (options.isRecorded) record(measured)
+  return failures.length > 0 ? 1 : 0
+})

@@ -1,0 +1,99 @@
+// Fills a room with very many messages in seconds: writes what the service would have written straight to Redis, in pipelines. The same
+// keys, entries and counters, in the state in which a writer leaves them: all segments sealed but the last two, and the rest of the tail.
+// Users take turns, each message a millisecond after the one before.
+import { SETTINGS } from '../src/config.js'
+import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/redis/keys.js'
+import { blockTag, formatReference } from '../src/store/message.js'
+import { newRoom, newUserPrefix } from './names.js'
+import { RawConnection, encode } from './raw-connection.js'
+import { type RedisNodes } from './redis-nodes.js'
+
+export type Filling = {
+  readonly room: string
+  /** Users are `<prefix>0`, `<prefix>1` …. */
+  readonly userPrefix: string
+  readonly users: number
+  readonly messages: number
+  readonly textBytes: number
+}
+
+/** A room that is to be filled, whose name and users nobody has used before. */
+export function newFilling (messages: number, users: number, textBytes: number): Filling {
+  return { room: newRoom(), userPrefix: newUserPrefix(), users, messages, textBytes }
+}
+
+// The service runs with its settings by default.
+const BLOCK_LENGTH = SETTINGS.blockLength.parse(SETTINGS.blockLength.standard)
+const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
+
+/** Messages that are encoded and sent at a time: some MB. */
+const STEP = 20_000
+const REPLICATED_MS_MAX = 30_000
+
+export async function fill (redis: RedisNodes, filling: Filling, onProgress: (messages: number) => void = () => {}): Promise<void> {
+  const connections = new Map(redis.masters.map(node => [node, new RawConnection(node)]))
+  const send = async (commands: Iterable<readonly [key: string, args: string[]]>): Promise<void> => {
+    const pipelines = new Map<string, string[]>()
+    for (const [key, args] of commands) {
+      const node = redis.ownerOf(key)
+      const pipeline = pipelines.get(node) ?? []
+      if (pipeline.push(encode(args)) === 1) pipelines.set(node, pipeline)
+    }
+    await Promise.all([...pipelines].map(([node, pipeline]) => connections.get(node)?.exchange(pipeline.join(''))))
+  }
+  try {
+    const firstMs = Date.now() - filling.messages
+    for (let from = 0; from < filling.messages; from += STEP) {
+      const to = Math.min(from + STEP, filling.messages)
+      await send(entries(filling, from, to, firstMs))
+      onProgress(to)
+    }
+    await send(counters(filling))
+    await Promise.all([...connections.values()].map(connection => connection.exchange(encode(['WAIT', '1', String(REPLICATED_MS_MAX)]))))
+  } finally {
+    for (const connection of connections.values()) connection.close()
+  }
+}
+
+/** The keys of the blocks that a filling makes, each with its number of messages. */
+export function filledBlocks (filling: Filling): Array<{ key: string, messages: number }> {
+  return Array.from({ length: filling.users }, (_, user) => {
+    const messages = messagesOf(filling, user)
+    return Array.from({ length: Math.ceil(messages / BLOCK_LENGTH) }, (_, block) => ({
+      key: blockKey(filling.room, blockTag(userName(filling, user), block * BLOCK_LENGTH + 1, BLOCK_LENGTH)),
+      messages: Math.min(BLOCK_LENGTH, messages - block * BLOCK_LENGTH)
+    }))
+  }).flat()
+}
+
+function * entries (filling: Filling, from: number, to: number, firstMs: number): Generator<readonly [key: string, args: string[]]> {
+  const { room, messages, users, textBytes } = filling
+  // The writer whose message completes a segment seals the oldest one while the tail is longer than two.
+  const sealed = Math.max(0, Math.floor(messages / SEGMENT_LENGTH) - 2)
+  const filler = 'x'.repeat(textBytes)
+  for (let index = from; index < to; index++) {
+    const seq = index + 1
+    const id = `${firstMs + index}-0`
+    const tag = blockTag(userName(filling, index % users), Math.floor(index / users) + 1, BLOCK_LENGTH)
+    const block = blockKey(room, tag)
+    yield [block, ['XADD', block, id, 't', `#${seq} ${filler}`.slice(0, textBytes)]]
+    const segment = Math.floor(index / SEGMENT_LENGTH)
+    const log = segment < sealed ? segmentKey(room, segment) : logKey(room)
+    yield [log, ['XADD', log, `0-${seq}`, 'r', formatReference(tag, id)]]
+  }
+}
+
+function * counters (filling: Filling): Generator<readonly [key: string, args: string[]]> {
+  const hash = usersKey(filling.room)
+  for (let user = 0; user < Math.min(filling.users, filling.messages); user++) {
+    const name = userName(filling, user)
+    const count = String(messagesOf(filling, user))
+    yield [userCountKey(name), ['SET', userCountKey(name), count]]
+    yield [hash, ['HSET', hash, name, count]]
+  }
+}
+
+const userName = ({ userPrefix }: Filling, user: number): string => `${userPrefix}${user}`
+
+// Users take turns, so the first ones may have one more.
+const messagesOf = ({ messages, users }: Filling, user: number): number => Math.floor(messages / users) + (user < messages % users ? 1 : 0)

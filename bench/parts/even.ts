@@ -1,0 +1,93 @@
+// One user writes very much to one room: how evenly do messages and bytes spread over the shards, in all and in each second? Where
+// each message went is read back from the log's references afterwards, so that looking does not disturb.
+import { DEFAULT_USER } from '../../src/cli/crowd.js'
+import { SETTINGS } from '../../src/config.js'
+import { blockKey, logKey, segmentKey } from '../../src/redis/keys.js'
+import { parseReference } from '../../src/store/message.js'
+import { newRoom } from '../names.js'
+import { type Part } from '../part.js'
+import { Program } from '../program.js'
+import type { HttpLoadMethods } from '../programs/http-load.js'
+import { sumOfValues, type RedisNodes } from '../redis-nodes.js'
+import { atMost, median, row } from '../table.js'
+
+const CONNECTIONS = 64
+const TEXT_BYTES = 100
+const SECOND_MS = 1000
+/** A short run may be over within a second. */
+const SHORT_MS = 20
+const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
+
+type Place = { readonly node: string, readonly ms: number }
+
+export const even: Part = {
+  name: 'even',
+  about: 'how one busy user spreads over the shards; --full for a million messages',
+  rounds: 1,
+  seconds: 0,
+  run: async bench => {
+    const count = bench.scale.isFull ? 1_000_000 : bench.size(200_000, 3000)
+    const dialogs = await bench.dialogs()
+    const load = await bench.keep(new Program<HttpLoadMethods>('http-load'))
+    const room = newRoom()
+    bench.say(`${DEFAULT_USER} writes ${count} messages`)
+    const bytesBefore = await dialogs.redis.dataBytes()
+    const { answered, seconds } = await load.call('run', { url: dialogs.url, connections: CONNECTIONS, posts: { room, textBytes: TEXT_BYTES }, amount: count })
+    const bytesAfter = await dialogs.redis.dataBytes()
+    const places = await placesOf(dialogs.redis, room)
+    if (places.length < answered) throw new Error(`${answered} messages were answered, the log has ${places.length}`)
+
+    const { masters } = dialogs.redis
+    const perSecond = windowsOf(places, bench.size(SECOND_MS, SHORT_MS)).map(places => mostOverMean(masters, countByNode(places)))
+    return {
+      tables: [{
+        title: `${places.length} messages of one user in one room, ${Math.round(answered / seconds)} a second, ${masters.length} shards`,
+        rows: [
+          row('messages of the shard with most, over the mean', '×', [mostOverMean(masters, countByNode(places))], atMost(1.05)),
+          row('bytes of Redis memory that were added to the shard with most, over the mean', '×',
+            [mostOverMean(masters, new Map(masters.map(node => [node, (bytesAfter.get(node) ?? 0) - (bytesBefore.get(node) ?? 0)])))], atMost(1.05)),
+          row('messages of the shard with most in a second, over the mean: the worst second', '×', perSecond.length === 0 ? [] : [Math.max(...perSecond)], atMost(1.5)),
+          row('the same, the second in the middle', '×', perSecond.length === 0 ? [] : [median(perSecond)])
+        ],
+        notes: [`Over ${perSecond.length} whole seconds. The room's log is one key at a time: its tail is on one shard, and sealed pieces of it are spread.`]
+      }]
+    }
+  }
+}
+
+/** The shard and the time of each message of a room, in order. */
+async function placesOf (redis: RedisNodes, room: string): Promise<Place[]> {
+  const places: Place[] = []
+  const take = async (key: string): Promise<number> => {
+    // XRANGE answers `[[id, ['r', reference]], …]`.
+    const entries = await redis.command(key, ['XRANGE', key, '-', '+']) as ReadonlyArray<readonly [string, readonly [string, string]]>
+    for (const [, [, reference]] of entries) {
+      const { tag, ms } = parseReference(reference)
+      places.push({ node: redis.ownerOf(blockKey(room, tag)), ms })
+    }
+    return entries.length
+  }
+  for (let segment = 0; await take(segmentKey(room, segment)) === SEGMENT_LENGTH; segment++);
+  await take(logKey(room))
+  return places
+}
+
+// Without the first and the last, which are not whole.
+function windowsOf (places: readonly Place[], lengthMs: number): Place[][] {
+  const windows = new Map<number, Place[]>()
+  for (const place of places) {
+    const window = Math.floor(place.ms / lengthMs)
+    const known = windows.get(window)
+    if (known === undefined) windows.set(window, [place])
+    else known.push(place)
+  }
+  return [...windows].sort(([a], [b]) => a - b).slice(1, -1).map(([, places]) => places)
+}
+
+function countByNode (places: readonly Place[]): Map<string, number> {
+  const counts = new Map<string, number>()
+  for (const { node } of places) counts.set(node, (counts.get(node) ?? 0) + 1)
+  return counts
+}
+
+const mostOverMean = (masters: readonly string[], values: ReadonlyMap<string, number>): number => Math.max(...values.values()) / (sumOfValues(values) / masters.length)

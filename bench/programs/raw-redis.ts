@@ -1,0 +1,62 @@
+// Redis at its limit: the same cluster, plain XADD or XRANGE in pipelines over raw connections, nothing between. A pipeline of writes ends
+// with a WAIT for one replica, as the service's do; two connections to each master, so that one sends while the other waits.
+import { serve } from '../program.js'
+import { encode, RawConnection } from '../raw-connection.js'
+
+export type RawRedisMethods = {
+  /** XADDs to one key for each master. Answers entries a second. */
+  xadd: (options: { readonly keys: ReadonlyArray<readonly [node: string, key: string]>, readonly seconds: number, readonly textBytes: number }) => Promise<number>
+  /** Reads streams from end to end. Answers how long all took. */
+  xrange: (options: { readonly keys: ReadonlyArray<readonly [node: string, key: string]> }) => Promise<{ readonly seconds: number, readonly bytes: number }>
+}
+
+const CONNECTIONS_PER_NODE = 2
+const XADDS_PER_PIPELINE = 256
+const XRANGES_PER_PIPELINE = 4
+const REPLICATED_MS_MAX = 1000
+
+async function withConnections<T> (nodes: readonly string[], use: (connections: ReadonlyArray<readonly [node: string, connection: RawConnection]>) => Promise<T>): Promise<T> {
+  const connections = nodes.flatMap(node => Array.from({ length: CONNECTIONS_PER_NODE }, () => [node, new RawConnection(node)] as const))
+  try {
+    return await use(connections)
+  } finally {
+    for (const [, connection] of connections) connection.close()
+  }
+}
+
+serve({
+  async xadd ({ keys, seconds, textBytes }) {
+    const byNode = new Map(keys)
+    const text = 'x'.repeat(textBytes)
+    return await withConnections([...byNode.keys()], async connections => {
+      const startedMs = performance.now()
+      const until = startedMs + 1000 * seconds
+      const pipelines = await Promise.all(connections.map(async ([node, connection]) => {
+        const xadd = encode(['XADD', byNode.get(node) ?? '', '*', 't', text])
+        const pipeline = Buffer.from(xadd.repeat(XADDS_PER_PIPELINE) + encode(['WAIT', '1', String(REPLICATED_MS_MAX)]))
+        let sent = 0
+        for (; performance.now() < until; sent++) await connection.exchange(pipeline)
+        return sent
+      }))
+      const elapsedMs = performance.now() - startedMs
+      return XADDS_PER_PIPELINE * pipelines.reduce((sum, sent) => sum + sent, 0) / elapsedMs * 1000
+    })
+  },
+  async xrange ({ keys }) {
+    const queues = new Map<string, string[]>()
+    for (const [node, key] of keys) {
+      const queue = queues.get(node) ?? []
+      if (queue.push(encode(['XRANGE', key, '-', '+'])) === 1) queues.set(node, queue)
+    }
+    return await withConnections([...queues.keys()], async connections => {
+      const startedMs = performance.now()
+      const bytes = await Promise.all(connections.map(async ([node, connection]) => {
+        const queue = queues.get(node) ?? []
+        let received = 0
+        while (queue.length > 0) received += await connection.exchange(queue.splice(0, XRANGES_PER_PIPELINE).join(''))
+        return received
+      }))
+      return { seconds: (performance.now() - startedMs) / 1000, bytes: bytes.reduce((sum, received) => sum + received, 0) }
+    })
+  }
+} satisfies RawRedisMethods)

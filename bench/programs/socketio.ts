@@ -1,0 +1,28 @@
+// Socket.IO with its Redis streams adapter, as a chat service with rooms: who connects with `?room=` joins it, and what is POSTed to a
+// room is emitted there, as JSON like the service's. It answers at once: the adapter does not say when its XADD is done.
+import { createAdapter } from '@socket.io/redis-streams-adapter'
+import Fastify from 'fastify'
+import { createCluster } from 'redis'
+import { Server } from 'socket.io'
+import { serve } from '../program.js'
+import type { ServerMethods } from './bare-fastify.js'
+
+serve({
+  async listen (redisUrls) {
+    const redis = createCluster({ rootNodes: redisUrls.map(url => ({ url })) })
+    redis.on('error', error => { process.stderr.write(`Socket.IO's Redis: ${String(error)}\n`) })
+    await redis.connect()
+    const fastify = Fastify({ logger: false })
+    const io = new Server(fastify.server, { adapter: createAdapter(redis), transports: ['websocket'] })
+    io.on('connection', socket => { void socket.join(String(socket.handshake.query['room'])) })
+    let seq = 0
+    fastify.post<{ Params: { room: string }, Body: { user: string, text: string } }>('/rooms/:room/messages', async (request, reply) => {
+      const { room } = request.params
+      const message = { room, seq: ++seq, user: request.body.user, text: request.body.text, at: new Date().toISOString() }
+      io.to(room).emit('message', message)
+      reply.code(201)
+      return message
+    })
+    return await fastify.listen({ host: '127.0.0.1', port: 0 })
+  }
+} satisfies ServerMethods)

@@ -1,0 +1,65 @@
+// The client's side of Socket.IO over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5), as far as counting needs: it
+// upgrades, joins the namespace, answers pings, and counts event packets. Frames say their length, so nothing is searched for.
+// Only what a server sends is understood: unmasked frames, none of them fragmented.
+
+const HEAD_END = '\r\n\r\n'
+const PING = '2'.charCodeAt(0)
+const PACKET = '4'.charCodeAt(0)
+const OPEN = '0'.charCodeAt(0)
+const EVENT = '2'.charCodeAt(0)
+
+export class SocketIoCounter {
+  frames = 0
+  isLive = false
+  readonly #send: (bytes: Buffer) => void
+  #isUpgraded = false
+  #before = Buffer.alloc(0)
+  /** Bytes of a payload that are still to come and to be passed over. */
+  #skip = 0
+
+  constructor (send: (bytes: Buffer) => void) {
+    this.#send = send
+  }
+
+  /** @throws Error when the server does not upgrade */
+  push (chunk: Buffer): void {
+    let bytes = this.#before.length === 0 ? chunk : Buffer.concat([this.#before, chunk])
+    this.#before = Buffer.alloc(0)
+    if (!this.#isUpgraded) {
+      const end = bytes.indexOf(HEAD_END)
+      if (end < 0) return this.#keep(bytes)
+      const status = bytes.toString('latin1', 0, bytes.indexOf(13))
+      if (!status.startsWith('HTTP/1.1 101')) throw new Error(`The WebSocket was answered ${status.slice(9)}`)
+      this.#isUpgraded = true
+      bytes = bytes.subarray(end + HEAD_END.length)
+    }
+    let at = this.#skip
+    while (at < bytes.length) {
+      const short = (bytes[at + 1] ?? 0) & 0x7f
+      const head = short === 127 ? 10 : short === 126 ? 4 : 2
+      // The payload's first two bytes say what it is.
+      if (at + head + Math.min(2, short) > bytes.length) return this.#keep(bytes.subarray(at))
+      const length = short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short
+      this.#packet(bytes[at + head] ?? 0, length < 2 ? 0 : bytes[at + head + 1] ?? 0)
+      at += head + length
+    }
+    this.#skip = at - bytes.length
+  }
+
+  #packet (type: number, subtype: number): void {
+    if (type === PACKET && subtype === EVENT) this.frames++
+    else if (type === OPEN) this.#send(clientFrame('40'))
+    else if (type === PACKET && subtype === OPEN) this.isLive = true
+    else if (type === PING) this.#send(clientFrame('3'))
+  }
+
+  #keep (bytes: Buffer): void {
+    this.#before = Buffer.from(bytes)
+    this.#skip = 0
+  }
+}
+
+/** A short text frame as clients must send it: masked, here with zeros, which leave it as it is. */
+function clientFrame (text: string): Buffer {
+  return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
+}

@@ -1,0 +1,85 @@
+// Counts the frames of one event stream without parsing them: a frame ends with an empty line, and behind each end as many bytes are
+// skipped as the shortest frame has, so that most bytes are never looked at. That leaves the processor to what is measured.
+// Invariant: a frame is counted once, wherever the chunks are cut. Knows nothing of ids and texts.
+
+const NEWLINE = 10
+const HEAD_END = Buffer.from('\r\n\r\n')
+const HEAD_BYTES_MAX = 65_536
+/** The shortest frame that may follow another before the stream is live is `live` itself: an id, the event's name, a room and its head. */
+const BYTES_MIN_BEFORE_LIVE = 48
+
+export type SseCounterOptions = {
+  /** What tells that the reader has everything; unset: the end of the answer's head. */
+  readonly liveMark: string | undefined
+  /** Bytes that every message's frame has at least; its text is in it. */
+  readonly frameBytesMin: number
+}
+
+export class SseCounter {
+  /** All that ended with an empty line, messages and others. */
+  frames = 0
+  isLive = false
+  readonly #mark: Buffer | undefined
+  readonly #frameBytesMin: number
+  #hasHead = false
+  #before = Buffer.alloc(0)
+  #skip = 0
+  #last = 0
+
+  constructor ({ liveMark, frameBytesMin }: SseCounterOptions) {
+    this.#mark = liveMark === undefined ? undefined : Buffer.from(liveMark)
+    this.#frameBytesMin = frameBytesMin
+  }
+
+  /** @throws Error when the answer is not 200 */
+  push (chunk: Buffer): void {
+    if (!this.#hasHead) {
+      const body = this.#takeHead(chunk)
+      if (body === undefined) return
+      chunk = body
+    }
+    const skipped = this.isLive ? this.#frameBytesMin : Math.min(this.#frameBytesMin, BYTES_MIN_BEFORE_LIVE)
+    if (!this.isLive) this.#look(chunk)
+    let at = this.#skip
+    let last = this.#last
+    let frames = this.frames
+    while (at < chunk.length) {
+      const byte = chunk[at++] ?? 0
+      if (byte !== NEWLINE || last !== NEWLINE) {
+        last = byte
+        continue
+      }
+      frames++
+      last = 0
+      at += skipped
+    }
+    this.#skip = at - chunk.length
+    this.#last = last
+    this.frames = frames
+  }
+
+  // What of the chunk lies behind the head, once that is complete.
+  #takeHead (chunk: Buffer): Buffer | undefined {
+    const bytes = Buffer.concat([this.#before, chunk])
+    const end = bytes.indexOf(HEAD_END)
+    if (end < 0 && bytes.length < HEAD_BYTES_MAX) {
+      this.#before = bytes
+      return undefined
+    }
+    const status = bytes.toString('latin1', 0, bytes.indexOf(13))
+    if (!status.startsWith('HTTP/1.1 200')) throw new Error(`The stream was answered ${status.slice(9)}`)
+    this.#hasHead = true
+    this.#before = Buffer.alloc(0)
+    this.isLive = this.#mark === undefined
+    return bytes.subarray(end + HEAD_END.length)
+  }
+
+  // The mark may be cut in two: the end of the last chunk is kept.
+  #look (chunk: Buffer): void {
+    const mark = this.#mark
+    if (mark === undefined) return
+    const seam = Buffer.concat([this.#before, chunk.subarray(0, mark.length - 1)])
+    this.isLive = chunk.includes(mark) || seam.includes(mark)
+    this.#before = this.isLive ? Buffer.alloc(0) : Buffer.from((chunk.length >= mark.length ? chunk : seam).subarray(-(mark.length - 1)))
+  }
+}

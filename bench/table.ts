@@ -1,0 +1,106 @@
+// The figures of a benchmark: a row for each thing measured, with a sample for each round, the median, and where there is one the
+// figure to reach. Made as text for a terminal, as Markdown for RESULTS.md, and as plain data. Measures nothing.
+
+export type Goal = { readonly is: '≥' | '≤', readonly value: number }
+
+export type Row = {
+  readonly what: string
+  /** `/s`, `ms`, `×`, `KB` …; stands behind each number. */
+  readonly unit: string
+  /** One for each round; none when it could not be measured. */
+  readonly samples: readonly number[]
+  readonly goal?: Goal | undefined
+  /** Why there are no samples. */
+  readonly missing?: string | undefined
+}
+
+export type Table = { readonly title: string, readonly rows: readonly Row[], readonly notes?: readonly string[] }
+
+export const row = (what: string, unit: string, samples: readonly number[], goal?: Goal): Row => ({ what, unit, samples, goal })
+
+/** For figures that depend on what is not here; the goal is shown all the same. */
+export const missingRow = (what: string, unit: string, missing: string, goal?: Goal): Row => ({ what, unit, samples: [], goal, missing })
+
+export const atLeast = (value: number): Goal => ({ is: '≥', value })
+export const atMost = (value: number): Goal => ({ is: '≤', value })
+
+/** A row as it goes into JSON: `isMet` is null where there is no goal, no sample, or where the run was too short to mean anything. */
+export type Result = {
+  readonly what: string
+  readonly unit: string
+  readonly median: number | null
+  readonly min: number | null
+  readonly max: number | null
+  readonly samples: readonly number[]
+  readonly goal: Goal | null
+  readonly isMet: boolean | null
+  readonly missing: string | null
+}
+
+export type TableResult = { readonly title: string, readonly rows: readonly Result[], readonly notes: readonly string[] }
+
+export function resultOf ({ title, rows, notes = [] }: Table, isJudged: boolean): TableResult {
+  return { title, notes, rows: rows.map(row => rowResult(row, isJudged)) }
+}
+
+function rowResult ({ what, unit, samples, goal, missing }: Row, isJudged: boolean): Result {
+  const isMeasured = samples.length > 0 && samples.every(Number.isFinite)
+  const middle = isMeasured ? median(samples) : null
+  return {
+    what,
+    unit,
+    median: middle,
+    min: isMeasured ? Math.min(...samples) : null,
+    max: isMeasured ? Math.max(...samples) : null,
+    samples: isMeasured ? samples : [],
+    goal: goal ?? null,
+    isMet: goal === undefined || middle === null || !isJudged ? null : goal.is === '≥' ? middle >= goal.value : middle <= goal.value,
+    missing: isMeasured ? null : missing ?? 'not measured'
+  }
+}
+
+/** The middle of the samples, or the mean of the two in the middle. */
+export function median (samples: readonly number[]): number {
+  const sorted = [...samples].sort((a, b) => a - b)
+  const middle = sorted.length / 2
+  // Half an index is between two, a whole one is right behind the lower of the two.
+  return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2 : sorted[Math.floor(middle)] ?? Number.NaN
+}
+
+/** Round by round, so that what slowed a round down slowed both. */
+export function ratios (over: readonly number[], under: readonly number[]): number[] {
+  return over.map((value, round) => value / (under[round] ?? Number.NaN))
+}
+
+/** `12,345`, `123`, `1.23`, `0.00123`: three digits at least. */
+export function figure (value: number): string {
+  if (value === 0 || Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US')
+  return String(Number(value.toPrecision(3)))
+}
+
+const HEADINGS = ['measured', 'median', 'from … to', 'figure', 'met']
+
+function cells ({ what, unit, median, min, max, goal, isMet, missing }: Result): string[] {
+  const withUnit = (value: number): string => unit === '/s' || unit === '%' || unit === '' ? `${figure(value)}${unit}` : `${figure(value)} ${unit}`
+  return [
+    what,
+    median === null ? missing ?? '' : withUnit(median),
+    min === null || max === null || min === max ? '' : `${figure(min)} … ${figure(max)}`,
+    goal === null ? '' : `${goal.is} ${withUnit(goal.value)}`,
+    isMet === null ? goal === null ? '' : '–' : isMet ? 'yes' : 'NO'
+  ]
+}
+
+/** Columns in line, for a terminal. */
+export function tableText ({ title, rows, notes }: TableResult): string {
+  const lines = [HEADINGS, ...rows.map(cells)]
+  const widths = HEADINGS.map((_, column) => Math.max(...lines.map(line => [...line[column] ?? ''].length)))
+  const text = lines.map(line => line.map((cell, column) => cell + ' '.repeat((widths[column] ?? 0) - [...cell].length)).join('  ').trimEnd())
+  return [title, ...text.map(line => `  ${line}`), ...notes.map(note => `  ${note}`)].join('\n')
+}
+
+export function tableMarkdown ({ title, rows, notes }: TableResult): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  const table = [line(HEADINGS), '|---|---:|---:|---:|---|', ...rows.map(row => line(cells(row)))]
+  return [`**${title}**`, '', ...table, ...notes.flatMap(note => ['', note])].join('\n')
+}

@@ -1,0 +1,68 @@
+// The service itself, as a process with its settings by default, and an embedded Redis Cluster of its own: three masters with a replica
+// each, one acknowledgement. It can be started again, and asked for its metrics and for what its Redis nodes have done.
+import { World } from '../../src/cli/drill/world.js'
+import { RedisNodes } from '../redis-nodes.js'
+import { COLLECTING } from '../usage.js'
+import { type StreamRequest, type Target } from './target.js'
+
+export class Dialogs implements Target {
+  readonly name = 'Dialogs'
+  readonly redis: RedisNodes
+  readonly #world: World
+
+  private constructor (world: World, redis: RedisNodes) {
+    this.#world = world
+    this.redis = redis
+  }
+
+  static async start (): Promise<Dialogs> {
+    const world = await World.start({ services: 1, env: { NODE_OPTIONS: COLLECTING } })
+    try {
+      return new Dialogs(world, await RedisNodes.connect(world.cluster.urls))
+    } catch (error) {
+      await world.stop()
+      throw error
+    }
+  }
+
+  get url (): string {
+    return this.#service.url
+  }
+
+  get pid (): number | undefined {
+    return this.#service.pid
+  }
+
+  get redisUrls (): readonly string[] {
+    return this.#world.cluster.urls
+  }
+
+  stream (room: string): StreamRequest {
+    // The first frame says when to come back, the last one before live messages is `live`.
+    return { kind: 'sse', path: `/rooms/${room}/events?last=0`, liveMark: 'event: live', otherFrames: 2 }
+  }
+
+  /** Ends the process and starts a new one on the same port; the cluster goes on. */
+  async restart (): Promise<void> {
+    await this.#service.end('SIGTERM')
+    await this.#service.start()
+  }
+
+  /** The sum of a metric over its labels. */
+  async metric (name: string): Promise<number> {
+    const text = await (await fetch(`${this.url}/metrics`)).text()
+    const values = [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map(([, value]) => Number(value))
+    return values.length === 0 ? Number.NaN : values.reduce((sum, value) => sum + value, 0)
+  }
+
+  async stop (): Promise<void> {
+    await this.redis.stop()
+    await this.#world.stop()
+  }
+
+  get #service (): World['services'][number] {
+    const [service] = this.#world.services
+    if (service === undefined) throw new Error('The world has no service')
+    return service
+  }
+}

@@ -1,0 +1,63 @@
+// What a process has used of processor and memory, by Linux's /proc (proc(5)). Elsewhere undefined: then the tables say so.
+// Memory is compared after collecting garbage: what V8 has not got round to is no cost of a reader, and would be most of the difference.
+import { execFileSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+const ticksPerSecond = ((): number | undefined => {
+  try {
+    return Number(execFileSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }))
+  } catch {
+    return undefined
+  }
+})()
+
+/** Seconds of processor time, all threads, user and system. Counted in ticks: 10 ms on most systems. */
+export function cpuSeconds (pid: number | undefined): number | undefined {
+  const stat = readProc(pid, 'stat')
+  if (stat === undefined || ticksPerSecond === undefined) return undefined
+  // The command's name stands in parentheses and may hold blanks: fields are counted after the last one. utime is 14, stime 15.
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
+}
+
+/** Bytes of memory that are this process's own; shared pages count by their share (PSS). */
+export function memoryBytes (pid: number | undefined): number | undefined {
+  const pss = /^Pss:\s+(\d+) kB/m.exec(readProc(pid, 'smaps_rollup') ?? '')?.[1]
+  return pss === undefined ? undefined : Number(pss) * 1024
+}
+
+/** Node's option that makes a process collect its garbage on SIGUSR2. Nothing else is different with it. */
+export const COLLECTING = `--import=${new URL('./programs/collect-garbage.js', import.meta.url).href}`
+
+const SETTLE_PAUSE_MS = 250
+const SETTLE_LOOKS_MAX = 40
+/** Two looks that differ by less are the same. */
+const SETTLED = 0.002
+
+/** `memoryBytes` after its garbage was collected, and collected again until that frees no more. For a process with COLLECTING. */
+export async function settledMemoryBytes (pid: number | undefined): Promise<number | undefined> {
+  let bytes = memoryBytes(pid)
+  if (pid === undefined || bytes === undefined) return undefined
+  for (let look = 0; look < SETTLE_LOOKS_MAX; look++) {
+    process.kill(pid, 'SIGUSR2')
+    await sleep(SETTLE_PAUSE_MS)
+    const before: number = bytes
+    bytes = memoryBytes(pid) ?? before
+    if (Math.abs(bytes - before) < before * SETTLED) break
+  }
+  return bytes
+}
+
+function readProc (pid: number | undefined, file: string): string | undefined {
+  if (pid === undefined) return undefined
+  try {
+    return readFileSync(`/proc/${pid}/${file}`, 'utf8')
+  } catch {
+    return undefined // another system, or the process has ended
+  }
+}
+
+/** What was used between two looks, where both succeeded. */
+export const between = (before: number | undefined, after: number | undefined): number | undefined =>
+  before === undefined || after === undefined ? undefined : after - before
