@@ -168,6 +168,18 @@ t.test('a lost segment is a hole in the content, and not in the order', async t 
   }
 })
 
+t.test('entries that are gone from the tail are holes in the content too, also where a range holds nothing else', async t => {
+  const room = freshRoom()
+  const { store, cluster } = await open(t)
+  await appendMany(store, room, 'ann', 20)
+  await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-5', '0-6', '0-7'])
+  for (const [from, to] of [[1, 20], [5, 7], [6, 6], [6, 9], [3, 21]] as const) {
+    const entries = await store.log.range(room, from, to)
+    t.strictSame(seqsOf(entries), sequence(from, Math.min(to, 20)))
+    t.strictSame(seqsOf(entries.filter(({ reference }) => reference === undefined)), sequence(Math.max(5, from), Math.min(7, to)))
+  }
+})
+
 t.test('the newest entries: none, fewer, as many, and more than the tail holds', async t => {
   const room = freshRoom()
   const { store } = await open(t)

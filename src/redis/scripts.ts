@@ -139,3 +139,24 @@ return count`)
 export const COUNT = script(`
 for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`)
+
+/** The ids of a block's entries without their texts, for `npm run check`: KEYS block, ARGV start (`-`, or `(` and an id), count. */
+export const ENTRY_IDS = script(`
+local ids = {}
+for i, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do ids[i] = entry[1] end
+return ids`)
+
+/** Removes entries from a block, and the block with its last one: KEYS block, ARGV ids. Answers how many were there. */
+export const REMOVE_ENTRIES = script(`
+local removed = redis.call('XDEL', KEYS[1], unpack(ARGV))
+if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
+return removed`)
+
+/**
+ * Corrects a room's counter: KEYS users, ARGV user, the count that was read, difference. Does nothing where it has changed since, and so
+ * nothing when run twice; removes a counter of nothing. Answers 1 if it has corrected.
+ */
+export const CORRECT_COUNT = script(`
+if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end
+if redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[3]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end
+return 1`)

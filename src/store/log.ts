@@ -44,7 +44,7 @@ export class Log {
     return parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))[0]
   }
 
-  /** The entries from `from` to `to`, both inclusive, ascending; those beyond the head are left out. */
+  /** The entries from `from` to `to`, both inclusive, ascending, without a gap; those beyond the head are left out. */
   async range (room: string, from: number, to: number): Promise<LogEntry[]> {
     if (to < from) return []
     if (to <= (this.#sealed.get(room) ?? 0)) {
@@ -52,11 +52,20 @@ export class Log {
       if (sealed.every(({ reference }) => reference !== undefined)) return sealed
       this.#sealed.delete(room)
     }
-    const tail = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`]))
-    const tailFirst = tail[0]?.seq ?? to + 1
-    if (tailFirst <= from) return tail
+    const tail = await this.#fromTail(room, from, to)
     if (tail.length === 0) return await this.#outsideTail(room, from, to)
-    return [...await this.#fromSegments(room, from, tailFirst - 1), ...tail]
+    return await this.#above(room, from, tail)
+  }
+
+  async #fromTail (room: string, from: number, to: number): Promise<LogEntry[]> {
+    const tail = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`]))
+    return withoutGap(tail, tail[0]?.seq ?? from, tail.at(-1)?.seq ?? 0)
+  }
+
+  // What the tail does not hold any more comes before what it holds.
+  async #above (room: string, from: number, tail: LogEntry[]): Promise<LogEntry[]> {
+    const [first] = tail
+    return first === undefined || first.seq <= from ? tail : [...await this.#fromSegments(room, from, first.seq - 1), ...tail]
   }
 
   /**
@@ -83,7 +92,10 @@ export class Log {
       return await this.#fromSegments(room, from, to)
     }
     const head = (await this.head(room))?.seq ?? 0
-    return head < from ? [] : await this.range(room, from, Math.min(to, head))
+    if (head < from) return []
+    const last = Math.min(to, head)
+    const tail = await this.#fromTail(room, from, last)
+    return tail.length === 0 ? await this.#fromSegments(room, from, last) : await this.#above(room, from, tail)
   }
 
   // Sequences that no segment has any more come without a reference: a hole in the content, never in the order.
@@ -94,10 +106,7 @@ export class Log {
       const key = segmentKey(room, first + index)
       return parseEntries(await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`]))
     }))
-    const found = segments.flat()
-    if (found.length === to - from + 1) return found
-    const references = new Map(found.map(entry => [entry.seq, entry.reference]))
-    return Array.from({ length: to - from + 1 }, (_, index) => ({ seq: from + index, reference: references.get(from + index) }))
+    return withoutGap(segments.flat(), from, to)
   }
 
   /**
@@ -144,10 +153,16 @@ export class Log {
   }
 }
 
+function withoutGap (entries: LogEntry[], from: number, to: number): LogEntry[] {
+  if (entries.length === to - from + 1) return entries
+  const references = new Map(entries.map(entry => [entry.seq, entry.reference]))
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => ({ seq: from + index, reference: references.get(from + index) }))
+}
+
 const msOf = (reference: string | undefined): number => reference === undefined ? 0 : parseReference(reference).ms
 
 /** Entries as XRANGE gives them: `[['0-7', ['r', '<reference>']], …]`. */
-function parseEntries (reply: Reply): LogEntry[] {
+export function parseEntries (reply: Reply): LogEntry[] {
   // XRANGE and XREVRANGE answer exactly this shape (https://redis.io/commands/xrange).
   return (reply as ReadonlyArray<readonly [string, readonly [string, string]]>).map(([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] }))
 }

@@ -1,0 +1,92 @@
+// The check of what is stored: finds the cluster and its rooms, checks one room after the other, and reports. What is checked stands
+// in src/cli/check/.
+import pLimit from 'p-limit'
+import { type Config, readConfig, SettingError } from '../config.js'
+import { messageOf } from '../errors.js'
+import { type Cluster } from '../redis/cluster.js'
+import { Log } from '../store/log.js'
+import { type CheckCliOptions, HELP, readCheckOptions } from './check/check-options.js'
+import { Report } from './check/report.js'
+import { RoomCheck, workOf } from './check/room-check.js'
+import { findKeys, findRooms, groupsOf } from './check/survey.js'
+import { openTarget } from './check/target.js'
+import { runCommand, UsageError } from './options.js'
+import { Progress } from './progress.js'
+
+const EXIT_WRONG = 1
+/** 12 to 100 MB, by the number of blocks they are in. */
+const REFERENCES_MAX = 500_000
+/** Names of about 100 bytes. */
+const BLOCKS_MAX = 500_000
+const HEADS_AT_ONCE = 64
+/** More than a service may take to count what it has committed, beside its deadline. */
+const SETTLE_MS = 1000
+
+await runCommand(async args => {
+  const config = readSettings()
+  const options = readCheckOptions(args, config.deadlineMs)
+  if (options.isHelp) {
+    console.log(HELP)
+    return 0
+  }
+  // An embedded cluster that was started for the check ends with the process.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_WRONG))
+  const report = new Report(options.isJson, text => { process.stdout.write(text) })
+  try {
+    const { cluster, close } = await openTarget(config, line => { console.error(line) })
+    try {
+      await check(cluster, config, options, report)
+    } finally {
+      await close()
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    console.error(`The check could not be finished: ${messageOf(error)}`)
+    return EXIT_WRONG
+  }
+  return report.violations === 0 ? 0 : EXIT_WRONG
+})
+
+async function check (cluster: Cluster, config: Config, { room, isRepairing, orphanAgeMs }: CheckCliOptions, report: Report): Promise<void> {
+  const log = new Log(cluster, config.segmentLength)
+  const rooms = room === undefined ? await findRooms(cluster) : new Map([[room, 0]])
+  const progress = new Progress({ unit: 'entries', total: await workFor(log, [...rooms.keys()]) })
+  let done = 0
+  let violations = 0
+  const roomOptions = {
+    isRepairing,
+    orphanAgeMs,
+    settleMs: config.deadlineMs + SETTLE_MS,
+    referencesMax: REFERENCES_MAX,
+    onProgress: (entries: number) => {
+      done += entries
+      progress.update(done, violations)
+    }
+  }
+  try {
+    for (const group of groupsOf(rooms, BLOCKS_MAX)) {
+      for (const [room, keys] of await findKeys(cluster, group)) {
+        report.add(await new RoomCheck(cluster, log, room, keys, roomOptions).run())
+        violations = report.violations
+      }
+    }
+  } finally {
+    progress.stop()
+  }
+  report.end()
+}
+
+async function workFor (log: Log, rooms: readonly string[]): Promise<number> {
+  const limit = pLimit(HEADS_AT_ONCE)
+  const works = await Promise.all(rooms.map(room => limit(async () => workOf((await log.head(room))?.seq ?? 0, REFERENCES_MAX))))
+  return works.reduce((sum, work) => sum + work, 0)
+}
+
+function readSettings (): Config {
+  try {
+    return readConfig()
+  } catch (error) {
+    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
+    throw error
+  }
+}

@@ -1,0 +1,54 @@
+// The options of the check: what may be said, in which limits, and what the help says about it.
+import { checkName } from '../../names.js'
+import { messageOf } from '../../errors.js'
+import { readNumber, readOptions, UsageError } from '../options.js'
+
+const ORPHAN_AGE_S = 3600
+
+export const HELP = `Checks what is stored: that each room's log goes from 1 to its head without a hole, that every reference has its message
+and none stands twice, that counters are right, and that segments hold what the log holds. Service and writers may go on.
+
+  npm run check -- --room room123
+
+  --room NAME           one room; default all
+  --repair              corrects counters, removes old orphans (entries that no log refers to), finishes half-done sealing
+  --orphan-age SECONDS  entries without a reference that are younger may be committed yet; default ${ORPHAN_AGE_S}, and never less than
+                        twice STORE_DEADLINE_MS
+  --json                the report as JSON
+  --help
+
+It looks at the cluster of REDIS_NODES, or at the embedded one in DATA_DIR, which it starts for the time of the check if it does not
+run. BLOCK_LENGTH and SEGMENT_LENGTH must be those of the service.
+
+Exit status: 0 nothing is wrong (orphans alone are nothing wrong), 1 something is, or it could not be checked, 2 called wrongly.`
+
+export type CheckCliOptions = ReturnType<typeof readCheckOptions>
+
+/** @throws UsageError */
+export function readCheckOptions (args: readonly string[], deadlineMs: number) {
+  const values = readOptions(args, {
+    room: { type: 'string' },
+    repair: { type: 'boolean', default: false },
+    'orphan-age': { type: 'string' },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
+  })
+  if (values.room !== undefined) checkRoomName(values.room)
+  const ageMin = 2 * deadlineMs / 1000
+  const orphanAge = readNumber('orphan-age', values['orphan-age'], { min: ageMin, max: 1e9, isFraction: true })
+  return {
+    room: values.room,
+    isRepairing: values.repair,
+    orphanAgeMs: 1000 * (orphanAge ?? Math.max(ageMin, ORPHAN_AGE_S)),
+    isJson: values.json,
+    isHelp: values.help
+  }
+}
+
+function checkRoomName (room: string): void {
+  try {
+    checkName('room', room)
+  } catch (error) {
+    throw new UsageError(messageOf(error), { cause: error })
+  }
+}

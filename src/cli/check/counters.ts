@@ -1,0 +1,107 @@
+// A room's counters against its log. What is kept of the log is three numbers a user.
+// Invariant: right while writers go on. A commit counts in the same step, so a counter is never less than what was in the log before it was
+// read, nor more than what is in the log after; only while the room's slot moves does it come later, and is waited for.
+import { type Cluster } from '../../redis/cluster.js'
+import { roomSlot, usersKey } from '../../redis/keys.js'
+import { CORRECT_COUNT } from '../../redis/scripts.js'
+import { type Log } from '../../store/log.js'
+import { parseReference } from '../../store/message.js'
+import { type Findings } from './finding.js'
+import { walk } from './walk.js'
+
+type Count = {
+  /** In the log up to the head that the check began with. */
+  logged: number
+  /** In the log since. */
+  later: number
+  counted: number
+}
+
+const SCAN_COUNT = 1000
+const PAUSE_MS = 100
+
+export class Counters {
+  readonly #cluster: Cluster
+  readonly #log: Log
+  readonly #room: string
+  readonly #counts = new Map<string, Count>()
+
+  constructor (cluster: Cluster, log: Log, room: string) {
+    this.#cluster = cluster
+    this.#log = log
+    this.#room = room
+  }
+
+  get userCount (): number {
+    return this.#counts.size
+  }
+
+  /** The log has a message of a user. */
+  add (user: string): void {
+    this.#countOf(user).logged++
+  }
+
+  /**
+   * Compares, once the log was added up to `head`.
+   * @param settleMs how long after a commit its counting may come at the most
+   */
+  async check (head: number, settleMs: number, isRepairing: boolean, findings: Findings): Promise<void> {
+    const until = performance.now() + settleMs
+    for (let walked = head; ;) {
+      await this.#read()
+      const newest = await this.#log.head(this.#room)
+      for await (const page of walk(this.#log, this.#room, walked + 1, newest?.seq ?? 0)) {
+        for (const { reference } of page) if (reference !== undefined) this.#countOf(parseReference(reference).user).later++
+      }
+      walked = Math.max(walked, newest?.seq ?? 0)
+      const wrong = [...this.#counts].filter(([, count]) => differenceOf(count) !== 0)
+      const quietMs = newest?.reference === undefined ? Infinity : Date.now() - parseReference(newest.reference).ms
+      if (wrong.length === 0) return
+      if (quietMs > settleMs || performance.now() > until) return await this.#tell(wrong, isRepairing, findings)
+      await new Promise(resolve => { setTimeout(resolve, PAUSE_MS) })
+    }
+  }
+
+  async #tell (wrong: ReadonlyArray<readonly [user: string, count: Count]>, isRepairing: boolean, findings: Findings): Promise<void> {
+    for (const [user, count] of wrong) {
+      findings.add('counter', `${user}: counted ${count.counted}, in the log ${count.logged + count.later}`)
+      if (isRepairing && await this.#correct(user, count)) findings.mend('counter', 1)
+    }
+  }
+
+  // By a difference, and only while nobody else counts: what is not corrected now is found by the next check.
+  async #correct (user: string, count: Count): Promise<boolean> {
+    const args = [user, String(count.counted), String(differenceOf(count))]
+    return await this.#cluster.command(roomSlot(this.#room), ['EVALSHA', CORRECT_COUNT.sha, '1', usersKey(this.#room), ...args]) === 1
+  }
+
+  // HSCAN may tell a field twice: the later one counts. Its cursor is of one node; when the room has moved, it begins anew.
+  async #read (): Promise<void> {
+    const slot = roomSlot(this.#room)
+    for (let owner: string | undefined; owner !== this.#cluster.topology.ownerOf(slot) || owner === undefined;) {
+      owner = this.#cluster.topology.ownerOf(slot)
+      for (const count of this.#counts.values()) count.counted = 0
+      let cursor = '0'
+      do {
+        // HSCAN answers the next cursor, and field, value, field, value …
+        const [next, flat] = await this.#cluster.read(slot, ['HSCAN', usersKey(this.#room), cursor, 'COUNT', String(SCAN_COUNT)]) as readonly [string, readonly string[]]
+        for (let index = 0; index < flat.length; index += 2) this.#countOf(flat[index] ?? '').counted = Number(flat[index + 1])
+        cursor = next
+      } while (cursor !== '0')
+    }
+  }
+
+  #countOf (user: string): Count {
+    const known = this.#counts.get(user)
+    if (known !== undefined) return known
+    const count = { logged: 0, later: 0, counted: 0 }
+    this.#counts.set(user, count)
+    return count
+  }
+}
+
+/** What has to be added to a counter so that it may be right; 0 when it may be. */
+export function differenceOf ({ logged, later, counted }: Count): number {
+  if (counted < logged) return logged - counted
+  return Math.min(0, logged + later - counted)
+}

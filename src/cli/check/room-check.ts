@@ -1,0 +1,163 @@
+// The check of one room: its log from 1 to the head, and every block against what the log refers to in it.
+// Invariant: right while writers, sealing and resharding go on. The head is noted first: what is committed later is no violation, and what
+// a block holds beyond it is young. Memory is bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
+import pLimit from 'p-limit'
+import { type Cluster } from '../../redis/cluster.js'
+import { blockKey, slotOf } from '../../redis/keys.js'
+import { ENTRY_IDS, REMOVE_ENTRIES } from '../../redis/scripts.js'
+import { type Log, type LogEntry } from '../../store/log.js'
+import { parseReference, type Reference } from '../../store/message.js'
+import { Counters } from './counters.js'
+import { Findings, type Finding } from './finding.js'
+import { type EntryId, entryIdOf, Merge, passOf, References } from './references.js'
+import { Segments } from './segments.js'
+import { type RoomKeys } from './survey.js'
+import { walk } from './walk.js'
+
+export type RoomCheckOptions = {
+  readonly isRepairing: boolean
+  readonly orphanAgeMs: number
+  /** How long after a commit its counting may come at the most. */
+  readonly settleMs: number
+  /** References that are kept in memory at a time. */
+  readonly referencesMax: number
+  /** Called with how many entries were looked at since the last call; `workOf` says how many there will be. */
+  readonly onProgress: (entries: number) => void
+}
+
+export type RoomReport = {
+  readonly room: string
+  readonly head: number
+  readonly users: number
+  readonly blocks: number
+  readonly segments: number
+  readonly findings: readonly Finding[]
+}
+
+const ID_PAGE_LENGTH = 1000
+const BLOCKS_AT_ONCE = 16
+
+export class RoomCheck {
+  readonly #cluster: Cluster
+  readonly #log: Log
+  readonly #room: string
+  readonly #keys: RoomKeys
+  readonly #options: RoomCheckOptions
+  readonly #findings = new Findings()
+  readonly #counters: Counters
+  readonly #startedMs = Date.now()
+  #hole: { readonly first: number, last: number } | undefined
+
+  constructor (cluster: Cluster, log: Log, room: string, keys: RoomKeys, options: RoomCheckOptions) {
+    this.#cluster = cluster
+    this.#log = log
+    this.#room = room
+    this.#keys = keys
+    this.#options = options
+    this.#counters = new Counters(cluster, log, room)
+  }
+
+  async run (): Promise<RoomReport> {
+    const { isRepairing, settleMs } = this.#options
+    const head = (await this.#log.head(this.#room))?.seq ?? 0
+    const passes = passesFor(head, this.#options.referencesMax)
+    let blocks = 0
+    for (let pass = 0; pass < passes; pass++) {
+      const references = await this.#walk(head, pass, passes)
+      blocks += await this.#checkBlocks(references, pass, passes)
+    }
+    // With a hole in the log nobody knows whose messages they were.
+    if (this.#findings.countOf('hole') + this.#findings.countOf('no-reference') === 0) await this.#counters.check(head, settleMs, isRepairing, this.#findings)
+    await new Segments(this.#cluster, this.#log, this.#room).check(this.#keys.segments, isRepairing, this.#findings)
+    return { room: this.#room, head, users: this.#counters.userCount, blocks, segments: this.#keys.segments.size, findings: this.#findings.list() }
+  }
+
+  // Keeps the references to the blocks of this pass. What concerns the log itself is looked at in the first one.
+  async #walk (head: number, pass: number, passes: number): Promise<References> {
+    const references = new References()
+    let expected = 1
+    for await (const page of walk(this.#log, this.#room, 1, head)) {
+      for (const entry of page) {
+        const reference = this.#referenceOf(entry, pass === 0)
+        if (reference !== undefined && passOf(reference.tag, passes) === pass) references.add(reference, entry.seq)
+        if (reference !== undefined && pass === 0) this.#counters.add(reference.user)
+        if (pass === 0 && entry.seq > expected) this.#addHole(expected, entry.seq - 1)
+        expected = entry.seq + 1
+      }
+      this.#options.onProgress(page.length)
+    }
+    // It ends before the head that it had: it was rewound meanwhile.
+    if (pass === 0 && expected <= head) this.#addHole(expected, head)
+    if (pass === 0) this.#endHole()
+    return references
+  }
+
+  #referenceOf ({ seq, reference }: LogEntry, isTold: boolean): Reference | undefined {
+    if (reference === undefined) {
+      if (isTold) this.#addHole(seq, seq)
+      return undefined
+    }
+    try {
+      return parseReference(reference)
+    } catch {
+      if (isTold) this.#findings.add('no-reference', `${seq}: ${JSON.stringify(reference)}`)
+      return undefined
+    }
+  }
+
+  // Sequences that follow each other are one hole.
+  #addHole (first: number, last: number): void {
+    if (this.#hole !== undefined && this.#hole.last + 1 === first) {
+      this.#hole.last = last
+      return
+    }
+    this.#endHole()
+    this.#hole = { first, last }
+  }
+
+  #endHole (): void {
+    if (this.#hole === undefined) return
+    const { first, last } = this.#hole
+    this.#findings.add('hole', first === last ? String(first) : `${first} to ${last}`, last - first + 1)
+    this.#hole = undefined
+  }
+
+  async #checkBlocks (references: References, pass: number, passes: number): Promise<number> {
+    const tags = new Set(references.tags)
+    for (const tag of this.#keys.tags) if (passOf(tag, passes) === pass) tags.add(tag)
+    const limit = pLimit(BLOCKS_AT_ONCE)
+    await Promise.all([...tags].map(tag => limit(() => this.#checkBlock(tag, references))))
+    return tags.size
+  }
+
+  async #checkBlock (tag: string, references: References): Promise<void> {
+    const referred = references.to(tag)
+    const merge = new Merge(referred)
+    const key = blockKey(this.#room, tag)
+    for (let start = '-'; ;) {
+      // ENTRY_IDS answers a list of ids.
+      const ids = await this.#cluster.read(slotOf(key), ['EVALSHA', ENTRY_IDS.sha, '1', key, start, String(ID_PAGE_LENGTH)]) as readonly string[]
+      const { lost, doubled, unreferred } = merge.take(ids.map(entryIdOf))
+      for (const { seq, ms, n } of lost) this.#findings.add('lost', `${seq}: ${key} ${ms}-${n}`)
+      for (const { again, first } of doubled) this.#findings.add('doubled', `${again.seq}: ${key} ${again.ms}-${again.n}, as ${first.seq}`)
+      await this.#unreferred(key, unreferred)
+      if (ids.length === 0) break
+      start = `(${ids.at(-1) ?? ''}`
+    }
+    this.#options.onProgress(referred.length)
+  }
+
+  async #unreferred (key: string, ids: readonly EntryId[]): Promise<void> {
+    const youngMs = this.#startedMs - this.#options.orphanAgeMs
+    const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
+    for (const { ms, n } of ids) this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+    if (orphans.length === 0 || !this.#options.isRepairing) return
+    await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, ...orphans])
+    this.#findings.mend('orphan', orphans.length)
+  }
+}
+
+const passesFor = (head: number, referencesMax: number): number => Math.max(1, Math.ceil(head / referencesMax))
+
+/** How many entries the check of a room looks at: its log once a pass, and each block once. */
+export const workOf = (head: number, referencesMax: number): number => head * (passesFor(head, referencesMax) + 1)
