@@ -16,7 +16,7 @@ export class Publisher {
       try {
         // Two writers' repeated messages may stand side by side: only consecutive sequences are one publication.
         await Promise.all(consecutive(group).map(messages =>
-          cluster.command(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])))
+          cluster.write(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])))
       } catch (error) {
         onFault(error)
       }

@@ -18,6 +18,10 @@ export type ClusterEvents = {
   degraded: (node: string, isDegraded: boolean) => void
 }
 
+export type Args = Array<string | Buffer>
+type Send = (node: Node, args: Args, isAsking: boolean) => Promise<Written>
+type Attempt = { readonly args: Args, readonly deadline: number | undefined, readonly send: Send, readonly inMigration?: Args | undefined }
+
 const REFRESH_PAUSE_MS = 50
 const VIEWS = 3
 const BACKOFF_MS_MIN = 5
@@ -80,35 +84,21 @@ export class Cluster {
    * @param deadline on the clock of performance.now(); default: now + the setting
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will not go away
    */
-  async command (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Reply> {
-    return (await this.#persist(slot, args, deadline, (node, args, isAsking) => node.commands.send(args, isAsking))).reply
+  async command (slot: number, args: Args, deadline?: number): Promise<Reply> {
+    return (await this.#persist(slot, { args, deadline, send: sendCommand })).reply
   }
 
   /** As `command`, on the connection for large replies. */
-  async read (slot: number, args: Array<string | Buffer>, deadline?: number): Promise<Reply> {
-    return await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
-      const connection = node.reads.current ?? await node.reads.open()
-      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
-      return await connection.send(args)
-    })
+  async read (slot: number, args: Args, deadline?: number): Promise<Reply> {
+    return (await this.#persist(slot, { args, deadline, send: sendRead })).reply
   }
 
   /**
-   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement, and with whether an earlier
-   * attempt was lost with its connection, and so may have been carried out too.
+   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement.
    * @param inMigration what to send instead when the slot is moving and its keys are on both sides (TRYAGAIN)
    */
-  async write (slot: number, args: Array<string | Buffer>, deadline?: number, inMigration?: Array<string | Buffer>): Promise<Written & { readonly wasLost: boolean }> {
-    let wasLost = false
-    const { reply, replicated } = await this.#persist(slot, args, deadline, async (node, args, isAsking) => {
-      try {
-        return await node.writes.send(args, isAsking)
-      } catch (error) {
-        wasLost ||= error instanceof ConnectionLost
-        throw error
-      }
-    }, inMigration)
-    return { reply, replicated, wasLost }
+  write (slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
+    return this.#persist(slot, { args, deadline, send: sendWrite, inMigration })
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
@@ -133,39 +123,42 @@ export class Cluster {
     this.#nodes.close()
   }
 
-  // The loop that every command goes through. Limits: the deadline, and close().
-  async #persist<T> (slot: number, args: Array<string | Buffer>, deadline: number | undefined, send: (node: Node, args: Array<string | Buffer>, isAsking: boolean) => Promise<T>, inMigration?: Array<string | Buffer>): Promise<T> {
-    let asked: Node | undefined
-    let until = deadline
+  // What every command goes through. The first attempt is all there is, nearly always, and costs no more than itself.
+  #persist (slot: number, attempt: Attempt): Promise<Written> {
+    const node = this.#ownerOf(slot)
+    if (node === undefined) return this.#tryAgain(slot, attempt, NO_OWNER, undefined)
+    return attempt.send(node, attempt.args, false).catch(error => this.#tryAgain(slot, attempt, error, node))
+  }
+
+  // Limits: the deadline, and close().
+  async #tryAgain (slot: number, { args, deadline, send, inMigration }: Attempt, error: unknown, failed: Node | undefined): Promise<Written> {
+    const until = deadline ?? performance.now() + this.#options.deadlineMs
+    let wasLost = false
+    let lastError = error
+    let node = failed
     for (let attempt = 0; ; attempt++) {
-      const node: Node | undefined = asked ?? this.#ownerOf(slot)
-      let lastError: unknown = NO_OWNER
-      let mayHaveMoved = true
-      let isAtOnce = false
-      if (node !== undefined) {
-        const isAsking = asked !== undefined
-        asked = undefined
-        try {
-          return await send(node, args, isAsking)
-        } catch (error) {
-          lastError = error
-          const verdict = judge(error, node.address.host)
-          this.#events.retried(verdict.kind)
-          if (verdict.kind === 'give-up') throw verdict.error
-          mayHaveMoved = verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)
-          isAtOnce = (verdict.kind !== 'again' || (verdict.isHalfMoved && inMigration !== undefined && args !== inMigration)) && attempt < REDIRECTS_AT_ONCE
-          if (verdict.kind === 'again' && verdict.isHalfMoved && inMigration !== undefined) args = inMigration
-          if (verdict.kind === 'moved') this.#move(verdict.slot, this.#nodes.reachable(verdict.to))
-          else if (verdict.kind === 'ask') asked = this.#nodes.add(this.#nodes.reachable(verdict.to))
-          else if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
-        }
-      }
-      until ??= performance.now() + this.#options.deadlineMs
+      const verdict = judge(lastError, node?.address.host ?? '')
+      this.#events.retried(verdict.kind)
+      if (verdict.kind === 'give-up') throw verdict.error
+      wasLost ||= node !== undefined && lastError instanceof ConnectionLost
+      const isHalfMoved = verdict.kind === 'again' && verdict.isHalfMoved && inMigration !== undefined && args !== inMigration
+      const isAtOnce = (verdict.kind !== 'again' || isHalfMoved) && attempt < REDIRECTS_AT_ONCE
       if (this.#abort.signal.aborted || performance.now() >= until) {
         throw new DialogsError('STORE_UNAVAILABLE', 'The store does not answer: try again with the same Idempotency-Key.', { cause: lastError })
       }
-      if (mayHaveMoved) await this.#refreshSoon(isAtOnce)
+      if (isHalfMoved) args = inMigration
+      if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
+      if (verdict.kind === 'moved') this.#move(verdict.slot, this.#nodes.reachable(verdict.to))
+      if (verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)) await this.#refreshSoon(isAtOnce)
       if (!isAtOnce) await pause(backoffMs(attempt))
+      node = verdict.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(verdict.to)) : this.#ownerOf(slot)
+      try {
+        if (node === undefined) throw NO_OWNER
+        const written = await send(node, args, verdict.kind === 'ask')
+        return wasLost ? { ...written, wasLost } : written
+      } catch (error) {
+        lastError = error
+      }
     }
   }
 
@@ -198,6 +191,17 @@ export class Cluster {
     for (const listener of this.#listeners) listener()
   }
 }
+
+const sendCommand: Send = (node, args, isAsking) => node.commands.send(args, isAsking)
+const sendWrite: Send = (node, args, isAsking) => node.writes.send(args, isAsking)
+
+const sendRead: Send = async (node, args, isAsking) => {
+  const connection = node.reads.current ?? await node.reads.open()
+  if (isAsking) connection.send(['ASKING']).catch(() => undefined)
+  return { reply: await connection.send(args), replicated: NOTHING_TO_REPLICATE, wasLost: false }
+}
+
+const NOTHING_TO_REPLICATE = Promise.resolve()
 
 const NO_OWNER = new ConnectionLost('No node of the cluster answers')
 

@@ -104,19 +104,25 @@ export class Connection {
    * Sends one command. Commands sent one after the other in the same turn arrive one after the other (that is what ASKING needs).
    * @throws ConnectionLost, or Redis' error reply
    */
-  async send (args: Array<string | Buffer>): Promise<Reply> {
-    if (this.#closed !== undefined) throw this.#closed
+  send (args: Array<string | Buffer>): Promise<Reply> {
+    if (this.#closed !== undefined) return Promise.reject(this.#closed)
     this.#pending++
-    try {
-      // The library's type is wider: buffers come only when asked for.
-      return await this.#client.sendCommand(args) as Reply
-    } catch (error) {
-      if (isRedisError(error)) throw error
-      throw this.#closed ?? new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error })
-    } finally {
-      this.#pending--
-      this.#replies++
-    }
+    return this.#client.sendCommand(args).then(this.#onReply, this.#onError)
+  }
+
+  // Bound once, not once a command.
+  readonly #onReply = (reply: unknown): Reply => {
+    this.#pending--
+    this.#replies++
+    // The library's type is wider: buffers come only when asked for.
+    return reply as Reply
+  }
+
+  readonly #onError = (error: unknown): never => {
+    this.#pending--
+    this.#replies++
+    if (isRedisError(error)) throw error
+    throw this.#closed ?? new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error })
   }
 
   close (reason: string): void {

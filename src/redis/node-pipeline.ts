@@ -10,6 +10,8 @@ export type Written = {
   readonly reply: Reply
   /** Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost when the connection broke before the acknowledgement. */
   readonly replicated: Promise<void>
+  /** An earlier attempt was lost with its connection, and so may have been carried out too. Set by Cluster, which makes the attempts. */
+  readonly wasLost: boolean
 }
 
 export type ReplicationOptions = {
@@ -92,7 +94,7 @@ export class NodePipeline {
     let last: Promise<void> = ALREADY
     for (const { args, isAsking, resolve, reject } of group) {
       if (isAsking) connection.send(['ASKING']).catch(() => undefined)
-      last = connection.send(args).then(reply => { resolve({ reply, replicated }) }, reject)
+      last = connection.send(args).then(reply => { resolve({ reply, replicated, wasLost: false }) }, reject)
     }
     if (isWriting) settle(this.#acknowledge(connection))
     await last

@@ -40,7 +40,7 @@ export class Numbers {
     const known = this.#leases.get(user)
     const size = known !== undefined && now - known.askedAt < BUSY_MS ? Math.min(LEASE_MAX, 2 * known.size + 1) : 0
     const key = userCountKey(user)
-    const last = Number(await this.#cluster.command(slotOf(key), ['INCRBY', key, String(missing + size)], deadline))
+    const last = Number((await this.#cluster.write(slotOf(key), ['INCRBY', key, String(missing + size)], deadline)).reply)
     if (this.#leases.size >= USERS_REMEMBERED) this.#leases.clear()
     this.#leases.set(user, { next: last - size + 1, last, size, askedAt: now })
     for (let n = last - size - missing + 1; n <= last - size; n++) numbers.push(n)
