@@ -14,6 +14,7 @@ import { memory } from './parts/memory.js'
 import { post } from './parts/post.js'
 import { start } from './parts/start.js'
 import { storm } from './parts/storm.js'
+import { profileText } from './profile.js'
 import { record, type Measured } from './results.js'
 import { resultOf, tableText } from './table.js'
 import { Dialogs } from './targets/dialogs.js'
@@ -37,6 +38,11 @@ await runCommand(async args => {
     // One that did not start has nothing to stop, and the part that wanted it has said so.
     await (await shared?.catch(() => undefined))?.stop()
   }
+  const startDialogs = async (): Promise<Dialogs> => {
+    if (!options.isShort) return await Dialogs.start(options.profileFolder)
+    shared ??= Dialogs.start()
+    return await shared
+  }
   // What was started is stopped; a second signal does not wait for that.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
@@ -49,7 +55,7 @@ await runCommand(async args => {
     for (const part of options.parts) {
       if (isStopped) break
       const scale = options.scaleOf(part)
-      const bench = current = new Bench(part.name, scale, options.isShort ? () => (shared ??= Dialogs.start()) : undefined)
+      const bench = current = new Bench(part.name, scale, startDialogs)
       const startedMs = performance.now()
       try {
         const { tables, costs = {} } = await part.run(bench)
@@ -66,6 +72,7 @@ await runCommand(async args => {
   } finally {
     await close()
   }
+  if (options.profileFolder !== undefined) console.log(profileText(options.profileFolder))
   if (options.isJson) console.log(JSON.stringify({ machine, isShort: options.isShort, failed: failures, measured }, null, 2))
   if (options.isRecorded) record(measured)
   return failures.length > 0 ? 1 : 0

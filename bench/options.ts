@@ -1,4 +1,6 @@
 // The options of `npm run bench`: which parts, how much of each, and what becomes of the figures.
+import { mkdirSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { readNumber, readOptions, UsageError } from '../src/cli/options.js'
 import { type Part, type Scale } from './part.js'
 
@@ -10,6 +12,7 @@ export type BenchOptions = {
   readonly isShort: boolean
   readonly isJson: boolean
   readonly isRecorded: boolean
+  readonly profileFolder: string | undefined
   readonly isHelp: boolean
 }
 
@@ -28,6 +31,7 @@ How much
   --short            few of everything, once: proves that the benchmarks work, and nothing else
 Output
   --record           writes the tables into bench/RESULTS.md too
+  --profile FOLDER   writes profiles of the service's process there, and shows what they say; slows it down
   --json
   --help
 
@@ -36,7 +40,7 @@ Exit status: 0 all was measured, whatever came of it; 1 a part failed; 2 called 
 /** @throws UsageError */
 export function readBenchOptions (args: readonly string[], all: readonly Part[]): BenchOptions {
   const isPart = (word: string): boolean => all.some(({ name }) => name === word)
-  const stray = args.find((word, index) => !word.startsWith('-') && !isPart(word) && !/^--(rounds|seconds)$/.test(args[index - 1] ?? ''))
+  const stray = args.find((word, index) => !word.startsWith('-') && !isPart(word) && !/^--(rounds|seconds|profile)$/.test(args[index - 1] ?? ''))
   if (stray !== undefined) throw new UsageError(`There is no part '${stray}', there are: ${all.map(({ name }) => name).join(', ')}.`)
   const values = readOptions(args.filter(word => !isPart(word)), {
     rounds: { type: 'string' },
@@ -45,9 +49,11 @@ export function readBenchOptions (args: readonly string[], all: readonly Part[])
     short: { type: 'boolean', default: false },
     record: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    profile: { type: 'string' },
     help: { type: 'boolean', default: false }
   })
   if (values.short && values.record) throw new UsageError('The figures of a short run mean nothing: --record needs a real one.')
+  if (values.profile !== undefined && (values.record || values.json || values.short)) throw new UsageError('A profiled run is slower: --profile cannot go with --record, --json or --short.')
   if (values.short && values.full) throw new UsageError('--short and --full contradict each other.')
   const rounds = readNumber('rounds', values.rounds, { min: 1, max: 1000 })
   const seconds = readNumber('seconds', values.seconds, { min: 0.1, max: 3600, isFraction: true })
@@ -62,6 +68,12 @@ export function readBenchOptions (args: readonly string[], all: readonly Part[])
     isShort: values.short,
     isJson: values.json,
     isRecorded: values.record,
+    profileFolder: values.profile === undefined ? undefined : folderOf(values.profile),
     isHelp: values.help
   }
+}
+
+function folderOf (path: string): string {
+  mkdirSync(path, { recursive: true })
+  return resolve(path)
 }

@@ -2,7 +2,7 @@
 // has come. Invariant: everything that a part keeps here is stopped when it ends, also when it fails, last started first.
 import { Progress } from '../src/cli/progress.js'
 import { type Table } from './table.js'
-import { Dialogs } from './targets/dialogs.js'
+import { type Dialogs } from './targets/dialogs.js'
 import { startNchan } from './targets/nchan.js'
 import { isMissing, type Missing, type Target } from './targets/target.js'
 
@@ -39,15 +39,15 @@ type Stoppable = { stop: () => Promise<unknown> }
 export class Bench {
   readonly scale: Scale
   readonly #part: string
-  readonly #shared: (() => Promise<Dialogs>) | undefined
+  readonly #dialogs: () => Promise<Dialogs>
   readonly #kept: Array<() => Promise<unknown>> = []
   #progress: Progress | undefined
 
-  /** @param shared the service of a short run, which all parts use: a cluster takes 3 s to make */
-  constructor (part: string, scale: Scale, shared?: () => Promise<Dialogs>) {
+  /** @param dialogs starts the service with a cluster of its own; in a short run one serves all parts, for it takes 3 s to make */
+  constructor (part: string, scale: Scale, dialogs: () => Promise<Dialogs>) {
     this.#part = part
     this.scale = scale
-    this.#shared = shared
+    this.#dialogs = dialogs
   }
 
   /** One number for a real run, another for one that only proves that it works. */
@@ -55,11 +55,10 @@ export class Bench {
     return this.scale.isShort ? short : real
   }
 
-  /** The service with a cluster of its own. */
+  /** The service and its cluster. */
   async dialogs (): Promise<Dialogs> {
-    if (this.#shared !== undefined) return await this.#shared()
     this.say('starting the service and a cluster')
-    return await this.keep(Dialogs.start())
+    return this.scale.isShort ? await this.#dialogs() : await this.keep(this.#dialogs())
   }
 
   /** Nchan on the same cluster, where it is or can be installed. A short run installs nothing. */

@@ -44,6 +44,7 @@ t.test('what it does not know is a mistake that it names', async t => {
     [['posts'], /no part 'posts', there are: post, fanout/],
     [['post', '--rounds', '0'], /--rounds must be a whole number from 1 to 1000/],
     [['--short', '--record'], /--record needs a real one/],
+    [['post', '--profile', 'folder', '--json'], /--profile cannot go with/],
     [['--fast'], /--fast/]
   ] as const) {
     const { status, stderr } = await bench(t, ...args)

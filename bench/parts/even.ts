@@ -55,15 +55,15 @@ export const even: Part = {
   }
 }
 
-/** The shard and the time of each message of a room, in order. */
+/** The shard and the time of each message of a room, in order. What is being sealed is found twice, and counts once. */
 async function placesOf (redis: RedisNodes, room: string): Promise<Place[]> {
   const places: Place[] = []
   const take = async (key: string): Promise<number> => {
-    // XRANGE answers `[[id, ['r', reference]], …]`.
+    // XRANGE answers `[['0-<seq>', ['r', reference]], …]`.
     const entries = await redis.command(key, ['XRANGE', key, '-', '+']) as ReadonlyArray<readonly [string, readonly [string, string]]>
-    for (const [, [, reference]] of entries) {
+    for (const [id, [, reference]] of entries) {
       const { tag, ms } = parseReference(reference)
-      places.push({ node: redis.ownerOf(blockKey(room, tag)), ms })
+      places[Number(id.slice(2)) - 1] = { node: redis.ownerOf(blockKey(room, tag)), ms }
     }
     return entries.length
   }

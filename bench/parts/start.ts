@@ -8,7 +8,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { freePorts } from '../../src/embedded/ports.js'
-import { type Part } from '../part.js'
+import { type Bench, type Part } from '../part.js'
 import { atMost, row } from '../table.js'
 
 // This file is dist/bench/parts/start.js when it runs.
@@ -26,8 +26,8 @@ export const start: Part = {
     const dataDir = mkdtempSync(join(tmpdir(), 'dialogs-start-'))
     await bench.keep({ stop: async () => { rmSync(dataDir, { recursive: true, force: true }) } })
     bench.say('the first start makes the cluster')
-    await startOnce(port, dataDir)
-    const starts = await bench.interleave<number>([{ name: 'npm start', measure: () => startOnce(port, dataDir) }])
+    await startOnce(bench, port, dataDir)
+    const starts = await bench.interleave<number>([{ name: 'npm start', measure: () => startOnce(bench, port, dataDir) }])
     return {
       tables: [{
         title: '`npm start`, not for the first time',
@@ -38,13 +38,13 @@ export const start: Part = {
 }
 
 /** Starts the service, posts until it takes a message, and stops it. Answers the seconds that this took. */
-async function startOnce (port: number, dataDir: string): Promise<number> {
+async function startOnce (bench: Bench, port: number, dataDir: string): Promise<number> {
   const startedMs = performance.now()
   const npm = spawn('npm', ['start', '--silent'], { cwd: ROOT, env: { ...process.env, PORT: String(port), DATA_DIR: dataDir }, stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   npm.stderr.on('data', chunk => { errors += String(chunk) })
-  const endAtExit = (): void => { npm.kill('SIGTERM') }
-  process.once('exit', endAtExit)
+  // Before the folder, when the benchmark is interrupted.
+  await bench.keep({ stop: () => end(npm) })
   try {
     while (!await isStored(port)) {
       if (npm.exitCode !== null) throw new Error(`npm start ended: ${errors}`)
@@ -53,7 +53,6 @@ async function startOnce (port: number, dataDir: string): Promise<number> {
     }
     return (performance.now() - startedMs) / 1000
   } finally {
-    process.off('exit', endAtExit)
     await end(npm)
   }
 }

@@ -1,6 +1,7 @@
 // The service itself, as a process with its settings by default, and an embedded Redis Cluster of its own: three masters with a replica
 // each, one acknowledgement. It can be started again, and asked for its metrics and for what its Redis nodes have done.
 import { World } from '../../src/cli/drill/world.js'
+import { profiling } from '../profile.js'
 import { RedisNodes } from '../redis-nodes.js'
 import { COLLECTING } from '../usage.js'
 import { type StreamRequest, type Target } from './target.js'
@@ -9,16 +10,20 @@ export class Dialogs implements Target {
   readonly name = 'Dialogs'
   readonly redis: RedisNodes
   readonly #world: World
+  readonly #isProfiled: boolean
 
-  private constructor (world: World, redis: RedisNodes) {
+  private constructor (world: World, redis: RedisNodes, isProfiled: boolean) {
     this.#world = world
+    this.#isProfiled = isProfiled
     this.redis = redis
   }
 
-  static async start (): Promise<Dialogs> {
-    const world = await World.start({ services: 1, env: { NODE_OPTIONS: COLLECTING } })
+  /** @param profileFolder where each of its processes writes its profile, which slows it down */
+  static async start (profileFolder?: string): Promise<Dialogs> {
+    const options = profileFolder === undefined ? COLLECTING : `${COLLECTING} ${profiling(profileFolder)}`
+    const world = await World.start({ services: 1, env: { NODE_OPTIONS: options } })
     try {
-      return new Dialogs(world, await RedisNodes.connect(world.cluster.urls))
+      return new Dialogs(world, await RedisNodes.connect(world.cluster.urls), profileFolder !== undefined)
     } catch (error) {
       await world.stop()
       throw error
@@ -57,6 +62,8 @@ export class Dialogs implements Target {
 
   async stop (): Promise<void> {
     await this.redis.stop()
+    // It writes its profile when it ends by itself.
+    if (this.#isProfiled) await this.#service.end('SIGTERM')
     await this.#world.stop()
   }
 

@@ -42,11 +42,14 @@ async function start (module: string, redisUrls: readonly string[]): Promise<Tar
   const nginx = spawn('nginx', ['-e', 'stderr', '-p', folder, '-c', 'nginx.conf'], { env: ENV, stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   nginx.stderr.on('data', chunk => { errors = (errors + String(chunk)).slice(-4096) })
-  const endAtExit = (): void => { nginx.kill('SIGTERM') }
+  const endAtExit = (): void => {
+    nginx.kill('SIGTERM')
+    rmSync(folder, { recursive: true, force: true })
+  }
   process.once('exit', endAtExit)
   const stop = async (): Promise<void> => {
-    process.off('exit', endAtExit)
     await end(nginx)
+    process.off('exit', endAtExit)
     rmSync(folder, { recursive: true, force: true })
   }
   const url = `http://127.0.0.1:${port}`
