@@ -8,6 +8,7 @@ import { text as textOf } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
+import { forEachAtOnce } from '../src/cli/check/at-once.js'
 import { differenceOf } from '../src/cli/check/counters.js'
 import { KINDS, type FindingKind } from '../src/cli/check/finding.js'
 import { compare, entryIdOf, Merge, passOf, References, type EntryId } from '../src/cli/check/references.js'
@@ -91,6 +92,24 @@ t.test('a block and what refers to it', async t => {
   })
 })
 
+t.test('of many things as many are worked on at a time as said, each once, and none is begun after a failure', async t => {
+  let running = 0
+  let most = 0
+  const done: number[] = []
+  const work = async (thing: number): Promise<void> => {
+    most = Math.max(most, ++running)
+    await new Promise(resolve => { setImmediate(resolve) })
+    running--
+    if (thing === 50) throw new Error('fifty')
+    done.push(thing)
+  }
+  await forEachAtOnce(sequence(1, 20), 3, work)
+  t.equal(most, 3)
+  t.strictSame(done.toSorted((a, b) => a - b), sequence(1, 20))
+  await t.rejects(forEachAtOnce(sequence(40, 100), 3, work), { message: 'fifty' })
+  t.ok(Math.max(...done) <= 53, 'what was under way ended, the rest was not begun')
+})
+
 t.test('rooms are taken together as long as their blocks fit', async t => {
   t.strictSame(groupsOf(new Map(), 10), [])
   t.strictSame(groupsOf(new Map([['a', 4], ['b', 6], ['c', 1], ['d', 10], ['e', 11], ['f', 0]]), 10), [['a', 'b'], ['c'], ['d'], ['e'], ['f']])
@@ -120,6 +139,8 @@ t.test('a sound store is found sound, one room or all of them', async t => {
   t.match(rooms.find((report: RoomReport) => report.room === other), { head: 1, users: 1, blocks: 1, segments: 0, findings: [], violations: 0 })
   t.equal(total.violations, 0)
   t.equal(total.rooms, rooms.length)
+  const entries = (2 * total.messages).toLocaleString('en-US')
+  t.match(all.stderr, `100 %  ${entries} of ${entries} entries`)
 })
 
 t.test('a room that nobody has written in is nothing wrong', async t => {

@@ -1,10 +1,10 @@
 // The check of what is stored: finds the cluster and its rooms, checks one room after the other, and reports. What is checked stands
 // in src/cli/check/.
-import pLimit from 'p-limit'
 import { type Config, readConfig, SettingError } from '../config.js'
 import { messageOf } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Log } from '../store/log.js'
+import { forEachAtOnce } from './check/at-once.js'
 import { type CheckCliOptions, HELP, readCheckOptions } from './check/check-options.js'
 import { Report } from './check/report.js'
 import { RoomCheck, workOf } from './check/room-check.js'
@@ -14,7 +14,7 @@ import { runCommand, UsageError } from './options.js'
 import { Progress } from './progress.js'
 
 const EXIT_WRONG = 1
-/** 12 to 100 MB, by the number of blocks they are in. */
+/** 12 MB, and 250 bytes for each block that they are in. */
 const REFERENCES_MAX = 500_000
 /** Names of about 100 bytes. */
 const BLOCKS_MAX = 500_000
@@ -50,7 +50,7 @@ await runCommand(async args => {
 async function check (cluster: Cluster, config: Config, { room, isRepairing, orphanAgeMs }: CheckCliOptions, report: Report): Promise<void> {
   const log = new Log(cluster, config.segmentLength)
   const rooms = room === undefined ? await findRooms(cluster) : new Map([[room, 0]])
-  const progress = new Progress({ unit: 'entries', total: await workFor(log, [...rooms.keys()]) })
+  const progress = new Progress({ unit: 'entries', total: await workFor(log, rooms.keys()) })
   let done = 0
   let violations = 0
   const roomOptions = {
@@ -76,10 +76,13 @@ async function check (cluster: Cluster, config: Config, { room, isRepairing, orp
   report.end()
 }
 
-async function workFor (log: Log, rooms: readonly string[]): Promise<number> {
-  const limit = pLimit(HEADS_AT_ONCE)
-  const works = await Promise.all(rooms.map(room => limit(async () => workOf((await log.head(room))?.seq ?? 0, REFERENCES_MAX))))
-  return works.reduce((sum, work) => sum + work, 0)
+async function workFor (log: Log, rooms: Iterable<string>): Promise<number> {
+  let work = 0
+  await forEachAtOnce(rooms, HEADS_AT_ONCE, async room => {
+    const head = (await log.head(room))?.seq ?? 0
+    work += workOf(head, REFERENCES_MAX)
+  })
+  return work
 }
 
 function readSettings (): Config {

@@ -1,12 +1,12 @@
 // The check of one room: its log from 1 to the head, and every block against what the log refers to in it.
 // Invariant: right while writers, sealing and resharding go on. The head is noted first: what is committed later is no violation, and what
 // a block holds beyond it is young. Memory is bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
-import pLimit from 'p-limit'
 import { type Cluster } from '../../redis/cluster.js'
 import { blockKey, slotOf } from '../../redis/keys.js'
 import { ENTRY_IDS, REMOVE_ENTRIES } from '../../redis/scripts.js'
 import { type Log, type LogEntry } from '../../store/log.js'
 import { parseReference, type Reference } from '../../store/message.js'
+import { forEachAtOnce } from './at-once.js'
 import { Counters } from './counters.js'
 import { Findings, type Finding } from './finding.js'
 import { type EntryId, entryIdOf, Merge, passOf, References } from './references.js'
@@ -125,8 +125,7 @@ export class RoomCheck {
   async #checkBlocks (references: References, pass: number, passes: number): Promise<number> {
     const tags = new Set(references.tags)
     for (const tag of this.#keys.tags) if (passOf(tag, passes) === pass) tags.add(tag)
-    const limit = pLimit(BLOCKS_AT_ONCE)
-    await Promise.all([...tags].map(tag => limit(() => this.#checkBlock(tag, references))))
+    await forEachAtOnce(tags, BLOCKS_AT_ONCE, tag => this.#checkBlock(tag, references))
     return tags.size
   }
 
