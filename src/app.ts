@@ -78,7 +78,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   metrics.watch({
     streams: () => hub.streamCount,
     rooms: () => hub.roomCount,
-    queue: () => store.appender.queueLength,
+    queue: () => store.queueLength,
     ringBytes: () => hub.budget.bytes,
     pagesWaiting: () => hub.pages.waiting,
     subscriberConnections: () => subscriber.connectionCount,

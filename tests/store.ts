@@ -240,14 +240,14 @@ t.test('the queue is bounded: one less and exactly its length are taken, one mor
   await append(store, room, 'ann', 'before')
   gate.hold('')
   const taken = sequence(1, 4).map(n => append(store, room, 'ann', `taken ${n}`))
-  t.equal(store.appender.queueLength, 4)
+  t.equal(store.queueLength, 4)
   taken.push(append(store, room, 'ann', 'taken 5'))
-  t.equal(store.appender.queueLength, 5)
+  t.equal(store.queueLength, 5)
   await t.rejects(append(store, room, 'bob', 'refused'), { code: 'OVERLOADED', statusCode: 503 })
   await t.rejects(append(store, freshRoom(), 'bob', 'refused'), { code: 'OVERLOADED' })
   gate.release()
   await Promise.all(taken)
-  t.equal(store.appender.queueLength, 0)
+  t.equal(store.queueLength, 0)
   await append(store, room, 'ann', 'after')
   t.strictSame((await textsOf(store, room)).toSorted(), ['after', 'before', ...sequence(1, 5).map(n => `taken ${n}`)])
 })
@@ -263,6 +263,35 @@ t.test('the queue is bounded in bytes as well', async t => {
   gate.release()
   await taken
   t.equal((await append(store, room, 'ann', 'after')).message.seq, 3)
+})
+
+t.test('messages with a key wait in the same queue, from the look for their key on', async t => {
+  const gate = await Gate.open(t, embedded.urls)
+  const { store } = await openStore(t, embedded, { queueLengthMax: 3 }, { addressMap: gate.addressMap })
+  const room = freshRoom()
+  await append(store, room, 'ann', 'before', 'k0')
+  gate.hold('')
+  const taken = [append(store, room, 'ann', 'one', 'k1'), append(store, room, 'ann', 'two', 'k2'), append(store, room, 'ann', 'two', 'k2')]
+  await t.rejects(append(store, room, 'ann', 'refused', 'k3'), { code: 'OVERLOADED' })
+  gate.release()
+  await Promise.all(taken)
+  t.match(await append(store, room, 'ann', 'refused', 'k3'), { isNew: true, message: { seq: 4 } })
+})
+
+t.test('whatever hangs, an answer comes by the deadline, and the queue is held until the work has ended', async t => {
+  for (const [held, once] of [['GET', 'k'], ['INCRBY', undefined], ['XADD', undefined], ['EVALSHA', undefined], ['WAIT', undefined], ['EVALSHA', 'k2']] as const) {
+    const gate = await Gate.open(t, embedded.urls)
+    const { store } = await openStore(t, embedded, { deadlineMs: 400 }, { addressMap: gate.addressMap })
+    const [room, user] = [freshRoom(), freshUser()]
+    await append(store, room, freshUser(), 'before')
+    gate.hold(held)
+    const begun = performance.now()
+    await t.rejects(append(store, room, user, 'hello', once), { code: 'STORE_UNAVAILABLE', statusCode: 503 }, held)
+    const tookMs = performance.now() - begun
+    t.ok(tookMs > 350 && tookMs < 900, `${Math.round(tookMs)} ms for ${held}`)
+    gate.release()
+    await until('the queue is empty again', () => store.queueLength === 0)
+  }
 })
 
 t.test('a store that is full says so, keeps what it has, and goes on when there is room again', async t => {

@@ -27,10 +27,7 @@ export type Committed = { readonly seq: number, readonly ms: number, readonly is
 export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
-  readonly queueLengthMax: number
-  readonly queueBytesMax: number
   readonly onceTtlS: number
-  readonly deadlineMs: number
   /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (what: 'count' | 'seal' | 'withdraw', error: unknown) => void
@@ -47,9 +44,6 @@ type Pending = NewMessage & {
   stored: Promise<void>
 }
 
-/** What a message costs while it waits, beside its text: measured on the heap, rounded up. */
-const PENDING_BYTES = 1024
-
 export class Appender {
   readonly #cluster: Cluster
   readonly #log: Log
@@ -60,8 +54,6 @@ export class Appender {
   readonly #committing: Lanes<Pending>
   readonly #committer: Committer
   readonly #publishing = new Map<string, Promise<void>>()
-  #queueLength = 0
-  #queueBytes = 0
 
   constructor (cluster: Cluster, log: Log, options: AppenderOptions) {
     this.#cluster = cluster
@@ -75,36 +67,19 @@ export class Appender {
     this.#committer = new Committer(cluster, log, options)
   }
 
-  /** Messages that were taken and not answered yet. */
-  get queueLength (): number {
-    return this.#queueLength
-  }
-
   /**
    * Writes one message, steps 1 to 5.
-   * @throws DialogsError OVERLOADED at once when too much waits; a 503 code when the store did not take it before the deadline: then
-   *   it may have been stored all the same, and only its Idempotency-Key makes a repetition safe
+   * @param deadline on the clock of performance.now()
+   * @throws DialogsError a 503 code when the store did not take it before the deadline: then it may have been stored all the same, and
+   *   only its Idempotency-Key makes a repetition safe
    */
-  async append (message: NewMessage): Promise<Committed> {
-    const bytes = 2 * message.text.length + PENDING_BYTES
-    if (this.#queueLength >= this.#options.queueLengthMax || this.#queueBytes + bytes > this.#options.queueBytesMax) {
-      throw new DialogsError('OVERLOADED', 'Too many messages wait for the store: try again in a second.')
-    }
-    this.#queueLength++
-    this.#queueBytes += bytes
-    try {
-      return await new Promise((resolve, reject) => {
-        const { room, user, text, once } = message
-        const deadline = performance.now() + this.#options.deadlineMs
-        const pending: Pending = { room, user, text, once, deadline, resolve, reject, tag: '', id: '', ms: 0, stored: NOT_YET }
-        const n = this.#numbers.take(user)
-        if (n === undefined) this.#numbering.add(user, pending)
-        else this.#place(pending, n)
-      })
-    } finally {
-      this.#queueLength--
-      this.#queueBytes -= bytes
-    }
+  async append ({ room, user, text, once }: NewMessage, deadline: number): Promise<Committed> {
+    return await new Promise((resolve, reject) => {
+      const pending: Pending = { room, user, text, once, deadline, resolve, reject, tag: '', id: '', ms: 0, stored: NOT_YET }
+      const n = this.#numbers.take(user)
+      if (n === undefined) this.#numbering.add(user, pending)
+      else this.#place(pending, n)
+    })
   }
 
   /** Resolves when everything that follows from answered messages (counting, publishing) is done or was given up. */

@@ -1,15 +1,16 @@
 // What the rest of the process knows of the store: append a message, read messages, and ask about a room. Knows no HTTP.
-// Composes log, appender and reader; itself it only decides what a repeated idempotency key means.
+// Composes queue, appender, log and history; itself it only decides what a repeated idempotency key means.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, logKey, onceKey, roomSlot, slotOf, userCountKey, usersKey } from '../redis/keys.js'
 import { TOUCH_LOG } from '../redis/scripts.js'
+import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { History } from './history.js'
 import { Log } from './log.js'
 import { blockOf, isLost, parseReference, type Entry, type Message } from './message.js'
 
-export type StoreOptions = AppenderOptions & { readonly segmentLength: number }
+export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number }
 
 export type Appended = { readonly message: Message, readonly isNew: boolean }
 
@@ -24,6 +25,7 @@ export class Store {
   readonly appender: Appender
   readonly #cluster: Cluster
   readonly #options: StoreOptions
+  readonly #admission: Admission
   readonly #once = new Map<string, Promise<Message>>()
 
   constructor (cluster: Cluster, options: StoreOptions) {
@@ -32,18 +34,28 @@ export class Store {
     this.log = new Log(cluster, options.segmentLength)
     this.history = new History(cluster, this.log)
     this.appender = new Appender(cluster, this.log, options)
+    this.#admission = new Admission(options)
+  }
+
+  /** Messages that were taken and not settled yet. */
+  get queueLength (): number {
+    return this.#admission.length
   }
 
   /**
    * Stores a message once. With an idempotency key that is known: the message it led to, `isNew` false.
-   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as Appender.append
+   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as Admission.admit and Appender.append
    */
   async append (message: NewMessage): Promise<Appended> {
-    if (message.once === undefined) return await this.#appendNew(message)
+    return await this.#admission.admit(message.text, deadline => this.#append(message, deadline))
+  }
+
+  async #append (message: NewMessage, deadline: number): Promise<Appended> {
+    if (message.once === undefined) return await this.#appendNew(message, deadline)
     const key = `${message.once} ${message.room}`
     const earlier = this.#once.get(key)
     if (earlier !== undefined) return { message: sameOrConflict(await earlier, message), isNew: false }
-    const appended = this.#appendOnce(message, message.once)
+    const appended = this.#appendOnce(message, message.once, deadline)
     const settled = appended.then(({ message }) => message)
     settled.catch(() => undefined)
     this.#once.set(key, settled)
@@ -54,24 +66,23 @@ export class Store {
     }
   }
 
-  async #appendNew (message: NewMessage): Promise<Appended> {
+  async #appendNew (message: NewMessage, deadline: number): Promise<Appended> {
     const { room, user, text } = message
-    const { seq, ms, isNew } = await this.appender.append(message)
+    const { seq, ms, isNew } = await this.appender.append(message, deadline)
     return { message: { room, seq, user, text, ms }, isNew }
   }
 
   // A look at the key first: a repetition that comes late costs no entry in a block.
-  async #appendOnce (message: NewMessage, once: string): Promise<Appended> {
-    const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)])
-    if (known !== null) return await this.#repeated(message, Number(known))
-    const appended = await this.#appendNew(message)
-    return appended.isNew ? appended : await this.#repeated(message, appended.message.seq)
+  async #appendOnce (message: NewMessage, once: string, deadline: number): Promise<Appended> {
+    const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)], deadline)
+    if (known !== null) return await this.#repeated(message, Number(known), deadline)
+    const appended = await this.#appendNew(message, deadline)
+    return appended.isNew ? appended : await this.#repeated(message, appended.message.seq, deadline)
   }
 
   // The first call may have been cut off before its acknowledgement: what is answered now must survive a failover as well.
-  async #repeated (message: NewMessage, seq: number): Promise<Appended> {
+  async #repeated (message: NewMessage, seq: number, deadline: number): Promise<Appended> {
     const { room, text } = message
-    const deadline = performance.now() + this.#options.deadlineMs
     const [entry] = await this.history.range(room, seq, seq)
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
     if (entry === undefined || reference === undefined) throw new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
