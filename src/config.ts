@@ -66,6 +66,7 @@ export const SETTINGS = {
   heldLengthMax: integer('HELD_LENGTH_MAX', 4096, 1, 1000000, 'frames of a room that wait for a gap before them to close'),
   gapWaitMs: integer('GAP_WAIT_MS', 10, 0, 10000, 'ms for which a gap may close by itself before it is read from the store'),
   pageLength: integer('PAGE_LENGTH', 512, 128, 10000, 'messages that a reader behind the ring gets at a time'),
+  pageLengthMax: integer('PAGE_LENGTH_MAX', 4096, 128, 100000, 'messages of a page for a reader that takes them at once; at least PAGE_LENGTH'),
   pageReadsMax: integer('PAGE_READS_MAX', 16, 1, 10000, 'pages that are read from the store at once for all readers'),
   lingerMs: integer('ROOM_LINGER_MS', 10000, 0, 3600000, 'ms for which a room stays subscribed after its last reader'),
   auditMs: integer('AUDIT_MS', 5000, 100, 600000, 'ms in which a room that hears nothing is compared with the store: so long a lost last message may stay unseen'),

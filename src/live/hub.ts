@@ -15,6 +15,7 @@ export type HubOptions = {
   readonly ring: RingOptions
   readonly ringsBytesMax: number
   readonly pageLength: number
+  readonly pageLengthMax: number
   readonly pageReadsMax: number
   readonly heldLengthMax: number
   readonly gapWaitMs: number
@@ -53,7 +54,7 @@ export class Hub {
     this.#subscriber = subscriber
     this.#options = options
     this.#events = events
-    this.pages = new Pages(store.history, options.pageLength, options.pageReadsMax)
+    this.pages = new Pages(store.history, options.pageLength, options.pageLengthMax, options.pageReadsMax)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#timers = [
       setInterval(() => { this.#heartbeat() }, options.heartbeatMs / HEARTBEAT_TURNS),

@@ -71,6 +71,7 @@ export class Reader {
     this.#isCatchingUp = true
     const { stream } = this.#output
     let ahead: { readonly generation: number, readonly page: Promise<Frames | undefined> | undefined } | undefined
+    let length = this.#room.nextPageLength(0, false)
     try {
       while (!stream.hasEnded) {
         await stream.drained()
@@ -82,12 +83,13 @@ export class Reader {
         // A page that was got ready before a reset is of another past.
         const ready = ahead?.generation === generation ? ahead.page : undefined
         ahead = undefined
-        const frames = await (ready ?? this.#room.framesFrom(seq))
+        const frames = await (ready ?? this.#room.framesFrom(seq, length))
         // Meanwhile the room may have been reset, and this reader with it.
         if (stream.hasEnded || generation !== this.#generation || frames === undefined) continue
         this.#next = lastOf(frames) + 1
+        length = this.#room.nextPageLength(length, !stream.isFull)
         // While the client takes this page the store gets the next one ready; not for a client that is slow.
-        if (!stream.isFull) ahead = { generation, page: this.#room.pageFrom(this.#next) }
+        if (!stream.isFull) ahead = { generation, page: this.#room.pageFrom(this.#next, length) }
         this.#output.frames(batchOf(framesFrom(frames, seq)))
       }
     } catch (error) {

@@ -81,6 +81,12 @@ export class Room {
     return this.#headMs
   }
 
+  /** How long a reader's next page may be, after one of `length` that was taken at once or not. */
+  nextPageLength (length: number, wasTaken: boolean): number {
+    const { pages } = this.#options
+    return wasTaken ? Math.min(pages.lengthMax, 2 * length) : pages.length
+  }
+
   get readerCount (): number {
     return this.#readers.size
   }
@@ -125,20 +131,20 @@ export class Room {
   }
 
   /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the room has changed. */
-  async framesFrom (seq: number): Promise<Frames | undefined> {
+  async framesFrom (seq: number, length = this.#options.pages.length): Promise<Frames | undefined> {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return framesFrom(group, seq)
     if (seq > this.head) return undefined
     const { generation } = this
-    const page = await this.#options.pages.read(this.room, seq, this.#ring.first - 1)
+    const page = await this.#options.pages.read(this.room, seq, this.#ring.first - 1, length)
     if (generation === this.generation && !this.#isClosed) this.#ring.pushOlder(page)
     return page.first <= seq && seq <= lastOf(page) ? framesFrom(page, seq) : undefined
   }
 
   /** As framesFrom, but only where that means to read a page from the store; undefined when ring or head serve. May be left unawaited. */
-  pageFrom (seq: number): Promise<Frames | undefined> | undefined {
+  pageFrom (seq: number, length: number): Promise<Frames | undefined> | undefined {
     if (seq >= this.#ring.first) return undefined
-    const page = this.framesFrom(seq)
+    const page = this.framesFrom(seq, length)
     page.catch(() => undefined)
     return page
   }
