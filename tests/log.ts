@@ -225,7 +225,8 @@ t.test('a commit whose answer was lost is found again, also when the log has bee
 
 t.test('a commit that a failover took back before a replica had it gets another place, and is answered with that', async t => {
   const gate = await Gate.open(t, embedded.urls)
-  const cut = await open(t, gate)
+  // Two connections: the commit must not wait for the acknowledgement of the message's own entry.
+  const cut = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH }, { addressMap: gate.addressMap, writeConnections: 2 })
   const other = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH }, { replicaAcks: 0 })
   const room = freshRoom()
   await append(cut.store, room, 'ann', 'first')
