@@ -1,6 +1,7 @@
 // The settings: every default is valid, every limit holds at, below and above it, and a mistake names the setting and what it may be.
-import { writeFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { readConfig, redisTarget, SettingError, SETTINGS } from '../src/config.js'
 import { temporaryDir } from './support/embedded.js'
@@ -29,6 +30,12 @@ t.test('each setting has a name, a default that it takes itself, and says what i
     t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
     t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
   }
+})
+
+t.test('the README lists every setting as it is', async t => {
+  const readme = readFileSync(fileURLToPath(new URL('../../README.md', import.meta.url)), 'utf8')
+  const rows = readme.split('\n').filter(line => /^\| `[A-Z_]+` \| /.test(line))
+  t.strictSame(rows, Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`))
 })
 
 t.test('each number holds to its limits, and is refused with them where it does not', async t => {
