@@ -14,6 +14,7 @@ import { runCommand, UsageError } from './options.js'
 import { Progress } from './progress.js'
 
 const EXIT_WRONG = 1
+const EXIT_INTERRUPTED = 130
 /** 12 MB, and 250 bytes for each block that they are in. */
 const REFERENCES_MAX = 500_000
 /** Names of about 100 bytes. */
@@ -30,7 +31,7 @@ await runCommand(async args => {
     return 0
   }
   // An embedded cluster that was started for the check ends with the process.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_WRONG))
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_INTERRUPTED))
   const report = new Report(options.isJson, text => { process.stdout.write(text) })
   try {
     const { cluster, close } = await openTarget(config, line => { console.error(line) })

@@ -1,21 +1,17 @@
 // What a check can find, and how much of it is kept: every finding is counted, of each kind the first few are told.
 
-type Kind = {
-  readonly isViolation: boolean
-  /** Read behind a count: `3 <about>`. */
-  readonly about: string
-}
+type Kind = { readonly isViolation: boolean, readonly about: string }
 
 export const KINDS = {
-  hole: { isViolation: true, about: 'sequences are missing from the log' },
-  'no-reference': { isViolation: true, about: 'entries of the log are no references' },
-  lost: { isViolation: true, about: 'messages are in the log, but not in their block' },
-  doubled: { isViolation: true, about: 'messages are in the log a second time' },
-  counter: { isViolation: true, about: 'users are counted wrongly' },
-  'tail-misplaced': { isViolation: true, about: 'tail does not begin where a segment does: is SEGMENT_LENGTH that of the service?' },
-  'segment-differs': { isViolation: true, about: 'segments do not hold what the tail holds' },
-  'segment-beyond': { isViolation: true, about: 'segments reach beyond the head: the log was rewound, or SEGMENT_LENGTH is not that of the service' },
-  'half-sealed': { isViolation: false, about: 'segments are sealed, and still in the tail' },
+  hole: { isViolation: true, about: 'sequences missing from the log' },
+  'no-reference': { isViolation: true, about: 'entries of the log that are no references' },
+  lost: { isViolation: true, about: 'messages in the log, but not in their block' },
+  doubled: { isViolation: true, about: 'messages in the log a second time' },
+  counter: { isViolation: true, about: 'users counted wrongly' },
+  'tail-misplaced': { isViolation: true, about: 'tails that do not begin where a segment does (is SEGMENT_LENGTH that of the service?)' },
+  'segment-differs': { isViolation: true, about: 'segments that do not hold what the tail holds' },
+  'segment-beyond': { isViolation: true, about: 'segments beyond the head (the log was rewound, or SEGMENT_LENGTH is not that of the service)' },
+  'half-sealed': { isViolation: false, about: 'segments that are sealed, and still in the tail' },
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
   uncommitted: { isViolation: false, about: 'entries without a reference, young enough to be committed yet' }
 } as const satisfies Record<string, Kind>

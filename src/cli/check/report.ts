@@ -51,7 +51,7 @@ function textOf ({ room, head, users, blocks, segments, findings }: RoomReport, 
 
 function headOf ({ kind, count: found, mended }: Finding): string {
   const put = mended === 0 ? '' : mended === found ? ' (put right)' : ` (${count(mended)} put right)`
-  return `${count(found)} ${KINDS[kind].about}${put}`
+  return `${KINDS[kind].about}: ${count(found)}${put}`
 }
 
 const some = (number: number, what: string): string => `${count(number)} ${what}${number === 1 ? '' : 's'}`

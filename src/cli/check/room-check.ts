@@ -149,7 +149,10 @@ export class RoomCheck {
   async #unreferred (key: string, ids: readonly EntryId[]): Promise<void> {
     const youngMs = this.#startedMs - this.#options.orphanAgeMs
     const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
-    for (const { ms, n } of ids) this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+    for (const { ms, n } of ids) {
+      // What came since is behind the head that was noted: it may have been committed long ago.
+      if (ms < this.#startedMs) this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+    }
     if (orphans.length === 0 || !this.#options.isRepairing) return
     await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, ...orphans])
     this.#findings.mend('orphan', orphans.length)
