@@ -1,10 +1,13 @@
 // Drills: what the service promises, tried on a cluster and services of its own while things are done to them.
 // Only chooses; each drill has a file in drill/.
 import { BOUNDS_HELP, holdBounds } from './drill/bounds-command.js'
+import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drill/drills-command.js'
 import { FAULTS_HELP, holdFaults } from './drill/faults-command.js'
 import { runCommand, UsageError } from './options.js'
 
 const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while things are done to them.
+
+${DRILLS_HELP}
 
 ${FAULTS_HELP}
 
@@ -22,7 +25,10 @@ await runCommand(async ([drill, ...args]) => {
     case '--help':
       console.log(HELP)
       return 0
+    case 'all':
+      return await holdDrills(drill, args)
     default:
+      for (const name of DRILL_NAMES) if (name === drill) return await holdDrills(name, args)
       throw new UsageError(`There is no drill '${drill}'.`)
   }
 })

@@ -3,7 +3,7 @@ import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../options.js'
 import { latencyText, verdictText } from './figures.js'
 import { SCENARIOS, type Scenario, type ScenarioName } from './scenarios.js'
-import { roomNames, Trial, type TrialOptions } from './trial.js'
+import { Trial, type TrialOptions } from './trial.js'
 
 export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
 
@@ -20,11 +20,11 @@ export type FaultsSize = { readonly messages: number, readonly rate: number | un
 
 /** How a trial of a scenario is held. */
 export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, readers, seed }: FaultsSize): TrialOptions {
-  const names = roomNames({ rooms, seed })
+  const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
   const writer = (index: number): TrialOptions['writers'][number] => ({ user: `writer-${index + 1}`, rooms: names, ...(rate === undefined ? {} : { perSecond: rate / writers }) })
   return {
     seed,
-    rooms,
+    rooms: names,
     readers,
     messages,
     writers: Array.from({ length: writers }, (_, index) => writer(index)),

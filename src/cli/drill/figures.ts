@@ -20,16 +20,21 @@ export function verdictText ({ posts, stored, frames, resumedMs, violations }: V
 const seconds = (ms: number): string => (ms / 1000).toFixed(1)
 
 /** Latencies of POSTs and deliveries in the three phases of a trial, and the readers' longest pauses. */
-export function latencyText ({ times, ledger, deliveryMs, recorders }: Trial): string {
-  const { startMs, faultsMs, healedMs, endMs } = times
-  const phases = faultsMs === 0
-    ? [['all', startMs, endMs] as const]
-    : [['before', startMs, faultsMs] as const, ['during', faultsMs, healedMs] as const, ['after', healedMs, endMs] as const]
-  const lines = phases.flatMap(([name, fromMs, toMs]) => [
+export function latencyText (trial: Trial): string {
+  const { times: { startMs, endMs }, ledger, deliveryMs, recorders } = trial
+  const lines = phasesOf(trial).flatMap(({ name, fromMs, toMs }) => [
     latencyLine(`POST ${name}`, toMs - fromMs, ledger.postMs.between(fromMs, toMs)),
     latencyLine(`delivery ${name}`, toMs - fromMs, deliveryMs.between(fromMs, toMs))
   ])
-  return [...lines, pauseText(recorders.map(({ record }) => record.longestPauseMs))].join('\n')
+  return [...lines, pauseText(recorders.map(({ record }) => record.longestPauseMs(startMs, endMs)))].join('\n')
+}
+
+export type Phase = { readonly name: string, readonly fromMs: number, readonly toMs: number }
+
+/** The spans of the load before, during and after the faults; one of them where there were none. */
+export function phasesOf ({ times: { startMs, faultsMs, healedMs, endMs } }: Trial): Phase[] {
+  if (faultsMs === 0) return [{ name: 'all', fromMs: startMs, toMs: endMs }]
+  return [{ name: 'before', fromMs: startMs, toMs: faultsMs }, { name: 'during', fromMs: faultsMs, toMs: healedMs }, { name: 'after', fromMs: healedMs, toMs: endMs }]
 }
 
 function latencyLine (name: string, durationMs: number, values: Float64Array): string {

@@ -13,6 +13,12 @@ export type Faults = {
   resets: number
 }
 
+/** On the clock of performance.now(). */
+type Pause = { readonly fromMs: number, readonly toMs: number }
+
+/** Shorter ones are not remembered: nobody notices them. */
+const PAUSE_MS_MIN = 50
+
 export class ReaderRecord {
   readonly transcript: Transcript
   /** The sequence before the first one that is expected. */
@@ -21,9 +27,8 @@ export class ReaderRecord {
   received = 0
   /** How often the reader was told that it is up to date. */
   lives = 0
-  /** The longest time between two messages, since `watch`. */
-  longestPauseMs = 0
   resetReasons: string[] = []
+  readonly #pauses: Pause[] = []
   #next: number
   #passedOver = new Set<number>()
   #lastAtMs: number | undefined
@@ -47,8 +52,13 @@ export class ReaderRecord {
 
   /** Pauses count from now on, until `unwatch`. */
   watch (): void {
-    this.longestPauseMs = 0
     this.#lastAtMs = performance.now()
+  }
+
+  /** The longest time between two messages that lies in this span, wholly or also in part; 0 when all were shorter than 50 ms. */
+  longestPauseMs (fromMs: number, toMs: number, isWhole = false): number {
+    const isMeant = (pause: Pause): boolean => isWhole ? pause.fromMs >= fromMs && pause.toMs <= toMs : pause.fromMs < toMs && pause.toMs > fromMs
+    return Math.max(0, ...this.#pauses.filter(isMeant).map(pause => pause.toMs - pause.fromMs))
   }
 
   unwatch (): void {
@@ -104,7 +114,7 @@ export class ReaderRecord {
 
   #pause (atMs: number): void {
     if (this.#lastAtMs === undefined) return
-    this.longestPauseMs = Math.max(this.longestPauseMs, atMs - this.#lastAtMs)
+    if (atMs - this.#lastAtMs >= PAUSE_MS_MIN) this.#pauses.push({ fromMs: this.#lastAtMs, toMs: atMs })
     this.#lastAtMs = atMs
   }
 }

@@ -27,6 +27,11 @@ export class Samples {
     return this.#values.subarray(0, this.#length).filter((_, index) => isWithin(times[index] ?? Number.NaN, fromMs, toMs)).sort()
   }
 
+  /** All of them, in the order in which they came. */
+  entries (): Array<{ readonly atMs: number, readonly value: number }> {
+    return Array.from({ length: this.#length }, (_, index) => ({ atMs: this.#times[index] ?? 0, value: this.#values[index] ?? 0 }))
+  }
+
   /** The values of each of `count` spans of `widthMs`, ascending. */
   bins (fromMs: number, widthMs: number, count: number): Float64Array[] {
     const bins: number[][] = Array.from({ length: count }, () => [])

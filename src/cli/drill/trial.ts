@@ -15,11 +15,15 @@ import { Writers, type Writer } from './writers.js'
 
 export type TrialOptions = WorldOptions & {
   readonly seed: number
-  readonly rooms: number
+  readonly rooms: readonly string[]
+  /** Messages that are there before any reader comes. */
+  readonly history?: { readonly user: string, readonly room: string, readonly messages: number }
   readonly writers: readonly Writer[]
   readonly readers: number
   /** The load goes on until so many are answered, and until the faults are over. */
   readonly messages: number
+  /** At least so long before the faults, and after them; default 0. */
+  readonly quietMs?: number
   readonly isRepeating?: boolean
   readonly textBytes?: number
   readonly excused?: Excused
@@ -38,6 +42,7 @@ const POLL_MS = 20
 const CATCH_UP_MS_MAX = 60_000
 const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is what a busy machine adds on the way there and back
 const SHARE_BEFORE = 0.25
+const HISTORY_WRITERS = 32
 
 export class Trial {
   readonly world: World
@@ -57,7 +62,7 @@ export class Trial {
     this.#options = options
     this.world = world
     this.random = randomFrom(options.seed)
-    this.#transcripts = roomNames(options).map(room => new Transcript(room))
+    this.#transcripts = options.rooms.map(room => new Transcript(room))
     this.recorders = Array.from({ length: options.readers }, (_, index) => {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
       return new Recorder(record, { urls: world.urls, first: Math.floor(index / this.#transcripts.length) })
@@ -84,8 +89,10 @@ export class Trial {
   }
 
   async #run (): Promise<Verdict> {
-    const { guests = [], messages, faults, excused = 'none', isRepeating = false, textBytes = 100 } = this.#options
+    const { history, guests = [], messages, quietMs = 0, faults, excused = 'none', isRepeating = false, textBytes = 100 } = this.#options
     const { world, ledger, recorders, times } = this
+    if (history !== undefined) await this.#fill(history)
+    const answered = ledger.acknowledged + ledger.failed
     for (const recorder of recorders) recorder.start()
     for (const [index, guest] of guests.entries()) this.#guests.push(await guest(new ReaderRecord(at(this.#transcripts, index), 0), world.urls))
     await until('every reader is live', () => this.#readers.every(({ record }) => record.isLive))
@@ -95,12 +102,13 @@ export class Trial {
     const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
     try {
       if (faults !== undefined) {
-        await until('the load has begun', () => ledger.acknowledged + ledger.failed >= SHARE_BEFORE * messages, Infinity)
+        await until('the load has begun', () => ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages && performance.now() >= times.startMs + quietMs, Infinity)
         times.faultsMs = performance.now()
         await faults(this)
         times.healedMs = performance.now()
       }
-      await until('the load is done', () => ledger.acknowledged + ledger.failed >= messages, Infinity)
+      const fromMs = performance.now()
+      await until('the load is done', () => ledger.acknowledged + ledger.failed >= answered + messages && performance.now() >= fromMs + quietMs, Infinity)
     } finally {
       await writers.stop()
     }
@@ -109,6 +117,14 @@ export class Trial {
     await this.#caughtUp()
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
     return await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
+  }
+
+  async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
+    const { world, ledger, random } = this
+    const writer: Writer = { user, rooms: [room] }
+    const writers = new Writers({ urls: world.urls, ledger, random, messagesMax: messages, writers: new Array<Writer>(HISTORY_WRITERS).fill(writer) }).start()
+    await writers.done()
+    await writers.stop()
   }
 
   get #readers (): Reader[] {
@@ -127,10 +143,6 @@ export class Trial {
     while (performance.now() < deadline && !this.#readers.every(({ record }) => record.last >= (heads.get(record.transcript.room) ?? 0))) await sleep(POLL_MS)
   }
 }
-
-/** The rooms of a trial, in the order in which readers and writers are spread over them. */
-export const roomNames = ({ rooms, seed }: { readonly rooms: number, readonly seed: number }): string[] =>
-  Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
 
 const at = <T>(list: readonly T[], index: number): T => {
   const one = list[index % list.length]

@@ -5,8 +5,11 @@ import { type Ledger } from './ledger.js'
 import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
 
-/** Which failed POSTs the faults excuse: none; 503 and such, in time; also connections that broke, where a service was killed. */
-export type Excused = 'none' | '5xx' | 'unanswered'
+/**
+ * Which failed POSTs the faults excuse: none; 503 and such, but only while a master was dead or within the deadline behind; these at any time;
+ * also connections that broke, where a service was killed.
+ */
+export type Excused = 'none' | 'failover' | '5xx' | 'unanswered'
 
 export type FailureCount = { readonly what: string, readonly count: number, readonly firstMs: number, readonly lastMs: number }
 
@@ -88,7 +91,7 @@ export async function judgeAll (options: VerdictOptions): Promise<Verdict> {
   }
 }
 
-function judgePosts ({ ledger, excused, answerMsMax, startedMs }: VerdictOptions, violations: Violations): Verdict['posts'] {
+function judgePosts ({ ledger, excused, answerMsMax, takeovers, startedMs }: VerdictOptions, violations: Violations): Verdict['posts'] {
   const failures = new Map<string, { count: number, firstMs: number, lastMs: number }>()
   let slowestMs = 0
   for (const { outcome, room, text, sentMs, answeredMs } of ledger.all) {
@@ -103,7 +106,9 @@ function judgePosts ({ ledger, excused, answerMsMax, startedMs }: VerdictOptions
     const atMs = answeredMs - startedMs
     const known = failures.get(what)
     failures.set(what, { count: (known?.count ?? 0) + 1, firstMs: Math.min(known?.firstMs ?? Infinity, atMs), lastMs: Math.max(known?.lastMs ?? 0, atMs) })
-    const isExcused = outcome.status === undefined ? excused === 'unanswered' : outcome.status >= 500 && outcome.code !== 'INTERNAL' && excused !== 'none'
+    const isHonest = outcome.status !== undefined && outcome.status >= 500 && outcome.code !== 'INTERNAL'
+    const isInFailover = takeovers.some(({ killedMs, takenOverMs }) => answeredMs >= killedMs && answeredMs <= takenOverMs + answerMsMax)
+    const isExcused = excused === 'unanswered' ? outcome.status === undefined || isHonest : isHonest && (excused === '5xx' || (excused === 'failover' && isInFailover))
     if (!isExcused) violations.add('POST that must not fail, failed', `${what} (${outcome.reason}) at ${Math.round(atMs)} ms`)
   }
   return {

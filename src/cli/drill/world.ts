@@ -57,6 +57,11 @@ export class World {
     }
   }
 
+  /** DATA_DIR of its embedded cluster. */
+  get dataDir (): string {
+    return this.#folder
+  }
+
   get urls (): string[] {
     return this.services.map(({ url }) => url)
   }

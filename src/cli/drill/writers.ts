@@ -1,6 +1,6 @@
 // Many who write at once: each as fast as it is answered, or each at a rate of its own, over several services in turn. At a rate the
-// loop is open: a message is sent when it is due, however long others take, and its latency counts from then. Only when a writer has very
-// many under way does the next one wait, still counted from when it was due.
+// loop is open: a message is sent when it is due, however long others take, and its latency counts from then. Only when very many are under
+// way does the next one wait, still counted from when it was due.
 // Invariant: every message that was begun ends in the ledger with its outcome, before `stop` resolves.
 import { randomUUID } from 'node:crypto'
 import { Client } from 'undici'
@@ -28,8 +28,8 @@ export type WritersOptions = {
 
 const TEXT_BYTES = 100
 const TICK_MS = 5
-/** Of one writer: all together must not open more connections than a busy machine accepts. */
-const UNDER_WAY_MAX = 8
+/** No more connections than a busy machine accepts. */
+const UNDER_WAY_MAX = 400
 const PAUSE_MS = 50
 /** Above the service's own deadline: what it owes an answer to by then has broken its promise. */
 const ANSWER_MS_MAX = 30_000
@@ -85,12 +85,8 @@ export class Writers {
     const periodMs = 1000 / perSecond
     // Each begins at another moment: together they would come in bursts.
     let dueMs = performance.now() + this.#options.random() * periodMs
-    let underWay = 0
     while (!this.#isAtEnd) {
-      for (; dueMs <= performance.now() && underWay < UNDER_WAY_MAX && !this.#isAtEnd; dueMs += periodMs) {
-        underWay++
-        void this.#send(this.#compose(writer, dueMs)).finally(() => { underWay-- })
-      }
+      for (; dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd; dueMs += periodMs) void this.#send(this.#compose(writer, dueMs))
       await pause(Math.max(TICK_MS, dueMs - performance.now()))
     }
   }
