@@ -65,7 +65,7 @@ async function check (cluster: Cluster, config: Config, { room, isRepairing, orp
     }
   }
   try {
-    for (const group of groupsOf(rooms, BLOCKS_MAX)) {
+    for (const group of groupsOf(new Map([...rooms].sort()), BLOCKS_MAX)) {
       for (const [room, keys] of await findKeys(cluster, group)) {
         report.add(await new RoomCheck(cluster, log, room, keys, roomOptions).run())
         violations = report.violations
