@@ -1,4 +1,5 @@
 // Work in groups by key: in order, one group of a key at a time, none longer than allowed, nothing lost.
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { Lanes } from '../src/store/lanes.js'
@@ -71,15 +72,15 @@ t.test('it is settled only when nothing waits and nothing is on its way, and tak
   t.strictSame(runs.map(({ group }) => group), [[1], [2], [3]])
 })
 
-t.test('whatever comes whenever: each item runs once, in the order of its key, with no overlap and no group too long', async t => {
+t.test('whatever comes whenever: each item runs once, in the order of its key, with no overlap and no group too long', async () => {
   const steps = fc.array(fc.oneof(fc.record({ add: fc.constantFrom('a', 'b', 'c') }), fc.constant('turn' as const), fc.record({ finish: fc.nat(3) })), { maxLength: 60 })
   await fc.assert(fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), async (steps, groupLengthMax) => {
     const open: Run[] = []
     const seen = new Map<string, number[]>()
     const added = new Map<string, number[]>()
     const lanes = new Lanes<number>(groupLengthMax, async (key, group) => {
-      t.notOk(open.some(run => run.key === key), 'no second group of a key')
-      t.ok(group.length >= 1 && group.length <= groupLengthMax)
+      assert.ok(!open.some(run => run.key === key), 'no second group of a key')
+      assert.ok(group.length >= 1 && group.length <= groupLengthMax)
       seen.set(key, [...seen.get(key) ?? [], ...group])
       await new Promise<void>(resolve => { open.push({ key, group, finish: resolve }) })
     })
@@ -96,6 +97,6 @@ t.test('whatever comes whenever: each item runs once, in the order of its key, w
       if (run === undefined) break
       run.finish()
     }
-    t.strictSame([...seen].sort(), [...added].sort())
+    assert.deepEqual([...seen].sort(), [...added].sort())
   }), { numRuns: 300 })
 })

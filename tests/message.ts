@@ -1,6 +1,8 @@
 // Block arithmetic, references and cursors: made and taken apart without loss, and nothing else let through.
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
+import { DialogsError } from '../src/errors.js'
 import { compareIds } from '../src/store/history.js'
 import { blockNumber, blockOf, blockTag, entryIdAfter, formatCursor, formatReference, isLost, parseCursor, parseReference } from '../src/store/message.js'
 import { names } from './support/names.js'
@@ -25,15 +27,15 @@ t.test('five thousand messages of one user are five blocks of a thousand', async
   t.strictSame([...counts], [0, 1, 2, 3, 4].map(block => [`lady_gaga.${block}`, 1000]))
 })
 
-t.test('a block\'s number can be read from its tag, whatever the user is called', async t => {
-  fc.assert(fc.property(names, ordinals, lengths, (user, n, length) => { t.equal(blockNumber(blockTag(user, n, length)), blockOf(n, length)) }))
+t.test('a block\'s number can be read from its tag, whatever the user is called', async () => {
+  fc.assert(fc.property(names, ordinals, lengths, (user, n, length) => { assert.equal(blockNumber(blockTag(user, n, length)), blockOf(n, length)) }))
 })
 
-t.test('a reference comes apart into what it was made of, whatever the user is called', async t => {
+t.test('a reference comes apart into what it was made of, whatever the user is called', async () => {
   fc.assert(fc.property(names, ordinals, lengths, times, counters, (user, n, length, ms, counter) => {
     const tag = blockTag(user, n, length)
     const id = `${ms}-${counter}`
-    t.strictSame(parseReference(formatReference(tag, id)), { tag, user, id, ms })
+    assert.deepEqual(parseReference(formatReference(tag, id)), { tag, user, id, ms })
   }))
 })
 
@@ -44,7 +46,7 @@ t.test('what is no reference is refused', async t => {
 t.test('the ids of a group follow its first by one each', async t => {
   t.equal(entryIdAfter('5-7', 0), '5-7')
   t.equal(entryIdAfter('5-7', 2), '5-9')
-  fc.assert(fc.property(times, counters, fc.nat({ max: 4096 }), (ms, counter, offset) => { t.equal(entryIdAfter(`${ms}-${counter}`, offset), `${ms}-${counter + offset}`) }))
+  fc.assert(fc.property(times, counters, fc.nat({ max: 4096 }), (ms, counter, offset) => { assert.equal(entryIdAfter(`${ms}-${counter}`, offset), `${ms}-${counter + offset}`) }))
 })
 
 t.test('entry ids are ordered by time and then by counter, as numbers', async t => {
@@ -61,7 +63,7 @@ t.test('a cursor is a sequence, or a sequence and a time, and comes back as it w
   t.strictSame(parseCursor('42'), { seq: 42, ms: undefined })
   t.strictSame(parseCursor('42-0'), { seq: 42, ms: 0 })
   fc.assert(fc.property(fc.nat({ max: 999_999_999_999_999 }), fc.nat({ max: 999_999_999_999_999 }), (seq, ms) => {
-    t.strictSame(parseCursor(formatCursor(seq, ms)), { seq, ms })
+    assert.deepEqual(parseCursor(formatCursor(seq, ms)), { seq, ms })
   }))
 })
 
@@ -72,9 +74,9 @@ t.test('what is no cursor is refused, also when it nearly is one', async t => {
   fc.assert(fc.property(fc.string({ unit: fc.constantFrom('0', '1', '9', '-', '.', ' ', 'e', '+'), maxLength: 20 }), text => {
     try {
       const { seq, ms } = parseCursor(text)
-      t.equal(ms === undefined ? String(seq) : formatCursor(seq, ms), text)
+      assert.equal(ms === undefined ? String(seq) : formatCursor(seq, ms), text)
     } catch (error) {
-      t.match(error, { code: 'INVALID_CURSOR' })
+      assert.ok(error instanceof DialogsError && error.code === 'INVALID_CURSOR')
     }
   }))
 })

@@ -1,4 +1,5 @@
 // Which node owns which slot: what CLUSTER NODES says, read and merged.
+import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { SLOT_COUNT } from '../src/redis/keys.js'
@@ -49,7 +50,7 @@ const claims: fc.Arbitrary<Claim> = fc.record({ port: fc.integer({ min: 1, max: 
 const viewLists = fc.array(fc.uniqueArray(claims, { selector: ({ port }) => port, maxLength: 5 }), { maxLength: 4 })
 const someSlots = fc.array(fc.nat(SLOT_COUNT - 1), { minLength: 1, maxLength: 20 })
 
-t.test('of views that disagree about a slot, the owner with the highest epoch is believed', async t => {
+t.test('of views that disagree about a slot, the owner with the highest epoch is believed', async () => {
   fc.assert(fc.property(viewLists, someSlots, (views, slots) => {
     const topology = Topology.fromViews(views.map(view => view.map(masterWith)))
     const all = views.flat()
@@ -58,19 +59,19 @@ t.test('of views that disagree about a slot, the owner with the highest epoch is
       const highest = Math.max(...claiming.map(({ epoch }) => epoch))
       const owners = claiming.filter(({ epoch }) => epoch === highest).map(({ port }) => `h:${port}`)
       const owner = topology.ownerOf(slot)
-      if (owner === undefined) t.equal(owners.length, 0)
-      else t.ok(owners.includes(owner))
+      if (owner === undefined) assert.equal(owners.length, 0)
+      else assert.ok(owners.includes(owner))
     }
   }), { numRuns: 200 })
 })
 
-t.test('the order of the views does not matter', async t => {
+t.test('the order of the views does not matter', async () => {
   fc.assert(fc.property(viewLists, viewLists.map(views => views.flat()), (views, others) => {
     // Two masters never have the same epoch for long: the cluster resolves that itself.
     const unequal = [...views, others].map(view => view.map(claim => masterWith({ ...claim, epoch: claim.epoch * 10 + claim.port })))
     const [forth, back] = [Topology.fromViews(unequal), Topology.fromViews([...unequal].reverse())]
-    t.strictSame(forth.masters.toSorted(), back.masters.toSorted())
-    for (let slot = 0; slot < SLOT_COUNT; slot += 97) t.equal(forth.ownerOf(slot), back.ownerOf(slot))
+    assert.deepEqual(forth.masters.toSorted(), back.masters.toSorted())
+    for (let slot = 0; slot < SLOT_COUNT; slot += 97) assert.equal(forth.ownerOf(slot), back.ownerOf(slot))
   }), { numRuns: 100 })
 })
 
