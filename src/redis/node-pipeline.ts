@@ -42,7 +42,8 @@ export class NodePipeline {
   readonly #options: ReplicationOptions
   #queue: Item[] = []
   #isScheduled = false
-  #isAlone = false
+  /** The shard goes on without a replica. Undefined before the first write, and after the node was no master. */
+  #isAlone: boolean | undefined
   #confirmedUntil = 0
 
   constructor (links: readonly Link[], options: ReplicationOptions) {
@@ -103,12 +104,16 @@ export class NodePipeline {
 
   async #acknowledge (connection: Connection): Promise<void> {
     const { acks, deadlineMs } = this.#options
-    // A shard known to have no replica is asked for its replicas instead of waiting for them: the answer comes behind the writes.
-    if (!this.#isAlone && await this.#wait(connection, acks) >= acks) return
+    // A shard not known to have a replica is asked for its replicas instead of waiting for them: the answer comes behind the writes. The one
+    // that has just been promoted has none: waiting for it made each failover half a second longer.
+    if (this.#isAlone === false && await this.#wait(connection, acks) >= acks) return
     const deadline = performance.now() + deadlineMs
     do {
       const replication = parseReplication(String(await connection.send(['INFO', 'replication'])))
-      if (replication.role !== 'master') throw new ConnectionLost('The node is no longer a master')
+      if (replication.role !== 'master') {
+        this.#isAlone = undefined
+        throw new ConnectionLost('The node is no longer a master')
+      }
       const needed = Math.min(acks, replication.replicasOnline)
       if (needed === 0) return await this.#goOnAlone()
       this.#setAlone(false)
@@ -137,9 +142,9 @@ export class NodePipeline {
   }
 
   #setAlone (isAlone: boolean): void {
-    if (this.#isAlone === isAlone) return
+    const wasAlone = this.#isAlone ?? false
     this.#isAlone = isAlone
-    this.#options.onDegraded(isAlone)
+    if (isAlone !== wasAlone) this.#options.onDegraded(isAlone)
   }
 }
 
