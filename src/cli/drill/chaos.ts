@@ -42,5 +42,5 @@ async function cutReaders ({ world, random, recorders }: Trial): Promise<void> {
 const killSubscriptions = (trial: Trial): Promise<void> => killConnections(trial, 'pubsub', 1)
 const killService = (trial: Trial): Promise<void> => restartService(trial, 'SIGKILL')
 const stopService = (trial: Trial): Promise<void> => restartService(trial, 'SIGTERM')
-const replaceMaster = async (trial: Trial): Promise<void> => { await revive(trial, await killMaster(trial)) }
+const replaceMaster = async (trial: Trial): Promise<void> => { await revive(trial, (await killMaster(trial)).dead) }
 const moveSlots = (trial: Trial): Promise<void> => moveSome(trial, SLOTS)

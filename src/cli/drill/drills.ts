@@ -1,5 +1,5 @@
 // The drills: what is done to a cluster under load, with the commands that a person would give, and what it may cost.
-import { killMaster, revive, rollingRestart } from './faults.js'
+import { killMasterOnly, revive, rollingRestart } from './faults.js'
 import { type ClusterRuns } from './cluster-runs.js'
 import { type Trial } from './trial.js'
 import { type Excused } from './verdict.js'
@@ -67,7 +67,7 @@ export const DRILLS = {
     isSmooth: false,
     perform: async (trial, runs) => {
       await runs.run(['status'])
-      const dead = await killMaster(trial)
+      const dead = await killMasterOnly(trial)
       await runs.run(['status']).catch(() => undefined) // it says by its exit status that a node is dead
       await revive(trial, dead)
       await runs.run(['failover', String(dead.port)])

@@ -8,6 +8,7 @@ import { moveSlots } from '../cluster/mover.js'
 import { planDrain, planRebalance, planReshard, type Move } from '../cluster/plan.js'
 import { type Member } from './operator.js'
 import { type Trial } from './trial.js'
+import { type Takeover } from './verdict.js'
 
 const HOST = '127.0.0.1'
 /** Percent: a drill wants much to happen, the command's own default wants little to be felt. */
@@ -16,16 +17,22 @@ const DEAD_MS = 3_000
 const KILLS = 10
 const KILLS_EVERY_MS = 300
 
-/** kill -9 of a master, any one by default. Resolves when its replica has taken over; the dead node stays dead. */
-export async function killMaster ({ world, pick, takeovers }: Trial, master?: Member): Promise<EmbeddedNode> {
+/** kill -9 of a master. Resolves when its replica has taken over; the dead node stays dead. */
+export async function killMaster ({ world, pick }: Trial): Promise<{ readonly dead: EmbeddedNode, readonly takeover: Takeover }> {
   const { operator } = world
-  const { process: dead, node } = master ?? pick(await operator.masters())
+  const { process: dead, node } = pick(await operator.masters())
   world.did(`kill -9 of the master ${dead.port}`)
   await dead.kill('SIGKILL')
   const killedMs = performance.now()
   const takenOverMs = await operator.untilTakenOver(node.slots[0]?.[0] ?? 0, dead)
   world.did(`its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`)
-  takeovers.push({ slots: node.slots, killedMs, takenOverMs })
+  return { dead, takeover: { slots: node.slots, killedMs, takenOverMs } }
+}
+
+/** The same, and the trial's verdict is to look at how soon writing resumed: where nothing else is broken at the same time. */
+export async function killMasterOnly (trial: Trial): Promise<EmbeddedNode> {
+  const { dead, takeover } = await killMaster(trial)
+  trial.takeovers.push(takeover)
   return dead
 }
 

@@ -1,6 +1,6 @@
 // The faults that the promises are tried under, by name: what `npm run drill -- faults` and the tests hold, at any size.
 import { chaos } from './chaos.js'
-import { growByOne, killConnections, killMaster, killReplica, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
+import { growByOne, killConnections, killMaster, killMasterOnly, killReplica, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
 import { type Trial } from './trial.js'
 import { type Excused } from './verdict.js'
 
@@ -22,8 +22,8 @@ export const SCENARIOS = {
     about: 'kill -9 of a master; when it is back, of another one, which stays dead',
     excused: '5xx',
     faults: async trial => {
-      await revive(trial, await killMaster(trial))
-      await killMaster(trial)
+      await revive(trial, await killMasterOnly(trial))
+      await killMasterOnly(trial)
     }
   },
   'kill-service': {
@@ -37,7 +37,7 @@ export const SCENARIOS = {
     isRepeating: true,
     faults: async trial => {
       for (const service of trial.world.services) await restartService(trial, 'SIGKILL', service)
-      await revive(trial, await killMaster(trial))
+      await revive(trial, (await killMaster(trial)).dead)
       await restartService(trial, 'SIGTERM')
     }
   },

@@ -2,6 +2,7 @@
 // targets and moments. Everything that it starts is gone when it ends.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../zipf.js'
+import { runCheck } from './check-run.js'
 import { Ledger } from './ledger.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
@@ -52,7 +53,7 @@ export class Trial {
   readonly #transcripts: readonly Transcript[]
   /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
   readonly deliveryMs = new Samples()
-  /** Each fault adds those that it makes. */
+  /** Faults add those whose end the verdict is to look at. */
   readonly takeovers: Takeover[] = []
   readonly random: () => number
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
@@ -116,7 +117,8 @@ export class Trial {
     for (const { record } of recorders) record.unwatch()
     await this.#caughtUp()
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
-    return await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
+    const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
+    return { ...verdict, violations: [...verdict.violations, ...await runCheck(world, this.#options.env ?? {})] }
   }
 
   async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
