@@ -79,7 +79,7 @@ t.test('a wrong password is said at the start', async t => {
   const service = new Service({ env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') } })
   t.teardown(() => service.kill())
   await t.rejects(service.start())
-  t.match(service.errors, /Dialogs cannot start: .*WRONGPASS/)
+  t.match(service.errors, /^Dialogs cannot start: Redis denies the service: check user, password/)
   t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the password is not shown')
 })
 

@@ -47,7 +47,8 @@ export class Project {
   async run (script: string, { args = [], env = {}, asNobody = false, hasRealPath = false }: Run = {}): Promise<{ status: unknown, output: string }> {
     const isRoot = process.getuid?.() === 0
     const { PATH, HOME } = process.env
-    const child = spawn(process.execPath, [join('compose', script), ...args], {
+    // tap has every Node process of a test load a module of its own, which writes where another user may not.
+    const child = spawn('/usr/bin/env', ['--unset=NODE_OPTIONS', process.execPath, join('compose', script), ...args], {
       cwd: this.#dir,
       env: { ...env, HOME, PATH: hasRealPath ? PATH : this.path('bin') },
       stdio: ['ignore', 'pipe', 'pipe'],
