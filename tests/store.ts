@@ -6,7 +6,7 @@ import t from 'tap'
 import { connect } from '../src/embedded/connection.js'
 import { type EmbeddedNode } from '../src/embedded/node.js'
 import { type Cluster } from '../src/redis/cluster.js'
-import { blockKey, logKey, onceKey, roomSlot, slotOf } from '../src/redis/keys.js'
+import { blockKey, logKey, onceKey, roomSlot, segmentKey, slotOf } from '../src/redis/keys.js'
 import { isLost, parseReference } from '../src/store/message.js'
 import { type Store } from '../src/store/store.js'
 import { freshRoom } from './support/client.js'
@@ -212,14 +212,29 @@ t.test('idempotency keys', async t => {
     t.strictSame(await store.message(room, 1), message)
   })
 
-  t.test('a message that was lost and cannot come back is said to be lost', async t => {
+  t.test('it comes back to its place, also when its block has gone on', async t => {
     const { store, cluster } = await openStore(t, embedded)
     const [room, user] = [freshRoom(), freshUser()]
-    await append(store, room, user, 'hello', 'k')
-    await append(store, room, user, 'later')
-    const { id, tag } = parseReference((await store.log.range(room, 1, 1))[0]?.reference ?? '')
+    await append(store, room, user, 'one')
+    const { message } = await append(store, room, user, 'two', 'k')
+    await appendMany(store, room, user, 20)
+    const before = await readAll(store, room)
+    const { id, tag } = parseReference((await store.log.range(room, 2, 2))[0]?.reference ?? '')
     await cluster.command(slotOf(blockKey(room, tag)), ['XDEL', blockKey(room, tag), id])
-    await t.rejects(append(store, room, user, 'hello', 'k'), { code: 'MESSAGE_LOST', statusCode: 410 })
+    t.match(await store.message(room, 2), { lost: true })
+    t.strictSame(await append(store, room, user, 'two', 'k'), { message, isNew: false })
+    t.strictSame(await readAll(store, room), before)
+    t.equal(await lengthOf(cluster, blockKey(room, tag)), 22)
+  })
+
+  t.test('a message whose place in the log was lost is said to be lost', async t => {
+    const { store, cluster } = await openStore(t, embedded, { segmentLength: 16 })
+    const room = freshRoom()
+    await append(store, room, 'ann', 'hello', 'k')
+    await appendMany(store, room, 'ann', 50)
+    await store.log.seal(room)
+    await cluster.command(slotOf(segmentKey(room, 0)), ['DEL', segmentKey(room, 0)])
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'MESSAGE_LOST', statusCode: 410 })
   })
 
   t.test('a key is forgotten after its time, and not before', async t => {
@@ -231,6 +246,29 @@ t.test('idempotency keys', async t => {
     await until('the key has expired', async () => await cluster.command(roomSlot(room), ['EXISTS', onceKey(room, 'k')]) === 0)
     t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: true, message: { seq: 2 } })
   })
+})
+
+t.test('a message that a failover took before a replica had it is put back before it is acknowledged', async t => {
+  const gate = await Gate.open(t, embedded.urls)
+  // Two connections: the commit must not wait for the acknowledgement of the message's own entry.
+  const cut = await openStore(t, embedded, {}, { addressMap: gate.addressMap, writeConnections: 2 })
+  const other = await openStore(t, embedded, {}, { replicaAcks: 0 })
+  const [room, user] = [freshRoom(), freshUser()]
+  await append(cut.store, room, user, 'first')
+  const block = blockKey(room, `${user}.0`)
+  const replica = embedded.nodes.find(({ port }) => port === other.cluster.topology.livingReplicasOf(other.cluster.topology.ownerOf(slotOf(block)) ?? '')[0]?.address.port)
+  t.ok(replica)
+  await replica?.kill('SIGSTOP')
+  t.teardown(() => replica?.kill('SIGCONT'))
+  const appended = append(cut.store, room, user, 'second')
+  await until('it is committed, and its entry waits for the replica', async () => (await other.store.head(room)) === 2)
+  // What a failover would do, as far as the writer can tell: its entry is gone, and the block has gone on.
+  await other.cluster.command(slotOf(block), ['XDEL', block, parseReference((await other.store.log.range(room, 2, 2))[0]?.reference ?? '').id])
+  await append(other.store, room, user, 'third')
+  gate.cut()
+  await replica?.kill('SIGCONT')
+  t.match(await appended, { message: { seq: 2, text: 'second' }, isNew: true })
+  t.strictSame(await textsOf(other.store, room), ['first', 'second', 'third'])
 })
 
 t.test('the queue is bounded: one less and exactly its length are taken, one more is refused at once, and nothing taken is lost', async t => {

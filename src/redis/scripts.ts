@@ -32,16 +32,26 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
- * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Answers 1, or 0 when it is gone and its place is taken.
- * XSETID to the present last id changes nothing, but is a write: the WAIT behind it then covers the entry.
+ * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing.
+ * XSETID to the present last id changes nothing either, but is a write: the WAIT behind it then covers the entry.
+ * A stream takes entries at its end only. Where later ones have come since a failover took this one, the block is written anew around it;
+ * that is at most a block, and happens only then.
  */
 export const ENSURE = script(`
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 1 then
-  redis.call('XSETID', KEYS[1], redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1])
+local key, id, text = KEYS[1], ARGV[1], ARGV[2]
+if #redis.call('XRANGE', key, id, id) == 1 then
+  redis.call('XSETID', key, redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1][1])
   return 1
 end
-local added = redis.pcall('XADD', KEYS[1], ARGV[1], 't', ARGV[2])
-if type(added) == 'table' and added.err then return 0 end
+local added = redis.pcall('XADD', key, id, 't', text)
+if not added.err then return 1 end
+if not string.find(added.err, 'equal or smaller', 1, true) then return added end
+local before = redis.call('XRANGE', key, '-', '(' .. id)
+local after = redis.call('XRANGE', key, '(' .. id, '+')
+redis.call('DEL', key)
+for _, entry in ipairs(before) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
+redis.call('XADD', key, id, 't', text)
+for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 return 1`)
 
 // Looks for a reference among the entries behind sequence `after`, newest first. Answers its sequence or nil, and whether it could

@@ -9,7 +9,6 @@
 // There is no state in which a reader sees what is not stored, and none in which a sequence is missing.
 // Each step takes what arrived while its last group was on its way (lanes by user, by block, by room); nothing waits on a timer.
 // Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
-import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, slotOf } from '../redis/keys.js'
 import { APPEND, ENSURE } from '../redis/scripts.js'
@@ -88,13 +87,12 @@ export class Appender {
   }
 
   /** Makes sure that a stored message is on its block's master and a replica; puts it back where a failover took it. */
-  async ensure (room: string, tag: string, id: string, text: string, deadline: number): Promise<boolean> {
+  async ensure (room: string, tag: string, id: string, text: string, deadline: number): Promise<void> {
     const key = blockKey(room, tag)
     for (;;) {
-      const { reply, replicated } = await this.#cluster.write(slotOf(key), ['EVALSHA', ENSURE.sha, '1', key, id, text], deadline)
+      const { replicated } = await this.#cluster.write(slotOf(key), ['EVALSHA', ENSURE.sha, '1', key, id, text], deadline)
       try {
-        await replicated
-        return reply === 1
+        return await replicated
       } catch (error) {
         throwUnlessLost(error, deadline)
       }
@@ -174,9 +172,7 @@ export class Appender {
         await stored
       } catch (error) {
         throwUnlessLost(error, deadline)
-        if (!await this.ensure(room, tag, id, text, deadline)) {
-          throw new DialogsError('NOT_REPLICATED', 'A failover took the message before a replica had it: send it again.', { cause: error })
-        }
+        await this.ensure(room, tag, id, text, deadline)
       }
     }
     for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew: true })

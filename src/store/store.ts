@@ -91,9 +91,7 @@ export class Store {
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
     const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
     await replicated
-    if (!await this.appender.ensure(room, tag, id, text, deadline)) {
-      throw new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
-    }
+    await this.appender.ensure(room, tag, id, text, deadline)
     // The first call may have died before it published. Readers that have it drop it as a duplicate.
     this.#options.publish(room, [stored])
     return { message: stored, isNew: false }
