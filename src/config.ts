@@ -62,7 +62,7 @@ export const SETTINGS = {
   roomsPerStreamMax: integer('ROOMS_PER_STREAM_MAX', 100, 1, 1000, 'rooms on one stream'),
   ringLengthMax: integer('RING_LENGTH_MAX', 2048, 1, 1000000, 'newest frames of a room kept in memory'),
   ringBytesMax: integer('RING_BYTES_MAX', MIB, 1024, 1024 * MIB, 'bytes of these'),
-  ringsBytesMax: integer('RINGS_BYTES_MAX', 128 * MIB, 1024, 16384 * MIB, 'bytes of the rings of all rooms'),
+  ringsBytesMax: integer('RINGS_BYTES_MAX', 128 * MIB, 1024, 16384 * MIB, 'bytes of the rings of all rooms; beyond it each keeps its newest group only'),
   heldLengthMax: integer('HELD_LENGTH_MAX', 4096, 1, 1000000, 'frames of a room that wait for a gap before them to close'),
   gapWaitMs: integer('GAP_WAIT_MS', 10, 0, 10000, 'ms for which a gap may close by itself before it is read from the store'),
   pageLength: integer('PAGE_LENGTH', 512, 128, 10000, 'messages that a reader behind the ring gets at a time'),
