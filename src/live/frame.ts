@@ -46,12 +46,13 @@ export function framesOf (entries: readonly Entry[]): Frames {
   return { first: entries[0]?.seq ?? 0, bytes: Buffer.from(texts.join('')), ends }
 }
 
-/** The frames from sequence `seq` on, which must be within or right behind. Shares the bytes. */
-export function framesFrom (frames: Frames, seq: number): Frames {
-  const skipped = seq - frames.first
-  if (skipped <= 0) return frames
-  const start = frames.ends[skipped - 1] ?? frames.bytes.length
-  return { first: seq, bytes: frames.bytes.subarray(start), ends: frames.ends.slice(skipped).map(end => end - start) }
+/** The frames from sequence `seq` on, at most `lengthMax`; `seq` must be within or right behind. Shares the bytes. */
+export function framesFrom (frames: Frames, seq: number, lengthMax = Infinity): Frames {
+  const skipped = Math.max(0, seq - frames.first)
+  if (skipped === 0 && frames.ends.length <= lengthMax) return frames
+  const start = skipped === 0 ? 0 : frames.ends[skipped - 1] ?? frames.bytes.length
+  const ends = frames.ends.slice(skipped, skipped + lengthMax).map(end => end - start)
+  return { first: frames.first + skipped, bytes: frames.bytes.subarray(start, start + (ends.at(-1) ?? 0)), ends }
 }
 
 /** The bytes of one frame. */

@@ -5,7 +5,7 @@
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
 import { formatCursor, type Cursor } from '../store/message.js'
-import { frameAt, frameMs, framesFrom, lastOf, type Frames } from './frame.js'
+import { frameAt, frameMs, framesFrom, lastOf } from './frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type ResetReason, type Room } from './room.js'
 
@@ -70,8 +70,7 @@ export class Reader {
     if (this.#isCatchingUp) return
     this.#isCatchingUp = true
     const { stream } = this.#output
-    let ahead: { readonly generation: number, readonly page: Promise<Frames | undefined> | undefined } | undefined
-    let length = this.#room.nextPageLength(0, false)
+    let length = this.#room.pageLength
     try {
       while (!stream.hasEnded) {
         await stream.drained()
@@ -79,18 +78,16 @@ export class Reader {
         if (stream.hasEnded) return
         if (this.#room.goLive(this, this.#next)) return this.#announce()
         const generation = this.#generation
-        const seq = this.#next
-        // A page that was got ready before a reset is of another past.
-        const ready = ahead?.generation === generation ? ahead.page : undefined
-        ahead = undefined
-        const frames = await (ready ?? this.#room.framesFrom(seq, length))
+        const frames = await this.#room.framesFrom(this.#next, length)
         // Meanwhile the room may have been reset, and this reader with it.
         if (stream.hasEnded || generation !== this.#generation || frames === undefined) continue
-        this.#next = lastOf(frames) + 1
-        length = this.#room.nextPageLength(length, !stream.isFull)
-        // While the client takes this page the store gets the next one ready; not for a client that is slow.
-        if (!stream.isFull) ahead = { generation, page: this.#room.pageFrom(this.#next, length) }
-        this.#output.frames(batchOf(framesFrom(frames, seq)))
+        // In pieces: when the client turns out to be slow, the rest of a long page is dropped, and read again when it gets there.
+        while (this.#next <= lastOf(frames) && !stream.isFull) {
+          const piece = framesFrom(frames, this.#next, this.#room.pageLength)
+          this.#output.frames(batchOf(piece))
+          this.#next = lastOf(piece) + 1
+        }
+        length = stream.isFull ? this.#room.pageLength : Math.min(2 * length, this.#room.pageLengthMax)
       }
     } catch (error) {
       // The store gave up on a page after its deadline. The client comes back with its cursor.

@@ -81,10 +81,12 @@ export class Room {
     return this.#headMs
   }
 
-  /** How long a reader's next page may be, after one of `length` that was taken at once or not. */
-  nextPageLength (length: number, wasTaken: boolean): number {
-    const { pages } = this.#options
-    return wasTaken ? Math.min(pages.lengthMax, 2 * length) : pages.length
+  get pageLength (): number {
+    return this.#options.pages.length
+  }
+
+  get pageLengthMax (): number {
+    return this.#options.pages.lengthMax
   }
 
   get readerCount (): number {
@@ -139,14 +141,6 @@ export class Room {
     const page = await this.#options.pages.read(this.room, seq, this.#ring.first - 1, length)
     if (generation === this.generation && !this.#isClosed) this.#ring.pushOlder(page)
     return page.first <= seq && seq <= lastOf(page) ? framesFrom(page, seq) : undefined
-  }
-
-  /** As framesFrom, but only where that means to read a page from the store; undefined when ring or head serve. May be left unawaited. */
-  pageFrom (seq: number, length: number): Promise<Frames | undefined> | undefined {
-    if (seq >= this.#ring.first) return undefined
-    const page = this.framesFrom(seq, length)
-    page.catch(() => undefined)
-    return page
   }
 
   /** A publication has arrived. */
