@@ -3,7 +3,7 @@
 import net from 'node:net'
 // A CommonJS module with a default export: it is a property of what Node imports.
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
-import { addressOf } from '../src/redis/connection.js'
+import { addressOf } from '../src/redis/address.js'
 
 // Sent behind each pipeline; no other reply looks like its own.
 const LAST = Buffer.from('*1\r\n$4\r\nPING\r\n')

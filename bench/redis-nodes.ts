@@ -1,6 +1,7 @@
 // A connection to each node of the benchmarks' cluster: who owns what, and what the nodes have done and hold by their own count (INFO).
 // Used beside the measured load, a command here and there. Assumes that the cluster does not change meanwhile.
-import { Connection, addressKey, addressOf, type Reply } from '../src/redis/connection.js'
+import { addressKey, addressOf } from '../src/redis/address.js'
+import { Connection, type Reply } from '../src/redis/connection.js'
 import { slotOf } from '../src/redis/keys.js'
 import { parseClusterNodes, Topology } from '../src/redis/topology.js'
 

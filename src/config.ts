@@ -2,7 +2,7 @@
 // table is checked against this list by a test.
 import { readFileSync } from 'node:fs'
 import { messageOf } from './errors.js'
-import { type Address, addressKey } from './redis/connection.js'
+import { type Address, addressKey } from './redis/address.js'
 import { parseAddress } from './redis/topology.js'
 
 type Setting<T> = { readonly name: string, readonly standard: string, readonly about: string, readonly parse: (text: string) => T }

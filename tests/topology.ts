@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { SLOT_COUNT } from '../src/redis/keys.js'
-import { addressKey } from '../src/redis/connection.js'
+import { addressKey } from '../src/redis/address.js'
 import { type ClusterNode, parseAddress, parseClusterNodes, Topology } from '../src/redis/topology.js'
 
 const reply = [

@@ -4,7 +4,7 @@
 
 import { existsSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
-import { type Address } from '../redis/connection.js'
+import { type Address } from '../redis/address.js'
 import { findRedisServer } from './found-redis.js'
 import { enterNode, type ManifestNode, readManifest, strikeNode } from './manifest.js'
 import { EmbeddedNode, endOrphan, pidIn } from './node.js'

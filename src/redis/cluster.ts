@@ -3,7 +3,8 @@
 // fails, and from time to time; node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
 // Invariant: a command that this module gives up on was tried until its deadline, or was refused for a reason that will not go away.
 import { DialogsError, messageOf } from '../errors.js'
-import { addressKey, ConnectionLost, type Address, type Reply } from './connection.js'
+import { addressKey, type Address } from './address.js'
+import { ConnectionLost, type Reply } from './connection.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type Node, type NodesOptions } from './nodes.js'
 import { judge } from './redirect.js'

@@ -4,8 +4,7 @@
 // reconnecting holds commands back for as long as a killed master stays dead (measured: 12 s).
 import { createClient, ErrorReply } from 'redis'
 import { messageOf } from '../errors.js'
-
-export type Address = { readonly host: string, readonly port: number }
+import { addressKey, type Address } from './address.js'
 
 /** A reply as Redis sends it (RESP2). */
 export type Reply = string | number | null | readonly Reply[]
@@ -29,14 +28,6 @@ export class ConnectionLost extends Error {
     super(message, options)
     this.name = 'ConnectionLost'
   }
-}
-
-/** `host:port`, by which nodes are known everywhere in the process. */
-export const addressKey = (address: Address): string => `${address.host}:${address.port}`
-
-export function addressOf (key: string): Address {
-  const colon = key.lastIndexOf(':')
-  return { host: key.slice(0, colon), port: Number(key.slice(colon + 1)) }
 }
 
 export function socketOptions (address: Address, options: ConnectionOptions): { host: string, port: number, noDelay: boolean, keepAlive: number, connectTimeout: number, tls?: true, ca?: string } {

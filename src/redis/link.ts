@@ -1,7 +1,8 @@
 // A place for one connection to one node: opened when first needed, opened anew after it broke.
 // Invariant: at most one connection is open or being opened. After a refusal it fails at once for a moment instead of knocking again
 // for every command that waits.
-import { Connection, ConnectionLost, type Address, type ConnectionOptions } from './connection.js'
+import { type Address } from './address.js'
+import { Connection, ConnectionLost, type ConnectionOptions } from './connection.js'
 
 const REFUSED_FOR_MS = 50
 

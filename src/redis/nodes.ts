@@ -1,7 +1,8 @@
 // The nodes of the cluster that this process talks to, by `host:port`: their connections, and what they say of the cluster.
 // Invariant: a node is here from when it is first heard of until a look at the topology no longer finds it; then its connections are closed
 // and what was on its way is rejected. Does not know which node owns what.
-import { addressKey, addressOf, ConnectionLost, type Address, type ConnectionOptions, type Reply } from './connection.js'
+import { addressKey, addressOf, type Address } from './address.js'
+import { ConnectionLost, type ConnectionOptions, type Reply } from './connection.js'
 import { Link } from './link.js'
 import { NodePipeline } from './node-pipeline.js'
 import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'

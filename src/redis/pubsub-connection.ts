@@ -9,7 +9,8 @@ import { ErrorReply } from 'redis'
 // CommonJS modules with a default export: it is a property of what Node imports.
 import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
-import { socketOptions, type Address, type ConnectionOptions } from './connection.js'
+import { type Address } from './address.js'
+import { socketOptions, type ConnectionOptions } from './connection.js'
 
 const { default: Decoder } = decoderModule
 const { default: encodeCommand } = encoderModule

@@ -1,7 +1,8 @@
 // What an error says about where to go next. One table for every answer that a cluster gives while it changes.
 // Pure: decides, but neither waits nor sends.
 import { DialogsError, messageOf } from '../errors.js'
-import { ConnectionLost, isRedisError, type Address } from './connection.js'
+import { type Address } from './address.js'
+import { ConnectionLost, isRedisError } from './connection.js'
 import { parseAddress } from './topology.js'
 
 export type Verdict =

@@ -2,7 +2,8 @@
 // Invariant: a channel is subscribed at the node that owns its slot, or is on its way there; whenever that begins (anew), its listener
 // is told, because what was published in between went past us. Does not know what messages mean, and stores none.
 import { type Cluster } from './cluster.js'
-import { addressOf, type ConnectionOptions } from './connection.js'
+import { addressOf } from './address.js'
+import { type ConnectionOptions } from './connection.js'
 import { slotOf } from './keys.js'
 import { PubSubConnection } from './pubsub-connection.js'
 import { judge } from './redirect.js'

@@ -2,7 +2,7 @@
 // time by a MOVED. Views that disagree are settled per slot by the owner's configuration epoch, as the nodes themselves do
 // (Redis Cluster specification, "Configuration handling"). Opens no connection and keeps no history.
 import { SLOT_COUNT } from './keys.js'
-import { type Address, addressKey } from './connection.js'
+import { type Address, addressKey } from './address.js'
 
 export type ClusterNode = {
   readonly id: string

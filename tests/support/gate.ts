@@ -3,7 +3,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect, type Server, type Socket } from 'node:net'
 import { type Test } from 'tap'
-import { type Address } from '../../src/redis/connection.js'
+import { type Address } from '../../src/redis/address.js'
 
 type Pair = { readonly client: Socket, readonly node: Socket, isHeld: boolean, held: Buffer[] }
 

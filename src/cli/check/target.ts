@@ -3,7 +3,7 @@
 import { type Config, redisTarget } from '../../config.js'
 import { EmbeddedCluster } from '../../embedded/cluster.js'
 import { RunningCluster } from '../../embedded/running.js'
-import { addressKey } from '../../redis/connection.js'
+import { addressKey } from '../../redis/address.js'
 import { Cluster } from '../../redis/cluster.js'
 import { UsageError } from '../options.js'
 

@@ -2,7 +2,7 @@
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../errors.js'
 import { checkName } from '../../names.js'
-import { type Address, addressOf } from '../../redis/connection.js'
+import { type Address, addressOf } from '../../redis/address.js'
 import { readNumber, UsageError } from '../options.js'
 import { SPEED_DEFAULT } from './mover.js'
 import { readSlots } from './slots.js'

@@ -1,7 +1,7 @@
 // The commands that change who belongs to the cluster and who leads a shard: add, remove, failover. On the embedded cluster they start and
 // end redis-server processes as well; otherwise the nodes are somebody's to provide.
 import { type RunningCluster } from '../../embedded/running.js'
-import { type Address, addressKey } from '../../redis/connection.js'
+import { type Address, addressKey } from '../../redis/address.js'
 import { time } from '../progress.js'
 import { type Order } from './cluster-options.js'
 import { failover, successorOf } from './failover.js'

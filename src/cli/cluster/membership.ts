@@ -3,7 +3,7 @@
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
-import { type Address, addressKey } from '../../redis/connection.js'
+import { type Address, addressKey } from '../../redis/address.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { Refusal, Stuck } from './refusal.js'

@@ -3,7 +3,7 @@
 import { createInterface } from 'node:readline/promises'
 import { type Config, redisTarget } from '../../config.js'
 import { RunningCluster } from '../../embedded/running.js'
-import { addressKey } from '../../redis/connection.js'
+import { addressKey } from '../../redis/address.js'
 import { count, Progress } from '../progress.js'
 import { Admin } from './admin.js'
 import { type ClusterMap } from './map.js'

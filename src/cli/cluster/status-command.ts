@@ -1,6 +1,6 @@
 // The command `status`: reads and prints. With a room it also asks, as the service would, which block lies where.
 import { Cluster } from '../../redis/cluster.js'
-import { addressKey } from '../../redis/connection.js'
+import { addressKey } from '../../redis/address.js'
 import { type Block, Store } from '../../store/store.js'
 import { type Order } from './cluster-options.js'
 import { type Session } from './session.js'

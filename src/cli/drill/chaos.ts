@@ -33,8 +33,8 @@ function settling (work: Promise<void>, done: () => void): Promise<void> {
   return settled
 }
 
-async function cutReaders ({ world, random, recorders }: Trial): Promise<void> {
-  const chosen = recorders.filter(() => random() < CUT_SHARE)
+async function cutReaders ({ world, random, recorders, combined }: Trial): Promise<void> {
+  const chosen = [...recorders, ...combined].filter(() => random() < CUT_SHARE)
   for (const recorder of chosen) recorder.cut()
   world.did(`${chosen.length} readers cut`)
 }

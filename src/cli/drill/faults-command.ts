@@ -18,6 +18,11 @@ ${Object.entries(SCENARIOS).map(([name, { about }]) => `                       $
 
 export type FaultsSize = { readonly messages: number, readonly rate: number | undefined, readonly writers: number, readonly rooms: number, readonly readers: number, readonly seed: number }
 
+// Blocks and segments are short, so that they are filled, sealed and read all the time.
+const ENV = { BLOCK_LENGTH: '50', SEGMENT_LENGTH: '64' }
+const COMBINED = 2
+const PAGERS = 3
+
 /** How a trial of a scenario is held. */
 export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, readers, seed }: FaultsSize): TrialOptions {
   const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
@@ -26,6 +31,9 @@ export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, r
     seed,
     rooms: names,
     readers,
+    combined: COMBINED,
+    pagers: PAGERS,
+    env: ENV,
     messages,
     writers: Array.from({ length: writers }, (_, index) => writer(index)),
     excused: scenario.excused,

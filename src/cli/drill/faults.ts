@@ -120,6 +120,19 @@ export async function moveSome ({ world, pick, random }: Trial, count: number): 
   })
 }
 
+/** Slots go round and round while masters are killed: half-moved slots have to survive it. So few that no master is ever emptied: two cannot elect a third. */
+export async function killWhileMoving (trial: Trial): Promise<void> {
+  for (let kill = 0; kill < 3; kill++) {
+    const moving = moveSome(trial, 1200)
+    moving.catch(() => undefined)
+    await sleep(500 + 1000 * trial.random())
+    const { dead } = await killMaster(trial)
+    await sleep(1000)
+    await revive(trial, dead)
+    await moving
+  }
+}
+
 /** Starts a new, empty master with a replica, and gives it its share of slots. @returns the new master */
 export async function growByOne ({ world }: Trial): Promise<EmbeddedNode> {
   const [master, replica] = [await world.cluster.addNode(), await world.cluster.addNode()]
@@ -146,6 +159,6 @@ export async function shrinkBy ({ world }: Trial, master: EmbeddedNode): Promise
 
 async function move (world: Trial['world'], admin: Admin, moves: readonly Move[]): Promise<void> {
   await admin.claim(await admin.look())
-  const { slotsDone, keysDone, retries, elapsedMs } = await moveSlots(admin, moves, { speed: SPEED })
+  const { slotsDone, keysDone, retries, elapsedMs } = await moveSlots(admin, moves, { speed: SPEED, report: line => { world.did(line) } })
   world.did(`${slotsDone} slots with ${keysDone} keys moved in ${Math.round(elapsedMs)} ms${retries === 0 ? '' : `, ${retries} times tried again`}`)
 }

@@ -1,6 +1,6 @@
 // The faults that the promises are tried under, by name: what `npm run drill -- faults` and the tests hold, at any size.
 import { chaos } from './chaos.js'
-import { growByOne, killConnections, killMaster, killMasterOnly, killReplica, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
+import { growByOne, killConnections, killMaster, killMasterOnly, killReplica, killWhileMoving, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
 import { type Trial } from './trial.js'
 import { type Excused } from './verdict.js'
 
@@ -89,6 +89,11 @@ export const SCENARIOS = {
       await growByOne(trial)
       await shrinkBy(trial, old.process)
     }
+  },
+  'kill-while-moving': {
+    about: 'masters are killed, one after the other, while slots are moved between them; each comes back',
+    excused: '5xx',
+    faults: killWhileMoving
   },
   chaos: {
     about: 'for 30 s something at random is broken every 2 s: readers, subscriptions, services, masters, slots',

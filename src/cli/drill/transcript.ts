@@ -19,6 +19,11 @@ export class Transcript {
     return true
   }
 
+  /** The last sequence that any reader has seen. */
+  get length (): number {
+    return Math.max(0, this.#data.length - 1)
+  }
+
   /** When the message of a sequence was due; NaN for what no drill has sent. */
   dueMs (seq: number): number {
     return this.#dueMs[seq] ?? Number.NaN

@@ -3,7 +3,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../zipf.js'
 import { runCheck } from './check-run.js'
+import { CombinedRecorder } from './combined-recorder.js'
 import { Ledger } from './ledger.js'
+import { Pager } from './pager.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
 import { Samples } from './samples.js'
@@ -20,7 +22,12 @@ export type TrialOptions = WorldOptions & {
   /** Messages that are there before any reader comes. */
   readonly history?: { readonly user: string, readonly room: string, readonly messages: number }
   readonly writers: readonly Writer[]
+  /** Streams of one room each. */
   readonly readers: number
+  /** Streams of all rooms on one connection each, at most 100 rooms; default none. */
+  readonly combined?: number
+  /** Readers of pages; default none. */
+  readonly pagers?: number
   /** The load goes on until so many are answered, and until the faults are over. */
   readonly messages: number
   /** At least so long before the faults, and after them; default 0. */
@@ -44,11 +51,15 @@ const CATCH_UP_MS_MAX = 60_000
 const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is what a busy machine adds on the way there and back
 const SHARE_BEFORE = 0.25
 const HISTORY_WRITERS = 32
+const EXAMPLES_MAX = 10
 
 export class Trial {
   readonly world: World
   readonly ledger = new Ledger()
   readonly recorders: readonly Recorder[]
+  /** Readers of all rooms on one connection each. */
+  readonly combined: readonly CombinedRecorder[]
+  readonly #pagers: readonly Pager[]
   readonly #guests: Guest[] = []
   readonly #transcripts: readonly Transcript[]
   /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
@@ -68,6 +79,8 @@ export class Trial {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
       return new Recorder(record, { urls: world.urls, first: Math.floor(index / this.#transcripts.length) })
     })
+    this.combined = Array.from({ length: options.combined ?? 0 }, () => new CombinedRecorder(this.#transcripts.map(transcript => new ReaderRecord(transcript, 0)), world.urls))
+    this.#pagers = Array.from({ length: options.pagers ?? 0 }, () => new Pager(this.#transcripts, world.urls, this.random))
   }
 
   /** Holds a trial from start to end; `look` sees it before its world is gone. */
@@ -77,7 +90,7 @@ export class Trial {
     try {
       return await look(trial, await trial.#run())
     } finally {
-      for (const recorder of trial.recorders) recorder.stop()
+      for (const recorder of [...trial.recorders, ...trial.combined]) recorder.stop()
       for (const guest of trial.#guests) await guest.stop()
       await world.stop()
     }
@@ -94,13 +107,14 @@ export class Trial {
     const { world, ledger, recorders, times } = this
     if (history !== undefined) await this.#fill(history)
     const answered = ledger.acknowledged + ledger.failed
-    for (const recorder of recorders) recorder.start()
+    for (const recorder of [...recorders, ...this.combined]) recorder.start()
     for (const [index, guest] of guests.entries()) this.#guests.push(await guest(new ReaderRecord(at(this.#transcripts, index), 0), world.urls))
     await until('every reader is live', () => this.#readers.every(({ record }) => record.isLive))
 
     for (const { record } of recorders) record.watch()
     times.startMs = performance.now()
     const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
+    for (const pager of this.#pagers) pager.start()
     try {
       if (faults !== undefined) {
         await until('the load has begun', () => ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages && performance.now() >= times.startMs + quietMs, Infinity)
@@ -112,13 +126,15 @@ export class Trial {
       await until('the load is done', () => ledger.acknowledged + ledger.failed >= answered + messages && performance.now() >= fromMs + quietMs, Infinity)
     } finally {
       await writers.stop()
+      for (const pager of this.#pagers) await pager.stop()
     }
     times.endMs = performance.now()
     for (const { record } of recorders) record.unwatch()
     await this.#caughtUp()
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
     const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
-    return { ...verdict, violations: [...verdict.violations, ...await runCheck(world, this.#options.env ?? {})] }
+    const ofPages = this.#pagers.flatMap(({ violations }) => violations).slice(0, EXAMPLES_MAX)
+    return { ...verdict, violations: [...verdict.violations, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
   }
 
   async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
@@ -130,7 +146,8 @@ export class Trial {
   }
 
   get #readers (): Reader[] {
-    return [...this.recorders, ...this.#guests]
+    const combined = this.combined.flatMap(({ records, ends }) => [...records.values()].map(record => ({ record, ends })))
+    return [...this.recorders, ...combined, ...this.#guests]
   }
 
   get #livingUrl (): string {
