@@ -19,7 +19,7 @@ export function describeMachine (): Machine {
     processor: cpu?.model.trim() ?? 'unknown',
     processors: os.availableParallelism(),
     memoryGb: Math.round(os.totalmem() / 2 ** 30),
-    system: `${os.type()} ${os.release()}`,
+    system: `${os.type()} ${os.release().split('.', 2).join('.')}`,
     node: process.version,
     redis: /v=(\S+)/.exec(outputOf('redis-server', '--version'))?.[1] ?? 'not here',
     nginx: /nginx\/(\S+)/.exec(outputOf('nginx', '-v'))?.[1] ?? 'not here',

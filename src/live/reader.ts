@@ -84,7 +84,9 @@ export class Reader {
         // In pieces: when the client turns out to be slow, the rest of a long page is dropped, and read again when it gets there.
         while (this.#next <= lastOf(frames) && !stream.isFull) {
           const piece = framesFrom(frames, this.#next, this.#room.pageLength)
-          this.#output.frames(batchOf(piece))
+          // A slice that waits in a socket would keep all of a long page in memory.
+          const isOfLongPage = frames.ends.length > this.#room.pageLength
+          this.#output.frames(batchOf(isOfLongPage ? { ...piece, bytes: Buffer.from(piece.bytes) } : piece))
           this.#next = lastOf(piece) + 1
         }
         length = stream.isFull ? this.#room.pageLength : Math.min(2 * length, this.#room.pageLengthMax)

@@ -36,7 +36,7 @@ function reportText ({ results, distribution, command }: ReportInput, plotName: 
     '',
     block(`npm run drill -- ${command}`),
     '',
-    `on ${cpus()[0]?.model.trim() ?? 'a machine'} with ${availableParallelism()} cores and ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release()}, Node ${process.version}; services, Redis, writers and readers share them.`,
+    `on ${cpus()[0]?.model.trim() ?? 'a machine'} with ${availableParallelism()} cores and ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('.', 2).join('.')}, Node ${process.version}; services, Redis, writers and readers share them.`,
     ...first === undefined
       ? []
       : [
