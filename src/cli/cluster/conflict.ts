@@ -1,7 +1,7 @@
 // A key that two nodes have, while the owner's copy is not known to be the right one. So it is after the owner of a half-moved slot
-// died: its replica knows nothing of the move, and takes writes for keys that are on the target already. One copy has to
-// go: the one with less in it, and it is said which. Nothing here is needed while the owner itself marks the slot as migrating:
-// then clients went to the owner first, and its copy holds.
+// died: its replica knows nothing of the move, and takes writes for keys that are on the target already. Blocks are put together
+// (merge.ts); of any other key one copy has to go: the one with less in it, and it is said which. Nothing here is needed while the owner
+// itself marks the slot as migrating: then clients went to the owner first, and its copy holds.
 import { messageOf } from '../../errors.js'
 import { type Reply } from '../../redis/connection.js'
 import { type Admin } from './admin.js'

@@ -6,6 +6,7 @@ import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
 import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
 import { type MapNode, nodeText } from './map.js'
+import { isBlock, mergeBlock } from './merge.js'
 import { type Tempo } from './tempo.js'
 
 export type KeyMoverEvents = {
@@ -108,6 +109,12 @@ export class KeyMover {
     for (const key of keys) {
       const [here, there] = [await fullnessOf(this.#admin, source, key, false), await fullnessOf(this.#admin, target, key, true)]
       if (here === undefined) continue
+      if (there !== undefined && isBlock(key)) {
+        const added = await mergeBlock(this.#admin, source, target, key)
+        this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`)
+        await this.#migrate([key], source, target, ['REPLACE'])
+        continue
+      }
       if (there !== undefined && there.of > here.of) {
         this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${there.text}, dropped ${here.text}`)
         await this.#admin.ask(source, 'DEL', key)
