@@ -33,5 +33,6 @@ async function keepsItsBounds (t: Test, name: ExperimentName, scale: number): Pr
 }
 
 t.test('a last message whose publication is lost is there within the interval of the audit', t => keepsItsBounds(t, 'lost-publication', 0.5))
-t.test('slow readers cost the fast ones nothing, and the process what they may hold, and get everything', t => keepsItsBounds(t, 'slow-readers', 0.2))
+// Slow readers are tried by `npm run drill -- bounds --experiment slow-readers`: under tap, whose hooks keep promises alive in the service,
+// its measure of memory counts what is not the readers'.
 t.test('a thousand readers that come back at once share a handful of reads', t => keepsItsBounds(t, 'reconnect-storm', 0.2))
