@@ -120,13 +120,13 @@ t.test('commands take their own options and words, and nothing else', async t =>
   }
 })
 
-t.test('a node is named by id, the beginning of its id, host:port or port, and only when that is one', async t => {
-  const map = mapOf([{ id: 'aa11', port: 7001, slots: [0, 99] }, { id: 'aa22', port: 7002, slots: [100, 199] }, { id: 'bb33', port: 7003, masterId: 'aa11' }])
-  for (const name of ['aa11', 'aa1', '127.0.0.1:7001', '7001', 'AA11']) t.equal(map.named(name).id, 'aa11', name)
-  t.throws(() => map.named('aa'), { message: /may be 127\.0\.0\.1:7001 \(aa11\) or 127\.0\.0\.1:7002 \(aa22\)/ })
-  t.throws(() => map.named('cc'), { message: /^No node is called 'cc'\. There are: 127\.0\.0\.1:7001 \(aa11\), / })
-  t.throws(() => map.named(''), { message: /^No node/ })
-  t.throws(() => map.masterNamed('bb33'), { message: /is a replica of 127\.0\.0\.1:7001 \(aa11\)/ })
+t.test('a node is named by id, six or more characters of its id, host:port or port, and only when that is one', async t => {
+  const map = mapOf([{ id: 'aaaaaa11', port: 7001, slots: [0, 99] }, { id: 'aaaaaa22', port: 7002, slots: [100, 199] }, { id: 'bbbbbb33', port: 7003, masterId: 'aaaaaa11' }])
+  for (const name of ['aaaaaa11', 'aaaaaa1', '127.0.0.1:7001', '7001', 'AAAAAA11']) t.equal(map.named(name).id, 'aaaaaa11', name)
+  t.throws(() => map.named('aaaaaa'), { message: /may be 127\.0\.0\.1:7001 \(aaaaaa11\) or 127\.0\.0\.1:7002 \(aaaaaa22\)/ })
+  t.throws(() => map.named('cccccc'), { message: /^No node is called 'cccccc'\. There are: 127\.0\.0\.1:7001 \(aaaaaa11\), / })
+  for (const short of ['', '1', 'aaaaa', 'bbbbb']) t.throws(() => map.named(short), { message: /^No node/ }, short)
+  t.throws(() => map.masterNamed('bbbbbb33'), { message: /is a replica of 127\.0\.0\.1:7001 \(aaaaaa11\)/ })
 })
 
 t.test('what is wrong with a cluster is said: nobody owns slots, masters away, disagreement', async t => {

@@ -33,7 +33,7 @@ Commands
   finish                     finishes half-moved slots, as every command that moves does first
   failover NODE              promotes this replica, or the best replica of this master, without losing a write
 
-A node is called by its id, the beginning of its id, host:port or port.
+A node is called by its id or at least the first six characters of it, host:port or port.
 
   --speed PERCENT            share of the time in which nodes are kept busy with moving, 1 to 100; default ${SPEED_DEFAULT}
   --yes                      does not ask

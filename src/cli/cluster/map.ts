@@ -96,13 +96,13 @@ export class ClusterMap {
   }
 
   /**
-   * A node by its id, the beginning of its id, its host:port or its port.
+   * A node by its id, the beginning of its id (six characters or more: a port is never taken for one), its host:port or its port.
    * @throws Refusal when none, or more than one, is called so
    */
   named (name: string): MapNode {
     const nodes = [...this.nodes.values()]
     const byAddress = nodes.filter(({ address, reachable }) => [address, reachable].some(each => addressKey(each) === name || String(each.port) === name))
-    const found = byAddress.length > 0 ? byAddress : nodes.filter(({ id }) => name !== '' && id.startsWith(name.toLowerCase()))
+    const found = byAddress.length > 0 ? byAddress : nodes.filter(({ id }) => name.length >= ID_LENGTH_MIN && id.startsWith(name.toLowerCase()))
     const [node] = found
     if (node === undefined) throw new Refusal(`No node is called '${name}'. There are: ${nodes.map(nodeText).sort().join(', ')}.`)
     if (found.length > 1) throw new Refusal(`'${name}' may be ${found.map(nodeText).join(' or ')}: give more of the id, or host:port.`)
@@ -143,6 +143,7 @@ export class ClusterMap {
   }
 }
 
+const ID_LENGTH_MIN = 6
 const STATES = { up: 'is up', failed: 'has failed', silent: 'does not answer' } as const
 
 /** `127.0.0.1:7001 (3f2a1b0c)` */
