@@ -37,6 +37,8 @@ export type RoomEvents = {
 
 const PAUSE_MS_MIN = 20
 const PAUSE_MS_MAX = 1000
+/** As long as the store waits for it (see Committer). */
+const MISSING_MS_MAX = 30_000
 
 export class Room {
   readonly room: string
@@ -59,6 +61,7 @@ export class Room {
   #syncing: Promise<void> | undefined
   #mustSyncAgain = false
   #gapTimer: NodeJS.Timeout | undefined
+  #missingSince: number | undefined
   #isClosed = false
 
   constructor (room: string, log: Log, history: History, options: RoomOptions, events: RoomEvents) {
@@ -187,6 +190,7 @@ export class Room {
     const head = entry?.seq ?? 0
     const headMs = msOf(entry?.reference)
     if (!this.#isReady) return this.#begin(head, headMs)
+    if (this.#isMissing(head, known)) throw new Error('The log is gone')
     if (head < known) return this.#reset('rewound', head, headMs)
     const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
@@ -198,6 +202,17 @@ export class Room {
       this.#accept(framesOf(page))
     }
     this.#releaseHeld()
+  }
+
+  // A log that was there and is gone altogether comes back within seconds where its half-moved slot's owner has died (see Committer). Until then
+  // it is looked for again; after that it is taken for deleted.
+  #isMissing (head: number, known: number): boolean {
+    if (head > 0 || known === 0) {
+      this.#missingSince = undefined
+      return false
+    }
+    this.#missingSince ??= performance.now()
+    return performance.now() < this.#missingSince + MISSING_MS_MAX
   }
 
   #begin (head: number, headMs: number): void {

@@ -109,11 +109,13 @@ end
 return {seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`)
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user. Check and commit are
- * one atomic step.
- * Answers the sequence that the key led to, 1 if this very call committed it, and the log's length.
+ * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user, 1 if the log is known to exist.
+ * Check and commit are one atomic step.
+ * Answers the sequence that the key led to, 1 if this very call committed it, and the log's length. A log that is known to exist and does not
+ * is not begun: then it answers 0, 0 and 0.
  */
 export const COMMIT_ONCE = script(`${TOUCH}
+if ARGV[4] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0} end
 local known = redis.call('GET', KEYS[2])
 if known then
   touch(KEYS[1])

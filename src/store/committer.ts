@@ -30,6 +30,9 @@ export type CommitterOptions = {
 }
 
 const HEADS_REMEMBERED = 10_000
+const GONE_PAUSE_MS = 100
+/** Much longer than a failover and the return of who moves slots. */
+const GONE_MS_MAX = 30_000
 
 export class Committer {
   readonly #cluster: Cluster
@@ -38,6 +41,8 @@ export class Committer {
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /** Per room, the last sequence known: what COMMIT looks for itself behind. An old one costs time, a wrong one nothing. */
   readonly #heads = new Map<string, number>()
+  /** Rooms whose log was there and is not, since when. */
+  readonly #goneSince = new Map<string, number>()
 
   constructor (cluster: Cluster, log: Log, options: CommitterOptions) {
     this.#cluster = cluster
@@ -61,13 +66,20 @@ export class Committer {
    * @throws DialogsError as Cluster.write; then the message may be committed or not
    */
   async commitOnce (room: string, reference: string, user: string, once: string, deadline: number): Promise<Commit> {
-    const args = ['EVALSHA', COMMIT_ONCE.sha, '3', logKey(room), onceKey(room, once), usersKey(room), reference, String(this.#options.onceTtlS), user]
     return await this.#persist(deadline, async () => {
-      const { reply, replicated } = await this.#cluster.write(roomSlot(room), args, deadline)
-      // COMMIT_ONCE answers three integers.
+      const { reply, replicated } = await this.#whileGone(deadline, async () => {
+        const isKnown = (this.#heads.get(room) ?? 0) > 0 ? '1' : '0'
+        const args = ['EVALSHA', COMMIT_ONCE.sha, '3', logKey(room), onceKey(room, once), usersKey(room), reference, String(this.#options.onceTtlS), user, isKnown]
+        const written = await this.#cluster.write(roomSlot(room), args, deadline)
+        // COMMIT_ONCE answers three integers, and 0 first only when the log is gone. When it is no longer waited for, it is not known any more.
+        if ((written.reply as readonly number[])[0] !== 0) return written
+        this.#isGone(room)
+        return undefined
+      })
       const [first, isNewHere, logLength] = reply as readonly [number, number, number]
       // After a lost connection the script may have found what its own first run had committed.
       const isOurs = isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
+      this.#rememberHead(room, first)
       return { first, logLength, isOurs, replicated }
     })
   }
@@ -102,7 +114,11 @@ export class Committer {
       // Log and counters in one step. While the room's slot moves they may be on different nodes: then the log goes first, by itself.
       const args = ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), String(behind), ...rest]
       const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), String(behind), ...rest]
-      const { reply, replicated, wasLost } = await this.#cluster.write(roomSlot(room), args, deadline, logOnly)
+      const { reply, replicated, wasLost } = await this.#whileGone(deadline, async () => {
+        const written = await this.#cluster.write(roomSlot(room), args, deadline, logOnly)
+        const [first, head] = written.reply as readonly [number, number, number]
+        return first === 0 && head === 0 && behind > 0 && this.#isGone(room) ? undefined : written
+      })
       // COMMIT answers three integers.
       const [first, lengthOrHead, isCounted] = reply as readonly [number, number, number]
       if (first > 0) {
@@ -122,6 +138,31 @@ export class Committer {
     }
   }
 
+  // Attempts until the log is there, or the deadline. An attempt that finds the log gone answers undefined.
+  async #whileGone<T> (deadline: number, attempt: () => Promise<T | undefined>): Promise<T> {
+    for (;;) {
+      const result = await attempt()
+      if (result !== undefined) return result
+      if (performance.now() + GONE_PAUSE_MS > deadline) {
+        throw new DialogsError('STORE_UNAVAILABLE', 'The log of the room is gone: its slot is half-moved (npm run cluster -- finish), or it was deleted. Try again with the same Idempotency-Key.')
+      }
+      await new Promise(resolve => { setTimeout(resolve, GONE_PAUSE_MS) })
+    }
+  }
+
+  // A log that was there and is gone altogether was most likely not deleted: the owner of its half-moved slot has died, and the replica that took
+  // over does not know where the log is until the move goes on (src/cli/cluster). To begin it anew would give its sequences out a second
+  // time. So it is waited for; only when it stays away for long is it taken for deleted.
+  #isGone (room: string): boolean {
+    const now = performance.now()
+    const since = this.#goneSince.get(room) ?? now
+    this.#goneSince.set(room, since)
+    if (now < since + GONE_MS_MAX) return true
+    this.#goneSince.delete(room)
+    this.#heads.delete(room)
+    return false
+  }
+
   // What COMMIT could not count itself. Not waited for: the counters are mended by `npm run check`, a message never is.
   async #count (room: string, group: ReadonlyArray<readonly [user: string, count: number]>): Promise<void> {
     const counts = new Map<string, number>()
@@ -135,6 +176,7 @@ export class Committer {
   }
 
   #rememberHead (room: string, seq: number): void {
+    if (this.#goneSince.size > 0) this.#goneSince.delete(room)
     if (this.#heads.size >= HEADS_REMEMBERED) this.#heads.clear()
     this.#heads.set(room, seq)
   }

@@ -24,7 +24,7 @@ export type TrialOptions = WorldOptions & {
   readonly writers: readonly Writer[]
   /** Streams of one room each. */
   readonly readers: number
-  /** Streams of all rooms on one connection each, at most 100 rooms; default none. */
+  /** Streams of all rooms (the first hundred) on one connection each; default none. */
   readonly combined?: number
   /** Readers of pages; default none. */
   readonly pagers?: number
@@ -52,6 +52,7 @@ const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POS
 const SHARE_BEFORE = 0.25
 const HISTORY_WRITERS = 32
 const EXAMPLES_MAX = 10
+const ROOMS_PER_STREAM_MAX = 100
 
 export class Trial {
   readonly world: World
@@ -79,7 +80,7 @@ export class Trial {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
       return new Recorder(record, { urls: world.urls, first: Math.floor(index / this.#transcripts.length) })
     })
-    this.combined = Array.from({ length: options.combined ?? 0 }, () => new CombinedRecorder(this.#transcripts.map(transcript => new ReaderRecord(transcript, 0)), world.urls))
+    this.combined = Array.from({ length: options.combined ?? 0 }, () => new CombinedRecorder(this.#transcripts.slice(0, ROOMS_PER_STREAM_MAX).map(transcript => new ReaderRecord(transcript, 0)), world.urls))
     this.#pagers = Array.from({ length: options.pagers ?? 0 }, () => new Pager(this.#transcripts, world.urls, this.random))
   }
 
