@@ -31,6 +31,8 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     logger: { level: config.logLevel, stream: process.stderr },
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax(config.textMax),
+    // What comes while it closes is refused by our own hook, with a code.
+    return503OnClosing: false,
     routerOptions: { maxParamLength: 2048 },
     // Unknown fields are errors, and nothing is converted silently.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
@@ -66,7 +68,15 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   const store = new Store(cluster, { ...config, publish: (room, messages) => { publisher.publish(room, messages) }, onFault: fault })
   const hub = new Hub(store, subscriber, {
     ...config,
-    ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax }
+    ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax },
+    pages: {
+      length: config.pageLength,
+      lengthMax: config.pageLengthMax,
+      bytesMax: config.pageBytesMax,
+      pieceBytesMax: config.socketBytesMax,
+      keptBytesMax: config.pagesBytesMax,
+      readsMax: config.pageReadsMax
+    }
   }, {
     gap: () => { metrics.gaps.inc() },
     reset: reason => { metrics.resets.inc({ reason }) },

@@ -36,7 +36,7 @@ async function start (config: Config): Promise<void> {
   const redis = config.redis ?? redisTarget((await embedding)?.urls ?? [])
   if (stopping !== undefined) return
   app = await buildApp(config, redis)
-  await app.fastify.listen({ host: config.host, port: config.port })
+  await app.fastify.listen({ host: config.host, port: config.port, backlog: config.listenBacklog })
   const listening = app.fastify.server.address()
   // A string only for a UNIX socket, which nobody asked for.
   const port = typeof listening === 'object' ? listening?.port ?? config.port : config.port

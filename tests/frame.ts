@@ -5,7 +5,7 @@ import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import t from 'tap'
 import {
-  decodePublication, encodeFrame, encodePublication, entryJson, eventFrame, formatTime, type Frames, frameAt, frameMs, framesFrom, framesOf, lastOf, messageJson
+  decodePublication, encodeFrame, encodePublication, entryJson, eventFrame, formatTime, type Frames, frameAt, frameMs, framesFrom, framesOf, lastOf, messageJson, piecesOf
 } from '../src/live/frame.js'
 import { type Entry, isLost, type Message } from '../src/store/message.js'
 import { names } from './support/names.js'
@@ -82,6 +82,23 @@ t.test('times are RFC 3339 with milliseconds, whatever was formatted before', as
 
 t.test('frames know where each of them begins and ends', async () => {
   fc.assert(fc.property(entryLists, entries => { assertSame(framesOf(entries), entries) }))
+})
+
+t.test('in pieces, frames are the same bytes, none beyond the limit but one frame by itself, and none with room for the next', async () => {
+  fc.assert(fc.property(entryLists, fc.integer({ min: 1, max: 2000 }), (entries, bytesMax) => {
+    const whole = framesOf(entries)
+    const pieces = piecesOf(entries, bytesMax)
+    assert.equal(Buffer.concat(pieces.map(({ bytes }) => bytes)).toString(), whole.bytes.toString())
+    let next = entries[0]?.seq ?? 0
+    for (const [index, piece] of pieces.entries()) {
+      assert.equal(piece.first, next)
+      next = lastOf(piece) + 1
+      assert.ok(piece.bytes.length <= bytesMax || piece.ends.length === 1)
+      const following = pieces[index + 1]
+      if (following !== undefined) assert.ok(piece.bytes.length + frameAt(following, following.first).length > bytesMax)
+    }
+    assert.equal(next, (entries.at(-1)?.seq ?? -1) + 1)
+  }))
 })
 
 t.test('cut off before any of their sequences, or right behind them, frames stay right', async () => {

@@ -39,20 +39,42 @@ export type Frames = { readonly first: number, readonly bytes: Buffer, readonly 
 
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
 
-export function framesOf (entries: readonly Entry[]): Frames {
-  const texts = entries.map(encodeFrame)
+export const framesOf = (entries: readonly Entry[]): Frames => piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
+
+/** Frames in pieces of at most so many bytes, but at least one frame. Each piece has bytes of its own: who holds one keeps no other alive. */
+export function piecesOf (entries: readonly Entry[], bytesMax: number): Frames[] {
+  const pieces: Frames[] = []
+  let first = entries[0]?.seq ?? 0
+  let texts = ''
+  let ends: number[] = []
   let end = 0
-  const ends = texts.map(text => { end += Buffer.byteLength(text); return end })
-  return { first: entries[0]?.seq ?? 0, bytes: Buffer.from(texts.join('')), ends }
+  const cut = (): void => {
+    if (ends.length > 0) pieces.push({ first, bytes: Buffer.from(texts), ends })
+  }
+  for (const entry of entries) {
+    const text = encodeFrame(entry)
+    const bytes = Buffer.byteLength(text)
+    if (end + bytes > bytesMax) {
+      cut()
+      first = entry.seq
+      texts = ''
+      ends = []
+      end = 0
+    }
+    texts += text
+    end += bytes
+    ends.push(end)
+  }
+  cut()
+  return pieces
 }
 
-/** The frames from sequence `seq` on, at most `lengthMax`; `seq` must be within or right behind. Shares the bytes. */
-export function framesFrom (frames: Frames, seq: number, lengthMax = Infinity): Frames {
+/** The frames from sequence `seq` on; `seq` must be within or right behind. Shares the bytes. */
+export function framesFrom (frames: Frames, seq: number): Frames {
   const skipped = Math.max(0, seq - frames.first)
-  if (skipped === 0 && frames.ends.length <= lengthMax) return frames
-  const start = skipped === 0 ? 0 : frames.ends[skipped - 1] ?? frames.bytes.length
-  const ends = frames.ends.slice(skipped, skipped + lengthMax).map(end => end - start)
-  return { first: frames.first + skipped, bytes: frames.bytes.subarray(start, start + (ends.at(-1) ?? 0)), ends }
+  if (skipped === 0) return frames
+  const start = frames.ends[skipped - 1] ?? frames.bytes.length
+  return { first: frames.first + skipped, bytes: frames.bytes.subarray(start), ends: frames.ends.slice(skipped).map(end => end - start) }
 }
 
 /** The bytes of one frame. */

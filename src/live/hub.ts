@@ -5,7 +5,7 @@ import { roomChannel } from '../redis/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { type Store } from '../store/store.js'
 import { type Output } from './output.js'
-import { Pages } from './pages.js'
+import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type Asked } from './reader.js'
 import { RingBudget, type RingOptions } from './ring.js'
 import { Room, type RoomEvents } from './room.js'
@@ -14,9 +14,7 @@ import { type EndReason, type Stream } from './stream.js'
 export type HubOptions = {
   readonly ring: RingOptions
   readonly ringsBytesMax: number
-  readonly pageLength: number
-  readonly pageLengthMax: number
-  readonly pageReadsMax: number
+  readonly pages: PagesOptions
   readonly heldLengthMax: number
   readonly gapWaitMs: number
   readonly lingerMs: number
@@ -54,7 +52,7 @@ export class Hub {
     this.#subscriber = subscriber
     this.#options = options
     this.#events = events
-    this.pages = new Pages(store.history, options.pageLength, options.pageLengthMax, options.pageReadsMax)
+    this.pages = new Pages(store.history, options.pages)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#timers = [
       setInterval(() => { this.#heartbeat() }, options.heartbeatMs / HEARTBEAT_TURNS),

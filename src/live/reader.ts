@@ -4,13 +4,17 @@
 // Why it neither loses nor repeats where it joins: it goes live only in a turn in which its next sequence is the room's next
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
+import { setImmediate } from 'node:timers/promises'
 import { formatCursor, type Cursor } from '../store/message.js'
-import { frameAt, frameMs, framesFrom, lastOf } from './frame.js'
+import { frameAt, frameMs, lastOf } from './frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type ResetReason, type Room } from './room.js'
 
 /** What a client asked for: where to go on, or how much of the history to begin with. */
 export type Asked = { readonly after: Cursor | undefined, readonly last: number | undefined }
+
+/** How long a page is kept for a client that does not take it at once. One that is only a little slow gets the whole page that way. */
+const PATIENCE_MS = 100
 
 export class Reader {
   readonly #room: Room
@@ -70,26 +74,14 @@ export class Reader {
     if (this.#isCatchingUp) return
     this.#isCatchingUp = true
     const { stream } = this.#output
-    let length = this.#room.pageLength
+    let length = this.#room.pages.firstLength(this.#room.head - this.#next + 1)
     try {
       while (!stream.hasEnded) {
         await stream.drained()
         await this.#room.ready()
         if (stream.hasEnded) return
         if (this.#room.goLive(this, this.#next)) return this.#announce()
-        const generation = this.#generation
-        const frames = await this.#room.framesFrom(this.#next, length)
-        // Meanwhile the room may have been reset, and this reader with it.
-        if (stream.hasEnded || generation !== this.#generation || frames === undefined) continue
-        // In pieces: when the client turns out to be slow, the rest of a long page is dropped, and read again when it gets there.
-        while (this.#next <= lastOf(frames) && !stream.isFull) {
-          const piece = framesFrom(frames, this.#next, this.#room.pageLength)
-          // A slice that waits in a socket would keep all of a long page in memory.
-          const isOfLongPage = frames.ends.length > this.#room.pageLength
-          this.#output.frames(batchOf(isOfLongPage ? { ...piece, bytes: Buffer.from(piece.bytes) } : piece))
-          this.#next = lastOf(piece) + 1
-        }
-        length = stream.isFull ? this.#room.pageLength : Math.min(2 * length, this.#room.pageLengthMax)
+        length = await this.#writePage(length)
       }
     } catch (error) {
       // The store gave up on a page after its deadline. The client comes back with its cursor.
@@ -98,6 +90,26 @@ export class Reader {
     } finally {
       this.#isCatchingUp = false
     }
+  }
+
+  // Writes one page, and answers how long the next one should be. In pieces that a socket may hold: when the client turns out to be slow, the
+  // rest is dropped, and read again when it gets there. A method of its own, for a suspended function keeps alive all that it has ever held.
+  async #writePage (length: number): Promise<number> {
+    const { stream } = this.#output
+    const { pages } = this.#room
+    const generation = this.#generation
+    const page = await this.#room.pageFrom(this.#next, length) ?? []
+    for (const piece of page) {
+      // Meanwhile the room may have been reset, and this reader with it.
+      if (stream.hasEnded || generation !== this.#generation) return length
+      this.#output.frames(batchOf(piece))
+      this.#next = lastOf(piece) + 1
+      if (piece === page.at(-1)) return pages.lengthAfter(page, length, this.#next, !stream.isFull)
+      // A turn for everybody else: to write a whole page to each of many readers would hold up who is live.
+      await setImmediate()
+      if (!await stream.drainedWithin(PATIENCE_MS)) return pages.lengthAfter(page, length, this.#next, false)
+    }
+    return length
   }
 
   #announce (): void {
@@ -112,7 +124,7 @@ export class Reader {
     if (seq > this.#room.head) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'
     if (seq === 0 || ms === undefined) return undefined
-    const frames = await this.#room.framesFrom(seq)
+    const [frames] = await this.#room.pageFrom(seq) ?? []
     if (frames === undefined) return undefined
     return frameMs(frameAt(frames, seq)) === ms ? undefined : 'rewritten'
   }

@@ -9,7 +9,7 @@ import { parseReference } from '../store/message.js'
 import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
 import { Held } from './held.js'
 import { batchOf, type Batch } from './output.js'
-import { type Pages } from './pages.js'
+import { type Page, type Pages } from './pages.js'
 import { type Reader } from './reader.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
 
@@ -35,6 +35,9 @@ export type RoomEvents = {
   failed: (what: 'sync' | 'reader', error: unknown) => void
 }
 
+/** A number for each past that a room was found to have: what was read of one is not mixed with another. */
+let nextPast = 1
+
 const PAUSE_MS_MIN = 20
 const PAUSE_MS_MAX = 1000
 /** As long as the store waits for it (see Committer). */
@@ -56,6 +59,7 @@ export class Room {
   readonly #held: Held
   #unsent: Frames[] = []
   #headMs = 0
+  #past = nextPast++
   #isReady = false
   #whenReady: Array<() => void> = []
   #syncing: Promise<void> | undefined
@@ -84,12 +88,8 @@ export class Room {
     return this.#headMs
   }
 
-  get pageLength (): number {
-    return this.#options.pages.length
-  }
-
-  get pageLengthMax (): number {
-    return this.#options.pages.lengthMax
+  get pages (): Pages {
+    return this.#options.pages
   }
 
   get readerCount (): number {
@@ -136,14 +136,16 @@ export class Room {
   }
 
   /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the room has changed. */
-  async framesFrom (seq: number, length = this.#options.pages.length): Promise<Frames | undefined> {
+  async pageFrom (seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
-    if (group !== undefined) return framesFrom(group, seq)
+    if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
     const { generation } = this
-    const page = await this.#options.pages.read(this.room, seq, this.#ring.first - 1, length)
-    if (generation === this.generation && !this.#isClosed) this.#ring.pushOlder(page)
-    return page.first <= seq && seq <= lastOf(page) ? framesFrom(page, seq) : undefined
+    const page = await this.pages.read(this.room, this.#past, seq, this.#ring.first - 1, length)
+    if (generation === this.generation && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
+    const rest = page.filter(frames => lastOf(frames) >= seq)
+    const [first] = rest
+    return first === undefined || first.first > seq ? undefined : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
   /** A publication has arrived. */
@@ -197,7 +199,7 @@ export class Room {
     // With something held, all below it is committed and was published; what is beyond may still be on its way to a replica.
     const target = Math.min(head, this.#held.first - 1)
     while (this.head < target && !this.#isClosed) {
-      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.#options.pages.lengthMax, target))
+      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target))
       if (page.length === 0) throw new Error('The log ends before its head')
       this.#accept(framesOf(page))
     }
@@ -227,6 +229,7 @@ export class Room {
   #reset (reason: ResetReason, head: number, headMs: number): void {
     this.#flush()
     this.generation++
+    this.#past = nextPast++
     this.#held.clear()
     this.#ring.clear(head + 1)
     this.#headMs = headMs

@@ -47,6 +47,15 @@ export class Stream {
     await new Promise<void>(resolve => { this.#waiting.push(resolve) })
   }
 
+  /** As `drained`, but waits only so long; answers whether it is. */
+  async drainedWithin (ms: number): Promise<boolean> {
+    if (this.#hasEnded || !this.isFull) return true
+    return await new Promise<boolean>(resolve => {
+      const timer = setTimeout(resolve, ms, false)
+      this.#waiting.push(() => { clearTimeout(timer); resolve(true) })
+    })
+  }
+
   /** A comment that keeps proxies and clients from giving up; nothing when there was something else to send since the last one. */
   heartbeat (comment: string): void {
     if (this.#isQuiet && this.#socket.writableLength === 0) this.write(comment)
