@@ -2,7 +2,7 @@
 // Memory is compared after collecting garbage: what V8 has not got round to is no cost of a reader, and would be most of the difference.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { collectGarbage } from '../src/cli/drill/collecting.js'
 
 const ticksPerSecond = ((): number | undefined => {
   try {
@@ -27,10 +27,6 @@ export function memoryBytes (pid: number | undefined): number | undefined {
   return pss === undefined ? undefined : Number(pss) * 1024
 }
 
-/** Node's option that makes a process collect its garbage on SIGUSR2. Nothing else is different with it. */
-export const COLLECTING = `--import=${new URL('./programs/collect-garbage.js', import.meta.url).href}`
-
-const SETTLE_PAUSE_MS = 250
 const SETTLE_LOOKS_MAX = 40
 /** Two looks that differ by less are the same. */
 const SETTLED = 0.002
@@ -40,8 +36,7 @@ export async function settledMemoryBytes (pid: number | undefined): Promise<numb
   let bytes = memoryBytes(pid)
   if (pid === undefined || bytes === undefined) return undefined
   for (let look = 0; look < SETTLE_LOOKS_MAX; look++) {
-    process.kill(pid, 'SIGUSR2')
-    await sleep(SETTLE_PAUSE_MS)
+    await collectGarbage(pid)
     const before: number = bytes
     bytes = memoryBytes(pid) ?? before
     if (Math.abs(bytes - before) < before * SETTLED) break

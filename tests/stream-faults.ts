@@ -33,6 +33,5 @@ async function keepsItsBounds (t: Test, name: ExperimentName, scale: number): Pr
 }
 
 t.test('a last message whose publication is lost is there within the interval of the audit', t => keepsItsBounds(t, 'lost-publication', 0.5))
-// Slow readers are tried by `npm run drill -- bounds --experiment slow-readers`: under tap, whose hooks keep promises alive in the service,
-// its measure of memory counts what is not the readers'.
+t.test('slow readers cost the fast ones nothing, the process what they are allowed, and get everything', t => keepsItsBounds(t, 'slow-readers', 0.2))
 t.test('a thousand readers that come back at once share a handful of reads', t => keepsItsBounds(t, 'reconnect-storm', 0.2))

@@ -45,7 +45,7 @@ export type ReadersMethods = {
 }
 
 /** Connections that are being opened at once: more overflow the queue of a listening socket, and wait a second. */
-const CONNECTING_MAX = 200
+const CONNECTING_MAX = 2000
 const POLL_MS = 20
 
 // The system reads into it and hands it over in the same turn, so that one serves all.

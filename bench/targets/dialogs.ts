@@ -3,7 +3,7 @@
 import { World } from '../../src/cli/drill/world.js'
 import { profiling } from '../profile.js'
 import { RedisNodes } from '../redis-nodes.js'
-import { COLLECTING } from '../usage.js'
+import { COLLECTING } from '../../src/cli/drill/collecting.js'
 import { type StreamRequest, type Target } from './target.js'
 
 export class Dialogs implements Target {

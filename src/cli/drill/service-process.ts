@@ -15,6 +15,8 @@ export type ServiceSettings = {
   readonly redisUrls: readonly string[]
   /** Settings of the service by their environment names. */
   readonly env?: Readonly<Record<string, string>>
+  /** Options of Node itself. */
+  readonly nodeOptions?: readonly string[]
 }
 
 export class ServiceProcess {
@@ -43,8 +45,8 @@ export class ServiceProcess {
 
   /** Resolves when it answers. @throws Error with its own words when it ends before that */
   async start (): Promise<void> {
-    const { port, redisUrls, env } = this.#settings
-    const child = spawn(process.execPath, ['--enable-source-maps', MAIN], {
+    const { port, redisUrls, env, nodeOptions = [] } = this.#settings
+    const child = spawn(process.execPath, ['--enable-source-maps', ...nodeOptions, MAIN], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { PATH: process.env['PATH'], HOST: '127.0.0.1', PORT: String(port), REDIS_NODES: redisUrls.join(','), ...env }
     })

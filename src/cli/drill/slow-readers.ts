@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { count } from '../progress.js'
 import { randomFrom } from '../zipf.js'
+import { COLLECTING, collectGarbage } from './collecting.js'
 import { type Experiment, type Findings, scaled } from './findings.js'
 import { Ledger } from './ledger.js'
 import { readMetric } from './metric.js'
@@ -25,19 +26,30 @@ const TEXT_BYTES = 2000
 const PER_SECOND = 50
 const PHASE_MS = 10_000
 const WINDOW_MS = 500
-const COLLECTED_MS_MAX = 30_000
 const LATENCY_FACTOR_MAX = 1.5
+const COLLECTIONS = 4
 
-// The service's defaults, said here because the bound follows from them: what a socket may hold, and one page.
+// The service's defaults, said here because the bound follows from them. A slow reader: what its socket may hold, and one piece of a page more.
+// All of them together: a page as it comes from the store and as frames, and the room's ring.
 const SOCKET_BYTES_MAX = 64 * 1024
-const PAGE_LENGTH = 512
-const FRAME_BYTES_MAX = TEXT_BYTES + 300
-const READER_BYTES_MAX = SOCKET_BYTES_MAX + PAGE_LENGTH * FRAME_BYTES_MAX
+const PAGE_BYTES_MAX = 1024 * 1024
+const RING_BYTES_MAX = 1024 * 1024
+const READER_BYTES_MAX = 2 * SOCKET_BYTES_MAX + TEXT_BYTES + 300
 
 export const slowReaders: Experiment = {
   about: '50 readers at 1 KB/s beside 500 fast ones: latency, memory, and that all get everything',
   hold: async ({ scale, seed, report }) => {
-    const world = await World.start({ services: 1, env: { SOCKET_BYTES_MAX: String(SOCKET_BYTES_MAX), PAGE_LENGTH: String(PAGE_LENGTH), STALLED_MS_MAX: '600000' }, report })
+    const world = await World.start({
+      services: 1,
+      nodeOptions: [COLLECTING],
+      env: {
+        SOCKET_BYTES_MAX: String(SOCKET_BYTES_MAX),
+        PAGE_BYTES_MAX: String(PAGE_BYTES_MAX),
+        RING_BYTES_MAX: String(RING_BYTES_MAX),
+        STALLED_MS_MAX: '600000'
+      },
+      report
+    })
     const recorders: Recorder[] = []
     try {
       return await measure(world, recorders, scale, seed)
@@ -73,14 +85,14 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
   const phaseMs = scaled(PHASE_MS, scale, 4000)
 
   world.did(`${fast.length} fast readers`)
-  const without = await observe(url, deliveryMs, phaseMs)
+  const without = await observe(deliveryMs, phaseMs)
+  const bytesWithout = await heldBytes(world)
   const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () => join(0, SLOW_BYTES_PER_SECOND))
   world.did(`${slow.length} slow readers`)
   await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
-  const beside = await observe(url, deliveryMs, phaseMs)
-  const bytesMax = slow.length * READER_BYTES_MAX
-  // What is only garbage goes when it is next collected; what is held stays however long one looks.
-  const heldBytes = Math.min(beside.memoryBytes, await leastMemory(url, without.memoryBytes + bytesMax))
+  const beside = await observe(deliveryMs, phaseMs)
+  const grownBytes = await heldBytes(world) - bytesWithout
+  const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
   await writers.stop()
   const behind = slow.filter(({ record }) => record.last < head / 2).length
   for (const recorder of slow) recorder.throttle(undefined)
@@ -89,7 +101,6 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
   await until('everyone has everything', () => recorders.every(({ record }) => record.last >= end)).catch(() => undefined)
   const verdict = await judgeAll({ ledger, readers: recorders, url, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
 
-  const grownBytes = heldBytes - without.memoryBytes
   return {
     figures: [
       `delivery to fast readers: p99 ${without.p99Ms.toFixed(1)} ms without slow ones (median of windows ${without.typicalMs.toFixed(1)} ms), ${beside.p99Ms.toFixed(1)} ms beside them (${beside.typicalMs.toFixed(1)} ms)`,
@@ -107,34 +118,24 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
-/**
- * p99 over a phase, and the median of its windows' p99: a moment in which the machine does something else weighs as much as any other.
- * Memory is what JavaScript and its buffers take, the least of some looks: garbage comes and goes.
- */
-async function observe (url: string, deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: number, typicalMs: number, memoryBytes: number }> {
+/** p99 over a phase, and the median of its windows' p99: a moment in which the machine does something else weighs as much as any other. */
+async function observe (deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: number, typicalMs: number }> {
   const fromMs = performance.now()
-  let memoryBytes = Infinity
-  while (performance.now() < fromMs + phaseMs) {
-    await sleep(WINDOW_MS)
-    memoryBytes = Math.min(memoryBytes, await readMemory(url))
-  }
+  await sleep(phaseMs)
   const windows = deliveryMs.bins(fromMs, WINDOW_MS, Math.floor(phaseMs / WINDOW_MS)).filter(({ length }) => length > 0)
   return {
     p99Ms: percentile(deliveryMs.between(fromMs, performance.now()), 99),
-    typicalMs: percentile(Float64Array.from(windows.map(window => percentile(window, 99))).sort(), 50),
-    memoryBytes
+    typicalMs: percentile(Float64Array.from(windows.map(window => percentile(window, 99))).sort(), 50)
   }
 }
 
-const readMemory = async (url: string): Promise<number> => await readMetric(url, 'nodejs_heap_size_used_bytes') + await readMetric(url, 'nodejs_external_memory_bytes')
-
-/** The least memory seen, as soon as it is below a bound, or after a deadline. */
-async function leastMemory (url: string, boundBytes: number): Promise<number> {
-  const deadline = performance.now() + COLLECTED_MS_MAX
+/** What JavaScript and its buffers take in the service after its garbage was collected: the least of some looks, for a busy process makes more. */
+async function heldBytes ({ services: [service] }: World): Promise<number> {
+  if (service?.pid === undefined) throw new Error('The service is not running')
   let least = Infinity
-  while (least > boundBytes && performance.now() < deadline) {
-    least = Math.min(least, await readMemory(url))
-    await sleep(WINDOW_MS)
+  for (let look = 0; look < COLLECTIONS; look++) {
+    await collectGarbage(service.pid)
+    least = Math.min(least, await readMetric(service.url, 'nodejs_heap_size_used_bytes') + await readMetric(service.url, 'nodejs_external_memory_bytes'))
   }
   return least
 }

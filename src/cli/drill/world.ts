@@ -16,6 +16,8 @@ export type WorldOptions = {
   readonly shards?: number
   /** Settings of the services by their environment names. */
   readonly env?: Readonly<Record<string, string>>
+  /** Options of Node itself for the services. */
+  readonly nodeOptions?: readonly string[]
   /** Gets a line for each thing that is done. */
   readonly report?: (line: string) => void
 }
@@ -39,14 +41,14 @@ export class World {
     this.#report = report
   }
 
-  static async start ({ services = 2, shards = 3, env = {}, report = () => {} }: WorldOptions): Promise<World> {
+  static async start ({ services = 2, shards = 3, env = {}, nodeOptions = [], report = () => {} }: WorldOptions): Promise<World> {
     const folder = mkdtempSync(join(tmpdir(), 'dialogs-drill-'))
     for (const signal of SIGNALS) process.once(signal, exit)
     let world: World | undefined
     try {
       const ports = await freePorts(services)
       const cluster = await EmbeddedCluster.start({ dataDir: folder, shards })
-      world = new World(folder, cluster, ports.map(port => new ServiceProcess({ port, redisUrls: cluster.urls, env })), report)
+      world = new World(folder, cluster, ports.map(port => new ServiceProcess({ port, redisUrls: cluster.urls, env, nodeOptions })), report)
       process.once('exit', world.#endAtExit)
       await Promise.all(world.services.map(service => service.start()))
       return world
