@@ -33,7 +33,7 @@ t.test('names of any language arrive as they are', async (t) => {
   const stub = await StubService.start(t)
   const { load, acknowledged } = start(t, stub, { count: 1, compose: () => ({ room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n' }) })
   await load.run()
-  t.match(acknowledged, [{ room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n', seq: 1 }])
+  t.match(acknowledged, { length: 1, 0: { room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n', seq: 1 } })
 })
 
 t.test('the base URL may have a path', async (t) => {
@@ -60,7 +60,7 @@ t.test('an answer that is not the message is a failure that says what is wrong w
     const stub = await StubService.start(t, () => ({ status, body }))
     const { load, acknowledged, failed } = start(t, stub, { count: 1, isIdempotent: true, compose: () => ({ room: right.room, user: right.user, text: right.text }) })
     await load.run()
-    t.match(failed, [{ status, code: 'WRONG_ANSWER', reason, attempts: 1 }])
+    t.match(failed, { length: 1, 0: { status, code: 'WRONG_ANSWER', reason, attempts: 1 } })
     t.strictSame(acknowledged, [])
   }
 })
@@ -102,14 +102,14 @@ t.test('what the service refuses for good is not sent again', async (t) => {
   const { load, failed } = start(t, stub, { count: 1, isIdempotent: true })
   await load.run()
   t.equal(stub.posts, 1)
-  t.match(failed, [{ status: 400, code: 'INVALID_TEXT', reason: 'Shorten it.', attempts: 1 }])
+  t.match(failed, { length: 1, 0: { status: 400, code: 'INVALID_TEXT', reason: 'Shorten it.', attempts: 1 } })
 })
 
 t.test('sending again has an end, and keeps the pause that the service asks for', async (t) => {
   const stub = await StubService.start(t, () => ({ ...OVERLOADED, headers: { 'retry-after': '1' } }))
   const { load, failed } = start(t, stub, { count: 1, isIdempotent: true, retryMsMax: 1500 })
   await load.run()
-  t.match(failed, [{ status: 503, code: 'OVERLOADED', attempts: 2 }])
+  t.match(failed, { length: 1, 0: { status: 503, code: 'OVERLOADED', attempts: 2 } })
   t.ok(failed[0]!.latencyMs >= 990)
 })
 
@@ -117,14 +117,14 @@ t.test('a proxy\'s page instead of an answer is a failure with its status', asyn
   const stub = await StubService.start(t, () => ({ status: 502, body: '<html>' }))
   const { load, failed } = start(t, stub, { count: 1 })
   await load.run()
-  t.match(failed, [{ status: 502, code: 'NO_CODE' }])
+  t.match(failed, { length: 1, 0: { status: 502, code: 'NO_CODE' } })
 })
 
 t.test('an answer that does not come is a failure after the time for one attempt', async (t) => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, failed } = start(t, stub, { count: 1, attemptMsMax: 200 })
   await load.run()
-  t.match(failed, [{ status: undefined, code: 'UND_ERR_HEADERS_TIMEOUT' }])
+  t.match(failed, { length: 1, 0: { status: undefined, code: 'UND_ERR_HEADERS_TIMEOUT' } })
 })
 
 t.test('a service that is not there is not called in a frenzy', async (t) => {
@@ -214,7 +214,7 @@ t.test('abort gives up what is on its way, each message as a failure', async (t)
   load.abort()
   await run
   t.strictSame(acknowledged, [])
-  t.match(failed, [{ code: 'UND_ERR_DESTROYED' }, { code: 'UND_ERR_DESTROYED' }, { code: 'UND_ERR_DESTROYED' }])
+  t.strictSame(failed.map(({ code }) => code), ['UND_ERR_DESTROYED', 'UND_ERR_DESTROYED', 'UND_ERR_DESTROYED'])
 })
 
 t.test('an error in a callback ends the run with it', async (t) => {

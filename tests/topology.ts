@@ -21,11 +21,13 @@ t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-w
   const nodes = parseClusterNodes(reply, '10.0.0.9')
   t.strictSame(nodes.map(({ id }) => id), ['07c37df', '67ed2db', '292f8b3', '6ec2392', 'e7d1eec'], 'without those that have no address or are not met yet')
   const [replica, master, suspected, failed, myself] = nodes
-  t.match(replica, { address: { host: '127.0.0.1', port: 30004 }, role: 'replica', masterId: 'e7d1eec', isFailed: false, isLinked: true, epoch: 4, slots: [] })
-  t.match(master, { role: 'master', masterId: undefined, epoch: 2, slots: [[5461, 10922]] })
-  t.match(suspected, { isFailed: false, isLinked: false, slots: [[10923, 16382], [16383, 16383]] }, 'suspected is not failed')
+  t.match(replica, { address: { host: '127.0.0.1', port: 30004 }, role: 'replica', masterId: 'e7d1eec', isFailed: false, isLinked: true, epoch: 4, slots: { length: 0 } })
+  t.match(master, { role: 'master', masterId: undefined, epoch: 2, slots: { length: 1, 0: [5461, 10922] } })
+  t.match(suspected, { isFailed: false, isLinked: false, slots: { length: 2, 0: [10923, 16382], 1: [16383, 16383] } }, 'suspected is not failed')
   t.match(failed, { role: 'replica', isFailed: true, isLinked: false })
-  t.match(myself, { address: { host: '10.0.0.9', port: 30001 }, isLinked: true, slots: [[0, 5460]], migrating: [{ slot: 93, to: '292f8b3' }], importing: [{ slot: 77, from: '67ed2db' }] })
+  t.match(myself, { address: { host: '10.0.0.9', port: 30001 }, isLinked: true, slots: { length: 1, 0: [0, 5460] } })
+  t.strictSame(myself?.migrating, [{ slot: 93, to: '292f8b3' }])
+  t.strictSame(myself?.importing, [{ slot: 77, from: '67ed2db' }])
 })
 
 t.test('addresses are read in every form that nodes write them, and nothing else is', async t => {
