@@ -5,13 +5,13 @@ import { Admin } from '../src/cli/cluster/admin.js'
 import { moveSlots } from '../src/cli/cluster/mover.js'
 import { redisTarget } from '../src/config.js'
 import { roomSlot } from '../src/redis/keys.js'
-import { freshRoom, post, postMany, sequence } from './support/client.js'
+import { freshRoom, post, postMany, request, sequence } from './support/client.js'
 import { startCluster } from './support/embedded.js'
 import { startService } from './support/service.js'
 import { openSse } from './support/sse.js'
 
 const cluster = await startCluster(t)
-const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
+const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300', RING_LENGTH_MAX: '2' } })
 
 // All keys of the room's slot go to the other master, and the owner forgets it: as a replica is that has taken over.
 async function hide (t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
@@ -44,11 +44,17 @@ for (const [kind, headers] of [['a message', {}], ['a message with a key', { 'id
     // Several audits and attempts.
     await new Promise(resolve => setTimeout(resolve, 1500))
     t.notOk(answered)
+    // Below the ring, and later than any page is kept.
+    const late = openSse(t, `${service.url}/rooms/${room}/events`)
+    await new Promise(resolve => setTimeout(resolve, 100))
+    t.match(await request(`${service.url}/health/live`, { signal: AbortSignal.timeout(3000) }), { status: 200 })
     t.notOk(reader.events.some(({ event }) => event === 'reset'))
     await goOn()
     t.match(await posting, { status: 201, body: { seq: 4 } })
-    await reader.sees('the fourth', () => reader.seqs.length === 4)
-    t.same(reader.seqs, sequence(1, 4))
-    t.notOk(reader.events.some(({ event }) => event === 'reset'))
+    for (const each of [reader, late]) {
+      await each.sees('the fourth', () => each.seqs.length === 4)
+      t.same(each.seqs, sequence(1, 4))
+      t.notOk(each.events.some(({ event }) => event === 'reset'))
+    }
   })
 }

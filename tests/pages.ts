@@ -9,13 +9,13 @@ import { sequence } from './support/client.js'
 const TEXT = 'x'.repeat(100)
 const OPTIONS: PagesOptions = { length: 512, lengthMax: 4096, bytesMax: 1_000_000, pieceBytesMax: 10_000, keptBytesMax: 1_000_000, readsMax: 2 }
 
-function pagesOf (options: Partial<PagesOptions> = {}): { pages: Pages, reads: string[], answer: () => void } {
+function pagesOf (options: Partial<PagesOptions> = {}, head = Infinity): { pages: Pages, reads: string[], answer: () => void } {
   const reads: string[] = []
   let answers: Array<() => void> = []
   const range = async (room: string, from: number, to: number): Promise<unknown> => {
     reads.push(`${room} ${from}-${to}`)
     await new Promise<void>(resolve => { answers.push(resolve) })
-    return sequence(from, to).map(seq => ({ room, seq, user: 'ann', text: TEXT, ms: seq }))
+    return sequence(from, Math.min(to, head)).map(seq => ({ room, seq, user: 'ann', text: TEXT, ms: seq }))
   }
   // Pages asks a history for ranges only.
   const pages = new Pages({ range } as unknown as History, { ...OPTIONS, ...options })
@@ -57,6 +57,14 @@ t.test('what was read of another past is not shared', async t => {
 t.test('a page ends at the last sequence that may be read', async t => {
   const world = pagesOf()
   for (const last of [511, 512, 513]) t.same(seqsOf(await read(world, 1, 2, last, 512)), sequence(1, Math.min(512, last)))
+})
+
+t.test('a page that ends too early is read again: its log is rewound, or gone for a moment', async t => {
+  const world = pagesOf({}, 300)
+  t.same(seqsOf(await read(world, 1, 1, 512, 512)), sequence(1, 300))
+  t.same(await read(world, 1, 385, 512, 128), [])
+  t.same(await read(world, 1, 385, 512, 128), [])
+  t.same(world.reads, ['r 1-512', 'r 385-512', 'r 385-512'])
 })
 
 t.test('the bytes that are kept stay within their limit: the oldest go', async t => {

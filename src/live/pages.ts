@@ -67,7 +67,8 @@ export class Pages {
   }
 
   /**
-   * A page that holds sequence `seq` and ends at `last` at the latest. `last` must not be beyond the head.
+   * A page that holds sequence `seq` and ends at `last` at the latest. `last` must not be beyond the head; where the log turns out to be
+   * shorter the page ends earlier, and may be empty.
    * @param past what the room's log is known to be: pages of another one are not mixed with these
    */
   async read (room: string, past: number, seq: number, last: number, length: number): Promise<Page> {
@@ -79,8 +80,10 @@ export class Pages {
     let reading = this.#reading.get(key)
     if (reading === undefined) {
       reading = this.#limit(async () => {
-        const page = piecesOf(await this.#history.range(room, from, to), this.#options.pieceBytesMax)
-        this.#keep(key, page)
+        const entries = await this.#history.range(room, from, to)
+        const page = piecesOf(entries, this.#options.pieceBytesMax)
+        // One that ends too early, of a log that is rewound or gone for a moment, must be read again.
+        if (entries.at(-1)?.seq === to) this.#keep(key, page)
         return page
       }).finally(() => { this.#reading.delete(key) })
       this.#reading.set(key, reading)

@@ -4,10 +4,11 @@
 // Why it neither loses nor repeats where it joins: it goes live only in a turn in which its next sequence is the room's next
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
-import { setImmediate } from 'node:timers/promises'
+import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
 import { formatCursor, type Cursor } from '../store/message.js'
 import { frameAt, frameMs, lastOf } from './frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
+import { type Page } from './pages.js'
 import { type ResetReason, type Room } from './room.js'
 
 /** What a client asked for: where to go on, or how much of the history to begin with. */
@@ -15,6 +16,8 @@ export type Asked = { readonly after: Cursor | undefined, readonly last: number 
 
 /** How long a page is kept for a client that does not take it at once. One that is only a little slow gets the whole page that way. */
 const PATIENCE_MS = 100
+const PAUSE_MS_MIN = 20
+const PAUSE_MS_MAX = 1000
 
 export class Reader {
   readonly #room: Room
@@ -23,7 +26,8 @@ export class Reader {
   #next = 0
   #isAnnounced = false
   #isCatchingUp = false
-  #generation = 0
+  /** How often it was reset: what was read before one is not written after it. */
+  #resets = 0
 
   constructor (room: Room, output: Output, asked: Asked) {
     this.#room = room
@@ -34,14 +38,12 @@ export class Reader {
   /** Finds its place and follows the room until it leaves. */
   async start (): Promise<void> {
     await this.#room.ready()
-    this.#generation = this.#room.generation
     const { after } = this.#asked
-    if (after === undefined) {
-      this.#next = this.#beginning()
-    } else {
-      this.#next = after.seq + 1
-      const contradiction = await this.#contradicts(after)
-      if (contradiction !== undefined) this.reset(contradiction)
+    // A reader that the room has reset meanwhile has its place: here, and while the store is asked.
+    if (this.#resets === 0) {
+      this.#next = after === undefined ? this.#beginning() : after.seq + 1
+      const contradiction = after === undefined ? undefined : await this.#contradicts(after)
+      if (contradiction !== undefined && this.#resets === 0) this.reset(contradiction)
     }
     await this.#catchUp()
   }
@@ -56,9 +58,9 @@ export class Reader {
 
   /** The log has been rewound or rewritten below what this reader has: it is told, and gets the history as it had asked for it. */
   reset (reason: ResetReason): void {
-    const { room, head, generation } = this.#room
+    const { room, head } = this.#room
     this.#room.leaveLive(this)
-    this.#generation = generation
+    this.#resets++
     this.#next = this.#beginning()
     this.#isAnnounced = false
     this.#output.event('reset', String(this.#next - 1), { room, reason, head })
@@ -97,11 +99,11 @@ export class Reader {
   async #writePage (length: number): Promise<number> {
     const { stream } = this.#output
     const { pages } = this.#room
-    const generation = this.#generation
-    const page = await this.#room.pageFrom(this.#next, length) ?? []
+    const resets = this.#resets
+    const page = await this.#page(this.#next, length)
     for (const piece of page) {
       // Meanwhile the room may have been reset, and this reader with it.
-      if (stream.hasEnded || generation !== this.#generation) return length
+      if (stream.hasEnded || resets !== this.#resets) return length
       this.#output.frames(batchOf(piece))
       this.#next = lastOf(piece) + 1
       if (piece === page.at(-1)) return pages.lengthAfter(page, length, this.#next, !stream.isFull)
@@ -110,6 +112,19 @@ export class Reader {
       if (!await stream.drainedWithin(PATIENCE_MS)) return pages.lengthAfter(page, length, this.#next, false)
     }
     return length
+  }
+
+  // The page that holds a sequence; empty only when this reader was reset or its stream has ended. Where the store has none, the log was rewound or
+  // is gone for a moment, and the room does not know: it looks. Never without a pause, for that may be answered at once, too.
+  async #page (seq: number, length?: number): Promise<Page> {
+    const resets = this.#resets
+    for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)) {
+      const page = await this.#room.pageFrom(seq, length)
+      if (page !== undefined) return page
+      await this.#room.sync()
+      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { ref: false })
+      if (this.#output.stream.hasEnded || resets !== this.#resets) return []
+    }
   }
 
   #announce (): void {
@@ -124,7 +139,7 @@ export class Reader {
     if (seq > this.#room.head) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'
     if (seq === 0 || ms === undefined) return undefined
-    const [frames] = await this.#room.pageFrom(seq) ?? []
+    const [frames] = await this.#page(seq)
     if (frames === undefined) return undefined
     return frameMs(frameAt(frames, seq)) === ms ? undefined : 'rewritten'
   }

@@ -45,8 +45,6 @@ const MISSING_MS_MAX = 30_000
 
 export class Room {
   readonly room: string
-  /** Grows with each reset: what was fetched before belongs to another past. */
-  generation = 0
   /** When a publication was last accepted or the log last looked at, on the clock of performance.now(). The audit leaves busy rooms alone. */
   heardAt = 0
   readonly #log: Log
@@ -59,6 +57,7 @@ export class Room {
   readonly #held: Held
   #unsent: Frames[] = []
   #headMs = 0
+  /** Another one after each reset: what was fetched before does not belong here. */
   #past = nextPast++
   #isReady = false
   #whenReady: Array<() => void> = []
@@ -135,14 +134,14 @@ export class Room {
     this.#live.delete(reader)
   }
 
-  /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the room has changed. */
+  /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the store does not have what the room has seen. */
   async pageFrom (seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
-    const { generation } = this
-    const page = await this.pages.read(this.room, this.#past, seq, this.#ring.first - 1, length)
-    if (generation === this.generation && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
+    const past = this.#past
+    const page = await this.pages.read(this.room, past, seq, this.#ring.first - 1, length)
+    if (past === this.#past && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
     const rest = page.filter(frames => lastOf(frames) >= seq)
     const [first] = rest
     return first === undefined || first.first > seq ? undefined : [framesFrom(first, seq), ...rest.slice(1)]
@@ -228,7 +227,6 @@ export class Room {
 
   #reset (reason: ResetReason, head: number, headMs: number): void {
     this.#flush()
-    this.generation++
     this.#past = nextPast++
     this.#held.clear()
     this.#ring.clear(head + 1)
