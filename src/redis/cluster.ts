@@ -5,6 +5,7 @@
 import { DialogsError, messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { ConnectionLost, type Reply } from './connection.js'
+import { Importers } from './importers.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type Node, type NodesOptions } from './nodes.js'
 import { judge } from './redirect.js'
@@ -34,6 +35,7 @@ export class Cluster {
   readonly #options: ClusterOptions
   readonly #events: ClusterEvents
   readonly #nodes: Nodes
+  readonly #importers: Importers
   readonly #listeners = new Set<() => void>()
   readonly #abort = new AbortController()
   #topology = Topology.empty()
@@ -45,6 +47,7 @@ export class Cluster {
     this.#options = options
     this.#events = events
     this.#nodes = new Nodes(options, events.degraded)
+    this.#importers = new Importers(this.#nodes)
   }
 
   /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline, STORE_DENIED when one refuses the login */
@@ -82,7 +85,7 @@ export class Cluster {
   /**
    * Sends one command to the master of a slot, and again as long as the cluster says "elsewhere" or "not now".
    * For commands that may be carried out twice without harm: after a broken connection nobody knows whether the first was.
-   * @param deadline on the clock of performance.now(); default: now + the setting
+   * @param deadline on the clock of performance.now(); default: the setting, counted from the first attempt that failed
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will not go away
    */
   async command (slot: number, args: Args, deadline?: number): Promise<Reply> {
@@ -100,6 +103,14 @@ export class Cluster {
    */
   write (slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
     return this.#persist(slot, { args, deadline, send: sendWrite, inMigration })
+  }
+
+  /**
+   * Whether a key that its slot's owner does not have is, or may be, at a node that the slot was being moved to when its last owner died. It is
+   * reached again when the move is finished. Cheap: the nodes are asked once a second at most.
+   */
+  async isStranded (key: string): Promise<boolean> {
+    return await this.#importers.mayHave(key)
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */

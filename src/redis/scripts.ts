@@ -73,58 +73,73 @@ end`
 
 const TOUCH = `
 local function touch (log)
-  redis.call('XSETID', log, redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1][1])
+  local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+  if head then redis.call('XSETID', log, head[1]) end
 end`
 
 /** Writes a log without changing it, so that a WAIT behind it covers all that is in it: KEYS log. */
 export const TOUCH_LOG = script(`${TOUCH}
-if redis.call('EXISTS', KEYS[1]) == 1 then touch(KEYS[1]) end
+touch(KEYS[1])
 return 1`)
 
+/** Nothing was committed: the log has no entries, and it was not allowed to begin it. */
+export type NoLog = readonly [outcome: 'no log']
+
+export type CommitReply =
+  | NoLog
+  /** The first one's sequence, the log's length, and 1 if there is nothing left to count. */
+  | readonly [outcome: 'committed', first: number, logLength: number, isCounted: 0 | 1]
+  /** Nothing was committed: it could not see all that came behind `after`. The log's last sequence. */
+  | readonly [outcome: 'unseen', head: number]
+
 /**
- * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, number of users, (user, count) …, references …. All or
- * none, and contiguous. Answers the first one's sequence, the log's length, and 1 if there is nothing left to count.
+ * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, 1 if it may begin the log, number of users, (user, count) …,
+ * references …. All or none, and contiguous. Answers a CommitReply.
  * Run twice it commits once: it first looks for the first reference among what came behind sequence `after`, which the caller knew
  * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive. Where it cannot see all
- * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing, and answers 0 and the head.
+ * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing.
  */
 export const COMMIT = script(`${FIND}${TOUCH}
-local log = KEYS[1]
-local users = tonumber(ARGV[2])
-local first = 3 + 2 * users
-local seq, isSeen = find(log, ARGV[first], ARGV[1])
+local log, after, mayBegin = KEYS[1], ARGV[1], ARGV[2] == '1'
+local users = tonumber(ARGV[3])
+local first = 4 + 2 * users
+local seq, isSeen = find(log, ARGV[first], after)
 if seq then
   touch(log)
-  return {seq, redis.call('XLEN', log), 1}
+  return {'committed', seq, redis.call('XLEN', log), 1}
 end
+if not mayBegin and (after == '0' or not isSeen) and redis.call('XLEN', log) == 0 then return {'no log'} end
 if not isSeen then
   local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  return {0, head and tonumber(string.sub(head[1], 3)) or 0, 1}
+  return {'unseen', head and tonumber(string.sub(head[1], 3)) or 0}
 end
 seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if KEYS[2] then
-  for i = 3, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+  for i = 4, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
 end
-return {seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`)
+return {'committed', seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`)
+
+export type CommitOnceReply =
+  | NoLog
+  /** The sequence that the key led to, 1 if this very call committed it, and the log's length. */
+  | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, logLength: number]
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user, 1 if the log is known to exist.
- * Check and commit are one atomic step.
- * Answers the sequence that the key led to, 1 if this very call committed it, and the log's length. A log that is known to exist and does not
- * is not begun: then it answers 0, 0 and 0.
+ * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user, 1 if it may begin the log.
+ * Check and commit are one atomic step. Answers a CommitOnceReply.
  */
 export const COMMIT_ONCE = script(`${TOUCH}
-if ARGV[4] == '1' and redis.call('EXISTS', KEYS[1]) == 0 then return {0, 0, 0} end
+if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
 local known = redis.call('GET', KEYS[2])
 if known then
   touch(KEYS[1])
-  return {tonumber(known), 0, redis.call('XLEN', KEYS[1])}
+  return {'committed', tonumber(known), 0, redis.call('XLEN', KEYS[1])}
 end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
 redis.call('HINCRBY', KEYS[3], ARGV[3], 1)
-return {tonumber(seq), 1, redis.call('XLEN', KEYS[1])}`)
+return {'committed', tonumber(seq), 1, redis.call('XLEN', KEYS[1])}`)
 
 /**
  * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.

@@ -1,13 +1,15 @@
 // Step 3 of a write: from here on a message exists, and has its sequence.
 // Invariant: a commit that is run again, because nobody knows whether it was carried out, finds itself and commits nothing; whatever was
-// written, sealed and trimmed in between. Publishing and answering are the appender's.
+// written, sealed and trimmed in between. And a log is begun only when it is not elsewhere: its sequences would be given out a second time.
+// Publishing and answering are the appender's.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { ConnectionLost } from '../redis/connection.js'
 import { logKey, onceKey, roomSlot, usersKey } from '../redis/keys.js'
-import { COMMIT, COMMIT_ONCE, COUNT, TOUCH_LOG } from '../redis/scripts.js'
+import { type Written } from '../redis/node-pipeline.js'
+import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_LOG } from '../redis/scripts.js'
 import { Lanes } from './lanes.js'
-import { type Log } from './log.js'
+import { LOG_GONE_MS_MAX, type Log } from './log.js'
 
 export type Commit = {
   /** The sequence of the group's first message. */
@@ -29,10 +31,10 @@ export type CommitterOptions = {
   readonly onFault: (what: 'count', error: unknown) => void
 }
 
-const HEADS_REMEMBERED = 10_000
+const ROOMS_REMEMBERED = 10_000
 const GONE_PAUSE_MS = 100
-/** Much longer than a failover and the return of who moves slots. */
-const GONE_MS_MAX = 30_000
+/** Who finds a log gone again after so long cannot say that it has been gone all the time. */
+const GONE_FORGOTTEN_MS = 10 * LOG_GONE_MS_MAX
 
 export class Committer {
   readonly #cluster: Cluster
@@ -41,8 +43,8 @@ export class Committer {
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /** Per room, the last sequence known: what COMMIT looks for itself behind. An old one costs time, a wrong one nothing. */
   readonly #heads = new Map<string, number>()
-  /** Rooms whose log was there and is not, since when. */
-  readonly #goneSince = new Map<string, number>()
+  /** Rooms whose log was there and is not: since when, and when that was last found. */
+  readonly #gone = new Map<string, { readonly since: number, readonly seenAt: number }>()
 
   constructor (cluster: Cluster, log: Log, options: CommitterOptions) {
     this.#cluster = cluster
@@ -66,17 +68,14 @@ export class Committer {
    * @throws DialogsError as Cluster.write; then the message may be committed or not
    */
   async commitOnce (room: string, reference: string, user: string, once: string, deadline: number): Promise<Commit> {
+    const isKnown = this.#heads.has(room)
+    const keys = [logKey(room), onceKey(room, once), usersKey(room)]
     return await this.#persist(deadline, async () => {
-      const { reply, replicated } = await this.#whileGone(deadline, async () => {
-        const isKnown = (this.#heads.get(room) ?? 0) > 0 ? '1' : '0'
-        const args = ['EVALSHA', COMMIT_ONCE.sha, '3', logKey(room), onceKey(room, once), usersKey(room), reference, String(this.#options.onceTtlS), user, isKnown]
-        const written = await this.#cluster.write(roomSlot(room), args, deadline)
-        // COMMIT_ONCE answers three integers, and 0 first only when the log is gone. When it is no longer waited for, it is not known any more.
-        if ((written.reply as readonly number[])[0] !== 0) return written
-        this.#isGone(room)
-        return undefined
+      const { reply, replicated } = await this.#toLog(room, isKnown, deadline, mayBegin => {
+        const args = ['EVALSHA', COMMIT_ONCE.sha, '3', ...keys, reference, String(this.#options.onceTtlS), user, mayBegin]
+        return this.#cluster.write(roomSlot(room), args, deadline)
       })
-      const [first, isNewHere, logLength] = reply as readonly [number, number, number]
+      const [, first, isNewHere, logLength] = reply as Exclude<CommitOnceReply, NoLog>
       // After a lost connection the script may have found what its own first run had committed.
       const isOurs = isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
       this.#rememberHead(room, first)
@@ -112,37 +111,38 @@ export class Committer {
     const rest = [String(counts.size), ...[...counts].flatMap(([user, count]) => [user, String(count)]), ...references]
     for (let behind = after; ;) {
       // Log and counters in one step. While the room's slot moves they may be on different nodes: then the log goes first, by itself.
-      const args = ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), String(behind), ...rest]
-      const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), String(behind), ...rest]
-      const { reply, replicated, wasLost } = await this.#whileGone(deadline, async () => {
-        const written = await this.#cluster.write(roomSlot(room), args, deadline, logOnly)
-        const [first, head] = written.reply as readonly [number, number, number]
-        return first === 0 && head === 0 && behind > 0 && this.#isGone(room) ? undefined : written
+      const written = await this.#toLog(room, behind > 0, deadline, mayBegin => {
+        const args = [String(behind), mayBegin, ...rest]
+        const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...args]
+        return this.#cluster.write(roomSlot(room), ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), ...args], deadline, logOnly)
       })
-      // COMMIT answers three integers.
-      const [first, lengthOrHead, isCounted] = reply as readonly [number, number, number]
-      if (first > 0) {
+      const reply = written.reply as Exclude<CommitReply, NoLog>
+      if (reply[0] === 'committed') {
+        const [, first, logLength, isCounted] = reply
         if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
         this.#rememberHead(room, first + references.length - 1)
-        return { first, logLength: lengthOrHead, isOurs: true, replicated }
+        return { first, logLength, isOurs: true, replicated: written.replicated }
       }
+      const [, head] = reply
       // It could not see all that came behind, and has committed nothing. An attempt before it may have, ere that was sealed: then it is
       // found there. One that arrives only yet cannot see more than this one.
-      const found = isAgain || wasLost ? await this.#log.find(room, reference, behind + 1, lengthOrHead) : undefined
+      const found = isAgain || written.wasLost ? await this.#log.find(room, reference, behind + 1, head) : undefined
       if (found !== undefined) {
         const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
         return { first: found, logLength: 0, isOurs: true, replicated }
       }
-      behind = lengthOrHead
+      behind = head
       if (performance.now() > deadline) throw new DialogsError('STORE_UNAVAILABLE', 'The store does not get to this message: try again with the same Idempotency-Key.')
     }
   }
 
-  // Attempts until the log is there, or the deadline. An attempt that finds the log gone answers undefined.
-  async #whileGone<T> (deadline: number, attempt: () => Promise<T | undefined>): Promise<T> {
+  // Sends a commit until there is a log for it, so that the reply is never NoLog. It is first sent so that it begins none: a room whose log is
+  // there costs nothing more, and a new one a second commit.
+  async #toLog (room: string, isKnown: boolean, deadline: number, commit: (mayBegin: '0' | '1') => Promise<Written>): Promise<Written> {
     for (;;) {
-      const result = await attempt()
-      if (result !== undefined) return result
+      const written = await commit('0')
+      if (hasLog(written)) return written
+      if (await this.#mayBegin(room, isKnown)) return await commit('1')
       if (performance.now() + GONE_PAUSE_MS > deadline) {
         throw new DialogsError('STORE_UNAVAILABLE', 'The log of the room is gone: its slot is half-moved (npm run cluster -- finish), or it was deleted. Try again with the same Idempotency-Key.')
       }
@@ -150,17 +150,25 @@ export class Committer {
     }
   }
 
-  // A log that was there and is gone altogether was most likely not deleted: the owner of its half-moved slot has died, and the replica that took
-  // over does not know where the log is until the move goes on (src/cli/cluster). To begin it anew would give its sequences out a second
-  // time. So it is waited for; only when it stays away for long is it taken for deleted.
-  #isGone (room: string): boolean {
-    const now = performance.now()
-    const since = this.#goneSince.get(room) ?? now
-    this.#goneSince.set(room, since)
-    if (now < since + GONE_MS_MAX) return true
-    this.#goneSince.delete(room)
+  // A log that has gone ahead to where its slot was moving is waited for. One that was there and is nowhere was most likely not deleted
+  // either (both its nodes may have died): only when it stays away for long is it taken for that.
+  async #mayBegin (room: string, isKnown: boolean): Promise<boolean> {
+    if (await this.#cluster.isStranded(logKey(room))) return false
+    if (!isKnown) return true
+    if (this.#noteGone(room) < LOG_GONE_MS_MAX) return false
+    this.#gone.delete(room)
     this.#heads.delete(room)
-    return false
+    return true
+  }
+
+  /** Answers for how many ms the log has been found gone. */
+  #noteGone (room: string): number {
+    const now = performance.now()
+    const known = this.#gone.get(room)
+    const since = known === undefined || now - known.seenAt > GONE_FORGOTTEN_MS ? now : known.since
+    if (this.#gone.size >= ROOMS_REMEMBERED) this.#gone.clear()
+    this.#gone.set(room, { since, seenAt: now })
+    return now - since
   }
 
   // What COMMIT could not count itself. Not waited for: the counters are mended by `npm run check`, a message never is.
@@ -176,11 +184,14 @@ export class Committer {
   }
 
   #rememberHead (room: string, seq: number): void {
-    if (this.#goneSince.size > 0) this.#goneSince.delete(room)
-    if (this.#heads.size >= HEADS_REMEMBERED) this.#heads.clear()
+    if (this.#gone.size > 0) this.#gone.delete(room)
+    if (this.#heads.size >= ROOMS_REMEMBERED) this.#heads.clear()
     this.#heads.set(room, seq)
   }
 }
+
+// Both scripts answer a list that begins with the outcome.
+const hasLog = ({ reply }: Written): boolean => (reply as CommitReply | CommitOnceReply)[0] !== 'no log'
 
 /** A write whose acknowledgement was lost with its connection can be made sure of by writing again; everything else is an answer. */
 export function throwUnlessLost (error: unknown, deadline: number): void {

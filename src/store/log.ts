@@ -11,7 +11,10 @@ import { parseReference } from './message.js'
 /** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
 export type LogEntry = { readonly seq: number, readonly reference: string | undefined }
 
-type Commands = Pick<Cluster, 'command' | 'read' | 'write'>
+type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
+
+/** A log that was there and is nowhere is taken for deleted after so long: much longer than a failover and the return of who moves slots. */
+export const LOG_GONE_MS_MAX = 30_000
 
 const ROOMS_REMEMBERED = 10_000
 const FIND_LENGTH = 1000
@@ -34,14 +37,20 @@ export class Log {
   async newest (room: string, count: number): Promise<LogEntry[]> {
     const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', String(Math.max(1, count))])).reverse()
     const first = entries[0]
+    if (first === undefined) await this.#believeEmpty(room)
     if (first === undefined || entries.length >= count || first.seq === 1) return entries
     const from = Math.max(1, first.seq - (count - entries.length))
     return [...await this.#fromSegments(room, from, first.seq - 1), ...entries]
   }
 
-  /** The last sequence of a room and its reference; undefined for a room without messages. */
+  /**
+   * The last sequence of a room and its reference; undefined for a room without messages.
+   * @throws DialogsError STORE_UNAVAILABLE when the log is there and out of reach, as `newest` does; a range is empty then
+   */
   async head (room: string): Promise<LogEntry | undefined> {
-    return parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))[0]
+    const [head] = parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))
+    if (head === undefined) await this.#believeEmpty(room)
+    return head
   }
 
   /** The entries from `from` to `to`, both inclusive, ascending, without a gap; those beyond the head are left out. */
@@ -96,6 +105,12 @@ export class Log {
     const last = Math.min(to, head)
     const tail = await this.#fromTail(room, from, last)
     return tail.length === 0 ? await this.#fromSegments(room, from, last) : await this.#above(room, from, tail)
+  }
+
+  // That a room has no messages is believed when its log is not elsewhere: readers would be told that there were none.
+  async #believeEmpty (room: string): Promise<void> {
+    if (!await this.#cluster.isStranded(logKey(room))) return
+    throw new DialogsError('STORE_UNAVAILABLE', 'The log of the room is out of reach, its slot is half-moved: run npm run cluster -- finish')
   }
 
   // Sequences that no segment has any more come without a reference: a hole in the content, never in the order.

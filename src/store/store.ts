@@ -104,7 +104,10 @@ export class Store {
 
   /** One message, or undefined when the room has no such sequence. */
   async message (room: string, seq: number): Promise<Entry | undefined> {
-    return (await this.history.range(room, seq, seq))[0]
+    const [entry] = await this.history.range(room, seq, seq)
+    // Is there no such sequence, or is the log out of reach? Then this throws.
+    if (entry === undefined) await this.head(room)
+    return entry
   }
 
   /** Who has written in a room, and how many messages; most first, then by name. */

@@ -48,6 +48,10 @@ export class LogModel implements Commands {
 
   read = this.command.bind(this)
 
+  async isStranded (): Promise<boolean> {
+    return false
+  }
+
   async write (): Promise<never> {
     throw new Error('Readers do not write')
   }
