@@ -8,6 +8,7 @@ import { drillPlot } from './drill-plot.js'
 import { type DrillResult } from './drill-run.js'
 import { latencyTable } from './drill-text.js'
 import { pauseText } from './figures.js'
+import { stoodStillLines } from './lag.js'
 import { shareOf } from './weight.js'
 
 export type ReportInput = {
@@ -87,6 +88,7 @@ function drillSection ({ drill, runs, deeds, verdict, pausesMs, limitLines, viol
     '',
     ...verdict.posts.failures.map(({ what, count: times, firstMs, lastMs }) => `${count(times)} POSTs were answered ${what}, from ${(firstMs / 1000).toFixed(1)} to ${(lastMs / 1000).toFixed(1)} s.\n`),
     ...verdict.resumedMs.length === 0 ? [] : [`After the cluster had replaced the master, the first message of its slots was acknowledged within ${verdict.resumedMs.map(ms => Math.round(ms)).join(' and ')} ms.\n`],
+    ...stoodStillLines(verdict.stoodStill).map(line => `${line}\n`),
     ...violations.map(violation => `- **${violation}**`),
     ''
   ]

@@ -79,7 +79,7 @@ export async function holdDrill (drill: Drill, size: DrillSize, report: (line: s
       span: { fromS: seconds(trial.times.faultsMs), toS: seconds(trial.times.healedMs) },
       verdict,
       latencies: [before, during, moving, after].flatMap(phase => phase === undefined ? [] : latenciesOf(trial, phase)),
-      pausesMs: during === undefined ? [] : trial.recorders.map(({ record }) => record.longestPauseMs(during.fromMs, during.toMs)),
+      pausesMs: during === undefined ? [] : trial.recorders.map(({ record }) => record.longestPauseMs(during.fromMs, during.toMs, { lag: trial.lag })),
       limitLines: limits.lines,
       bins: binsOf(trial, moved),
       violations: [...verdict.violations, ...limits.violations]

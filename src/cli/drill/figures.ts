@@ -1,17 +1,19 @@
 // A verdict in words and figures, for people: a table of what was counted, and latencies before, during and after the faults.
 import { count } from '../progress.js'
+import { stoodStillLines } from './lag.js'
 import { percentile } from './samples.js'
 import { type Trial } from './trial.js'
 import { type Verdict } from './verdict.js'
 
 /** Rows of name and value, aligned. */
-export function verdictText ({ posts, stored, frames, resumedMs, violations }: Verdict): string {
+export function verdictText ({ posts, stored, frames, resumedMs, stoodStill, violations }: Verdict): string {
   const rows: Array<readonly [string, string]> = [
     ['POSTs', `${count(posts.sent)} sent, ${count(posts.acknowledged)} acknowledged, ${count(posts.failed)} failed, slowest answer ${Math.round(posts.answerMsMax)} ms`],
     ...posts.failures.map(({ what, count: times, firstMs, lastMs }) => ['', `${count(times)} × ${what}, from ${seconds(firstMs)} to ${seconds(lastMs)} s`] as const),
     ['Stored', `${count(stored.messages)} in ${count(stored.rooms)} rooms, of these ${count(stored.unacknowledged)} although their POST failed`],
     ['Frames', `${count(frames.expected)} expected by ${count(frames.readers)} readers, ${count(frames.received)} received, ${count(frames.missing)} missing, ${count(frames.repeated)} repeated, ${count(frames.outOfOrder)} out of order, ${count(frames.different)} different, ${count(frames.resets)} resets`],
     ...resumedMs.map(ms => ['Failover', `writing resumed ${Math.round(ms)} ms after it`] as const),
+    ...stoodStillLines(stoodStill).map(line => ['Machine', line] as const),
     ['Promises', violations.length === 0 ? 'all kept' : 'BROKEN']
   ]
   return [...rows.map(([name, value]) => `${name.padEnd(10)}${value}`), ...violations.map(violation => `  ${violation}`)].join('\n')

@@ -1,6 +1,8 @@
 // What a change of the cluster may cost those who write and read: while slots move, p99 of POST at most five times what it was before in the
-// same run, and no reader waits longer than half a second. A machine that is uneven by itself cannot tell: then it is said so.
+// same run, and no reader waits longer than half a second. A machine that is uneven by itself cannot tell: then it is said so. And while it
+// stands still nobody is served: see lag.ts.
 import { type Phase } from './figures.js'
+import { type ReaderRecord } from './reader-record.js'
 import { percentile } from './samples.js'
 import { type Trial } from './trial.js'
 
@@ -11,18 +13,22 @@ const WARM_UP_MS = 1000
 /** By how much the quiet phases may differ from each other, where nothing was done in either. */
 const UNEVEN_FACTOR_MAX = 2
 
+/** Of a trial, what is judged. */
+export type Judging = Pick<Trial, 'ledger' | 'lag'> & { readonly recorders: ReadonlyArray<{ readonly record: ReaderRecord }> }
+
 export type Limits = { readonly lines: readonly string[], readonly violations: readonly string[] }
 
 /** @param moving the span in which slots were moved, within `during` */
-export function judgeLimits (trial: Trial, [before, during, after]: readonly [before: Phase, during: Phase, after: Phase], moving: Phase): Limits {
+export function judgeLimits (trial: Judging, [before, during, after]: readonly [before: Phase, during: Phase, after: Phase], moving: Phase): Limits {
   const judged = [judgeP99(trial, before, moving, after), judgePauses(trial, before, during)]
   return { lines: judged.map(({ line }) => line), violations: judged.flatMap(({ violation }) => violation ?? []) }
 }
 
 type Judged = { readonly line: string, readonly violation: string | undefined }
 
-function judgeP99 ({ ledger }: Trial, before: Phase, moving: Phase, after: Phase): Judged {
-  const p99 = ({ fromMs, toMs }: Phase): number => percentile(ledger.postMs.between(fromMs, toMs), 99)
+// A POST is as late as it is, less what of its time the machine stood still: one that hung is not excused by a short gap.
+function judgeP99 ({ ledger, lag }: Judging, before: Phase, moving: Phase, after: Phase): Judged {
+  const p99 = ({ fromMs, toMs }: Phase): number => percentile(ledger.postMs.between(fromMs, toMs, (atMs, ms) => ms - lag.overlapMs(atMs, atMs + ms)), 99)
   const unevenness = p99(after) / p99(before)
   const factor = p99(moving) / p99(before)
   const isTellable = factor <= P99_FACTOR_MAX || unevenness <= UNEVEN_FACTOR_MAX
@@ -33,8 +39,8 @@ function judgeP99 ({ ledger }: Trial, before: Phase, moving: Phase, after: Phase
   }
 }
 
-function judgePauses ({ recorders }: Trial, before: Phase, during: Phase): Judged {
-  const longest = (fromMs: number, toMs: number, isWhole: boolean): number => Math.max(0, ...recorders.map(({ record }) => record.longestPauseMs(fromMs, toMs, isWhole)))
+function judgePauses ({ recorders, lag }: Judging, before: Phase, during: Phase): Judged {
+  const longest = (fromMs: number, toMs: number, isWhole: boolean): number => Math.max(0, ...recorders.map(({ record }) => record.longestPauseMs(fromMs, toMs, { isWhole, lag })))
   const pauseMs = longest(during.fromMs, during.toMs, false)
   // One that reaches into what is done may come from it.
   const ownPauseMs = longest(before.fromMs + WARM_UP_MS, before.toMs, true)

@@ -1,5 +1,6 @@
 // What one reader was given, checked as it comes: sequences from the one after its cursor on, without a hole or a repeat, the same
 // as every other reader of the room. Counts what is wrong instead of stopping at it. Knows no transport.
+import { type Lag } from './lag.js'
 import { type Transcript } from './transcript.js'
 
 export type Faults = {
@@ -55,10 +56,13 @@ export class ReaderRecord {
     this.#lastAtMs = performance.now()
   }
 
-  /** The longest time between two messages that lies in this span, wholly or also in part; 0 when all were shorter than 50 ms. */
-  longestPauseMs (fromMs: number, toMs: number, isWhole = false): number {
+  /**
+   * The longest time between two messages that lies in this span, wholly or also in part; 0 when all were shorter than 50 ms.
+   * @param lag what it saw of the machine standing still is taken off
+   */
+  longestPauseMs (fromMs: number, toMs: number, { isWhole = false, lag }: { readonly isWhole?: boolean, readonly lag?: Lag } = {}): number {
     const isMeant = (pause: Pause): boolean => isWhole ? pause.fromMs >= fromMs && pause.toMs <= toMs : pause.fromMs < toMs && pause.toMs > fromMs
-    return Math.max(0, ...this.#pauses.filter(isMeant).map(pause => pause.toMs - pause.fromMs))
+    return Math.max(0, ...this.#pauses.filter(isMeant).map(pause => pause.toMs - pause.fromMs - (lag?.overlapMs(pause.fromMs, pause.toMs) ?? 0)))
   }
 
   unwatch (): void {

@@ -21,10 +21,12 @@ export class Samples {
     this.#values[this.#length++] = value
   }
 
-  /** The values of a span of time, its end excluded, ascending. */
-  between (fromMs: number, toMs: number): Float64Array {
+  /** The values of a span of time, its end excluded, ascending. @param corrected what to take for a value of that time */
+  between (fromMs: number, toMs: number, corrected?: (atMs: number, value: number) => number): Float64Array {
     const times = this.#times.subarray(0, this.#length)
-    return this.#values.subarray(0, this.#length).filter((_, index) => isWithin(times[index] ?? Number.NaN, fromMs, toMs)).sort()
+    const values = this.#values.subarray(0, this.#length)
+    const all = corrected === undefined ? values : values.map((value, index) => corrected(times[index] ?? Number.NaN, value))
+    return all.filter((_, index) => isWithin(times[index] ?? Number.NaN, fromMs, toMs)).sort()
   }
 
   /** All of them, in the order in which they came. */

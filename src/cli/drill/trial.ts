@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../zipf.js'
 import { runCheck } from './check-run.js'
 import { CombinedRecorder } from './combined-recorder.js'
+import { Lag } from './lag.js'
 import { Ledger } from './ledger.js'
 import { Pager } from './pager.js'
 import { ReaderRecord } from './reader-record.js'
@@ -65,6 +66,8 @@ export class Trial {
   readonly #transcripts: readonly Transcript[]
   /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
   readonly deliveryMs = new Samples()
+  /** Sees when the machine stands still while there is load. */
+  readonly lag = new Lag()
   /** Faults add those whose end the verdict is to look at. */
   readonly takeovers: Takeover[] = []
   readonly random: () => number
@@ -114,6 +117,7 @@ export class Trial {
 
     for (const { record } of recorders) record.watch()
     times.startMs = performance.now()
+    this.lag.start()
     const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
     for (const pager of this.#pagers) pager.start()
     try {
@@ -128,12 +132,13 @@ export class Trial {
     } finally {
       await writers.stop()
       for (const pager of this.#pagers) await pager.stop()
+      this.lag.stop()
     }
     times.endMs = performance.now()
     for (const { record } of recorders) record.unwatch()
     await this.#caughtUp()
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
-    const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, startedMs: times.startMs })
+    const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, lag: this.lag, startedMs: times.startMs })
     const ofPages = this.#pagers.flatMap(({ violations }) => violations).slice(0, EXAMPLES_MAX)
     return { ...verdict, violations: [...verdict.violations, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
   }

@@ -1,6 +1,7 @@
 // Whether the promises were kept: compares what was sent, what was answered, what is stored and what each reader was given.
 // Everything that is not as promised is a violation, a sentence each. Pure, but for reading what is stored.
 import { roomSlot } from '../../redis/keys.js'
+import { type Lag, type StoodStill } from './lag.js'
 import { type Ledger } from './ledger.js'
 import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
@@ -38,6 +39,8 @@ export type Verdict = {
   }
   /** How long after each takeover the first message was acknowledged in a room whose log had been on the dead master. */
   readonly resumedMs: readonly number[]
+  /** The machine, or the process of the drill, while there was load. */
+  readonly stoodStill: StoodStill
   readonly violations: readonly string[]
 }
 
@@ -52,6 +55,8 @@ export type VerdictOptions = {
   /** A POST that is answered later than this has broken its deadline. */
   readonly answerMsMax: number
   readonly takeovers: readonly Takeover[]
+  /** What it saw of the machine standing still is taken off what is judged. */
+  readonly lag?: Lag
   /** When the load began: times of failures count from here. */
   readonly startedMs: number
 }
@@ -86,7 +91,8 @@ export async function judgeAll (options: VerdictOptions): Promise<Verdict> {
     posts: judgePosts(options, violations),
     stored: judgeStored(ledger, rooms, violations),
     frames: judgeFrames(readers, rooms, violations),
-    resumedMs: options.takeovers.flatMap(takeover => judgeTakeover(ledger, takeover, violations)),
+    resumedMs: options.takeovers.flatMap(takeover => judgeTakeover(options, takeover, violations)),
+    stoodStill: options.lag?.stoodStill ?? { times: 0, ms: 0 },
     violations: violations.toSentences()
   }
 }
@@ -156,11 +162,12 @@ function judgeStored (ledger: Ledger, rooms: ReadonlyMap<string, readonly Stored
 const describe = (outcome: Ledger['all'][number]['outcome']): string => outcome?.isAcknowledged === true ? `acknowledged as ${outcome.seq}` : `failed with ${outcome?.code}`
 
 // What was answered in the moment of the kill does not tell that the slots are served again.
-function judgeTakeover (ledger: Ledger, { slots, killedMs, takenOverMs }: Takeover, violations: Violations): number[] {
+function judgeTakeover ({ ledger, lag }: VerdictOptions, { slots, killedMs, takenOverMs }: Takeover, violations: Violations): number[] {
   const isOfSlots = (room: string): boolean => slots.some(([first, last]) => first <= roomSlot(room) && roomSlot(room) <= last)
   const answers = ledger.all.filter(({ room, outcome, answeredMs }) => outcome?.isAcknowledged === true && answeredMs > killedMs + IN_THE_MOMENT_MS && isOfSlots(room))
   if (answers.length === 0) return []
-  const resumedMs = answers.reduce((least, { answeredMs }) => Math.min(least, answeredMs), Infinity) - takenOverMs
+  const firstMs = answers.reduce((least, { answeredMs }) => Math.min(least, answeredMs), Infinity)
+  const resumedMs = firstMs - takenOverMs - (lag?.overlapMs(takenOverMs, firstMs) ?? 0)
   if (resumedMs > RESUMED_MS_MAX) violations.add('takeover after which writing resumed too late', `${Math.round(resumedMs)} ms after the failover`)
   return [resumedMs]
 }
