@@ -3,7 +3,7 @@
 import { cp, rm } from 'node:fs/promises'
 import t from 'tap'
 import { freshRoom, post, postMany, sequence } from './support/client.js'
-import { startCluster, temporaryDir } from './support/embedded.js'
+import { startCluster, temporaryDir, untilInFile } from './support/embedded.js'
 import { startService } from './support/service.js'
 import { openSse } from './support/sse.js'
 
@@ -12,6 +12,7 @@ const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_M
 const other = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
 
 async function withStoppedNodes (work: (dir: string) => Promise<void>): Promise<void> {
+  await untilInFile(cluster.nodes)
   await Promise.all(cluster.nodes.map(node => node.kill('SIGKILL')))
   for (const { dir } of cluster.nodes) await work(dir)
   await Promise.all(cluster.nodes.map(node => node.start()))

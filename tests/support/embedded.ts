@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
 import { EmbeddedCluster, type EmbeddedOptions } from '../../src/embedded/cluster.js'
+import { connect } from '../../src/embedded/connection.js'
+import { type EmbeddedNode } from '../../src/embedded/node.js'
+import { until } from './until.js'
 
-// The nodes are detached: a test file that is told to end takes them along (EmbeddedCluster does so at exit).
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => process.exit(1))
+// The nodes are detached: a test file that is told to end takes them along (EmbeddedCluster does so at exit). SIGALRM is tap's word that its time is over.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const) process.once(signal, () => process.exit(1))
 
 export async function startCluster (t: Test, options: Omit<EmbeddedOptions, 'dataDir'> = {}): Promise<EmbeddedCluster> {
   const dataDir = temporaryDir(t)
@@ -21,4 +24,19 @@ export function temporaryDir (t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'dialogs-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   return dir
+}
+
+/**
+ * Waits until everything that was written is in the nodes' append-only files, where kill -9 leaves it: with `appendfsync everysec` Redis holds
+ * writes back for up to 2 s while the disk is slow to sync.
+ */
+export async function untilInFile (nodes: readonly EmbeddedNode[]): Promise<void> {
+  for (const { url, port } of nodes) {
+    const client = await connect(url)
+    try {
+      await until(`what was written to ${port} is in its file`, async () => String(await client.sendCommand(['INFO', 'persistence'])).includes('aof_buffer_length:0\r'), 60_000)
+    } finally {
+      await client.disconnect()
+    }
+  }
 }
