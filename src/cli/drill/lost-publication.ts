@@ -5,6 +5,7 @@ import { type Experiment } from './findings.js'
 import { Ledger } from './ledger.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
+import { percentile } from './samples.js'
 import { Transcript } from './transcript.js'
 import { until } from './until.js'
 import { judgeAll } from './verdict.js'
@@ -14,6 +15,8 @@ const AUDIT_MS = 2000
 const TIMES = 5
 /** For the look at the store itself, on a busy machine. */
 const LOOK_MS_MAX = 500
+/** One of them may fall into a moment in which the machine does something else: an audit that was begun late, and one more. */
+const LONGEST_MS_MAX = 2 * AUDIT_MS + 4000
 
 export const lostPublication: Experiment = {
   about: 'the publication of the last message is refused by Redis: readers have it within the interval of the audit',
@@ -40,10 +43,15 @@ export const lostPublication: Experiment = {
         await world.operator.askAll('ACL', 'SETUSER', 'default', '+spublish')
       }
       const verdict = await judgeAll({ ledger, readers: [recorder], url: writing, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+      const medianMs = percentile(Float64Array.from(delaysMs).sort(), 50)
       const longestMs = Math.max(...delaysMs)
       return {
         figures: [`a lost last message was there after ${delaysMs.map(ms => Math.round(ms)).join(', ')} ms; the audit's interval is ${AUDIT_MS} ms`],
-        violations: [...verdict.violations, ...longestMs > AUDIT_MS + LOOK_MS_MAX ? [`${Math.round(longestMs)} ms is later than the audit's interval of ${AUDIT_MS} ms`] : []]
+        violations: [
+          ...verdict.violations,
+          ...medianMs > AUDIT_MS + LOOK_MS_MAX ? [`the median of ${Math.round(medianMs)} ms is later than the audit's interval of ${AUDIT_MS} ms`] : [],
+          ...longestMs > LONGEST_MS_MAX ? [`one came after ${Math.round(longestMs)} ms, later than ${LONGEST_MS_MAX} ms`] : []
+        ]
       }
     } finally {
       recorder.stop()
