@@ -24,6 +24,7 @@ import { sequence } from './support/log-model.js'
 import { startService } from './support/service.js'
 import { append, appendMany, openStore, readAll, type TestStore } from './support/store.js'
 import { post } from './support/client.js'
+import { until } from './support/until.js'
 
 const CHECK = fileURLToPath(new URL('../src/cli/check.js', import.meta.url))
 const SEGMENT_LENGTH = 16
@@ -40,9 +41,13 @@ async function run (env: Readonly<Record<string, string>>, ...args: string[]): P
   return { status: child.exitCode, stdout, stderr }
 }
 
+/** Orphans may be called old from twice the deadline on. */
+const DEADLINE_MS = 1000
+const ORPHAN_AGE_MS_MIN = 2 * DEADLINE_MS
+
 /** The check as a person calls it. A short deadline allows young orphans. */
 const check = (...args: string[]): Promise<Result> =>
-  run({ REDIS_NODES: embedded.urls.join(','), SEGMENT_LENGTH: String(SEGMENT_LENGTH), STORE_DEADLINE_MS: '100' }, ...args)
+  run({ REDIS_NODES: embedded.urls.join(','), SEGMENT_LENGTH: String(SEGMENT_LENGTH), STORE_DEADLINE_MS: String(DEADLINE_MS) }, ...args)
 
 /** The check within this process. */
 async function checkRoom ({ cluster, store }: TestStore, room: string, options: Partial<ConstructorParameters<typeof RoomCheck>[4]> = {}): Promise<RoomReport> {
@@ -237,11 +242,12 @@ t.test('orphans are listed, and nothing wrong; with --repair the old ones go, an
   t.match(young, { status: 0, stdout: `· ${KINDS.uncommitted.about}: 3\n` })
   t.equal(await cluster.command(slotOf(block), ['XLEN', block]), 4)
 
-  await new Promise(resolve => { setTimeout(resolve, 250) }) // they have to age: nothing tells when that is
-  const listed = await check('--room', room, '--orphan-age', '0.2')
+  const age = String(ORPHAN_AGE_MS_MIN / 1000)
+  await new Promise(resolve => { setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100) }) // they have to age: nothing tells when that is
+  const listed = await check('--room', room, '--orphan-age', age)
   t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
   for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
-  const repaired = await check('--room', room, '--orphan-age', '0.2', '--repair')
+  const repaired = await check('--room', room, '--orphan-age', age, '--repair')
   t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (put right)\n` })
   t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), { blocks: 1, findings: { length: 0 } })
   for (const key of only) t.equal(await cluster.command(slotOf(key), ['EXISTS', key]), 0, 'nothing is left of the block')
@@ -307,7 +313,7 @@ t.test('a check with another SEGMENT_LENGTH than the service harms nothing, and 
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
   await store.log.seal(room)
   const whole = await store.log.range(room, 1, 1000)
-  const env = { REDIS_NODES: embedded.urls.join(','), STORE_DEADLINE_MS: '100' }
+  const env = { REDIS_NODES: embedded.urls.join(','), STORE_DEADLINE_MS: String(DEADLINE_MS) }
   for (const length of ['17', '32', '1024']) {
     const { status, stdout } = await run({ ...env, SEGMENT_LENGTH: length }, '--room', room, '--repair')
     t.equal(status, 1)
@@ -329,7 +335,10 @@ t.test('while writers go on, nothing is found and nothing is put right that was 
   }
   const written = writers.flatMap(writer => ['ann', 'bob', 'cyd'].map(user => write(writer, user)))
   const reports: RoomReport[] = []
-  while (reports.length < 15) reports.push(await checkRoom(checker, room, { isRepairing: true }))
+  while (reports.length < 15) {
+    await until('more was written', async () => await checker.store.head(room) > (reports.at(-1)?.head ?? 0))
+    reports.push(await checkRoom(checker, room, { isRepairing: true }))
+  }
   const { status, stdout } = await check('--room', room, '--repair')
   t.equal(status, 0, stdout)
   writing.isOver = true
@@ -345,7 +354,7 @@ t.test('a mistake on the line or in a setting is told, and the status is 2', asy
     [['room'], /Unexpected argument 'room'/],
     [['--room', 'a{b'], /The room has a brace/],
     [['--room', ''], /The room is empty/],
-    [['--orphan-age', '0.1'], /--orphan-age must be a number from 0\.2 to/],
+    [['--orphan-age', '1.9'], /--orphan-age must be a number from 2 to/],
     [['--orphan-age', 'x'], /--orphan-age must be a number/]
   ] as const) t.match(await check(...args), { status: 2, stdout: '', stderr: message }, args.join(' '))
   t.match(await run({ REDIS_NODES: 'nonsense' }), { status: 2, stderr: /REDIS_NODES must hold/ })
