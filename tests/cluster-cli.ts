@@ -341,7 +341,7 @@ t.test('an unhealthy cluster is said to be so, and no slot moves', async t => {
   t.match(drain, { status: 1, errors: new RegExp(`not healthy, so nothing was changed:\n  Master 127\\.0\\.0\\.1:${third?.port} .*which owns slots 10923-16383`) })
   t.match(await runCluster(t, env, 'status'), { status: 1, output: 'NOT HEALTHY' })
   await third?.start()
-  await until('the cluster is whole', async () => (await readStatus(t, env)).isHealthy)
+  await until('the cluster is whole', async () => (await readStatus(t, env)).isHealthy, 60_000)
   t.match(await runCluster(t, env, 'drain', String(second?.port), ...FULL_SPEED), { status: 0 })
 })
 

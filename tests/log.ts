@@ -150,7 +150,7 @@ t.test('reading across tail and segments misses nothing while writing, sealing a
   await reading
   t.ok(reads > 60, `${reads} reads`)
   t.equal(await reader.store.head(room), 600)
-  t.ok(((await tailOf(reader.cluster, room))[0]?.seq ?? 0) > 500, 'it was sealed meanwhile')
+  await until('it is sealed', async () => ((await tailOf(reader.cluster, room))[0]?.seq ?? 0) > 500)
   t.strictSame((await readAll(reader.store, room)).map(entry => 'lost' in entry ? undefined : entry.text), sequence(1, 600).map(seq => texts.get(seq)))
 })
 

@@ -2,8 +2,8 @@
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
-import net from 'node:net'
 import t from 'tap'
+import { freePorts } from '../src/embedded/ports.js'
 import { freshRoom, post, postMany, readAll, request, sequence } from './support/client.js'
 import { temporaryDir } from './support/embedded.js'
 import { Service, startService } from './support/service.js'
@@ -13,7 +13,7 @@ import { until } from './support/until.js'
 const dir = temporaryDir(t)
 execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', `${dir}/key.pem`, '-out', `${dir}/cert.pem`], { stdio: 'pipe' })
 
-const port = await freePort()
+const [port = 0] = await freePorts(1)
 // What the node says of itself leads nowhere from here.
 const announced = '10.255.255.1'
 
@@ -47,14 +47,6 @@ function cli (...args: string[]): string {
 await until('redis answers', () => { try { return cli('PING').startsWith('PONG') } catch { return false } })
 cli('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
 await until('the cluster is up', () => cli('CLUSTER', 'INFO').includes('cluster_state:ok'))
-
-async function freePort (): Promise<number> {
-  const server = net.createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  return typeof address === 'object' ? address?.port ?? 0 : 0
-}
 
 const env = {
   REDIS_NODES: `rediss://chat:${encodeURIComponent('s3cret:/@')}@localhost:${port}`,

@@ -1,9 +1,11 @@
 // SIGTERM: no new work, what is under way is finished, streams end one by one with a time to come back after, and nothing is missed.
+import { existsSync, readdirSync } from 'node:fs'
 import net from 'node:net'
+import { join } from 'node:path'
 import t from 'tap'
 import { freshRoom, post, postMany, readAll, sequence } from './support/client.js'
-import { startCluster } from './support/embedded.js'
-import { startService } from './support/service.js'
+import { startCluster, temporaryDir } from './support/embedded.js'
+import { Service, startService } from './support/service.js'
 import { openSse } from './support/sse.js'
 import { until } from './support/until.js'
 
@@ -38,16 +40,17 @@ t.test('streams are ended spread over the drain time, each with its own retry, a
 
 t.test('POSTs under way are answered, later ones are sent elsewhere', async t => {
   const room = freshRoom()
-  const service = await startService(t, { redisNodes: cluster.urls, env: { DRAIN_MS: '1000' } })
-  const reader = openSse(t, `${service.url}/rooms/${room}/events`)
-  await reader.isLive()
+  const service = await startService(t, { redisNodes: cluster.urls, env: { DRAIN_MS: '3000' } })
+  // Each ends at a moment of its own: of one alone it may be the first.
+  const readers = sequence(1, 20).map(() => openSse(t, `${service.url}/rooms/${room}/events`))
+  await Promise.all(readers.map(reader => reader.isLive()))
   // A connection that is open before the stop goes on to be answered, by a 503 that closes it.
   const kept = net.connect(Number(new URL(service.url).port), '127.0.0.1')
   t.teardown(() => kept.destroy())
   let answer = ''
   kept.on('data', chunk => { answer += String(chunk) })
   const under = sequence(1, 50).map(n => post(service.url, room, 'ann', `text ${n}`))
-  await until('some are stored', async () => reader.seqs.length > 0)
+  await until('some are stored', async () => readers.some(reader => reader.seqs.length > 0))
   const stopped = service.stop()
   const answers = await Promise.all(under)
   t.ok(answers.every(({ status }) => status === 201 || status === 503))
@@ -61,12 +64,16 @@ t.test('POSTs under way are answered, later ones are sent elsewhere', async t =>
 })
 
 t.test('a stop while it is starting leaves nothing behind', async t => {
-  const dataDir = t.testdir()
-  const service = startService(t, { env: { DATA_DIR: dataDir } })
-  service.catch(() => undefined)
-  // Whatever it has got to: it ends, and a second start finds the folder free.
-  await new Promise(resolve => setImmediate(resolve))
-  const second = await service.then(async started => { await started.stop(); return await startService(t, { env: { DATA_DIR: dataDir } }) })
+  const dataDir = temporaryDir(t)
+  const first = new Service({ env: { DATA_DIR: dataDir } })
+  t.teardown(() => first.kill())
+  const starting = t.rejects(first.start(), 'it does not become ready')
+  await until('it makes its cluster', () => first.output.includes('Making a Redis Cluster'))
+  t.equal(await first.stop(), 0)
+  await starting
+  t.equal(first.errors, '')
+  t.strictSame(readdirSync(dataDir).filter(name => existsSync(join(dataDir, name, 'redis.pid'))), [], 'no node is left')
+  const second = await startService(t, { env: { DATA_DIR: dataDir } })
   t.equal((await post(second.url, 'room', 'ann', 'hello')).status, 201)
   t.equal(await second.stop(), 0)
 })
