@@ -25,10 +25,12 @@ t.test('a redirection without a usable address is a reason to look at the topolo
 
 t.test('what passes is tried again, where something may have moved after a look at the topology', async t => {
   for (const message of [
-    'LOADING Redis is loading the dataset in memory',
+    'ERR max number of clients reached',
+    'ERR max number of clients + cluster connections reached',
     'BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.'
   ]) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: false, isHalfMoved: false }, message)
   for (const message of [
+    'LOADING Redis is loading the dataset in memory',
     'CLUSTERDOWN The cluster is down',
     'CLUSTERDOWN Hash slot not served',
     'READONLY You can\'t write against a read only replica.',

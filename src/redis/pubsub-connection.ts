@@ -1,7 +1,7 @@
 // One sharded pub/sub connection to one node. Own code over node-redis' decoder, because the library's queue takes the `sunsubscribe`
 // that a server sends when a slot leaves it for the reply to whatever command is on its way: the next confirmation then finds the
 // queue empty and throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
-// Invariant: confirmations are matched by channel, errors by order; when the connection ends, onEnd is called exactly once.
+// Invariant: confirmations are matched by channel, errors by order and slot; when the connection ends, onEnd is called exactly once.
 // Knows nothing of slots and repeats nothing.
 import net from 'node:net'
 import tls from 'node:tls'
@@ -11,6 +11,7 @@ import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
 import { type Address } from './address.js'
 import { socketOptions, type ConnectionOptions } from './connection.js'
+import { slotOf } from './keys.js'
 
 const { default: Decoder } = decoderModule
 const { default: encodeCommand } = encoderModule
@@ -77,12 +78,7 @@ export class PubSubConnection {
   }
 
   #receive (reply: unknown): void {
-    if (reply instanceof ErrorReply) {
-      const sent = this.#sent.shift()
-      if (sent === undefined || sent.kind === 'auth') this.#end(reply.message)
-      else if (sent.kind === 'subscribe') this.#events.onUnsubscribed(sent.channel, reply)
-      return
-    }
+    if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
       // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first subscription.
       if (this.#sent[0]?.kind === 'auth') this.#sent.shift()
@@ -95,10 +91,13 @@ export class PubSubConnection {
         // smessage carries its payload as a bulk string, always.
         this.#events.onMessage(channel.toString(), payload as Buffer)
         break
-      case 'ssubscribe':
-        this.#sent.shift()
-        this.#events.onSubscribed(channel.toString())
+      case 'ssubscribe': {
+        const name = channel.toString()
+        // All that was sent before it has been answered.
+        this.#sent.splice(0, 1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name))
+        this.#events.onSubscribed(name)
         break
+      }
       case 'sunsubscribe': {
         const name = channel.toString()
         const next = this.#sent[0]
@@ -106,6 +105,16 @@ export class PubSubConnection {
         else this.#events.onUnsubscribed(name, undefined)
       }
     }
+  }
+
+  #refused (error: ErrorReply): void {
+    const [word, slot] = error.message.split(' ')
+    const next = this.#sent[0]
+    // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its answer: this is the real one.
+    if (word === 'MOVED' && next?.kind !== 'auth' && (next === undefined || Number(slot) !== slotOf(next.channel))) return
+    this.#sent.shift()
+    if (next === undefined || next.kind === 'auth') this.#end(error.message)
+    else if (next.kind === 'subscribe') this.#events.onUnsubscribed(next.channel, error)
   }
 
   #end (reason: string): void {

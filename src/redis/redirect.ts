@@ -35,9 +35,9 @@ export function judge (error: unknown, askedHost: string): Verdict {
       return { kind: 'no-script' }
     case 'TRYAGAIN':
       return { kind: 'again', mayHaveMoved: false, isHalfMoved: true }
-    case 'LOADING':
     case 'BUSY':
       return { kind: 'again', mayHaveMoved: false, isHalfMoved: false }
+    case 'LOADING': // a master that was restarted may have been replaced meanwhile
     case 'CLUSTERDOWN':
     case 'READONLY':
     case 'MASTERDOWN':
@@ -53,6 +53,8 @@ export function judge (error: unknown, askedHost: string): Verdict {
     case 'WRONGPASS':
       return { kind: 'give-up', error: new DialogsError('STORE_DENIED', 'Redis denies the service: check user, password and permissions in REDIS_NODES.', { cause: error }) }
     default:
+      // What a node that is full of clients answers instead of a greeting.
+      if (error.message.startsWith('ERR max number of clients')) return { kind: 'again', mayHaveMoved: false, isHalfMoved: false }
       // A script that met one of the above inside says so in the middle of its message.
       if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(messageOf(error))) return { kind: 'again', mayHaveMoved: true, isHalfMoved: false }
       return { kind: 'give-up', error }
