@@ -2,7 +2,7 @@
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import { type Cluster } from '../src/redis/cluster.js'
-import { blockKey, segmentKey, slotOf } from '../src/redis/keys.js'
+import { blockKey, logKey, roomSlot, segmentKey, slotOf } from '../src/redis/keys.js'
 import { isLost, type Entry } from '../src/store/message.js'
 import { freshRoom } from './support/client.js'
 import { startCluster } from './support/embedded.js'
@@ -60,6 +60,23 @@ t.test('the newest and any range: at, below and above every edge', async t => {
   }
   t.equal(await store.message(room, 61), undefined)
   t.match(await store.message(room, 60), { seq: 60, user: 'ann' })
+})
+
+t.test('a read of one past is not shared with the next', async t => {
+  const gate = await Gate.open(t, embedded.urls)
+  const [reader, writer] = await Promise.all([open(t, gate), open(t)])
+  const room = freshRoom()
+  await appendMany(writer.store, room, 'ann', 3, 'old ')
+  gate.hold(logKey(room))
+  const old = reader.store.history.range(room, 1, 3, 1)
+  await until('the old log was read', () => gate.heldBytes > 0)
+  await writer.cluster.command(roomSlot(room), ['DEL', logKey(room)])
+  const other = await open(t)
+  const messages = await appendMany(other.store, room, 'ann', 3, 'new ')
+  const now = reader.store.history.range(room, 1, 3, 2)
+  gate.release()
+  t.strictSame(await now, messages)
+  t.match(await old, [{ text: /old/ }, { text: /old/ }, { text: /old/ }])
 })
 
 t.test('a block that is gone is lost messages, each with its sequence and time, and nothing stalls on it', async t => {

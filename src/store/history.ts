@@ -24,9 +24,12 @@ export class History {
     return this.#reads
   }
 
-  /** The messages from `from` to `to`, both inclusive; what lies beyond the head is left out. */
-  async range (room: string, from: number, to: number): Promise<Entry[]> {
-    const key = `${from} ${to} ${room}`
+  /**
+   * The messages from `from` to `to`, both inclusive; what lies beyond the head is left out.
+   * @param past a number for what the room's log is known to be: a read that began when it was another one is not shared
+   */
+  async range (room: string, from: number, to: number, past = 0): Promise<Entry[]> {
+    const key = `${past} ${from} ${to} ${room}`
     const earlier = this.#reading.get(key)
     if (earlier !== undefined) {
       const entries = await earlier
