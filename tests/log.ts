@@ -180,6 +180,17 @@ t.test('entries that are gone from the tail are holes in the content too, also w
   }
 })
 
+t.test('a log that was begun anew is not read from the segments of the old one', async t => {
+  const room = freshRoom()
+  const [{ store, cluster }, other] = await Promise.all([open(t), open(t)])
+  await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
+  await store.log.seal(room)
+  await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+  await appendMany(other.store, room, 'bob', SEGMENT_LENGTH)
+  t.match(await store.log.head(room), { seq: SEGMENT_LENGTH })
+  t.strictSame(await store.log.range(room, 1, SEGMENT_LENGTH), await tailOf(cluster, room))
+})
+
 t.test('the newest entries: none, fewer, as many, and more than the tail holds', async t => {
   const room = freshRoom()
   const { store } = await open(t)

@@ -240,6 +240,35 @@ t.test('idempotency keys', async t => {
     await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'MESSAGE_LOST', statusCode: 410 })
   })
 
+  t.test('a message beyond the end of the log is out of reach, and not said to be lost', async t => {
+    const { store, cluster } = await openStore(t, embedded)
+    const room = freshRoom()
+    await append(store, room, 'ann', 'before')
+    await append(store, room, 'ann', 'hello', 'k')
+    await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-2'])
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'STORE_UNAVAILABLE', statusCode: 503 })
+    await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'STORE_UNAVAILABLE', statusCode: 503 })
+  })
+
+  t.test('a repeat whose acknowledgement is lost with its connection is made sure of again', async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const [cut, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
+    const room = freshRoom()
+    const { message } = await append(cut.store, room, 'ann', 'hello', 'k')
+    const owner = nodeOf(other.cluster, roomSlot(room))
+    const replica = embedded.nodes.find(({ port }) => port === other.cluster.topology.livingReplicasOf(`127.0.0.1:${owner?.port}`)[0]?.address.port)
+    t.ok(owner !== undefined && replica !== undefined)
+    if (owner === undefined || replica === undefined) return
+    await replica.kill('SIGSTOP')
+    t.teardown(() => replica.kill('SIGCONT'))
+    const repeated = append(cut.store, room, 'ann', 'hello', 'k')
+    await until('it waits for the replica', async () => String(await tell(owner, 'INFO', 'clients')).includes('blocked_clients:1'))
+    gate.cut()
+    await replica.kill('SIGCONT')
+    t.strictSame(await repeated, { message, isNew: false })
+  })
+
   t.test('a key is forgotten after its time, and not before', async t => {
     const { store, cluster } = await openStore(t, embedded, { onceTtlS: 3 })
     const room = freshRoom()
@@ -414,6 +443,26 @@ t.test('without a cluster there is an honest error within the deadline', async t
   const begun = performance.now()
   await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { deadlineMs: 300 }), { code: 'STORE_UNAVAILABLE', message: /127\.0\.0\.1:1/ })
   t.ok(performance.now() - begun < 5000)
+})
+
+t.test('a log that was deleted is begun anew when it has been found gone for half a minute, and no sooner for having been gone long ago', async t => {
+  const now = performance.now.bind(performance)
+  let aheadMs = 0
+  performance.now = () => now() + aheadMs
+  t.teardown(() => { performance.now = now })
+  for (const once of [undefined, 'k']) {
+    const { store, cluster } = await openStore(t, embedded, { deadlineMs: 400 })
+    const room = freshRoom()
+    await appendMany(store, room, 'ann', 3)
+    await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+    for (const laterMs of [0, 3_600_000, 20_000]) {
+      aheadMs += laterMs
+      await t.rejects(append(store, room, 'ann', 'waits', once), { code: 'STORE_UNAVAILABLE' }, `${laterMs} ms later`)
+    }
+    aheadMs += 10_000
+    t.equal((await append(store, room, 'ann', 'begins it', once)).message.seq, 1)
+    t.equal((await append(store, room, 'ann', 'goes on')).message.seq, 2)
+  }
 })
 
 t.test('scripts that Redis has forgotten are sent again', async t => {

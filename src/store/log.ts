@@ -24,7 +24,7 @@ const CLOCKS_APART_MS_MAX = 60_000
 export class Log {
   readonly segmentLength: number
   readonly #cluster: Commands
-  /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored. */
+  /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored, until a look at the head. */
   readonly #sealed = new Map<string, number>()
   readonly #sealing = new Map<string, Promise<void>>()
 
@@ -50,6 +50,8 @@ export class Log {
   async head (room: string): Promise<LogEntry | undefined> {
     const [head] = parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))
     if (head === undefined) await this.#believeEmpty(room)
+    // A log that was begun anew does not reach as far as its old segments, which are still there.
+    if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head
   }
 

@@ -1,7 +1,8 @@
 // Step 1 of a write: the number of a user's message, over all rooms. A user who writes much is given numbers ahead of need, a lease:
 // the counter is asked once for many messages instead of once for each.
-// Invariant: no number is given twice. Numbers of a lease that are never used (the process ended) leave a hole in the count, and a block
-// with so many messages less; that harms nobody.
+// Invariant: no number is given twice, unless a failover takes back the counter before a replica had it: nobody waits for that. Then a block
+// gets so many messages more. Numbers of a lease that are never used (the process ended) leave a hole in the count, and a block with so
+// many messages less. Neither harms anybody: a message is found by its block and its entry's id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf, userCountKey } from '../redis/keys.js'
 

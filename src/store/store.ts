@@ -6,6 +6,7 @@ import { blockKey, logKey, onceKey, roomSlot, slotOf, userCountKey, usersKey } f
 import { TOUCH_LOG } from '../redis/scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
+import { throwUnlessLost } from './committer.js'
 import { History } from './history.js'
 import { Log } from './log.js'
 import { blockOf, isLost, parseReference, type Entry, type Message } from './message.js'
@@ -72,12 +73,19 @@ export class Store {
     return { message: { room, seq, user, text, ms }, isNew }
   }
 
-  // A look at the key first: a repetition that comes late costs no entry in a block.
+  // A look at the key first: a repetition that comes late costs no entry in a block. What breaks an acknowledgement may be a failover that took
+  // back the message or the key: then it is looked up anew.
   async #appendOnce (message: NewMessage, once: string, deadline: number): Promise<Appended> {
-    const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)], deadline)
-    if (known !== null) return await this.#repeated(message, Number(known), deadline)
-    const appended = await this.#appendNew(message, deadline)
-    return appended.isNew ? appended : await this.#repeated(message, appended.message.seq, deadline)
+    for (;;) {
+      try {
+        const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)], deadline)
+        if (known !== null) return await this.#repeated(message, Number(known), deadline)
+        const appended = await this.#appendNew(message, deadline)
+        return appended.isNew ? appended : await this.#repeated(message, appended.message.seq, deadline)
+      } catch (error) {
+        throwUnlessLost(error, deadline)
+      }
+    }
   }
 
   // The first call may have been cut off before its acknowledgement: what is answered now must survive a failover as well.
@@ -85,7 +93,7 @@ export class Store {
     const { room, text } = message
     const [entry] = await this.history.range(room, seq, seq)
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
-    if (entry === undefined || reference === undefined) throw new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
+    if (entry === undefined || reference === undefined) throw await this.#absence(room, seq)
     const { tag, id, user, ms } = parseReference(reference)
     // Of a lost message only the user is known; it comes back with the text of its repetition.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
@@ -95,6 +103,13 @@ export class Store {
     // The first call may have died before it published. Readers that have it drop it as a duplicate.
     this.#options.publish(room, [stored])
     return { message: stored, isNew: false }
+  }
+
+  // Lost is a place within the log. A log that does not reach so far may be on its way: who then sent it with a new key would store it twice.
+  async #absence (room: string, seq: number): Promise<DialogsError> {
+    return await this.head(room) < seq
+      ? new DialogsError('STORE_UNAVAILABLE', 'The message that this Idempotency-Key led to is out of reach: try again with the same key.')
+      : new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
   }
 
   /** The last sequence of a room, 0 when nobody has written there. */
