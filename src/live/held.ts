@@ -20,6 +20,11 @@ export class Held {
     return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
   }
 
+  /** The highest sequence that is held; -Infinity when none is. */
+  get last (): number {
+    return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), -Infinity)
+  }
+
   /** @returns whether there was room for it */
   add (frames: Frames): boolean {
     if (this.#length + frames.ends.length > this.#lengthMax) return false

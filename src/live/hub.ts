@@ -1,6 +1,5 @@
 // The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
 // One timer each for heartbeats, the audit, and rooms nobody reads any more. Knows no HTTP but a socket to write to.
-import pLimit from 'p-limit'
 import { roomChannel } from '../redis/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { type Store } from '../store/store.js'
@@ -28,7 +27,6 @@ export type HubEvents = RoomEvents & {
   stalled: (stalledMs: number) => void
 }
 
-const AUDITS_AT_ONCE = 32
 /** The audit looks around so often in its interval. A room is due one turn early, so that none waits longer than the interval. */
 const AUDIT_TURNS = 8
 const HEARTBEAT = ':\n\n'
@@ -128,9 +126,9 @@ export class Hub {
   // A last message whose publication was lost proves no gap; only a look at the log finds it.
   #audit (): void {
     const idleBefore = performance.now() - this.#options.auditMs * (1 - 1 / AUDIT_TURNS)
-    const limit = pLimit(AUDITS_AT_ONCE)
     for (const { room } of this.#rooms.values()) {
-      if (room.heardAt < idleBefore && room.readerCount > 0) void limit(() => room.sync())
+      // One that is at it already is left alone: while a shard is down, it would only be told again and again.
+      if (room.heardAt < idleBefore && room.readerCount > 0 && !room.isSyncing) void room.sync()
     }
   }
 

@@ -4,11 +4,12 @@
 // Why it neither loses nor repeats where it joins: it goes live only in a turn in which its next sequence is the room's next
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
-import { setImmediate, setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate } from 'node:timers/promises'
 import { formatCursor, type Cursor } from '../store/message.js'
 import { frameAt, frameMs, lastOf } from './frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type Page } from './pages.js'
+import { Pause } from './pause.js'
 import { type ResetReason, type Room } from './room.js'
 
 /** What a client asked for: where to go on, or how much of the history to begin with. */
@@ -16,8 +17,6 @@ export type Asked = { readonly after: Cursor | undefined, readonly last: number 
 
 /** How long a page is kept for a client that does not take it at once. One that is only a little slow gets the whole page that way. */
 const PATIENCE_MS = 100
-const PAUSE_MS_MIN = 20
-const PAUSE_MS_MAX = 1000
 
 export class Reader {
   readonly #room: Room
@@ -118,11 +117,12 @@ export class Reader {
   // is gone for a moment, and the room does not know: it looks. Never without a pause, for that may be answered at once, too.
   async #page (seq: number, length?: number): Promise<Page> {
     const resets = this.#resets
-    for (let pauseMs = PAUSE_MS_MIN; ; pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)) {
+    const pause = new Pause()
+    for (;;) {
       const page = await this.#room.pageFrom(seq, length)
       if (page !== undefined) return page
       await this.#room.sync()
-      await sleep(pauseMs * (0.5 + Math.random() / 2), undefined, { ref: false })
+      await pause.wait()
       if (this.#output.stream.hasEnded || resets !== this.#resets) return []
     }
   }
@@ -136,7 +136,8 @@ export class Reader {
 
   // A cursor beyond what this process has seen may still be right: another process may have been faster. The store decides.
   async #contradicts ({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
-    if (seq > this.#room.head) await this.#room.sync()
+    // Twice, for with a gap open a sync goes only as far as was published here.
+    for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'
     if (seq === 0 || ms === undefined) return undefined
     const [frames] = await this.#page(seq)

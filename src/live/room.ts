@@ -6,6 +6,7 @@
 import { type History } from '../store/history.js'
 import { type Log } from '../store/log.js'
 import { parseReference } from '../store/message.js'
+import { Attempts } from './attempts.js'
 import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
 import { Held } from './held.js'
 import { batchOf, type Batch } from './output.js'
@@ -38,14 +39,12 @@ export type RoomEvents = {
 /** A number for each past that a room was found to have: what was read of one is not mixed with another. */
 let nextPast = 1
 
-const PAUSE_MS_MIN = 20
-const PAUSE_MS_MAX = 1000
 /** As long as the store waits for it (see Committer). */
 const MISSING_MS_MAX = 30_000
 
 export class Room {
   readonly room: string
-  /** When a publication was last accepted or the log last looked at, on the clock of performance.now(). The audit leaves busy rooms alone. */
+  /** When a message was last delivered or the log last looked at, on the clock of performance.now(). The audit leaves busy rooms alone. */
   heardAt = 0
   readonly #log: Log
   readonly #history: History
@@ -55,14 +54,13 @@ export class Room {
   readonly #readers = new Set<Reader>()
   readonly #live = new Set<Reader>()
   readonly #held: Held
+  readonly #sync: Attempts
   #unsent: Frames[] = []
   #headMs = 0
-  /** Another one after each reset: what was fetched before does not belong here. */
+  /** Another one when the log is not as it was: what was fetched before does not belong here. */
   #past = nextPast++
   #isReady = false
   #whenReady: Array<() => void> = []
-  #syncing: Promise<void> | undefined
-  #mustSyncAgain = false
   #gapTimer: NodeJS.Timeout | undefined
   #missingSince: number | undefined
   #isClosed = false
@@ -75,6 +73,8 @@ export class Room {
     this.#events = events
     this.#ring = new Ring(1, options.ring, options.budget)
     this.#held = new Held(options.heldLengthMax)
+    // The store does not answer yet: readers wait, heartbeats go on.
+    this.#sync = new Attempts(() => this.#readUp(), error => { events.failed('sync', error) })
   }
 
   /** The last sequence that this process has seen. */
@@ -95,6 +95,10 @@ export class Room {
     return this.#readers.size
   }
 
+  get isSyncing (): boolean {
+    return this.#sync.isRunning
+  }
+
   add (reader: Reader): void {
     this.#readers.add(reader)
   }
@@ -106,7 +110,9 @@ export class Room {
 
   close (): void {
     this.#isClosed = true
+    this.#sync.stop()
     clearTimeout(this.#gapTimer)
+    this.#held.clear()
     this.#ring.clear(1)
     for (const resolve of this.#whenReady) resolve()
   }
@@ -151,35 +157,13 @@ export class Room {
   receive (payload: Buffer): void {
     const frames = decodePublication(payload)
     if (frames === undefined || this.#isClosed) return
-    this.heardAt = performance.now()
     if (this.#isReady) this.#accept(frames)
     else this.#hold(frames)
   }
 
-  /**
-   * Reads the room up to its head, checks what was delivered, and fills the gap. Tries until it has succeeded or the room is closed.
-   * A call during a sync makes it go round once more: its look at the head may have been too early.
-   */
+  /** Reads the room up to its head, checks what was delivered, and fills the gap. Tries until it has succeeded or the room is closed. */
   async sync (): Promise<void> {
-    this.#mustSyncAgain = true
-    this.#syncing ??= this.#runSync().finally(() => { this.#syncing = undefined })
-    await this.#syncing
-  }
-
-  async #runSync (): Promise<void> {
-    let pauseMs = PAUSE_MS_MIN
-    while (this.#mustSyncAgain && !this.#isClosed) {
-      this.#mustSyncAgain = false
-      try {
-        await this.#readUp()
-      } catch (error) {
-        // The store does not answer yet; readers wait, heartbeats go on.
-        this.#events.failed('sync', error)
-        this.#mustSyncAgain = true
-        await new Promise(resolve => { setTimeout(resolve, pauseMs * (0.5 + Math.random() / 2)).unref() })
-        pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs)
-      }
-    }
+    await this.#sync.run()
   }
 
   async #readUp (): Promise<void> {
@@ -195,14 +179,14 @@ export class Room {
     if (head < known) return this.#reset('rewound', head, headMs)
     const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
-    // With something held, all below it is committed and was published; what is beyond may still be on its way to a replica.
-    const target = Math.min(head, this.#held.first - 1)
+    // With something held, all up to it is committed and was published; what is beyond may still be on its way to a replica. There may be
+    // several gaps: each is read up to what is held behind it.
+    const target = this.#held.isEmpty ? head : Math.min(head, this.#held.last)
     while (this.head < target && !this.#isClosed) {
-      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target))
+      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#held.first - 1))
       if (page.length === 0) throw new Error('The log ends before its head')
       this.#accept(framesOf(page))
     }
-    this.#releaseHeld()
   }
 
   // A log that was there and is gone altogether comes back within seconds where its half-moved slot's owner has died (see Committer). Until then
@@ -221,6 +205,7 @@ export class Room {
     this.#headMs = headMs
     this.#isReady = true
     this.#releaseHeld()
+    this.#watchGap()
     for (const resolve of this.#whenReady) resolve()
     this.#whenReady = []
   }
@@ -236,20 +221,40 @@ export class Room {
   }
 
   #accept (frames: Frames): void {
-    const { next } = this.#ring
-    if (frames.first > next) return this.#hold(frames)
-    if (lastOf(frames) < next) return this.#checkDuplicate(frames)
-    this.#deliver(framesFrom(frames, next))
-    if (!this.#held.isEmpty) this.#releaseHeld()
+    if (this.#place(frames) && !this.#held.isEmpty) this.#releaseHeld()
   }
 
-  // An old sequence with other bytes: the log was rewound, and has given the sequence out again.
-  #checkDuplicate (frames: Frames): void {
-    const known = this.#ring.frame(frames.first)
-    if (known !== undefined && !known.equals(frameAt(frames, frames.first))) void this.sync()
+  /** @returns whether the head has moved */
+  #place (frames: Frames): boolean {
+    // A sync may have asked for it before: the ring has left the common budget.
+    if (this.#isClosed) return false
+    const { next } = this.#ring
+    if (frames.first > next) {
+      this.#hold(frames)
+    } else if (this.#contradicts(frames)) {
+      // Ring and pages are no longer true, or some of it was lost and is there again. The store decides.
+      this.#past = nextPast++
+      this.#ring.clear(next)
+      void this.sync()
+    } else if (lastOf(frames) >= next) {
+      this.#deliver(framesFrom(frames, next))
+      return true
+    }
+    return false
+  }
+
+  // Old sequences with other bytes: the log was rewound, and has given them out again; or a shard has its texts back.
+  #contradicts (frames: Frames): boolean {
+    for (let seq = frames.first; seq <= Math.min(lastOf(frames), this.head); seq++) {
+      const frame = frameAt(frames, seq)
+      const known = this.#ring.frame(seq)
+      if (known === undefined ? seq === this.head && frameMs(frame) !== this.#headMs : !known.equals(frame)) return true
+    }
+    return false
   }
 
   #deliver (frames: Frames): void {
+    this.heardAt = performance.now()
     this.#ring.push(frames)
     this.#headMs = frameMs(frameAt(frames, lastOf(frames)))
     // All that comes in one turn is one write for each reader.
@@ -268,7 +273,11 @@ export class Room {
 
   #hold (frames: Frames): void {
     if (!this.#held.add(frames)) this.#events.heldFull()
-    if (!this.#isReady || this.#gapTimer !== undefined) return
+    if (this.#isReady) this.#watchGap()
+  }
+
+  #watchGap (): void {
+    if (this.#held.isEmpty || this.#gapTimer !== undefined) return
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
       if (this.#held.isEmpty) return
@@ -278,10 +287,7 @@ export class Room {
   }
 
   #releaseHeld (): void {
-    for (const frames of this.#held.take(this.#ring.next)) {
-      if (lastOf(frames) >= this.#ring.next) this.#deliver(framesFrom(frames, this.#ring.next))
-      else this.#checkDuplicate(frames)
-    }
+    for (const frames of this.#held.take(this.#ring.next)) this.#place(frames)
   }
 }
 
