@@ -4,7 +4,7 @@ import { resolve } from 'node:path'
 import { readNumber, readOptions, UsageError } from '../src/cli/options.js'
 import { type Part, type Scale } from './part.js'
 
-const SHORT_SECONDS = 0.2
+const SHORT_SECONDS = 0.5
 
 export type BenchOptions = {
   readonly parts: readonly Part[]
