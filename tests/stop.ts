@@ -3,7 +3,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
 import t from 'tap'
-import { freshRoom, post, postMany, readAll, sequence } from './support/client.js'
+import { freshRoom, post, postMany, readAll, request, sequence } from './support/client.js'
 import { startCluster, temporaryDir } from './support/embedded.js'
 import { Service, startService } from './support/service.js'
 import { openSse } from './support/sse.js'
@@ -54,6 +54,8 @@ t.test('POSTs under way are answered, later ones are sent elsewhere', async t =>
   const stopped = service.stop()
   const answers = await Promise.all(under)
   t.ok(answers.every(({ status }) => status === 201 || status === 503))
+  // The signal has been sent; when the process takes it, it alone knows. It listens no more then, or says that it is not ready.
+  await until('it is stopping', () => request(`${service.url}/health/ready`).then(({ status }) => status !== 200, () => true))
   const body = '{"user":"ann","text":"late"}'
   kept.write(`POST /rooms/${room}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
   await until('the late one is answered', () => answer !== '' || kept.destroyed)
