@@ -11,9 +11,11 @@ function controlled (groupLengthMax: number): { lanes: Lanes<number>, runs: Run[
   const runs: Run[] = []
   const lanes = new Lanes<number>(groupLengthMax, async (key, group) => {
     await new Promise<void>(resolve => { runs.push({ key, group, finish: resolve }) })
-  })
+  }, throwing)
   return { lanes, runs }
 }
+
+const throwing = (_: unknown, error: unknown): never => { throw error }
 
 const turn = (): Promise<void> => new Promise(resolve => { setImmediate(resolve) })
 
@@ -46,7 +48,7 @@ t.test('keys do not wait for each other', async t => {
 t.test('a group has at most its maximum: one less, exactly, one more', async t => {
   for (const [count, lengths] of [[2, [2]], [3, [3]], [4, [3, 1]], [7, [3, 3, 1]]] as const) {
     const groups: number[][] = []
-    const lanes = new Lanes<number>(3, async (_key, group) => { groups.push(group) })
+    const lanes = new Lanes<number>(3, async (_key, group) => { groups.push(group) }, throwing)
     for (let item = 0; item < count; item++) lanes.add('a', item)
     await lanes.settled()
     t.strictSame(groups.map(({ length }) => length), lengths)
@@ -72,6 +74,20 @@ t.test('it is settled only when nothing waits and nothing is on its way, and tak
   t.strictSame(runs.map(({ group }) => group), [[1], [2], [3]])
 })
 
+t.test('a group whose run rejects is failed as a whole, and the next one runs', async t => {
+  const failed: Array<readonly [readonly number[], unknown]> = []
+  const ran: number[][] = []
+  const lanes = new Lanes<number>(2, async (_key, group) => {
+    if (group.includes(1)) throw new Error('no')
+    ran.push(group)
+  }, (group, error) => { failed.push([group, error]) })
+  for (const item of [1, 2, 3]) lanes.add('a', item)
+  await lanes.settled()
+  t.strictSame(failed.map(([group]) => group), [[1, 2]])
+  t.match(failed[0]?.[1], { message: 'no' })
+  t.strictSame(ran, [[3]])
+})
+
 t.test('whatever comes whenever: each item runs once, in the order of its key, with no overlap and no group too long', async () => {
   const steps = fc.array(fc.oneof(fc.record({ add: fc.constantFrom('a', 'b', 'c') }), fc.constant('turn' as const), fc.record({ finish: fc.nat(3) })), { maxLength: 60 })
   await fc.assert(fc.asyncProperty(steps, fc.integer({ min: 1, max: 5 }), async (steps, groupLengthMax) => {
@@ -83,7 +99,7 @@ t.test('whatever comes whenever: each item runs once, in the order of its key, w
       assert.ok(group.length >= 1 && group.length <= groupLengthMax)
       seen.set(key, [...seen.get(key) ?? [], ...group])
       await new Promise<void>(resolve => { open.push({ key, group, finish: resolve }) })
-    })
+    }, throwing)
     for (const [item, step] of steps.entries()) {
       if (step === 'turn') await turn()
       else if ('add' in step) {

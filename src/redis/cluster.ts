@@ -21,7 +21,7 @@ export type ClusterEvents = {
 }
 
 export type Args = Array<string | Buffer>
-type Send = (node: Node, args: Args, isAsking: boolean) => Promise<Written>
+type Send = (node: Node, args: Args, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void) => void
 type Attempt = { readonly args: Args, readonly deadline: number | undefined, readonly send: Send, readonly inMigration?: Args | undefined }
 
 const REFRESH_PAUSE_MS = 50
@@ -139,7 +139,7 @@ export class Cluster {
   #persist (slot: number, attempt: Attempt): Promise<Written> {
     const node = this.#ownerOf(slot)
     if (node === undefined) return this.#tryAgain(slot, attempt, NO_OWNER, undefined)
-    return attempt.send(node, attempt.args, false).catch(error => this.#tryAgain(slot, attempt, error, node))
+    return new Promise(resolve => { attempt.send(node, attempt.args, false, resolve, error => { resolve(this.#tryAgain(slot, attempt, error, node)) }) })
   }
 
   // Limits: the deadline, and close().
@@ -166,7 +166,8 @@ export class Cluster {
       node = verdict.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(verdict.to)) : this.#ownerOf(slot)
       try {
         if (node === undefined) throw NO_OWNER
-        const written = await send(node, args, verdict.kind === 'ask')
+        const to = node
+        const written = await new Promise<Written>((resolve, reject) => { send(to, args, verdict.kind === 'ask', resolve, reject) })
         return wasLost ? { ...written, wasLost } : written
       } catch (error) {
         lastError = error
@@ -204,10 +205,11 @@ export class Cluster {
   }
 }
 
-const sendCommand: Send = (node, args, isAsking) => node.commands.send(args, isAsking)
-const sendWrite: Send = (node, args, isAsking) => node.writes.send(args, isAsking)
+const sendCommand: Send = (node, args, isAsking, resolve, reject) => { node.commands.send(args, isAsking, resolve, reject) }
+const sendWrite: Send = (node, args, isAsking, resolve, reject) => { node.writes.send(args, isAsking, resolve, reject) }
+const sendRead: Send = (node, args, isAsking, resolve, reject) => { read(node, args, isAsking).then(resolve, reject) }
 
-const sendRead: Send = async (node, args, isAsking) => {
+async function read (node: Node, args: Args, isAsking: boolean): Promise<Written> {
   const connection = node.reads.current ?? await node.reads.open()
   if (isAsking) connection.send(['ASKING']).catch(() => undefined)
   return { reply: await connection.send(args), replicated: NOTHING_TO_REPLICATE, wasLost: false }

@@ -32,6 +32,7 @@ type Item = {
 }
 
 const ALREADY = Promise.resolve()
+const nothing = (): void => {}
 const GROUP_LENGTH_MAX = 512
 const WAIT_MS = 500
 /** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
@@ -42,8 +43,10 @@ export class NodePipeline {
   readonly #options: ReplicationOptions
   #queue: Item[] = []
   #isScheduled = false
-  /** The shard goes on without a replica. Undefined before the first write, and after the node was no master. */
-  #isAlone: boolean | undefined
+  /** So many replicas are connected as have to acknowledge, by what the node said last. */
+  #hasEnough = false
+  /** The shard goes on without a replica, and has been reported. */
+  #isAlone = false
   #confirmedUntil = 0
 
   constructor (links: readonly Link[], options: ReplicationOptions) {
@@ -51,11 +54,10 @@ export class NodePipeline {
     this.#options = options
   }
 
-  send (args: Array<string | Buffer>, isAsking: boolean): Promise<Written> {
-    return new Promise((resolve, reject) => {
-      this.#queue.push({ args, isAsking, resolve, reject })
-      this.#schedule()
-    })
+  /** @param reject gets ConnectionLost, or Redis' error reply */
+  send (args: Array<string | Buffer>, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void): void {
+    this.#queue.push({ args, isAsking, resolve, reject })
+    this.#schedule()
   }
 
   // setImmediate comes after all sockets of this turn were read: what came together goes together.
@@ -77,43 +79,48 @@ export class NodePipeline {
       const connection = link.current ?? await link.open()
       await this.#pipeline(connection, group)
     } catch (error) {
-      // Items that were sent are settled by their own reply; rejecting them again has no effect.
+      // Nothing has been sent.
       for (const item of group) item.reject(error)
-    } finally {
-      this.#idle.push(link)
-      if (this.#queue.length > 0) this.#schedule()
     }
+    this.#idle.push(link)
+    if (this.#queue.length > 0) this.#schedule()
   }
 
-  // Ends when the last command of the group is answered, and after writes when they are acknowledged.
+  // Ends when the last command of the group is answered, and after writes when they are acknowledged or will not be. Does not reject: each item
+  // is settled by its own reply, once.
   async #pipeline (connection: Connection, group: readonly Item[]): Promise<void> {
     const isWriting = this.#options.acks > 0
     let settle: (outcome: Promise<void> | undefined) => void = () => undefined
     const replicated = isWriting ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
     // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
-    if (isWriting) replicated.catch(() => undefined)
-    let last: Promise<void> = ALREADY
-    for (const { args, isAsking, resolve, reject } of group) {
-      if (isAsking) connection.send(['ASKING']).catch(() => undefined)
-      last = connection.send(args).then(reply => { resolve({ reply, replicated, wasLost: false }) }, reject)
-    }
-    if (isWriting) settle(this.#acknowledge(connection))
-    await last
-    await replicated
+    const acknowledged = replicated.catch(() => undefined)
+    await new Promise<void>(resolve => {
+      for (const [index, item] of group.entries()) {
+        const end = index === group.length - 1 ? resolve : nothing
+        if (item.isAsking) connection.send(['ASKING']).catch(nothing)
+        connection.dispatch(item.args, reply => {
+          item.resolve({ reply, replicated, wasLost: false })
+          end()
+        }, error => {
+          item.reject(error)
+          end()
+        })
+      }
+      if (isWriting) settle(this.#acknowledge(connection))
+    })
+    await acknowledged
   }
 
   async #acknowledge (connection: Connection): Promise<void> {
     const { acks, deadlineMs } = this.#options
-    // A shard not known to have a replica is asked for its replicas instead of waiting for them: the answer comes behind the writes. The one
+    // A shard not known to have enough replicas is asked for them instead of waiting for them: the answer comes behind the writes. The one
     // that has just been promoted has none: waiting for it made each failover half a second longer.
-    if (this.#isAlone === false && await this.#wait(connection, acks) >= acks) return
+    if (this.#hasEnough && await this.#wait(connection, acks) >= acks) return
     const deadline = performance.now() + deadlineMs
     do {
       const replication = parseReplication(String(await connection.send(['INFO', 'replication'])))
-      if (replication.role !== 'master') {
-        this.#isAlone = undefined
-        throw new ConnectionLost('The node is no longer a master')
-      }
+      this.#hasEnough = replication.role === 'master' && replication.replicasOnline >= acks
+      if (replication.role !== 'master') throw new ConnectionLost('The node is no longer a master')
       const needed = Math.min(acks, replication.replicasOnline)
       if (needed === 0) return await this.#goOnAlone()
       this.#setAlone(false)
@@ -142,9 +149,8 @@ export class NodePipeline {
   }
 
   #setAlone (isAlone: boolean): void {
-    const wasAlone = this.#isAlone ?? false
+    if (isAlone !== this.#isAlone) this.#options.onDegraded(isAlone)
     this.#isAlone = isAlone
-    if (isAlone !== wasAlone) this.#options.onDegraded(isAlone)
   }
 }
 

@@ -12,10 +12,15 @@ export type AdmissionOptions = {
 /** What a message costs while it waits, beside its text: measured on the heap, rounded up. */
 const PENDING_BYTES = 1024
 
+type Taken = { readonly deadline: number, readonly expire: () => void }
+
 export class Admission {
   readonly #options: AdmissionOptions
   #length = 0
   #bytes = 0
+  /** Oldest first: all may take equally long, so that one timer is enough. */
+  readonly #taken = new Set<Taken>()
+  #timer: NodeJS.Timeout | undefined
 
   constructor (options: AdmissionOptions) {
     this.#options = options
@@ -29,23 +34,39 @@ export class Admission {
    * Takes a message and does its work, which gets the deadline on the clock of performance.now().
    * @throws DialogsError OVERLOADED at once when too much waits; STORE_UNAVAILABLE at the deadline; or what the work throws before
    */
-  async admit<T> (text: string, work: (deadline: number) => Promise<T>): Promise<T> {
+  admit<T> (text: string, work: (deadline: number) => Promise<T>): Promise<T> {
     const { queueLengthMax, queueBytesMax, deadlineMs } = this.#options
     const bytes = 2 * text.length + PENDING_BYTES
     if (this.#length >= queueLengthMax || this.#bytes + bytes > queueBytesMax) {
-      throw new DialogsError('OVERLOADED', 'Too many messages wait for the store: try again in a second.')
+      return Promise.reject(new DialogsError('OVERLOADED', 'Too many messages wait for the store: try again in a second.'))
     }
     this.#length++
     this.#bytes += bytes
-    return await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        reject(new DialogsError('STORE_UNAVAILABLE', `The store did not answer within ${deadlineMs} ms: try again with the same Idempotency-Key.`))
-      }, deadlineMs)
-      void work(performance.now() + deadlineMs).then(resolve, reject).finally(() => {
-        clearTimeout(timer)
+    return new Promise((resolve, reject) => {
+      const expire = (): void => { reject(new DialogsError('STORE_UNAVAILABLE', `The store did not answer within ${deadlineMs} ms: try again with the same Idempotency-Key.`)) }
+      const taken = { deadline: performance.now() + deadlineMs, expire }
+      this.#taken.add(taken)
+      this.#timer ??= setTimeout(this.#expire, deadlineMs)
+      const release = (): void => {
+        this.#taken.delete(taken)
         this.#length--
         this.#bytes -= bytes
-      })
+      }
+      work(taken.deadline).then(result => { release(); resolve(result) }, error => { release(); reject(error) })
     })
+  }
+
+  // The timer runs on after what it was set for has been answered; when it fires it is set for the oldest of those that wait then.
+  readonly #expire = (): void => {
+    const now = performance.now()
+    let left: number | undefined
+    for (const taken of this.#taken) {
+      left = taken.deadline - now
+      if (left > 0) break
+      this.#taken.delete(taken)
+      taken.expire()
+      left = undefined
+    }
+    this.#timer = left === undefined ? undefined : setTimeout(this.#expire, Math.ceil(left))
   }
 }

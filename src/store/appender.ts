@@ -59,10 +59,10 @@ export class Appender {
     this.#log = log
     this.#options = options
     this.#numbers = new Numbers(cluster)
-    const lanes = <T>(run: (key: string, group: T[]) => Promise<void>): Lanes<T> => new Lanes(options.groupLengthMax, run)
-    this.#numbering = lanes((user, group) => settling(group, () => this.#number(user, group)))
-    this.#appending = lanes((key, group) => settling(group, () => this.#append(key, group)))
-    this.#committing = lanes((room, group) => settling(group, () => this.#commit(room, group)))
+    const lanes = (run: (key: string, group: Pending[]) => Promise<void>): Lanes<Pending> => new Lanes(options.groupLengthMax, run, rejectAll)
+    this.#numbering = lanes((user, group) => this.#number(user, group))
+    this.#appending = lanes((key, group) => this.#append(key, group))
+    this.#committing = lanes((room, group) => this.#commit(room, group))
     this.#committer = new Committer(cluster, log, options)
   }
 
@@ -72,8 +72,8 @@ export class Appender {
    * @throws DialogsError a 503 code when the store did not take it before the deadline: then it may have been stored all the same, and
    *   only its Idempotency-Key makes a repetition safe
    */
-  async append ({ room, user, text, once }: NewMessage, deadline: number): Promise<Committed> {
-    return await new Promise((resolve, reject) => {
+  append ({ room, user, text, once }: NewMessage, deadline: number): Promise<Committed> {
+    return new Promise((resolve, reject) => {
       const pending: Pending = { room, user, text, once, deadline, resolve, reject, tag: '', id: '', ms: 0, stored: NOT_YET }
       const n = this.#numbers.take(user)
       if (n === undefined) this.#numbering.add(user, pending)
@@ -127,12 +127,16 @@ export class Appender {
   }
 
   // Messages with a key go one by one: their script has two keys, and may have to wait out a moving slot, which others need not.
-  async #commit (room: string, group: readonly Pending[]): Promise<void> {
-    const plain = group.filter(({ once }) => once === undefined)
+  #commit (room: string, group: readonly Pending[]): Promise<void> {
     const keyed = group.filter(({ once }) => once !== undefined)
+    return keyed.length === 0 ? this.#commitGroup(room, group) : this.#commitMixed(room, group, keyed)
+  }
+
+  async #commitMixed (room: string, group: readonly Pending[], keyed: readonly Pending[]): Promise<void> {
+    const plain = group.filter(({ once }) => once === undefined)
     await Promise.all([
-      plain.length === 0 ? undefined : settling(plain, () => this.#commitGroup(room, plain)),
-      ...keyed.map(pending => settling([pending], () => this.#commitOnce(room, pending)))
+      plain.length === 0 ? undefined : this.#commitGroup(room, plain).catch(error => { rejectAll(plain, error) }),
+      ...keyed.map(async pending => { await this.#commitOnce(room, pending).catch(error => { pending.reject(error) }) })
     ])
   }
 
@@ -149,7 +153,7 @@ export class Appender {
   // The acknowledgement goes on while the room's next group is committed.
   #committed (room: string, group: readonly Pending[], { first, logLength, lasting }: Commit): void {
     const done = this.#whenDurable(group, first, lasting)
-    done.catch(error => { for (const { reject } of group) reject(error) })
+    done.catch(error => { rejectAll(group, error) })
     this.#publishInOrder(room, done, group)
     const last = first + group.length - 1
     const { segmentLength } = this.#log
@@ -167,9 +171,12 @@ export class Appender {
       for (const { resolve } of group) resolve({ seq: known, ms: 0, isNew: false })
       return undefined
     }
+    let acknowledged: Promise<void> | undefined
     for (const { room, tag, id, text, stored, deadline } of group) {
+      if (stored === acknowledged) continue
       try {
         await stored
+        acknowledged = stored
       } catch (error) {
         throwUnlessLost(error, deadline)
         await this.ensure(room, tag, id, text, deadline)
@@ -187,14 +194,13 @@ export class Appender {
 
   // Groups become durable in any order; published in order they spare every subscriber a look for the gap.
   #publishInOrder (room: string, done: Promise<number | undefined>, group: readonly Pending[]): void {
-    const previous = this.#publishing.get(room) ?? Promise.resolve()
-    const published = Promise.allSettled([previous, done]).then(([, outcome]) => {
-      if (outcome.status === 'fulfilled' && outcome.value !== undefined) {
-        const first = outcome.value
-        this.#options.publish(room, group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms })))
-      }
-      if (this.#publishing.get(room) === published) this.#publishing.delete(room)
-    })
+    const previous = this.#publishing.get(room)
+    const inTurn = previous === undefined ? done : previous.then(() => done)
+    const published = inTurn.then(first => {
+      if (first !== undefined) this.#options.publish(room, group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms })))
+      finish()
+    }, () => { finish() })
+    const finish = (): void => { if (this.#publishing.get(room) === published) this.#publishing.delete(room) }
     this.#publishing.set(room, published)
   }
 }
@@ -202,12 +208,8 @@ export class Appender {
 const NOT_YET = Promise.resolve()
 
 // Whatever a step throws is the answer of every message in its group.
-async function settling (group: ReadonlyArray<{ readonly reject: (error: unknown) => void }>, step: () => Promise<void>): Promise<void> {
-  try {
-    await step()
-  } catch (error) {
-    for (const { reject } of group) reject(error)
-  }
+function rejectAll (group: readonly Pending[], error: unknown): void {
+  for (const { reject } of group) reject(error)
 }
 
 const earliest = (group: readonly Pending[]): number => group.reduce((least, { deadline }) => Math.min(least, deadline), Infinity)

@@ -50,7 +50,7 @@ export class Committer {
     this.#cluster = cluster
     this.#log = log
     this.#options = options
-    this.#counting = new Lanes(options.groupLengthMax, (room, group) => this.#count(room, group))
+    this.#counting = new Lanes(options.groupLengthMax, (room, group) => this.#count(room, group), (_, error) => { options.onFault('count', error) })
   }
 
   /**
@@ -176,11 +176,7 @@ export class Committer {
     const counts = new Map<string, number>()
     for (const [user, count] of group) counts.set(user, (counts.get(user) ?? 0) + count)
     const args = [...counts].flatMap(([user, count]) => [user, String(count)])
-    try {
-      await this.#cluster.command(roomSlot(room), ['EVALSHA', COUNT.sha, '1', usersKey(room), ...args])
-    } catch (error) {
-      this.#options.onFault('count', error)
-    }
+    await this.#cluster.command(roomSlot(room), ['EVALSHA', COUNT.sha, '1', usersKey(room), ...args])
   }
 
   #rememberHead (room: string, seq: number): void {

@@ -6,14 +6,19 @@ const SETTLED_POLL_MS = 5
 
 export class Lanes<T> {
   readonly #run: (key: string, group: T[]) => Promise<void>
+  readonly #fail: (group: T[], error: unknown) => void
   readonly #groupLengthMax: number
   readonly #waiting = new Map<string, T[]>()
   #fresh: string[] = []
 
-  /** @param run must settle every item of its group itself, and not reject */
-  constructor (groupLengthMax: number, run: (key: string, group: T[]) => Promise<void>) {
+  /**
+   * @param run must settle every item of its group itself, unless it rejects
+   * @param fail settles the items of a group whose run has rejected
+   */
+  constructor (groupLengthMax: number, run: (key: string, group: T[]) => Promise<void>, fail: (group: T[], error: unknown) => void) {
     this.#groupLengthMax = groupLengthMax
     this.#run = run
+    this.#fail = fail
   }
 
   add (key: string, item: T): void {
@@ -40,7 +45,14 @@ export class Lanes<T> {
 
   async #drain (key: string): Promise<void> {
     const waiting = this.#waiting.get(key) ?? []
-    while (waiting.length > 0) await this.#run(key, waiting.splice(0, this.#groupLengthMax))
+    while (waiting.length > 0) {
+      const group = waiting.splice(0, this.#groupLengthMax)
+      try {
+        await this.#run(key, group)
+      } catch (error) {
+        this.#fail(group, error)
+      }
+    }
     this.#waiting.delete(key)
   }
 }

@@ -47,16 +47,17 @@ export class Store {
    * Stores a message once. With an idempotency key that is known: the message it led to, `isNew` false.
    * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as Admission.admit and Appender.append
    */
-  async append (message: NewMessage): Promise<Appended> {
-    return await this.#admission.admit(message.text, deadline => this.#append(message, deadline))
+  append (message: NewMessage): Promise<Appended> {
+    const { once } = message
+    return this.#admission.admit(message.text, deadline => once === undefined ? this.#appendNew(message, deadline) : this.#appendKeyed(message, once, deadline))
   }
 
-  async #append (message: NewMessage, deadline: number): Promise<Appended> {
-    if (message.once === undefined) return await this.#appendNew(message, deadline)
-    const key = `${message.once} ${message.room}`
+  // Repetitions that come to this process while the first is on its way share its outcome.
+  async #appendKeyed (message: NewMessage, once: string, deadline: number): Promise<Appended> {
+    const key = `${once} ${message.room}`
     const earlier = this.#once.get(key)
     if (earlier !== undefined) return { message: sameOrConflict(await earlier, message), isNew: false }
-    const appended = this.#appendOnce(message, message.once, deadline)
+    const appended = this.#appendOnce(message, once, deadline)
     const settled = appended.then(({ message }) => message)
     settled.catch(() => undefined)
     this.#once.set(key, settled)
