@@ -46,6 +46,7 @@ export const SETTINGS = {
   onceTtlS: integer('IDEMPOTENCY_TTL_S', 86400, 1, 2592000, 's for which an Idempotency-Key is remembered'),
 
   deadlineMs: integer('STORE_DEADLINE_MS', 10000, 100, 120000, 'ms after which a POST or a read that the store does not answer gets 503'),
+  lostPatienceMs: integer('LOST_PATIENCE_MS', 3000, 0, 60000, 'ms for which a reader waits for a message of the last half minute whose text is gone: after a failover its writer may put it back'),
   commandTimeoutMs: integer('COMMAND_TIMEOUT_MS', 2000, 200, 60000, 'ms without any reply after which a Redis connection is given up; must be more than 600'),
   connectTimeoutMs: integer('CONNECT_TIMEOUT_MS', 1000, 50, 60000, 'ms for opening a Redis connection'),
   topologyRefreshMs: integer('TOPOLOGY_REFRESH_MS', 5000, 100, 600000, 'ms between looks at the cluster when nothing seems wrong'),

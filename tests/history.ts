@@ -103,6 +103,29 @@ t.test('single messages that are gone are lost, and their neighbours are not', a
   t.strictSame(lostSeqs(await store.history.newest(room, 10)), [3])
 })
 
+t.test('a new message whose text is gone is waited for, so long and no longer; an old one is not', async t => {
+  const { store, cluster } = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, blockLength: BLOCK_LENGTH, lostPatienceMs: 1000 })
+  const room = freshRoom()
+  await appendMany(store, room, 'ann', 3)
+  const { reference = '' } = (await store.log.range(room, 2, 2))[0] ?? {}
+  const [tag = '', id = ''] = reference.split('/')
+  const key = blockKey(room, tag)
+  await cluster.command(slotOf(key), ['XDEL', key, id])
+  const began = performance.now()
+  t.strictSame(lostSeqs(await store.history.range(room, 1, 3)), [2])
+  t.ok(performance.now() - began >= 1000, 'it might have been put back')
+
+  const reading = store.history.range(room, 1, 3)
+  t.match(await store.history.glance(room, 2), { lost: true }, 'who only glances does not wait')
+  await store.appender.ensure(room, tag, id, 'put back', performance.now() + 5000)
+  t.match(await reading, [{ seq: 1 }, { seq: 2, text: 'put back' }, { seq: 3 }])
+
+  await cluster.command(slotOf(logKey(room)), ['XADD', logKey(room), '0-*', 'r', `ann.0/${Date.now() - 31_000}-0`])
+  const beganAgain = performance.now()
+  t.strictSame(lostSeqs(await store.history.range(room, 1, 4)), [4])
+  t.ok(performance.now() - beganAgain < 900, 'it will not come back')
+})
+
 t.test('a segment that is gone is lost messages of which not even the time is known', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()

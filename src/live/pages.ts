@@ -80,7 +80,7 @@ export class Pages {
     let reading = this.#reading.get(key)
     if (reading === undefined) {
       reading = this.#limit(async () => {
-        const entries = await this.#history.range(room, from, to)
+        const entries = await this.#history.range(room, from, to, past)
         const page = piecesOf(entries, this.#options.pieceBytesMax)
         // One that ends too early, of a log that is rewound or gone for a moment, must be read again.
         if (entries.at(-1)?.seq === to) this.#keep(key, page)

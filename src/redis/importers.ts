@@ -3,7 +3,7 @@
 // The importing node has it, and a mark that only its own view shows: so every node is asked, once a second at most for all keys.
 // Not found: what an importing node had that has died as well. Its replica has the keys without the mark; `npm run cluster -- finish` counts keys.
 import { slotOf } from './keys.js'
-import { type Nodes } from './nodes.js'
+import { type Node, type Nodes } from './nodes.js'
 import { type ClusterNode } from './topology.js'
 
 type Look = { readonly atMs: number, readonly importers: Promise<readonly ClusterNode[]> }
@@ -24,13 +24,17 @@ export class Importers {
     const slot = slotOf(key)
     try {
       const importers = (await this.#importers()).filter(({ importing }) => importing.some(mark => mark.slot === slot))
-      const found = await Promise.all(importers.map(({ address }) => this.#nodes.add(address).commands.send(['EXISTS', key], true)))
-      return found.some(({ reply }) => reply === 1)
+      const found = await Promise.all(importers.map(({ address }) => this.#hasKey(this.#nodes.add(address), key)))
+      return found.includes(true)
     } catch {
       // It does not answer, or imports the slot no more: the next one to ask looks anew.
       this.#look = undefined
       return true
     }
+  }
+
+  #hasKey (node: Node, key: string): Promise<boolean> {
+    return new Promise((resolve, reject) => { node.commands.send(['EXISTS', key], true, ({ reply }) => { resolve(reply === 1) }, reject) })
   }
 
   #importers (): Promise<readonly ClusterNode[]> {

@@ -4,19 +4,26 @@
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, slotOf } from '../redis/keys.js'
 import { type Log, type LogEntry } from './log.js'
-import { parseReference, type Entry, type Reference } from './message.js'
+import { isLost, parseReference, type Entry, type Reference } from './message.js'
+
+/** More than a POST may take: after that nobody puts anything back. */
+const FRESH_MS = 30_000
+const LOOK_AGAIN_MS = 50
 
 type Run = { first: Reference, last: Reference, readonly texts: Map<string, string> }
 
 export class History {
   readonly #cluster: Cluster
   readonly #log: Log
+  readonly #lostPatienceMs: number
   readonly #reading = new Map<string, Promise<Entry[]>>()
   #reads = 0
 
-  constructor (cluster: Cluster, log: Log) {
+  /** @param lostPatienceMs how long a page waits for the text of a new message whose reference is there already */
+  constructor (cluster: Cluster, log: Log, lostPatienceMs: number) {
     this.#cluster = cluster
     this.#log = log
+    this.#lostPatienceMs = lostPatienceMs
   }
 
   /** Reads that went to the store since the start, shared ones counted once. */
@@ -51,11 +58,28 @@ export class History {
     return await this.#messages(room, await this.#log.newest(room, count))
   }
 
+  /** One message as it is now: does not wait for one that its writer may put back. Undefined beyond the head. */
+  async glance (room: string, seq: number): Promise<Entry | undefined> {
+    return (await this.#look(room, await this.#log.range(room, seq, seq)))[0]
+  }
+
   async #range (room: string, from: number, to: number): Promise<Entry[]> {
     return await this.#messages(room, await this.#log.range(room, from, to))
   }
 
+  // The text of a message that was committed a moment ago may be gone with a master while its log is not: then its writer, who has no
+  // acknowledgement, puts it back (Appender.ensure). Only what stays away, or is older, is lost; for that a page waits, and not for long.
   async #messages (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+    const until = performance.now() + this.#lostPatienceMs
+    for (;;) {
+      const entries = await this.#look(room, log)
+      const isFresh = entries.some(entry => isLost(entry) && entry.ms > Date.now() - FRESH_MS)
+      if (!isFresh || performance.now() >= until) return entries
+      await new Promise(resolve => { setTimeout(resolve, LOOK_AGAIN_MS) })
+    }
+  }
+
+  async #look (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const references = log.map(({ reference }) => reference === undefined ? undefined : parseReference(reference))
     const runs = runsOf(references)
     await Promise.all([...runs].map(async ([tag, run]) => {

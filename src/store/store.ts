@@ -11,7 +11,7 @@ import { History } from './history.js'
 import { Log } from './log.js'
 import { blockOf, isLost, parseReference, type Entry, type Message } from './message.js'
 
-export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number }
+export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number, readonly lostPatienceMs: number }
 
 export type Appended = { readonly message: Message, readonly isNew: boolean }
 
@@ -33,7 +33,7 @@ export class Store {
     this.#cluster = cluster
     this.#options = options
     this.log = new Log(cluster, options.segmentLength)
-    this.history = new History(cluster, this.log)
+    this.history = new History(cluster, this.log, options.lostPatienceMs)
     this.appender = new Appender(cluster, this.log, options)
     this.#admission = new Admission(options)
   }
@@ -92,7 +92,7 @@ export class Store {
   // The first call may have been cut off before its acknowledgement: what is answered now must survive a failover as well.
   async #repeated (message: NewMessage, seq: number, deadline: number): Promise<Appended> {
     const { room, text } = message
-    const [entry] = await this.history.range(room, seq, seq)
+    const entry = await this.history.glance(room, seq)
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
     if (entry === undefined || reference === undefined) throw await this.#absence(room, seq)
     const { tag, id, user, ms } = parseReference(reference)

@@ -38,6 +38,7 @@ export async function openStore (t: Test, { urls }: Pick<EmbeddedCluster, 'urls'
   const connected = await connectTo(t, urls, { ...options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }, ...cluster })
   const store = new Store(connected, {
     ...readConfig({}),
+    lostPatienceMs: 0,
     publish: (_room, messages) => { published.push(...messages) },
     onFault: (_what, error) => { faults.push(error) },
     ...options
