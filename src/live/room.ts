@@ -183,7 +183,7 @@ export class Room {
     // several gaps: each is read up to what is held behind it.
     const target = this.#held.isEmpty ? head : Math.min(head, this.#held.last)
     while (this.head < target && !this.#isClosed) {
-      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#held.first - 1))
+      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#held.first - 1), this.#past)
       if (page.length === 0) throw new Error('The log ends before its head')
       this.#accept(framesOf(page))
     }
