@@ -25,12 +25,21 @@ export type App = {
 /** A code point is at most 12 bytes of JSON (two \uXXXX); the rest is for user, field names and white space. */
 const bodyBytesMax = (textMax: number): number => 12 * textMax + 4096
 
+/** A stream of 100 rooms names each in its URL, 64 characters of up to 12 bytes (%XX four times), and its cursor has a place for each. Node allows 16 KiB. */
+const HEADER_BYTES_MAX = 128 * 1024
+
+/** What is left of a stop after the deadline of the last POST: to send its answer. */
+const ANSWER_MS = 2000
+
 /** @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached */
 export async function buildApp (config: Config, redis: RedisTarget): Promise<App> {
   const fastify = Fastify({
     logger: { level: config.logLevel, stream: process.stderr },
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: bodyBytesMax(config.textMax),
+    // Fastify sets its own on the server that it makes; by Node's, that server allows no more for the head alone.
+    requestTimeout: config.requestTimeoutMs,
+    http: { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: config.requestTimeoutMs, connectionsCheckingInterval: config.requestTimeoutMs },
     // What comes while it closes is refused by our own hook, with a code.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2048 },
@@ -121,8 +130,11 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   const stop = async (): Promise<void> => {
     isStopping = true
     await hub.drain(config.drainMs)
-    // Answers what is under way; each POST ends by its own deadline at the latest.
+    // Answers what is under way; each POST ends by its own deadline at the latest. Who has not sent the whole of a request by then, or does not take
+    // what is sent, is cut off.
+    const cut = setTimeout(() => { fastify.server.closeAllConnections() }, config.deadlineMs + ANSWER_MS)
     await fastify.close()
+    clearTimeout(cut)
     await store.appender.settled()
     hub.close()
     subscriber.close()

@@ -32,6 +32,7 @@ export const SETTINGS = {
   host: text('HOST', '127.0.0.1', 'address to listen on'),
   port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
   listenBacklog: integer('LISTEN_BACKLOG', 4096, 1, 65535, 'connections that wait to be accepted: with fewer, a crowd that comes back at once waits whole seconds; the system may allow less'),
+  requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30000, 100, 600000, 'ms in which a request has to arrive whole; it is cut off after one to two of these'),
   logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),
   redisNodes: text('REDIS_NODES', '', 'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
   redisAddressMap: text('REDIS_ADDRESS_MAP', '', 'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'),

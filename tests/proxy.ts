@@ -86,3 +86,11 @@ t.test('an EventSource behind nginx follows a room through the end of each servi
   t.same(seqs, sequence(1, sent))
   t.equal((await readAll(url, room)).length, sent)
 })
+
+t.test('a stream of as many rooms as it may have, with the longest names, is opened and resumed', async t => {
+  const rooms = sequence(1, 100).map(n => `${freshRoom()}-${n}-`).map(name => name + '😀'.repeat(64 - name.length))
+  const cursors = rooms.map(() => '123456789012345-1795417854046').join(',')
+  const stream = openSse(t, `${url}/events?${rooms.map(room => `room=${encodeURIComponent(room)}`).join('&')}`, { 'last-event-id': cursors })
+  // Beyond every head, and so all are reset.
+  await until('all are live', () => stream.events.filter(({ event }) => event === 'live').length === 100)
+})

@@ -1,11 +1,14 @@
 // One response that stays open: the socket of a reader, and why it ended.
-// Invariant: holds at most `bytesMax` plus one batch of bytes that the client has not taken; a client that takes nothing for a whole
-// deadline is ended. Writes to the socket itself, behind the response's head: no framing is left to do, and the same buffer
+// Invariant: holds at most `bytesMax` (or a socket's own high-water mark, if that is more) plus one batch of bytes that the client has not
+// taken; a client that takes nothing for a whole deadline is ended, and an ended one is gone within seconds. Writes to the socket itself, behind the response's head: no framing is left to do, and the same buffer
 // goes to every socket. Knows nothing of rooms.
 import { type Socket } from 'node:net'
 
 /** Why a stream ended. The same words are the metric's labels. */
 export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed'
+
+/** How long a client may take for its farewell, and to close its side. */
+const FAREWELL_MS = 5000
 
 export class Stream {
   readonly #socket: Socket
@@ -33,7 +36,8 @@ export class Stream {
 
   /** The client does not take what it is sent as fast as it comes: hold back until `drained`. */
   get isFull (): boolean {
-    return this.#socket.writableLength >= this.#bytesMax
+    // Only where a 'drain' will follow: from Node 22 on a socket may hold more than `bytesMax` without one.
+    return this.#socket.writableNeedDrain && this.#socket.writableLength >= this.#bytesMax
   }
 
   write (bytes: Buffer | string): void {
@@ -74,14 +78,21 @@ export class Stream {
     return now - this.#takenAt
   }
 
-  /** Ends the stream once; later calls do nothing. A stalled client is cut off, any other gets what is on its way. */
+  /** Ends the stream once; later calls do nothing. A stalled client is cut off, any other has some seconds for what is on its way. */
   end (reason: EndReason, farewell = ''): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
     if (reason === 'stalled' || reason === 'client-closed') this.#socket.destroy()
-    else this.#socket.end(farewell)
+    else this.#takeLeave(farewell)
     this.#release()
     this.#onEnd(reason)
+  }
+
+  // Ended is only our side: a client that does not read, or is gone without a word, would keep the socket for ever, counted by nobody.
+  #takeLeave (farewell: string): void {
+    this.#socket.end(farewell)
+    const timer = setTimeout(() => { this.#socket.destroy() }, FAREWELL_MS).unref()
+    this.#socket.once('close', () => { clearTimeout(timer) })
   }
 
   #release (): void {

@@ -68,6 +68,8 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
 function openStream (request: FastifyRequest, reply: FastifyReply, options: EventRoutesOptions): { stream: Stream, leaveOnEnd: (leave: () => void) => void } {
   const { hub } = options
   if (hub.streamCount >= options.streamsMax) throw new DialogsError('TOO_MANY_STREAMS', 'This process has as many streams as it may have: try another, or later.')
+  // The response before it is not out yet: what is written straight to the socket would come before that one's head.
+  if (reply.raw.socket === null) throw new DialogsError('BAD_REQUEST', 'A stream needs a connection of its own: do not pipeline it.')
   reply.hijack()
   // Without this Node would frame the body in chunks.
   reply.raw.useChunkedEncodingByDefault = false
