@@ -1,7 +1,7 @@
 // One response that stays open: the socket of a reader, and why it ended.
 // Invariant: holds at most `bytesMax` (or a socket's own high-water mark, if that is more) plus one batch of bytes that the client has not
-// taken; a client that takes nothing for a whole deadline is ended, and an ended one is gone within seconds. Writes to the socket itself, behind the response's head: no framing is left to do, and the same buffer
-// goes to every socket. Knows nothing of rooms.
+// taken; a client that takes nothing for a whole deadline is ended, and an ended one is gone within seconds. Writes to the socket
+// itself, behind the response's head: no framing is left to do, and the same buffer goes to every socket. Knows nothing of rooms.
 import { type Socket } from 'node:net'
 
 /** Why a stream ended. The same words are the metric's labels. */
