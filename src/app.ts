@@ -9,7 +9,7 @@ import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
 import { Cluster } from './redis/cluster.js'
 import { Subscriber } from './redis/subscriber.js'
-import { errorRoutes, sendError } from './routes/errors.js'
+import { answerBrokenRequest, errorRoutes, sendError } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
 import { messageRoutes } from './routes/messages.js'
 import { operationRoutes } from './routes/operations.js'
@@ -45,7 +45,8 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     routerOptions: { maxParamLength: 2048 },
     // Unknown fields are errors, and nothing is converted silently.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
-    frameworkErrors: (error, request, reply) => { sendError(error, request, reply) }
+    frameworkErrors: (error, request, reply) => { sendError(error, request, reply) },
+    clientErrorHandler: answerBrokenRequest
   })
   const { log } = fastify
   const metrics = new Metrics()

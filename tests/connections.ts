@@ -44,8 +44,27 @@ t.test('a request that does not arrive whole is cut off, a stream is not', async
   await stream.isLive()
   const half = connect(t, url, HALF_A_POST)
   await until('it is cut off', () => half.socket.destroyed)
-  t.match(half.answer(), /^HTTP\/1\.1 408 /)
+  t.match(half.answer(), /^HTTP\/1\.1 408 Request Timeout\r\n[^]*\{"statusCode":408,"code":"REQUEST_TIMEOUT",/)
   t.notOk(stream.hasEnded)
+})
+
+t.test('what is no request is told so, with a code: garbage, and more headers than fit', async t => {
+  const { url } = await startService(t, { redisNodes: cluster.urls })
+  const get = (bytes: number): string => `GET /health/live HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
+  for (const [text, answered] of [
+    ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
+    [get(120 * 1024), /^HTTP\/1\.1 200 /],
+    [get(128 * 1024), /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n[^]*"code":"HEADERS_TOO_LARGE"/]
+  ] as const) {
+    const { answer } = connect(t, url, text)
+    await until('it is answered', () => answered.test(answer()))
+  }
+  const stream = connect(t, url, `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
+  await until('it is live', () => stream.answer().includes('event: live'))
+  const before = stream.answer()
+  stream.socket.write('garbage\r\n\r\n')
+  await until('it is cut off', () => stream.socket.destroyed)
+  t.equal(stream.answer(), before, 'nothing is written into a stream')
 })
 
 t.test('a stream behind another request on the same connection is refused, and does not disturb its answer', async t => {

@@ -1,5 +1,7 @@
 // Turns every failure into the one form that clients see: `{statusCode, code, message}`. What the framework refuses gets codes of ours;
 // what nobody foresaw is a 500 whose cause is logged and not told.
+import { STATUS_CODES } from 'node:http'
+import { type Socket } from 'node:net'
 import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { DialogsError, messageOf } from '../errors.js'
 
@@ -25,6 +27,32 @@ export function sendError (error: unknown, request: FastifyRequest, reply: Fasti
   }
   if (known.code === 'STOPPING') reply.header('connection', 'close')
   void reply.code(known.statusCode).send({ statusCode: known.statusCode, code: known.code, message: known.message })
+}
+
+/** Answers on its socket what does not get as far as a request, in the same form, and closes it. */
+export function answerBrokenRequest (error: NodeJS.ErrnoException, socket: Socket): void {
+  // As Node's own handler looks whether an answer has begun, a stream for one: then nothing can be said.
+  const { _httpMessage: answer } = socket as Socket & { readonly _httpMessage?: { readonly headersSent: boolean } | null }
+  if (error.code === 'ECONNRESET' || !socket.writable || answer?.headersSent === true) {
+    socket.destroy()
+    return
+  }
+  const { statusCode, code, message } = ofParser(error.code)
+  const body = JSON.stringify({ statusCode, code, message })
+  const head = [`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}`, 'content-type: application/json; charset=utf-8', `content-length: ${Buffer.byteLength(body)}`, 'connection: close']
+  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`)
+}
+
+// https://nodejs.org/docs/latest-v20.x/api/http.html#event-clienterror
+function ofParser (code: string | undefined): DialogsError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new DialogsError('REQUEST_TIMEOUT', 'The request did not arrive in time: send it whole.')
+    case 'HPE_HEADER_OVERFLOW':
+      return new DialogsError('HEADERS_TOO_LARGE', 'The URL and the headers are too large: shorten them, or ask for fewer rooms.')
+    default:
+      return new DialogsError('BAD_REQUEST', 'This is no HTTP request.')
+  }
 }
 
 // https://fastify.dev/docs/latest/Reference/Errors/
