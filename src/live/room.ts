@@ -4,7 +4,7 @@
 // After every (re)subscribe the room is read up to its head, and the last message delivered is checked to still be the log's:
 // where a failover lost what no replica had, sequences are given out again, and only that comparison tells.
 import { type History } from '../store/history.js'
-import { type Log } from '../store/log.js'
+import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { parseReference } from '../store/message.js'
 import { Attempts } from './attempts.js'
 import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
@@ -38,9 +38,6 @@ export type RoomEvents = {
 
 /** A number for each past that a room was found to have: what was read of one is not mixed with another. */
 let nextPast = 1
-
-/** As long as the store waits for it (see Committer). */
-const MISSING_MS_MAX = 30_000
 
 export class Room {
   readonly room: string
@@ -197,7 +194,7 @@ export class Room {
       return false
     }
     this.#missingSince ??= performance.now()
-    return performance.now() < this.#missingSince + MISSING_MS_MAX
+    return performance.now() < this.#missingSince + LOG_GONE_MS_MAX
   }
 
   #begin (head: number, headMs: number): void {

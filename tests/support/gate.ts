@@ -53,6 +53,8 @@ export class Gate {
 
   async #listen ({ hostname, port }: URL): Promise<void> {
     const server = createServer(client => { this.#join(client, connect(Number(port), hostname)) }).listen(0, '127.0.0.1')
+    // A test that fails may leave it open.
+    server.unref()
     this.#servers.push(server)
     await once(server, 'listening')
     // A server on a TCP port has an address, not a path.
