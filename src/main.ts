@@ -1,5 +1,6 @@
 // Reads the settings, builds, listens, and stops on a signal; nothing else.
-import { type App } from './app.js'
+// Only the type: the module is loaded later.
+import type { App } from './app.js'
 import { readConfig, redisTarget, type Config } from './config.js'
 import { EmbeddedCluster } from './embedded/cluster.js'
 import { messageOf } from './errors.js'
