@@ -137,6 +137,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     await fastify.close()
     clearTimeout(cut)
     await store.appender.settled()
+    await publisher.settled()
     hub.close()
     subscriber.close()
     cluster.close()
