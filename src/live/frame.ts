@@ -5,7 +5,20 @@ import { formatCursor, isLost, type Entry, type Message } from '../store/message
 
 /** The JSON of a message, as POST answers it and as the frame's data: `{room, seq, user, text, at}`. */
 export function messageJson ({ room, seq, user, text, ms }: Message): string {
-  return `{"room":${JSON.stringify(room)},"seq":${seq},"user":${JSON.stringify(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
+  return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
+}
+
+// The same few names come again and again. Bounded by being begun anew.
+const NAMES_MAX = 10_000
+const names = new Map<string, string>()
+
+function nameJson (name: string): string {
+  const known = names.get(name)
+  if (known !== undefined) return known
+  const json = JSON.stringify(name)
+  if (names.size >= NAMES_MAX) names.clear()
+  names.set(name, json)
+  return json
 }
 
 /** The JSON of what a page or a reader gets in place of a message that is gone. */

@@ -1,4 +1,5 @@
-// Commands to one node, in groups: what arrived while its connections were busy goes as one pipeline, behind writes with one WAIT.
+// Commands to one node, in groups: what comes in a turn of the event loop, or while its connections are busy, goes as one pipeline, behind
+// writes with one WAIT.
 // Far fewer, larger packets: sending each command as it came cost more than everything else that a POST does.
 // Invariant: `replicated` resolves only when a replica has the write, or when the master has no connected replica and the rest of
 // the cluster still calls it the master. Decides nothing about where a key lives and repeats nothing: callers do.
@@ -31,18 +32,34 @@ type Item = {
   readonly reject: (error: unknown) => void
 }
 
+/** What is sent in one turn of the event loop, and is acknowledged together. */
+type Group = {
+  readonly link: Link
+  readonly connection: Connection
+  readonly replicated: Promise<void>
+  readonly settle: (outcome: Promise<void>) => void
+  length: number
+  unanswered: number
+  isSealed: boolean
+}
+
 const ALREADY = Promise.resolve()
 const nothing = (): void => {}
 const GROUP_LENGTH_MAX = 512
-const WAIT_MS = 500
+/** Groups on their way on one connection. The second one lies ready at the node while it waits for the replicas of the first. */
+const GROUPS_AT_ONCE = 2
+/** How long a WAIT takes at most. Two of them may come one behind the other before the node can be asked what is wrong. */
+const WAIT_MS = 250
 /** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
 const CONFIRMED_FOR_MS = 1000
 
 export class NodePipeline {
-  readonly #idle: Link[]
   readonly #options: ReplicationOptions
+  /** Each link as many times as it may take a group now. */
+  readonly #free: Link[]
+  /** What no group has room for. */
   #queue: Item[] = []
-  #isScheduled = false
+  #gathering: Group | undefined
   /** So many replicas are connected as have to acknowledge, by what the node said last. */
   #hasEnough = false
   /** The shard goes on without a replica, and has been reported. */
@@ -50,68 +67,92 @@ export class NodePipeline {
   #confirmedUntil = 0
 
   constructor (links: readonly Link[], options: ReplicationOptions) {
-    this.#idle = [...links]
+    this.#free = Array.from({ length: GROUPS_AT_ONCE }, () => links).flat()
     this.#options = options
   }
 
   /** @param reject gets ConnectionLost, or Redis' error reply */
   send (args: Array<string | Buffer>, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void): void {
-    this.#queue.push({ args, isAsking, resolve, reject })
-    this.#schedule()
+    const item = { args, isAsking, resolve, reject }
+    const group = this.#gathering ?? this.#begin()
+    if (group === undefined) this.#queue.push(item)
+    else this.#add(group, item)
   }
 
-  // setImmediate comes after all sockets of this turn were read: what came together goes together.
-  #schedule (): void {
-    if (this.#isScheduled || this.#idle.length === 0) return
-    this.#isScheduled = true
-    setImmediate(() => {
-      this.#isScheduled = false
-      const link = this.#queue.length === 0 ? undefined : this.#idle.pop()
-      if (link === undefined) return
-      const group = this.#queue.splice(0, GROUP_LENGTH_MAX)
-      if (this.#queue.length > 0) this.#schedule()
-      void this.#send(link, group)
-    })
-  }
-
-  async #send (link: Link, group: readonly Item[]): Promise<void> {
-    try {
-      const connection = link.current ?? await link.open()
-      await this.#pipeline(connection, group)
-    } catch (error) {
-      // Nothing has been sent.
-      for (const item of group) item.reject(error)
+  // Commands are handed to the library as they come: it holds them back until the end of the turn and writes them at once. The WAIT has to be
+  // asked for before it does: its immediate is set after this one.
+  #begin (): Group | undefined {
+    const link = this.#free.pop()
+    if (link === undefined) return undefined
+    const connection = link.current
+    if (connection === undefined) {
+      void this.#open(link)
+      return undefined
     }
-    this.#idle.push(link)
-    if (this.#queue.length > 0) this.#schedule()
-  }
-
-  // Ends when the last command of the group is answered, and after writes when they are acknowledged or will not be. Does not reject: each item
-  // is settled by its own reply, once.
-  async #pipeline (connection: Connection, group: readonly Item[]): Promise<void> {
-    const isWriting = this.#options.acks > 0
-    let settle: (outcome: Promise<void> | undefined) => void = () => undefined
-    const replicated = isWriting ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
+    let settle: (outcome: Promise<void>) => void = nothing
+    const replicated = this.#options.acks > 0 ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
     // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
-    const acknowledged = replicated.catch(() => undefined)
-    await new Promise<void>(resolve => {
-      for (const [index, item] of group.entries()) {
-        const end = index === group.length - 1 ? resolve : nothing
-        if (item.isAsking) connection.send(['ASKING']).catch(nothing)
-        connection.dispatch(item.args, reply => {
-          item.resolve({ reply, replicated, wasLost: false })
-          end()
-        }, error => {
-          item.reject(error)
-          end()
-        })
-      }
-      if (isWriting) settle(this.#acknowledge(connection))
-    })
-    await acknowledged
+    replicated.catch(nothing)
+    const group = { link, connection, replicated, settle, length: 0, unanswered: 0, isSealed: false }
+    this.#gathering = group
+    setImmediate(() => { this.#seal(group) })
+    return group
   }
 
-  async #acknowledge (connection: Connection): Promise<void> {
+  async #open (link: Link): Promise<void> {
+    try {
+      await link.open()
+    } catch (error) {
+      for (const { reject } of this.#queue.splice(0)) reject(error)
+    }
+    this.#release(link)
+  }
+
+  #add (group: Group, { args, isAsking, resolve, reject }: Item): void {
+    group.length++
+    group.unanswered++
+    if (isAsking) group.connection.send(['ASKING']).catch(nothing)
+    group.connection.dispatch(args, reply => {
+      resolve({ reply, replicated: group.replicated, wasLost: false })
+      this.#answered(group)
+    }, error => {
+      reject(error)
+      this.#answered(group)
+    })
+    if (group.length === GROUP_LENGTH_MAX) this.#seal(group)
+  }
+
+  #seal (group: Group): void {
+    if (group.isSealed) return
+    group.isSealed = true
+    this.#gathering = undefined
+    // Its answer comes behind those of the commands, and fails with theirs.
+    if (this.#options.acks > 0) this.#acknowledge(group)
+    else if (group.unanswered === 0) this.#release(group.link)
+  }
+
+  #answered (group: Group): void {
+    group.unanswered--
+    if (group.isSealed && group.unanswered === 0 && this.#options.acks === 0) this.#release(group.link)
+  }
+
+  #acknowledge ({ link, connection, settle }: Group): void {
+    const outcome = this.#replicate(connection)
+    settle(outcome)
+    const release = (): void => { this.#release(link) }
+    outcome.then(release, release)
+  }
+
+  #release (link: Link): void {
+    this.#free.push(link)
+    while (this.#queue.length > 0) {
+      const group = this.#gathering ?? this.#begin()
+      if (group === undefined) return
+      for (const item of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) this.#add(group, item)
+    }
+  }
+
+  async #replicate (connection: Connection): Promise<void> {
     const { acks, deadlineMs } = this.#options
     // A shard not known to have enough replicas is asked for them instead of waiting for them: the answer comes behind the writes. The one
     // that has just been promoted has none: waiting for it made each failover half a second longer.

@@ -10,7 +10,8 @@ import { isLost, parseReference, type Entry, type Reference } from './message.js
 const FRESH_MS = 30_000
 const LOOK_AGAIN_MS = 50
 
-type Run = { first: Reference, last: Reference, readonly texts: Map<string, string> }
+// What XRANGE answers of a block: `[[id, ['t', text]], …]`. Blocks hold one field only.
+type BlockEntry = readonly [id: string, fields: readonly [string, string]]
 
 export class History {
   readonly #cluster: Cluster
@@ -80,35 +81,64 @@ export class History {
   }
 
   async #look (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
-    const references = log.map(({ reference }) => reference === undefined ? undefined : parseReference(reference))
-    const runs = runsOf(references)
+    const runs = new Map<string, Run>()
+    const places = log.map(({ reference }) => reference === undefined ? undefined : placeOf(parseReference(reference), runs))
     await Promise.all([...runs].map(async ([tag, run]) => {
       const key = blockKey(room, tag)
-      const reply = await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first.id, run.last.id])
-      // XRANGE answers `[[id, ['t', text]], …]`; blocks hold one field only.
-      for (const [id, fields] of reply as ReadonlyArray<readonly [string, readonly [string, string]]>) run.texts.set(id, fields[1])
+      run.found(await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first.id, run.last.id]) as readonly BlockEntry[])
     }))
     return log.map(({ seq }, index) => {
-      const reference = references[index]
-      const text = reference === undefined ? undefined : runs.get(reference.tag)?.texts.get(reference.id)
-      if (reference === undefined || text === undefined) return { room, seq, ms: reference?.ms ?? 0, lost: true }
-      return { room, seq, user: reference.user, text, ms: reference.ms }
+      const place = places[index]
+      const text = place?.run.textOf(place.reference.id)
+      if (place === undefined || text === undefined) return { room, seq, ms: place?.reference.ms ?? 0, lost: true }
+      const { user, ms } = place.reference
+      return { room, seq, user, text, ms }
     })
   }
 }
 
-// A run spans from a block's first to its last entry id on the page. Entries between them that are not on the page are few: a
+function placeOf (reference: Reference, runs: Map<string, Run>): { readonly reference: Reference, readonly run: Run } {
+  let run = runs.get(reference.tag)
+  if (run === undefined) {
+    run = new Run(reference)
+    runs.set(reference.tag, run)
+  } else run.span(reference)
+  return { reference, run }
+}
+
+// What a page has of one block: from the first to the last of its entry ids. Entries between them that are not on the page are few: a
 // block is one user's in one room, and what is committed together was appended together.
-function runsOf (references: ReadonlyArray<Reference | undefined>): Map<string, Run> {
-  const runs = new Map<string, Run>()
-  for (const reference of references) {
-    if (reference === undefined) continue
-    const run = runs.get(reference.tag)
-    if (run === undefined) runs.set(reference.tag, { first: reference, last: reference, texts: new Map() })
-    else if (isBefore(reference, run.first)) run.first = reference
-    else if (isBefore(run.last, reference)) run.last = reference
+class Run {
+  first: Reference
+  last: Reference
+  #entries: readonly BlockEntry[] = []
+  /** Mostly a page asks for the entries in the block's own order. */
+  #next = 0
+  #texts: Map<string, string> | undefined
+
+  constructor (reference: Reference) {
+    this.first = reference
+    this.last = reference
   }
-  return runs
+
+  span (reference: Reference): void {
+    if (isBefore(reference, this.first)) this.first = reference
+    else if (isBefore(this.last, reference)) this.last = reference
+  }
+
+  found (entries: readonly BlockEntry[]): void {
+    this.#entries = entries
+  }
+
+  textOf (id: string): string | undefined {
+    const next = this.#entries[this.#next]
+    if (next?.[0] === id) {
+      this.#next++
+      return next[1][1]
+    }
+    this.#texts ??= new Map(this.#entries.map(([id, fields]) => [id, fields[1]]))
+    return this.#texts.get(id)
+  }
 }
 
 // The order of stream entry ids `<ms>-<n>`. Mostly the time decides, and is known as a number.
