@@ -52,7 +52,7 @@ export const SETTINGS = {
   connectTimeoutMs: integer('CONNECT_TIMEOUT_MS', 1000, 50, 60000, 'ms for opening a Redis connection'),
   topologyRefreshMs: integer('TOPOLOGY_REFRESH_MS', 5000, 100, 600000, 'ms between looks at the cluster when nothing seems wrong'),
   commandConnections: integer('COMMAND_CONNECTIONS', 1, 1, 16, 'connections to each node for small commands'),
-  writeConnections: integer('WRITE_CONNECTIONS', 1, 1, 16, 'write connections to each master; two groups at most are on their way on each, and all that comes meanwhile is the next group'),
+  writeConnections: integer('WRITE_CONNECTIONS', 1, 1, 16, 'write connections to each master; with one, all that comes while a group is on its way and acknowledged is the next group'),
   groupLengthMax: integer('GROUP_LENGTH_MAX', 256, 1, 4096, 'messages committed in one group'),
   queueLengthMax: integer('QUEUE_LENGTH_MAX', 10000, 1, 1000000, 'POSTs that may wait for the store; beyond: 503 at once'),
   queueBytesMax: integer('QUEUE_BYTES_MAX', 64 * MIB, 1024, 4096 * MIB, 'bytes that these may hold'),

@@ -87,7 +87,19 @@ t.test('the cluster is shown with its shards', async t => {
 t.test('operations', async t => {
   t.equal((await request(`${url}/health/live`)).status, 200)
   t.match((await request(`${url}/health/ready`)).body, { status: 'ok', shards: 3 })
-  t.match(await (await fetch(`${url}/metrics`)).text(), /^dialogs_posts_total\{code="201"\} \d+$/m)
+  await postMany(url, freshRoom(), 'ann', 3)
+  const metrics = async (): Promise<{ readonly created: number, readonly refused: number, readonly timed: number }> => {
+    const text = await (await fetch(`${url}/metrics`)).text()
+    const value = (line: RegExp): number => Number(line.exec(text)?.[1] ?? 0)
+    return { created: value(/^dialogs_posts_total\{code="201"\} (\d+)$/m), refused: value(/^dialogs_posts_total\{code="400"\} (\d+)$/m), timed: value(/^dialogs_post_seconds_count (\d+)$/m) }
+  }
+  const before = await metrics()
+  t.ok(before.created >= 3)
+  t.same(await metrics(), before, 'looking changes nothing')
+  await postMany(url, freshRoom(), 'ann', 2)
+  t.equal((await request(`${url}/rooms/${freshRoom()}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ann"}' })).status, 400)
+  t.equal((await request(`${url}/rooms/${freshRoom()}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"{ann}","text":"hello"}' })).status, 400)
+  t.same(await metrics(), { created: before.created + 2, refused: before.refused + 2, timed: before.timed + 4 }, 'messages and refusals are counted and timed, whoever refused')
   t.match((await request(`${url}/openapi.json`)).body, { paths: { '/rooms/{room}/messages': { post: {}, get: {} }, '/rooms/{room}/events': { get: {} } } })
 })
 

@@ -46,16 +46,13 @@ type Group = {
 const ALREADY = Promise.resolve()
 const nothing = (): void => {}
 const GROUP_LENGTH_MAX = 512
-/** Groups on their way on one connection. The second one lies ready at the node while it waits for the replicas of the first. */
-const GROUPS_AT_ONCE = 2
-/** How long a WAIT takes at most. Two of them may come one behind the other before the node can be asked what is wrong. */
-const WAIT_MS = 250
+const WAIT_MS = 500
 /** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
 const CONFIRMED_FOR_MS = 1000
 
 export class NodePipeline {
   readonly #options: ReplicationOptions
-  /** Each link as many times as it may take a group now. */
+  /** Those without a group on their way. */
   readonly #free: Link[]
   /** What no group has room for. */
   #queue: Item[] = []
@@ -67,7 +64,7 @@ export class NodePipeline {
   #confirmedUntil = 0
 
   constructor (links: readonly Link[], options: ReplicationOptions) {
-    this.#free = Array.from({ length: GROUPS_AT_ONCE }, () => links).flat()
+    this.#free = [...links]
     this.#options = options
   }
 

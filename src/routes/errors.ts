@@ -2,31 +2,36 @@
 // what nobody foresaw is a 500 whose cause is logged and not told.
 import { STATUS_CODES } from 'node:http'
 import { type Socket } from 'node:net'
-import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type FastifyBaseLogger, type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { DialogsError, messageOf } from '../errors.js'
 
 const RETRY_AFTER_S = 1
 
-export function errorRoutes (app: FastifyInstance): void {
+export type SendError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
+
+export function errorRoutes (app: FastifyInstance, sendError: SendError): void {
   app.setErrorHandler(sendError)
   app.setNotFoundHandler((request, reply) => {
     sendError(new DialogsError('NOT_FOUND', `There is no ${request.method} ${pathOf(request)}: see /openapi.json.`), request, reply)
   })
 }
 
-export function sendError (error: unknown, request: FastifyRequest, reply: FastifyReply): void {
-  const known = error instanceof DialogsError ? error : translate(error)
-  if (known === undefined) {
-    request.log.error({ error }, 'unforeseen')
-    void reply.code(500).send({ statusCode: 500, code: 'INTERNAL', message: 'Something went wrong in the service; its log says what.' })
-    return
+/** @param log the process's own: Fastify is given none (see app.ts) */
+export function errorSender (log: Pick<FastifyBaseLogger, 'error' | 'warn'>): SendError {
+  return (error, _request, reply) => {
+    const known = error instanceof DialogsError ? error : translate(error)
+    if (known === undefined) {
+      log.error({ error }, 'unforeseen')
+      void reply.code(500).send({ statusCode: 500, code: 'INTERNAL', message: 'Something went wrong in the service; its log says what.' })
+      return
+    }
+    if (known.statusCode === 503) {
+      reply.header('retry-after', RETRY_AFTER_S)
+      log.warn({ code: known.code, cause: messageOf(known.cause) }, known.message)
+    }
+    if (known.code === 'STOPPING') reply.header('connection', 'close')
+    void reply.code(known.statusCode).send({ statusCode: known.statusCode, code: known.code, message: known.message })
   }
-  if (known.statusCode === 503) {
-    reply.header('retry-after', RETRY_AFTER_S)
-    request.log.warn({ code: known.code, cause: messageOf(known.cause) }, known.message)
-  }
-  if (known.code === 'STOPPING') reply.header('connection', 'close')
-  void reply.code(known.statusCode).send({ statusCode: known.statusCode, code: known.code, message: known.message })
 }
 
 /** Answers on its socket what does not get as far as a request, in the same form, and closes it. */

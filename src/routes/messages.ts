@@ -1,24 +1,36 @@
 // Writing and reading messages over HTTP: checks what comes in, hands it to the store, and answers in the frames' own JSON.
-import { type FastifyInstance, type FastifyReply } from 'fastify'
+import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { entryJson, messageJson } from '../live/frame.js'
 import { checkIdempotencyKey, checkName, checkText } from '../names.js'
 import { isLost, parseCursor, type Entry } from '../store/message.js'
 import { type Store } from '../store/store.js'
+import { type SendError } from './errors.js'
 import { BlocksAnswer, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, PageAnswer, PageQuery, RoomParams, UsersAnswer } from './schemas.js'
 
-export type MessageRoutesOptions = { readonly store: Store, readonly textMax: number }
+export type MessageRoutesOptions = {
+  readonly store: Store
+  readonly textMax: number
+  readonly sendError: SendError
+  /** A POST was answered, with a message or an error. Not a hook of the server: an `onResponse` costs as much as the rest of the answer. */
+  readonly onPost: (code: number, seconds: number) => void
+}
 
 const PAGE_LIMIT = 50
 const PAGE_LIMIT_MAX = 1000
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-export async function messageRoutes (fastify: FastifyInstance, { store, textMax }: MessageRoutesOptions): Promise<void> {
+export async function messageRoutes (fastify: FastifyInstance, { store, textMax, sendError, onPost }: MessageRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  const posted = (code: number, { startedAt }: FastifyRequest): void => { onPost(code, (performance.now() - startedAt) / 1000) }
 
   app.post('/rooms/:room/messages', {
-    schema: { summary: 'Write a message', params: RoomParams, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+    schema: { summary: 'Write a message', params: RoomParams, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } },
+    errorHandler: (error, request, reply) => {
+      sendError(error, request, reply)
+      posted(reply.statusCode, request)
+    }
   }, async (request, reply) => {
     const { room } = request.params
     const { user, text } = request.body
@@ -28,7 +40,9 @@ export async function messageRoutes (fastify: FastifyInstance, { store, textMax 
     const once = request.headers['idempotency-key']
     if (once !== undefined) checkIdempotencyKey(String(once))
     const { message, isNew } = await store.append({ room, user, text, once: once === undefined ? undefined : String(once) })
-    reply.code(isNew ? 201 : 200).header('location', `/rooms/${encodeURIComponent(room)}/messages/${message.seq}`)
+    const code = isNew ? 201 : 200
+    posted(code, request)
+    reply.code(code).header('location', `/rooms/${encodeURIComponent(room)}/messages/${message.seq}`)
     return sendJson(reply, messageJson(message))
   })
 
