@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'undici'
+import { backoffMs } from '../backoff.js'
 import { type Draft, type Outcome, post } from './post.js'
 
 export type LoadOptions = {
@@ -154,7 +155,7 @@ export class Load {
   async #isTimeToRetry (outcome: Outcome, attempts: number, retryUntilMs: number): Promise<boolean> {
     // Without a key, what may be stored would be stored twice.
     if (outcome.isAcknowledged || !outcome.isWorthRetrying || this.#options.isIdempotent !== true) return false
-    const pauseMs = Math.max(backoffMs(attempts), outcome.retryAfterMs)
+    const pauseMs = Math.max(backoffMs(attempts - 1, PAUSE_MS_MIN, PAUSE_MS_MAX), outcome.retryAfterMs)
     if (performance.now() + pauseMs >= retryUntilMs) return false
     await pause(pauseMs, this.#abort.signal)
     return !this.#abort.signal.aborted
@@ -165,10 +166,6 @@ export class Load {
     else this.#options.onFailed?.({ ...sent, status: outcome.status, code: outcome.code, reason: outcome.reason })
   }
 }
-
-// Twice as long each time, and half of it by chance, so that those who failed together do not come back together.
-const backoffMs = (attempts: number): number =>
-  Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** (attempts - 1)) * (0.5 + Math.random() / 2)
 
 /** Resolves after the time, or at once when the signal comes: the caller looks at the signal. */
 async function pause (ms: number, signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 // The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
 // One timer each for heartbeats, the audit, and rooms nobody reads any more. Knows no HTTP but a socket to write to.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel } from '../redis/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { type Store } from '../store/store.js'
@@ -100,7 +101,7 @@ export class Hub {
   async drain (drainMs: number): Promise<void> {
     const streams = [...this.#streams.keys()]
     await Promise.all(streams.map(async stream => {
-      await new Promise(resolve => { setTimeout(resolve, Math.random() * drainMs) })
+      await sleep(Math.random() * drainMs)
       stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
     }))
   }

@@ -2,6 +2,8 @@
 // The one module that knows which node owns a slot. It looks anew on MOVED, on a lost or refused connection, when a master
 // fails, and from time to time; node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
 // Invariant: a command that this module gives up on was tried until its deadline, or was refused for a reason that will not go away.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { backoffMs } from '../backoff.js'
 import { DialogsError, messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { ConnectionLost, type Reply } from './connection.js'
@@ -65,7 +67,7 @@ export class Cluster {
           if (verdict.kind === 'give-up' && verdict.error instanceof DialogsError) throw verdict.error
           throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
         }
-        await pause(BACKOFF_MS_MAX)
+        await sleep(BACKOFF_MS_MAX)
       }
     }
     cluster.#timer = setInterval(() => { cluster.refresh().catch(() => undefined) }, options.refreshMs)
@@ -162,7 +164,7 @@ export class Cluster {
       if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
       if (verdict.kind === 'moved') this.#move(verdict.slot, this.#nodes.reachable(verdict.to))
       if (verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)) await this.#refreshSoon(isAtOnce)
-      if (!isAtOnce) await pause(backoffMs(attempt))
+      if (!isAtOnce) await sleep(backoffMs(attempt, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
       node = verdict.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(verdict.to)) : this.#ownerOf(slot)
       try {
         if (node === undefined) throw NO_OWNER
@@ -218,7 +220,3 @@ async function read (node: Node, args: Args, isAsking: boolean): Promise<Written
 const NOTHING_TO_REPLICATE = Promise.resolve()
 
 const NO_OWNER = new ConnectionLost('No node of the cluster answers')
-
-const backoffMs = (attempt: number): number => Math.min(BACKOFF_MS_MAX, BACKOFF_MS_MIN * 2 ** Math.min(attempt, 10)) * (0.5 + Math.random() / 2)
-
-const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms) })

@@ -1,6 +1,7 @@
 // The one subscriber of the process: sharded pub/sub over at most one connection to each shard, multiplexing all channels.
 // Invariant: a channel is subscribed at the node that owns its slot, or is on its way there; whenever that begins (anew), its listener
 // is told, because what was published in between went past us. Does not know what messages mean, and stores none.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from './cluster.js'
 import { addressOf } from './address.js'
 import { type ConnectionOptions } from './connection.js'
@@ -129,7 +130,7 @@ export class Subscriber {
     this.#isPlacing = true
     void (async () => {
       const restMs = this.#placedAt + RETRY_MS - performance.now()
-      if (restMs > 0) await new Promise(resolve => { setTimeout(resolve, restMs).unref() })
+      if (restMs > 0) await sleep(restMs, undefined, { ref: false })
       // A refresh that fails is followed by the next one; the topology that is known stays in use.
       await this.#cluster.refresh().catch(() => undefined)
       this.#isPlacing = false

@@ -2,6 +2,7 @@
 // Invariant: a commit that is run again, because nobody knows whether it was carried out, finds itself and commits nothing; whatever was
 // written, sealed and trimmed in between. And a log is begun only when it is not elsewhere: its sequences would be given out a second time.
 // Publishing and answering are the appender's.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { ConnectionLost } from '../redis/connection.js'
@@ -146,7 +147,7 @@ export class Committer {
       if (performance.now() + GONE_PAUSE_MS > deadline) {
         throw new DialogsError('STORE_UNAVAILABLE', 'The log of the room is gone: its slot is half-moved (npm run cluster -- finish), or it was deleted. Try again with the same Idempotency-Key.')
       }
-      await new Promise(resolve => { setTimeout(resolve, GONE_PAUSE_MS) })
+      await sleep(GONE_PAUSE_MS)
     }
   }
 

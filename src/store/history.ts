@@ -1,6 +1,7 @@
 // Reading messages: references from the log, grouped by block, one XRANGE per run of a block, all nodes at once.
 // Invariant: every sequence asked for and not beyond the head comes back exactly once, ascending, as a message or as lost.
 // The cost follows the page, not the room. Identical reads in flight are one read.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, slotOf } from '../redis/keys.js'
 import { type Log, type LogEntry } from './log.js'
@@ -76,7 +77,7 @@ export class History {
       const entries = await this.#look(room, log)
       const isFresh = entries.some(entry => isLost(entry) && entry.ms > Date.now() - FRESH_MS)
       if (!isFresh || performance.now() >= until) return entries
-      await new Promise(resolve => { setTimeout(resolve, LOOK_AGAIN_MS) })
+      await sleep(LOOK_AGAIN_MS)
     }
   }
 

@@ -1,6 +1,7 @@
 // Work in groups by key: what arrives for a key while its last group is on its way becomes its next group. Nothing waits on a timer.
 // Invariant: at most one group of a key is on its way, and groups of a key start in the order in which their items came.
 // Bounds nothing but the group: the number of items that wait is the caller's limit.
+import { setTimeout as sleep } from 'node:timers/promises'
 
 const SETTLED_POLL_MS = 5
 
@@ -34,7 +35,7 @@ export class Lanes<T> {
 
   /** Resolves when nothing waits and nothing is on its way. Looks now and then: for a stop that is soon enough, and costs the groups nothing. */
   async settled (): Promise<void> {
-    while (this.#waiting.size > 0) await new Promise(resolve => { setTimeout(resolve, SETTLED_POLL_MS) })
+    while (this.#waiting.size > 0) await sleep(SETTLED_POLL_MS)
   }
 
   #start (): void {

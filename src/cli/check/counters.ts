@@ -1,6 +1,7 @@
 // A room's counters against its log. What is kept of the log is three numbers a user.
 // Invariant: right while writers go on. A commit counts in the same step, so a counter is never less than what was in the log before it was
 // read, nor more than what is in the log after; only while the room's slot moves does it come later, and is waited for.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
 import { roomSlot, usersKey } from '../../redis/keys.js'
 import { CORRECT_COUNT } from '../../redis/scripts.js'
@@ -58,7 +59,7 @@ export class Counters {
       const quietMs = newest?.reference === undefined ? Infinity : Date.now() - parseReference(newest.reference).ms
       if (wrong.length === 0) return
       if (quietMs > settleMs || performance.now() > until) return await this.#tell(wrong, isRepairing, findings)
-      await new Promise(resolve => { setTimeout(resolve, PAUSE_MS) })
+      await sleep(PAUSE_MS)
     }
   }
 

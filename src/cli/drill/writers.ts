@@ -3,6 +3,7 @@
 // way does the next one wait, still counted from when it was due.
 // Invariant: every message that was begun ends in the ledger with its outcome, before `stop` resolves.
 import { randomUUID } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
 import { post } from '../post.js'
 import { type Ledger, type Sent } from './ledger.js'
@@ -57,7 +58,7 @@ export class Writers {
   /** Resolves when `messagesMax` are answered. */
   async done (): Promise<void> {
     await this.#running
-    while (this.#underWay > 0) await pause(TICK_MS)
+    while (this.#underWay > 0) await sleep(TICK_MS)
   }
 
   /** No message is begun any more; resolves when all have their outcome. */
@@ -77,7 +78,7 @@ export class Writers {
       const sent = this.#compose(writer, performance.now())
       await this.#send(sent)
       // A service that is gone would otherwise be called as fast as the loop turns.
-      if (sent.outcome?.isAcknowledged !== true) await pause(PAUSE_MS)
+      if (sent.outcome?.isAcknowledged !== true) await sleep(PAUSE_MS)
     }
   }
 
@@ -87,7 +88,7 @@ export class Writers {
     let dueMs = performance.now() + this.#options.random() * periodMs
     while (!this.#isAtEnd) {
       for (; dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd; dueMs += periodMs) void this.#send(this.#compose(writer, dueMs))
-      await pause(Math.max(TICK_MS, dueMs - performance.now()))
+      await sleep(Math.max(TICK_MS, dueMs - performance.now()))
     }
   }
 
@@ -104,7 +105,7 @@ export class Writers {
       for (let repeats = 0; ; repeats++) {
         const outcome = await this.#attempt(sent, key, repeats > 0)
         if (outcome.isAcknowledged || key === undefined || !outcome.isWorthRetrying || repeats === REPEATS_MAX) return ledger.answer(sent, outcome)
-        await pause(PAUSE_MS)
+        await sleep(PAUSE_MS)
       }
     } finally {
       this.#underWay--
@@ -129,5 +130,3 @@ export class Writers {
     return client
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise(resolve => { setTimeout(resolve, ms) })
