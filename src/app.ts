@@ -42,7 +42,7 @@ const ANSWER_MS = 2000
 
 /** @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached */
 export async function buildApp (config: Config, redis: RedisTarget): Promise<App> {
-  const log = pino({ level: config.logLevel }, pino.destination({ fd: 2, sync: true }))
+  const log = pino({ level: config.logLevel }, process.stderr)
   const sendError = errorSender(log)
   const fastify = Fastify({
     // Given a logger Fastify makes one for each request and listens for the end of each answer: a fifth of all that it does for a POST.
