@@ -54,23 +54,6 @@ redis.call('XADD', key, id, 't', text)
 for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 return 1`)
 
-// Looks for a reference among the entries behind sequence `after`, newest first. Answers its sequence or nil, and whether it could
-// see all of them: it can when the entry of `after` is still there, or `after` is 0 and the log has its first entry (or none).
-const FIND = `
-local function find (log, reference, after)
-  local upper, floor, oldest = '+', '0-' .. after, '0-1'
-  while true do
-    local entries = redis.call('XREVRANGE', log, upper, floor, 'COUNT', 64)
-    for _, entry in ipairs(entries) do
-      oldest = entry[1]
-      if oldest == floor then return nil, true end
-      if entry[2][2] == reference then return tonumber(string.sub(oldest, 3)), true end
-    end
-    if #entries < 64 then return nil, after == '0' and oldest == '0-1' end
-    upper = '(' .. oldest
-  end
-end`
-
 const TOUCH = `
 local function touch (log)
   local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
@@ -87,43 +70,56 @@ export type NoLog = readonly [outcome: 'no log']
 
 export type CommitReply =
   | NoLog
-  /** The first one's sequence, the log's length, and 1 if there is nothing left to count. */
-  | readonly [outcome: 'committed', first: number, logLength: number, isCounted: 0 | 1]
+  /** The first one's sequence, and 1 if there is nothing left to count. */
+  | readonly [outcome: 'committed', first: number, isCounted: 0 | 1]
   /** Nothing was committed: it could not see all that came behind `after`. The log's last sequence. */
   | readonly [outcome: 'unseen', head: number]
 
 /**
  * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, 1 if it may begin the log, number of users, (user, count) …,
  * references …. All or none, and contiguous. Answers a CommitReply.
- * Run twice it commits once: it first looks for the first reference among what came behind sequence `after`, which the caller knew
- * before its first attempt. That holds in whatever order a delayed first and a hasty second attempt arrive. Where it cannot see all
- * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing.
+ * Run twice it commits once, in whatever order a delayed first and a hasty second attempt arrive: it looks for the first reference among
+ * what came behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all of that (the log was trimmed
+ * beyond `after`, or lost its end) it commits nothing.
+ * Nearly always nothing came behind `after`, and the first entry's own sequence tells: so it is added before anything is looked for, and
+ * taken out again if it was there, or that cannot be seen.
  */
-export const COMMIT = script(`${FIND}${TOUCH}
-local log, after, mayBegin = KEYS[1], ARGV[1], ARGV[2] == '1'
-local users = tonumber(ARGV[3])
-local first = 4 + 2 * users
-local seq, isSeen = find(log, ARGV[first], after)
-if seq then
-  touch(log)
-  return {'committed', seq, redis.call('XLEN', log), 1}
+export const COMMIT = script(`
+local log, after, first = KEYS[1], tonumber(ARGV[1]), 4 + 2 * tonumber(ARGV[3])
+local added = redis.call('XADD', log, 'NOMKSTREAM', '0-*', 'r', ARGV[first])
+if not added then
+  if ARGV[2] == '0' then return {'no log'} end
+  added = redis.call('XADD', log, '0-*', 'r', ARGV[first])
 end
-if not mayBegin and (after == '0' or not isSeen) and redis.call('XLEN', log) == 0 then return {'no log'} end
-if not isSeen then
-  local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  return {'unseen', head and tonumber(string.sub(head[1], 3)) or 0}
+local seq = tonumber(string.sub(added, 3))
+if seq ~= after + 1 then
+  local floor, oldest, known, entries = '0-' .. ARGV[1], added, nil, nil
+  repeat
+    entries = redis.call('XREVRANGE', log, '(' .. oldest, floor, 'COUNT', 64)
+    for _, entry in ipairs(entries) do
+      oldest = entry[1]
+      if oldest == floor then break end
+      if entry[2][2] == ARGV[first] then known = tonumber(string.sub(oldest, 3)) break end
+    end
+  until known or oldest == floor or #entries < 64
+  if known or not (oldest == floor or after == 0 and oldest == '0-1') then
+    redis.call('XDEL', log, added)
+    if redis.call('XLEN', log) == 0 then redis.call('DEL', log)
+    else redis.call('XSETID', log, '0-' .. seq - 1, 'MAXDELETEDID', '0-' .. seq - 1) end
+    if known then return {'committed', known, 1} end
+    return {'unseen', seq - 1}
+  end
 end
-seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if KEYS[2] then
   for i = 4, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
 end
-return {'committed', seq, redis.call('XLEN', log), KEYS[2] and 1 or 0}`)
+return {'committed', seq, KEYS[2] and 1 or 0}`)
 
 export type CommitOnceReply =
   | NoLog
-  /** The sequence that the key led to, 1 if this very call committed it, and the log's length. */
-  | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, logLength: number]
+  /** The sequence that the key led to, and 1 if this very call committed it. */
+  | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1]
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user, 1 if it may begin the log.
@@ -134,12 +130,12 @@ if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} en
 local known = redis.call('GET', KEYS[2])
 if known then
   touch(KEYS[1])
-  return {'committed', tonumber(known), 0, redis.call('XLEN', KEYS[1])}
+  return {'committed', tonumber(known), 0}
 end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
 redis.call('HINCRBY', KEYS[3], ARGV[3], 1)
-return {'committed', tonumber(seq), 1, redis.call('XLEN', KEYS[1])}`)
+return {'committed', tonumber(seq), 1}`)
 
 /**
  * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.

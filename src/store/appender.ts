@@ -151,13 +151,13 @@ export class Appender {
   }
 
   // The acknowledgement goes on while the room's next group is committed.
-  #committed (room: string, group: readonly Pending[], { first, logLength, lasting }: Commit): void {
+  #committed (room: string, group: readonly Pending[], { first, lasting }: Commit): void {
     const done = this.#whenDurable(group, first, lasting)
     done.catch(error => { rejectAll(group, error) })
     this.#publishInOrder(room, done, group)
     const last = first + group.length - 1
     const { segmentLength } = this.#log
-    if (logLength > 2 * segmentLength && Math.floor(last / segmentLength) > Math.floor((first - 1) / segmentLength)) {
+    if (Math.floor(last / segmentLength) > Math.floor((first - 1) / segmentLength)) {
       this.#log.seal(room).catch(error => { this.#options.onFault('seal', error) })
     }
   }

@@ -15,8 +15,6 @@ import { LOG_GONE_MS_MAX, type Log } from './log.js'
 export type Commit = {
   /** The sequence of the group's first message. */
   readonly first: number
-  /** Entries in the tail; 0 when that is not known. */
-  readonly logLength: number
   /**
    * Step 4 for the log: the first sequence once a replica has it, mostly the same. Undefined when the group's idempotency key was taken by
    * another message: then it is not in the log. Rejects with DialogsError when nobody acknowledges before the deadline.
@@ -24,7 +22,7 @@ export type Commit = {
   readonly lasting: Promise<number | undefined>
 }
 
-type Attempt = { readonly first: number, readonly logLength: number, readonly isOurs: boolean, readonly replicated: Promise<void> }
+type Attempt = { readonly first: number, readonly isOurs: boolean, readonly replicated: Promise<void> }
 
 export type CommitterOptions = {
   readonly groupLengthMax: number
@@ -76,11 +74,11 @@ export class Committer {
         const args = ['EVALSHA', COMMIT_ONCE.sha, '3', ...keys, reference, String(this.#options.onceTtlS), user, mayBegin]
         return this.#cluster.write(roomSlot(room), args, deadline)
       })
-      const [, first, isNewHere, logLength] = reply as Exclude<CommitOnceReply, NoLog>
+      const [, first, isNewHere] = reply as Exclude<CommitOnceReply, NoLog>
       // After a lost connection the script may have found what its own first run had committed.
       const isOurs = isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
       this.#rememberHead(room, first)
-      return { first, logLength, isOurs, replicated }
+      return { first, isOurs, replicated }
     })
   }
 
@@ -92,7 +90,7 @@ export class Committer {
   // The connection may break between the commit and its acknowledgement. Then it is committed again: it finds itself or, where a
   // failover has taken it, gets another place.
   async #persist (deadline: number, attempt: (isAgain: boolean) => Promise<Attempt>): Promise<Commit> {
-    const { first, logLength, isOurs, replicated } = await attempt(false)
+    const { first, isOurs, replicated } = await attempt(false)
     const persist = async (): Promise<number | undefined> => {
       for (let last = { first, isOurs, replicated }; ;) {
         try {
@@ -104,7 +102,7 @@ export class Committer {
         }
       }
     }
-    return { first, logLength, lasting: persist() }
+    return { first, lasting: persist() }
   }
 
   async #attempt (room: string, references: readonly string[], counts: ReadonlyMap<string, number>, after: number, isAgain: boolean, deadline: number): Promise<Attempt> {
@@ -119,10 +117,10 @@ export class Committer {
       })
       const reply = written.reply as Exclude<CommitReply, NoLog>
       if (reply[0] === 'committed') {
-        const [, first, logLength, isCounted] = reply
+        const [, first, isCounted] = reply
         if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
         this.#rememberHead(room, first + references.length - 1)
-        return { first, logLength, isOurs: true, replicated: written.replicated }
+        return { first, isOurs: true, replicated: written.replicated }
       }
       const [, head] = reply
       // It could not see all that came behind, and has committed nothing. An attempt before it may have, ere that was sealed: then it is
@@ -130,7 +128,7 @@ export class Committer {
       const found = isAgain || written.wasLost ? await this.#log.find(room, reference, behind + 1, head) : undefined
       if (found !== undefined) {
         const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
-        return { first: found, logLength: 0, isOurs: true, replicated }
+        return { first: found, isOurs: true, replicated }
       }
       behind = head
       if (performance.now() > deadline) throw new DialogsError('STORE_UNAVAILABLE', 'The store does not get to this message: try again with the same Idempotency-Key.')
