@@ -1,6 +1,7 @@
 // What goes over the wire to readers: SSE frames (https://html.spec.whatwg.org/multipage/server-sent-events.html), and publications,
 // the groups of frames that travel from the writer's process to every other. A frame is encoded once per message, by the
 // writer, and stays the same bytes up to the last socket.
+import { Remembered } from '../remembered.js'
 import { formatCursor, isLost, type Entry, type Message } from '../store/message.js'
 
 /** The JSON of a message, as POST answers it and as the frame's data: `{room, seq, user, text, at}`. */
@@ -8,15 +9,13 @@ export function messageJson ({ room, seq, user, text, ms }: Message): string {
   return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
 }
 
-// The same few names come again and again. Bounded by being begun anew.
-const NAMES_MAX = 10_000
-const names = new Map<string, string>()
+// The same few names come again and again.
+const names = new Remembered<string>()
 
 function nameJson (name: string): string {
   const known = names.get(name)
   if (known !== undefined) return known
   const json = JSON.stringify(name)
-  if (names.size >= NAMES_MAX) names.clear()
   names.set(name, json)
   return json
 }

@@ -55,7 +55,7 @@ export class NodePipeline {
   /** Those without a group on their way. */
   readonly #free: Link[]
   /** What no group has room for. */
-  #queue: Item[] = []
+  readonly #queue: Item[] = []
   #gathering: Group | undefined
   /** So many replicas are connected as have to acknowledge, by what the node said last. */
   #hasEnough = false

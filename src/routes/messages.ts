@@ -13,7 +13,7 @@ export type MessageRoutesOptions = {
   readonly store: Store
   readonly textMax: number
   readonly sendError: SendError
-  /** A POST was answered, with a message or an error. Not a hook of the server: an `onResponse` costs as much as the rest of the answer. */
+  /** A POST was answered, with a message or an error. Not an `onResponse` hook: with one Fastify listens for the end of each answer (app.ts). */
   readonly onPost: (code: number, seconds: number) => void
 }
 

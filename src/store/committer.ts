@@ -9,6 +9,7 @@ import { ConnectionLost } from '../redis/connection.js'
 import { logKey, onceKey, roomSlot, usersKey } from '../redis/keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_LOG } from '../redis/scripts.js'
+import { Remembered } from '../remembered.js'
 import { Lanes } from './lanes.js'
 import { LOG_GONE_MS_MAX, type Log } from './log.js'
 
@@ -30,7 +31,6 @@ export type CommitterOptions = {
   readonly onFault: (what: 'count', error: unknown) => void
 }
 
-const ROOMS_REMEMBERED = 10_000
 const GONE_PAUSE_MS = 100
 /** Who finds a log gone again after so long cannot say that it has been gone all the time. */
 const GONE_FORGOTTEN_MS = 10 * LOG_GONE_MS_MAX
@@ -41,9 +41,9 @@ export class Committer {
   readonly #options: CommitterOptions
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /** Per room, the last sequence known: what COMMIT looks for itself behind. An old one costs time, a wrong one nothing. */
-  readonly #heads = new Map<string, number>()
+  readonly #heads = new Remembered<number>()
   /** Rooms whose log was there and is not: since when, and when that was last found. */
-  readonly #gone = new Map<string, { readonly since: number, readonly seenAt: number }>()
+  readonly #gone = new Remembered<{ readonly since: number, readonly seenAt: number }>()
 
   constructor (cluster: Cluster, log: Log, options: CommitterOptions) {
     this.#cluster = cluster
@@ -165,7 +165,6 @@ export class Committer {
     const now = performance.now()
     const known = this.#gone.get(room)
     const since = known === undefined || now - known.seenAt > GONE_FORGOTTEN_MS ? now : known.since
-    if (this.#gone.size >= ROOMS_REMEMBERED) this.#gone.clear()
     this.#gone.set(room, { since, seenAt: now })
     return now - since
   }
@@ -180,7 +179,6 @@ export class Committer {
 
   #rememberHead (room: string, seq: number): void {
     if (this.#gone.size > 0) this.#gone.delete(room)
-    if (this.#heads.size >= ROOMS_REMEMBERED) this.#heads.clear()
     this.#heads.set(room, seq)
   }
 }

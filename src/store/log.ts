@@ -6,6 +6,7 @@ import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
 import { logKey, roomSlot, segmentKey, slotOf } from '../redis/keys.js'
 import { SEAL, TOUCH_LOG } from '../redis/scripts.js'
+import { Remembered } from '../remembered.js'
 import { parseReference } from './message.js'
 
 /** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
@@ -16,7 +17,6 @@ type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
 /** A log that was there and is nowhere is taken for deleted after so long: much longer than a failover and the return of who moves slots. */
 export const LOG_GONE_MS_MAX = 30_000
 
-const ROOMS_REMEMBERED = 10_000
 const FIND_LENGTH = 1000
 /** The times in two references may come from two nodes. */
 const CLOCKS_APART_MS_MAX = 60_000
@@ -25,7 +25,7 @@ export class Log {
   readonly segmentLength: number
   readonly #cluster: Commands
   /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored, until a look at the head. */
-  readonly #sealed = new Map<string, number>()
+  readonly #sealed = new Remembered<number>()
   readonly #sealing = new Map<string, Promise<void>>()
 
   constructor (cluster: Commands, segmentLength: number) {
@@ -99,7 +99,7 @@ export class Log {
     const [first] = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1']))
     if (first === undefined) return []
     if (to < first.seq) {
-      this.#remember(room, first.seq - 1)
+      this.#sealed.set(room, first.seq - 1)
       return await this.#fromSegments(room, from, to)
     }
     const head = (await this.head(room))?.seq ?? 0
@@ -160,13 +160,8 @@ export class Log {
       // Only what a replica has may be cut off the tail.
       await replicated
       await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
-      this.#remember(room, next - 1)
+      this.#sealed.set(room, next - 1)
     }
-  }
-
-  #remember (room: string, sealed: number): void {
-    if (this.#sealed.size >= ROOMS_REMEMBERED) this.#sealed.clear()
-    this.#sealed.set(room, sealed)
   }
 }
 

@@ -5,17 +5,17 @@
 // many messages less. Neither harms anybody: a message is found by its block and its entry's id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf, userCountKey } from '../redis/keys.js'
+import { Remembered } from '../remembered.js'
 
 type Lease = { next: number, last: number, size: number, askedAt: number }
 
 const LEASE_MAX = 100
 /** Who asks again within this time gets twice as much. */
 const BUSY_MS = 1000
-const USERS_REMEMBERED = 10_000
 
 export class Numbers {
   readonly #cluster: Cluster
-  readonly #leases = new Map<string, Lease>()
+  readonly #leases = new Remembered<Lease>()
 
   constructor (cluster: Cluster) {
     this.#cluster = cluster
@@ -42,7 +42,6 @@ export class Numbers {
     const size = known !== undefined && now - known.askedAt < BUSY_MS ? Math.min(LEASE_MAX, 2 * known.size + 1) : 0
     const key = userCountKey(user)
     const last = Number((await this.#cluster.write(slotOf(key), ['INCRBY', key, String(missing + size)], deadline)).reply)
-    if (this.#leases.size >= USERS_REMEMBERED) this.#leases.clear()
     this.#leases.set(user, { next: last - size + 1, last, size, askedAt: now })
     for (let n = last - size - missing + 1; n <= last - size; n++) numbers.push(n)
     return numbers
