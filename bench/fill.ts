@@ -2,8 +2,8 @@
 // keys, entries and counters, in the state in which a writer leaves them: all segments sealed but the last two, and the rest of the tail.
 // Users take turns, each message a millisecond after the one before.
 import { SETTINGS } from '../src/config.js'
-import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/redis/keys.js'
-import { blockTag, formatReference } from '../src/store/message.js'
+import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/store/keys.js'
+import { blockTag, formatReference } from '../src/message/message.js'
 import { newRoom, newUserPrefix } from './names.js'
 import { RawConnection, encode } from './raw-connection.js'
 import { type RedisNodes } from './redis-nodes.js'

@@ -5,7 +5,7 @@ import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { messageOf } from '../src/errors.js'
-import { COLLECTING } from '../src/cli/drill/collecting.js'
+import { COLLECTING } from '../tests/drills/collecting.js'
 
 // A program's methods take one argument, which crosses as JSON. `never` lets any argument type in.
 export type Methods = Readonly<Record<string, (argument: never) => Promise<unknown>>>

@@ -2,7 +2,7 @@
 // Used beside the measured load, a command here and there. Assumes that the cluster does not change meanwhile.
 import { addressKey, addressOf } from '../src/redis/address.js'
 import { Connection, type Reply } from '../src/redis/connection.js'
-import { slotOf } from '../src/redis/keys.js'
+import { slotOf } from '../src/redis/slots.js'
 import { parseClusterNodes, Topology } from '../src/redis/topology.js'
 
 /** What all nodes of a role have done since they started. */

@@ -2,7 +2,7 @@
 // Memory is compared after collecting garbage: what V8 has not got round to is no cost of a reader, and would be most of the difference.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
-import { collectGarbage } from '../src/cli/drill/collecting.js'
+import { collectGarbage } from '../tests/drills/collecting.js'
 
 const ticksPerSecond = ((): number | undefined => {
   try {

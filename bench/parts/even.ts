@@ -2,8 +2,8 @@
 // each message went is read back from the log's references afterwards, so that looking does not disturb.
 import { DEFAULT_USER } from '../../src/cli/crowd.js'
 import { SETTINGS } from '../../src/config.js'
-import { blockKey, logKey, segmentKey } from '../../src/redis/keys.js'
-import { parseReference } from '../../src/store/message.js'
+import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
+import { parseReference } from '../../src/message/message.js'
 import { newRoom } from '../names.js'
 import { type Part } from '../part.js'
 import { Program } from '../program.js'

@@ -4,7 +4,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'hdr-histogram-js'
 import { Pool } from 'undici'
-import { SseConnection } from '../../src/cli/drill/sse-connection.js'
+import { SseConnection } from '../../tests/drills/sse-connection.js'
 import { serve } from '../program.js'
 import { type StreamRequest } from '../targets/target.js'
 

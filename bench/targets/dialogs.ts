@@ -1,9 +1,9 @@
 // The service itself, as a process with its settings by default, and an embedded Redis Cluster of its own: three masters with a replica
 // each, one acknowledgement. It can be started again, and asked for its metrics and for what its Redis nodes have done.
-import { World } from '../../src/cli/drill/world.js'
+import { World } from '../../tests/drills/world.js'
 import { profiling } from '../profile.js'
 import { RedisNodes } from '../redis-nodes.js'
-import { COLLECTING } from '../../src/cli/drill/collecting.js'
+import { COLLECTING } from '../../tests/drills/collecting.js'
 import { type StreamRequest, type Target } from './target.js'
 
 export class Dialogs implements Target {

@@ -16,7 +16,7 @@ const START_MS_MAX = 10_000
 
 type Tools = { ensureTools: (names: readonly string[]) => Promise<void>, nginxModule: (name: string) => string | undefined }
 // This file is dist/bench/targets/nchan.js when it runs.
-const TOOLS = new URL('../../../compose/tools.mjs', import.meta.url)
+const TOOLS = new URL('../../../compose/setup/tools.mjs', import.meta.url)
 
 // A user's PATH often lacks the folders for administrators, where Debian puts nginx.
 const ENV = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin` }

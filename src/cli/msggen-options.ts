@@ -1,6 +1,6 @@
 // The options of the message generator: what may be said, in which limits, and what the help says about it.
 import { randomInt } from 'node:crypto'
-import { checkName } from '../names.js'
+import { checkName } from '../message/names.js'
 import { messageOf } from '../errors.js'
 import { DEFAULT_USER } from './crowd.js'
 import { readNumber, readOptions, readUrl, UsageError } from './options.js'

@@ -1,6 +1,6 @@
 // Frames that came too early: a gap is still open before them. Bounded in frames; what does not fit is dropped, for the read that closes
 // the gap can bring it as well.
-import { lastOf, type Frames } from './frame.js'
+import { lastOf, type Frames } from '../message/frame.js'
 
 export class Held {
   readonly #lengthMax: number

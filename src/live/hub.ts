@@ -1,7 +1,7 @@
 // The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
 // One timer each for heartbeats, the audit, and rooms nobody reads any more. Knows no HTTP but a socket to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { roomChannel } from '../redis/keys.js'
+import { roomChannel } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { type Store } from '../store/store.js'
 import { type Output } from './output.js'

@@ -1,7 +1,7 @@
 // How a reader's frames are put on its stream: as they are for one room, or with an id that is a cursor over all rooms of the stream.
 // Invariant: the id of each frame is where a client that has this frame, and everything before it on this stream, has to resume.
-import { type Frames } from './frame.js'
-import { eventFrame, frameAt, lastOf } from './frame.js'
+import { type Frames } from '../message/frame.js'
+import { eventFrame, frameAt, lastOf } from '../message/frame.js'
 import { type Stream } from './stream.js'
 
 /** Frames that follow each other, and their bytes in one piece. */

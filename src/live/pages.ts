@@ -7,7 +7,7 @@
 // who comes later waits its turn, holding nothing but its cursor.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type History } from '../store/history.js'
-import { type Frames, piecesOf } from './frame.js'
+import { type Frames, piecesOf } from '../message/frame.js'
 
 /** Frames that follow each other, in pieces that a socket may hold. */
 export type Page = readonly Frames[]

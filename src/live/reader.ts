@@ -5,8 +5,8 @@
 // sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
 // Joining, resuming, and being slow are this one loop.
 import { setImmediate } from 'node:timers/promises'
-import { formatCursor, type Cursor } from '../store/message.js'
-import { frameAt, frameMs, lastOf } from './frame.js'
+import { formatCursor, type Cursor } from '../message/message.js'
+import { frameAt, frameMs, lastOf } from '../message/frame.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type Page } from './pages.js'
 import { Pause } from './pause.js'

@@ -4,7 +4,7 @@
 //
 // Invariant: the sequences in the ring are consecutive and end right before `next`. Bounded by frames and bytes, and all rings together
 // by a budget; at a limit the oldest frames go.
-import { frameAt, lastOf, type Frames } from './frame.js'
+import { frameAt, lastOf, type Frames } from '../message/frame.js'
 
 export type RingOptions = { readonly lengthMax: number, readonly bytesMax: number }
 

@@ -5,9 +5,9 @@
 // where a failover lost what no replica had, sequences are given out again, and only that comparison tells.
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
-import { parseReference } from '../store/message.js'
+import { parseReference } from '../message/message.js'
 import { Attempts } from './attempts.js'
-import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from './frame.js'
+import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from '../message/frame.js'
 import { Held } from './held.js'
 import { batchOf, type Batch } from './output.js'
 import { type Page, type Pages } from './pages.js'

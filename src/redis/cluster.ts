@@ -11,7 +11,7 @@ import { Importers } from './importers.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type Node, type NodesOptions } from './nodes.js'
 import { judge } from './redirect.js'
-import { scriptText } from './scripts.js'
+import { scriptText } from './script.js'
 import { Topology } from './topology.js'
 
 export type ClusterOptions = NodesOptions & { readonly refreshMs: number }

@@ -2,7 +2,7 @@
 // owner has died half-way, the replica that took over knows nothing of the move, and says of a key that has gone that there is none.
 // The importing node has it, and a mark that only its own view shows: so every node is asked, once a second at most for all keys.
 // Not found: what an importing node had that has died as well. Its replica has the keys without the mark; `npm run cluster -- finish` counts keys.
-import { slotOf } from './keys.js'
+import { slotOf } from './slots.js'
 import { type Node, type Nodes } from './nodes.js'
 import { type ClusterNode } from './topology.js'
 

@@ -11,7 +11,7 @@ import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
 import { type Address } from './address.js'
 import { socketOptions, type ConnectionOptions } from './connection.js'
-import { slotOf } from './keys.js'
+import { slotOf } from './slots.js'
 
 const { default: Decoder } = decoderModule
 const { default: encodeCommand } = encoderModule

@@ -1,7 +1,7 @@
 // The cluster as a person wants to see it: shards with their nodes, slots, keys and memory. Asks each master; one that does not answer
 // is shown without figures.
 import { type Cluster } from './cluster.js'
-import { SLOT_COUNT } from './keys.js'
+import { SLOT_COUNT } from './slots.js'
 import { type ClusterNode } from './topology.js'
 
 export type NodeDescription = { id: string, address: string, isUp: boolean }

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from './cluster.js'
 import { addressOf } from './address.js'
 import { type ConnectionOptions } from './connection.js'
-import { slotOf } from './keys.js'
+import { slotOf } from './slots.js'
 import { PubSubConnection } from './pubsub-connection.js'
 import { judge } from './redirect.js'
 

@@ -1,7 +1,7 @@
 // Which node owns which slot: a value, made from what `CLUSTER NODES` of some nodes says, and never changed but for one slot at a
 // time by a MOVED. Views that disagree are settled per slot by the owner's configuration epoch, as the nodes themselves do
 // (Redis Cluster specification, "Configuration handling"). Opens no connection and keeps no history.
-import { SLOT_COUNT } from './keys.js'
+import { SLOT_COUNT } from './slots.js'
 import { type Address, addressKey } from './address.js'
 
 export type ClusterNode = {

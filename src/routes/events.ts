@@ -7,8 +7,8 @@ import { DialogsError } from '../errors.js'
 import { type Hub } from '../live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
 import { Stream, type EndReason } from '../live/stream.js'
-import { checkName } from '../names.js'
-import { parseCursor, type Cursor } from '../store/message.js'
+import { checkName } from '../message/names.js'
+import { parseCursor, type Cursor } from '../message/message.js'
 import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
 
 export type EventRoutesOptions = {

@@ -4,7 +4,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Metrics } from '../metrics.js'
 import { type Cluster } from '../redis/cluster.js'
-import { SLOT_COUNT } from '../redis/keys.js'
+import { SLOT_COUNT } from '../redis/slots.js'
 import { describeShards } from '../redis/shards.js'
 import { ClusterAnswer } from './schemas.js'
 

@@ -10,12 +10,13 @@
 // Each step takes what arrived while its last group was on its way (lanes by user, by block, by room); nothing waits on a timer.
 // Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, slotOf } from '../redis/keys.js'
-import { APPEND, ENSURE } from '../redis/scripts.js'
+import { blockKey } from './keys.js'
+import { slotOf } from '../redis/slots.js'
+import { APPEND, ENSURE } from './scripts.js'
 import { Committer, throwUnlessLost, type Commit } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
-import { blockTag, entryIdAfter, formatReference, type Message } from './message.js'
+import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
 import { Numbers } from './numbers.js'
 
 export type NewMessage = { readonly room: string, readonly user: string, readonly text: string, readonly once: string | undefined }

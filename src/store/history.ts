@@ -3,9 +3,10 @@
 // The cost follows the page, not the room. Identical reads in flight are one read.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, slotOf } from '../redis/keys.js'
+import { blockKey } from './keys.js'
+import { slotOf } from '../redis/slots.js'
 import { type Log, type LogEntry } from './log.js'
-import { isLost, parseReference, type Entry, type Reference } from './message.js'
+import { isLost, parseReference, type Entry, type Reference } from '../message/message.js'
 
 /** More than a POST may take: after that nobody puts anything back. */
 const FRESH_MS = 30_000

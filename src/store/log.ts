@@ -4,10 +4,11 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
-import { logKey, roomSlot, segmentKey, slotOf } from '../redis/keys.js'
-import { SEAL, TOUCH_LOG } from '../redis/scripts.js'
+import { logKey, roomSlot, segmentKey } from './keys.js'
+import { slotOf } from '../redis/slots.js'
+import { SEAL, TOUCH_LOG } from './scripts.js'
 import { Remembered } from '../remembered.js'
-import { parseReference } from './message.js'
+import { parseReference } from '../message/message.js'
 
 /** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
 export type LogEntry = { readonly seq: number, readonly reference: string | undefined }

@@ -4,7 +4,8 @@
 // gets so many messages more. Numbers of a lease that are never used (the process ended) leave a hole in the count, and a block with so
 // many messages less. Neither harms anybody: a message is found by its block and its entry's id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
-import { slotOf, userCountKey } from '../redis/keys.js'
+import { userCountKey } from './keys.js'
+import { slotOf } from '../redis/slots.js'
 import { Remembered } from '../remembered.js'
 
 type Lease = { next: number, last: number, size: number, askedAt: number }

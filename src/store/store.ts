@@ -2,14 +2,15 @@
 // Composes queue, appender, log and history; itself it only decides what a repeated idempotency key means.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, logKey, onceKey, roomSlot, slotOf, userCountKey, usersKey } from '../redis/keys.js'
-import { TOUCH_LOG } from '../redis/scripts.js'
+import { blockKey, logKey, onceKey, roomSlot, userCountKey, usersKey } from './keys.js'
+import { slotOf } from '../redis/slots.js'
+import { TOUCH_LOG } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { throwUnlessLost } from './committer.js'
 import { History } from './history.js'
 import { Log } from './log.js'
-import { blockOf, isLost, parseReference, type Entry, type Message } from './message.js'
+import { blockOf, isLost, parseReference, type Entry, type Message } from '../message/message.js'
 
 export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number, readonly lostPatienceMs: number }
 

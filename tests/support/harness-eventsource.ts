@@ -2,8 +2,8 @@
 // which an answer other than 200 ends an EventSource for good: as a page would, they then begin a new one behind what they have.
 import { EventSource } from 'eventsource'
 import type { Browser } from 'playwright-core'
-import { type ReaderRecord } from '../../src/cli/drill/reader-record.js'
-import { type Guest } from '../../src/cli/drill/trial.js'
+import { type ReaderRecord } from '../drills/reader-record.js'
+import { type Guest } from '../drills/trial.js'
 
 const AGAIN_MS = 200
 const POLL_MS = 100

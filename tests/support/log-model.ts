@@ -1,6 +1,6 @@
 // A room's log in memory, as Redis would answer for it, in which other processes append, seal and trim between any two commands. For
 // properties of reading: each interleaving in which a reader could meet a real cluster can be asked for.
-import { logKey, segmentKey } from '../../src/redis/keys.js'
+import { logKey, segmentKey } from '../../src/store/keys.js'
 import { type Reply } from '../../src/redis/connection.js'
 import { type Log } from '../../src/store/log.js'
 

@@ -1,6 +1,6 @@
 // Room and user names for property tests: all that src/names.ts lets through, with a leaning towards what could confuse a parser.
 import fc from 'fast-check'
-import { checkName } from '../../src/names.js'
+import { checkName } from '../../src/message/names.js'
 
 function isName (text: string): boolean {
   try {

@@ -48,7 +48,7 @@ export class Project {
     const isRoot = process.getuid?.() === 0
     const { PATH, HOME } = process.env
     // tap has every Node process of a test load a module of its own, which writes where another user may not.
-    const child = spawn('/usr/bin/env', ['--unset=NODE_OPTIONS', process.execPath, join('compose', script), ...args], {
+    const child = spawn('/usr/bin/env', ['--unset=NODE_OPTIONS', process.execPath, join('compose', 'setup', script), ...args], {
       cwd: this.#dir,
       env: { ...env, HOME, PATH: hasRealPath ? PATH : this.path('bin') },
       stdio: ['ignore', 'pipe', 'pipe'],

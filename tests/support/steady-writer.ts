@@ -2,7 +2,7 @@
 // cluster client. Its keys are streams in slots all over the cluster.
 import type { Test } from 'tap'
 import { type Cluster } from '../../src/redis/cluster.js'
-import { slotOf } from '../../src/redis/keys.js'
+import { slotOf } from '../../src/redis/slots.js'
 
 export class SteadyWriter {
   readonly failures: unknown[] = []

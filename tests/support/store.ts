@@ -3,7 +3,7 @@ import { type Test } from 'tap'
 import { type RedisTarget, readConfig, redisTarget } from '../../src/config.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { Cluster, type ClusterOptions } from '../../src/redis/cluster.js'
-import { type Entry, type Message } from '../../src/store/message.js'
+import { type Entry, type Message } from '../../src/message/message.js'
 import { type Appended, Store, type StoreOptions } from '../../src/store/store.js'
 
 export type TestStore = {

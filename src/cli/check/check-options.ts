@@ -1,5 +1,5 @@
 // The options of the check: what may be said, in which limits, and what the help says about it.
-import { checkName } from '../../names.js'
+import { checkName } from '../../message/names.js'
 import { messageOf } from '../../errors.js'
 import { readNumber, readOptions, UsageError } from '../options.js'
 

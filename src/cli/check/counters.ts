@@ -3,10 +3,10 @@
 // read, nor more than what is in the log after; only while the room's slot moves does it come later, and is waited for.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
-import { roomSlot, usersKey } from '../../redis/keys.js'
-import { CORRECT_COUNT } from '../../redis/scripts.js'
+import { roomSlot, usersKey } from '../../store/keys.js'
+import { CORRECT_COUNT } from '../../store/scripts.js'
 import { type Log } from '../../store/log.js'
-import { parseReference } from '../../store/message.js'
+import { parseReference } from '../../message/message.js'
 import { type Findings } from './finding.js'
 import { walk } from './walk.js'
 

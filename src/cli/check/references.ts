@@ -1,7 +1,7 @@
 // The references of a room's log, by block, so that each block is read once and compared with all that refers to it.
 // Invariant: exact, within a bound on memory: a room with more references than that is checked in several passes over its log, each of
 // which keeps those of some blocks. A reference costs 24 bytes, a block about 200.
-import { blockNumber, type Reference } from '../../store/message.js'
+import { blockNumber, type Reference } from '../../message/message.js'
 
 /** An entry of a block, by its id; `seq` is where the log refers to it. */
 export type Referred = { readonly ms: number, readonly n: number, readonly seq: number }

@@ -2,10 +2,11 @@
 // Invariant: right while writers, sealing and resharding go on. The head is noted first: what is committed later is no violation, and what
 // a block holds beyond it is young. Memory is bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
 import { type Cluster } from '../../redis/cluster.js'
-import { blockKey, slotOf } from '../../redis/keys.js'
-import { ENTRY_IDS, REMOVE_ENTRIES } from '../../redis/scripts.js'
+import { blockKey } from '../../store/keys.js'
+import { slotOf } from '../../redis/slots.js'
+import { ENTRY_IDS, REMOVE_ENTRIES } from '../../store/scripts.js'
 import { type Log, type LogEntry } from '../../store/log.js'
-import { parseReference, type Reference } from '../../store/message.js'
+import { parseReference, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { Counters } from './counters.js'
 import { Findings, type Finding } from './finding.js'

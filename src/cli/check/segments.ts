@@ -1,7 +1,8 @@
 // A room's sealed segments against its tail: where both hold the same sequences (sealing goes on, or was interrupted), they must hold the
 // same references, and no segment may reach beyond the head. What is below the tail is checked by walking the log.
 import { type Cluster } from '../../redis/cluster.js'
-import { logKey, segmentKey, slotOf } from '../../redis/keys.js'
+import { logKey, segmentKey } from '../../store/keys.js'
+import { slotOf } from '../../redis/slots.js'
 import { type Log, type LogEntry, parseEntries } from '../../store/log.js'
 import { type Findings } from './finding.js'
 

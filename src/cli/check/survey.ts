@@ -4,7 +4,7 @@
 // may be missed, which costs no more than an orphan or a room that is found the next time.
 import { ConnectionLost } from '../../redis/connection.js'
 import { type Cluster } from '../../redis/cluster.js'
-import { parseKey } from '../../redis/keys.js'
+import { parseKey } from '../../store/keys.js'
 
 export type RoomKeys = {
   /** `<user>.<block>` of every block. */

@@ -1,7 +1,7 @@
 // The options of the cluster command: what may be said, and what the help says about it. Reads words; looks at no cluster.
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../errors.js'
-import { checkName } from '../../names.js'
+import { checkName } from '../../message/names.js'
 import { type Address, addressOf } from '../../redis/address.js'
 import { readNumber, UsageError } from '../options.js'
 import { SPEED_DEFAULT } from './mover.js'

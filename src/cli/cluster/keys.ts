@@ -1,5 +1,5 @@
 // What single nodes hold: how many keys in which slot, and how large they are. Asks, changes nothing.
-import { SLOT_COUNT } from '../../redis/keys.js'
+import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Admin } from './admin.js'
 import { type MapNode } from './map.js'
 

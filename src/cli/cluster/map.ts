@@ -2,7 +2,7 @@
 // wrong. A value, made from every node's `CLUSTER NODES`; the one who runs a cluster needs more than the owner of a slot, so this is
 // not the service's Topology: here a node that does not answer, or that sees things differently, is the news.
 import { type Address, addressKey } from '../../redis/address.js'
-import { SLOT_COUNT } from '../../redis/keys.js'
+import { SLOT_COUNT } from '../../redis/slots.js'
 import { type ClusterNode } from '../../redis/topology.js'
 import { type Holding } from './plan.js'
 import { Refusal } from './refusal.js'

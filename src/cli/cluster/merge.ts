@@ -1,7 +1,7 @@
 // Two copies of a block, of which each may have messages that the other one lacks: both get all of them. The entries' ids come from the
 // clocks of two nodes and differ, so that the copies are put together like two hands of cards, and every reference still finds its entry.
 import { type Reply } from '../../redis/connection.js'
-import { parseKey } from '../../redis/keys.js'
+import { parseKey } from '../../store/keys.js'
 import { type Admin } from './admin.js'
 import { type MapNode } from './map.js'
 

@@ -1,6 +1,6 @@
 // Sets of slots, as people write and read them: `0-99,200`. Pure.
 import { UsageError } from '../options.js'
-import { SLOT_COUNT } from '../../redis/keys.js'
+import { SLOT_COUNT } from '../../redis/slots.js'
 
 export type Range = readonly [first: number, last: number]
 

@@ -1,6 +1,6 @@
 // What `status` prints: the cluster as a person wants to see it, or as JSON. Only asks.
 import { addressKey } from '../../redis/address.js'
-import { SLOT_COUNT } from '../../redis/keys.js'
+import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Block } from '../../store/store.js'
 import { count } from '../progress.js'
 import { type Admin } from './admin.js'

@@ -1,0 +1,49 @@
+// Compiles the TypeScript sources when one is newer, gone or new since the last build that succeeded. What it was built from is kept
+// in dist, as a fingerprint of names, times and sizes: looking costs a few milliseconds, starting tsc costs seconds.
+
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { step } from './step.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+const dist = join(root, 'dist')
+const stamp = join(dist, 'built-from')
+const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
+
+export async function ensureBuilt () {
+  const sources = ['src', 'tests', 'bench', 'web'].flatMap(filesUnder).filter(file => file.endsWith('.ts'))
+  const fingerprint = fingerprintOf([...sources, 'tsconfig.json', 'web/tsconfig.json'])
+  if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
+  removeLeftovers(new Set(sources))
+  await step('Building the service', process.execPath, [tsc])
+  await step('Building the page', process.execPath, [tsc, '-p', 'web'])
+  mkdirSync(dist, { recursive: true })
+  writeFileSync(stamp, fingerprint)
+}
+
+function fingerprintOf (files) {
+  const hash = createHash('sha256')
+  for (const file of files.sort()) {
+    const { mtimeMs, size } = statSync(join(root, file))
+    hash.update(`${file} ${mtimeMs} ${size}\n`)
+  }
+  return hash.digest('hex')
+}
+
+// tsc leaves the output of a source that was removed, and a test that was removed would go on being run.
+function removeLeftovers (sources) {
+  for (const file of filesUnder('dist')) {
+    const source = file.replace(/^dist./, '').replace(/\.js(\.map)?$/, '.ts')
+    if (source.endsWith('.ts') && !sources.has(source)) rmSync(join(root, file))
+  }
+}
+
+// Paths relative to the root.
+function filesUnder (folder) {
+  if (!existsSync(join(root, folder))) return []
+  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+    .filter(entry => entry.isFile())
+    .map(entry => join(entry.path, entry.name).slice(root.length))
+}

@@ -1,0 +1,14 @@
+// `node compose/setup/run.mjs src/cli/msggen …`: sets up what is missing, then runs dist/src/cli/msggen.js as if it had been
+// called itself.
+
+import { fileURLToPath } from 'node:url'
+import { giveUp, setUp } from './setup.mjs'
+
+const [node, , target, ...args] = process.argv
+if (target === undefined) giveUp(new Error('Say what to run: node compose/setup/run.mjs src/cli/msggen …'))
+const startsRedis = /^(bench|tests)\/|^src\/cli\/cluster$/.test(target)
+await setUp({ tools: startsRedis ? ['redis'] : [] }).catch(giveUp)
+
+const script = new URL(`../../dist/${target}.js`, import.meta.url)
+process.argv = [node, fileURLToPath(script), ...args]
+await import(script.href)

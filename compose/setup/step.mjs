@@ -1,0 +1,39 @@
+// One step of the set-up: a command with a title, the time that it takes, and its output only when it fails.
+// Everything goes to stderr, so that a command's own output (`npm run msggen -- --json`) stays clean.
+
+import { spawn } from 'node:child_process'
+
+const root = new URL('../..', import.meta.url)
+const aliveMs = 10_000
+
+/** Resolves when the command has succeeded. Rejects with one line after its output was shown. */
+export async function step (title, command, args, env = {}) {
+  const begun = Date.now()
+  const seconds = () => `${Math.round((Date.now() - begun) / 1000)} s`
+  const ticker = process.stderr.isTTY
+    ? setInterval(() => process.stderr.write(`\r${title} … ${seconds()} `), 1000)
+    : setInterval(() => process.stderr.write(`  … still at it, ${seconds()}\n`), aliveMs)
+  process.stderr.write(process.stderr.isTTY ? `${title} … ` : `${title} …\n`)
+  try {
+    const { status, output } = await run(command, args, env)
+    process.stderr.write(process.stderr.isTTY ? '\r' : '')
+    if (status === 0) {
+      process.stderr.write(`${title}: done in ${seconds()}\n`)
+    } else {
+      process.stderr.write(`${title}: failed\n${output}`)
+      throw new Error(`${title} did not work: \`${[command, ...args].join(' ')}\` says why above`)
+    }
+  } finally {
+    clearInterval(ticker)
+  }
+}
+
+function run (command, args, env) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
+    child.once('error', reject)
+    child.once('close', status => resolve({ status, output }))
+  })
+}

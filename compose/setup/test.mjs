@@ -1,0 +1,127 @@
+// `npm test [-- name …]`: sets up what is missing (type errors end it there), lints, and runs the test files, all or those named.
+// Each file's result is shown as it finishes; the last line says how many tests passed. A test is what a file's top level calls one: a sentence
+// with its assertions and subtests. A file that ends badly by itself counts as one more that failed.
+
+import { spawn, spawnSync } from 'node:child_process'
+import { existsSync, readdirSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { basename, join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { setUp, testTools } from './setup.mjs'
+
+const root = fileURLToPath(new URL('../..', import.meta.url))
+/** Below tests/: what needs no server, what needs a Redis Cluster, what breaks one, what needs a browser. */
+const folders = ['unit', 'cluster', 'faults', 'page']
+const counts = { passed: 0, failed: 0, skipped: 0 }
+let current = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
+
+try {
+  await setUp({ tools: testTools })
+  const files = filesNamed(process.argv.slice(2))
+  lint()
+  // Tests without Redis and Chromium measure nothing and share nothing: they run side by side.
+  const ofUnits = files.filter(file => file.startsWith(join('dist', 'tests', 'unit')))
+  const others = files.filter(file => !ofUnits.includes(file))
+  console.log(`Running ${files.length} test ${files.length === 1 ? 'file' : 'files'}`)
+  if (ofUnits.length > 0) await runTests(ofUnits, availableParallelism())
+  if (others.length > 0) await runTests(others, 1)
+} catch (error) {
+  console.log(error.message)
+  counts.failed++
+}
+console.log(`\n${summary(counts.passed, counts.failed, counts.skipped)}`)
+process.exitCode = counts.failed > 0 ? 1 : 0
+
+function lint () {
+  const eslint = join(root, 'node_modules', 'eslint', 'bin', 'eslint.js')
+  const cache = join(root, 'dist', 'eslint-cache')
+  const { status } = spawnSync(process.execPath, [eslint, '--cache', '--cache-location', cache, '.'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
+  if (status !== 0) throw new Error('Lint failed, see above')
+}
+
+// `store` means the file store.ts in whichever folder; `cluster/` all files of a folder; where there is neither, every file
+// with the word in its name.
+function filesNamed (names) {
+  const all = folders.flatMap(folder => testFilesIn(folder))
+  const chosen = names.length === 0 ? all : names.flatMap(name => ofName(name, all))
+  return [...new Set(chosen)].map(name => join('dist', 'tests', `${name}.js`))
+}
+
+function testFilesIn (folder) {
+  const path = join(root, 'dist', 'tests', folder)
+  if (!existsSync(path)) return []
+  return readdirSync(path).filter(name => name.endsWith('.js')).map(name => `${folder}/${basename(name, '.js')}`).sort()
+}
+
+function ofName (name, all) {
+  const exact = all.filter(file => file === name || basename(file) === name || file.startsWith(`${name.replace(/\/$/, '')}/`))
+  const found = exact.length > 0 ? exact : all.filter(file => file.includes(name))
+  if (found.length === 0) throw new Error(`No test file has "${name}" in its name, there are: ${all.join(', ')}`)
+  return found
+}
+
+async function runTests (files, atOnce) {
+  const { Parser } = await import('tap-parser') // comes with tap; not before the set-up has installed it
+  const parser = new Parser()
+  parser.on('child', file => file.on('assert', count))
+  show(parser, [])
+  parser.on('assert', endFile)
+  const tap = spawn(process.execPath, [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  tap.stdout.pipe(parser)
+  const status = await new Promise(resolve => tap.once('close', resolve))
+  if (status !== 0 && counts.failed === 0) throw new Error(`tap ended with status ${status}`)
+}
+
+function count (test) {
+  current[test.skip || test.todo ? 'skipped' : test.ok ? 'passed' : 'failed']++
+}
+
+function endFile ({ ok, name, time }) {
+  if (!ok && current.failed === 0) current.failed++
+  const { passed, failed, skipped } = current
+  const seconds = ((time ?? 0) / 1000).toFixed(1).padStart(6)
+  console.log(`${failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name, '.js')}: ${summary(passed, failed, skipped)}`)
+  for (const outcome of Object.keys(counts)) counts[outcome] += current[outcome]
+  current = { passed: 0, failed: 0, skipped: 0 }
+}
+
+function summary (passed, failed, skipped) {
+  return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
+}
+
+// Prints, as it comes, what tests say (t.comment) and each innermost result that failed: the "not ok" of a subtest around it only
+// repeats it.
+function show (parser, path, tellParent = () => {}) {
+  let isShown = false
+  parser.on('comment', text => { if (!isOfTap(text)) process.stdout.write(`        ${text.replace(/^# /, '')}`) })
+  parser.on('child', child => show(child, [...path, child.name], () => {
+    isShown = true
+    tellParent()
+  }))
+  parser.on('assert', result => {
+    if (!result.ok && !result.skip && !result.todo && !isShown) {
+      console.log(failureText([...path, result.name], result.diag))
+      tellParent()
+    }
+    isShown = false
+  })
+}
+
+// Notes that tap itself writes between the results.
+function isOfTap (comment) {
+  return /^# (Subtest|time=|\{ total|error thrown in teardown)/.test(comment)
+}
+
+function failureText (path, diag) {
+  const { source, found, wanted, diff, at, stack, stdio, cwd, externalID, command, args, ...rest } = diag ?? {}
+  const place = at?.fileName ? `${at.fileName}:${at.lineNumber}` : undefined
+  const details = [
+    place, diff ?? (found !== undefined || wanted !== undefined ? `found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}` : undefined),
+    Object.keys(rest).length > 0 ? JSON.stringify(rest, null, 2) : undefined, source, stack
+  ]
+  return ['', `not ok: ${path.join(' › ')}`, ...details.filter(detail => detail !== undefined).map(indent)].join('\n')
+}
+
+function indent (text) {
+  return String(text).trimEnd().split('\n').map(line => `    ${line}`).join('\n')
+}

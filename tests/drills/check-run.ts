@@ -1,0 +1,25 @@
+// Runs `npm run check` on the cluster of a drill, in a process of its own: what is stored must be whole below the surface as well.
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type World } from './world.js'
+
+// This file is dist/tests/drills/check-run.js when it runs.
+const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
+const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
+
+/** What it says is wrong; empty when nothing is. */
+export async function runCheck (world: World, env: Readonly<Record<string, string>>): Promise<string[]> {
+  try {
+    const living = world.cluster.nodes.filter(node => node.isRunning).map(({ url }) => url)
+    await promisify(execFile)(process.execPath, [CHECK], {
+      env: { PATH: process.env['PATH'], ...env, REDIS_NODES: living.join(',') },
+      maxBuffer: OUTPUT_BYTES_MAX
+    })
+    return []
+  } catch (error) {
+    // promisify(execFile) adds what the process wrote to the error of a status other than 0.
+    const { stdout = '', stderr = '' } = error as { stdout?: string, stderr?: string }
+    return [`npm run check finds: ${(stdout.trim() === '' ? stderr : stdout).trim().replaceAll('\n', '; ') || String(error)}`]
+  }
+}

@@ -1,0 +1,34 @@
+// Drills: what the service promises, tried on a cluster and services of its own while things are done to them.
+// Only chooses; each drill has a file in drill/.
+import { BOUNDS_HELP, holdBounds } from './bounds-command.js'
+import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drills-command.js'
+import { FAULTS_HELP, holdFaults } from './faults-command.js'
+import { runCommand, UsageError } from '../../src/cli/options.js'
+
+const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while things are done to them.
+
+${DRILLS_HELP}
+
+${FAULTS_HELP}
+
+${BOUNDS_HELP}
+
+Exit status: 0 all promises kept, 1 some broken, 2 called wrongly.`
+
+await runCommand(async ([drill, ...args]) => {
+  switch (drill) {
+    case 'faults':
+      return await holdFaults(args)
+    case 'bounds':
+      return await holdBounds(args)
+    case undefined:
+    case '--help':
+      console.log(HELP)
+      return 0
+    case 'all':
+      return await holdDrills(drill, args)
+    default:
+      for (const name of DRILL_NAMES) if (name === drill) return await holdDrills(name, args)
+      throw new UsageError(`There is no drill '${drill}'.`)
+  }
+})

@@ -1,0 +1,86 @@
+// `npm run drill -- faults`: holds one scenario or all of them at any size, and says whether the promises were kept.
+import { randomInt } from 'node:crypto'
+import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
+import { latencyText, verdictText } from './figures.js'
+import { SCENARIOS, type Scenario, type ScenarioName } from './scenarios.js'
+import { Trial, type TrialOptions } from './trial.js'
+
+export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
+
+  --scenario NAME    default all, one after the other:
+${Object.entries(SCENARIOS).map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`).join('\n')}
+  --messages N       the load goes on until so many are answered and the faults are over; default 10,000
+  --rate N           messages a second, all writers together; default: each as fast as it is answered
+  --writers N        default 50
+  --rooms N          default 20
+  --readers N        default 40
+  --seed N           repeats a run; default random, and reported`
+
+export type FaultsSize = { readonly messages: number, readonly rate: number | undefined, readonly writers: number, readonly rooms: number, readonly readers: number, readonly seed: number }
+
+// Blocks and segments are short, so that they are filled, sealed and read all the time.
+const ENV = { BLOCK_LENGTH: '50', SEGMENT_LENGTH: '64' }
+const COMBINED = 2
+const PAGERS = 3
+
+/** How a trial of a scenario is held. */
+export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, readers, seed }: FaultsSize): TrialOptions {
+  const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
+  const writer = (index: number): TrialOptions['writers'][number] => ({ user: `writer-${index + 1}`, rooms: names, ...(rate === undefined ? {} : { perSecond: rate / writers }) })
+  return {
+    seed,
+    rooms: names,
+    readers,
+    combined: COMBINED,
+    pagers: PAGERS,
+    env: ENV,
+    messages,
+    writers: Array.from({ length: writers }, (_, index) => writer(index)),
+    excused: scenario.excused,
+    isRepeating: scenario.isRepeating ?? false,
+    ...(scenario.faults === undefined ? {} : { faults: scenario.faults })
+  }
+}
+
+/** @returns the exit status: 1 when a promise was broken */
+export async function holdFaults (args: readonly string[]): Promise<number> {
+  const { names, size } = readFaultsOptions(args)
+  let isBroken = false
+  for (const name of names) {
+    console.log(`\n${name}: ${SCENARIOS[name].about} (--seed ${size.seed})`)
+    const startedMs = performance.now()
+    const report = (line: string): void => { console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`) }
+    await Trial.hold({ ...trialOf(SCENARIOS[name], size), report }, (trial, verdict) => {
+      console.log(`${verdictText(verdict)}\n${latencyText(trial)}`)
+      isBroken ||= verdict.violations.length > 0
+    })
+  }
+  return isBroken ? 1 : 0
+}
+
+function readFaultsOptions (args: readonly string[]): { names: ScenarioName[], size: FaultsSize } {
+  const values = readOptions(args, {
+    scenario: { type: 'string', default: 'all' },
+    messages: { type: 'string' },
+    rate: { type: 'string' },
+    writers: { type: 'string' },
+    rooms: { type: 'string' },
+    readers: { type: 'string' },
+    seed: { type: 'string' }
+  })
+  // Object.keys forgets which keys there are.
+  const all = Object.keys(SCENARIOS) as ScenarioName[]
+  const names = values.scenario === 'all' ? all : all.filter(name => name === values.scenario)
+  if (names.length === 0) throw new UsageError(`--scenario must be all or one of ${all.join(', ')}, not '${values.scenario}'.`)
+  return {
+    names,
+    size: {
+      messages: readNumber('messages', values.messages, { min: 1, max: 10_000_000 }) ?? 10_000,
+      rate: readNumber('rate', values.rate, { min: 1, max: 100_000 }),
+      writers: readNumber('writers', values.writers, { min: 1, max: 10_000 }) ?? 50,
+      rooms: readNumber('rooms', values.rooms, { min: 1, max: 10_000 }) ?? 20,
+      readers: readNumber('readers', values.readers, { min: 0, max: 10_000 }) ?? 40,
+      seed: readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32)
+    }
+  }
+}

@@ -1,0 +1,172 @@
+// What can be done to a cluster and its services while they work. Each fault resolves when it is over: what was ended has come back
+// and the cluster is healthy, but where it says otherwise. Targets are drawn with the trial's random numbers.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type EmbeddedNode } from '../../src/embedded/node.js'
+import { type Admin } from '../../src/cli/cluster/admin.js'
+import { addShard, removeShard } from '../../src/cli/cluster/membership.js'
+import { moveSlots } from '../../src/cli/cluster/mover.js'
+import { planDrain, planRebalance, planReshard, type Move } from '../../src/cli/cluster/plan.js'
+import { type Member } from './operator.js'
+import { type Trial } from './trial.js'
+import { type Takeover } from './verdict.js'
+
+const HOST = '127.0.0.1'
+/** Percent: a drill wants much to happen, the command's own default wants little to be felt. */
+const SPEED = 100
+const DEAD_MS = 3_000
+/** Redis gives a manual failover up after 5 s. */
+const FAILOVER_EVERY_MS = 6_000
+const KILLS = 10
+const KILLS_EVERY_MS = 300
+
+/** kill -9 of a master. Resolves when its replica has taken over; the dead node stays dead. */
+export async function killMaster ({ world, pick }: Trial): Promise<{ readonly dead: EmbeddedNode, readonly takeover: Takeover }> {
+  const { operator } = world
+  const { process: dead, node } = pick(await operator.masters())
+  world.did(`kill -9 of the master ${dead.port}`)
+  await dead.kill('SIGKILL')
+  const killedMs = performance.now()
+  const takenOverMs = await operator.untilTakenOver(node.slots[0]?.[0] ?? 0, dead)
+  world.did(`its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`)
+  return { dead, takeover: { slots: node.slots, killedMs, takenOverMs } }
+}
+
+/** The same, and the trial's verdict is to look at how soon writing resumed: where nothing else is broken at the same time. */
+export async function killMasterOnly (trial: Trial): Promise<EmbeddedNode> {
+  const { dead, takeover } = await killMaster(trial)
+  trial.takeovers.push(takeover)
+  return dead
+}
+
+/** Starts a dead node again, and waits until it is a healthy replica. */
+export async function revive ({ world }: Trial, node: EmbeddedNode): Promise<void> {
+  await node.start()
+  world.did(`the node ${node.port} is back`)
+  await world.operator.untilHealthy()
+  world.did('the cluster is healthy')
+}
+
+export async function killReplica ({ world, pick }: Trial): Promise<void> {
+  const { process } = pick(await world.operator.replicas())
+  world.did(`kill -9 of the replica ${process.port}`)
+  await process.kill('SIGKILL')
+  // Long enough to be held for dead.
+  await sleep(DEAD_MS)
+  await process.start()
+  world.did(`the replica ${process.port} is back`)
+  await world.operator.untilHealthy()
+}
+
+/** Stops a master, and lets it go on: it does not know that time has passed, and that its replica may have taken over. */
+export async function pauseMaster ({ world, pick }: Trial, seconds: number): Promise<void> {
+  const { operator } = world
+  const { process } = pick(await operator.masters())
+  world.did(`SIGSTOP of the master ${process.port}`)
+  await operator.pause(process)
+  await sleep(1000 * seconds)
+  await operator.resume(process)
+  world.did(`SIGCONT of ${process.port}`)
+  await operator.untilHealthy()
+}
+
+/** Kills all connections of clients (`normal`) or of subscribers (`pubsub`) on all nodes. */
+export async function killConnections ({ world }: Trial, type: 'normal' | 'pubsub', times = KILLS): Promise<void> {
+  for (let kill = 0; kill < times; kill++) {
+    const killed = await world.operator.askAll('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
+    world.did(`CLIENT KILL TYPE ${type}: ${killed.reduce<number>((sum, count) => sum + Number(count), 0)} connections`)
+    await sleep(KILLS_EVERY_MS)
+  }
+}
+
+/** Ends a service process, any one by default, and starts it again. */
+export async function restartService ({ world, pick }: Trial, signal: 'SIGKILL' | 'SIGTERM', service = pick(world.services)): Promise<void> {
+  world.did(`${signal} to the service ${service.url}`)
+  const status = await service.end(signal)
+  world.did(`it ended${status === null ? '' : ` with status ${status}`}`)
+  await service.start()
+  world.did('it is back')
+}
+
+/** Restarts all nodes one after the other, each when the cluster is healthy; masters at once, or after handing over to their replica. */
+export async function rollingRestart ({ world }: Trial, { isHandedOver }: { readonly isHandedOver: boolean }): Promise<void> {
+  const { operator, cluster } = world
+  for (const process of cluster.nodes) {
+    const member = (await operator.members()).find(member => member.process === process)
+    if (isHandedOver && member?.node.role === 'master') await handOver(world, member)
+    world.did(`restart of ${process.port}`)
+    await process.stop()
+    await process.start()
+    await operator.untilHealthy()
+  }
+}
+
+/** Lets a master's replica take over while the master is alive: `CLUSTER FAILOVER`, which loses nothing. */
+export async function handOver (world: Trial['world'], master: Member): Promise<void> {
+  const { operator } = world
+  const replica = (await operator.replicas()).find(({ node }) => node.masterId === master.node.id)
+  if (replica === undefined) throw new Error(`The master ${master.process.port} has no replica`)
+  world.did(`CLUSTER FAILOVER from ${master.process.port} to ${replica.process.port}`)
+  await operator.ask(replica.process, 'CLUSTER', 'FAILOVER')
+  // One that has become the master meanwhile refuses it, which is no harm.
+  const again = setInterval(() => { operator.ask(replica.process, 'CLUSTER', 'FAILOVER').catch(() => undefined) }, FAILOVER_EVERY_MS)
+  try {
+    await operator.untilTakenOver(master.node.slots[0]?.[0] ?? 0, master.process)
+  } finally {
+    clearInterval(again)
+  }
+  await operator.untilHealthy()
+}
+
+/** Moves some slots of a master, drawn at random, to another. */
+export async function moveSome ({ world, pick, random }: Trial, count: number): Promise<void> {
+  await world.administer(async admin => {
+    const holdings = (await admin.look()).holdings.filter(({ slots }) => slots.length > 0)
+    const from = pick(holdings)
+    const to = pick(holdings.filter(holding => holding !== from))
+    const first = Math.floor(random() * Math.max(1, from.slots.length - count))
+    await move(world, admin, planReshard([from], to, from.slots.slice(first, first + count)))
+  })
+}
+
+/** Slots go round and round while masters are killed: half-moved slots have to survive it. So few that no master is ever emptied: two cannot elect a third. */
+export async function killWhileMoving (trial: Trial): Promise<void> {
+  for (let kill = 0; kill < 3; kill++) {
+    const moving = moveSome(trial, 1200)
+    moving.catch(() => undefined)
+    await sleep(500 + 1000 * trial.random())
+    const { dead } = await killMaster(trial)
+    await sleep(1000)
+    await revive(trial, dead)
+    await moving
+  }
+}
+
+/** Starts a new, empty master with a replica, and gives it its share of slots. @returns the new master */
+export async function growByOne ({ world }: Trial): Promise<EmbeddedNode> {
+  const [master, replica] = [await world.cluster.addNode(), await world.cluster.addNode()]
+  await world.administer(async admin => {
+    await addShard(admin, { host: HOST, port: master.port }, [{ host: HOST, port: replica.port }])
+    world.did(`new empty master ${master.port} with its replica ${replica.port}`)
+    await move(world, admin, planRebalance((await admin.look()).holdings))
+  })
+  return master
+}
+
+/** Moves all slots of a master to the others, and takes it out of the cluster with its replicas. */
+export async function shrinkBy ({ world }: Trial, master: EmbeddedNode): Promise<void> {
+  const { cluster } = world
+  await world.administer(async admin => {
+    const map = await admin.look()
+    const leaving = map.masterNamed(String(master.port))
+    await move(world, admin, planDrain({ id: leaving.id, slots: map.slotsOf(leaving.id) }, map.holdings.filter(({ id }) => id !== leaving.id)))
+    const left = new Set((await removeShard(admin, leaving)).map(({ reachable }) => reachable.port))
+    for (const node of cluster.nodes.filter(({ port }) => left.has(port))) await cluster.forgetNode(node)
+    world.did(`${[...left].join(' and ')} are removed`)
+  })
+}
+
+async function move (world: Trial['world'], admin: Admin, moves: readonly Move[]): Promise<void> {
+  await admin.claim(await admin.look())
+  const { slotsDone, keysDone, retries, elapsedMs } = await moveSlots(admin, moves, { speed: SPEED, report: line => { world.did(line) } })
+  world.did(`${slotsDone} slots with ${keysDone} keys moved in ${Math.round(elapsedMs)} ms${retries === 0 ? '' : `, ${retries} times tried again`}`)
+}

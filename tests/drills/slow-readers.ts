@@ -1,0 +1,143 @@
+// Readers that read 1 KB/s beside many fast ones: the fast ones must not feel it, the process's memory may grow by what each slow reader
+// is allowed to hold, and the slow ones get everything when they speed up.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { count } from '../../src/cli/progress.js'
+import { randomFrom } from '../../src/cli/zipf.js'
+import { COLLECTING, collectGarbage } from './collecting.js'
+import { type Experiment, type Findings, scaled } from './findings.js'
+import { Ledger } from './ledger.js'
+import { readMetric } from './metric.js'
+import { ReaderRecord } from './reader-record.js'
+import { Recorder } from './recorder.js'
+import { percentile, Samples } from './samples.js'
+import { readHead } from './stored.js'
+import { Transcript } from './transcript.js'
+import { until } from './until.js'
+import { judgeAll } from './verdict.js'
+import { World } from './world.js'
+import { Writers } from './writers.js'
+
+const FAST = 500
+const SLOW = 50
+const SLOW_BYTES_PER_SECOND = 1024
+/** Far more than the system buffers for a connection, so that it is the service that holds the rest back. */
+const HISTORY_LENGTH = 5000
+const TEXT_BYTES = 2000
+const PER_SECOND = 50
+const PHASE_MS = 10_000
+const WINDOW_MS = 500
+const LATENCY_FACTOR_MAX = 1.5
+/** Of a few milliseconds a half more is nothing: a process that was not given the processor at once. */
+const LATENCY_MS_MIN = 20
+const COLLECTIONS = 4
+
+// The service's defaults, said here because the bound follows from them. A slow reader: what its socket may hold, and one piece of a page more.
+// All of them together: a page as it comes from the store and as frames, and the room's ring.
+const SOCKET_BYTES_MAX = 64 * 1024
+const PAGE_BYTES_MAX = 1024 * 1024
+const RING_BYTES_MAX = 1024 * 1024
+const READER_BYTES_MAX = 2 * SOCKET_BYTES_MAX + TEXT_BYTES + 300
+
+export const slowReaders: Experiment = {
+  about: '50 readers at 1 KB/s beside 500 fast ones: latency, memory, and that all get everything',
+  hold: async ({ scale, seed, report }) => {
+    const world = await World.start({
+      services: 1,
+      nodeOptions: [COLLECTING],
+      env: {
+        SOCKET_BYTES_MAX: String(SOCKET_BYTES_MAX),
+        PAGE_BYTES_MAX: String(PAGE_BYTES_MAX),
+        RING_BYTES_MAX: String(RING_BYTES_MAX),
+        STALLED_MS_MAX: '600000'
+      },
+      report
+    })
+    const recorders: Recorder[] = []
+    try {
+      return await measure(world, recorders, scale, seed)
+    } finally {
+      for (const recorder of recorders) recorder.stop()
+      await world.stop()
+    }
+  }
+}
+
+async function measure (world: World, recorders: Recorder[], scale: number, seed: number): Promise<Findings> {
+  const [url = ''] = world.urls
+  const room = `slow-${seed}`
+  const ledger = new Ledger()
+  const writing = { urls: world.urls, ledger, random: randomFrom(seed), textBytes: TEXT_BYTES }
+  const fill = new Writers({ ...writing, messagesMax: HISTORY_LENGTH, writers: Array.from({ length: 20 }, (_, index) => ({ user: `writer-${index}`, rooms: [room] })) }).start()
+  await fill.done()
+  await fill.stop()
+  const head = await readHead(url, room)
+  world.did(`${count(head)} messages of history`)
+
+  const transcript = new Transcript(room)
+  const deliveryMs = new Samples()
+  const join = (after: number, bytesPerSecond?: number): Recorder => {
+    const record = new ReaderRecord(transcript, after, (atMs, latencyMs) => { deliveryMs.add(atMs, latencyMs) })
+    const recorder = new Recorder(record, { urls: world.urls, query: `after=${after}`, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) })
+    recorders.push(recorder)
+    return recorder.start()
+  }
+  const fast = Array.from({ length: scaled(FAST, scale) }, () => join(head))
+  await until('the fast readers are live', () => fast.every(({ record }) => record.isLive))
+  const writers = new Writers({ ...writing, writers: Array.from({ length: 10 }, (_, index) => ({ user: `writer-${index}`, rooms: [room], perSecond: PER_SECOND / 10 })) }).start()
+  const phaseMs = scaled(PHASE_MS, scale, 4000)
+
+  world.did(`${fast.length} fast readers`)
+  const without = await observe(deliveryMs, phaseMs)
+  const bytesWithout = await heldBytes(world)
+  const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () => join(0, SLOW_BYTES_PER_SECOND))
+  world.did(`${slow.length} slow readers`)
+  await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
+  const beside = await observe(deliveryMs, phaseMs)
+  const grownBytes = await heldBytes(world) - bytesWithout
+  const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
+  await writers.stop()
+  const behind = slow.filter(({ record }) => record.last < head / 2).length
+  for (const recorder of slow) recorder.throttle(undefined)
+  const end = await readHead(url, room)
+  world.did('the slow readers read fast')
+  await until('everyone has everything', () => recorders.every(({ record }) => record.last >= end)).catch(() => undefined)
+  const verdict = await judgeAll({ ledger, readers: recorders, url, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+
+  return {
+    figures: [
+      `delivery to fast readers: p99 ${without.p99Ms.toFixed(1)} ms without slow ones (median of windows ${without.typicalMs.toFixed(1)} ms), ${beside.p99Ms.toFixed(1)} ms beside them (${beside.typicalMs.toFixed(1)} ms)`,
+      `memory: grown by ${mib(grownBytes)} for ${slow.length} slow readers, allowed are ${mib(bytesMax)}`,
+      `frames: ${count(verdict.frames.expected)} expected, ${count(verdict.frames.received)} received`
+    ],
+    violations: [
+      ...verdict.violations,
+      ...beside.typicalMs > Math.max(LATENCY_FACTOR_MAX * without.typicalMs, without.typicalMs + LATENCY_MS_MIN) ? [`p99 of fast readers grew from ${without.typicalMs.toFixed(1)} to ${beside.typicalMs.toFixed(1)} ms`] : [],
+      ...grownBytes > bytesMax ? [`memory grew by ${mib(grownBytes)}, more than ${mib(bytesMax)}`] : [],
+      ...behind < slow.length ? [`only ${behind} of ${slow.length} slow readers were slow: nothing was tried`] : []
+    ]
+  }
+}
+
+const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
+
+/** p99 over a phase, and the median of its windows' p99: a moment in which the machine does something else weighs as much as any other. */
+async function observe (deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: number, typicalMs: number }> {
+  const fromMs = performance.now()
+  await sleep(phaseMs)
+  const windows = deliveryMs.bins(fromMs, WINDOW_MS, Math.floor(phaseMs / WINDOW_MS)).filter(({ length }) => length > 0)
+  return {
+    p99Ms: percentile(deliveryMs.between(fromMs, performance.now()), 99),
+    typicalMs: percentile(Float64Array.from(windows.map(window => percentile(window, 99))).sort(), 50)
+  }
+}
+
+/** What JavaScript and its buffers take in the service after its garbage was collected: the least of some looks, for a busy process makes more. */
+async function heldBytes ({ services: [service] }: World): Promise<number> {
+  if (service?.pid === undefined) throw new Error('The service is not running')
+  let least = Infinity
+  for (let look = 0; look < COLLECTIONS; look++) {
+    await collectGarbage(service.pid)
+    least = Math.min(least, await readMetric(service.url, 'nodejs_heap_size_used_bytes') + await readMetric(service.url, 'nodejs_external_memory_bytes'))
+  }
+  return least
+}

@@ -1,0 +1,176 @@
+// One trial: a world, readers, writers, and faults in the middle of the load; then the verdict. The same seed draws the same rooms,
+// targets and moments. Everything that it starts is gone when it ends.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { randomFrom } from '../../src/cli/zipf.js'
+import { runCheck } from './check-run.js'
+import { CombinedRecorder } from './combined-recorder.js'
+import { Lag } from './lag.js'
+import { Ledger } from './ledger.js'
+import { Pager } from './pager.js'
+import { ReaderRecord } from './reader-record.js'
+import { Recorder } from './recorder.js'
+import { Samples } from './samples.js'
+import { readHead } from './stored.js'
+import { Transcript } from './transcript.js'
+import { until } from './until.js'
+import { judgeAll, type Excused, type Reader, type Takeover, type Verdict } from './verdict.js'
+import { World, type WorldOptions } from './world.js'
+import { Writers, type Writer } from './writers.js'
+
+export type TrialOptions = WorldOptions & {
+  readonly seed: number
+  readonly rooms: readonly string[]
+  /** Messages that are there before any reader comes. */
+  readonly history?: { readonly user: string, readonly room: string, readonly messages: number }
+  readonly writers: readonly Writer[]
+  /** Streams of one room each. */
+  readonly readers: number
+  /** Streams of all rooms (the first hundred) on one connection each; default none. */
+  readonly combined?: number
+  /** Readers of pages; default none. */
+  readonly pagers?: number
+  /** The load goes on until so many are answered, and until the faults are over. */
+  readonly messages: number
+  /** At least so long before the faults, and after them; default 0. */
+  readonly quietMs?: number
+  readonly isRepeating?: boolean
+  readonly textBytes?: number
+  readonly excused?: Excused
+  /** Readers of another make, beside the recorders: what they get goes to the record that they are given. */
+  readonly guests?: ReadonlyArray<(record: ReaderRecord, urls: readonly string[]) => Promise<Guest>>
+  /** What happens in the middle. */
+  readonly faults?: (trial: Trial) => Promise<void>
+}
+
+export type Guest = Reader & { readonly stop: () => Promise<void> }
+
+/** Times on the clock of performance.now(): the load runs from start to end, the faults from `faultsMs` to `healedMs`. */
+export type Times = { startMs: number, faultsMs: number, healedMs: number, endMs: number }
+
+const POLL_MS = 20
+const CATCH_UP_MS_MAX = 60_000
+const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is what a busy machine adds on the way there and back
+const SHARE_BEFORE = 0.25
+const HISTORY_WRITERS = 32
+const EXAMPLES_MAX = 10
+const ROOMS_PER_STREAM_MAX = 100
+
+export class Trial {
+  readonly world: World
+  readonly ledger = new Ledger()
+  readonly recorders: readonly Recorder[]
+  /** Readers of all rooms on one connection each. */
+  readonly combined: readonly CombinedRecorder[]
+  readonly #pagers: readonly Pager[]
+  readonly #guests: Guest[] = []
+  readonly #transcripts: readonly Transcript[]
+  /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
+  readonly deliveryMs = new Samples()
+  /** Sees when the machine stands still while there is load. */
+  readonly lag = new Lag()
+  /** Faults add those whose end the verdict is to look at. */
+  readonly takeovers: Takeover[] = []
+  readonly random: () => number
+  readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
+  readonly #options: TrialOptions
+
+  private constructor (options: TrialOptions, world: World) {
+    this.#options = options
+    this.world = world
+    this.random = randomFrom(options.seed)
+    this.#transcripts = options.rooms.map(room => new Transcript(room))
+    this.recorders = Array.from({ length: options.readers }, (_, index) => {
+      const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
+      return new Recorder(record, { urls: world.urls, first: Math.floor(index / this.#transcripts.length) })
+    })
+    this.combined = Array.from({ length: options.combined ?? 0 }, () => new CombinedRecorder(this.#transcripts.slice(0, ROOMS_PER_STREAM_MAX).map(transcript => new ReaderRecord(transcript, 0)), world.urls))
+    this.#pagers = Array.from({ length: options.pagers ?? 0 }, () => new Pager(this.#transcripts, world.urls, this.random))
+  }
+
+  /** Holds a trial from start to end; `look` sees it before its world is gone. */
+  static async hold<T> (options: TrialOptions, look: (trial: Trial, verdict: Verdict) => Promise<T> | T): Promise<T> {
+    const world = await World.start(options)
+    const trial = new Trial(options, world)
+    try {
+      return await look(trial, await trial.#run())
+    } finally {
+      for (const recorder of [...trial.recorders, ...trial.combined]) recorder.stop()
+      for (const guest of trial.#guests) await guest.stop()
+      await world.stop()
+    }
+  }
+
+  readonly pick = <T>(list: readonly T[]): T => {
+    const one = list[Math.floor(this.random() * list.length)]
+    if (one === undefined) throw new Error('Nothing to pick from')
+    return one
+  }
+
+  async #run (): Promise<Verdict> {
+    const { history, guests = [], messages, quietMs = 0, faults, excused = 'none', isRepeating = false, textBytes = 100 } = this.#options
+    const { world, ledger, recorders, times } = this
+    if (history !== undefined) await this.#fill(history)
+    const answered = ledger.acknowledged + ledger.failed
+    for (const recorder of [...recorders, ...this.combined]) recorder.start()
+    for (const [index, guest] of guests.entries()) this.#guests.push(await guest(new ReaderRecord(at(this.#transcripts, index), 0), world.urls))
+    await until('every reader is live', () => this.#readers.every(({ record }) => record.isLive))
+
+    for (const { record } of recorders) record.watch()
+    times.startMs = performance.now()
+    this.lag.start()
+    const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
+    for (const pager of this.#pagers) pager.start()
+    try {
+      if (faults !== undefined) {
+        await until('the load has begun', () => ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages && performance.now() >= times.startMs + quietMs, Infinity)
+        times.faultsMs = performance.now()
+        await faults(this)
+        times.healedMs = performance.now()
+      }
+      const fromMs = performance.now()
+      await until('the load is done', () => ledger.acknowledged + ledger.failed >= answered + messages && performance.now() >= fromMs + quietMs, Infinity)
+    } finally {
+      await writers.stop()
+      for (const pager of this.#pagers) await pager.stop()
+      this.lag.stop()
+    }
+    times.endMs = performance.now()
+    for (const { record } of recorders) record.unwatch()
+    await this.#caughtUp()
+    const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
+    const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, lag: this.lag, startedMs: times.startMs })
+    const ofPages = this.#pagers.flatMap(({ violations }) => violations).slice(0, EXAMPLES_MAX)
+    return { ...verdict, violations: [...verdict.violations, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
+  }
+
+  async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
+    const { world, ledger, random } = this
+    const writer: Writer = { user, rooms: [room] }
+    const writers = new Writers({ urls: world.urls, ledger, random, messagesMax: messages, writers: new Array<Writer>(HISTORY_WRITERS).fill(writer) }).start()
+    await writers.done()
+    await writers.stop()
+  }
+
+  get #readers (): Reader[] {
+    const combined = this.combined.flatMap(({ records, ends }) => [...records.values()].map(record => ({ record, ends })))
+    return [...this.recorders, ...combined, ...this.#guests]
+  }
+
+  get #livingUrl (): string {
+    return this.world.services.find(({ isRunning }) => isRunning)?.url ?? ''
+  }
+
+  // Who is not there in time is not waited for any longer: the verdict says what is missing.
+  async #caughtUp (): Promise<void> {
+    const heads = new Map<string, number>()
+    for (const { record: { transcript: { room } } } of this.#readers) if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))
+    const deadline = performance.now() + CATCH_UP_MS_MAX
+    while (performance.now() < deadline && !this.#readers.every(({ record }) => record.last >= (heads.get(record.transcript.room) ?? 0))) await sleep(POLL_MS)
+  }
+}
+
+const at = <T>(list: readonly T[], index: number): T => {
+  const one = list[index % list.length]
+  if (one === undefined) throw new Error('The list is empty')
+  return one
+}

@@ -1,0 +1,103 @@
+// What a drill is held in: an embedded cluster and some service processes of its own, in a temporary folder, and a list of what
+// was done to them and when. All of it is gone after `stop`.
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { redisTarget } from '../../src/config.js'
+import { EmbeddedCluster } from '../../src/embedded/cluster.js'
+import { freePorts } from '../../src/embedded/ports.js'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { Operator } from './operator.js'
+import { ServiceProcess } from './service-process.js'
+
+export type WorldOptions = {
+  /** Service processes, default 2. */
+  readonly services?: number
+  readonly shards?: number
+  /** Settings of the services by their environment names. */
+  readonly env?: Readonly<Record<string, string>>
+  /** Options of Node itself for the services. */
+  readonly nodeOptions?: readonly string[]
+  /** Gets a line for each thing that is done. */
+  readonly report?: (line: string) => void
+}
+
+/** `atMs` is on the clock of performance.now(). */
+export type Deed = { readonly atMs: number, readonly text: string }
+
+export class World {
+  readonly cluster: EmbeddedCluster
+  readonly operator: Operator
+  readonly services: readonly ServiceProcess[]
+  readonly deeds: Deed[] = []
+  readonly #folder: string
+  readonly #report: (line: string) => void
+
+  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly ServiceProcess[], report: (line: string) => void) {
+    this.#folder = folder
+    this.cluster = cluster
+    this.operator = new Operator(cluster)
+    this.services = services
+    this.#report = report
+  }
+
+  static async start ({ services = 2, shards = 3, env = {}, nodeOptions = [], report = () => {} }: WorldOptions): Promise<World> {
+    const folder = mkdtempSync(join(tmpdir(), 'dialogs-drill-'))
+    for (const signal of SIGNALS) process.once(signal, exit)
+    let world: World | undefined
+    try {
+      const ports = await freePorts(services)
+      const cluster = await EmbeddedCluster.start({ dataDir: folder, shards })
+      world = new World(folder, cluster, ports.map(port => new ServiceProcess({ port, redisUrls: cluster.urls, env, nodeOptions })), report)
+      process.once('exit', world.#endAtExit)
+      await Promise.all(world.services.map(service => service.start()))
+      return world
+    } catch (error) {
+      if (world === undefined) rmSync(folder, { recursive: true, force: true })
+      else await world.stop()
+      throw error
+    }
+  }
+
+  /** DATA_DIR of its embedded cluster. */
+  get dataDir (): string {
+    return this.#folder
+  }
+
+  get urls (): string[] {
+    return this.services.map(({ url }) => url)
+  }
+
+  /** Remembers what is done now. */
+  did (text: string): void {
+    this.deeds.push({ atMs: performance.now(), text })
+    this.#report(text)
+  }
+
+  /** Works on the cluster as the cluster command does. */
+  async administer<T> (work: (admin: Admin) => Promise<T>): Promise<T> {
+    const admin = await Admin.connect(redisTarget(this.cluster.urls))
+    try {
+      return await work(admin)
+    } finally {
+      admin.close()
+    }
+  }
+
+  async stop (): Promise<void> {
+    await Promise.all(this.services.map(service => service.end('SIGKILL')))
+    process.off('exit', this.#endAtExit)
+    for (const signal of SIGNALS) process.off(signal, exit)
+    await this.cluster.stop()
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+
+  readonly #endAtExit = (): void => {
+    for (const { pid } of this.services) if (pid !== undefined) process.kill(pid, 'SIGKILL')
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
+
+// A process that dies of a signal does not say goodbye, and the nodes, in process groups of their own, would go on for ever.
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const
+const exit = (): never => process.exit(1)

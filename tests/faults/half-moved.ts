@@ -1,0 +1,129 @@
+// The owner of a half-moved slot dies while a room's log is on the other side already: the replica that takes over knows nothing of the
+// move, and the log seems to be gone. Nobody may begin it anew, nor tell readers that it was rewound.
+import t, { type Test } from 'tap'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
+import { type MapNode } from '../../src/cli/cluster/map.js'
+import { moveSlots } from '../../src/cli/cluster/mover.js'
+import { redisTarget } from '../../src/config.js'
+import { roomSlot } from '../../src/store/keys.js'
+import { freshRoom, post, postMany, request, sequence } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { openSse } from '../support/sse.js'
+import { until } from '../support/until.js'
+
+const cluster = await startCluster(t)
+const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300', RING_LENGTH_MAX: '2' } })
+/** Sees a room for the first time when its log has gone: as a process does that was restarted. */
+const stranger = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
+
+type Move = { readonly slot: number, readonly owner: MapNode, readonly other: MapNode }
+
+// Half a move: all keys of the room's slot go to another master, and both nodes' marks stay.
+async function goAhead (admin: Admin, room: string): Promise<Move> {
+  const slot = roomSlot(room)
+  const map = await admin.look()
+  const owner = map.nodes.get(map.ownerOf(slot) ?? '')
+  const other = map.masters.find(({ id }) => id !== owner?.id)
+  if (owner === undefined || other === undefined) throw new Error('The cluster has no two masters')
+  await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
+  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
+  // GETKEYSINSLOT answers a list of keys.
+  for (const key of await admin.ask(owner, 'CLUSTER', 'GETKEYSINSLOT', String(slot), '100') as readonly string[]) {
+    await admin.ask(owner, 'MIGRATE', '127.0.0.1', String(other.address.port), key, '0', '1000')
+  }
+  return { slot, owner, other }
+}
+
+/** A failover takes longer than a process believes its last look at the marks. */
+const FAILOVER_MS = 1100
+
+// The same, and the owner forgets it: as a replica does that has taken over.
+async function hide (t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
+  const admin = await Admin.connect(redisTarget(cluster.urls))
+  t.teardown(() => { admin.close() })
+  const { slot, owner, other } = await goAhead(admin, room)
+  await new Promise(resolve => setTimeout(resolve, FAILOVER_MS))
+  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
+  return { goOn: async () => { await moveSlots(admin, [{ slot, from: owner.id, to: other.id }]) } }
+}
+
+for (const [kind, headers] of [['a message', {}], ['a message with a key', { 'idempotency-key': 'k' }]] as const) {
+  for (const [whose, writer] of [['', service], [', also in a process that has never seen the room', stranger]] as const) {
+    t.test(`${kind} waits for a log that seems to be gone, and readers are told nothing${whose}`, async t => {
+      const room = freshRoom()
+      await postMany(service.url, room, 'ann', 3)
+      const reader = openSse(t, `${service.url}/rooms/${room}/events`)
+      await reader.isLive()
+      const { goOn } = await hide(t, room)
+      let answered = false
+      const posting = post(writer.url, room, 'ann', 'the fourth', headers).finally(() => { answered = true })
+      const joining = openSse(t, `${writer.url}/rooms/${room}/events`)
+      // Several audits and attempts.
+      await new Promise(resolve => setTimeout(resolve, 1500))
+      t.notOk(answered)
+      // Below the ring, and later than any page is kept.
+      const late = openSse(t, `${service.url}/rooms/${room}/events`)
+      await new Promise(resolve => setTimeout(resolve, 100))
+      t.match(await request(`${service.url}/health/live`, { signal: AbortSignal.timeout(3000) }), { status: 200 })
+      t.notOk(reader.events.some(({ event }) => event === 'reset'))
+      await goOn()
+      t.match(await posting, { status: 201, body: { seq: 4 } })
+      for (const each of [reader, joining, late]) {
+        await each.sees('the fourth', () => each.seqs.length === 4)
+        t.same(each.seqs, sequence(1, 4))
+        t.notOk(each.events.some(({ event }) => event === 'reset'))
+      }
+    })
+  }
+}
+
+t.test('nobody is told that a room is empty whose log seems to be gone', async t => {
+  const room = freshRoom()
+  await postMany(service.url, room, 'ann', 3)
+  const { goOn } = await hide(t, room)
+  const joining = openSse(t, `${stranger.url}/rooms/${room}/events`)
+  for (const query of ['', '?after=0', '?before=3', '/2']) t.match(await request(`${stranger.url}/rooms/${room}/messages${query}`), { status: 503, body: { code: 'STORE_UNAVAILABLE' } }, query)
+  t.same(joining.events, [])
+  await goOn()
+  await joining.isLive()
+  t.same(joining.seqs, sequence(1, 3))
+})
+
+t.test('a room that never was begins at once, in the same slot', async t => {
+  const room = freshRoom()
+  await postMany(service.url, room, 'ann', 3)
+  const { goOn } = await hide(t, room)
+  let other = freshRoom()
+  while (roomSlot(other) !== roomSlot(room)) other = freshRoom()
+  const begun = performance.now()
+  t.match(await post(stranger.url, other, 'ann', 'first'), { status: 201, body: { seq: 1 } })
+  t.ok(performance.now() - begun < 1000)
+  await goOn()
+  t.match(await post(stranger.url, other, 'ann', 'second'), { status: 201, body: { seq: 2 } })
+})
+
+t.test('a real failover of the owner, and a process that was started after it', async t => {
+  const room = freshRoom()
+  await postMany(service.url, room, 'ann', 3)
+  const admin = await Admin.connect(redisTarget(cluster.urls))
+  t.teardown(() => { admin.close() })
+  const { owner } = await goAhead(admin, room)
+  const node = cluster.nodes.find(({ port }) => port === owner.address.port)
+  await node?.kill('SIGKILL')
+  await until('the replica has taken over', async () => {
+    const map = await admin.look()
+    const now = map.ownerOf(roomSlot(room))
+    return now !== owner.id && map.nodes.get(now ?? '')?.isServing === true
+  })
+  const late = await startService(t, { redisNodes: cluster.urls })
+  let answered = false
+  const posting = post(late.url, room, 'ann', 'the fourth').finally(() => { answered = true })
+  await new Promise(resolve => setTimeout(resolve, 1000))
+  t.notOk(answered)
+  await node?.start()
+  // The old owner is a replica now.
+  await until('the slot is finished', async () => (await finishHalfMoved(admin))?.isComplete === true)
+  t.match(await posting, { status: 201, body: { seq: 4 } })
+})

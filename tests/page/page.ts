@@ -1,0 +1,374 @@
+// The page in a real Chromium, in front of a real service on a real cluster. What it does with what a healthy service
+// never sends (a rewound room, an answer that is cut off) is scripted at the browser's network.
+import { randomUUID } from 'node:crypto'
+import { createServer } from 'node:http'
+import { createCluster } from 'redis'
+import t from 'tap'
+import { ChatPage } from '../support/chat-page.js'
+import { openChromium } from '../support/chromium.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const cluster = await startCluster(t)
+const service = await startService(t, { redisNodes: cluster.urls })
+const browser = await openChromium(t)
+
+const newName = (): string => `n${randomUUID()}`
+
+const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+
+async function post (room: string, user: string, text: string): Promise<void> {
+  const response = await fetch(`${service.url}/rooms/${room}/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ user, text })
+  })
+  if (response.status !== 201) throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+}
+
+async function storedTexts (room: string): Promise<unknown[]> {
+  const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
+  const { messages } = await response.json() as { messages: Array<{ text: unknown }> } // what DESIGN.md says of this route
+  return messages.map(({ text }) => text)
+}
+
+/** Keeps the page's POSTs back until they are let go, and counts them. */
+async function holdPosts (chat: ChatPage): Promise<{ letGo: () => void, count: () => number }> {
+  let count = 0
+  let letGo = (): void => {}
+  const held = new Promise<void>((resolve) => { letGo = resolve })
+  await chat.page.route('**/messages', async (route) => {
+    count++
+    await held
+    await route.continue()
+  })
+  return { letGo, count: () => count }
+}
+
+t.test('two pages in a room talk to each other', async (t) => {
+  const room = newName()
+  const ann = await ChatPage.enter(t, browser, service.url, room)
+  const bob = await ChatPage.enter(t, browser, service.url, room)
+  await Promise.all([ann.open(), bob.open()])
+  await ann.send('ann', 'Good evening, Bob')
+  await bob.shows('Good evening, Bob')
+  await bob.send('bob', 'and to you, Ann')
+  for (const chat of [ann, bob]) {
+    await chat.shows('and to you, Ann')
+    t.same(await chat.lines(), ['ann: Good evening, Bob', 'bob: and to you, Ann'])
+    t.same(await chat.seqs(), [1, 2])
+  }
+})
+
+t.test('a page shows the history first and then what is written, in one order', async (t) => {
+  const room = newName()
+  for (const n of upTo(7)) await post(room, 'ann', `before ${n}`)
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  t.same(await chat.seqs(), [], 'nothing is streamed before OPEN')
+  await chat.open()
+  await chat.shows('before 7')
+  for (const n of upTo(3)) await post(room, 'bob', `after ${n}`)
+  await chat.shows('after 3')
+  t.same(await chat.seqs(), upTo(10))
+  t.match(await chat.page.innerText('#people'), /ann\s+7/)
+})
+
+t.test('CLOSE ends the stream, and OPEN goes on after the last message without a repeat', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  const witness = await ChatPage.enter(t, browser, service.url, room)
+  await Promise.all([chat.open(), witness.open()])
+  await post(room, 'ann', 'seen by both')
+  await chat.shows('seen by both')
+  await chat.close()
+  await post(room, 'ann', 'seen by the witness')
+  await witness.shows('seen by the witness')
+  t.same(await chat.texts(), ['seen by both'])
+  await chat.open()
+  await chat.shows('seen by the witness')
+  await post(room, 'ann', 'seen by both again')
+  await chat.shows('seen by both again')
+  t.same(await chat.seqs(), [1, 2, 3])
+})
+
+t.test('a message can be sent while the stream is closed, and the page says where it went', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.send('ann', 'into the dark')
+  await until('the page says so', async () => /#1\b/.test(await chat.notice()))
+  t.same(await storedTexts(room), ['into the dark'])
+})
+
+t.test('Enter sends, Shift and Enter begin a new line, and white space is not sent', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await chat.write('ann', '  ')
+  await chat.page.press('#text', 'Enter')
+  await chat.write('ann', 'two')
+  await chat.page.press('#text', 'Shift+Enter')
+  await chat.page.keyboard.type('lines')
+  await chat.page.keyboard.press('Enter')
+  await chat.shows('two\nlines')
+  t.same(await storedTexts(room), ['two\nlines'])
+})
+
+t.test('what was typed while a message is under way stays in the field', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  const posts = await holdPosts(chat)
+  await chat.write('ann', 'first')
+  await chat.page.press('#text', 'Enter')
+  await chat.page.keyboard.type(' second')
+  t.equal(await chat.text(), 'first second', 'the text stays until it is stored')
+  posts.letGo()
+  await until('only the stored part is taken out', async () => await chat.text() === ' second')
+  t.same(await storedTexts(room), ['first'])
+})
+
+t.test('a double click on Send stores one message', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  const posts = await holdPosts(chat)
+  await chat.open()
+  await chat.write('ann', 'once')
+  await chat.page.dblclick('#send')
+  posts.letGo()
+  await chat.shows('once')
+  t.equal(posts.count(), 1)
+  await chat.send('ann', 'after it')
+  await chat.shows('after it')
+  t.same(await storedTexts(room), ['once', 'after it'])
+})
+
+t.test('a POST whose answer is cut off is repeated and stored once', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  const keys: Array<string | undefined> = []
+  await chat.page.route('**/messages', async (route) => {
+    keys.push(route.request().headers()['idempotency-key'])
+    const response = await route.fetch()
+    if (keys.length <= 2) await route.abort('connectionreset')
+    else await route.fulfill({ response })
+  })
+  await chat.send('ann', 'once')
+  t.equal(keys.length, 3)
+  t.equal(new Set(keys).size, 1, 'all attempts carry one key')
+  t.same(await storedTexts(room), ['once'])
+})
+
+t.test('a message that the page gave up on is not doubled when it is sent again', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.page.clock.install()
+  let attempts = 0
+  let underWay = 0
+  let isCut = true
+  await chat.page.route('**/messages', async (route) => {
+    attempts++
+    underWay++
+    const response = await route.fetch()
+    if (isCut) await route.abort('connectionreset')
+    else await route.fulfill({ response })
+    underWay--
+  })
+  await chat.write('ann', 'once')
+  await chat.page.press('#text', 'Enter')
+  // The page's clock goes on by a second at each look, but not while the service is asked: to the page it would seem that it does not answer.
+  await until('the page gives up', async () => {
+    if (underWay === 0) await chat.page.clock.runFor(1000)
+    return attempts > 3 && await chat.notice() === 'The service cannot be reached.'
+  }, 60_000)
+  isCut = false
+  await chat.page.press('#text', 'Enter')
+  await until('the text is stored', async () => await chat.text() === '')
+  t.same(await storedTexts(room), ['once'])
+})
+
+t.test('the same text twice is two messages', async (t) => {
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.send('ann', 'knock')
+  await chat.send('ann', 'knock')
+  t.same(await storedTexts(room), ['knock', 'knock'])
+})
+
+t.test('a refused message stays in the field, with the reason of the service', async (t) => {
+  const chat = await ChatPage.enter(t, browser, service.url, newName())
+  await chat.write('{ann}', 'hello')
+  await chat.page.press('#text', 'Enter')
+  await until('the reason is shown', async () => /brace/.test(await chat.notice()))
+  t.equal(await chat.text(), 'hello')
+})
+
+t.test('HTML in a text, a user and a room is shown as text', async (t) => {
+  const html = '<img src=x onerror="document.title=1"><b>bold</b>'
+  const room = `<i>${randomUUID()}</i>`
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await chat.send('<u>ann</u>', html)
+  await chat.shows(html)
+  t.same(await chat.lines(), [`<u>ann</u>: ${html}`])
+  t.equal(await chat.page.innerText('#room-name'), room)
+  t.equal(await chat.page.locator('#room :is(img, #list b, i, u)').count(), 0)
+  t.equal(await chat.page.title(), `${room} · Dialogs`)
+})
+
+t.test('the page remembers who writes', async (t) => {
+  const chat = await ChatPage.enter(t, browser, service.url, newName())
+  await chat.page.fill('#user', 'lady_gaga')
+  await chat.page.press('#user', 'Tab')
+  await chat.page.reload()
+  t.equal(await chat.page.inputValue('#user'), 'lady_gaga')
+})
+
+t.test('without a room, and with one that the service refuses, the page asks for a room', async (t) => {
+  const chat = await ChatPage.visit(t, browser, service.url, '')
+  t.ok(await chat.page.isVisible('#chooser'))
+  t.notOk(await chat.page.isVisible('#room'))
+  await chat.page.fill('#chat-id', 'a{b}')
+  await chat.page.press('#chat-id', 'Enter')
+  await until('the reason is shown', async () => /brace/.test(await chat.page.innerText('#chooser-fault')))
+  t.equal(await chat.page.inputValue('#chat-id'), 'a{b}')
+  const room = newName()
+  await chat.page.fill('#chat-id', room)
+  await chat.page.press('#chat-id', 'Enter')
+  await chat.open()
+  t.equal(await chat.page.innerText('#room-name'), room)
+})
+
+t.test('/ leads to the page', async (t) => {
+  const response = await fetch(service.url)
+  t.equal(response.url, `${service.url}/chat`)
+  t.match(response.headers.get('content-security-policy'), /default-src 'none'; script-src 'self'/)
+  t.equal(response.headers.get('cache-control'), 'no-cache')
+})
+
+t.test('nothing but the page is served beside it', async (t) => {
+  for (const path of ['chat.ts', 'tsconfig.json', 'tsconfig.tsbuildinfo', '..%2fpackage.json', '%2e%2e/package.json', '']) {
+    t.equal((await fetch(`${service.url}/chat/${path}`)).status, 404, path)
+  }
+})
+
+t.test('a long room begins with its newest messages, pages back to its first and keeps few rows', async (t) => {
+  const room = newName()
+  const count = 2600
+  // Twenty at a time: their order does not matter here.
+  for (let n = 0; n < count; n += 20) await Promise.all(upTo(20).map((k) => post(room, `user${k}`, `message ${n + k}`)))
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await until('the newest are there', async () => (await chat.seqs()).at(-1) === count)
+  t.same(await chat.seqs(), upTo(count, count - 499))
+
+  for (let first = count - 499; first > 1; first = Math.max(1, first - 500)) {
+    await chat.scrollTo(0)
+    const before = await chat.topOf(first)
+    await chat.page.click('#earlier')
+    await until('the page before is there', async () => (await chat.seqs())[0] === Math.max(1, first - 500))
+    t.equal(await chat.topOf(first), before, 'what was looked at did not move')
+  }
+  t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first')
+  t.same(await chat.seqs(), upTo(2000))
+
+  await chat.page.click('#later')
+  await until('the end is joined again', async () => (await chat.seqs()).at(-1) === count)
+  const seqs = await chat.seqs()
+  t.same(seqs, upTo(count, seqs[0]))
+  t.ok(seqs.length <= 2500)
+
+  await chat.page.click('#newest')
+  await until('the newest is in sight', () => chat.isAtEnd())
+  await post(room, 'ann', 'the last')
+  await chat.shows('the last')
+  await until('the list follows', () => chat.isAtEnd())
+})
+
+t.test('new messages do not move a reader who scrolled up, but are counted on a button', async (t) => {
+  const room = newName()
+  for (let n = 0; n < 100; n += 20) await Promise.all(upTo(20).map((k) => post(room, 'ann', `message ${n + k}`)))
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await until('the newest is in sight', async () => (await chat.seqs()).length === 100 && await chat.isAtEnd())
+  await chat.scrollTo(400)
+  await chat.page.waitForSelector('#newest:visible')
+  const before = await chat.topOf(50)
+  await post(room, 'bob', 'one more')
+  await post(room, 'bob', 'and another')
+  await chat.shows('and another')
+  t.equal(await chat.topOf(50), before)
+  t.match(await chat.page.innerText('#newest'), '2 new messages')
+  await chat.page.click('#newest')
+  await until('the newest is in sight', () => chat.isAtEnd())
+  await until('the button is gone', async () => !await chat.page.isVisible('#newest'))
+})
+
+t.test('a message that a shard has lost is shown as a gap', async (t) => {
+  const [room, ann, bob] = [newName(), newName(), newName()]
+  await post(room, ann, 'kept')
+  await post(room, bob, 'lost')
+  await post(room, ann, 'kept too')
+  const redis = createCluster({ rootNodes: cluster.urls.map((url) => ({ url })) })
+  await redis.connect()
+  t.teardown(() => redis.disconnect())
+  await redis.del(`${room}.{${bob}.0}`)
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await chat.shows('kept too')
+  t.same(await chat.seqs(), [1, 2, 3])
+  t.match((await chat.texts())[1], /#2 was lost/)
+})
+
+t.test('after a reset the page shows what follows it and nothing else', async (t) => {
+  const chat = await ChatPage.enter(t, browser, service.url, newName())
+  const frame = (seq: number, text: string): string =>
+    `id: ${seq}-1\ndata: ${JSON.stringify({ seq, user: 'ann', text, at: '2026-01-02T03:04:05.678Z' })}\n\n`
+  const live = (seq: number): string => `event: live\nid: ${seq}-1\ndata: {"head":${seq}}\n\n`
+  const streams = [
+    `retry: 10\n\n${frame(1, 'one')}${frame(2, 'void')}${frame(3, 'void too')}${live(3)}`,
+    `retry: 10\n\nevent: reset\ndata: {"reason":"rewound","head":2}\n\n${frame(1, 'one')}${frame(2, 'valid')}${live(2)}`
+  ]
+  await chat.page.route('**/events?*', async (route) => {
+    const body = streams.shift()
+    // The third connection is left waiting: the page has what it needs.
+    if (body !== undefined) await route.fulfill({ contentType: 'text/event-stream', body })
+  })
+  await chat.page.click('#open')
+  await until('the reset has come', async () => (await chat.texts()).includes('valid'))
+  t.same(await chat.texts(), ['one', 'valid'])
+  t.match(await chat.notice(), /earlier state/)
+})
+
+t.test('a page whose service was restarted goes on where it was, and loses and repeats nothing', async (t) => {
+  const service = await startService(t, { redisNodes: cluster.urls })
+  const room = newName()
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await chat.send('ann', 'before')
+  await chat.shows('before')
+
+  await service.stop()
+  // What a proxy answers while there is no service behind it; it makes an EventSource give up for good.
+  let refusals = 0
+  const proxy = createServer((_request, response) => {
+    refusals++
+    response.writeHead(503, { 'retry-after': '1' }).end('No service')
+  })
+  await new Promise<void>((resolve) => { proxy.listen(Number(new URL(service.url).port), '127.0.0.1', resolve) })
+  await chat.becomes('reconnecting')
+  await chat.write('ann', 'meanwhile')
+  await chat.page.press('#text', 'Enter')
+  await until('the page says that it tries again', async () => /Trying again/.test(await chat.notice()))
+  t.equal(await chat.text(), 'meanwhile')
+  await until('the page has been refused some times', () => refusals >= 4)
+  proxy.closeAllConnections()
+  await new Promise((resolve) => { proxy.close(resolve) })
+
+  await service.restart()
+  await until('the message is stored', async () => await chat.text() === '', 30_000)
+  await chat.page.waitForSelector('#state[data-state="live"]', { timeout: 30_000 })
+  await chat.send('ann', 'after')
+  await chat.shows('after')
+  t.same(await chat.lines(), ['ann: before', 'ann: meanwhile', 'ann: after'])
+  t.same(await chat.seqs(), [1, 2, 3])
+})

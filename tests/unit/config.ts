@@ -1,0 +1,102 @@
+// The settings: every default is valid, every limit holds at, below and above it, and a mistake names the setting and what it may be.
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import t from 'tap'
+import { readConfig, redisTarget, SettingError, SETTINGS } from '../../src/config.js'
+import { temporaryDir } from '../support/embedded.js'
+
+function refusal (env: Record<string, string>): string | undefined {
+  try {
+    readConfig(env)
+    return undefined
+  } catch (error) {
+    if (error instanceof SettingError) return error.message
+    throw error
+  }
+}
+
+t.test('without any setting there are the defaults, and an embedded cluster', async t => {
+  const config = readConfig({})
+  t.match(config, { host: '127.0.0.1', port: 8080, dataDir: '.data', blockLength: 1000, segmentLength: 1024, textMax: 4096, replicaAcks: 1, onceTtlS: 86_400, redis: undefined })
+})
+
+t.test('each setting has a name, a default that it takes itself, and says what it is for', async t => {
+  const names = Object.values(SETTINGS).map(({ name }) => name)
+  t.equal(new Set(names).size, names.length)
+  for (const { name, standard, about } of Object.values(SETTINGS)) {
+    t.match(name, /^[A-Z][A-Z_]+$/)
+    t.ok(about.length > 5, name)
+    t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
+    t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
+  }
+})
+
+t.test('the README lists every setting as it is', async t => {
+  const readme = readFileSync(fileURLToPath(new URL('../../../README.md', import.meta.url)), 'utf8')
+  const rows = readme.split('\n').filter(line => /^\| `[A-Z_]+` \| /.test(line))
+  t.strictSame(rows, Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`))
+})
+
+t.test('each number holds to its limits, and is refused with them where it does not', async t => {
+  let numbers = 0
+  for (const [key, { name, standard }] of Object.entries(SETTINGS)) {
+    if (!/^\d+$/.test(standard)) continue
+    numbers++
+    const message = refusal({ [name]: 'x' }) ?? ''
+    const [, min = NaN, max = NaN] = (/^\w+ must be a whole number from (\d+) to (\d+), not "x"$/.exec(message) ?? []).map(Number)
+    t.ok(min >= 0 && min < max && Number(standard) >= min && Number(standard) <= max, message)
+    for (const value of [min, max]) {
+      // That one has a second limit of its own, below.
+      if (name === 'COMMAND_TIMEOUT_MS' && value === min) continue
+      const config: Record<string, unknown> = { ...readConfig({ [name]: String(value) }) }
+      t.equal(config[key], value, `${name}=${value}`)
+    }
+    for (const value of [String(min - 1), String(max + 1), '1.5', '-1', '1e3', ' 5', '5 ', '0x10', '٣', 'Infinity']) {
+      t.equal(refusal({ [name]: value }), message.replace('"x"', `"${value}"`))
+    }
+  }
+  t.ok(numbers > 25, `${numbers} numbers`)
+})
+
+t.test('a connection is not given up while it may wait for a replica', async t => {
+  t.match(refusal({ COMMAND_TIMEOUT_MS: '600' }), /COMMAND_TIMEOUT_MS must be more than 600/)
+  t.equal(readConfig({ COMMAND_TIMEOUT_MS: '601' }).commandTimeoutMs, 601)
+})
+
+t.test('a log level is one of those there are', async t => {
+  for (const level of ['fatal', 'trace', 'silent']) t.equal(readConfig({ LOG_LEVEL: level }).logLevel, level)
+  t.match(refusal({ LOG_LEVEL: 'verbose' }), /LOG_LEVEL must be one of fatal, .*, not "verbose"/)
+})
+
+t.test('REDIS_NODES: hosts, ports, user and password, as URLs say them', async t => {
+  const { redis } = readConfig({ REDIS_NODES: 'redis://10.0.0.1:7001, redis://redis-2.example ,redis://[::1]:7003' })
+  t.strictSame(redis?.seeds, [{ host: '10.0.0.1', port: 7001 }, { host: 'redis-2.example', port: 6379 }, { host: '::1', port: 7003 }])
+  t.match(redis, { tls: false, tlsCa: undefined, username: undefined, password: undefined })
+  t.match(redisTarget(['rediss://us%40er:p%3Ass@a:1', 'rediss://us%40er:p%3Ass@b:1']), { tls: true, username: 'us@er', password: 'p:ss' })
+  t.match(redisTarget(['redis://:secret@a:1']), { username: undefined, password: 'secret' })
+})
+
+t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => {
+  for (const nodes of ['localhost:6379', 'http://a:1', 'redis://', 'redis://a:99999', 'redis://a,', ',', 'redis://a:1 redis://b:1']) {
+    t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must hold redis:\/\/ or rediss:\/\/ URLs/, nodes)
+  }
+  for (const nodes of ['redis://a:1,rediss://b:1', 'redis://u:p@a:1,redis://a:2', 'redis://u:p@a:1,redis://u:q@b:1']) {
+    t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must have the same protocol, user and password/, nodes)
+  }
+})
+
+t.test('addresses that nodes announce are mapped to where they can be reached, IPv6 included', async t => {
+  const { redis } = readConfig({ REDIS_NODES: 'redis://a:1', REDIS_ADDRESS_MAP: '10.0.0.1:6379=localhost:7001, [fe80::1]:6379=[::1]:7002,' })
+  t.strictSame([...redis?.addressMap ?? []], [['10.0.0.1:6379', { host: 'localhost', port: 7001 }], ['fe80::1:6379', { host: '::1', port: 7002 }]])
+  for (const map of ['10.0.0.1=localhost:7001', 'a:1', 'a:1=b', 'a:1=b:2=c:3', '=a:1', 'a:1=b:0', 'a:70000=b:1']) {
+    t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_ADDRESS_MAP: map }), /^REDIS_ADDRESS_MAP must hold pairs/, map)
+  }
+})
+
+t.test('the certificate authority is read from its file, and a file that is not there is a mistake in the setting', async t => {
+  const file = join(temporaryDir(t), 'ca.pem')
+  writeFileSync(file, 'certificate')
+  t.equal(readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: file }).redis?.tlsCa, 'certificate')
+  t.match(refusal({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: `${file}.not` }), /^REDIS_TLS_CA/)
+})
