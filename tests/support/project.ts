@@ -73,7 +73,7 @@ export function makeProject (t: Test): Project {
   project.write('tsconfig.json', '{}')
   project.write('web/tsconfig.json', '{}')
   project.write('src/main.ts', '')
-  project.write('tests/a.ts', '')
+  project.write('tests/unit/a.ts', '')
   project.write('service.js', '')
   // Not TypeScript: it notes its call, and what it "builds" is service.js.
   project.write('node_modules/typescript/package.json', '{ "type": "commonjs" }')

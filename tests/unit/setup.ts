@@ -124,7 +124,7 @@ t.test('the service ends when npm was killed', async t => {
 t.test('a command runs as if it had been called itself', async t => {
   const project = makeProject(t)
   project.write('service.js', 'console.log(JSON.stringify(process.argv.slice(1)))')
-  const { status, output } = await project.run('run.mjs', { args: ['main', '--room', 'a b'] })
+  const { status, output } = await project.run('run.mjs', { args: ['src/main', '--room', 'a b'] })
   t.equal(status, 0)
   t.same(JSON.parse(output.trimEnd().split('\n').at(-1) ?? ''), [project.path('dist/src/main.js'), '--room', 'a b'])
 })
@@ -141,7 +141,7 @@ process.exitCode = 3
 `)
   const bad = await project.run('test.mjs', { hasRealPath: true })
   t.equal(bad.status, 1)
-  t.match(bad.output, /not ok: dist\/tests\/bad\.js › is bad › deep inside › one is two\n {4}tests\/bad\.ts:3\n/)
+  t.match(bad.output, /not ok: dist\/tests\/unit\/bad\.js › is bad › deep inside › one is two\n {4}tests\/unit\/bad\.ts:3\n/)
   t.match(bad.output, /FAILED +\d+\.\d s {2}bad: 0 passed, 1 failed, 1 skipped\n/)
   t.match(bad.output, / ok +\d+\.\d s {2}good: 2 passed, 0 failed\n/)
   t.match(bad.output, /\n2 passed, 1 failed, 1 skipped\n$/)
@@ -157,7 +157,7 @@ process.exitCode = 3
   project.write('tests/unit/good.ts', 'const count: string = 1\n')
   const mistyped = await project.run('test.mjs', { hasRealPath: true })
   t.equal(mistyped.status, 1)
-  t.match(mistyped.output, /tests\/good\.ts\(1,7\): error TS2322[^]*\n0 passed, 1 failed\n$/)
+  t.match(mistyped.output, /tests\/unit\/good\.ts\(1,7\): error TS2322[^]*\n0 passed, 1 failed\n$/)
 })
 
 async function until (condition: () => boolean): Promise<void> {
