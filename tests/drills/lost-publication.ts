@@ -7,7 +7,7 @@ import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
 import { percentile } from './samples.js'
 import { Transcript } from './transcript.js'
-import { until } from './until.js'
+import { until } from '../support/until.js'
 import { judgeAll } from './verdict.js'
 import { World } from './world.js'
 

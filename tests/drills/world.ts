@@ -8,7 +8,7 @@ import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { freePorts } from '../../src/embedded/ports.js'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { Operator } from './operator.js'
-import { ServiceProcess } from './service-process.js'
+import { Service } from '../support/service.js'
 
 export type WorldOptions = {
   /** Service processes, default 2. */
@@ -28,12 +28,12 @@ export type Deed = { readonly atMs: number, readonly text: string }
 export class World {
   readonly cluster: EmbeddedCluster
   readonly operator: Operator
-  readonly services: readonly ServiceProcess[]
+  readonly services: readonly Service[]
   readonly deeds: Deed[] = []
   readonly #folder: string
   readonly #report: (line: string) => void
 
-  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly ServiceProcess[], report: (line: string) => void) {
+  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly Service[], report: (line: string) => void) {
     this.#folder = folder
     this.cluster = cluster
     this.operator = new Operator(cluster)
@@ -48,7 +48,7 @@ export class World {
     try {
       const ports = await freePorts(services)
       const cluster = await EmbeddedCluster.start({ dataDir: folder, shards })
-      world = new World(folder, cluster, ports.map(port => new ServiceProcess({ port, redisUrls: cluster.urls, env, nodeOptions })), report)
+      world = new World(folder, cluster, ports.map(port => new Service({ port, redisNodes: cluster.urls, env, nodeOptions })), report)
       process.once('exit', world.#endAtExit)
       await Promise.all(world.services.map(service => service.start()))
       return world

@@ -1,54 +1,67 @@
-// A service process for tests: the compiled main.ts on a free port, ended with the test. What it writes to standard error is shown
-// when a start fails, and kept for assertions.
+// A service process: the compiled main.ts on a port that it keeps over restarts, so that clients find it again. It may be ended by
+// any signal and started again. What it writes to standard error is shown when a start fails, and kept for assertions.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 
+// This file is dist/tests/support/service.js when it runs.
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
+
+const OUTPUT_LENGTH_MAX = 1_000_000
 
 export type ServiceOptions = {
   /** URLs; leave out for an embedded cluster (then give DATA_DIR in env). */
   readonly redisNodes?: readonly string[]
+  /** Default: a free one, taken at the first start. */
+  readonly port?: number
+  /** Settings of the service by their environment names. */
   readonly env?: Readonly<Record<string, string>>
+  /** Options of Node itself. */
+  readonly nodeOptions?: readonly string[]
 }
 
 export class Service {
   readonly #options: ServiceOptions
   #child: ChildProcess | undefined
-  #url = ''
+  #url: string
   #errors = ''
   #output = ''
 
   constructor (options: ServiceOptions) {
     this.#options = options
+    this.#url = options.port === undefined ? '' : `http://127.0.0.1:${options.port}`
   }
 
+  /** Known from the first start on; with a port in the options, from the beginning. */
   get url (): string { return this.#url }
-  get pid (): number { return this.#child?.pid ?? 0 }
-  /** What the process has written to standard error so far. */
+  /** undefined while it does not run. */
+  get pid (): number | undefined { return this.#child?.pid }
+  get isRunning (): boolean { return this.#child !== undefined }
+  /** The end of what it has written to standard error, over all its starts. */
   get errors (): string { return this.#errors }
+  /** The end of what it has written to standard output, over all its starts. */
   get output (): string { return this.#output }
 
-  /** Starts it; after the first time on the same port as before, so that clients find it again. */
+  /** Resolves when it is ready. @throws Error with its own words when it ends before that */
   async start (): Promise<void> {
-    const { redisNodes, env } = this.#options
-    const child = spawn(process.execPath, ['--enable-source-maps', MAIN], {
+    const { redisNodes, env, nodeOptions = [] } = this.#options
+    const child = spawn(process.execPath, ['--enable-source-maps', ...nodeOptions, MAIN], {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
         HOST: '127.0.0.1',
         PORT: this.#url === '' ? '0' : new URL(this.#url).port,
-        DRAIN_MS: '200',
         ...(redisNodes === undefined ? {} : { REDIS_NODES: redisNodes.join(',') }),
         ...env
       }
     })
     this.#child = child
-    child.stderr.on('data', chunk => { this.#errors += String(chunk) })
+    child.once('exit', () => { if (this.#child === child) this.#child = undefined })
+    child.stderr.on('data', chunk => { this.#errors = (this.#errors + String(chunk)).slice(-OUTPUT_LENGTH_MAX) })
     for await (const line of createInterface({ input: child.stdout })) {
-      this.#output += `${line}\n`
+      this.#output = `${this.#output}${line}\n`.slice(-OUTPUT_LENGTH_MAX)
       const url = /The page: (\S+)\/chat\?/.exec(line)?.[1]
       if (url === undefined) continue
       this.#url = url
@@ -58,10 +71,10 @@ export class Service {
     throw new Error(`The service did not start: ${this.#errors}`)
   }
 
-  /** Ends it by a signal and answers its exit code (null after SIGKILL). */
+  /** Ends it by a signal. Answers its exit status: null when it died of the signal, or was not running. */
   async end (signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null
+    if (child === undefined) return null
     const exited = once(child, 'exit')
     child.kill(signal)
     await exited
@@ -77,8 +90,9 @@ export class Service {
   }
 }
 
+/** A service for a test: stops quickly, and ends with the test. */
 export async function startService (t: Test, options: ServiceOptions): Promise<Service> {
-  const service = new Service(options)
+  const service = new Service({ ...options, env: { DRAIN_MS: '200', ...options.env } })
   t.teardown(() => service.kill())
   await service.start()
   return service
