@@ -1,4 +1,4 @@
-// `npm run drill -- bounds`: the promises that are limits, each measured by an experiment of its own.
+// `npm run drill -- bounds`: the promises that are limits. Each is measured by an experiment of its own.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { evenness } from './evenness.js'

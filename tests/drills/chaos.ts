@@ -1,5 +1,5 @@
-// Something is broken every two seconds, at random: clients, subscriptions, services, masters, slots. Of what has to heal, at most one of
-// the services and one thing in the cluster is broken at a time: the promises hold for as long as somebody is there to keep them.
+// Breaks something every two seconds, at random: clients, subscriptions, services, masters, slots. At most one service and one
+// thing in the cluster are broken at the same time, because the promises need somebody who is there to keep them.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { killConnections, killMaster, moveSome, restartService, revive } from './faults.js'
 import { type Trial } from './trial.js'
@@ -17,7 +17,7 @@ export async function chaos (trial: Trial, seconds: number): Promise<void> {
     const kinds = [cutReaders, killSubscriptions, ...(service === undefined ? [killService, stopService] : []), ...(cluster === undefined ? [replaceMaster, moveSlots] : [])]
     const kind = pick(kinds)
     const work = kind(trial)
-    // Not waited for here: the next fault comes in two seconds.
+    // Do not wait for it here: the next fault comes in two seconds.
     if (kind === killService || kind === stopService) service = settling(work, () => { service = undefined })
     if (kind === replaceMaster || kind === moveSlots) cluster = settling(work, () => { cluster = undefined })
     await sleep(EVERY_MS)
@@ -26,7 +26,7 @@ export async function chaos (trial: Trial, seconds: number): Promise<void> {
   await world.operator.untilHealthy()
 }
 
-// A fault that fails itself stays where it is, so that the last line of `chaos` meets it; until then it is nobody's to catch.
+// Keeps a fault whose own work fails, so that the end of `chaos` throws its error. Until then nobody else handles it.
 function settling (work: Promise<void>, done: () => void): Promise<void> {
   const settled = work.then(done)
   settled.catch(() => undefined)

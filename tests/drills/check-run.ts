@@ -1,4 +1,4 @@
-// Runs `npm run check` on the cluster of a drill, in a process of its own: what is stored must be whole below the surface as well.
+// Runs `npm run check` on the cluster of a drill, in a process of its own: the keys in Redis must be sound, too.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -8,7 +8,7 @@ import { type World } from './world.js'
 const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
-/** What it says is wrong; empty when nothing is. */
+/** The findings of the check; empty when all is sound. */
 export async function runCheck (world: World, env: Readonly<Record<string, string>>): Promise<string[]> {
   try {
     const living = world.cluster.nodes.filter(node => node.isRunning).map(({ url }) => url)
@@ -18,7 +18,7 @@ export async function runCheck (world: World, env: Readonly<Record<string, strin
     })
     return []
   } catch (error) {
-    // promisify(execFile) adds what the process wrote to the error of a status other than 0.
+    // When the status is not 0, promisify(execFile) rejects with an error that carries the output.
     const { stdout = '', stderr = '' } = error as { stdout?: string, stderr?: string }
     return [`npm run check finds: ${(stdout.trim() === '' ? stderr : stdout).trim().replaceAll('\n', '; ') || String(error)}`]
   }

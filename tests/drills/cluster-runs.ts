@@ -1,4 +1,4 @@
-// Runs the cluster command as a person would, in a process of its own, and keeps what it said.
+// Runs the cluster command as a person would, in a process of its own, and keeps its output.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { type World } from './world.js'
 
-/** `output` is what it wrote to standard output; its progress is left out. */
+/** `output` is the standard output of the command, without its progress. */
 export type ClusterRun = { readonly words: readonly string[], readonly output: string, readonly status: number | null, readonly elapsedMs: number }
 
 const STATUS_AGAIN_MS = 2000
@@ -22,15 +22,16 @@ export class ClusterRuns {
   }
 
   /**
-   * Runs it to its end. @param interruptAt the percent of its progress at which it gets a SIGINT, as Ctrl-C gives
-   * @throws Error when it ends otherwise than it should: 0, or 130 when it was interrupted. A status that does is asked for once more
+   * Runs the command to its end.
+   * @param interruptAt the percent of its progress at which it gets a SIGINT, as from Ctrl-C
+   * @throws Error when its exit status is not the expected one: 0, or 130 after an interruption. A `status` that fails runs once more
    */
   async run (words: readonly string[], interruptAt?: number): Promise<ClusterRun> {
     try {
       return await this.#run(words, interruptAt)
     } catch (error) {
       if (words[0] !== 'status') throw error
-      // A person would look again as well: on a busy machine a node may be held for dead for a moment.
+      // A person would look again, too: on a busy machine the cluster may think for a moment that a node is dead.
       this.all.pop()
       await sleep(STATUS_AGAIN_MS)
       return await this.#run(words)

@@ -1,4 +1,4 @@
-// Preloaded into processes whose memory is measured: SIGUSR2 collects the garbage (see collecting.ts).
+// Preloaded into processes whose memory is measured: on SIGUSR2 they collect their garbage (see collecting.ts).
 import v8 from 'node:v8'
 import vm from 'node:vm'
 

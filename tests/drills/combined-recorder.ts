@@ -1,5 +1,5 @@
-// A reader of several rooms on one connection, `GET /events?room=a&room=b…`, that reconnects with the one id of its stream. What it gets
-// goes to a record for each room.
+// A reader of several rooms on one connection, `GET /events?room=a&room=b…`. It reconnects with the last id of its stream, and
+// keeps one record per room.
 import { type ReaderRecord } from './reader-record.js'
 import { SseConnection } from './sse-connection.js'
 
@@ -49,7 +49,7 @@ export class CombinedRecorder {
     const [cursor, data] = [fields.get('id'), fields.get('data')]
     if (cursor === undefined || data === undefined) return
     this.#cursor = cursor
-    // Every event of the service names its room; reset says what comes next only by its place in the cursor.
+    // Every event names its room. Only the cursor of a `reset` tells which sequence of the room comes next.
     const { room, reason = '' } = JSON.parse(data) as { room: string, reason?: string }
     const record = this.records.get(room)
     const seq = Number.parseInt(cursor.split(',')[[...this.records.keys()].indexOf(room)] ?? '', 10)

@@ -1,5 +1,5 @@
-// How the sharding key answers the Lady Gaga effect: one user writes, and the share of each shard is looked at when the messages fill 1, 10
-// and 1,000 blocks. Blocks are made shorter than they are by default: what spreads is the block's name, and that is the same.
+// How the sharding key answers the Lady Gaga effect: one user writes, and the share of each shard is measured when the messages
+// fill 1, 10 and 1,000 blocks. The blocks are shorter than by default: it is the block's name that spreads them, and that is the same.
 import { randomFrom } from '../../src/cli/zipf.js'
 import { Ledger } from './ledger.js'
 import { type Shard, weighShards } from './weight.js'

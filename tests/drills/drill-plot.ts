@@ -1,4 +1,4 @@
-// A drill over time: what was written and delivered, how long it took, and how many slots had moved.
+// Plots a drill over time: messages written and delivered, latencies, and moved slots.
 import { type DrillResult } from './drill-run.js'
 import { plotSvg } from './plot.js'
 

@@ -1,4 +1,4 @@
-// Writes bench/RESHARDING.md and its plots: what was done, the commands with their real output, and what was counted and measured.
+// Writes bench/RESHARDING.md and its plots: the steps, the commands with their real output, and the counts and measurements.
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
 import { basename, dirname, join } from 'node:path'
@@ -18,7 +18,7 @@ export type ReportInput = {
   readonly command: string
 }
 
-/** @param file the report; plots go beside it, named after it */
+/** @param file the report; the plots are written beside it, and named after it */
 export function writeReport (file: string, input: ReportInput): void {
   mkdirSync(dirname(file), { recursive: true })
   const plotName = (name: string): string => `${basename(file, '.md')}-${name}.svg`
@@ -115,7 +115,7 @@ function distributionSection ({ blockLength, rows }: ReportInput['distribution']
 
 const block = (text: string): string => `\`\`\`\n${text}\n\`\`\``
 const capital = (text: string): string => text.slice(0, 1).toUpperCase() + text.slice(1)
-// As GitHub makes them from headings.
+// Anchors as GitHub derives them from headings.
 const anchor = (title: string): string => title.toLowerCase().replaceAll(/[^\w -]/g, '').replaceAll(' ', '-')
 
 const markdownTable = (head: readonly string[], rows: ReadonlyArray<readonly string[]>): string =>

@@ -1,5 +1,5 @@
-// One drill from start to end: a trial with ten writers, one of them ten times as busy, and a hundred readers; and everything that its
-// report needs, as plain values, for its world is gone afterwards.
+// One drill from start to end: a trial with ten writers, one of them ten times as busy, and a hundred readers. It returns everything
+// that the report needs as plain values, because the cluster and the services are gone afterwards.
 import { phasesOf, type Phase } from './figures.js'
 import { ClusterRuns, type ClusterRun } from './cluster-runs.js'
 import { BUSIEST, type Drill, ROOM } from './drills.js'
@@ -14,15 +14,15 @@ export type DrillSize = {
   /** Messages a second of each writer; the busiest writes ten times as many. */
   readonly rate: number
   readonly readers: number
-  /** Before and after what is done. */
+  /** The time under load before and after the change of the cluster. */
   readonly quietMs: number
-  /** Messages of the busiest user that are there before. */
+  /** How many messages the busiest user has written before the load begins. */
   readonly history: number
 }
 
 export type Latencies = { readonly phase: string, readonly what: 'POST' | 'delivery', readonly perSecond: number, readonly p50: number, readonly p99: number, readonly max: number }
 
-/** Figures of each half second: numbers a second, and milliseconds. */
+/** The figures of each half second: rates per second, and milliseconds. */
 export type Bin = { readonly atS: number, readonly posts: number, readonly deliveries: number, readonly postP99: number, readonly deliveryP99: number, readonly slotsMoved: number }
 
 export type DrillResult = {
@@ -109,7 +109,7 @@ function latenciesOf (trial: Trial, { name, fromMs, toMs }: Phase): Latencies[] 
   return [figures('POST', trial.ledger.postMs), figures('delivery', trial.deliveryMs)]
 }
 
-/** From the last look before any slot had moved to the first one after which none did; undefined when none did. */
+/** From the last look before any slot moved to the first look after the last one moved; undefined when no slot moved. */
 function movingPhase (moved: Samples): Phase | undefined {
   const looks = moved.entries()
   const first = looks.findIndex(({ value }, index) => index > 0 && value !== looks[index - 1]?.value)
@@ -131,7 +131,7 @@ function binsOf ({ times: { startMs, endMs }, ledger, deliveryMs }: Trial, moved
   let slotsMoved = 0
   return posts.map((post, index) => {
     const delivery = deliveries[index] ?? new Float64Array()
-    // Between two looks, and before the first, it is what it was.
+    // Between two looks, and before the first one, the number has not changed.
     slotsMoved = slots[index]?.at(-1) ?? slotsMoved
     return {
       atS: index * BIN_MS / 1000,

@@ -1,11 +1,11 @@
-// Drills: what the service promises, tried on a cluster and services of its own while things are done to them.
-// Only chooses; each drill has a file in drill/.
+// `npm run drill`: tries the promises on a cluster and services of its own while they are changed, attacked and broken.
+// This file only chooses the command.
 import { BOUNDS_HELP, holdBounds } from './bounds-command.js'
 import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drills-command.js'
 import { FAULTS_HELP, holdFaults } from './faults-command.js'
 import { runCommand, UsageError } from '../../src/cli/options.js'
 
-const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while things are done to them.
+const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while they are changed and broken.
 
 ${DRILLS_HELP}
 

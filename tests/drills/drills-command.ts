@@ -1,4 +1,4 @@
-// `npm run drill -- reshard` and its like: holds one drill or all of them, says what came of it, and writes the report.
+// `npm run drill -- reshard` and the like: runs one drill or all of them, shows the result, and writes the report.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions } from '../../src/cli/options.js'
 import { measureDistribution } from './distribution.js'

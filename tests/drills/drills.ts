@@ -1,4 +1,4 @@
-// The drills: what is done to a cluster under load, with the commands that a person would give, and what it may cost.
+// The drills: changes of a cluster under load, made with the commands that a person would give, and what they may cost.
 import { killMasterOnly, revive, rollingRestart } from './faults.js'
 import { type ClusterRuns } from './cluster-runs.js'
 import { type Trial } from './trial.js'
@@ -8,7 +8,7 @@ export type Drill = {
   readonly title: string
   readonly about: string
   readonly excused: Excused
-  /** POSTs and readers must hardly feel it: see limits.ts. */
+  /** Whether POSTs and readers must hardly notice it: see limits.ts. */
   readonly isSmooth: boolean
   readonly perform: (trial: Trial, runs: ClusterRuns) => Promise<void>
 }
@@ -68,7 +68,7 @@ export const DRILLS = {
     perform: async (trial, runs) => {
       await runs.run(['status'])
       const dead = await killMasterOnly(trial)
-      await runs.run(['status']).catch(() => undefined) // it says by its exit status that a node is dead
+      await runs.run(['status']).catch(() => undefined) // its exit status says that a node is dead
       await revive(trial, dead)
       await runs.run(['failover', String(dead.port)])
       await runs.run(['status'])

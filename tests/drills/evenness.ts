@@ -1,5 +1,5 @@
-// The Lady Gaga effect: one user writes everything, over many rooms. Messages and bytes must lie evenly on the shards, and no key may
-// grow with the number of messages.
+// The Lady Gaga effect: one user writes everything, in many rooms. The shards must hold equal shares of messages and bytes, and no
+// key may grow with the number of messages.
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { type Experiment, scaled } from './findings.js'
@@ -14,12 +14,12 @@ const BLOCK_LENGTH = 1000
 const SEGMENT_LENGTH = 1024
 const SHARE_MAX = 1.1
 const CONNECTIONS = 64
-/** What may be committed while the oldest segment is being sealed. */
+/** How many entries may be committed while the oldest segment is being sealed. */
 const IN_FLIGHT_MAX = 512
 
 export const evenness: Experiment = {
   about: 'one user writes 200,000 messages in 50 rooms: shares of the shards, and the longest keys',
-  // A smaller run has shorter blocks instead of fewer: with few blocks, luck would decide.
+  // A smaller run has shorter blocks, not fewer: with few blocks, chance would decide.
   hold: async ({ scale, seed, report }) => {
     const blockLength = scaled(BLOCK_LENGTH, scale)
     const segmentLength = scaled(SEGMENT_LENGTH, scale, 16)

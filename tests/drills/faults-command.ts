@@ -1,4 +1,4 @@
-// `npm run drill -- faults`: holds one scenario or all of them at any size, and says whether the promises were kept.
+// `npm run drill -- faults`: runs one scenario or all of them at any size, and says whether the promises were kept.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { latencyText, verdictText } from './figures.js'
@@ -18,12 +18,12 @@ ${Object.entries(SCENARIOS).map(([name, { about }]) => `                       $
 
 export type FaultsSize = { readonly messages: number, readonly rate: number | undefined, readonly writers: number, readonly rooms: number, readonly readers: number, readonly seed: number }
 
-// Blocks and segments are short, so that they are filled, sealed and read all the time.
+// Short blocks and segments are filled, sealed and read all the time.
 const ENV = { BLOCK_LENGTH: '50', SEGMENT_LENGTH: '64' }
 const COMBINED = 2
 const PAGERS = 3
 
-/** How a trial of a scenario is held. */
+/** The options of a trial that runs a scenario. */
 export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, readers, seed }: FaultsSize): TrialOptions {
   const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
   const writer = (index: number): TrialOptions['writers'][number] => ({ user: `writer-${index + 1}`, rooms: names, ...(rate === undefined ? {} : { perSecond: rate / writers }) })

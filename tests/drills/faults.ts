@@ -1,5 +1,5 @@
-// What can be done to a cluster and its services while they work. Each fault resolves when it is over: what was ended has come back
-// and the cluster is healthy, but where it says otherwise. Targets are drawn with the trial's random numbers.
+// The faults. Unless its comment says otherwise, a fault resolves when it is over: whatever was stopped runs again, and the cluster
+// is healthy. The trial's random numbers choose the targets.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { type Admin } from '../../src/cli/cluster/admin.js'
@@ -11,15 +11,15 @@ import { type Trial } from './trial.js'
 import { type Takeover } from './verdict.js'
 
 const HOST = '127.0.0.1'
-/** Percent: a drill wants much to happen, the command's own default wants little to be felt. */
+/** Percent. A drill moves slots fast, so that much happens at once; the command's own default is gentle. */
 const SPEED = 100
 const DEAD_MS = 3_000
-/** Redis gives a manual failover up after 5 s. */
+/** Redis gives up a manual failover after 5 s. */
 const FAILOVER_EVERY_MS = 6_000
 const KILLS = 10
 const KILLS_EVERY_MS = 300
 
-/** kill -9 of a master. Resolves when its replica has taken over; the dead node stays dead. */
+/** kill -9 of a master. Resolves when its replica has taken over. The dead node stays dead. */
 export async function killMaster ({ world, pick }: Trial): Promise<{ readonly dead: EmbeddedNode, readonly takeover: Takeover }> {
   const { operator } = world
   const { process: dead, node } = pick(await operator.masters())
@@ -31,7 +31,7 @@ export async function killMaster ({ world, pick }: Trial): Promise<{ readonly de
   return { dead, takeover: { slots: node.slots, killedMs, takenOverMs } }
 }
 
-/** The same, and the trial's verdict is to look at how soon writing resumed: where nothing else is broken at the same time. */
+/** As killMaster, and the verdict judges how soon writing resumed. Only for trials in which nothing else is broken at that time. */
 export async function killMasterOnly (trial: Trial): Promise<EmbeddedNode> {
   const { dead, takeover } = await killMaster(trial)
   trial.takeovers.push(takeover)
@@ -50,14 +50,14 @@ export async function killReplica ({ world, pick }: Trial): Promise<void> {
   const { process } = pick(await world.operator.replicas())
   world.did(`kill -9 of the replica ${process.port}`)
   await process.kill('SIGKILL')
-  // Long enough to be held for dead.
+  // Long enough that the cluster takes it for dead.
   await sleep(DEAD_MS)
   await process.start()
   world.did(`the replica ${process.port} is back`)
   await world.operator.untilHealthy()
 }
 
-/** Stops a master, and lets it go on: it does not know that time has passed, and that its replica may have taken over. */
+/** Stops a master for a while. When it resumes, it does not know that time has passed, nor that its replica may have taken over. */
 export async function pauseMaster ({ world, pick }: Trial, seconds: number): Promise<void> {
   const { operator } = world
   const { process } = pick(await operator.masters())
@@ -87,7 +87,7 @@ export async function restartService ({ world, pick }: Trial, signal: 'SIGKILL' 
   world.did('it is back')
 }
 
-/** Restarts all nodes one after the other, each when the cluster is healthy; masters at once, or after handing over to their replica. */
+/** Restarts all nodes one after the other, each when the cluster is healthy. Masters may hand over to their replica before that. */
 export async function rollingRestart ({ world }: Trial, { isHandedOver }: { readonly isHandedOver: boolean }): Promise<void> {
   const { operator, cluster } = world
   for (const process of cluster.nodes) {
@@ -100,14 +100,14 @@ export async function rollingRestart ({ world }: Trial, { isHandedOver }: { read
   }
 }
 
-/** Lets a master's replica take over while the master is alive: `CLUSTER FAILOVER`, which loses nothing. */
+/** Lets a replica take over while its master is alive (`CLUSTER FAILOVER`), which loses nothing. */
 export async function handOver (world: Trial['world'], master: Member): Promise<void> {
   const { operator } = world
   const replica = (await operator.replicas()).find(({ node }) => node.masterId === master.node.id)
   if (replica === undefined) throw new Error(`The master ${master.process.port} has no replica`)
   world.did(`CLUSTER FAILOVER from ${master.process.port} to ${replica.process.port}`)
   await operator.ask(replica.process, 'CLUSTER', 'FAILOVER')
-  // One that has become the master meanwhile refuses it, which is no harm.
+  // A replica that has become the master meanwhile refuses the command, which does no harm.
   const again = setInterval(() => { operator.ask(replica.process, 'CLUSTER', 'FAILOVER').catch(() => undefined) }, FAILOVER_EVERY_MS)
   try {
     await operator.untilTakenOver(master.node.slots[0]?.[0] ?? 0, master.process)
@@ -128,7 +128,7 @@ export async function moveSome ({ world, pick, random }: Trial, count: number): 
   })
 }
 
-/** Slots go round and round while masters are killed: half-moved slots have to survive it. So few that no master is ever emptied: two cannot elect a third. */
+/** Moves slots while masters are killed: half-moved slots have to survive. Few enough that no master is ever emptied, because two masters cannot elect a third. */
 export async function killWhileMoving (trial: Trial): Promise<void> {
   for (let kill = 0; kill < 3; kill++) {
     const moving = moveSome(trial, 1200)

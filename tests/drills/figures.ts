@@ -1,11 +1,11 @@
-// A verdict in words and figures, for people: a table of what was counted, and latencies before, during and after the faults.
+// A verdict for people to read: a table of counts, and the latencies before, during and after the faults.
 import { count } from '../../src/cli/progress.js'
 import { stoodStillLines } from './lag.js'
 import { percentile } from './samples.js'
 import { type Trial } from './trial.js'
 import { type Verdict } from './verdict.js'
 
-/** Rows of name and value, aligned. */
+/** Aligned rows of names and values. */
 export function verdictText ({ posts, stored, frames, resumedMs, stoodStill, violations }: Verdict): string {
   const rows: Array<readonly [string, string]> = [
     ['POSTs', `${count(posts.sent)} sent, ${count(posts.acknowledged)} acknowledged, ${count(posts.failed)} failed, slowest answer ${Math.round(posts.answerMsMax)} ms`],
@@ -33,7 +33,7 @@ export function latencyText (trial: Trial): string {
 
 export type Phase = { readonly name: string, readonly fromMs: number, readonly toMs: number }
 
-/** The spans of the load before, during and after the faults; one of them where there were none. */
+/** The spans of the load before, during and after the faults; a single span where there were none. */
 export function phasesOf ({ times: { startMs, faultsMs, healedMs, endMs } }: Trial): Phase[] {
   if (faultsMs === 0) return [{ name: 'all', fromMs: startMs, toMs: endMs }]
   return [{ name: 'before', fromMs: startMs, toMs: faultsMs }, { name: 'during', fromMs: faultsMs, toMs: healedMs }, { name: 'after', fromMs: healedMs, toMs: endMs }]
@@ -46,7 +46,7 @@ function latencyLine (name: string, durationMs: number, values: Float64Array): s
 
 const EDGES_MS = [50, 100, 200, 300, 500, 1000, 2000, 5000, Infinity]
 
-/** How many readers had which longest pause between two messages. */
+/** How many readers had a longest pause between two messages of which length. */
 export function pauseText (pausesMs: readonly number[]): string {
   const lines = EDGES_MS.map((edge, index) => {
     const below = EDGES_MS[index - 1] ?? 0

@@ -1,6 +1,6 @@
-// When the machine itself stood still: a timer that looks at the clock every 20 ms, and finds that much more has passed. It writes nothing
-// and waits for nothing but the processor. Who measures stood still with it, so that this much of what was measured is not the service's.
-// Sees only what held up its own process.
+// Notices when the machine itself stood still: a timer looks at the clock every 20 ms, and finds that much more time has passed. The
+// timer needs nothing but the processor. The measuring process stood still as well, so that this time must not be charged to the
+// service. Sees only pauses of its own process.
 
 /** On the clock of performance.now(). */
 type Gap = { readonly fromMs: number, readonly toMs: number }
@@ -8,7 +8,7 @@ type Gap = { readonly fromMs: number, readonly toMs: number }
 export type StoodStill = { readonly times: number, readonly ms: number }
 
 const TICK_MS = 20
-/** Shorter ones are what a busy machine does all the time, and are counted like everything else. */
+/** Shorter pauses happen all the time on a busy machine, and are not taken off. */
 const GAP_MS_MIN = 100
 
 export class Lag {
@@ -32,7 +32,7 @@ export class Lag {
     return { times: this.#gaps.length, ms: this.#gaps.reduce((sum, { fromMs, toMs }) => sum + toMs - fromMs, 0) }
   }
 
-  /** How much of a span it stood still: what is to be taken off when the span is judged. */
+  /** How many ms of a span the machine stood still: to be taken off when the span is judged. */
   overlapMs (fromMs: number, toMs: number): number {
     return this.#gaps.reduce((sum, gap) => sum + Math.max(0, Math.min(gap.toMs, toMs) - Math.max(gap.fromMs, fromMs)), 0)
   }
@@ -44,7 +44,7 @@ export class Lag {
   }
 }
 
-/** What a report says of it, a line or none. */
+/** A line for the report, or none. */
 export function stoodStillLines ({ times, ms }: StoodStill): string[] {
   if (times === 0) return []
   return [`The machine itself, or the drill on it, stood still for ${Math.round(ms)} ms (${times === 1 ? 'once' : `${times} times`}): that is taken off what is judged.`]

@@ -1,6 +1,6 @@
-// What was sent, and what was answered: one entry for each message, kept to the end.
-// Invariant: each text is sent as one message only (however often it is repeated under its key), so that a text which is found twice in
-// the store was stored twice.
+// One entry per message: what was sent, and what was answered. Kept to the end.
+// Invariant: each text belongs to one message only, however often that message is repeated under its key. A text that is found
+// twice in the store was therefore stored twice.
 import { randomUUID } from 'node:crypto'
 import { type Outcome } from '../../src/cli/post.js'
 import { Samples } from './samples.js'
@@ -11,7 +11,7 @@ export type Sent = {
   readonly text: string
   /** When it was meant to be sent, on the clock of performance.now(). */
   readonly dueMs: number
-  /** When it was sent for the first time; later than it was due when too many were under way. */
+  /** When it was first sent; later than due when too many messages were in flight. */
   sentMs: number
   outcome: Outcome | undefined
   answeredMs: number
@@ -21,13 +21,13 @@ const PROSE = 'the quick brown fox jumps over the lazy dog and everyone in the r
 
 export class Ledger {
   readonly all: Sent[] = []
-  /** Milliseconds from when a message was due to its acknowledgement, at the time it was due. */
+  /** The latency of each acknowledged message: from when it was due, in ms, noted at that time. */
   readonly postMs = new Samples()
   acknowledged = 0
   failed = 0
   readonly #run = randomUUID().slice(0, 8)
 
-  /** A message that nobody has sent before. Its text tells its place in this ledger, and the time. */
+  /** Makes a new message. Its text contains its index in this ledger and its time. */
   compose (room: string, user: string, textBytes: number, dueMs: number): Sent {
     const head = `${this.#run} #${this.all.length} @${dueMs.toFixed(2)} `
     const sent = { room, user, text: head + PROSE.repeat(Math.ceil(textBytes / PROSE.length)).slice(0, Math.max(0, textBytes - head.length)), dueMs, sentMs: performance.now(), outcome: undefined, answeredMs: 0 }
@@ -46,7 +46,7 @@ export class Ledger {
     }
   }
 
-  /** The entry that a text belongs to; undefined for a text that was not sent by this ledger. */
+  /** The entry of a text; undefined when the text is not from this ledger. */
   find (text: string): Sent | undefined {
     const [run, number] = text.split(' ', 2)
     if (run !== this.#run || number === undefined) return undefined
@@ -59,7 +59,7 @@ export class Ledger {
   }
 }
 
-/** When a text of a ledger was due; NaN for any other. */
+/** When the message with this text was due; NaN for a text that is from no ledger. */
 export function dueMsOf (text: string): number {
   const at = text.indexOf('@')
   return at < 0 ? Number.NaN : Number.parseFloat(text.slice(at + 1))

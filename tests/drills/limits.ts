@@ -1,6 +1,6 @@
-// What a change of the cluster may cost those who write and read: while slots move, p99 of POST at most five times what it was before in the
-// same run, and no reader waits longer than half a second. A machine that is uneven by itself cannot tell: then it is said so. And while it
-// stands still nobody is served: see lag.ts.
+// What a change of the cluster may cost writers and readers: while slots move, the p99 of POSTs is at most five times that of before
+// in the same run, and no reader waits longer than half a second. On a machine that is uneven by itself the comparison means nothing;
+// the result then says so. Time in which the machine stood still is taken off (lag.ts).
 import { type Phase } from './figures.js'
 import { type ReaderRecord } from './reader-record.js'
 import { percentile } from './samples.js'
@@ -8,12 +8,12 @@ import { type Trial } from './trial.js'
 
 const P99_FACTOR_MAX = 5
 const PAUSE_MS_MAX = 500
-/** Connections are opened, and code is compiled. */
+/** At first connections are opened and code is compiled: that time is not judged. */
 const WARM_UP_MS = 1000
-/** By how much the quiet phases may differ from each other, where nothing was done in either. */
+/** By which factor the two quiet phases may differ from each other. */
 const UNEVEN_FACTOR_MAX = 2
 
-/** Of a trial, what is judged. */
+/** The part of a trial that is judged. */
 export type Judging = Pick<Trial, 'ledger' | 'lag'> & { readonly recorders: ReadonlyArray<{ readonly record: ReaderRecord }> }
 
 export type Limits = { readonly lines: readonly string[], readonly violations: readonly string[] }
@@ -26,7 +26,7 @@ export function judgeLimits (trial: Judging, [before, during, after]: readonly [
 
 type Judged = { readonly line: string, readonly violation: string | undefined }
 
-// A POST is as late as it is, less what of its time the machine stood still: one that hung is not excused by a short gap.
+// The latency of a POST, less the time in which the machine stood still. A short pause does not excuse a POST that hung.
 function judgeP99 ({ ledger, lag }: Judging, before: Phase, moving: Phase, after: Phase): Judged {
   const p99 = ({ fromMs, toMs }: Phase): number => percentile(ledger.postMs.between(fromMs, toMs, (atMs, ms) => ms - lag.overlapMs(atMs, atMs + ms)), 99)
   const unevenness = p99(after) / p99(before)
@@ -42,7 +42,7 @@ function judgeP99 ({ ledger, lag }: Judging, before: Phase, moving: Phase, after
 function judgePauses ({ recorders, lag }: Judging, before: Phase, during: Phase): Judged {
   const longest = (fromMs: number, toMs: number, isWhole: boolean): number => Math.max(0, ...recorders.map(({ record }) => record.longestPauseMs(fromMs, toMs, { isWhole, lag })))
   const pauseMs = longest(during.fromMs, during.toMs, false)
-  // One that reaches into what is done may come from it.
+  // A pause that reaches into the change may be caused by the change.
   const ownPauseMs = longest(before.fromMs + WARM_UP_MS, before.toMs, true)
   const isTellable = pauseMs <= PAUSE_MS_MAX || ownPauseMs <= PAUSE_MS_MAX / 2
   return {

@@ -1,4 +1,4 @@
-// The publication of a room's last message is lost: nothing tells its readers that there is more, but the audit.
+// The publication of a room's last message is lost. Only the audit can tell the readers that there is more.
 import { Client } from 'undici'
 import { post } from '../../src/cli/post.js'
 import { type Experiment } from './findings.js'
@@ -13,9 +13,9 @@ import { World } from './world.js'
 
 const AUDIT_MS = 2000
 const TIMES = 5
-/** For the look at the store itself, on a busy machine. */
+/** The time that the look at the store itself may take on a busy machine. */
 const LOOK_MS_MAX = 500
-/** One of them may fall into a moment in which the machine does something else: an audit that was begun late, and one more. */
+/** One trial may meet a moment in which the machine is busy: the audit begins late, or once more. */
 const LONGEST_MS_MAX = 2 * AUDIT_MS + 4000
 
 export const lostPublication: Experiment = {
@@ -33,7 +33,7 @@ export const lostPublication: Experiment = {
       for (let time = 0; time < Math.max(2, TIMES * scale); time++) {
         await write(client, ledger, room)
         await until('the first message is there', () => recorder.record.last === ledger.acknowledged)
-        // Right behind one that came: the room has just been heard of, which is when the audit looks away longest.
+        // Right after a message that arrived: the room was just heard of, so that the audit leaves it alone for longest.
         await world.operator.askAll('ACL', 'SETUSER', 'default', '-spublish')
         await write(client, ledger, room)
         const answeredMs = performance.now()

@@ -1,5 +1,6 @@
-// The cluster as the one who runs it sees it: what the nodes say of each other, who is healthy, and commands to single nodes.
-// Asks with a connection for each question, so that no fault that is made here cuts its own eyes. Paused and dead nodes are not asked.
+// The cluster as an operator sees it: what the nodes say about each other, which are healthy, and commands to single nodes.
+// Opens a connection for each question, so that a fault cannot cut the connection it would be observed through. Paused and dead
+// nodes are not asked.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { connect } from '../../src/embedded/connection.js'
@@ -10,12 +11,12 @@ import { parseClusterNodes, type ClusterNode } from '../../src/redis/topology.js
 
 export type Answer = string | number | null | Answer[]
 
-/** A process, and what the cluster says of it. */
+/** A process, and what the cluster says about it. */
 export type Member = { readonly process: EmbeddedNode, readonly node: ClusterNode }
 
 const POLL_MS = 50
 const ANSWER_MS_MAX = 5_000
-/** Generous: a machine under load takes its time for a full synchronisation. */
+/** Generous: on a busy machine a full synchronisation takes long. */
 const HEALTHY_MS_MAX = 120_000
 
 export class Operator {
@@ -44,7 +45,7 @@ export class Operator {
     }
   }
 
-  /** Sends one command to every node that is awake; those that fail are left out. */
+  /** Sends one command to every node that is awake. Nodes that fail are left out of the result. */
   async askAll (...words: string[]): Promise<Answer[]> {
     const answers = await Promise.allSettled(this.awake.map(node => this.ask(node, ...words)))
     return answers.flatMap(answer => answer.status === 'fulfilled' ? [answer.value] : [])
@@ -60,7 +61,7 @@ export class Operator {
     this.#paused.delete(node)
   }
 
-  /** What one node says of all, with their processes. */
+  /** The view of one node: all nodes with their processes. */
   async members (asked: EmbeddedNode | undefined = this.awake[0]): Promise<Member[]> {
     if (asked === undefined) throw new Error('No node of the cluster is awake')
     const nodes = parseClusterNodes(String(await this.ask(asked, 'CLUSTER', 'NODES')), '127.0.0.1')
@@ -82,7 +83,7 @@ export class Operator {
   }
 
   /**
-   * Waits until another node than `lost` owns a slot, as every node that is awake sees it.
+   * Waits until every node that is awake says that a slot is owned by another node than `lost`.
    * @returns when the first of them said so, on the clock of performance.now()
    */
   async untilTakenOver (slot: number, lost: EmbeddedNode): Promise<number> {
@@ -98,8 +99,9 @@ export class Operator {
   }
 
   /**
-   * Waits until every running node says that the cluster works, agrees with the others about every slot, holds none of them for dead, and
-   * until every replica is connected. @param atLeast how many replicas each master with slots must have; with a node dead, 0
+   * Waits until every running node says that the cluster works, agrees with the others about every slot and takes none of them for
+   * dead, and until every replica is connected.
+   * @param atLeast how many replicas each master with slots must have; 0 while a node is dead
    */
   async untilHealthy (atLeast = 1): Promise<void> {
     await this.#until(async () => await this.#fault(atLeast) ?? true)
@@ -126,7 +128,7 @@ export class Operator {
     return undefined
   }
 
-  // `check` says true, or what is missing.
+  // `check` answers true, or says what is missing.
   async #until (check: () => Promise<true | string>): Promise<void> {
     const deadline = performance.now() + HEALTHY_MS_MAX
     for (;;) {

@@ -1,5 +1,5 @@
-// Reads pages of history over and over while everything else goes on, from random places on: what comes must be contiguous, complete up to
-// the page's length or the head, and the same as the streams bring.
+// Reads pages of history from random places, over and over, while everything else goes on. Each page must be contiguous, complete up
+// to its limit or the head, and equal to what the streams bring.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type StoredMessage } from './stored.js'
 import { type Transcript } from './transcript.js'
@@ -47,10 +47,10 @@ export class Pager {
     try {
       const response = await fetch(`${url}/rooms/${encodeURIComponent(room)}/messages?after=${after}&limit=${LIMIT}`)
       if (response.status === 503) return
-      // The page's shape is the interface's; each message is looked at below.
+      // The cast is the documented shape of a page. Each message is checked below.
       page = await response.json() as { head: number, messages: StoredMessage[] }
     } catch {
-      return // a service that was killed
+      return // the service was killed
     }
     this.pages++
     const { head, messages } = page

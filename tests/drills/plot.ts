@@ -1,5 +1,5 @@
-// A plot over time as SVG: panels below each other with one axis of time, marks for what was done, and a shaded span while it was done.
-// Knows nothing of drills; draws what it is given.
+// A plot over time as SVG: panels one below the other with a common time axis, marks for the steps, and a shaded span while they ran.
+// Knows nothing about drills.
 
 export type Series = { readonly name: string, readonly color: string, readonly points: ReadonlyArray<readonly [x: number, y: number]> }
 export type Panel = { readonly label: string, readonly series: readonly Series[] }
@@ -72,7 +72,7 @@ const text = (x: number, y: number, what: string, attributes = ''): string =>
 
 const fixed = (value: number): string => value.toFixed(1)
 
-/** 1, 2 or 5 times a power of ten, at least so much. */
+/** The least of 1, 2 or 5 times a power of ten that is not below the value. */
 function niceStep (least: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(least, 1e-6)))
   return [1, 2, 5, 10].map(factor => factor * power).find(step => step >= least) ?? 10 * power

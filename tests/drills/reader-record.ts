@@ -1,14 +1,14 @@
-// What one reader was given, checked as it comes: sequences from the one after its cursor on, without a hole or a repeat, the same
-// as every other reader of the room. Counts what is wrong instead of stopping at it. Knows no transport.
+// What one reader received, checked as it arrives: sequences from its cursor on, without a hole or a repeat, with the same data as
+// every other reader of the room. Counts violations and goes on. Knows no transport.
 import { type Lag } from './lag.js'
 import { type Transcript } from './transcript.js'
 
 export type Faults = {
-  /** Sequences passed over, those that came later left out. */
+  /** Sequences that were skipped and did not come later either. */
   missing: number
   repeated: number
   outOfOrder: number
-  /** Frames whose data is not what another reader saw at that sequence. */
+  /** Frames whose data differs from what another reader saw at that sequence. */
   different: number
   lost: number
   resets: number
@@ -17,16 +17,16 @@ export type Faults = {
 /** On the clock of performance.now(). */
 type Pause = { readonly fromMs: number, readonly toMs: number }
 
-/** Shorter ones are not remembered: nobody notices them. */
+/** Shorter pauses are not kept: nobody notices them. */
 const PAUSE_MS_MIN = 50
 
 export class ReaderRecord {
   readonly transcript: Transcript
-  /** The sequence before the first one that is expected. */
+  /** The sequence before the first expected one. */
   readonly after: number
   readonly faults: Faults = { missing: 0, repeated: 0, outOfOrder: 0, different: 0, lost: 0, resets: 0 }
   received = 0
-  /** How often the reader was told that it is up to date. */
+  /** How often the reader got `live`. */
   lives = 0
   resetReasons: string[] = []
   readonly #pauses: Pause[] = []
@@ -42,7 +42,7 @@ export class ReaderRecord {
     this.#onDelivered = onDelivered
   }
 
-  /** The last sequence that has come. */
+  /** The last sequence that was received. */
   get last (): number {
     return this.#next - 1
   }
@@ -57,8 +57,8 @@ export class ReaderRecord {
   }
 
   /**
-   * The longest time between two messages that lies in this span, wholly or also in part; 0 when all were shorter than 50 ms.
-   * @param lag what it saw of the machine standing still is taken off
+   * The longest pause between two messages that overlaps this span; 0 when all were shorter than 50 ms.
+   * @param lag time in which the machine stood still is taken off
    */
   longestPauseMs (fromMs: number, toMs: number, { isWhole = false, lag }: { readonly isWhole?: boolean, readonly lag?: Lag } = {}): number {
     const isMeant = (pause: Pause): boolean => isWhole ? pause.fromMs >= fromMs && pause.toMs <= toMs : pause.fromMs < toMs && pause.toMs > fromMs
@@ -88,7 +88,7 @@ export class ReaderRecord {
     this.lives++
   }
 
-  /** @param seq the sequence after which the history begins anew */
+  /** @param seq the history begins again after this sequence */
   reset (seq: number, reason: string): void {
     this.faults.resets++
     this.resetReasons.push(reason)

@@ -1,5 +1,5 @@
-// Thousands of readers of one room come back in the same moment, each a hundred messages behind, to a process that does not know the room
-// yet: they share a handful of reads, and are all live within seconds.
+// Thousands of readers of one room reconnect at the same moment, each a hundred messages behind, to a process that has not opened the
+// room yet. They must share a handful of reads, and all be live within seconds.
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { type Experiment, scaled } from './findings.js'

@@ -1,5 +1,5 @@
-// A reader of one room that reconnects by itself with its cursor, as an EventSource would, each time to the next of several
-// services, as through a load balancer. What it gets goes to its record.
+// A reader of one room. Like an EventSource it reconnects by itself with its cursor, and like behind a load balancer each time to the
+// next of several services. What it receives goes to its record.
 import { type ReaderRecord } from './reader-record.js'
 import { SseConnection } from './sse-connection.js'
 
@@ -12,9 +12,9 @@ export type RecorderOptions = {
   readonly bytesPerSecond?: number
 }
 
-/** An EventSource waits this long before it is told otherwise. */
+/** How long an EventSource waits until the stream sets another `retry`. */
 const RETRY_MS = 1000
-/** After a refusal the next service is tried soon: a load balancer would have known. */
+/** After a refusal the next service is tried soon, as a load balancer would. */
 const REFUSED_MS = 50
 
 const LINE_FEED = 10
@@ -45,7 +45,7 @@ export class Recorder {
     return this
   }
 
-  /** Breaks its connection; it comes back with its cursor. */
+  /** Breaks its connection. It reconnects with its cursor. */
   cut (): void {
     this.#connection?.cut()
   }

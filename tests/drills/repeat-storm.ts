@@ -1,4 +1,5 @@
-// Each of many keys is posted ten times at once, half to each process, while connections are cut on both sides: one message a key.
+// Posts each of many keys ten times at once, half to each process, while connections are cut on both sides. One message per key may
+// be stored.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -51,12 +52,12 @@ export const repeatStorm: Experiment = {
 
 const NONE: Outcome = { isAcknowledged: false, status: undefined, code: 'NONE', reason: 'nobody answered', isWorthRetrying: false, retryAfterMs: 0 }
 
-// Each attempt on a connection of its own; some are cut on their way, by the clock, and sent again.
+// Each attempt has a connection of its own. Some connections are cut after a random time, and the POST is sent again.
 async function postUntilAnswered (url: string, sent: Sent, key: string, random: () => number): Promise<Outcome> {
   for (;;) {
     const client = new Client(url)
     const cut = random() < CUT_SHARE ? setTimeout(() => { void client.destroy() }, random() * CUT_MS_MAX) : undefined
-    // Another one of the ten may have been first: 200 is right too.
+    // Another one of the ten may have been first: then 200 is right.
     const outcome = await post(client, sent, { basePath: '', key, isRepeated: true })
     clearTimeout(cut)
     await client.destroy()

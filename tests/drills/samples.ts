@@ -1,5 +1,5 @@
-// Measured values with their times, all of them: percentiles of any span can be asked for afterwards, exactly. 16 bytes a value, and nothing
-// is done on the way in but storing it.
+// Keeps all measured values with their times, so that exact percentiles of any span can be computed afterwards. A value takes 16
+// bytes, and adding one only stores it.
 
 const CAPACITY_MIN = 4096
 
@@ -21,7 +21,7 @@ export class Samples {
     this.#values[this.#length++] = value
   }
 
-  /** The values of a span of time, its end excluded, ascending. @param corrected what to take for a value of that time */
+  /** The values of a span of time without its end, ascending. @param corrected maps a value and its time to the value to use */
   between (fromMs: number, toMs: number, corrected?: (atMs: number, value: number) => number): Float64Array {
     const times = this.#times.subarray(0, this.#length)
     const values = this.#values.subarray(0, this.#length)
@@ -29,7 +29,7 @@ export class Samples {
     return all.filter((_, index) => isWithin(times[index] ?? Number.NaN, fromMs, toMs)).sort()
   }
 
-  /** All of them, in the order in which they came. */
+  /** All values in the order in which they were added. */
   entries (): Array<{ readonly atMs: number, readonly value: number }> {
     return Array.from({ length: this.#length }, (_, index) => ({ atMs: this.#times[index] ?? 0, value: this.#values[index] ?? 0 }))
   }
@@ -52,7 +52,7 @@ function grown (array: Float64Array): Float64Array<ArrayBuffer> {
   return larger
 }
 
-/** The smallest value that at least so many percent are not above (nearest rank); NaN of nothing. */
+/** The percentile by nearest rank: the smallest value with at least so many percent of values at or below it; NaN of nothing. */
 export function percentile (ascending: Float64Array, percent: number): number {
   return ascending[Math.max(0, Math.ceil(percent / 100 * ascending.length) - 1)] ?? Number.NaN
 }

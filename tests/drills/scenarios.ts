@@ -1,4 +1,4 @@
-// The faults that the promises are tried under, by name: what `npm run drill -- faults` and the tests hold, at any size.
+// The faults that the promises are tried under, by name. `npm run drill -- faults` and the tests run them at any size.
 import { chaos } from './chaos.js'
 import { growByOne, killConnections, killMaster, killMasterOnly, killReplica, killWhileMoving, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
 import { type Trial } from './trial.js'
@@ -8,7 +8,7 @@ export type Scenario = {
   readonly about: string
   /** Which POSTs may fail under it. */
   readonly excused: Excused
-  /** Writers send an Idempotency-Key and repeat, so that in the end none fails. */
+  /** Writers send an Idempotency-Key and repeat failed POSTs, so that in the end none fails. */
   readonly isRepeating?: boolean
   readonly faults?: (trial: Trial) => Promise<void>
 }

@@ -1,11 +1,11 @@
-// How many slots have left the master that they were on when the watch began, over time.
+// Counts over time how many slots have left the master that owned them when the watch began.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type Operator } from './operator.js'
 import { Samples } from './samples.js'
 
 const EVERY_MS = 250
 
-/** Looks four times a second. The result stops it, and answers the numbers of slots with their times. */
+/** Looks four times a second. Calling the result stops the watch, and returns the counts with their times. */
 export async function watchSlots (operator: Operator): Promise<() => Samples> {
   const start = await owners(operator)
   const moved = new Samples()
@@ -13,7 +13,7 @@ export async function watchSlots (operator: Operator): Promise<() => Samples> {
     const now = await owners(operator)
     moved.add(performance.now(), now.reduce((sum, owner, slot) => owner === start[slot] ? sum : sum + 1, 0))
   }
-  // A look that fails is one point less on a plot.
+  // A look that fails only costs one point of the plot.
   const timer = setInterval(() => { look().catch(() => undefined) }, EVERY_MS)
   return () => {
     clearInterval(timer)

@@ -1,5 +1,5 @@
-// Readers that read 1 KB/s beside many fast ones: the fast ones must not feel it, the process's memory may grow by what each slow reader
-// is allowed to hold, and the slow ones get everything when they speed up.
+// Readers at 1 KB/s beside many fast ones. The fast ones must not notice, the memory of the process may grow only by the allowance of
+// each slow reader, and the slow ones must get everything when they speed up.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
@@ -20,19 +20,19 @@ import { Writers } from './writers.js'
 const FAST = 500
 const SLOW = 50
 const SLOW_BYTES_PER_SECOND = 1024
-/** Far more than the system buffers for a connection, so that it is the service that holds the rest back. */
+/** Far more than the system buffers for a connection, so that the service has to hold back the rest. */
 const HISTORY_LENGTH = 5000
 const TEXT_BYTES = 2000
 const PER_SECOND = 50
 const PHASE_MS = 10_000
 const WINDOW_MS = 500
 const LATENCY_FACTOR_MAX = 1.5
-/** Of a few milliseconds a half more is nothing: a process that was not given the processor at once. */
+/** A factor means little when it applies to a few milliseconds: the process may have waited for the processor. */
 const LATENCY_MS_MIN = 20
 const COLLECTIONS = 4
 
-// The service's defaults, said here because the bound follows from them. A slow reader: what its socket may hold, and one piece of a page more.
-// All of them together: a page as it comes from the store and as frames, and the room's ring.
+// The defaults of the service, repeated here because the bound follows from them. Each slow reader may hold what its socket takes and
+// one more piece of a page. All of them together may hold a page, both from the store and as frames, and the room's ring.
 const SOCKET_BYTES_MAX = 64 * 1024
 const PAGE_BYTES_MAX = 1024 * 1024
 const RING_BYTES_MAX = 1024 * 1024
@@ -120,7 +120,7 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
-/** p99 over a phase, and the median of its windows' p99: a moment in which the machine does something else weighs as much as any other. */
+/** The p99 over a phase, and the median of the p99 of its windows, which one busy moment of the machine does not spoil. */
 async function observe (deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: number, typicalMs: number }> {
   const fromMs = performance.now()
   await sleep(phaseMs)
@@ -131,7 +131,7 @@ async function observe (deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: 
   }
 }
 
-/** What JavaScript and its buffers take in the service after its garbage was collected: the least of some looks, for a busy process makes more. */
+/** The memory of JavaScript and its buffers in the service after a collection of garbage: the least of several looks, because a busy process makes more. */
 async function heldBytes ({ services: [service] }: World): Promise<number> {
   if (service?.pid === undefined) throw new Error('The service is not running')
   let least = Infinity

@@ -1,11 +1,11 @@
-// One connection to an event stream that costs a drill as little as possible: a plain socket, a request by hand, and the frames as
-// slices of what came. It can be cut, and it can be made to read slowly. Reads what this service sends (no chunked body).
+// One connection to an event stream at the least cost for a drill: a plain socket, a request written by hand, and frames as slices of
+// the received bytes. It can be cut, and it can read slowly. Understands only what this service sends (no chunked body).
 // Does not reconnect, and does not know what frames mean.
 import net from 'node:net'
 
 export type SseHandlers = {
   onOpen: () => void
-  /** A frame without its last line break. Valid during the call only. */
+  /** A frame without its last line break. The buffer is valid during the call only. */
   onFrame: (frame: Buffer) => void
   /** Called once. */
   onEnd: (reason: string) => void
@@ -16,7 +16,7 @@ const FRAME_END = Buffer.from('\n\n')
 const HEAD_BYTES_MAX = 65_536
 const SLOW_TICK_MS = 100
 
-// The system reads into the buffer and hands it over in the same turn, so that one serves all sockets.
+// A read fills the buffer and hands it over in the same turn, so that one buffer serves all sockets.
 const shared = Buffer.allocUnsafeSlow(65_536)
 
 export class SseConnection {
@@ -27,7 +27,7 @@ export class SseConnection {
   #hasEnded = false
   #slow: { readonly buffer: Buffer, readonly timer: NodeJS.Timeout } | undefined
 
-  /** @param bytesPerSecond reads no more than this; default: as fast as it comes; 0: nothing at all */
+  /** @param bytesPerSecond the most that is read; default: everything as it arrives; 0: nothing */
   constructor (url: URL, headers: Readonly<Record<string, string>>, handlers: SseHandlers, bytesPerSecond?: number) {
     this.#handlers = handlers
     if (bytesPerSecond !== undefined) this.throttle(bytesPerSecond)
@@ -35,10 +35,10 @@ export class SseConnection {
       port: Number(url.port),
       host: url.hostname,
       onread: {
-        // The first one is asked for before the socket is ours.
+        // Node asks for the first buffer before #socket is set.
         buffer: () => this.#slow?.buffer ?? shared,
         callback: (length, buffer) => {
-          // It is what the function above gave.
+          // The buffer is the one that the function above returned.
           this.#receive((buffer as Buffer).subarray(0, length))
           return this.#slow === undefined
         }
@@ -51,7 +51,7 @@ export class SseConnection {
     this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`)
   }
 
-  /** Reads no more than this from now on; undefined: as fast as it comes. */
+  /** Limits the reading from now on; undefined lifts the limit. */
   throttle (bytesPerSecond: number | undefined): void {
     clearInterval(this.#slow?.timer)
     if (bytesPerSecond === undefined) {
@@ -63,7 +63,7 @@ export class SseConnection {
     this.#slow = { timer, buffer: Buffer.alloc(Math.max(1, Math.round(bytesPerSecond * SLOW_TICK_MS / 1000))) }
   }
 
-  /** As a broken network would: at once, with nothing said. */
+  /** Ends the connection as a broken network would: at once, without a farewell. */
   cut (): void {
     this.#socket.resetAndDestroy()
     this.#end('cut by the drill')

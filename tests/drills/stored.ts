@@ -1,14 +1,14 @@
-// What a room holds in the end, as GET gives it page by page: read with nothing but the public interface.
+// Reads what a room holds in the end, page by page, with nothing but the public interface.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** `user` and `text` are unset where the service says `lost`. */
+/** `user` and `text` are unset for a message that the service calls `lost`. */
 export type StoredMessage = { readonly seq: number, readonly user: string | undefined, readonly text: string | undefined }
 
 const PAGE_LENGTH = 1000
 const READ_MS_MAX = 60_000
 const PAUSE_MS = 100
 
-/** Every message of a room, in the order in which the pages give them. */
+/** Every message of a room, in the order of the pages. */
 export async function readStored (url: string, room: string): Promise<StoredMessage[]> {
   const stored: StoredMessage[] = []
   for (;;) {
@@ -23,12 +23,12 @@ export async function readHead (url: string, room: string): Promise<number> {
   return (await readPage(`${url}/rooms/${encodeURIComponent(room)}/messages?limit=1`)).head
 }
 
-// A 503 is an honest answer of a store that is being mended; one that lasts is not.
+// A 503 is an honest answer while the store recovers. One that lasts is not.
 async function readPage (address: string): Promise<{ head: number, messages: StoredMessage[] }> {
   const deadline = performance.now() + READ_MS_MAX
   for (;;) {
     const response = await fetch(address)
-    // The page's shape is the interface's; each message is compared with what was sent, field by field.
+    // The cast is the documented shape of a page. Each message is compared with what was sent, field by field.
     if (response.ok) return await response.json() as { head: number, messages: StoredMessage[] }
     const answer = await response.text()
     if (response.status !== 503 || performance.now() > deadline) throw new Error(`GET ${address} answered ${response.status}: ${answer}`)

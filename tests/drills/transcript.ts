@@ -1,4 +1,4 @@
-// What the readers of one room have seen: the data of each sequence, as the first of them saw it, in its bytes. All others must see the same.
+// What the readers of one room have seen: the bytes of each sequence, as the first reader got them. All others must get the same.
 import { dueMsOf } from './ledger.js'
 
 export class Transcript {
@@ -10,7 +10,7 @@ export class Transcript {
     this.room = room
   }
 
-  /** Notes or compares the data of a sequence; false when another reader saw something else there. */
+  /** Notes the data of a sequence, or compares it; false when another reader got other data. */
   isSame (seq: number, data: Buffer): boolean {
     const known = this.#data[seq]
     if (known !== undefined) return known.equals(data)
@@ -24,7 +24,7 @@ export class Transcript {
     return Math.max(0, this.#data.length - 1)
   }
 
-  /** When the message of a sequence was due; NaN for what no drill has sent. */
+  /** When the message of a sequence was due; NaN for a message that no drill has sent. */
   dueMs (seq: number): number {
     return this.#dueMs[seq] ?? Number.NaN
   }
@@ -33,7 +33,7 @@ export class Transcript {
   text (seq: number): string | undefined {
     const data = this.#data[seq]
     if (data === undefined) return undefined
-    // Whatever JSON holds: what is no message has no text.
+    // It may be any JSON: only a message has a text.
     const { text } = JSON.parse(data.toString()) as { text?: unknown }
     return typeof text === 'string' ? text : undefined
   }

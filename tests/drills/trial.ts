@@ -1,5 +1,5 @@
-// One trial: a world, readers, writers, and faults in the middle of the load; then the verdict. The same seed draws the same rooms,
-// targets and moments. Everything that it starts is gone when it ends.
+// One trial: a cluster with services, readers, writers, and faults in the middle of the load; then the verdict. The same seed chooses
+// the same rooms, targets and moments. A trial ends everything that it started.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { runCheck } from './check-run.js'
@@ -20,7 +20,7 @@ import { Writers, type Writer } from './writers.js'
 export type TrialOptions = WorldOptions & {
   readonly seed: number
   readonly rooms: readonly string[]
-  /** Messages that are there before any reader comes. */
+  /** Messages that are written before any reader connects. */
   readonly history?: { readonly user: string, readonly room: string, readonly messages: number }
   readonly writers: readonly Writer[]
   /** Streams of one room each. */
@@ -29,16 +29,16 @@ export type TrialOptions = WorldOptions & {
   readonly combined?: number
   /** Readers of pages; default none. */
   readonly pagers?: number
-  /** The load goes on until so many are answered, and until the faults are over. */
+  /** The load goes on until this many messages are answered, and until the faults are over. */
   readonly messages: number
-  /** At least so long before the faults, and after them; default 0. */
+  /** The least time under load before and after the faults; default 0. */
   readonly quietMs?: number
   readonly isRepeating?: boolean
   readonly textBytes?: number
   readonly excused?: Excused
-  /** Readers of another make, beside the recorders: what they get goes to the record that they are given. */
+  /** Other client libraries that read as well. Each writes what it receives to the record that it is given. */
   readonly guests?: ReadonlyArray<(record: ReaderRecord, urls: readonly string[]) => Promise<Guest>>
-  /** What happens in the middle. */
+  /** The faults in the middle of the load. */
   readonly faults?: (trial: Trial) => Promise<void>
 }
 
@@ -49,7 +49,7 @@ export type Times = { startMs: number, faultsMs: number, healedMs: number, endMs
 
 const POLL_MS = 20
 const CATCH_UP_MS_MAX = 60_000
-const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is what a busy machine adds on the way there and back
+const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is for the way there and back on a busy machine
 const SHARE_BEFORE = 0.25
 const HISTORY_WRITERS = 32
 const EXAMPLES_MAX = 10
@@ -64,11 +64,11 @@ export class Trial {
   readonly #pagers: readonly Pager[]
   readonly #guests: Guest[] = []
   readonly #transcripts: readonly Transcript[]
-  /** Milliseconds from when a message was due to each delivery of it, at the time of the delivery. */
+  /** The latency of each delivery: from when the message was due, in ms, noted at the time of the delivery. */
   readonly deliveryMs = new Samples()
-  /** Sees when the machine stands still while there is load. */
+  /** Notices when the machine stands still during the load. */
   readonly lag = new Lag()
-  /** Faults add those whose end the verdict is to look at. */
+  /** The takeovers that the verdict judges; faults add them. */
   readonly takeovers: Takeover[] = []
   readonly random: () => number
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
@@ -87,7 +87,7 @@ export class Trial {
     this.#pagers = Array.from({ length: options.pagers ?? 0 }, () => new Pager(this.#transcripts, world.urls, this.random))
   }
 
-  /** Holds a trial from start to end; `look` sees it before its world is gone. */
+  /** Runs a trial from start to end. `look` gets it before its cluster and services are gone. */
   static async hold<T> (options: TrialOptions, look: (trial: Trial, verdict: Verdict) => Promise<T> | T): Promise<T> {
     const world = await World.start(options)
     const trial = new Trial(options, world)
@@ -160,7 +160,7 @@ export class Trial {
     return this.world.services.find(({ isRunning }) => isRunning)?.url ?? ''
   }
 
-  // Who is not there in time is not waited for any longer: the verdict says what is missing.
+  // Wait no longer for late readers: the verdict says what is missing.
   async #caughtUp (): Promise<void> {
     const heads = new Map<string, number>()
     for (const { record: { transcript: { room } } } of this.#readers) if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))

@@ -1,5 +1,5 @@
-// Whether the promises were kept: compares what was sent, what was answered, what is stored and what each reader was given.
-// Everything that is not as promised is a violation, a sentence each. Pure, but for reading what is stored.
+// Whether the promises were kept: compares what was sent, what was answered, what is stored and what each reader received.
+// Every broken promise is a violation, one sentence each. Pure, except for reading what is stored.
 import { roomSlot } from '../../src/store/keys.js'
 import { type Lag, type StoodStill } from './lag.js'
 import { type Ledger } from './ledger.js'
@@ -7,24 +7,24 @@ import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
 
 /**
- * Which failed POSTs the faults excuse: none; 503 and such, but only while a master was dead or within the deadline behind; these at any time;
- * also connections that broke, where a service was killed.
+ * Which failed POSTs the faults excuse: none; 503s while a master was dead, or within the deadline after that; 503s at any time; 503s
+ * and broken connections, where a service was killed.
  */
 export type Excused = 'none' | 'failover' | '5xx' | 'unanswered'
 
 export type FailureCount = { readonly what: string, readonly count: number, readonly firstMs: number, readonly lastMs: number }
 
-/** A master that was killed, and the one that took its place. Times on the clock of performance.now(). */
+/** A killed master, and when its replica took over. Times are on the clock of performance.now(). */
 export type Takeover = {
   readonly slots: ReadonlyArray<readonly [first: number, last: number]>
   readonly killedMs: number
-  /** When the first node called another one the owner of its slots. */
+  /** When the first node named another owner of its slots. */
   readonly takenOverMs: number
 }
 
 export type Verdict = {
   readonly posts: { readonly sent: number, readonly acknowledged: number, readonly failed: number, readonly failures: readonly FailureCount[], readonly answerMsMax: number }
-  /** `unacknowledged`: failed POSTs that were stored all the same, which is allowed, but only once. */
+  /** `unacknowledged`: failed POSTs that were stored nevertheless. That is allowed, but only once per POST. */
   readonly stored: { readonly rooms: number, readonly messages: number, readonly unacknowledged: number }
   readonly frames: {
     readonly readers: number,
@@ -37,14 +37,14 @@ export type Verdict = {
     readonly lost: number,
     readonly resets: number
   }
-  /** How long after each takeover the first message was acknowledged in a room whose log had been on the dead master. */
+  /** The time from each takeover to the first acknowledged message in a room whose log had been on the dead master. */
   readonly resumedMs: readonly number[]
-  /** The machine, or the process of the drill, while there was load. */
+  /** The machine's pauses during the load. */
   readonly stoodStill: StoodStill
   readonly violations: readonly string[]
 }
 
-/** `ends` says why its connections ended, newest last. */
+/** `ends`: why its connections ended, newest last. */
 export type Reader = { readonly record: ReaderRecord, readonly ends: readonly string[] }
 
 export type VerdictOptions = {
@@ -52,17 +52,17 @@ export type VerdictOptions = {
   readonly readers: readonly Reader[]
   readonly url: string
   readonly excused: Excused
-  /** A POST that is answered later than this has broken its deadline. */
+  /** A POST that is answered later than this breaks a promise. */
   readonly answerMsMax: number
   readonly takeovers: readonly Takeover[]
-  /** What it saw of the machine standing still is taken off what is judged. */
+  /** Pauses of the machine, which are taken off judged times. */
   readonly lag?: Lag
-  /** When the load began: times of failures count from here. */
+  /** When the load began: the times of failures are relative to it. */
   readonly startedMs: number
 }
 
 const EXAMPLES_MAX = 3
-/** What the service may add to the cluster's own failover. */
+/** The time that the service may add to the cluster's own failover. */
 const RESUMED_MS_MAX = 1000
 const IN_THE_MOMENT_MS = 300
 
@@ -161,7 +161,7 @@ function judgeStored (ledger: Ledger, rooms: ReadonlyMap<string, readonly Stored
 
 const describe = (outcome: Ledger['all'][number]['outcome']): string => outcome?.isAcknowledged === true ? `acknowledged as ${outcome.seq}` : `failed with ${outcome?.code}`
 
-// What was answered in the moment of the kill does not tell that the slots are served again.
+// An answer from the moment of the kill does not prove that the slots are served again.
 function judgeTakeover ({ ledger, lag }: VerdictOptions, { slots, killedMs, takenOverMs }: Takeover, violations: Violations): number[] {
   const isOfSlots = (room: string): boolean => slots.some(([first, last]) => first <= roomSlot(room) && roomSlot(room) <= last)
   const answers = ledger.all.filter(({ room, outcome, answeredMs }) => outcome?.isAcknowledged === true && answeredMs > killedMs + IN_THE_MOMENT_MS && isOfSlots(room))

@@ -1,4 +1,4 @@
-// What lies on each shard, key by key: messages in blocks, bytes of everything, and the longest key of each kind.
+// Weighs each shard key by key: messages in blocks, bytes of all keys, and the longest key of each kind.
 import { connect } from '../../src/embedded/connection.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { parseKey } from '../../src/store/keys.js'
@@ -10,12 +10,12 @@ type StreamKind = 'block' | 'log' | 'segment'
 
 const KEYS_AT_ONCE = 1000
 
-/** Every master, in the order of its first slot. Asks for every key: for drills, not for a living cluster. */
+/** All masters in the order of their first slot. Reads every key: for drills, not for a cluster in use. */
 export async function weighShards ({ operator }: World): Promise<Shard[]> {
   return await Promise.all((await operator.masters()).map(({ process }) => weigh(process)))
 }
 
-/** How much a shard has of the mean. */
+/** A shard's part relative to the mean. */
 export const shareOf = (shards: readonly Shard[], shard: Shard, what: 'messages' | 'bytes'): number =>
   shard[what] / (shards.reduce((sum, other) => sum + other[what], 0) / shards.length)
 

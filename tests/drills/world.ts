@@ -1,5 +1,5 @@
-// What a drill is held in: an embedded cluster and some service processes of its own, in a temporary folder, and a list of what
-// was done to them and when. All of it is gone after `stop`.
+// The surroundings of a drill: an embedded cluster and some service processes of its own, in a temporary folder, and a list of what
+// was done to them and when. `stop` removes all of it.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -68,13 +68,13 @@ export class World {
     return this.services.map(({ url }) => url)
   }
 
-  /** Remembers what is done now. */
+  /** Notes a deed with the present time. */
   did (text: string): void {
     this.deeds.push({ atMs: performance.now(), text })
     this.#report(text)
   }
 
-  /** Works on the cluster as the cluster command does. */
+  /** Works on the cluster with the code of the cluster command. */
   async administer<T> (work: (admin: Admin) => Promise<T>): Promise<T> {
     const admin = await Admin.connect(redisTarget(this.cluster.urls))
     try {
@@ -98,6 +98,6 @@ export class World {
   }
 }
 
-// A process that dies of a signal does not say goodbye, and the nodes, in process groups of their own, would go on for ever.
+// A process that dies of a signal runs no exit handlers. The nodes are in process groups of their own, and would run for ever.
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const
 const exit = (): never => process.exit(1)

@@ -1,7 +1,7 @@
-// Many who write at once: each as fast as it is answered, or each at a rate of its own, over several services in turn. At a rate the
-// loop is open: a message is sent when it is due, however long others take, and its latency counts from then. Only when very many are under
-// way does the next one wait, still counted from when it was due.
-// Invariant: every message that was begun ends in the ledger with its outcome, before `stop` resolves.
+// Many concurrent writers: each sends as soon as its last message was answered, or at a rate of its own, to several services in turn.
+// With a rate the loop is open: a message is sent when it is due, however long others take, and its latency counts from then. Only
+// when very many are in flight does the next one wait, and its latency still counts from when it was due.
+// Invariant: every message that was begun has its outcome in the ledger before `stop` resolves.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -11,7 +11,7 @@ import { type Ledger, type Sent } from './ledger.js'
 export type Writer = {
   readonly user: string
   readonly rooms: readonly string[]
-  /** Messages a second; unset: the next one when the last is answered. */
+  /** Messages per second; unset: the next one as soon as the last was answered. */
   readonly perSecond?: number
 }
 
@@ -20,19 +20,19 @@ export type WritersOptions = {
   readonly writers: readonly Writer[]
   readonly ledger: Ledger
   readonly random: () => number
-  /** Sends an Idempotency-Key with every message, and repeats what was not answered, or with 5xx, at the next service. */
+  /** Sends an Idempotency-Key with every message, and repeats a message at the next service after no answer or a 5xx. */
   readonly isRepeating?: boolean
-  /** Ends by itself after so many. */
+  /** The writer ends by itself after this many messages. */
   readonly messagesMax?: number
   readonly textBytes?: number
 }
 
 const TEXT_BYTES = 100
 const TICK_MS = 5
-/** No more connections than a busy machine accepts. */
+/** As many connections as even a busy machine accepts. */
 const UNDER_WAY_MAX = 400
 const PAUSE_MS = 50
-/** Above the service's own deadline: what it owes an answer to by then has broken its promise. */
+/** More than the service's own deadline: a POST that has no answer by then broke its promise. */
 const ANSWER_MS_MAX = 30_000
 const REPEATS_MAX = 100
 
@@ -61,7 +61,7 @@ export class Writers {
     while (this.#underWay > 0) await sleep(TICK_MS)
   }
 
-  /** No message is begun any more; resolves when all have their outcome. */
+  /** Begins no more messages; resolves when all have their outcome. */
   async stop (): Promise<void> {
     this.#isOver.abort()
     await this.done()
@@ -77,14 +77,14 @@ export class Writers {
     while (!this.#isAtEnd) {
       const sent = this.#compose(writer, performance.now())
       await this.#send(sent)
-      // A service that is gone would otherwise be called as fast as the loop turns.
+      // Without this pause, a service that is gone would be called in a tight loop.
       if (sent.outcome?.isAcknowledged !== true) await sleep(PAUSE_MS)
     }
   }
 
   async #writeAtRate (writer: Writer, perSecond: number): Promise<void> {
     const periodMs = 1000 / perSecond
-    // Each begins at another moment: together they would come in bursts.
+    // Each writer begins at another moment, so that they do not send in bursts.
     let dueMs = performance.now() + this.#options.random() * periodMs
     while (!this.#isAtEnd) {
       for (; dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd; dueMs += periodMs) void this.#send(this.#compose(writer, dueMs))
@@ -112,7 +112,7 @@ export class Writers {
     }
   }
 
-  // A connection carries one message at a time, and is used again.
+  // A connection carries one message at a time, and is reused.
   async #attempt (sent: Sent, key: string | undefined, isRepeated: boolean): ReturnType<typeof post> {
     const { urls } = this.#options
     const index = this.#turn++ % urls.length
