@@ -36,6 +36,7 @@ export const SETTINGS = {
   logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),
   redisNodes: text('REDIS_NODES', '', 'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
   redisAddressMap: text('REDIS_ADDRESS_MAP', '', 'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'),
+  redisPasswordFile: text('REDIS_PASSWORD_FILE', '', 'file with the password for REDIS_NODES; read again for each connection, so that a password that expires can be replaced while the service runs'),
   redisTlsCa: text('REDIS_TLS_CA', '', 'file with the PEM certificate authority of rediss:// nodes'),
   dataDir: text('DATA_DIR', '.data', 'folder of the embedded cluster'),
   nodeTimeoutMs: integer('NODE_TIMEOUT_MS', 2000, 500, 60000, 'ms after which the embedded cluster holds a silent node for dead'),
@@ -85,7 +86,8 @@ export type RedisTarget = {
   readonly tls: boolean
   readonly tlsCa: string | undefined
   readonly username: string | undefined
-  readonly password: string | undefined
+  /** A function where it may change while the service runs. */
+  readonly password: string | (() => string) | undefined
   readonly addressMap: ReadonlyMap<string, Address>
 }
 
@@ -105,7 +107,7 @@ export function readConfig (env: Readonly<Record<string, string | undefined>> = 
 }
 
 /** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
-export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
+export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
   const urls = nodes.map(node => {
     if (!/^rediss?:\/\/./.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
     return new URL(node.trim())
@@ -118,8 +120,31 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
     tls: first.protocol === 'rediss:',
     tlsCa: redisTlsCa === '' ? undefined : readCertificate(redisTlsCa),
     username: first.username === '' ? undefined : decodeURIComponent(first.username),
-    password: first.password === '' ? undefined : decodeURIComponent(first.password),
+    password: passwordFrom(redisPasswordFile, decodeURIComponent(first.password)),
     addressMap: parseAddressMap(redisAddressMap)
+  }
+}
+
+function passwordFrom (file: string, inUrl: string): RedisTarget['password'] {
+  if (file === '') return inUrl === '' ? undefined : inUrl
+  if (inUrl !== '') throw new SettingError('REDIS_NODES must hold no password where REDIS_PASSWORD_FILE is set')
+  let password = ''
+  const read = (): string => {
+    password = readFileSync(file, 'utf8').trim() || password
+    return password
+  }
+  try {
+    if (read() === '') throw new Error(`${file} is empty`)
+  } catch (error) {
+    throw new SettingError(`REDIS_PASSWORD_FILE must name a file with a password: ${messageOf(error)}`, { cause: error })
+  }
+  return () => {
+    try {
+      return read()
+    } catch {
+      // The file is just being replaced. If the last password has expired, Redis says so.
+      return password
+    }
   }
 }
 

@@ -14,7 +14,8 @@ export type ConnectionOptions = {
   /** PEM of the certificate authority to trust besides the system's. */
   readonly tlsCa: string | undefined
   readonly username: string | undefined
-  readonly password: string | undefined
+  /** Asked for each connection when it is a function: a password that expires is replaced while the service runs. */
+  readonly password: string | (() => string) | undefined
   readonly connectTimeoutMs: number
   /** A connection with commands on their way and no reply for this long is closed. */
   readonly commandTimeoutMs: number
@@ -42,6 +43,11 @@ export function socketOptions (address: Address, options: ConnectionOptions): { 
   }
 }
 
+/** The password to log in with now. */
+export function passwordOf ({ password }: Pick<ConnectionOptions, 'password'>): string | undefined {
+  return typeof password === 'function' ? password() : password
+}
+
 // The concrete client type of `createClient` without modules; naming it by its function spares five type parameters.
 type Client = ReturnType<typeof createClient>
 
@@ -60,10 +66,11 @@ export class Connection {
    * @throws ConnectionLost when the node refuses or does not answer in time; Redis' own error when it denies the login
    */
   static async open (address: Address, options: ConnectionOptions): Promise<Connection> {
+    const password = passwordOf(options)
     const client = createClient({
       socket: { ...socketOptions(address, options), reconnectStrategy: false },
       ...(options.username === undefined ? {} : { username: options.username }),
-      ...(options.password === undefined ? {} : { password: options.password }),
+      ...(password === undefined ? {} : { password }),
       disableOfflineQueue: true,
       disableClientInfo: true
     })

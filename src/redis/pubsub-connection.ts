@@ -10,7 +10,7 @@ import { ErrorReply } from 'redis'
 import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
 import { type Address } from './address.js'
-import { socketOptions, type ConnectionOptions } from './connection.js'
+import { passwordOf, socketOptions, type ConnectionOptions } from './connection.js'
 import { slotOf } from './slots.js'
 
 const { default: Decoder } = decoderModule
@@ -53,9 +53,10 @@ export class PubSubConnection {
       if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end('the node fell silent')
       else if (this.#socket.readyState === 'open') this.#write(['PING'])
     }, Math.min(PING_MS, options.commandTimeoutMs / 2))
-    if (options.password !== undefined) {
+    const password = passwordOf(options)
+    if (password !== undefined) {
       this.#sent.push({ kind: 'auth' })
-      this.#write(options.username === undefined ? ['AUTH', options.password] : ['AUTH', options.username, options.password])
+      this.#write(options.username === undefined ? ['AUTH', password] : ['AUTH', options.username, password])
     }
   }
 

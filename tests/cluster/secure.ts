@@ -67,6 +67,20 @@ t.test('writes, reads and streams over TLS with user, password and mapped addres
   t.match((await request(`${url}/cluster`)).body, { shards: { length: 1, 0: { master: { address: `127.0.0.1:${port}` }, keys: Number } } })
 })
 
+t.test('a password in a file is read again for each connection', async t => {
+  const file = `${dir}/password`
+  writeFileSync(file, 's3cret:/@\n')
+  const { url } = await startService(t, { env: { ...env, REDIS_NODES: `rediss://chat@localhost:${port}`, REDIS_PASSWORD_FILE: file } })
+  const room = freshRoom()
+  await postMany(url, room, 'ann', 3)
+  // The old password is good for the connections that are open, and for no new one.
+  cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
+  t.teardown(() => { execFileSync('redis-cli', ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@'], { stdio: 'pipe' }) })
+  writeFileSync(file, 'fresh')
+  execFileSync('redis-cli', ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'CLIENT', 'KILL', 'TYPE', 'normal'], { stdio: 'pipe' })
+  await until('it writes again', async () => (await post(url, room, 'ann', 'again')).status === 201)
+})
+
 t.test('a wrong password is said at the start', async t => {
   const service = new Service({ env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') } })
   t.teardown(() => service.kill())

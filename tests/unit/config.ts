@@ -1,5 +1,5 @@
 // The settings: every default is valid, every limit holds at, below and above it, and a mistake names the setting and what it may be.
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -75,6 +75,24 @@ t.test('REDIS_NODES: hosts, ports, user and password, as URLs say them', async t
   t.match(redis, { tls: false, tlsCa: undefined, username: undefined, password: undefined })
   t.match(redisTarget(['rediss://us%40er:p%3Ass@a:1', 'rediss://us%40er:p%3Ass@b:1']), { tls: true, username: 'us@er', password: 'p:ss' })
   t.match(redisTarget(['redis://:secret@a:1']), { username: undefined, password: 'secret' })
+})
+
+t.test('the password is read from its file whenever it is asked for', async t => {
+  const file = join(temporaryDir(t), 'password')
+  writeFileSync(file, 'first\n')
+  const password = readConfig({ REDIS_NODES: 'redis://ann@a:1', REDIS_PASSWORD_FILE: file }).redis?.password
+  const now = (): unknown => typeof password === 'function' && password()
+  t.equal(now(), 'first')
+  writeFileSync(file, 'second')
+  t.equal(now(), 'second')
+  writeFileSync(file, '')
+  t.equal(now(), 'second', 'the last one, while the file is being written')
+  rmSync(file)
+  t.equal(now(), 'second', 'or is gone')
+  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password/)
+  writeFileSync(file, ' \n')
+  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password: .* is empty/)
+  t.match(refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_NODES must hold no password/)
 })
 
 t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => {

@@ -2,6 +2,7 @@
 // lets go. Whoever fails in between leaves them on the source, or on both; then the source's copy is the right one, and goes again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
+import { passwordOf } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
 import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
@@ -94,7 +95,8 @@ export class KeyMover {
   }
 
   #login (): string[] {
-    const { username, password } = this.#admin.target
+    const { username } = this.#admin.target
+    const password = passwordOf(this.#admin.target)
     if (password === undefined) return []
     return username === undefined ? ['AUTH', password] : ['AUTH2', username, password]
   }
