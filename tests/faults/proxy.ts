@@ -1,8 +1,8 @@
 // Through a real nginx with the configuration that Compose uses: frames arrive when they are sent, quiet streams stay open, a POST is never
 // sent twice, and a service that dies is replaced by the other one.
 import { spawn } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
 import { once } from 'node:events'
+import { fileURLToPath } from 'node:url'
 import { EventSource } from 'eventsource'
 import t from 'tap'
 import { freePorts } from '../../src/embedded/ports.js'
@@ -12,7 +12,7 @@ import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
 import { until } from '../support/until.js'
 
-const TEMPLATE = new URL('../../../compose/nginx.conf', import.meta.url)
+const START = fileURLToPath(new URL('../../../compose/nginx/start.sh', import.meta.url))
 
 const cluster = await startCluster(t)
 const services = await Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env: { HEARTBEAT_MS: '500', DRAIN_MS: '300' } })))
@@ -21,9 +21,11 @@ const url = await startNginx(services.map(service => service.url))
 async function startNginx (targets: readonly string[]): Promise<string> {
   const dir = temporaryDir(t)
   const [port] = await freePorts(1)
-  const servers = targets.map(target => `server ${new URL(target).host} max_fails=0;`).join(' ')
-  writeFileSync(`${dir}/nginx.conf`, readFileSync(TEMPLATE, 'utf8').replace(/\$\{LISTEN\}/g, `127.0.0.1:${port}`).replace(/\$\{SERVERS\}/g, servers))
-  const nginx = spawn('nginx', ['-e', 'stderr', '-p', dir, '-c', 'nginx.conf'], { stdio: 'ignore' })
+  const services = targets.map(target => new URL(target).host).join(' ')
+  const nginx = spawn('sh', [START, dir], {
+    env: { PATH: `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`, LISTEN: `127.0.0.1:${port}`, SERVICES: services },
+    stdio: 'ignore'
+  })
   t.teardown(async () => {
     const exited = once(nginx, 'exit')
     nginx.kill('SIGTERM')
