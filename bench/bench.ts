@@ -1,5 +1,5 @@
-// `npm run bench`: runs the parts one after the other, each with a service and a cluster of its own, and shows, prints or records what
-// they measured. It only puts things together: each part has a file in parts/, each peer one in targets/.
+// `npm run bench`: runs the parts one after the other, each with a service and a cluster of its own, and shows, prints or records
+// the results. Each part has a file in parts/, each peer one in targets/.
 import { runCommand } from '../src/cli/options.js'
 import { messageOf } from '../src/errors.js'
 import { describeMachine } from './machine.js'
@@ -35,7 +35,7 @@ await runCommand(async args => {
   let isStopped = false
   const close = async (): Promise<void> => {
     await current?.close()
-    // One that did not start has nothing to stop, and the part that wanted it has said so.
+    // A service that did not start needs no stop, and its part has already reported the error.
     await (await shared?.catch(() => undefined))?.stop()
   }
   const startDialogs = async (): Promise<Dialogs> => {
@@ -43,7 +43,7 @@ await runCommand(async args => {
     shared ??= Dialogs.start()
     return await shared
   }
-  // What was started is stopped; a second signal does not wait for that.
+  // The first signal stops everything that was started. A second one does not wait for that.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.on(signal, () => {
       if (isStopped) process.exit(1)

@@ -1,5 +1,5 @@
-// What a message costs the store: commands, bytes and processor time by the Redis nodes' own count. Rows for a table, and figures by
-// name for model.ts. One figure over all rounds: rates vary with the machine, counts hardly do.
+// What a message costs the store: commands, bytes and processor time, as the Redis nodes count them. Returns rows for a table, and
+// figures by name for model.ts. There is one figure for all rounds: unlike rates, counts hardly vary.
 import { callsOf, spentBetween, type Counters, type RedisNodes, type RoleCounters } from './redis-nodes.js'
 import { figure, row, type Row, type Table } from './table.js'
 
@@ -8,7 +8,7 @@ export type StoreCost = { readonly spent: Counters, readonly messages: number }
 const MICROSECONDS = 1e6
 const COMMANDS_SHOWN_MIN = 0.005
 
-/** Measures what the store spends while `work` runs, which tells how many messages it was. */
+/** Measures what the store spends while `work` runs. `work` resolves with the number of messages. */
 export async function spending<T extends { readonly messages: number }> (redis: RedisNodes, work: () => Promise<T>): Promise<T & { readonly store: StoreCost }> {
   const before = await redis.counters()
   const done = await work()
@@ -31,7 +31,7 @@ export function costTable (title: string, costs: readonly StoreCost[], more: rea
   }
 }
 
-/** `evalsha 1.1, xadd 2`, the commonest first, without what happens only now and then. */
+/** `xadd 2, evalsha 1.1`: the most frequent first, without rare ones. */
 function commandsText (costs: readonly StoreCost[]): string {
   const messages = costs.reduce((sum, cost) => sum + cost.messages, 0)
   const calls = new Map<string, number>()

@@ -1,6 +1,6 @@
-// Fills a room with very many messages in seconds: writes what the service would have written straight to Redis, in pipelines. The same
-// keys, entries and counters, in the state in which a writer leaves them: all segments sealed but the last two, and the rest of the tail.
-// Users take turns, each message a millisecond after the one before.
+// Fills a room with very many messages in seconds: writes the same keys, entries and counters as the service would, but straight to
+// Redis and in pipelines. As after a real writer, all segments but the last two are sealed. Users take turns, and each message is a
+// millisecond later than the one before.
 import { SETTINGS } from '../src/config.js'
 import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/store/keys.js'
 import { blockTag, formatReference } from '../src/message/message.js'
@@ -17,7 +17,7 @@ export type Filling = {
   readonly textBytes: number
 }
 
-/** A room that is to be filled, whose name and users nobody has used before. */
+/** A room to fill. Its name and its users are new. */
 export function newFilling (messages: number, users: number, textBytes: number): Filling {
   return { room: newRoom(), userPrefix: newUserPrefix(), users, messages, textBytes }
 }
@@ -26,7 +26,7 @@ export function newFilling (messages: number, users: number, textBytes: number):
 const BLOCK_LENGTH = SETTINGS.blockLength.parse(SETTINGS.blockLength.standard)
 const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
 
-/** Messages that are encoded and sent at a time: some MB. */
+/** How many messages are encoded and sent at a time: some MB. */
 const STEP = 20_000
 const REPLICATED_MS_MAX = 30_000
 
@@ -55,7 +55,7 @@ export async function fill (redis: RedisNodes, filling: Filling, onProgress: (me
   }
 }
 
-/** The keys of the blocks that a filling makes, each with its number of messages. */
+/** The keys of the blocks that filling the room creates, each with its number of messages. */
 export function filledBlocks (filling: Filling): Array<{ key: string, messages: number }> {
   return Array.from({ length: filling.users }, (_, user) => {
     const messages = messagesOf(filling, user)
@@ -68,7 +68,7 @@ export function filledBlocks (filling: Filling): Array<{ key: string, messages: 
 
 function * entries (filling: Filling, from: number, to: number, firstMs: number): Generator<readonly [key: string, args: string[]]> {
   const { room, messages, users, textBytes } = filling
-  // The writer whose message completes a segment seals the oldest one while the tail is longer than two.
+  // The writer whose message completes a segment seals the oldest one while the tail is longer than two segments.
   const sealed = Math.max(0, Math.floor(messages / SEGMENT_LENGTH) - 2)
   const filler = 'x'.repeat(textBytes)
   for (let index = from; index < to; index++) {
@@ -95,5 +95,5 @@ function * counters (filling: Filling): Generator<readonly [key: string, args: s
 
 const userName = ({ userPrefix }: Filling, user: number): string => `${userPrefix}${user}`
 
-// Users take turns, so the first ones may have one more.
+// Users take turns, so that the first ones may have one message more.
 const messagesOf = ({ messages, users }: Filling, user: number): number => Math.floor(messages / users) + (user < messages % users ? 1 : 0)

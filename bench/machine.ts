@@ -1,4 +1,4 @@
-// What the figures were measured on: they mean nothing without it.
+// Describes the machine: figures mean nothing without it.
 import { execFileSync } from 'node:child_process'
 import os from 'node:os'
 
@@ -27,7 +27,7 @@ export function describeMachine (): Machine {
   }
 }
 
-// Both streams: nginx says its version on stderr.
+// Reads both streams, because nginx writes its version to stderr.
 function outputOf (command: string, ...args: string[]): string {
   try {
     return execFileSync('sh', ['-c', '"$@" 2>&1', 'sh', command, ...args], { encoding: 'utf8', env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` } })

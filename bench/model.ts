@@ -1,18 +1,18 @@
-// What a cluster of N shards and M processes carries, computed from what one message and one delivery cost on this machine. Assumes that
-// users and rooms are many enough to spread, that each process and each Redis node has a processor of its own, and that cost does not
-// change with their number: with many shards a group's commands are spread over more, smaller packets, which is not in it.
+// Computes what a cluster of N shards and M processes can carry from what one message and one delivery cost on this machine. Assumes
+// enough users and rooms to spread evenly, a processor for each process and each Redis node, and costs that do not change with their
+// number. The last one is optimistic: with many shards a group's commands are spread over more and smaller packets.
 import { type Costs } from './part.js'
 import { row, type Table } from './table.js'
 
 type Size = { readonly shards: number, readonly processes: number }
 
 const SIZES: readonly Size[] = [{ shards: 1, processes: 1 }, { shards: 3, processes: 1 }, { shards: 3, processes: 3 }, { shards: 6, processes: 12 }, { shards: 24, processes: 48 }, { shards: 100, processes: 200 }]
-/** Of a processor, so that queues stay short. */
+/** The share of a processor that may be used, so that queues stay short. */
 const LOAD_MAX = 0.7
 const MICROSECONDS = 1e6
 const MEGABYTE = 1e6
 
-/** Undefined while a figure that it needs has not been measured. */
+/** Undefined while a figure that the model needs has not been measured. */
 export function carries (costs: Costs): Table[] | undefined {
   const { processCpuUsPerPost: post, processCpuUsPerDelivery: delivery, masterCpuUsPerMessage: master, replicaCpuUsPerMessage: replica, bytesPerDelivery, masterBytesInPerMessage: bytesIn, masterBytesOutPerMessageWithReader: bytesOut } = costs
   if (post === undefined || delivery === undefined || master === undefined || replica === undefined || bytesPerDelivery === undefined || bytesIn === undefined || bytesOut === undefined) return undefined

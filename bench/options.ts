@@ -1,4 +1,4 @@
-// The options of `npm run bench`: which parts, how much of each, and what becomes of the figures.
+// The options of `npm run bench`: which parts, how much of each, and where the figures go.
 import { mkdirSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { readNumber, readOptions, UsageError } from '../src/cli/options.js'

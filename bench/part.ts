@@ -1,23 +1,23 @@
-// What a part of the benchmarks is, and what it is given to work with: how much to do, what it has started, and how to say how far it
-// has come. Invariant: everything that a part keeps here is stopped when it ends, also when it fails, last started first.
+// A part of the benchmarks, and its tools: how much to measure, what to start, and how to report progress.
+// Invariant: everything that a part starts through its tools is stopped when the part ends or fails, in reverse order.
 import { Progress } from '../src/cli/progress.js'
 import { type Table } from './table.js'
 import { type Dialogs } from './targets/dialogs.js'
 import { startNchan } from './targets/nchan.js'
 import { isMissing, type Missing, type Target } from './targets/target.js'
 
-/** How much a part does. */
+/** How much a part measures. */
 export type Scale = {
   readonly rounds: number
-  /** Of each measurement, where a measurement takes a time. */
+  /** The length of each measurement, for parts that measure over time. */
   readonly seconds: number
-  /** Only proves that it works: few of everything, no figure means anything. */
+  /** A short run only proves that the benchmark works. Its figures mean nothing. */
   readonly isShort: boolean
-  /** Also what takes many minutes. */
+  /** Also measure what takes many minutes. */
   readonly isFull: boolean
 }
 
-/** What one message or delivery costs, by name; model.ts computes from them what a cluster carries. */
+/** Costs of one message or delivery, by name. model.ts computes from them what a cluster can carry. */
 export type Costs = Readonly<Record<string, number>>
 
 export type PartResult = { readonly tables: readonly Table[], readonly costs?: Costs }
@@ -25,7 +25,7 @@ export type PartResult = { readonly tables: readonly Table[], readonly costs?: C
 export type Part = {
   readonly name: string
   readonly about: string
-  /** Unless the command's line says otherwise. */
+  /** The default; the command line may say otherwise. */
   readonly rounds: number
   readonly seconds: number
   readonly run: (bench: Bench) => Promise<PartResult>
@@ -43,14 +43,14 @@ export class Bench {
   readonly #kept: Array<() => Promise<unknown>> = []
   #progress: Progress | undefined
 
-  /** @param dialogs starts the service with a cluster of its own; in a short run one serves all parts, for it takes 3 s to make */
+  /** @param dialogs starts the service with a cluster of its own; in a short run one service serves all parts, because a start takes 3 s */
   constructor (part: string, scale: Scale, dialogs: () => Promise<Dialogs>) {
     this.#part = part
     this.scale = scale
     this.#dialogs = dialogs
   }
 
-  /** One number for a real run, another for one that only proves that it works. */
+  /** Chooses between the number for a real run and the one for a short run. */
   size (real: number, short: number): number {
     return this.scale.isShort ? short : real
   }
@@ -61,13 +61,13 @@ export class Bench {
     return this.scale.isShort ? await this.#dialogs() : await this.keep(this.#dialogs())
   }
 
-  /** Nchan on the same cluster, where it is or can be installed. A short run installs nothing. */
+  /** Nchan on the same cluster, if it is installed or can be. A short run installs nothing. */
   async nchan (dialogs: Dialogs): Promise<Target | Missing> {
     const nchan = await startNchan(dialogs.redisUrls, !this.scale.isShort)
     return isMissing(nchan) ? nchan : await this.keep(nchan)
   }
 
-  /** Waits for something that starts, and stops it at the end. */
+  /** Waits until something has started, and stops it at the end of the part. */
   async keep<T extends Stoppable> (starting: T | Promise<T>): Promise<T> {
     const started = await starting
     this.#kept.push(() => started.stop())
@@ -86,7 +86,7 @@ export class Bench {
     else this.#progress.print(text)
   }
 
-  /** Shows progress while `work` runs, which tells how much of `total` is done. */
+  /** Shows progress while `work` runs. `work` reports how much of `total` is done. */
   async showing<T> (unit: string, total: number, work: (update: (done: number) => void) => Promise<T>): Promise<T> {
     const progress = this.#progress = new Progress({ unit, total })
     try {
@@ -98,7 +98,7 @@ export class Bench {
   }
 
   /**
-   * Measures every case in every round. The order turns by one each round, so that none always comes after the same other.
+   * Measures every case in every round. The order rotates by one each round, so that no case always follows the same other one.
    * @returns the samples of each case, round by round
    */
   async interleave<T> (cases: ReadonlyArray<Case<T>>): Promise<Map<string, T[]>> {

@@ -1,15 +1,15 @@
-// Profiles of the service's process: how it is made to write them, and where its time went by them. What a function calls is not in its
-// share. The files can be looked at in Chromium's developer tools.
+// Profiles of the service's process: makes it write them, and shows where its time went. A function's share does not include the
+// functions that it calls. Chromium's developer tools can open the files.
 import { readdirSync, readFileSync } from 'node:fs'
 import type { Profiler } from 'node:inspector'
 import { join } from 'node:path'
 
-/** Node's option that makes a process write its profile into a folder when it ends. */
+/** The option of Node that makes a process write its profile into a folder when it ends. */
 export const profiling = (folder: string): string => `--import=${new URL('./programs/profile.js', import.meta.url).href}?${encodeURIComponent(folder)}`
 
 const SHOWN = 15
 
-/** The functions that took most of the time over all profiles of a folder: a line each, the share of the time that it was not idle. */
+/** One line for each of the functions that took the most time over all profiles of a folder, with its share of the busy time. */
 export function profileText (folder: string): string {
   const times = new Map<string, number>()
   for (const file of readdirSync(folder).filter(name => name.endsWith('.cpuprofile'))) {

@@ -1,6 +1,6 @@
-// Programs of the benchmarks, each a process of its own: what loads and what counts shares no event loop with what it measures, and
-// each one's use of the processor is its own. Calls go over Node's IPC channel; a program ends when the channel does, so none outlives
-// the command that started it.
+// Programs of the benchmarks, each a process of its own: loads and counters share no event loop with what they measure, and the
+// processor time of each is known. Calls go over Node's IPC channel. A program ends with its channel, so that none outlives the
+// command that started it.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -41,7 +41,7 @@ export class Program<M extends Methods> {
     const id = ++this.#calls
     return await new Promise((resolve, reject) => {
       if (!this.#child.connected) return reject(new Error(`The program ${this.#name} has ended`))
-      // What comes back is what the method of this name returned.
+      // The answer is what the method of this name returned.
       this.#waiting.set(id, { resolve: result => { resolve(result as Awaited<ReturnType<M[K]>>) }, reject })
       this.#child.send({ id, method, argument } satisfies Call)
     })
@@ -65,12 +65,12 @@ export class Program<M extends Methods> {
 }
 
 /**
- * The other side: what a program calls once, with its methods. Whoever wants a program's types says `import type { … }`: the form
- * `import { type … }` would run it.
+ * The program's side: a program calls this once, with its methods. To use a program's types write `import type { … }`:
+ * `import { type … }` would run the program.
  */
 export function serve (methods: Methods): void {
   process.on('disconnect', () => process.exit(0))
-  // The command decides what a signal to the whole group means; its end is ours.
+  // The command handles signals that go to the whole process group. This program ends with the command.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
   process.on('message', message => {
     // Only Program.call sends.

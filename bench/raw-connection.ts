@@ -1,11 +1,12 @@
-// A connection to a Redis node at the least cost: commands are written as encoded bytes, a pipeline at a time, and of the replies only the
-// end is looked for. What it shows is the store's limit, not a client library's. Invariant: one pipeline is on its way at a time.
+// A connection to a Redis node at the least cost: it writes encoded pipelines, and looks only for the end of the replies. It shows the
+// limit of the store, not of a client library.
+// Invariant: one pipeline is in flight at a time.
 import net from 'node:net'
-// A CommonJS module with a default export: it is a property of what Node imports.
+// A CommonJS module: Node imports its default export as a property.
 import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
 import { addressOf } from '../src/redis/address.js'
 
-// Sent behind each pipeline; no other reply looks like its own.
+// Sent after each pipeline: no other reply looks like the one to this.
 const LAST = Buffer.from('*1\r\n$4\r\nPING\r\n')
 const LAST_REPLY = Buffer.from('+PONG\r\n')
 const ERROR_REPLY = Buffer.from('\r\n-')

@@ -1,5 +1,5 @@
-// A connection to each node of the benchmarks' cluster: who owns what, and what the nodes have done and hold by their own count (INFO).
-// Used beside the measured load, a command here and there. Assumes that the cluster does not change meanwhile.
+// A connection to each node of the benchmarks' cluster: which node owns a key, and what the nodes count themselves (INFO).
+// Sends so few commands that the measured load is not disturbed. Assumes that the cluster does not change.
 import { addressKey, addressOf } from '../src/redis/address.js'
 import { Connection, type Reply } from '../src/redis/connection.js'
 import { slotOf } from '../src/redis/slots.js'
@@ -18,7 +18,7 @@ export type Counters = { readonly masters: RoleCounters, readonly replicas: Role
 
 const OPTIONS = { tls: false, tlsCa: undefined, username: undefined, password: undefined, connectTimeoutMs: 2000, commandTimeoutMs: 60_000 } as const
 
-// What this file itself sends.
+// Commands that this file sends itself, which are not counted.
 const OWN_COMMANDS = new Set(['info', 'cluster|nodes'])
 
 export class RedisNodes {
@@ -67,7 +67,7 @@ export class RedisNodes {
     return { masters: of('master'), replicas: of('slave') }
   }
 
-  /** Bytes that each master's data takes, by `host:port`; what buffers and connections take is left out. */
+  /** The bytes of each master's data by `host:port`, without buffers and connections. */
   async dataBytes (): Promise<Map<string, number>> {
     return new Map(await Promise.all(this.masters.map(async node => {
       const info = parseInfo(String(await this.send(node, ['INFO', 'memory'])))
@@ -81,7 +81,7 @@ export class RedisNodes {
   }
 }
 
-/** What was done between two looks. */
+/** The difference between two readings. */
 export function spentBetween (before: Counters, after: Counters): Counters {
   const role = (role: 'masters' | 'replicas'): RoleCounters => ({
     cpuSeconds: after[role].cpuSeconds - before[role].cpuSeconds,

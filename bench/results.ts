@@ -1,5 +1,5 @@
-// Keeps what was measured: bench/results.json has the latest run of each part, and bench/RESULTS.md its tables, between markers
-// `<!-- bench:post -->` and `<!-- end -->`. Everything around the markers is written by hand and stays as it is.
+// Keeps the results: bench/results.json has the latest run of each part, and bench/RESULTS.md its tables, between markers
+// `<!-- bench:post -->` and `<!-- end -->`. Text around the markers is written by hand and stays as it is.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Machine } from './machine.js'
@@ -7,7 +7,7 @@ import { carries } from './model.js'
 import { type Costs } from './part.js'
 import { resultOf, tableMarkdown, type TableResult } from './table.js'
 
-/** What came of one part. */
+/** The result of one part. */
 export type Measured = {
   readonly part: string
   readonly rounds: number
@@ -22,7 +22,7 @@ export type Measured = {
 // This file is dist/bench/results.js when it runs.
 const FOLDER = new URL('../../bench/', import.meta.url)
 
-/** Puts the parts measured in the place of their earlier runs. @throws Error when RESULTS.md has no markers for one of them */
+/** Replaces the earlier results of the measured parts. @throws Error when RESULTS.md has no markers for one of them */
 export function record (measured: readonly Measured[], folder: URL = FOLDER): void {
   const json = new URL('results.json', folder)
   const page = new URL('RESULTS.md', folder)
@@ -32,13 +32,13 @@ export function record (measured: readonly Measured[], folder: URL = FOLDER): vo
   let text = readFileSync(page, 'utf8')
   for (const one of measured) text = replaced(text, one.part, partMarkdown(one))
   text = replaced(text, 'carries', carriesMarkdown(all))
-  // Only when all of the page is right.
+  // Written only after every table was placed.
   writeFileSync(json, JSON.stringify(all, null, 2) + '\n')
   writeFileSync(page, text)
   console.error(`Recorded in ${fileURLToPath(page)}`)
 }
 
-/** Replaces what stands between a name's markers. */
+/** Replaces the text between the markers of a name. */
 export function replaced (text: string, name: string, content: string): string {
   const begin = `<!-- bench:${name} -->`
   const end = '<!-- end -->'

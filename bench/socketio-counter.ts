@@ -1,6 +1,6 @@
-// The client's side of Socket.IO over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5), as far as counting needs: it
-// upgrades, joins the namespace, answers pings, and counts event packets. Frames say their length, so nothing is searched for.
-// Only what a server sends is understood: unmasked frames, none of them fragmented.
+// A Socket.IO client over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5) that only counts: it upgrades, joins the
+// namespace, answers pings, and counts event packets. Frames state their length, so that nothing is searched for. It understands only
+// what a server sends: unmasked frames that are not fragmented.
 
 const HEAD_END = '\r\n\r\n'
 const PING = '2'.charCodeAt(0)
@@ -14,7 +14,7 @@ export class SocketIoCounter {
   readonly #send: (bytes: Buffer) => void
   #isUpgraded = false
   #before = Buffer.alloc(0)
-  /** Bytes of a payload that are still to come and to be passed over. */
+  /** How many bytes of a payload are still to be skipped. */
   #skip = 0
 
   constructor (send: (bytes: Buffer) => void) {
@@ -37,7 +37,7 @@ export class SocketIoCounter {
     while (at < bytes.length) {
       const short = (bytes[at + 1] ?? 0) & 0x7f
       const head = short === 127 ? 10 : short === 126 ? 4 : 2
-      // The payload's first two bytes say what it is.
+      // The first two bytes of a payload name its kind.
       if (at + head + Math.min(2, short) > bytes.length) return this.#keep(bytes.subarray(at))
       const length = short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short
       this.#packet(bytes[at + head] ?? 0, length < 2 ? 0 : bytes[at + head + 1] ?? 0)
@@ -59,7 +59,7 @@ export class SocketIoCounter {
   }
 }
 
-/** A short text frame as clients must send it: masked, here with zeros, which leave it as it is. */
+/** A short text frame of a client. It must be masked; a mask of zeros leaves the text as it is. */
 function clientFrame (text: string): Buffer {
   return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
 }

@@ -1,22 +1,22 @@
-// Counts the frames of one event stream without parsing them: a frame ends with an empty line, and behind each end as many bytes are
-// skipped as the shortest frame has, so that most bytes are never looked at. That leaves the processor to what is measured.
-// Invariant: a frame is counted once, wherever the chunks are cut. Knows nothing of ids and texts.
+// Counts the frames of one event stream without parsing them: a frame ends with an empty line, and after each end it skips as many
+// bytes as the shortest frame has. Most bytes are never looked at, which leaves the processor to the measured service.
+// Invariant: each frame is counted once, wherever the chunks are cut. Knows nothing about ids and texts.
 
 const NEWLINE = 10
 const HEAD_END = Buffer.from('\r\n\r\n')
 const HEAD_BYTES_MAX = 65_536
-/** The shortest frame that may follow another before the stream is live is `live` itself: an id, the event's name, a room and its head. */
+/** The shortest frame before the stream is live is `live` itself: an id, the event's name, a room and its head. */
 const BYTES_MIN_BEFORE_LIVE = 48
 
 export type SseCounterOptions = {
-  /** What tells that the reader has everything; unset: the end of the answer's head. */
+  /** Bytes that prove that the reader is live; unset: the end of the answer's head. */
   readonly liveMark: string | undefined
-  /** Bytes that every message's frame has at least; its text is in it. */
+  /** The least bytes of a message's frame, with its text. */
   readonly frameBytesMin: number
 }
 
 export class SseCounter {
-  /** All that ended with an empty line, messages and others. */
+  /** All frames, messages and others. */
   frames = 0
   isLive = false
   readonly #mark: Buffer | undefined
@@ -58,7 +58,7 @@ export class SseCounter {
     this.frames = frames
   }
 
-  // What of the chunk lies behind the head, once that is complete.
+  // The part of the chunk after the head, once the head is complete.
   #takeHead (chunk: Buffer): Buffer | undefined {
     const bytes = Buffer.concat([this.#before, chunk])
     const end = bytes.indexOf(HEAD_END)
@@ -74,7 +74,7 @@ export class SseCounter {
     return bytes.subarray(end + HEAD_END.length)
   }
 
-  // The mark may be cut in two: the end of the last chunk is kept.
+  // The mark may be cut in two, so that the end of the last chunk is kept.
   #look (chunk: Buffer): void {
     const mark = this.#mark
     if (mark === undefined) return

@@ -1,13 +1,13 @@
-// The figures of a benchmark: a row for each thing measured, with a sample for each round, the median, and where there is one the
-// figure to reach. Made as text for a terminal, as Markdown for RESULTS.md, and as plain data. Measures nothing.
+// The figures of a benchmark: one row per measurement, with a sample per round, the median, and the goal if there is one. Formats them
+// for a terminal, as Markdown for RESULTS.md, and as plain data. Measures nothing.
 
 export type Goal = { readonly is: '≥' | '≤', readonly value: number }
 
 export type Row = {
   readonly what: string
-  /** `/s`, `ms`, `×`, `KB` …; stands behind each number. */
+  /** `/s`, `ms`, `×`, `KB` …: follows each number. */
   readonly unit: string
-  /** One for each round; none when it could not be measured. */
+  /** One per round; none when it could not be measured. */
   readonly samples: readonly number[]
   readonly goal?: Goal | undefined
   /** Why there are no samples. */
@@ -18,13 +18,13 @@ export type Table = { readonly title: string, readonly rows: readonly Row[], rea
 
 export const row = (what: string, unit: string, samples: readonly number[], goal?: Goal): Row => ({ what, unit, samples, goal })
 
-/** For figures that depend on what is not here; the goal is shown all the same. */
+/** A row for a peer that is not installed. The goal is still shown. */
 export const missingRow = (what: string, unit: string, missing: string, goal?: Goal): Row => ({ what, unit, samples: [], goal, missing })
 
 export const atLeast = (value: number): Goal => ({ is: '≥', value })
 export const atMost = (value: number): Goal => ({ is: '≤', value })
 
-/** A row as it goes into JSON: `isMet` is null where there is no goal, no sample, or where the run was too short to mean anything. */
+/** A row as JSON: `isMet` is null without a goal, without samples, and in a short run. */
 export type Result = {
   readonly what: string
   readonly unit: string
@@ -63,16 +63,16 @@ function rowResult ({ what, unit, samples, goal, missing }: Row, isJudged: boole
 export function median (samples: readonly number[]): number {
   const sorted = [...samples].sort((a, b) => a - b)
   const middle = sorted.length / 2
-  // Half an index is between two, a whole one is right behind the lower of the two.
+  // With an even number of samples the index is between two of them.
   return Number.isInteger(middle) ? ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2 : sorted[Math.floor(middle)] ?? Number.NaN
 }
 
-/** Round by round, so that what slowed a round down slowed both. */
+/** The ratio of each round, so that whatever slowed a round down affected both samples. */
 export function ratios (over: readonly number[], under: readonly number[]): number[] {
   return over.map((value, round) => value / (under[round] ?? Number.NaN))
 }
 
-/** `12,345`, `123`, `1.23`, `0.00123`: three digits at least. */
+/** `12,345`, `123`, `1.23`, `0.00123`: at least three digits. */
 export function figure (value: number): string {
   if (value === 0 || Math.abs(value) >= 100) return Math.round(value).toLocaleString('en-US')
   return String(Number(value.toPrecision(3)))
@@ -91,7 +91,7 @@ function cells ({ what, unit, median, min, max, goal, isMet, missing }: Result):
   ]
 }
 
-/** Columns in line, for a terminal. */
+/** Aligned columns for a terminal. */
 export function tableText ({ title, rows, notes }: TableResult): string {
   const lines = [HEADINGS, ...rows.map(cells)]
   const widths = HEADINGS.map((_, column) => Math.max(...lines.map(line => [...line[column] ?? ''].length)))

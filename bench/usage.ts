@@ -1,5 +1,6 @@
-// What a process has used of processor and memory, by Linux's /proc (proc(5)). Elsewhere undefined: then the tables say so.
-// Memory is compared after collecting garbage: what V8 has not got round to is no cost of a reader, and would be most of the difference.
+// The processor time and memory of a process, from Linux's /proc (proc(5)). Undefined on other systems, and the tables say so.
+// Memory is compared after a collection of garbage: garbage that V8 has not collected yet is no cost of a reader, and would be most of
+// the difference.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { collectGarbage } from '../tests/drills/collecting.js'
@@ -16,22 +17,22 @@ const ticksPerSecond = ((): number | undefined => {
 export function cpuSeconds (pid: number | undefined): number | undefined {
   const stat = readProc(pid, 'stat')
   if (stat === undefined || ticksPerSecond === undefined) return undefined
-  // The command's name stands in parentheses and may hold blanks: fields are counted after the last one. utime is 14, stime 15.
+  // The command's name is in parentheses and may hold blanks: fields are counted after the last parenthesis. utime is 14, stime 15.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
 }
 
-/** Bytes of memory that are this process's own; shared pages count by their share (PSS). */
+/** The memory of a process in bytes; shared pages count by their share (PSS). */
 export function memoryBytes (pid: number | undefined): number | undefined {
   const pss = /^Pss:\s+(\d+) kB/m.exec(readProc(pid, 'smaps_rollup') ?? '')?.[1]
   return pss === undefined ? undefined : Number(pss) * 1024
 }
 
 const SETTLE_LOOKS_MAX = 40
-/** Two looks that differ by less are the same. */
+/** Two readings that differ by less count as equal. */
 const SETTLED = 0.002
 
-/** `memoryBytes` after its garbage was collected, and collected again until that frees no more. For a process with COLLECTING. */
+/** `memoryBytes` after collecting garbage until that frees no more. For a process that was started with COLLECTING. */
 export async function settledMemoryBytes (pid: number | undefined): Promise<number | undefined> {
   let bytes = memoryBytes(pid)
   if (pid === undefined || bytes === undefined) return undefined
@@ -53,6 +54,6 @@ function readProc (pid: number | undefined, file: string): string | undefined {
   }
 }
 
-/** What was used between two looks, where both succeeded. */
+/** The use between two readings; undefined when one of them failed. */
 export const between = (before: number | undefined, after: number | undefined): number | undefined =>
   before === undefined || after === undefined ? undefined : after - before

@@ -1,5 +1,5 @@
-// Very many idle readers: the memory that each costs the service's process, and how much of a processor all of them take, heartbeats and
-// audits included. Beside a bare Node HTTP stream that is held open and silent, which is the least that a reader can cost in Node.
+// Very many idle readers: the memory of each in the service's process, and the processor time of all, with heartbeats and audits.
+// Compared with a bare Node HTTP stream that is held open and silent, which is the least that a reader can cost in Node.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
@@ -26,7 +26,7 @@ export const connections: Part = {
     const dialogs = await bench.dialogs()
     const readers = await bench.keep(new Program<ReadersMethods>('readers'))
     const idle = await bench.interleave<Idle>([
-      // Each time a new process: what is freed does not all go back to the system.
+      // A new process each time, because freed memory does not all go back to the system.
       { name: 'Dialogs', measure: async () => { await dialogs.restart(); return await measure(readers, dialogs, readerCount, bench.scale.seconds) } },
       { name: 'bare', measure: () => measureBare(bench, readers, readerCount) }
     ])
@@ -62,7 +62,7 @@ async function measure (readers: Program<ReadersMethods>, target: Target, count:
   }
 }
 
-// Silent streams take no time: there is nothing to wait for.
+// Silent streams need no waiting.
 async function measureBare (bench: Bench, readers: Program<ReadersMethods>, count: number): Promise<Idle> {
   const bare = await startBareFastify()
   try {

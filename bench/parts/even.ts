@@ -1,5 +1,5 @@
-// One user writes very much to one room: how evenly do messages and bytes spread over the shards, in all and in each second? Where
-// each message went is read back from the log's references afterwards, so that looking does not disturb.
+// One user writes very much to one room: how evenly do messages and bytes spread over the shards, in total and in each second? The
+// shard of each message is read from the log's references afterwards, so that the measurement does not disturb the load.
 import { DEFAULT_USER } from '../../src/cli/crowd.js'
 import { SETTINGS } from '../../src/config.js'
 import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
@@ -55,7 +55,7 @@ export const even: Part = {
   }
 }
 
-/** The shard and the time of each message of a room, in order. What is being sealed is found twice, and counts once. */
+/** The shard and the time of each message of a room, in order. Entries that are being sealed are found twice, and count once. */
 async function placesOf (redis: RedisNodes, room: string): Promise<Place[]> {
   const places: Place[] = []
   const take = async (key: string): Promise<number> => {
@@ -72,7 +72,7 @@ async function placesOf (redis: RedisNodes, room: string): Promise<Place[]> {
   return places
 }
 
-// Without the first and the last, which are not whole.
+// Without the first and the last second, which are not whole.
 function windowsOf (places: readonly Place[], lengthMs: number): Place[][] {
   const windows = new Map<number, Place[]>()
   for (const place of places) {

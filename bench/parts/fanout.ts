@@ -1,6 +1,6 @@
-// Deliveries a second: one room, very many readers, writers at full speed. Beside Nchan with the same Redis Cluster and Socket.IO with its
-// Redis streams adapter on it, with as many readers and the same messages. What was acknowledged has to arrive at every reader: what is
-// missing after the load is counted, and not left out.
+// Deliveries per second: one room, very many readers, writers at full speed. Compared with Nchan and with Socket.IO's Redis streams
+// adapter on the same Redis Cluster, with as many readers and the same messages. Every acknowledged message has to arrive at every
+// reader: messages that are missing after the load are counted.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { costPerMessage, costTable, spending, type StoreCost } from '../cost.js'
 import { newRoom } from '../names.js'
@@ -16,13 +16,13 @@ import { between, cpuSeconds } from '../usage.js'
 type Fanned = {
   readonly messages: number
   readonly deliveries: number
-  /** Deliveries and messages a second, while writers write. */
+  /** Deliveries and messages per second under load. */
   readonly rate: number
   readonly postRate: number
   readonly bytesPerDelivery: number
   readonly cpuUsPerDelivery: number | undefined
   readonly readersCpu: number
-  /** Acknowledged and not delivered, in % of what should have been. */
+  /** Deliveries of acknowledged messages that are missing, in % of all. */
   readonly missing: number
 }
 
@@ -105,7 +105,7 @@ async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: P
   await readers.call('open', { url: target.url, streams: [target.stream(room)], count: readerCount, frameBytesMin: TEXT_BYTES, deadlineMs: LIVE_MS_MAX })
   try {
     const loading = load.call('run', { url: target.url, connections: WRITERS, posts: { room, textBytes: TEXT_BYTES } })
-    // It is waited for below; a failure before that is no unhandled rejection.
+    // Awaited below. Without this, a failure before that would be an unhandled rejection.
     loading.catch(() => undefined)
     await readers.call('first', { deadlineMs: LIVE_MS_MAX })
     await sleep(1000 * warmUpSeconds)
@@ -127,7 +127,7 @@ async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: P
       bytesPerDelivery: (after.bytes - before.bytes) / delivered,
       cpuUsPerDelivery: cpu === undefined ? undefined : cpu / delivered * 1e6,
       readersCpu: (after.cpuSeconds - before.cpuSeconds) / elapsedSeconds * 100,
-      // Posts that were on their way when the load ended were delivered without being acknowledged: never less than nothing is missing.
+      // POSTs in flight at the end of the load were delivered without an acknowledgement: the difference may be negative.
       missing: Math.max(0, 1 - final.messages / (loaded.answered * readerCount)) * 100
     }
   } finally {

@@ -1,5 +1,5 @@
-// Reading the past: the newest page of a very long room against that of a short one, and a whole room replayed to one reader, beside plain
-// XRANGE over the same blocks (the limit of the store). The rooms are filled by fill.ts.
+// Reading history: the newest page of a very long room against that of a short one, and a whole room replayed to one reader, compared
+// with plain XRANGE over the same blocks (the limit of the store). fill.ts fills the rooms.
 import { fill, filledBlocks, newFilling, type Filling } from '../fill.js'
 import { type Bench, type Part } from '../part.js'
 import { Program } from '../program.js'
@@ -11,7 +11,7 @@ import { type Dialogs } from '../targets/dialogs.js'
 import { memoryBytes, settledMemoryBytes } from '../usage.js'
 
 type Read = {
-  /** ms a page, or messages a second. */
+  /** ms per page, or messages per second. */
   readonly figure: number
   readonly memoryBefore?: number | undefined
   readonly memoryPeak?: number | undefined
@@ -37,7 +37,7 @@ export const history: Part = {
     const messages = bench.size(1_000_000, 5000)
     const short = newFilling(users, users, TEXT_BYTES)
     const long = newFilling(messages, users, TEXT_BYTES)
-    // Whose messages lie in fewer blocks: how much of a replay is looking messages up in very many.
+    // The same with fewer blocks: the difference is the cost of looking up messages in very many.
     const fewUsers = newFilling(messages, FEW_USERS, TEXT_BYTES)
     for (const filling of [short, long, fewUsers]) {
       bench.say(`filling a room with ${filling.messages} messages by ${filling.users} users`)
@@ -95,7 +95,7 @@ async function readPages (bench: Bench, load: Program<HttpLoadMethods>, dialogs:
     url: dialogs.url, path: `/rooms/${room}/messages?limit=${PAGE_LENGTH}`, connections: PAGE_CONNECTIONS, seconds: bench.scale.seconds
   })
   if (failed > 0) throw new Error(`${failed} pages were not answered`)
-  // By the number answered: autocannon's own times are whole milliseconds.
+  // Computed from the number of answers, because autocannon's own times are whole milliseconds.
   return { figure: PAGE_CONNECTIONS * seconds * 1000 / answered }
 }
 

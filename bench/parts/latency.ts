@@ -1,5 +1,5 @@
-// From POST sent to frame received, at a rate that leaves room to breathe: 1,000 messages a second over 100 rooms with a reader each.
-// Beside Nchan with the same Redis Cluster, by the same client.
+// The time from POST sent to frame received at a moderate rate: 1,000 messages per second over 100 rooms with a reader each.
+// Compared with Nchan on the same Redis Cluster, measured by the same client.
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
 import { Program } from '../program.js'
@@ -39,7 +39,7 @@ export const latency: Part = {
           ...FIGURES.map(([name, figure, goal]) => row(`Dialogs, ${name}`, 'ms', samples(dialogs.name, figure), goal)),
           row('Dialogs, longest', 'ms', samples(dialogs.name, 'maxMs')),
           ...FIGURES.map(([name, figure]) => isMissing(nchan) ? missingRow(`${nchan.name}, ${name}`, 'ms', nchan.why) : row(`${nchan.name}, ${name}`, 'ms', samples(nchan.name, figure))),
-          // Below Nchan's in that run: a ratio of at most 1.
+          // The goal is below Nchan's in the same run: a ratio of at most 1.
           ...FIGURES.map(([name, figure]) => isMissing(nchan)
             ? missingRow(`Dialogs over ${nchan.name}, ${name}`, '×', nchan.why, atMost(1))
             : row(`Dialogs over ${nchan.name}, ${name}`, '×', ratios(samples(dialogs.name, figure), samples(nchan.name, figure)), atMost(1))),

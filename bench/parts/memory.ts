@@ -1,5 +1,5 @@
-// What Redis keeps for a small dialog, and for a long room over the bytes of its texts: bytes that the masters hold more than before, by
-// their own count, without buffers and connections. Replicas hold the same again.
+// The memory that Redis needs for a small dialog, and for a long room relative to the bytes of its texts. Measured as the growth of the
+// masters' data, by their own count, without buffers and connections. Replicas need the same again.
 import { Load } from '../../src/cli/load.js'
 import { fill, newFilling } from '../fill.js'
 import { newRoom, newUserPrefix } from '../names.js'
@@ -21,7 +21,7 @@ export const memory: Part = {
   run: async bench => {
     const dialogs = await bench.dialogs()
     const dialogCount = bench.size(2000, 50)
-    // Scripts and connections are there before anything is counted.
+    // Load scripts and open connections before anything is counted.
     await writeDialogs(dialogs.url, WARM_UP_DIALOGS)
     const small = await bench.interleave<number>([{
       name: `${dialogCount} small dialogs`,

@@ -1,5 +1,5 @@
-// POSTs a second: one hot room and user, and a hundred rooms of fifty users. Beside bare Fastify (the limit of the HTTP layer), Nchan with
-// the same Redis Cluster, and plain XADD in pipelines (the limit of the store), which share each round.
+// POSTs per second: one hot room and user, and a hundred rooms of fifty users. Compared in each round with bare Fastify (the limit of
+// the HTTP layer), Nchan on the same Redis Cluster, and plain XADD in pipelines (the limit of the store).
 import { costPerMessage, costTable, spending, type StoreCost } from '../cost.js'
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
@@ -48,7 +48,7 @@ export const post: Part = {
       measure: async () => {
         if (target !== dialogs) return await measure(bench, load, target, shape)
         const { store, ...posted } = await spending(dialogs.redis, () => measure(bench, load, target, shape))
-        // Of both shapes: what differs is how many messages share a group.
+        // For both shapes: they differ in how many messages share a group.
         stores.push(store)
         return posted
       }
@@ -80,7 +80,7 @@ const caseName = ({ title }: Shape, { name }: Target): string => `${name}, ${tit
 
 async function measure (bench: Bench, load: Program<HttpLoadMethods>, target: Target, { rooms, users }: Shape): Promise<Posted> {
   const { seconds } = bench.scale
-  // A room of its own for each measurement: a longer log is no part of the question.
+  // Each measurement has a room of its own, so that the log does not get longer.
   const posts = { room: newRoom(), textBytes: TEXT_BYTES, ...rooms === undefined ? {} : { rooms }, ...users === undefined ? {} : { users } }
   const options: HttpLoad = { url: target.url, connections: CONNECTIONS, posts, seconds }
   const warmedUp = await load.call('run', { ...options, seconds: bench.size(WARM_UP_SECONDS, 0.1) })

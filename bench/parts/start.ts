@@ -1,5 +1,5 @@
-// How long a start takes: `npm start` for the second time, when the cluster and its data are there, up to the first POST that is
-// answered 201. Set-up checks, six redis-server processes and the service are all in it.
+// How long a start takes: a second `npm start`, when the cluster and its data exist, up to the first POST that is answered 201. That
+// includes the set-up checks, six redis-server processes and the service.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -37,13 +37,13 @@ export const start: Part = {
   }
 }
 
-/** Starts the service, posts until it takes a message, and stops it. Answers the seconds that this took. */
+/** Starts the service, posts until a message is accepted, and stops it. Resolves with the seconds up to that message. */
 async function startOnce (bench: Bench, port: number, dataDir: string): Promise<number> {
   const startedMs = performance.now()
   const npm = spawn('npm', ['start', '--silent'], { cwd: ROOT, env: { ...process.env, PORT: String(port), DATA_DIR: dataDir }, stdio: ['ignore', 'ignore', 'pipe'] })
   let errors = ''
   npm.stderr.on('data', chunk => { errors += String(chunk) })
-  // Before the folder, when the benchmark is interrupted.
+  // When the benchmark is interrupted, stop the service before its folder is removed.
   await bench.keep({ stop: () => end(npm) })
   try {
     while (!await isStored(port)) {

@@ -1,5 +1,5 @@
-// Everyone comes back at once: the service's process is started anew, and thousands of readers of one room resume a hundred messages
-// behind. How long until every one of them is live and has what it missed, and how often the store was read for it.
+// Everyone reconnects at once: the service restarts, and thousands of readers of one room resume a hundred messages behind. Measures
+// the time until all of them are live with everything they missed, and the reads of the store for that.
 import { Load } from '../../src/cli/load.js'
 import { crowd } from '../../src/cli/crowd.js'
 import { newRoom } from '../names.js'
@@ -63,10 +63,10 @@ async function measure (dialogs: Dialogs, readers: Program<ReadersMethods>, room
   }
 }
 
-/** The id that a reader has who lacks the newest messages, as EventSource sends it. */
+/** The Last-Event-ID of a reader that lacks the newest messages. */
 async function cursorAt (url: string, room: string): Promise<string> {
   const messages = `${url}/rooms/${room}/messages`
-  // The interface's shapes.
+  // The documented shapes of the answers.
   const { head } = await (await fetch(`${messages}?limit=1`)).json() as { head: number }
   const { seq, at } = await (await fetch(`${messages}/${head - BEHIND}`)).json() as { seq: number, at: string }
   return `${seq}-${Date.parse(at)}`

@@ -1,5 +1,5 @@
-// Bare Fastify with the service's schemas and answers, and nothing behind them: the limit of the HTTP layer. Sequences come from a map,
-// nothing is stored; a stream gets its head, and then stays open and silent.
+// Bare Fastify with the schemas and answers of the service and nothing behind them: the limit of the HTTP layer. Sequences come from a
+// map and nothing is stored. A stream gets its head, and then stays open and silent.
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import { ErrorAnswer, MessageAnswer, NewMessage, RoomParams } from '../../src/routes/schemas.js'

@@ -1,5 +1,5 @@
-// A load of HTTP requests by autocannon, in a process of its own. Connections are kept alive and closed-loop: each sends when its last
-// answer has come. POSTs are drawn from a crowd, other ones for each connection, so that connections do not march in step.
+// A load of HTTP requests by autocannon, in a process of its own. Connections are kept alive, and the loop is closed: each sends when
+// its last answer has come. POSTs come from a crowd of users, different for each connection, so that connections do not run in step.
 import autocannon from 'autocannon'
 import { crowd } from '../../src/cli/crowd.js'
 import { serve } from '../program.js'
@@ -7,12 +7,12 @@ import { serve } from '../program.js'
 export type HttpLoad = {
   readonly url: string
   readonly connections: number
-  /** Either so long, or so many requests, or until `stop`. */
+  /** The end of the run: a time, a number of requests, or `stop`. */
   readonly seconds?: number
   readonly amount?: number
-  /** What is POSTed: by one user to one room, or by each of `users` alike to each of `rooms`. */
+  /** What to POST: messages of one user to one room, or of each of `users` to each of `rooms`. */
   readonly posts?: { readonly room: string, readonly rooms?: number, readonly users?: number, readonly textBytes: number }
-  /** What is GET instead. */
+  /** A path to GET instead. */
   readonly path?: string
 }
 
@@ -26,15 +26,15 @@ export type HttpLoaded = {
 
 export type HttpLoadMethods = {
   run: (load: HttpLoad) => Promise<HttpLoaded>
-  /** Ends a run before its time; `run` answers then. */
+  /** Ends a run early; `run` then resolves. */
   stop: (argument: null) => Promise<void>
 }
 
-/** Different requests of one connection, over and over. No divisor of a number of rooms: connections begin at different ones. */
+/** How many different requests a connection repeats. It divides no number of rooms, so that connections begin at different rooms. */
 const REQUESTS_PER_CONNECTION = 211
-/** How often autocannon looks whether its time is over. */
+/** How often autocannon checks whether its time is over. */
 const SAMPLE_MS = 100
-/** autocannon wants a time also where something else ends it. */
+/** autocannon needs a time even where something else ends the run. */
 const SECONDS_MAX = 3600
 
 let current: Pick<autocannon.Instance, 'stop'> | undefined
@@ -64,7 +64,7 @@ async function run ({ url, connections, seconds, amount, posts, path }: HttpLoad
   return { answered: result['2xx'], failed: result.non2xx + result.errors, seconds: result.duration, cpuSeconds: (user + system) / 1e6 }
 }
 
-// Only with a callback does it answer what can be stopped.
+// Only with a callback does it return an object that can be stopped.
 async function autocannonUntilDone (options: autocannon.Options): Promise<autocannon.Result> {
   return await new Promise((resolve, reject) => {
     current = autocannon(options, (error: unknown, result) => {

@@ -1,6 +1,6 @@
-// From POST sent to frame received, at a steady rate: one reader in each room and the writers in one process, so that one clock serves
-// both. The loop is open: a message leaves when its time has come, on a connection that is free or a new one, never waiting for an
-// answer. Its time counts from the moment of sending; how late that was by the schedule is reported as well.
+// The time from POST sent to frame received at a steady rate. The readers and the writers are in one process, so that one clock serves
+// both. The loop is open: a message is sent when it is due, on a free connection or a new one, without waiting for an answer. Its time
+// counts from the moment of sending; how late that was is reported as well.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'hdr-histogram-js'
 import { Pool } from 'undici'
@@ -11,7 +11,7 @@ import { type StreamRequest } from '../targets/target.js'
 export type LatencyLoad = {
   readonly url: string
   readonly rooms: ReadonlyArray<{ readonly name: string, readonly stream: StreamRequest }>
-  /** Messages a second, over all rooms in turn. */
+  /** Messages per second, to all rooms in turn. */
   readonly rate: number
   readonly warmUpSeconds: number
   readonly seconds: number
@@ -26,7 +26,7 @@ export type Latencies = {
   /** Sent and not received. */
   readonly lost: number
   readonly failed: number
-  /** How much later than due the latest message left: by so much this process did not keep up itself. */
+  /** How late the most delayed message was sent: this process itself did not keep up by that much. */
   readonly lateMsMax: number
 }
 

@@ -1,5 +1,5 @@
-// Preloaded into the service's process by `--profile`: samples where its time goes, and writes it as a .cpuprofile when it ends. Node's own
-// --cpu-prof cannot be given through NODE_OPTIONS. The folder stands in the module's URL, behind `?`.
+// Preloaded into the service's process by `--profile`: samples where its time goes, and writes a .cpuprofile when it ends. Node does not
+// allow --cpu-prof in NODE_OPTIONS. The folder is in the module's URL, after the `?`.
 import { writeFileSync } from 'node:fs'
 import { Session } from 'node:inspector'
 import { join } from 'node:path'
@@ -10,7 +10,7 @@ session.connect()
 session.post('Profiler.enable')
 session.post('Profiler.start')
 process.once('exit', () => {
-  // Within its own process the inspector answers at once.
+  // Within its own process the inspector answers synchronously.
   session.post('Profiler.stop', (error, answer) => {
     if (error === null) writeFileSync(join(folder, `service-${process.pid}.cpuprofile`), JSON.stringify(answer.profile))
   })

@@ -1,12 +1,12 @@
-// Redis at its limit: the same cluster, plain XADD or XRANGE in pipelines over raw connections, nothing between. A pipeline of writes ends
-// with a WAIT for one replica, as the service's do; two connections to each master, so that one sends while the other waits.
+// The limit of Redis: the same cluster, plain XADD or XRANGE in pipelines over raw connections. Like those of the service, a pipeline
+// of writes ends with a WAIT for one replica. There are two connections to each master, so that one sends while the other waits.
 import { serve } from '../program.js'
 import { encode, RawConnection } from '../raw-connection.js'
 
 export type RawRedisMethods = {
-  /** XADDs to one key for each master. Answers entries a second. */
+  /** XADDs to one key per master. Resolves with entries per second. */
   xadd: (options: { readonly keys: ReadonlyArray<readonly [node: string, key: string]>, readonly seconds: number, readonly textBytes: number }) => Promise<number>
-  /** Reads streams from end to end. Answers how long all took. */
+  /** Reads streams from end to end. Resolves with the time for all. */
   xrange: (options: { readonly keys: ReadonlyArray<readonly [node: string, key: string]> }) => Promise<{ readonly seconds: number, readonly bytes: number }>
 }
 

@@ -1,5 +1,5 @@
-// Very many readers in one process, at as little cost as can be: plain sockets that share one buffer, and a counter for each. What they
-// read is counted, not kept. `open` resolves when every one of them is live.
+// Very many readers in one process at the least cost: plain sockets that share one buffer, and a counter each. They count what they
+// read, and keep nothing. `open` resolves when all of them are live.
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -20,7 +20,7 @@ export type OpenReaders = {
 }
 
 export type Opened = {
-  /** From the first connection to the last reader's being live. */
+  /** From the first connection until the last reader is live. */
   readonly liveMs: number
 }
 
@@ -36,19 +36,19 @@ export type Counted = {
 
 export type ReadersMethods = {
   open: (options: OpenReaders) => Promise<Opened>
-  /** Resolves when a message has come. */
+  /** Resolves when a message has arrived. */
   first: (argument: { readonly deadlineMs: number }) => Promise<void>
   count: (argument: null) => Promise<Counted>
-  /** As `count`, when nothing has come for `quietMs`; at the deadline at the latest. */
+  /** As `count`, after nothing has arrived for `quietMs`, or at the deadline. */
   countWhenQuiet: (argument: { readonly quietMs: number, readonly deadlineMs: number }) => Promise<Counted>
   close: (argument: null) => Promise<void>
 }
 
-/** Connections that are being opened at once: more overflow the queue of a listening socket, and wait a second. */
+/** How many connections are opened at once: more would overflow the queue of a listening socket, and wait a second. */
 const CONNECTING_MAX = 2000
 const POLL_MS = 20
 
-// The system reads into it and hands it over in the same turn, so that one serves all.
+// A read fills the buffer and hands it over in the same turn, so that one buffer serves all sockets.
 const shared = Buffer.allocUnsafeSlow(256 * 1024)
 
 class RawReader {

@@ -1,5 +1,5 @@
-// Socket.IO with its Redis streams adapter, as a chat service with rooms: who connects with `?room=` joins it, and what is POSTed to a
-// room is emitted there, as JSON like the service's. It answers at once: the adapter does not say when its XADD is done.
+// Socket.IO with its Redis streams adapter as a chat service with rooms: a connection with `?room=` joins the room, and a POST to a room
+// is emitted there, as JSON like the service's. The POST is answered at once, because the adapter does not say when its XADD is done.
 import { createAdapter } from '@socket.io/redis-streams-adapter'
 import Fastify from 'fastify'
 import { createCluster } from 'redis'

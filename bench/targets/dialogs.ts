@@ -1,5 +1,5 @@
-// The service itself, as a process with its settings by default, and an embedded Redis Cluster of its own: three masters with a replica
-// each, one acknowledgement. It can be started again, and asked for its metrics and for what its Redis nodes have done.
+// The service itself: a process with default settings and an embedded Redis Cluster of its own, with three masters, a replica each, and
+// one acknowledgement. It can be restarted, and asked for its metrics and for the counts of its Redis nodes.
 import { World } from '../../tests/drills/world.js'
 import { profiling } from '../profile.js'
 import { RedisNodes } from '../redis-nodes.js'
@@ -43,11 +43,11 @@ export class Dialogs implements Target {
   }
 
   stream (room: string): StreamRequest {
-    // The first frame says when to come back, the last one before live messages is `live`.
+    // The first frame sets `retry`, and the last one before live messages is `live`.
     return { kind: 'sse', path: `/rooms/${room}/events?last=0`, liveMark: 'event: live', otherFrames: 2 }
   }
 
-  /** Ends the process and starts a new one on the same port; the cluster goes on. */
+  /** Ends the process and starts a new one on the same port. The cluster goes on. */
   async restart (): Promise<void> {
     await this.#service.end('SIGTERM')
     await this.#service.start()
@@ -62,7 +62,7 @@ export class Dialogs implements Target {
 
   async stop (): Promise<void> {
     await this.redis.stop()
-    // It writes its profile when it ends by itself.
+    // A process writes its profile only when it ends by itself.
     if (this.#isProfiled) await this.#service.end('SIGTERM')
     await this.#world.stop()
   }

@@ -1,6 +1,6 @@
-// Nchan, the publish and subscribe module of nginx, with the same Redis Cluster for storage. Its paths are the service's, and so is what
-// is POSTed; it stores and sends the body as it is. nginx gets as many workers as there are processors, as its makers advise.
-// Installed where the system has it as a package; elsewhere the figures that need it are left out, and the tables say why.
+// Nchan, the publish and subscribe module of nginx, with the same Redis Cluster for storage. It gets the same paths and POSTs as the
+// service, and stores and sends the bodies as they are. nginx gets a worker per processor, as its documentation advises.
+// Nchan is installed where the system has a package. Elsewhere the figures that need it are left out, and the tables say why.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -24,7 +24,7 @@ const ENV = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr
 /** @param mayInstall by the system's package manager, when it is not here */
 export async function startNchan (redisUrls: readonly string[], mayInstall: boolean): Promise<Target | Missing> {
   try {
-    // The set-up is plain JavaScript, for it runs before anything is built.
+    // The set-up is plain JavaScript, because it runs before anything is built.
     const { ensureTools, nginxModule } = await import(TOOLS.href) as Tools
     if (mayInstall) await ensureTools(['nchan'])
     const module = nginxModule('ngx_nchan_module.so')
@@ -63,12 +63,12 @@ async function start (module: string, redisUrls: readonly string[]): Promise<Tar
     name: NAME,
     url,
     pid: undefined, // several workers
-    stream: room => ({ kind: 'sse', path: `/rooms/${room}/events`, otherFrames: 1 }), // it greets with a comment
+    stream: room => ({ kind: 'sse', path: `/rooms/${room}/events`, otherFrames: 1 }), // the first frame is a comment
     stop
   }
 }
 
-// It answers 5xx until it knows the cluster.
+// Nchan answers 5xx until it knows the cluster.
 async function untilItStores (url: string, nginx: ChildProcess): Promise<void> {
   const deadline = performance.now() + START_MS_MAX
   for (;;) {

@@ -1,4 +1,4 @@
-// A peer that is a program of ours in a process of its own: bare Fastify, or Socket.IO.
+// A peer that is one of our own programs in a process of its own: bare Fastify, or Socket.IO.
 import { Program } from '../program.js'
 import type { ServerMethods } from '../programs/bare-fastify.js'
 import { type Target } from './target.js'

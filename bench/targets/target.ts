@@ -1,26 +1,26 @@
-// What can be measured: something at a URL that takes POSTs of messages at /rooms/<room>/messages as the service does, and has a stream
-// of each room, in its own protocol.
+// Something to measure: a server at a URL that takes POSTs of messages at /rooms/<room>/messages like the service, and has a stream of
+// each room in its own protocol.
 
 /** How to read a room: the program readers.ts speaks both kinds. */
 export type StreamRequest = {
   readonly kind: 'sse' | 'socketio'
   readonly path: string
-  /** What comes when the reader has everything up to now; unset where nothing is said: then it reads as soon as it is answered. */
+  /** Bytes that prove that the reader is live; unset when the server sends none: then a reader counts as live once it is answered. */
   readonly liveMark?: string
-  /** Frames that are no messages, up to then. */
+  /** How many frames up to then are no messages. */
   readonly otherFrames: number
 }
 
 export type Target = {
   readonly name: string
   readonly url: string
-  /** The process that answers, where it is a single one. */
+  /** The process that answers, if it is a single one. */
   readonly pid: number | undefined
   readonly stream: (room: string) => StreamRequest
   readonly stop: () => Promise<void>
 }
 
-/** A peer that is not here, and why. */
+/** A peer that is not available, and why. */
 export type Missing = { readonly name: string, readonly why: string }
 
 export const isMissing = (target: Target | Missing): target is Missing => 'why' in target

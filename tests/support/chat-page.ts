@@ -1,5 +1,5 @@
-// The page as someone in front of it sees and uses it: buttons, fields, rows. Each page has a profile of its own, so that
-// two of them are two people. An error in the page's own code fails the test.
+// The page as a person sees and uses it: buttons, fields, rows. Each page has a profile of its own, so that two pages are two people.
+// An error in the page's own code fails the test.
 import type { Browser, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { until } from './until.js'
@@ -53,7 +53,7 @@ export class ChatPage {
     await until('the text is stored', async () => await this.text() === '')
   }
 
-  /** What is in the text field. */
+  /** The content of the text field. */
   text (): Promise<string> {
     return this.page.inputValue('#text')
   }

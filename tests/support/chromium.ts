@@ -1,5 +1,5 @@
-// A real Chromium for one test file: the one that is installed, without a window, with an empty profile that is gone
-// with the test. Downloads nothing.
+// A real Chromium for one test file: the installed one, headless, with an empty profile that is removed after the test. Downloads
+// nothing.
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { chromium, type Browser } from 'playwright-core'
@@ -7,10 +7,10 @@ import type { Test } from 'tap'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
-// No sandbox: tests run as root in containers too. The rest keeps it from talking to anyone but the service.
+// No sandbox, because tests may run as root in containers. The other switches keep it from talking to anyone but the service.
 const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
 
-/** @throws Error when none is on the PATH */
+/** @throws Error when no Chromium is on the PATH */
 export async function openChromium (t: Test): Promise<Browser> {
   const browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS, headless: true })
   t.teardown(() => browser.close())

@@ -1,4 +1,4 @@
-// What tests say to the service over HTTP, with answers as plain values.
+// The requests of tests to the service, with the answers as plain values.
 import { randomUUID } from 'node:crypto'
 
 export type Answer = { readonly status: number, readonly headers: Headers, readonly body: Record<string, unknown> }

@@ -1,4 +1,4 @@
-// The cluster command as a process of its own, on a test's cluster: its words, what it printed, and signals to it.
+// Runs the cluster command as a process of its own on a test's cluster: arguments, output and signals.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
@@ -7,7 +7,7 @@ import { until } from './until.js'
 
 const SCRIPT = fileURLToPath(new URL('../../src/cli/cluster.js', import.meta.url))
 
-/** REDIS_NODES or DATA_DIR, and what else is needed. */
+/** REDIS_NODES or DATA_DIR, and other settings. */
 export type Env = Readonly<Record<string, string>>
 
 export class ClusterCommand {
@@ -34,7 +34,7 @@ export class ClusterCommand {
     this.#child.kill(signal)
   }
 
-  /** Waits until it has moved some slots and has some left. */
+  /** Waits until it has moved some slots and has some left to move. */
   async isUnderWay (): Promise<void> {
     await until('it is moving slots', () => / [1-9][\d,]* of [\d,]+ slots/.test(this.errors), 60_000)
   }
@@ -42,7 +42,7 @@ export class ClusterCommand {
 
 export type Ended = { readonly status: number | null, readonly output: string, readonly errors: string }
 
-/** Runs it to its end, without questions. */
+/** Runs it to its end, without asking for confirmation. */
 export async function runCluster (t: Test, env: Env, ...words: string[]): Promise<Ended> {
   const command = new ClusterCommand(t, env, ...words)
   const status = await command.status()

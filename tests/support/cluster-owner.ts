@@ -1,5 +1,5 @@
-// A process that owns an embedded cluster in the folder it is given, for tests that kill the owner. It prints the pids of the
-// nodes once it is up, and stops the cluster on SIGTERM.
+// A process that owns an embedded cluster in a given folder, for tests that kill the owner. It prints the process ids of the nodes
+// once the cluster is up, and stops the cluster on SIGTERM.
 
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 

@@ -1,4 +1,4 @@
-// A Redis Cluster for one test file: in a temporary folder, gone with the test.
+// A Redis Cluster for one test file, in a temporary folder that is removed after the test.
 
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -9,7 +9,8 @@ import { connect } from '../../src/embedded/connection.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { until } from './until.js'
 
-// The nodes are detached: a test file that is told to end takes them along (EmbeddedCluster does so at exit). SIGALRM is tap's word that its time is over.
+// The nodes are detached processes. A test file that gets one of these signals exits, and EmbeddedCluster ends its nodes at exit. tap
+// sends SIGALRM when the time of a file is over.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const) process.once(signal, () => process.exit(1))
 
 export async function startCluster (t: Test, options: Omit<EmbeddedOptions, 'dataDir'> = {}): Promise<EmbeddedCluster> {
@@ -19,7 +20,7 @@ export async function startCluster (t: Test, options: Omit<EmbeddedOptions, 'dat
   return cluster
 }
 
-/** An empty folder that is removed after the test, and after what was acquired later was let go. */
+/** An empty folder that is removed after the test, and after everything that was acquired later is released. */
 export function temporaryDir (t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'dialogs-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
@@ -27,8 +28,8 @@ export function temporaryDir (t: Test): string {
 }
 
 /**
- * Waits until everything that was written is in the nodes' append-only files, where kill -9 leaves it: with `appendfsync everysec` Redis holds
- * writes back for up to 2 s while the disk is slow to sync.
+ * Waits until everything that was written is in the nodes' append-only files, where it survives kill -9. With `appendfsync everysec`
+ * Redis delays writes by up to 2 s while the disk is slow to sync.
  */
 export async function untilInFile (nodes: readonly EmbeddedNode[]): Promise<void> {
   for (const { url, port } of nodes) {

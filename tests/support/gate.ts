@@ -1,5 +1,5 @@
-// Stands between a client and its Redis nodes, so that a test decides when an answer comes through: real sockets, and a network that holds
-// replies back or breaks. Give its address map to a Cluster; whoever does not use it is not affected.
+// A proxy between a client and its Redis nodes, with which a test decides when a reply comes through: real sockets, and a network that
+// delays replies or breaks. Only a Cluster that gets its address map is affected.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect, type Server, type Socket } from 'node:net'
 import { type Test } from 'tap'
@@ -21,17 +21,17 @@ export class Gate {
     return gate
   }
 
-  /** Replies that wait behind the gate, in bytes. */
+  /** The bytes of replies that the gate holds back. */
   get heldBytes (): number {
     return [...this.#pairs].reduce((sum, { held }) => sum + held.reduce((bytes, { length }) => bytes + length, 0), 0)
   }
 
-  /** From now on commands reach the nodes, but no reply comes back on a connection on which one that contains `command` was sent. */
+  /** From now on commands still reach the nodes, but on a connection that has sent one with `command` in it, replies are held back. */
   hold (command: string): void {
     this.#holdBehind = command
   }
 
-  /** Lets through what was held, and everything after it. */
+  /** Lets through the held replies, and everything after them. */
   release (): void {
     this.#holdBehind = undefined
     for (const pair of this.#pairs) {
@@ -40,7 +40,7 @@ export class Gate {
     }
   }
 
-  /** Breaks every connection; replies that were held are lost. New connections work. */
+  /** Breaks every connection. Held replies are lost. New connections work. */
   cut (): void {
     this.#holdBehind = undefined
     for (const pair of this.#pairs) this.#end(pair)
@@ -53,7 +53,7 @@ export class Gate {
 
   async #listen ({ hostname, port }: URL): Promise<void> {
     const server = createServer(client => { this.#join(client, connect(Number(port), hostname)) }).listen(0, '127.0.0.1')
-    // A test that fails may leave it open.
+    // A test that fails may leave the gate open.
     server.unref()
     this.#servers.push(server)
     await once(server, 'listening')

@@ -1,5 +1,5 @@
-// Readers of other makes for the drills' trials: the npm package `eventsource`, and a real browser's own. Both follow the standard, in
-// which an answer other than 200 ends an EventSource for good: as a page would, they then begin a new one behind what they have.
+// Readers with other clients for the drills: the npm package `eventsource`, and a real browser's EventSource. By the standard an answer
+// other than 200 ends an EventSource for good. Like a page, these readers then open a new one after the last message they have.
 import { EventSource } from 'eventsource'
 import type { Browser } from 'playwright-core'
 import { type ReaderRecord } from '../drills/reader-record.js'
@@ -39,7 +39,7 @@ export async function eventSourceGuest (record: ReaderRecord, urls: readonly str
   }
 }
 
-/** A page of its own, and its EventSource; what it has seen is fetched ten times a second. */
+/** A page of its own with an EventSource. What it has received is fetched ten times a second. */
 export function browserGuest (browser: Browser): (record: ReaderRecord, urls: readonly string[]) => Promise<Guest> {
   return async (record, urls) => {
     const page = await browser.newPage()
@@ -62,7 +62,7 @@ export function browserGuest (browser: Browser): (record: ReaderRecord, urls: re
     const ends: string[] = []
     const timer = setInterval(() => { void fetch() }, POLL_MS)
     const fetch = async (): Promise<void> => {
-      // It is what the script above has put there. The page may be gone by then.
+      // The script above has put it there. The page may be gone by then.
       const got = await page.evaluate('({ seen: seen.splice(0), ends: ends.splice(0) })').catch(() => undefined) as { seen: Event[], ends: string[] } | undefined
       for (const event of got?.seen ?? []) note(record, event)
       ends.push(...got?.ends ?? [])

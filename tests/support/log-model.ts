@@ -1,10 +1,10 @@
-// A room's log in memory, as Redis would answer for it, in which other processes append, seal and trim between any two commands. For
-// properties of reading: each interleaving in which a reader could meet a real cluster can be asked for.
+// A room's log in memory that answers as Redis would, while other processes append, seal and trim between any two commands. With it a
+// property test can try every interleaving that a reader could meet on a real cluster.
 import { logKey, segmentKey } from '../../src/store/keys.js'
 import { type Reply } from '../../src/redis/connection.js'
 import { type Log } from '../../src/store/log.js'
 
-/** What the others do before a command is carried out. A seal writes the next segment, a trim cuts off what is sealed. */
+/** What other processes do before a command runs. A seal writes the next segment, a trim cuts off what is sealed. */
 export type Meanwhile = { readonly append: number } | 'seal' | 'trim'
 
 type Commands = ConstructorParameters<typeof Log>[0]

@@ -1,4 +1,5 @@
-// Room and user names for property tests: all that src/names.ts lets through, with a leaning towards what could confuse a parser.
+// Room and user names for property tests: everything that src/message/names.ts accepts, often with characters that could confuse a
+// parser.
 import fc from 'fast-check'
 import { checkName } from '../../src/message/names.js'
 

@@ -1,5 +1,5 @@
-// A small project for the tests of the set-up scripts. Its npm, Redis and package manager are scripts on a PATH that holds nothing
-// else, its tsc is one too; they note how they were called.
+// A small project for the tests of the set-up scripts. Its npm, tsc, Redis and package manager are scripts that note how they were
+// called. Its PATH holds nothing else.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -30,13 +30,13 @@ export class Project {
     writeFileSync(this.path(name), content)
   }
 
-  /** A command on the PATH, which notes its call and then runs the script. */
+  /** Puts a command on the PATH that notes its call and then runs the script. */
   command (name: string, script: string): void {
     this.write(`bin/${name}`, `#!/bin/sh\necho "${name} $*" >> ${this.path('calls')}\n${script}\n`)
     chmodSync(this.path(`bin/${name}`), 0o755)
   }
 
-  /** What was called since the last time this was asked, looking at versions and rights left out. */
+  /** The calls since the last time, without those that only ask for versions or rights. */
   calls (): string[] {
     if (!existsSync(this.path('calls'))) return []
     const calls = readFileSync(this.path('calls'), 'utf8').trimEnd().split('\n').map(call => call.trimEnd())
@@ -47,7 +47,7 @@ export class Project {
   async run (script: string, { args = [], env = {}, asNobody = false, hasRealPath = false }: Run = {}): Promise<{ status: unknown, output: string }> {
     const isRoot = process.getuid?.() === 0
     const { PATH, HOME } = process.env
-    // tap has every Node process of a test load a module of its own, which writes where another user may not.
+    // tap makes every Node process of a test load a module of its own, which writes to places that another user may not.
     const child = spawn('/usr/bin/env', ['--unset=NODE_OPTIONS', process.execPath, join('compose', 'setup', script), ...args], {
       cwd: this.#dir,
       env: { ...env, HOME, PATH: hasRealPath ? PATH : this.path('bin') },
@@ -75,7 +75,7 @@ export function makeProject (t: Test): Project {
   project.write('src/main.ts', '')
   project.write('tests/unit/a.ts', '')
   project.write('service.js', '')
-  // Not TypeScript: it notes its call, and what it "builds" is service.js.
+  // Not TypeScript's compiler: it notes its call, and "builds" service.js.
   project.write('node_modules/typescript/package.json', '{ "type": "commonjs" }')
   project.write('node_modules/typescript/bin/tsc', `
     const { appendFileSync, cpSync } = require('fs')
@@ -87,7 +87,7 @@ export function makeProject (t: Test): Project {
   return project
 }
 
-// With the real packages and tools, and only tests that the test gives it.
+// A project with the real packages and tools. Its only tests are those that the caller writes.
 export function makeRealProject (t: Test): Project {
   const project = new Project(temporaryDir(t))
   for (const name of ['compose', 'package.json', 'package-lock.json', 'tsconfig.json', 'eslint.config.js', '.taprc', 'web/tsconfig.json']) {

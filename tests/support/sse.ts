@@ -1,5 +1,5 @@
-// A reader of one stream for tests: plain HTTP, parsed by eventsource-parser, kept in memory. Does not reconnect: tests that need that
-// use the package `eventsource` or a real browser.
+// A reader of one stream for tests: plain HTTP, parsed by eventsource-parser, kept in memory. It does not reconnect. Tests that need
+// that use the package `eventsource` or a real browser.
 import http from 'node:http'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import type { Test } from 'tap'
@@ -9,7 +9,7 @@ export type Seen = { readonly id: string, readonly event: string, readonly data:
 
 export class SseReader {
   readonly events: Seen[] = []
-  /** Everything that was received, as it came. */
+  /** Everything that was received, unparsed. */
   text = ''
   status = 0
   headers: http.IncomingHttpHeaders = {}
@@ -29,13 +29,13 @@ export class SseReader {
         parser.feed(chunk)
       })
       response.on('close', () => { this.hasEnded = true })
-      // A cut connection is an end like any other here.
+      // For tests a cut connection is an end like any other.
       response.on('error', () => undefined)
     })
     this.#request.on('error', () => { this.hasEnded = true })
   }
 
-  /** The messages' sequences, in the order in which they came. */
+  /** The sequences of the messages in the order of arrival. */
   get seqs (): number[] {
     return this.events.filter(({ event }) => event === 'message').map(({ data }) => Number(data['seq']))
   }
@@ -65,7 +65,7 @@ export class SseReader {
   }
 }
 
-// The parser hands over `id` and `event` only where the stream has them.
+// The parser sets `id` and `event` only where the stream has them.
 const seen = ({ id, event, data }: EventSourceMessage): Seen => ({ id: id ?? '', event: event ?? 'message', data: JSON.parse(data) as Record<string, unknown> })
 
 export function openSse (t: Test, url: string, headers?: http.OutgoingHttpHeaders): SseReader {

@@ -1,5 +1,5 @@
-// Somebody who writes while slots move: one key after the other, each remembered once it was acknowledged, through the service's own
-// cluster client. Its keys are streams in slots all over the cluster.
+// Writes while slots move: appends to one key after the other through the service's own cluster client, and remembers what was
+// acknowledged. Its keys are streams in slots all over the cluster.
 import type { Test } from 'tap'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -29,7 +29,7 @@ export class SteadyWriter {
     return [...this.#streams.keys()]
   }
 
-  /** Four at a time, without pause, until `stop`. */
+  /** Writes four at a time, without pause, until `stop`. */
   start (): this {
     const keys = this.keys
     this.#running = Promise.all([0, 1, 2, 3].map(async lane => {
@@ -49,7 +49,7 @@ export class SteadyWriter {
     await this.#running
   }
 
-  /** What is not as it was acknowledged, a line for each key: lost or repeated entries, or wrong ones. */
+  /** Differences from what was acknowledged, a line per key: lost, repeated or wrong entries. */
   async faults (): Promise<string[]> {
     const checked = await Promise.all([...this.#streams].map(async ([key, length]) => {
       // Entries of id and fields.
