@@ -39,7 +39,7 @@ export class RedisNodes {
   }
 
   /** `host:port` of each master that owns slots. */
-  get masters (): string[] {
+  get masters (): readonly string[] {
     return this.topology.masters
   }
 

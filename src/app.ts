@@ -3,7 +3,7 @@ import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config, type RedisTarget } from './config.js'
-import { DialogsError } from './errors.js'
+import { DialogsError, messageOf } from './errors.js'
 import { Hub } from './live/hub.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
@@ -15,6 +15,7 @@ import { eventRoutes } from './routes/events.js'
 import { messageRoutes } from './routes/messages.js'
 import { operationRoutes } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
+import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
 
 declare module 'fastify' {
@@ -70,8 +71,14 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     deadlineMs: config.deadlineMs,
     replicaAcks: config.replicaAcks,
     commandConnections: config.commandConnections,
-    writeConnections: config.writeConnections
+    writeConnections: config.writeConnections,
+    requirements: REQUIREMENTS
   }, {
+    refused: fault => {
+      if (fault === undefined) log.warn('Redis lets the service work again')
+      else log.error({ code: fault.code, cause: messageOf(fault.cause ?? fault) }, fault.message)
+    },
+    doubted: text => { log.warn(text) },
     retried: why => { metrics.retries.inc({ why }) },
     degraded: (node, isDegraded) => {
       log.warn({ node, isDegraded }, isDegraded ? 'shard goes on without a replica' : 'shard has a replica again')

@@ -10,6 +10,7 @@ import { enterNode, type Manifest, type ManifestNode, readManifest, rewriteAddre
 import { EmbeddedNode, endOrphan } from './node.js'
 import { freePorts, isNodePortFree } from './ports.js'
 import { signalTo } from './processes.js'
+import { asServiceUser } from './redis-conf.js'
 
 export type EmbeddedOptions = {
   /** Folder for everything: configuration, data, logs. Made when missing. */
@@ -69,8 +70,14 @@ export class EmbeddedCluster {
     return this.#nodes
   }
 
+  /** For whoever administers it: as the default user, who may do everything. */
   get urls (): string[] {
     return this.#nodes.map(node => node.url)
+  }
+
+  /** For the service: as a user who may do no more than the service needs. */
+  get serviceUrls (): string[] {
+    return this.urls.map(asServiceUser)
   }
 
   /** Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes back after a restart. */

@@ -1,6 +1,14 @@
 // The redis.conf of one embedded node. Each line that differs from Redis's default has its reason here.
 
 import { join } from 'node:path'
+import { leastAcl } from '../redis/requirements.js'
+import { REQUIREMENTS } from '../store/requirements.js'
+
+/** Has no password: the nodes listen on loopback, where the default user has none either. */
+const SERVICE_USER = 'service'
+
+/** The URL of an embedded node, as the service uses it. */
+export const asServiceUser = (url: string): string => url.replace('redis://', `redis://${SERVICE_USER}:any@`)
 
 export type NodeSettings = { readonly dir: string, readonly port: number, readonly nodeTimeoutMs: number }
 
@@ -28,6 +36,9 @@ export function redisConf ({ dir, port, nodeTimeoutMs }: NodeSettings): string {
     'stream-node-max-bytes 1024', // a young stream reserves a whole node: 4,728 bytes by default, 1,656 with this
     'repl-diskless-sync-delay 0', // waiting for further replicas only delays the one there is
     'repl-backlog-size 64mb', // a replica that was away shortly gets the difference, not everything
+
+    // The service logs in as this user, so that it does nothing beyond the permissions that are documented.
+    `user ${SERVICE_USER} on nopass ${leastAcl(REQUIREMENTS)}`,
 
     'enable-debug-command local', // the tests of faults use it
     ''

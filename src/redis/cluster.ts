@@ -10,24 +10,43 @@ import { ConnectionLost, type Reply } from './connection.js'
 import { Importers } from './importers.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type Node, type NodesOptions } from './nodes.js'
-import { judge } from './redirect.js'
+import { nextStep, type NextStep } from './redirect.js'
+import { type Requirements } from './requirements.js'
 import { scriptText } from './script.js'
+import { Suitability } from './suitability.js'
+import { SLOT_COUNT } from './slots.js'
 import { Topology } from './topology.js'
 
-export type ClusterOptions = NodesOptions & { readonly refreshMs: number }
+export type ClusterOptions = NodesOptions & {
+  readonly refreshMs: number
+  /** What Redis must let the service do: checked at start, and of nodes that join. Left out: not checked. */
+  readonly requirements?: Requirements
+}
 
 /** What the process counts about its cluster; app.ts gives the metrics. */
 export type ClusterEvents = {
   retried: (why: string) => void
   degraded: (node: string, isDegraded: boolean) => void
+  /** Redis refuses something for good, or does so no more (undefined). */
+  refused?: (fault: DialogsError | undefined) => void
+  /** What the service cannot check or promise with this Redis. */
+  doubted?: (text: string) => void
 }
 
 export type Args = Array<string | Buffer>
 type Send = (node: Node, args: Args, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void) => void
-type Attempt = { readonly args: Args, readonly deadline: number | undefined, readonly send: Send, readonly inMigration?: Args | undefined }
+type Command = {
+  readonly args: Args
+  readonly deadline: number | undefined
+  readonly send: Send
+  /** What to send instead while the slot is moving and the keys are on both sides. */
+  readonly inMigration?: Args | undefined
+}
 
 const REFRESH_PAUSE_MS = 50
 const VIEWS = 3
+/** How old a look at the cluster may be that `outage` tells of. */
+const FRESH_MS = 1000
 const BACKOFF_MS_MIN = 5
 const BACKOFF_MS_MAX = 200
 /** MOVED and ASK are followed at once, but not round and round for ever. */
@@ -40,7 +59,10 @@ export class Cluster {
   readonly #importers: Importers
   readonly #listeners = new Set<() => void>()
   readonly #abort = new AbortController()
+  readonly #suitability: Suitability | undefined
   #topology = Topology.empty()
+  /** Why the last look at the cluster failed, if it did. */
+  #blindness: unknown
   #refreshing: Promise<void> | undefined
   #refreshedAt = -Infinity
   #timer: NodeJS.Timeout | undefined
@@ -48,35 +70,71 @@ export class Cluster {
   private constructor (options: ClusterOptions, events: ClusterEvents) {
     this.#options = options
     this.#events = events
-    this.#nodes = new Nodes(options, events.degraded)
+    this.#nodes = new Nodes(options, { degraded: events.degraded, refused: error => { this.refused(error) } })
     this.#importers = new Importers(this.#nodes)
+    this.#suitability = options.requirements === undefined
+      ? undefined
+      : new Suitability({
+        requirements: options.requirements,
+        replicaAcks: options.replicaAcks,
+        ask: (node, args) => this.#nodes.askInTime(node, args),
+        onFault: fault => { events.refused?.(fault) },
+        onDoubt: text => { events.doubted?.(text) }
+      })
   }
 
-  /** @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline, STORE_DENIED when one refuses the login */
+  /**
+   * @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline, STORE_DENIED or STORE_UNSUITABLE when one
+   *   refuses the login, or what the service will need
+   */
   static async connect (options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
-    const deadline = performance.now() + options.deadlineMs
-    for (;;) {
-      try {
-        await cluster.refresh()
-        break
-      } catch (error) {
-        const verdict = judge(error, '')
-        if (verdict.kind === 'give-up' || performance.now() > deadline) {
-          cluster.close()
-          if (verdict.kind === 'give-up' && verdict.error instanceof DialogsError) throw verdict.error
-          throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
-        }
-        await sleep(BACKOFF_MS_MAX)
-      }
+    try {
+      await cluster.#firstLook(performance.now() + options.deadlineMs)
+      await cluster.#suitability?.start(cluster.#livingNodes)
+    } catch (error) {
+      cluster.close()
+      throw error
     }
     cluster.#timer = setInterval(() => { cluster.refresh().catch(() => undefined) }, options.refreshMs)
     cluster.#timer.unref()
     return cluster
   }
 
+  async #firstLook (deadline: number): Promise<void> {
+    for (;;) {
+      try {
+        return await this.refresh()
+      } catch (error) {
+        const step = nextStep(error, '')
+        if (step.kind === 'give-up' && step.error instanceof DialogsError) throw step.error
+        if (step.kind === 'give-up' || performance.now() > deadline) {
+          throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${this.#options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
+        }
+        await sleep(BACKOFF_MS_MAX)
+      }
+    }
+  }
+
   get topology (): Topology {
     return this.#topology
+  }
+
+  /**
+   * Why the cluster as a whole cannot take work now, as far as a look at it that is at most a second old tells; undefined when it can.
+   */
+  async outage (): Promise<DialogsError | undefined> {
+    if (performance.now() - this.#refreshedAt > FRESH_MS || this.#blindness !== undefined) await this.refresh().catch(() => undefined)
+    if (this.#suitability?.fault !== undefined) return this.#suitability.fault
+    if (this.#blindness !== undefined) return new DialogsError('STORE_UNAVAILABLE', `No node of the cluster answers: ${messageOf(this.#blindness)}`, { cause: this.#blindness })
+    const { unservedSlots } = this.#topology
+    if (unservedSlots === 0) return undefined
+    return new DialogsError('STORE_UNAVAILABLE', `${unservedSlots} of ${SLOT_COUNT} slots of the cluster are not served: they have no owner, or a failed one.`)
+  }
+
+  /** Redis has refused something. If that will not go away by itself, writes are refused until it has, which is looked at now and then. */
+  refused (error: unknown): void {
+    this.#suitability?.note(error)
   }
 
   /** Calls back after every refresh and every MOVED; the subscriber compares and moves. */
@@ -104,6 +162,8 @@ export class Cluster {
    * @param inMigration what to send instead when the slot is moving and its keys are on both sides (TRYAGAIN)
    */
   write (slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
+    // A write of which a later step is refused would be stored, and answered with an error.
+    if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
     return this.#persist(slot, { args, deadline, send: sendWrite, inMigration })
   }
 
@@ -134,47 +194,53 @@ export class Cluster {
   close (): void {
     this.#abort.abort()
     clearInterval(this.#timer)
+    this.#suitability?.close()
     this.#nodes.close()
   }
 
   // What every command goes through. The first attempt is all there is, nearly always, and costs no more than itself.
-  #persist (slot: number, attempt: Attempt): Promise<Written> {
+  #persist (slot: number, command: Command): Promise<Written> {
     const node = this.#ownerOf(slot)
-    if (node === undefined) return this.#tryAgain(slot, attempt, NO_OWNER, undefined)
-    return new Promise(resolve => { attempt.send(node, attempt.args, false, resolve, error => { resolve(this.#tryAgain(slot, attempt, error, node)) }) })
+    if (node === undefined) return this.#tryAgain(slot, command, NO_OWNER, undefined)
+    return new Promise(resolve => { command.send(node, command.args, false, resolve, error => { resolve(this.#tryAgain(slot, command, error, node)) }) })
   }
 
   // Limits: the deadline, and close().
-  async #tryAgain (slot: number, { args, deadline, send, inMigration }: Attempt, error: unknown, failed: Node | undefined): Promise<Written> {
-    const until = deadline ?? performance.now() + this.#options.deadlineMs
+  async #tryAgain (slot: number, original: Command, firstError: unknown, firstNode: Node | undefined): Promise<Written> {
+    const until = original.deadline ?? performance.now() + this.#options.deadlineMs
+    let command = original
+    let failure = { error: firstError, node: firstNode }
     let wasLost = false
-    let lastError = error
-    let node = failed
-    for (let attempt = 0; ; attempt++) {
-      const verdict = judge(lastError, node?.address.host ?? '')
-      this.#events.retried(verdict.kind)
-      if (verdict.kind === 'give-up') throw verdict.error
-      wasLost ||= node !== undefined && lastError instanceof ConnectionLost
-      const isHalfMoved = verdict.kind === 'again' && verdict.isHalfMoved && inMigration !== undefined && args !== inMigration
-      const isAtOnce = (verdict.kind !== 'again' || isHalfMoved) && attempt < REDIRECTS_AT_ONCE
-      if (this.#abort.signal.aborted || performance.now() >= until) {
-        throw new DialogsError('STORE_UNAVAILABLE', 'The store does not answer: try again with the same Idempotency-Key.', { cause: lastError })
+    for (let tries = 0; ; tries++) {
+      const { error, node } = failure
+      wasLost ||= node !== undefined && error instanceof ConnectionLost
+      const step = nextStep(error, node?.address.host ?? '')
+      this.#events.retried(step.kind)
+      if (step.kind === 'give-up') {
+        this.refused(step.error)
+        throw step.error
       }
-      if (isHalfMoved) args = inMigration
-      if (verdict.kind === 'no-script') args = ['EVAL', scriptText(args[1]), ...args.slice(2)]
-      if (verdict.kind === 'moved') this.#move(verdict.slot, this.#nodes.reachable(verdict.to))
-      if (verdict.kind === 'moved' || (verdict.kind === 'again' && verdict.mayHaveMoved)) await this.#refreshSoon(isAtOnce)
-      if (!isAtOnce) await sleep(backoffMs(attempt, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
-      node = verdict.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(verdict.to)) : this.#ownerOf(slot)
+      if (this.#abort.signal.aborted || performance.now() >= until) {
+        throw new DialogsError('STORE_UNAVAILABLE', 'The store does not answer: try again with the same Idempotency-Key.', { cause: error })
+      }
+      await this.#pauseBefore(step, command, tries)
+      command = adapted(command, step)
+      const to = step.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(step.to)) : this.#ownerOf(slot)
       try {
-        if (node === undefined) throw NO_OWNER
-        const to = node
-        const written = await new Promise<Written>((resolve, reject) => { send(to, args, verdict.kind === 'ask', resolve, reject) })
+        const written = await sendOnce(command, to, step.kind === 'ask')
         return wasLost ? { ...written, wasLost } : written
       } catch (error) {
-        lastError = error
+        failure = { error, node: to }
       }
     }
+  }
+
+  // Where another way is known it is taken at once; otherwise the topology is looked at, and the node is given a moment.
+  async #pauseBefore (step: NextStep, command: Command, tries: number): Promise<void> {
+    const isAtOnce = tries < REDIRECTS_AT_ONCE && hasWay(step, command)
+    if (step.kind === 'moved') this.#move(step.slot, this.#nodes.reachable(step.to))
+    if (step.kind === 'moved' || (step.kind === 'again' && step.mayHaveMoved)) await this.#refreshSoon(isAtOnce)
+    if (!isAtOnce) await sleep(backoffMs(tries, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
   }
 
   #ownerOf (slot: number): Node | undefined {
@@ -198,13 +264,40 @@ export class Cluster {
   }
 
   async #look (): Promise<void> {
-    // What a MOVED said is in the view of the highest epoch: the node that said so is mostly among those that are asked.
-    const topology = Topology.fromViews(await this.#nodes.views(VIEWS, this.#topology.masters))
-    this.#nodes.follow(topology)
-    this.#topology = topology
-    this.#refreshedAt = performance.now()
+    try {
+      // What a MOVED said is in the view of the highest epoch: the node that said so is mostly among those that are asked.
+      const topology = Topology.fromViews(await this.#nodes.views(VIEWS))
+      this.#nodes.follow(topology)
+      this.#topology = topology
+      this.#blindness = undefined
+    } catch (error) {
+      this.#blindness = error
+      throw error
+    } finally {
+      this.#refreshedAt = performance.now()
+    }
+    this.#suitability?.follow(this.#livingNodes)
     for (const listener of this.#listeners) listener()
   }
+
+  get #livingNodes (): string[] {
+    return [...this.#topology.nodes].filter(([, { isFailed }]) => !isFailed).map(([key]) => key)
+  }
+}
+
+const hasWay = (step: NextStep, { inMigration }: Command): boolean =>
+  step.kind === 'moved' || step.kind === 'ask' || step.kind === 'no-script' || (step.kind === 'half-moved' && inMigration !== undefined)
+
+/** The command as it has to be sent from now on. */
+function adapted (command: Command, step: NextStep): Command {
+  if (step.kind === 'half-moved' && command.inMigration !== undefined) return { ...command, args: command.inMigration, inMigration: undefined }
+  if (step.kind === 'no-script') return { ...command, args: ['EVAL', scriptText(command.args[1]), ...command.args.slice(2)] }
+  return command
+}
+
+async function sendOnce ({ args, send }: Command, node: Node | undefined, isAsking: boolean): Promise<Written> {
+  if (node === undefined) throw NO_OWNER
+  return await new Promise((resolve, reject) => { send(node, args, isAsking, resolve, reject) })
 }
 
 const sendCommand: Send = (node, args, isAsking, resolve, reject) => { node.commands.send(args, isAsking, resolve, reject) }

@@ -44,6 +44,6 @@ export class Importers {
   }
 
   async #findImporters (): Promise<ClusterNode[]> {
-    return (await this.#nodes.views(Infinity, [])).flat().filter(({ importing }) => importing.length > 0)
+    return (await this.#nodes.views(Infinity)).flat().filter(({ importing }) => importing.length > 0)
   }
 }

@@ -5,6 +5,8 @@ import { type Address } from './address.js'
 import { Connection, ConnectionLost, type ConnectionOptions } from './connection.js'
 
 const REFUSED_FOR_MS = 50
+/** A login that Redis denies is not repeated for each command that waits. */
+const DENIED_FOR_MS = 1000
 
 export class Link {
   readonly #address: Address
@@ -47,7 +49,7 @@ export class Link {
       this.#refused = undefined
       return connection
     } catch (error) {
-      this.#refused = { error, until: performance.now() + REFUSED_FOR_MS }
+      this.#refused = { error, until: performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS) }
       throw error
     }
   }

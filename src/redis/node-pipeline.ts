@@ -1,11 +1,11 @@
-// Commands to one node, in groups: what comes in a turn of the event loop, or while its connections are busy, goes as one pipeline, behind
-// writes with one WAIT.
-// Far fewer, larger packets: sending each command as it came cost more than everything else that a POST does.
-// Invariant: `replicated` resolves only when a replica has the write, or when the master has no connected replica and the rest of
-// the cluster still calls it the master. Decides nothing about where a key lives and repeats nothing: callers do.
-import { DialogsError } from '../errors.js'
-import { type Connection, ConnectionLost, isRedisError, type Reply } from './connection.js'
+// Commands to one node, in groups: what comes in a turn of the event loop, or while its connections are busy, goes as one
+// pipeline, behind writes with one WAIT.
+// That makes far fewer, larger packets: sending each command as it came cost more than everything else that a POST does.
+// Invariant: `replicated` resolves only when the group's writes are safe (replication.ts). Decides nothing about where a key lives and
+// repeats nothing: callers do.
+import { type Connection, type Reply } from './connection.js'
 import { type Link } from './link.js'
+import { type Replication } from './replication.js'
 
 export type Written = {
   readonly reply: Reply
@@ -13,16 +13,6 @@ export type Written = {
   readonly replicated: Promise<void>
   /** An earlier attempt was lost with its connection, and so may have been carried out too. Set by Cluster, which makes the attempts. */
   readonly wasLost: boolean
-}
-
-export type ReplicationOptions = {
-  /** How many replicas have to acknowledge, where so many are connected. 0 turns it off. */
-  readonly acks: number
-  /** How long a connected replica may take. */
-  readonly deadlineMs: number
-  /** Asks the rest of the cluster whether this node is still a master without a living replica. */
-  readonly confirmAlone: () => Promise<boolean>
-  readonly onDegraded: (isDegraded: boolean) => void
 }
 
 type Item = {
@@ -46,30 +36,25 @@ type Group = {
 const ALREADY = Promise.resolve()
 const nothing = (): void => {}
 const GROUP_LENGTH_MAX = 512
-const WAIT_MS = 500
-/** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
-const CONFIRMED_FOR_MS = 1000
 
 export class NodePipeline {
-  readonly #options: ReplicationOptions
+  /** Undefined for commands that need no acknowledgement. */
+  readonly #replication: Replication | undefined
   /** Those without a group on their way. */
   readonly #free: Link[]
   /** What no group has room for. */
   readonly #queue: Item[] = []
   #gathering: Group | undefined
-  /** So many replicas are connected as have to acknowledge, by what the node said last. */
-  #hasEnough = false
-  /** The shard goes on without a replica, and has been reported. */
-  #isAlone = false
-  #confirmedUntil = 0
 
-  constructor (links: readonly Link[], options: ReplicationOptions) {
+  constructor (links: readonly Link[], replication?: Replication) {
     this.#free = [...links]
-    this.#options = options
+    this.#replication = replication
   }
 
-  /** @param reject gets ConnectionLost, or Redis' error reply */
+  /** @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED where no replica would acknowledge it */
   send (args: Array<string | Buffer>, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void): void {
+    const refusal = this.#replication?.refusal
+    if (refusal !== undefined) return reject(refusal)
     const item = { args, isAsking, resolve, reject }
     const group = this.#gathering ?? this.#begin()
     if (group === undefined) this.#queue.push(item)
@@ -87,7 +72,7 @@ export class NodePipeline {
       return undefined
     }
     let settle: (outcome: Promise<void>) => void = nothing
-    const replicated = this.#options.acks > 0 ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
+    const replicated = this.#replication !== undefined ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
     // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
     replicated.catch(nothing)
     const group = { link, connection, replicated, settle, length: 0, unanswered: 0, isSealed: false }
@@ -124,17 +109,17 @@ export class NodePipeline {
     group.isSealed = true
     this.#gathering = undefined
     // Its answer comes behind those of the commands, and fails with theirs.
-    if (this.#options.acks > 0) this.#acknowledge(group)
+    if (this.#replication !== undefined) this.#acknowledge(group, this.#replication)
     else if (group.unanswered === 0) this.#release(group.link)
   }
 
   #answered (group: Group): void {
     group.unanswered--
-    if (group.isSealed && group.unanswered === 0 && this.#options.acks === 0) this.#release(group.link)
+    if (group.isSealed && group.unanswered === 0 && this.#replication === undefined) this.#release(group.link)
   }
 
-  #acknowledge ({ link, connection, settle }: Group): void {
-    const outcome = this.#replicate(connection)
+  #acknowledge ({ link, connection, settle }: Group, replication: Replication): void {
+    const outcome = replication.acknowledged(connection)
     settle(outcome)
     const release = (): void => { this.#release(link) }
     outcome.then(release, release)
@@ -142,60 +127,15 @@ export class NodePipeline {
 
   #release (link: Link): void {
     this.#free.push(link)
+    const refusal = this.#queue.length > 0 ? this.#replication?.refusal : undefined
+    if (refusal !== undefined) {
+      for (const { reject } of this.#queue.splice(0)) reject(refusal)
+      return
+    }
     while (this.#queue.length > 0) {
       const group = this.#gathering ?? this.#begin()
       if (group === undefined) return
       for (const item of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) this.#add(group, item)
     }
-  }
-
-  async #replicate (connection: Connection): Promise<void> {
-    const { acks, deadlineMs } = this.#options
-    // A shard not known to have enough replicas is asked for them instead of waiting for them: the answer comes behind the writes. The one
-    // that has just been promoted has none: waiting for it made each failover half a second longer.
-    if (this.#hasEnough && await this.#wait(connection, acks) >= acks) return
-    const deadline = performance.now() + deadlineMs
-    do {
-      const replication = parseReplication(String(await connection.send(['INFO', 'replication'])))
-      this.#hasEnough = replication.role === 'master' && replication.replicasOnline >= acks
-      if (replication.role !== 'master') throw new ConnectionLost('The node is no longer a master')
-      const needed = Math.min(acks, replication.replicasOnline)
-      if (needed === 0) return await this.#goOnAlone()
-      this.#setAlone(false)
-      if (await this.#wait(connection, needed) >= needed) return
-    } while (performance.now() < deadline)
-    throw new DialogsError('NOT_REPLICATED', `No replica acknowledged the write within ${deadlineMs} ms: try again with the same Idempotency-Key.`)
-  }
-
-  async #wait (connection: Connection, acks: number): Promise<number> {
-    try {
-      return Number(await connection.send(['WAIT', String(acks), String(WAIT_MS)]))
-    } catch (error) {
-      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as a broken connection.
-      throw isRedisError(error) ? new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error }) : error
-    }
-  }
-
-  // No replica is connected. That is so when it died, and also when this master was stopped and has been replaced meanwhile: then
-  // its writes are lost, and only the others know.
-  async #goOnAlone (): Promise<void> {
-    if (performance.now() > this.#confirmedUntil) {
-      if (!await this.#options.confirmAlone()) throw new ConnectionLost('The node has no replica, or is no longer a master: the cluster does not agree')
-      this.#confirmedUntil = performance.now() + CONFIRMED_FOR_MS
-    }
-    this.#setAlone(true)
-  }
-
-  #setAlone (isAlone: boolean): void {
-    if (isAlone !== this.#isAlone) this.#options.onDegraded(isAlone)
-    this.#isAlone = isAlone
-  }
-}
-
-/** The role and the number of replicas in state `online`, from `INFO replication`. */
-export function parseReplication (info: string): { role: string, replicasOnline: number } {
-  return {
-    role: /^role:(\w+)/m.exec(info)?.[1] ?? 'unknown',
-    replicasOnline: [...info.matchAll(/^slave\d+:.*state=online/gm)].length
   }
 }

@@ -2,9 +2,11 @@
 // Invariant: a node is here from when it is first heard of until a look at the topology no longer finds it; then its connections are closed
 // and what was on its way is rejected. Does not know which node owns what.
 import { addressKey, addressOf, type Address } from './address.js'
-import { ConnectionLost, type ConnectionOptions, type Reply } from './connection.js'
+import { gather } from './gather.js'
+import { ConnectionLost, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
 import { Link } from './link.js'
 import { NodePipeline } from './node-pipeline.js'
+import { Replication, type Standing } from './replication.js'
 import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
 
 export type NodesOptions = ConnectionOptions & {
@@ -15,6 +17,12 @@ export type NodesOptions = ConnectionOptions & {
   readonly replicaAcks: number
   readonly commandConnections: number
   readonly writeConnections: number
+}
+
+export type NodesEvents = {
+  degraded: (node: string, isDegraded: boolean) => void
+  /** Redis has refused something that no command was sent for. */
+  refused: (error: unknown) => void
 }
 
 export type Node = {
@@ -28,12 +36,13 @@ export type Node = {
 
 export class Nodes {
   readonly #options: NodesOptions
-  readonly #onDegraded: (node: string, isDegraded: boolean) => void
+  readonly #events: NodesEvents
   readonly #nodes = new Map<string, Node>()
+  #topology = Topology.empty()
 
-  constructor (options: NodesOptions, onDegraded: (node: string, isDegraded: boolean) => void) {
+  constructor (options: NodesOptions, events: NodesEvents) {
     this.#options = options
-    this.#onDegraded = onDegraded
+    this.#events = events
   }
 
   get (key: string): Node | undefined {
@@ -55,11 +64,20 @@ export class Nodes {
     const commanding = links(commandConnections)
     const writing = links(writeConnections)
     const reads = new Link(address, this.#options)
-    const replication = { deadlineMs, confirmAlone: () => this.#isStillMaster(key), onDegraded: (isDegraded: boolean) => { this.#onDegraded(key, isDegraded) } }
+    const replication = acks === 0
+      ? undefined
+      : new Replication({
+        acks,
+        deadlineMs,
+        standing: () => this.#standingOf(key),
+        isLoading: replica => this.#isLoading(replica),
+        onDegraded: isDegraded => { this.#events.degraded(key, isDegraded) },
+        onRefused: error => { this.#events.refused(error) }
+      })
     const node: Node = {
       address,
-      commands: new NodePipeline(commanding, { ...replication, acks: 0 }),
-      writes: new NodePipeline(writing, { ...replication, acks }),
+      commands: new NodePipeline(commanding),
+      writes: new NodePipeline(writing, replication),
       reads,
       close: () => { for (const link of [...commanding, ...writing, reads]) link.close() }
     }
@@ -69,6 +87,7 @@ export class Nodes {
 
   /** Takes in the nodes of a topology, and closes those that it no longer has. */
   follow (topology: Topology): void {
+    this.#topology = topology
     for (const node of topology.nodes.values()) if (!node.isFailed) this.add(node.address)
     for (const [key, node] of this.#nodes) {
       if (topology.nodes.has(key)) continue
@@ -89,38 +108,65 @@ export class Nodes {
   }
 
   /**
-   * What some nodes say of the cluster. Asks in random order, a few at a time, until enough have answered or all were asked. Masters by the
-   * last view come first, seeds last: a node that has left the cluster tells of a world of its own.
+   * What some nodes say of the cluster: `count` views, or as many as there are nodes that answer. Asks in random order: masters first, seeds
+   * last, for a node that has left the cluster tells of a world of its own. Nodes that the cluster holds for failed are asked only when no
+   * other tells of any slot. One that is late is not waited for where another can be asked.
    * @throws the last error when nobody tells of any slot
    */
-  async views (count: number, masters: readonly string[]): Promise<ClusterNode[][]> {
+  async views (count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
+    const { masters, nodes } = this.#topology
+    const isFailed = (key: string): boolean => nodes.get(key)?.isFailed === true
     const rank = (key: string): number => Math.random() + (masters.includes(key) ? 0 : this.#nodes.has(key) ? 1 : 2)
-    const known = new Set([...this.#nodes.keys(), ...this.#options.seeds.map(addressKey)])
-    const order = [...known].map(key => ({ key, rank: rank(key) })).sort((a, b) => a.rank - b.rank)
-    const views: ClusterNode[][] = []
-    let lastError: unknown = new ConnectionLost('No node of the cluster answers')
-    while (order.length > 0 && views.length < count) {
-      const answers = await Promise.allSettled(order.splice(0, count).map(({ key }) => this.#viewOf(key)))
-      for (const answer of answers) {
-        if (answer.status === 'fulfilled') views.push(answer.value)
-        else lastError = answer.reason
-      }
-    }
-    if (!views.some(view => view.some(node => node.slots.length > 0))) throw lastError
-    return views
+    const known = [...new Set([...this.#nodes.keys(), ...this.#options.seeds.map(addressKey)])]
+    const order = known.map(key => ({ key, rank: rank(key) })).sort((a, b) => a.rank - b.rank).map(({ key }) => key)
+    const ask = (key: string): Promise<ClusterNode[]> => this.#viewOf(key)
+    const isComplete = count === Infinity
+    const { found, lastError } = await gather(order.filter(key => !isFailed(key)), count, ask, { isComplete })
+    if (found.some(tellsOfSlots)) return found
+    const rest = await gather(order.filter(isFailed), count, ask, { isComplete })
+    if (rest.found.some(tellsOfSlots)) return rest.found
+    throw rest.lastError ?? lastError ?? new ConnectionLost('No node of the cluster answers')
+  }
+
+  /** As `ask`, and gives up after the time for opening a connection. */
+  async askInTime (key: string, args: string[]): Promise<Reply> {
+    return await withTimeout(this.ask(key, args), this.#options.connectTimeoutMs)
   }
 
   async #viewOf (key: string): Promise<ClusterNode[]> {
-    const reply = String(await withTimeout(this.ask(key, ['CLUSTER', 'NODES']), this.#options.connectTimeoutMs))
+    const reply = String(await this.askInTime(key, ['CLUSTER', 'NODES']))
     return parseClusterNodes(reply, addressOf(key).host).map(node => ({ ...node, address: this.reachable(node.address) }))
   }
 
-  // Every node is asked, the replica that may have been promoted among them.
-  async #isStillMaster (key: string): Promise<boolean> {
-    const views = await this.views(Infinity, [])
-    return Topology.fromViews(views.map(view => view.filter(node => node.slots.length > 0))).masters.includes(key)
+  // Waits for no more answers than a majority needs: a node whose host has vanished does not answer at all. Masters that suspect it themselves
+  // do not vouch for it. Two majorities have a master in common, so none can have voted for another one before it answered.
+  async #standingOf (key: string): Promise<Standing> {
+    const { masters } = this.#topology
+    const quorum = Math.floor(masters.length / 2) + 1
+    let isDenied = false
+    const { found } = await gather(masters, quorum, async voter => {
+      const view = await this.#viewOf(voter)
+      const node = view.find(({ address }) => addressKey(address) === key)
+      if (node?.role === 'master' && !node.isFailed && !node.isSuspected && node.slots.length > 0) return { id: node.id, view }
+      isDenied = true
+      throw new ConnectionLost(`${voter} does not call ${key} a master`)
+    }, { atOnce: masters.length, isComplete: true })
+    if (found.length < quorum && !isDenied) throw new ConnectionLost('No majority of the masters answers')
+    const replicas = found.flatMap(({ id, view }) => view.filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed))
+    return { isMaster: found.length >= quorum, replicas: [...new Set(replicas.map(({ address }) => addressKey(address)))] }
+  }
+
+  async #isLoading (key: string): Promise<boolean> {
+    try {
+      await this.askInTime(key, ['PING'])
+      return false
+    } catch (error) {
+      return isRedisError(error) && error.message.startsWith('LOADING')
+    }
   }
 }
+
+const tellsOfSlots = (view: readonly ClusterNode[]): boolean => view.some(node => node.slots.length > 0)
 
 async function withTimeout<T> (promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined

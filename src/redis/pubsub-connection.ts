@@ -21,7 +21,8 @@ export type PubSubEvents = {
   onSubscribed: (channel: string) => void
   /** The server ended the subscription (its slot has left the node), or refused it with an error such as MOVED. */
   onUnsubscribed: (channel: string, refusal: Error | undefined) => void
-  onEnd: (reason: string) => void
+  /** Once. The reason is Redis' own error where it has refused the login. */
+  onEnd: (reason: Error) => void
 }
 
 type Sent = { readonly kind: 'subscribe' | 'unsubscribe', readonly channel: string } | { readonly kind: 'auth' }
@@ -46,11 +47,11 @@ export class PubSubConnection {
       this.#heardAt = performance.now()
       decoder.write(chunk)
     })
-    this.#socket.on('error', error => { this.#end(error.message) })
-    this.#socket.on('close', () => { this.#end('the connection was closed') })
+    this.#socket.on('error', error => { this.#end(error) })
+    this.#socket.on('close', () => { this.#end(new Error('the connection was closed')) })
     // Pings also serve as the time-out of connecting: a silent node is given up after commandTimeoutMs.
     this.#timer = setInterval(() => {
-      if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end('the node fell silent')
+      if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end(new Error('the node fell silent'))
       else if (this.#socket.readyState === 'open') this.#write(['PING'])
     }, Math.min(PING_MS, options.commandTimeoutMs / 2))
     const password = passwordOf(options)
@@ -71,7 +72,7 @@ export class PubSubConnection {
   }
 
   close (): void {
-    this.#end('closed by this process')
+    this.#end(new Error('closed by this process'))
   }
 
   #write (args: string[]): void {
@@ -114,11 +115,11 @@ export class PubSubConnection {
     // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its answer: this is the real one.
     if (word === 'MOVED' && next?.kind !== 'auth' && (next === undefined || Number(slot) !== slotOf(next.channel))) return
     this.#sent.shift()
-    if (next === undefined || next.kind === 'auth') this.#end(error.message)
+    if (next === undefined || next.kind === 'auth') this.#end(error)
     else if (next.kind === 'subscribe') this.#events.onUnsubscribed(next.channel, error)
   }
 
-  #end (reason: string): void {
+  #end (reason: Error): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
     clearInterval(this.#timer)

@@ -18,3 +18,7 @@ export function scriptText (sha: string | Buffer | undefined): string {
   if (text === undefined) throw new Error(`No script has the digest ${String(sha)}`)
   return text
 }
+
+/** The names of the commands that scripts run, once each. */
+export const commandsOf = (scripts: readonly Script[]): string[] =>
+  [...new Set(scripts.flatMap(({ text }) => [...text.matchAll(/redis\.p?call\('(\w+)'/g)].map(([, name = '']) => name)))]

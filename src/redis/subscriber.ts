@@ -7,7 +7,8 @@ import { addressOf } from './address.js'
 import { type ConnectionOptions } from './connection.js'
 import { slotOf } from './slots.js'
 import { PubSubConnection } from './pubsub-connection.js'
-import { judge } from './redirect.js'
+import { isForGood, nextStep } from './redirect.js'
+import { backoffMs } from '../backoff.js'
 
 export type ChannelListener = {
   onMessage: (payload: Buffer) => void
@@ -28,6 +29,9 @@ export type SubscriberEvents = {
 }
 
 const RETRY_MS = 50
+const RETRY_MS_MAX = 500
+/** Permissions are not given back within a second. */
+const REFUSED_RETRY_MS = 2000
 
 export class Subscriber {
   readonly #cluster: Cluster
@@ -37,6 +41,9 @@ export class Subscriber {
   readonly #connections = new Map<string, PubSubConnection>()
   #isPlacing = false
   #placedAt = -Infinity
+  /** Since a subscription was last confirmed. */
+  #tries = 0
+  #isRefusedForGood = false
   #isClosed = false
 
   constructor (cluster: Cluster, options: ConnectionOptions, events: SubscriberEvents) {
@@ -93,7 +100,7 @@ export class Subscriber {
       onMessage: (name, payload) => { this.#channels.get(name)?.listener.onMessage(payload) },
       onSubscribed: name => { this.#subscribed(name, node) },
       onUnsubscribed: (name, refusal) => { this.#unsubscribed(name, node, refusal) },
-      onEnd: () => { this.#ended(node, connection) }
+      onEnd: reason => { this.#ended(node, connection, reason) }
     })
     this.#connections.set(node, connection)
     return connection
@@ -101,6 +108,7 @@ export class Subscriber {
 
   #subscribed (name: string, node: string): void {
     const channel = this.#channels.get(name)
+    this.#tries = 0
     if (channel?.node === node) channel.listener.onSubscribed()
   }
 
@@ -109,28 +117,39 @@ export class Subscriber {
     if (channel?.node !== node) return
     channel.node = undefined
     this.#events.lost(refusal === undefined ? 'moved' : 'refused')
-    const verdict = refusal === undefined ? undefined : judge(refusal, addressOf(node).host)
-    if (verdict?.kind === 'moved') this.#cluster.moved(verdict.slot, verdict.to)
+    if (refusal !== undefined) this.#refused(refusal, node)
     this.#placeSoon()
   }
 
-  #ended (node: string, connection: PubSubConnection): void {
+  #refused (error: unknown, node: string): void {
+    const step = nextStep(error, addressOf(node).host)
+    if (step.kind === 'moved') this.#cluster.moved(step.slot, step.to)
+    if (step.kind !== 'give-up') return
+    this.#cluster.refused(step.error)
+    this.#isRefusedForGood ||= isForGood(step.error)
+  }
+
+  #ended (node: string, connection: PubSubConnection, reason: Error): void {
     if (this.#connections.get(node) !== connection) return
     this.#connections.delete(node)
     if (this.#isClosed) return
+    this.#refused(reason, node)
     for (const channel of this.#channels.values()) if (channel.node === node) channel.node = undefined
     this.#events.lost('connection')
     this.#placeSoon()
   }
 
-  // Many channels are lost at once; one look at the topology serves them all. Ends when every channel has a place, and rests between
-  // two tries: a dead node refuses at once.
+  // Many channels are lost at once; one look at the topology serves them all. Ends when every channel has a place. Rests between two tries,
+  // longer each time (a dead node refuses at once), and longest where only whoever runs Redis can help. A look that somebody else has
+  // made places the channels too, so that the rest delays nothing after a failover while there are writes.
   #placeSoon (): void {
     if (this.#isPlacing) return
     this.#isPlacing = true
     void (async () => {
-      const restMs = this.#placedAt + RETRY_MS - performance.now()
+      const waitMs = this.#isRefusedForGood ? REFUSED_RETRY_MS : backoffMs(this.#tries++, RETRY_MS, RETRY_MS_MAX)
+      const restMs = this.#placedAt + waitMs - performance.now()
       if (restMs > 0) await sleep(restMs, undefined, { ref: false })
+      this.#isRefusedForGood = false
       // A refresh that fails is followed by the next one; the topology that is known stays in use.
       await this.#cluster.refresh().catch(() => undefined)
       this.#isPlacing = false

@@ -12,6 +12,8 @@ export type ClusterNode = {
   readonly masterId: string | undefined
   /** The cluster holds it for dead (`fail`), not merely suspects it (`fail?`). */
   readonly isFailed: boolean
+  /** The answering node has not heard of it for the node timeout (`fail?`). */
+  readonly isSuspected: boolean
   readonly isLinked: boolean
   readonly epoch: number
   /** Pairs of first and last slot, both inclusive. */
@@ -41,6 +43,7 @@ export function parseClusterNodes (reply: string, askedHost: string): ClusterNod
       role: flags.includes('master') ? 'master' : 'replica',
       masterId: master === '-' ? undefined : master,
       isFailed: flags.includes('fail'),
+      isSuspected: flags.includes('fail?'),
       isLinked: link === 'connected' || flags.includes('myself'),
       epoch: Number(epoch),
       ...parseSlots(slotWords)
@@ -78,6 +81,7 @@ export class Topology {
   /** Every node of any view, by `host:port`, as the view of the highest epoch describes it. */
   readonly nodes: ReadonlyMap<string, ClusterNode>
   readonly #owners: Array<string | undefined>
+  #masters: readonly string[] | undefined
 
   private constructor (nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
     this.nodes = nodes
@@ -118,11 +122,23 @@ export class Topology {
   /** A MOVED said so: it knows better than the last views. */
   move (slot: number, owner: string): void {
     this.#owners[slot] = owner
+    this.#masters = undefined
   }
 
   /** Masters that own a slot, each once, in the order of their first slot. */
-  get masters (): string[] {
-    return [...new Set(this.#owners.filter(owner => owner !== undefined))]
+  get masters (): readonly string[] {
+    this.#masters ??= [...new Set(this.#owners.filter(owner => owner !== undefined))]
+    return this.#masters
+  }
+
+  /** Slots that nobody serves: without an owner, or with one that the cluster holds for dead. */
+  get unservedSlots (): number {
+    let count = 0
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      const owner = this.#owners[slot]
+      if (owner === undefined || this.nodes.get(owner)?.isFailed === true) count++
+    }
+    return count
   }
 
   /** Replicas of a master that the cluster does not hold for dead. */

@@ -4,7 +4,6 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Metrics } from '../metrics.js'
 import { type Cluster } from '../redis/cluster.js'
-import { SLOT_COUNT } from '../redis/slots.js'
 import { describeShards } from '../redis/shards.js'
 import { ClusterAnswer } from './schemas.js'
 
@@ -15,10 +14,10 @@ export async function operationRoutes (fastify: FastifyInstance, { cluster, metr
 
   app.get('/health/live', { schema: { summary: 'The process runs' } }, () => ({ status: 'ok' }))
 
-  app.get('/health/ready', { schema: { summary: 'The process takes work, and every slot has an owner' } }, () => {
+  app.get('/health/ready', { schema: { summary: 'The process takes work: Redis answers, and lets it do all that it needs' } }, async () => {
     if (isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: use another.')
-    const owned = Array.from({ length: SLOT_COUNT }, (_, slot) => cluster.topology.ownerOf(slot)).filter(owner => owner !== undefined).length
-    if (owned < SLOT_COUNT) throw new DialogsError('STORE_UNAVAILABLE', `${SLOT_COUNT - owned} slots of the cluster have no owner.`)
+    const outage = await cluster.outage()
+    if (outage !== undefined) throw outage
     return { status: 'ok', shards: cluster.topology.masters.length }
   })
 

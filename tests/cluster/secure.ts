@@ -85,7 +85,7 @@ t.test('a wrong password is said at the start', async t => {
   const service = new Service({ env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') } })
   t.teardown(() => service.kill())
   await t.rejects(service.start())
-  t.match(service.errors, /^Dialogs cannot start: Redis denies the service: check user, password/)
+  t.match(service.errors, /^Dialogs cannot start: Redis denies the service: check user and password/)
   t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the password is not shown')
 })
 
@@ -104,5 +104,6 @@ t.test('permissions that are taken away are an honest 503', async t => {
   t.teardown(() => { cli('ACL', 'SETUSER', 'chat', '+@all') })
   t.match(await post(url, room, 'ann', 'hello'), { status: 503, body: { code: 'STORE_DENIED' } })
   cli('ACL', 'SETUSER', 'chat', '+@all')
+  await until('the permission is noticed', async () => (await request(`${url}/health/ready`)).status === 200)
   t.match(await post(url, room, 'ann', 'hello'), { status: 201, body: { seq: 2 } })
 })

@@ -5,6 +5,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
+import { asServiceUser } from '../../src/embedded/redis-conf.js'
 
 // This file is dist/tests/support/service.js when it runs.
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -12,7 +13,10 @@ const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
 const OUTPUT_LENGTH_MAX = 1_000_000
 
 export type ServiceOptions = {
-  /** URLs; leave out for an embedded cluster (then give DATA_DIR in env). */
+  /**
+   * URLs; leave out for an embedded cluster (then give DATA_DIR in env). Those without a user are of embedded nodes: the service logs in with
+   * the least permissions.
+   */
   readonly redisNodes?: readonly string[]
   /** Default: a free one, taken at the first start. */
   readonly port?: number
@@ -53,7 +57,7 @@ export class Service {
         PATH: process.env['PATH'],
         HOST: '127.0.0.1',
         PORT: this.#url === '' ? '0' : new URL(this.#url).port,
-        ...(redisNodes === undefined ? {} : { REDIS_NODES: redisNodes.join(',') }),
+        ...(redisNodes === undefined ? {} : { REDIS_NODES: redisNodes.map(url => url.includes('@') ? url : asServiceUser(url)).join(',') }),
         ...env
       }
     })

@@ -2,6 +2,7 @@
 import { type Test } from 'tap'
 import { type RedisTarget, readConfig, redisTarget } from '../../src/config.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
+import { asServiceUser } from '../../src/embedded/redis-conf.js'
 import { Cluster, type ClusterOptions } from '../../src/redis/cluster.js'
 import { type Entry, type Message } from '../../src/message/message.js'
 import { type Appended, Store, type StoreOptions } from '../../src/store/store.js'
@@ -17,7 +18,7 @@ export type TestStore = {
 export async function connectTo (t: Test, urls: readonly string[], options: Partial<ClusterOptions> & Partial<RedisTarget> = {}): Promise<Cluster> {
   const config = readConfig({})
   const cluster = await Cluster.connect({
-    ...redisTarget(urls),
+    ...redisTarget(urls.map(asServiceUser)),
     connectTimeoutMs: config.connectTimeoutMs,
     commandTimeoutMs: config.commandTimeoutMs,
     refreshMs: config.topologyRefreshMs,

@@ -28,7 +28,7 @@ async function connect (t: Test): Promise<Peer> {
     onMessage: () => undefined,
     onSubscribed: channel => { told.push(`subscribed ${channel}`) },
     onUnsubscribed: (channel, refusal) => { told.push(`unsubscribed ${channel}${refusal === undefined ? '' : `: ${refusal.message}`}`) },
-    onEnd: reason => { told.push(`end: ${reason}`) }
+    onEnd: reason => { told.push(`end: ${reason.message}`) }
   })
   const [socket] = await accepted as [Socket]
   socket.resume()

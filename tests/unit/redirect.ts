@@ -1,10 +1,11 @@
 // The table of answers: what each error of Redis, and each that is not Redis', means for the command that got it.
 import { ErrorReply } from 'redis'
 import t from 'tap'
+import { DialogsError } from '../../src/errors.js'
 import { ConnectionLost } from '../../src/redis/connection.js'
-import { judge, type Verdict } from '../../src/redis/redirect.js'
+import { isForGood, nextStep, type NextStep } from '../../src/redis/redirect.js'
 
-const judged = (message: string): Verdict => judge(new ErrorReply(message), 'asked.example')
+const judged = (message: string): NextStep => nextStep(new ErrorReply(message), 'asked.example')
 
 t.test('MOVED and ASK say where to go, whatever the address looks like', async t => {
   t.strictSame(judged('MOVED 3999 127.0.0.1:6381'), { kind: 'moved', slot: 3999, to: { host: '127.0.0.1', port: 6381 } })
@@ -20,7 +21,7 @@ t.test('a node that does not know its address means the host that was asked', as
 })
 
 t.test('a redirection without a usable address is a reason to look at the topology', async t => {
-  for (const message of ['MOVED 1', 'MOVED 1 somewhere', 'ASK 1 host:0', 'ASK 1 host:65536', 'MOVED 1 host:']) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: true, isHalfMoved: false }, message)
+  for (const message of ['MOVED 1', 'MOVED 1 somewhere', 'ASK 1 host:0', 'ASK 1 host:65536', 'MOVED 1 host:']) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: true }, message)
 })
 
 t.test('what passes is tried again, where something may have moved after a look at the topology', async t => {
@@ -28,7 +29,7 @@ t.test('what passes is tried again, where something may have moved after a look 
     'ERR max number of clients reached',
     'ERR max number of clients + cluster connections reached',
     'BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.'
-  ]) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: false, isHalfMoved: false }, message)
+  ]) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: false }, message)
   for (const message of [
     'LOADING Redis is loading the dataset in memory',
     'CLUSTERDOWN The cluster is down',
@@ -39,12 +40,12 @@ t.test('what passes is tried again, where something may have moved after a look 
     'NOREPLICAS Not enough good replicas to write.',
     'ERR Script attempted to access a non local key in a cluster node script: abc, on @user_script:3.',
     'ERR Error running script: CLUSTERDOWN The cluster is down'
-  ]) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: true, isHalfMoved: false }, message)
-  t.strictSame(judge(new ConnectionLost('The connection broke'), 'x'), { kind: 'again', mayHaveMoved: true, isHalfMoved: false })
+  ]) t.strictSame(judged(message), { kind: 'again', mayHaveMoved: true }, message)
+  t.strictSame(nextStep(new ConnectionLost('The connection broke'), 'x'), { kind: 'again', mayHaveMoved: true })
 })
 
 t.test('a command whose keys are on both sides of a moving slot may be sent in parts', async t => {
-  t.strictSame(judged('TRYAGAIN Multiple keys request during rehashing of slot'), { kind: 'again', mayHaveMoved: false, isHalfMoved: true })
+  t.strictSame(judged('TRYAGAIN Multiple keys request during rehashing of slot'), { kind: 'half-moved' })
 })
 
 t.test('a script that the node does not know is sent as text', async t => {
@@ -57,17 +58,35 @@ t.test('what will not go away is given up at once, with a code of its own', asyn
     ['MISCONF Redis is configured to save RDB snapshots, but it\'s currently unable to persist to disk.', 'STORE_READ_ONLY'],
     ['NOAUTH Authentication required.', 'STORE_DENIED'],
     ['NOPERM this user has no permissions to run the \'xadd\' command', 'STORE_DENIED'],
-    ['WRONGPASS invalid username-password pair or user is disabled.', 'STORE_DENIED']
+    ['WRONGPASS invalid username-password pair or user is disabled.', 'STORE_DENIED'],
+    ['WRONGTYPE Operation against a key holding the wrong kind of value', 'STORE_REFUSED'],
+    ['ERR syntax error', 'STORE_REFUSED'],
+    ['', 'STORE_REFUSED']
   ] as const) {
     const error = new ErrorReply(message)
-    t.match(judge(error, 'x'), { kind: 'give-up', error: { code, statusCode: 503, cause: error } }, message)
+    t.match(nextStep(error, 'x'), { kind: 'give-up', error: { code, statusCode: 503, cause: error } }, message)
   }
 })
 
-t.test('every other error is handed on as it is: repeating it would not help', async t => {
-  for (const error of [new ErrorReply('WRONGTYPE Operation against a key holding the wrong kind of value'), new ErrorReply('ERR syntax error'), new ErrorReply(''), new TypeError('mine'), 'text', undefined]) {
-    const verdict = judge(error, 'x')
-    t.equal(verdict.kind, 'give-up')
-    t.equal(verdict.kind === 'give-up' && verdict.error, error)
+t.test('a refusal for good names the command, in the words of every version', async t => {
+  for (const [message, code, named] of [
+    ['NOPERM this user has no permissions to run the \'xadd\' command', 'STORE_DENIED', /the command XADD/],
+    ['NOPERM User chat has no permissions to run the \'cluster|nodes\' command', 'STORE_DENIED', /the command CLUSTER\|NODES/],
+    ['NOPERM this user has no permissions to access one of the channels used as arguments', 'STORE_DENIED', /its channels/],
+    ['NOPERM No permissions to access a key', 'STORE_DENIED', /its keys/],
+    ['ERR The user executing the script can\'t run this command or subcommand script: 7409, on @user_script:1.', 'STORE_DENIED', /its keys or commands/],
+    ['ERR ACL failure in script: User chat has no permissions to run the \'hincrby\' command script: 7409, on @user_script:1.', 'STORE_DENIED', /the command HINCRBY/],
+    ['ERR unknown command \'WAIT\', with args beginning with: \'1\' \'500\' ', 'STORE_UNSUITABLE', /the command WAIT/],
+    ['ERR unknown subcommand \'SHARDS\'. Try CLUSTER HELP.', 'STORE_UNSUITABLE', /the command SHARDS/],
+    ['ERR Unknown Redis command called from script script: 87fc, on @user_script:1.', 'STORE_UNSUITABLE', /a command of the service/]
+  ] as const) {
+    const step = nextStep(new ErrorReply(message), 'x')
+    t.match(step, { kind: 'give-up', error: { code, statusCode: 503, message: named } }, message)
+    t.ok(step.kind === 'give-up' && isForGood(step.error), `${message} is for good`)
   }
+  t.notOk(isForGood(new DialogsError('STORE_FULL', 'full')), 'memory may become free')
+})
+
+t.test('what is no error of Redis is handed on as it is', async t => {
+  for (const error of [new TypeError('mine'), 'text', undefined]) t.strictSame(nextStep(error, 'x'), { kind: 'give-up', error })
 })

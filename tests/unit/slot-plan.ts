@@ -214,7 +214,7 @@ function view (selfId: string, nodes: ClusterNode[]): View {
 }
 
 function node ({ port, ...rest }: Partial<ClusterNode> & { id: string, port: number }): ClusterNode {
-  return { address: { host: '127.0.0.1', port }, role: 'master', masterId: undefined, isFailed: false, isLinked: true, epoch: 1, slots: [], migrating: [], importing: [], ...rest }
+  return { address: { host: '127.0.0.1', port }, role: 'master', masterId: undefined, isFailed: false, isSuspected: false, isLinked: true, epoch: 1, slots: [], migrating: [], importing: [], ...rest }
 }
 
 // Masters `m0`, `m1` … with all slots dealt out in pieces, some of them with none.

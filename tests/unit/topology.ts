@@ -21,9 +21,9 @@ t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-w
   const nodes = parseClusterNodes(reply, '10.0.0.9')
   t.strictSame(nodes.map(({ id }) => id), ['07c37df', '67ed2db', '292f8b3', '6ec2392', 'e7d1eec'], 'without those that have no address or are not met yet')
   const [replica, master, suspected, failed, myself] = nodes
-  t.match(replica, { address: { host: '127.0.0.1', port: 30004 }, role: 'replica', masterId: 'e7d1eec', isFailed: false, isLinked: true, epoch: 4, slots: { length: 0 } })
+  t.match(replica, { address: { host: '127.0.0.1', port: 30004 }, role: 'replica', masterId: 'e7d1eec', isFailed: false, isSuspected: false, isLinked: true, epoch: 4, slots: { length: 0 } })
   t.match(master, { role: 'master', masterId: undefined, epoch: 2, slots: { length: 1, 0: [5461, 10922] } })
-  t.match(suspected, { isFailed: false, isLinked: false, slots: { length: 2, 0: [10923, 16382], 1: [16383, 16383] } }, 'suspected is not failed')
+  t.match(suspected, { isFailed: false, isSuspected: true, isLinked: false, slots: { length: 2, 0: [10923, 16382], 1: [16383, 16383] } }, 'suspected is not failed')
   t.match(failed, { role: 'replica', isFailed: true, isLinked: false })
   t.match(myself, { address: { host: '10.0.0.9', port: 30001 }, isLinked: true, slots: { length: 1, 0: [0, 5460] } })
   t.strictSame(myself?.migrating, [{ slot: 93, to: '292f8b3' }])
@@ -43,7 +43,7 @@ t.test('addresses are read in every form that nodes write them, and nothing else
 type Claim = { readonly port: number, readonly epoch: number, readonly first: number, readonly last: number }
 
 function node ({ port, epoch, slots, ...rest }: Partial<ClusterNode> & { port: number, epoch: number }): ClusterNode {
-  return { id: `id-${port}`, address: { host: 'h', port }, role: 'master', masterId: undefined, isFailed: false, isLinked: true, epoch, slots: slots ?? [], migrating: [], importing: [], ...rest }
+  return { id: `id-${port}`, address: { host: 'h', port }, role: 'master', masterId: undefined, isFailed: false, isSuspected: false, isLinked: true, epoch, slots: slots ?? [], migrating: [], importing: [], ...rest }
 }
 
 const masterWith = ({ port, epoch, first, last }: Claim): ClusterNode => node({ port, epoch, slots: [[Math.min(first, last), Math.max(first, last)]] })
@@ -103,6 +103,14 @@ t.test('a MOVED changes one slot only', async t => {
   t.strictSame([4, 5, 6, 10, 20].map(slot => topology.ownerOf(slot)), ['h:1', 'h:2', 'h:1', 'h:2', undefined])
   t.strictSame(topology.masters, ['h:1', 'h:2'])
   t.strictSame(Topology.empty().masters, [])
+})
+
+t.test('slots are served while their owner is not held for dead', async t => {
+  t.equal(Topology.empty().unservedSlots, SLOT_COUNT)
+  const topology = Topology.fromViews([[node({ port: 1, epoch: 1, slots: [[0, 9]] }), node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 1]], isSuspected: true })]])
+  t.equal(topology.unservedSlots, 0, 'a suspicion is not a failure')
+  const failed = Topology.fromViews([[node({ port: 1, epoch: 1, slots: [[0, 9]], isFailed: true }), node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 2]] })]])
+  t.equal(failed.unservedSlots, 11, 'ten of a failed owner, and one of nobody')
 })
 
 t.test('living replicas are those of this master that are neither failed nor cut off', async t => {

@@ -1,0 +1,46 @@
+// Asks several nodes the same, without waiting for those that have vanished: a host that is cut off does not refuse, it is silent.
+
+/** A node answers within milliseconds, or not at all. */
+const LATE_MS = 150
+
+export type Gathered<T> = { readonly found: readonly T[], readonly lastError: unknown }
+
+/**
+ * Asks in the order of the keys, `atOnce` of them at a time, until `count` have answered. One that is late makes room for the next. When
+ * nobody is left to be asked, those that are late are waited for only if there is no answer at all, or if `isComplete`.
+ */
+export function gather<T> (keys: readonly string[], count: number, ask: (key: string) => Promise<T>, { atOnce = count, isComplete = false } = {}): Promise<Gathered<T>> {
+  return new Promise(resolve => {
+    const found: T[] = []
+    const lateTimers = new Set<NodeJS.Timeout>()
+    let lastError: unknown
+    let next = 0
+    let pending = 0
+    let hasEnded = false
+
+    const proceed = (): void => {
+      if (hasEnded) return
+      while (found.length < count && lateTimers.size < atOnce && next < keys.length) begin(keys[next++] as string)
+      const isWaitedFor = lateTimers.size > 0 || (pending > 0 && (isComplete || found.length === 0))
+      if (found.length < count && isWaitedFor) return
+      hasEnded = true
+      for (const timer of lateTimers) clearTimeout(timer)
+      resolve({ found: found.slice(0, count), lastError })
+    }
+    const begin = (key: string): void => {
+      pending++
+      const late = setTimeout(() => {
+        lateTimers.delete(late)
+        proceed()
+      }, LATE_MS)
+      lateTimers.add(late)
+      ask(key).then(answer => { found.push(answer) }, (error: unknown) => { lastError = error }).finally(() => {
+        pending--
+        clearTimeout(late)
+        lateTimers.delete(late)
+        proceed()
+      })
+    }
+    proceed()
+  })
+}

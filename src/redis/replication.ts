@@ -1,0 +1,214 @@
+// Whether the writes of one master are on a replica: asked after each group, with WAIT, and decided with the rest of the cluster when
+// no replica acknowledges.
+// Invariant: a write counts as safe when a replica has it, or when the majority of the masters still calls this node a master and there
+// is no replica that could take its place: then the shard goes on alone, and says so.
+// A replica that the others see, but that does not acknowledge, is an honest refusal: after a moment every write is refused before it is
+// sent, and one group now and then tries whether the replica is back.
+import { DialogsError } from '../errors.js'
+import { type Connection, ConnectionLost, isRedisError } from './connection.js'
+import { nextStep } from './redirect.js'
+
+/** What the majority of the masters holds of one of them. */
+export type Standing = {
+  readonly isMaster: boolean
+  /** Replicas that the majority does not hold for failed, by `host:port`. */
+  readonly replicas: readonly string[]
+}
+
+export type ReplicationOptions = {
+  /** How many replicas have to acknowledge, where so many are connected. */
+  readonly acks: number
+  readonly deadlineMs: number
+  /** @throws ConnectionLost when no majority of the masters answers */
+  readonly standing: () => Promise<Standing>
+  /** Whether a replica is loading its data, and so can neither acknowledge nor take over. */
+  readonly isLoading: (replica: string) => Promise<boolean>
+  readonly onDegraded: (isDegraded: boolean) => void
+  /** Redis denies what the promise needs. */
+  readonly onRefused: (error: unknown) => void
+}
+
+/** What a node says of its replicas; undefined where INFO is not allowed. */
+export type ReplicaState = {
+  readonly role: string
+  readonly online: number
+  /** Connected, and still being given the data set. */
+  readonly synchronizing: number
+  /** How long ago, in whole seconds, the online replica that was heard of last sent its offset. */
+  readonly lagS: number
+}
+
+/** A WAIT must not hold up the connection for longer: behind it wait the next writes. */
+const WAIT_MS = 500
+/** How long a replica that the others see may take before writes are refused. Above the 2 s in which a small cluster notices a dead one. */
+const PATIENCE_MS = 3_000
+/** A replica that sends its offset, and is behind for so long, lags for good. */
+const LAG_MS = 2_000
+/** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
+const CONFIRMED_FOR_MS = 1_000
+/** A lagging replica is given another chance to acknowledge this often. */
+const LAGGING_FOR_MS = 5_000
+/** How long a replica may take to come back after its connection broke; until then it may have been restarted. */
+const AWAY_MS = 5_000
+const PROBE_MS = 500
+
+export class Replication {
+  readonly #options: ReplicationOptions
+  readonly #patienceMs: number
+  /** How many replicas are waited for: all that are wanted, or those that were found to be there. */
+  #needed = 0
+  /** Until when fewer than wanted need no new decision, and how many were connected when it was made. */
+  #decidedUntil = -Infinity
+  #onlineThen = 0
+  #laggingUntil = -Infinity
+  #isInfoDenied = false
+  /** The shard goes on without a replica, and has been reported. */
+  #isAlone = false
+  /** When the node was first found without a replica that others see. */
+  #awaySince: number | undefined
+  #refusal: DialogsError | undefined
+  #probeAt = 0
+
+  constructor (options: ReplicationOptions) {
+    this.#options = options
+    this.#patienceMs = Math.min(PATIENCE_MS, options.deadlineMs)
+  }
+
+  /** Why a write need not be sent now: no replica would acknowledge it. Lets one group through now and then, to try. */
+  get refusal (): DialogsError | undefined {
+    if (this.#refusal === undefined) return undefined
+    const now = performance.now()
+    if (now < this.#probeAt) return this.#refusal
+    this.#probeAt = now + PROBE_MS
+    return undefined
+  }
+
+  /**
+   * Resolves when all that was written on this connection is safe.
+   * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no longer be the master
+   */
+  async acknowledged (connection: Connection): Promise<void> {
+    const { acks } = this.#options
+    const sentAt = performance.now()
+    // Nearly always. A shard that is not known to have enough replicas is asked for them instead of waiting for them: a master that has just
+    // been promoted has none, and waiting for it made each failover half a second longer.
+    let acknowledged = this.#needed === acks ? await this.#wait(connection, acks) : 0
+    if (acknowledged >= acks) return this.#settle(acks)
+    for (;;) {
+      const state = await this.#stateOf(connection)
+      if (state !== undefined && state.role !== 'master') throw new ConnectionLost('The node is no longer a master')
+      const possible = Math.min(acks, state?.online ?? acks)
+      if (this.#isDecided(state)) {
+        if (this.#needed === 0 || await this.#wait(connection, this.#needed) >= this.#needed) return
+      } else if (possible === 0) {
+        return await this.#withoutReplica(state)
+      } else if (this.#needed < possible && await this.#isAsBefore(possible)) {
+        return this.#settle(this.#needed)
+      }
+      if (acknowledged < possible) acknowledged = await this.#wait(connection, possible)
+      if (acknowledged >= possible) return this.#settle(possible)
+      const { replicas } = await this.#standing()
+      // The majority holds the others for failed.
+      if (acknowledged >= Math.min(possible, replicas.length)) return this.#settle(acknowledged, state?.online)
+      const waitedMs = performance.now() - sentAt
+      // Its offsets arrive, so it is neither dead nor cut off: it does not keep up.
+      if (waitedMs >= LAG_MS && state !== undefined && state.lagS <= 1) {
+        this.#laggingUntil = performance.now() + LAGGING_FOR_MS
+        return this.#settle(acknowledged, state.online)
+      }
+      if (waitedMs >= this.#patienceMs || this.#refusal !== undefined) throw this.#refuse()
+    }
+  }
+
+  // A replica that has come (back) since is waited for at once.
+  #isDecided (state: ReplicaState | undefined): boolean {
+    return performance.now() < this.#decidedUntil && (state?.online ?? this.#onlineThen) <= this.#onlineThen
+  }
+
+  // More replicas are connected than were waited for. Are the others still failed, or lagging? Waiting for them first would cost half a
+  // second again and again.
+  async #isAsBefore (possible: number): Promise<boolean> {
+    const { replicas } = await this.#standing()
+    return performance.now() < this.#laggingUntil || Math.min(possible, replicas.length) <= this.#needed
+  }
+
+  async #standing (): Promise<Standing> {
+    const standing = await this.#options.standing()
+    if (!standing.isMaster) throw new ConnectionLost('The majority of the masters does not call the node a master')
+    return standing
+  }
+
+  // No replica is connected. That is so when it died, and also when this master was stopped and has been replaced meanwhile: then
+  // its writes are lost, and only the others know.
+  async #withoutReplica (state: ReplicaState | undefined): Promise<void> {
+    const { replicas } = await this.#standing()
+    if (replicas.length > 0 && (state?.synchronizing ?? 0) === 0) {
+      // The others see a replica that is not connected to its master: it was restarted a moment ago, or loads its data, or the two are cut off
+      // from each other. Only in the last case may it take over without what is written now.
+      const now = performance.now()
+      this.#awaySince ??= now
+      if (this.#refusal !== undefined || now - this.#awaySince >= AWAY_MS) {
+        const areLoading = await Promise.all(replicas.map(replica => this.#options.isLoading(replica)))
+        if (areLoading.includes(false)) throw this.#refuse()
+      }
+    }
+    this.#settle(0, 0)
+  }
+
+  async #wait (connection: Connection, acks: number): Promise<number> {
+    try {
+      return Number(await connection.send(['WAIT', String(acks), String(WAIT_MS)]))
+    } catch (error) {
+      if (!isRedisError(error)) throw error
+      const step = nextStep(error, '')
+      if (step.kind === 'give-up') {
+        this.#options.onRefused(step.error)
+        throw step.error
+      }
+      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as a broken connection.
+      throw new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error })
+    }
+  }
+
+  async #stateOf (connection: Connection): Promise<ReplicaState | undefined> {
+    if (this.#isInfoDenied) return undefined
+    try {
+      return parseReplication(String(await connection.send(['INFO', 'replication'])))
+    } catch (error) {
+      if (!isRedisError(error)) throw error
+      if (nextStep(error, '').kind !== 'give-up') throw new ConnectionLost(`The node does not tell of its replicas: ${error.message}`, { cause: error })
+      this.#isInfoDenied = true
+      return undefined
+    }
+  }
+
+  /** So many replicas count from now on; fewer than wanted only for a moment. */
+  #settle (needed: number, online = 0): void {
+    this.#needed = needed
+    this.#refusal = undefined
+    if (needed > 0) this.#awaySince = undefined
+    this.#decidedUntil = needed < this.#options.acks ? performance.now() + CONFIRMED_FOR_MS : -Infinity
+    this.#onlineThen = online
+    const isAlone = needed === 0
+    if (isAlone !== this.#isAlone) this.#options.onDegraded(isAlone)
+    this.#isAlone = isAlone
+  }
+
+  #refuse (): DialogsError {
+    this.#refusal = new DialogsError('NOT_REPLICATED', 'The shard has a replica that does not acknowledge what is written: try again with the same Idempotency-Key.')
+    this.#probeAt = performance.now() + PROBE_MS
+    return this.#refusal
+  }
+}
+
+/** Reads `INFO replication` (https://redis.io/commands/info). */
+export function parseReplication (info: string): ReplicaState {
+  const replicas = [...info.matchAll(/^slave\d+:(.*)$/gm)].map(([, fields = '']) => fields)
+  const online = replicas.filter(fields => fields.includes('state=online'))
+  return {
+    role: /^role:(\w+)/m.exec(info)?.[1] ?? 'unknown',
+    online: online.length,
+    synchronizing: replicas.length - online.length,
+    lagS: Math.min(...online.map(fields => Number(/\blag=(\d+)/.exec(fields)?.[1] ?? Infinity)))
+  }
+}

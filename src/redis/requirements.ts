@@ -1,0 +1,102 @@
+// What the service needs of Redis: commands, keys and channels. One list serves the check at start, the least permissions
+// that are documented, and the user with which the embedded cluster is run, so that the three cannot differ.
+// The check is one script: `redis.acl_check_cmd` (Redis 7.0, https://redis.io/docs/latest/develop/interact/programmability/lua-api/)
+// tells whether the user may run a command on a key. It runs nothing, writes nothing, and needs no permission but EVAL.
+import { DialogsError } from '../errors.js'
+import { type Reply } from './connection.js'
+
+export type Requirements = {
+  /** Commands with a key as their first argument, as the service or one of its scripts sends them. */
+  readonly keyed: readonly string[]
+  /** Each kind of key: an example, and the pattern that permits it. */
+  readonly keys: ReadonlyArray<{ readonly example: string, readonly pattern: string }>
+  readonly channels: ReadonlyArray<{ readonly example: string, readonly pattern: string }>
+}
+
+const NAMED_MAX = 5
+/** What the cluster client sends of itself. */
+const CLIENT = ['CLUSTER|NODES', 'ASKING', 'PING', 'EVAL', 'EVALSHA']
+const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
+/**
+ * The service works without these: INFO tells which replicas are connected, and the memory policy; CLUSTER|SHARDS is for nodes that are
+ * reached by a name or by the address that was asked; DBSIZE shows numbers of keys.
+ */
+const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
+
+/** The rules of `ACL SETUSER` that permit just what the service sends. */
+export function leastAcl ({ keyed, keys, channels }: Requirements): string {
+  const patterns = (prefix: string, kinds: Requirements['keys']): string[] => [...new Set(kinds.map(({ pattern }) => `${prefix}${pattern}`))]
+  const commands = [...CLIENT, 'WAIT', ...OPTIONAL, ...CHANNEL, ...keyed].map(command => `+${command.toLowerCase()}`)
+  return ['resetkeys', 'resetchannels', '-@all', ...patterns('~', keys), ...patterns('&', channels), ...new Set(commands)].join(' ')
+}
+
+const CHECK = `
+local found = {redis.REDIS_VERSION or 'older than 7.0'}
+if not redis.acl_check_cmd then return found end
+found[2] = 'checked'
+for _, line in ipairs(ARGV) do
+  local words = {}
+  for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
+  local isKnown, isAllowed = pcall(redis.acl_check_cmd, unpack(words))
+  if not isKnown then found[#found + 1] = 'unknown ' .. line
+  elseif not isAllowed then found[#found + 1] = 'denied ' .. line end
+end
+return found`
+
+/** The command that has one node check everything: for `unmetBy`. */
+export function checkCommand ({ keyed, keys, channels }: Requirements, replicaAcks: number): string[] {
+  const lines = [
+    ...CLIENT.filter(command => !command.startsWith('EVAL')).map(command => command.replace('|', ' ')),
+    ...(replicaAcks > 0 ? ['WAIT 1 1'] : []),
+    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}`)]),
+    ...channels.flatMap(({ example }) => CHANNEL.map(command => `${command} ${example}${command === 'SPUBLISH' ? ' 1' : ''}`))
+  ]
+  return ['EVAL', CHECK, '0', ...lines]
+}
+
+/** What stands in the way, in one sentence that names each command or key; undefined when nothing does. */
+export function unmetBy (reply: Reply, requirements: Requirements): DialogsError | undefined {
+  // The script answers a list of strings.
+  const [version = '', isChecked, ...found] = reply as readonly string[]
+  if (isChecked === undefined) return new DialogsError('STORE_UNSUITABLE', `Redis ${version} is too old: the service needs sharded pub/sub and scripts of version 7.0.`)
+  const unknown = unknownIn(found.filter(line => line.startsWith('unknown')))
+  if (unknown.length > 0) return new DialogsError('STORE_UNSUITABLE', `Redis ${version} does not know ${unknown.join(', ')}: the service needs version 7.0 or later, with these commands neither renamed nor disabled.`)
+  const denied = denials(found.filter(line => line.startsWith('denied')), requirements)
+  if (denied.length === 0) return undefined
+  const hint = denied.some(text => text.startsWith('WAIT')) ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.' : ''
+  return new DialogsError('STORE_DENIED', `Redis denies the service ${denied.join(', ')}: grant what the README lists under "Redis permissions".${hint}`)
+}
+
+/** An eviction policy deletes messages when memory is full; `noeviction` refuses writes instead. */
+export function evictionIn (infoMemory: string): DialogsError | undefined {
+  const policy = /^maxmemory_policy:(\S+)/m.exec(infoMemory)?.[1]
+  if (policy === undefined || policy === 'noeviction') return undefined
+  return new DialogsError('STORE_UNSUITABLE', `Redis has maxmemory-policy ${policy}, which deletes stored messages when memory is full: set maxmemory-policy noeviction.`)
+}
+
+// A command that is denied for every key is named alone, and a key that is denied to every command too: both in a few words.
+function denials (found: readonly string[], { keyed, keys }: Requirements): string[] {
+  const byCommand = new Map<string, Set<string>>()
+  const byKey = new Map<string, Set<string>>()
+  for (const line of found) {
+    const { name, key } = parseLine(line)
+    byCommand.set(name, (byCommand.get(name) ?? new Set()).add(key))
+    if (keyed.includes(name)) byKey.set(key, (byKey.get(key) ?? new Set()).add(name))
+  }
+  const isWhole = (count: number): boolean => count === keys.length
+  const closedKeys = [...byKey].filter(([, names]) => names.size === keyed.length && !isWhole(byKey.size)).map(([key]) => key)
+  const commands = [...byCommand].flatMap(([name, examples]) => {
+    const left = [...examples].filter(example => !closedKeys.includes(example))
+    if (left.length === 0) return []
+    return left[0] === '' || isWhole(left.length) ? [name] : [`${name} on ${left[0] ?? ''}`]
+  })
+  const named = [...closedKeys.map(key => `keys such as ${key}`), ...commands]
+  return named.length > NAMED_MAX ? [...named.slice(0, NAMED_MAX), `and ${named.length - NAMED_MAX} more`] : named
+}
+
+const unknownIn = (found: readonly string[]): string[] => [...new Set(found.map(line => parseLine(line).name))]
+
+function parseLine (line: string): { readonly name: string, readonly key: string } {
+  const [, command = '', ...rest] = line.split(' ')
+  return { name: command === 'CLUSTER' ? `CLUSTER ${rest[0] ?? ''}` : command, key: rest.find(word => word.includes('{')) ?? '' }
+}

@@ -1,0 +1,116 @@
+// Whether Redis lets the service do its work: asked of every node at start, of nodes that join, and now and then.
+// Invariant: while a refusal is known that will not go away by itself, `fault` names it; it is looked at again every two seconds and
+// forgotten when Redis has changed its mind. Nothing else repeats what was refused.
+import { messageOf, type DialogsError } from '../errors.js'
+import { ConnectionLost, type Reply } from './connection.js'
+import { isForGood, nextStep, refusalOf } from './redirect.js'
+import { checkCommand, evictionIn, unmetBy, type Requirements } from './requirements.js'
+
+export type SuitabilityOptions = {
+  readonly requirements: Requirements
+  readonly replicaAcks: number
+  /** Sends one command to one node, once. */
+  readonly ask: (node: string, args: string[]) => Promise<Reply>
+  /** A fault was found, or is gone (undefined). */
+  readonly onFault: (fault: DialogsError | undefined) => void
+  /** What cannot be checked or is not known, in one sentence. */
+  readonly onDoubt: (text: string) => void
+}
+
+const AGAIN_MS = 2_000
+/** Somebody may change the memory policy or the permissions while the service runs. */
+const EVERY_MS = 60_000
+
+export class Suitability {
+  readonly #options: SuitabilityOptions
+  readonly #command: string[]
+  #nodes: ReadonlySet<string> = new Set()
+  #fault: DialogsError | undefined
+  #timer: NodeJS.Timeout | undefined
+  #isInDoubt = false
+  #isClosed = false
+
+  constructor (options: SuitabilityOptions) {
+    this.#options = options
+    this.#command = checkCommand(options.requirements, options.replicaAcks)
+  }
+
+  /** What Redis refuses for good, as far as is known. */
+  get fault (): DialogsError | undefined {
+    return this.#fault
+  }
+
+  /** Checks all nodes. @throws DialogsError STORE_DENIED or STORE_UNSUITABLE */
+  async start (nodes: readonly string[]): Promise<void> {
+    this.#nodes = new Set(nodes)
+    const fault = await this.#examineAll(nodes)
+    if (fault !== undefined) throw fault
+    this.#checkIn(EVERY_MS)
+  }
+
+  /** The nodes of the cluster now: those that are new are checked. */
+  follow (nodes: readonly string[]): void {
+    if (this.#timer === undefined) return
+    const added = nodes.filter(node => !this.#nodes.has(node))
+    this.#nodes = new Set(nodes)
+    if (added.length > 0) void this.#examineAll(added).then(fault => { if (fault !== undefined) this.note(fault) })
+  }
+
+  /** A refusal that was met at work. */
+  note (error: unknown): void {
+    if (!isForGood(error) || this.#isClosed) return
+    if (this.#fault?.message !== error.message) this.#options.onFault(error)
+    this.#fault = error
+    this.#checkIn(AGAIN_MS)
+  }
+
+  close (): void {
+    this.#isClosed = true
+    clearTimeout(this.#timer)
+  }
+
+  #checkIn (ms: number): void {
+    clearTimeout(this.#timer)
+    if (this.#isClosed) return
+    this.#timer = setTimeout(() => { void this.#check() }, ms)
+    this.#timer.unref()
+  }
+
+  async #check (): Promise<void> {
+    const fault = await this.#examineAll([...this.#nodes])
+    if (fault !== undefined) return this.note(fault)
+    if (this.#fault !== undefined) this.#options.onFault(undefined)
+    this.#fault = undefined
+    this.#checkIn(EVERY_MS)
+  }
+
+  async #examineAll (nodes: readonly string[]): Promise<DialogsError | undefined> {
+    const faults = await Promise.all(nodes.map(node => this.#examine(node)))
+    return faults.find(fault => fault !== undefined)
+  }
+
+  // A node that does not answer is not judged: it is checked again with all others.
+  async #examine (node: string): Promise<DialogsError | undefined> {
+    try {
+      return unmetBy(await this.#options.ask(node, this.#command), this.#options.requirements) ?? await this.#evictionAt(node)
+    } catch (error) {
+      const refusal = refusalOf(error)
+      return isForGood(refusal) ? refusal : undefined
+    }
+  }
+
+  async #evictionAt (node: string): Promise<DialogsError | undefined> {
+    try {
+      return evictionIn(String(await this.#options.ask(node, ['INFO', 'memory'])))
+    } catch (error) {
+      if (error instanceof ConnectionLost || nextStep(error, '').kind !== 'give-up') return undefined
+      this.#doubt(`Redis denies the service INFO (${messageOf(error)}). So it cannot check that maxmemory-policy is noeviction, and a replica that is still synchronizing holds up writes.`)
+      return undefined
+    }
+  }
+
+  #doubt (text: string): void {
+    if (!this.#isInDoubt) this.#options.onDoubt(text)
+    this.#isInDoubt = true
+  }
+}

@@ -1,0 +1,19 @@
+// What the store and the live streams send to Redis, for the check at start and the least permissions. A command that is
+// sent and missing here is denied to the service in the tests, which run with just these permissions.
+import { type Requirements } from '../redis/requirements.js'
+import { commandsOf } from '../redis/script.js'
+import { blockKey, logKey, onceKey, roomChannel, segmentKey, userCountKey, usersKey } from './keys.js'
+import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, SEAL, TOUCH_LOG } from './scripts.js'
+
+const SENT = ['GET', 'EXISTS', 'INCRBY', 'HGETALL', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM']
+const SCRIPTS = [APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, SEAL, TOUCH_LOG]
+
+export const REQUIREMENTS: Requirements = {
+  keyed: [...new Set([...SENT, ...commandsOf(SCRIPTS)])].sort(),
+  keys: [
+    { example: userCountKey('check'), pattern: 'user:*' },
+    ...[logKey('check'), segmentKey('check', 0), usersKey('check'), onceKey('check', 'check')].map(example => ({ example, pattern: 'room:*' })),
+    { example: blockKey('check', 'check.0'), pattern: '*.{*}' }
+  ],
+  channels: [{ example: roomChannel('check'), pattern: 'room:*' }]
+}
