@@ -1,9 +1,11 @@
 // Counts the frames of one event stream without parsing them: a frame ends with an empty line, and after each end it skips as many
 // bytes as the shortest frame has. Most bytes are never looked at, which leaves the processor to the measured service.
-// Invariant: each frame is counted once, wherever the chunks are cut. Knows nothing about ids and texts.
+// Invariant: each frame is counted once, wherever the chunks are cut; heartbeats are not counted. Knows nothing about ids and texts.
 
 const NEWLINE = 10
 const HEAD_END = Buffer.from('\r\n\r\n')
+/** How a heartbeat of this project's service begins. */
+const PING = Buffer.from('event: ping\n')
 const HEAD_BYTES_MAX = 65_536
 /** The shortest frame before the stream is live is `live` itself: an id, the event's name, a room and its head. */
 const BYTES_MIN_BEFORE_LIVE = 48
@@ -16,7 +18,7 @@ export type SseCounterOptions = {
 }
 
 export class SseCounter {
-  /** All frames, messages and others. */
+  /** All frames, messages and others, except heartbeats. */
   frames = 0
   isLive = false
   readonly #mark: Buffer | undefined
@@ -25,6 +27,8 @@ export class SseCounter {
   #before = Buffer.alloc(0)
   #skip = 0
   #last = 0
+  /** How much of a heartbeat's beginning the present frame has; all of it: it is one. -1: it is none. */
+  #ping = 0
 
   constructor ({ liveMark, frameBytesMin }: SseCounterOptions) {
     this.#mark = liveMark === undefined ? undefined : Buffer.from(liveMark)
@@ -42,19 +46,33 @@ export class SseCounter {
     if (!this.isLive) this.#look(chunk)
     let at = this.#skip
     let last = this.#last
+    let ping = this.#ping
     let frames = this.frames
     while (at < chunk.length) {
+      if (ping >= 0 && ping < PING.length) {
+        if (chunk[at] === PING[ping]) {
+          ping++
+          at++
+          continue
+        }
+        // The first frame has none before it that it could be skipped from.
+        at += frames === 0 ? 0 : Math.max(0, skipped - ping)
+        ping = -1
+        last = 0
+        continue
+      }
       const byte = chunk[at++] ?? 0
       if (byte !== NEWLINE || last !== NEWLINE) {
         last = byte
         continue
       }
-      frames++
+      if (ping < 0) frames++
       last = 0
-      at += skipped
+      ping = 0
     }
     this.#skip = at - chunk.length
     this.#last = last
+    this.#ping = ping
     this.frames = frames
   }
 

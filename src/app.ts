@@ -10,6 +10,7 @@ import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
 import { Cluster } from './redis/cluster.js'
 import { Subscriber } from './redis/subscriber.js'
+import { Connections } from './routes/connections.js'
 import { answerBrokenRequest, errorRoutes, errorSender } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
 import { messageRoutes } from './routes/messages.js'
@@ -28,7 +29,7 @@ declare module 'fastify' {
 
 export type App = {
   readonly fastify: FastifyInstance
-  /** Takes no new work, finishes what is under way, ends the streams spread over the drain time, and lets go of everything. */
+  /** Takes no new connections, finishes what comes on the open ones, ends the streams spread over the drain time, and lets go of everything. */
   readonly stop: () => Promise<void>
 }
 
@@ -40,6 +41,9 @@ const HEADER_BYTES_MAX = 128 * 1024
 
 /** What is left of a stop after the deadline of the last POST: to send its answer. */
 const ANSWER_MS = 2000
+
+/** For how long a stop leaves an idle connection open, at most: the next request may be on its way. */
+const IDLE_MS = 1000
 
 /** @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached */
 export async function buildApp (config: Config, redis: RedisTarget): Promise<App> {
@@ -125,12 +129,19 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   }, () => store.history.reads)
 
   let isStopping = false
+  const connections = new Connections({
+    requestsMax: config.requestsMax,
+    requestsBytesMax: config.requestsBytesMax,
+    bodyBytesMax: bodyBytesMax(config.textMax),
+    pipelineMax: config.pipelineMax,
+    stalledMsMax: config.stalledMsMax,
+    onStalled: stalledMs => { log.warn({ stalledMs }, 'connection closed: the client does not take its answer') }
+  })
   fastify.decorateRequest('startedAt', 0)
   // With a callback, not async: it runs for every POST.
-  fastify.addHook('onRequest', (request, _reply, done) => {
+  fastify.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
-    const isRefused = isStopping && !request.url.startsWith('/health') && request.url !== '/metrics'
-    done(isRefused ? new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.') : undefined)
+    connections.enter(request.raw, reply.raw, done)
   })
 
   // JSON only: plain text would be taken as a body of another type.
@@ -140,18 +151,26 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   await fastify.register(messageRoutes, { store, textMax: config.textMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
   const { retryMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
-  await fastify.register(eventRoutes, { hub, retryMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd })
+  const onPutOff = (error: unknown): void => {
+    if (error instanceof DialogsError) metrics.putOff.inc({ code: error.code })
+    else fault('stream', error)
+  }
+  await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
   await fastify.register(operationRoutes, { cluster, metrics, isStopping: () => isStopping })
   await fastify.register(pageRoutes)
 
   const stop = async (): Promise<void> => {
     isStopping = true
-    await hub.drain(config.drainMs)
-    // Answers what is under way; each POST ends by its own deadline at the latest. Who has not sent the whole of a request by then, or does not take
-    // what is sent, is cut off.
+    // The listener first: a new connection is refused, and its client goes elsewhere or tries again. What comes on an open one is
+    // answered as ever, but for streams, and closes it.
+    await connections.closeListener(fastify.server)
+    await Promise.all([hub.drain(config.drainMs), connections.closeIdle(Math.min(config.drainMs, IDLE_MS))])
+    // Each POST ends by its own deadline at the latest. A client that has not sent the whole of a request by then, or does not take what
+    // it is sent, is cut off.
     const cut = setTimeout(() => { fastify.server.closeAllConnections() }, config.deadlineMs + ANSWER_MS)
     await fastify.close()
     clearTimeout(cut)
+    connections.close()
     await store.appender.settled()
     await publisher.settled()
     hub.close()

@@ -46,6 +46,16 @@ export class DialogsError extends Error {
   }
 }
 
+/**
+ * Whether the same request may succeed later: the service or its store cannot do it now. Everything that nobody foresaw counts as such.
+ * An EventSource must never be answered one of these with its status, for it would not come back (src/routes/events.ts).
+ */
+export function isTemporary (error: unknown): boolean {
+  // Fastify's own errors carry a status, too.
+  const { statusCode = 500 } = error as { readonly statusCode?: number }
+  return statusCode >= 500 || statusCode === 408 || statusCode === 429
+}
+
 export function messageOf (error: unknown): string {
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
   return error instanceof Error ? error.message : String(error)

@@ -13,6 +13,7 @@ export class Metrics {
   readonly #newPosts = new Map<number, number>()
   readonly #newPostSeconds: number[] = []
   readonly streamsEnded: Counter<'reason'>
+  readonly putOff: Counter<'code'>
   readonly retries: Counter<'why'>
   readonly subscriptionsLost: Counter<'why'>
   readonly limits: Counter<'limit'>
@@ -41,6 +42,7 @@ export class Metrics {
       collect: () => { this.#observePosts() }
     })
     this.streamsEnded = new Counter({ name: 'dialogs_streams_ended_total', help: 'streams that ended, by reason', labelNames: ['reason'], registers })
+    this.putOff = new Counter({ name: 'dialogs_streams_put_off_total', help: 'streams that were told to come back later, by the reason', labelNames: ['code'], registers })
     this.retries = new Counter({ name: 'dialogs_redis_retries_total', help: 'commands that Redis Cluster sent elsewhere or put off', labelNames: ['why'], registers })
     this.subscriptionsLost = new Counter({ name: 'dialogs_subscriptions_lost_total', help: 'channels or connections of the subscriber that were lost and taken up again', labelNames: ['why'], registers })
     this.limits = new Counter({ name: 'dialogs_limits_total', help: 'times that a limit was reached', labelNames: ['limit'], registers })

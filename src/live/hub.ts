@@ -1,9 +1,10 @@
 // The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
-// One timer each for heartbeats, the audit, and rooms nobody reads any more. Knows no HTTP but a socket to write to.
+// One timer each for the audit and for rooms nobody reads any more. Knows no HTTP but a socket to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { type Store } from '../store/store.js'
+import { Heartbeats } from './heartbeats.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type Asked } from './reader.js'
@@ -30,8 +31,6 @@ export type HubEvents = RoomEvents & {
 
 /** The audit looks around so often in its interval. A room is due one turn early, so that none waits longer than the interval. */
 const AUDIT_TURNS = 8
-const HEARTBEAT = ':\n\n'
-const HEARTBEAT_TURNS = 16
 
 export class Hub {
   readonly pages: Pages
@@ -41,9 +40,8 @@ export class Hub {
   readonly #options: HubOptions
   readonly #events: HubEvents
   readonly #rooms = new Map<string, { readonly room: Room, emptySince: number | undefined }>()
-  /** Each with its turn in the heartbeat. */
-  readonly #streams = new Map<Stream, number>()
-  #turn = 0
+  readonly #streams = new Set<Stream>()
+  readonly #heartbeats: Heartbeats
   readonly #timers: NodeJS.Timeout[]
 
   constructor (store: Store, subscriber: Subscriber, options: HubOptions, events: HubEvents) {
@@ -53,8 +51,8 @@ export class Hub {
     this.#events = events
     this.pages = new Pages(store.history, options.pages)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
+    this.#heartbeats = new Heartbeats(options.heartbeatMs)
     this.#timers = [
-      setInterval(() => { this.#heartbeat() }, options.heartbeatMs / HEARTBEAT_TURNS),
       setInterval(() => { this.#audit() }, options.auditMs / AUDIT_TURNS),
       setInterval(() => { this.#sweep() }, 1000)
     ]
@@ -70,11 +68,13 @@ export class Hub {
   }
 
   addStream (stream: Stream): void {
-    this.#streams.set(stream, this.#streams.size % HEARTBEAT_TURNS)
+    this.#streams.add(stream)
+    this.#heartbeats.add(stream)
   }
 
   removeStream (stream: Stream): void {
     this.#streams.delete(stream)
+    this.#heartbeats.remove(stream)
   }
 
   /** Lets a reader follow a room; it runs until its stream ends. Answers how to take it out of the room. */
@@ -86,7 +86,7 @@ export class Hub {
     room.add(reader)
     reader.start().catch(error => {
       this.#events.failed('reader', error)
-      output.stream.end('failed')
+      output.stream.fail()
     })
     return () => {
       room.remove(reader)
@@ -99,7 +99,7 @@ export class Hub {
    * same moment would bring down the process that they go to.
    */
   async drain (drainMs: number): Promise<void> {
-    const streams = [...this.#streams.keys()]
+    const streams = [...this.#streams]
     await Promise.all(streams.map(async stream => {
       await sleep(Math.random() * drainMs)
       stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
@@ -108,6 +108,7 @@ export class Hub {
 
   close (): void {
     for (const timer of this.#timers) clearInterval(timer)
+    this.#heartbeats.close()
     for (const { room } of this.#rooms.values()) room.close()
     this.#rooms.clear()
   }
@@ -141,17 +142,11 @@ export class Hub {
       this.#rooms.delete(name)
       room.close()
     }
-    for (const stream of this.#streams.keys()) {
+    for (const stream of this.#streams) {
       const stalledMs = stream.stalledMs(now)
       if (stalledMs <= this.#options.stalledMsMax) continue
       this.#events.stalled(stalledMs)
       stream.end('stalled' satisfies EndReason)
     }
-  }
-
-  // A share of the streams at a time: thousands of writes in one turn would hold up everything else.
-  #heartbeat (): void {
-    this.#turn = (this.#turn + 1) % HEARTBEAT_TURNS
-    for (const [stream, turn] of this.#streams) if (turn === this.#turn) stream.heartbeat(HEARTBEAT)
   }
 }

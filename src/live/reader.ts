@@ -87,7 +87,7 @@ export class Reader {
     } catch (error) {
       // The store gave up on a page after its deadline. The client comes back with its cursor.
       this.#room.readerFailed(error)
-      stream.end('failed')
+      stream.fail()
     } finally {
       this.#isCatchingUp = false
     }

@@ -1,23 +1,32 @@
 // Streaming over HTTP: one room, or several on one connection. Parses where the client stands, opens the stream, and joins.
 // The head goes out through Node's response, everything after it straight to the socket (src/live/stream.ts): the body is delimited by
 // the end of the connection, so there is no chunk to frame and the same bytes serve every reader.
+// An EventSource takes any status but 200 as final. So what is only temporary (too many streams, stopping, overloaded) is answered 200, a
+// time to come back after, and the end; a permanent fault gets its status. A client that accepts nothing but JSON always gets the status.
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { DialogsError } from '../errors.js'
+import { DialogsError, isTemporary } from '../errors.js'
 import { type Hub } from '../live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
-import { Stream, type EndReason } from '../live/stream.js'
+import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
+import { type Connections } from './connections.js'
+import { type SendError } from './errors.js'
 import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
 
 export type EventRoutesOptions = {
   readonly hub: Hub
+  readonly connections: Pick<Connections, 'streams'>
+  readonly isStopping: () => boolean
+  readonly sendError: SendError
   readonly retryMs: number
   readonly socketBytesMax: number
   readonly streamsMax: number
   readonly roomsPerStreamMax: number
   readonly onEnd: (reason: EndReason) => void
+  /** A client was told to come back later. */
+  readonly onPutOff: (error: unknown) => void
 }
 
 const HEAD = {
@@ -33,9 +42,15 @@ const LAST_MAX = 1_000_000_000
 export async function eventRoutes (fastify: FastifyInstance, options: EventRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
   const { hub } = options
+  const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
+    if (!isTemporary(error) || acceptsJsonOnly(request.headers.accept)) return options.sendError(error, request, reply)
+    options.onPutOff(error)
+    putOff(reply, options.retryMs)
+  }
 
   app.get('/rooms/:room/events', {
     exposeHeadRoute: false,
+    errorHandler,
     schema: { summary: 'History, then live, as server-sent events', params: RoomParams, querystring: EventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, (request, reply) => {
     const { room } = request.params
@@ -49,6 +64,7 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
 
   app.get('/events', {
     exposeHeadRoute: false,
+    errorHandler,
     schema: { summary: 'Several rooms on one connection', querystring: RoomsEventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, (request, reply) => {
     const rooms = [request.query.room].flat()
@@ -67,16 +83,16 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
 
 function openStream (request: FastifyRequest, reply: FastifyReply, options: EventRoutesOptions): { stream: Stream, leaveOnEnd: (leave: () => void) => void } {
   const { hub } = options
+  if (options.isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
   if (hub.streamCount >= options.streamsMax) throw new DialogsError('TOO_MANY_STREAMS', 'This process has as many streams as it may have: try another, or later.')
-  // The response before it is not out yet: what is written straight to the socket would come before that one's head.
-  if (reply.raw.socket === null) throw new DialogsError('BAD_REQUEST', 'A stream needs a connection of its own: do not pipeline it.')
+  options.connections.streams(request.raw)
   reply.hijack()
   // Without this Node would frame the body in chunks.
   reply.raw.useChunkedEncodingByDefault = false
   reply.raw.writeHead(200, HEAD)
   reply.raw.flushHeaders()
   const leaving: Array<() => void> = []
-  const stream: Stream = new Stream(request.raw.socket, options.socketBytesMax, reason => {
+  const stream: Stream = new Stream(request.raw.socket, { bytesMax: options.socketBytesMax, retryMs: options.retryMs }, reason => {
     hub.removeStream(stream)
     for (const leave of leaving) leave()
     options.onEnd(reason)
@@ -84,6 +100,19 @@ function openStream (request: FastifyRequest, reply: FastifyReply, options: Even
   hub.addStream(stream)
   stream.write(`retry: ${options.retryMs}\n\n`)
   return { stream, leaveOnEnd: leave => { leaving.push(leave) } }
+}
+
+/** Ends the stream before it has begun, with a time to come back after. */
+function putOff (reply: FastifyReply, retryMs: number): void {
+  reply.hijack()
+  reply.raw.writeHead(200, HEAD)
+  reply.raw.end(laterFrame(retryMs))
+}
+
+// An EventSource sends text/event-stream, curl and many others */*, and some nothing at all.
+function acceptsJsonOnly (accept: string | undefined): boolean {
+  const types = (accept ?? '').split(',').map(range => range.split(';', 1)[0]?.trim().toLowerCase() ?? '').filter(type => type !== '')
+  return types.length > 0 && types.every(type => /^application\/(?:.+\+)?json$/.test(type))
 }
 
 function lastEventId (request: FastifyRequest): string | undefined {

@@ -67,16 +67,19 @@ t.test('what is no request is told so, with a code: garbage, and more headers th
   t.equal(stream.answer(), before, 'nothing is written into a stream')
 })
 
-t.test('a stream behind another request on the same connection is refused, and does not disturb its answer', async t => {
+t.test('a stream behind another request on the same connection waits for its answer; what comes behind a stream is not answered', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls })
   const room = freshRoom()
   await post(url, room, 'ann', 'hello')
   const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
   for (const path of [`/rooms/${room}/events`, `/events?room=${room}`]) {
-    const { answer } = connect(t, url, get(`/rooms/${room}/messages`) + get(path))
-    await until('both are answered', () => answer().includes('BAD_REQUEST'))
-    t.match(answer(), /^HTTP\/1\.1 200 [^]*"text":"hello"[^]*HTTP\/1\.1 400 [^]*do not pipeline it/)
-    t.notMatch(answer(), /retry:/)
+    const { answer, socket } = connect(t, url, get(`/rooms/${room}/messages`) + get(path) + get('/health/live').repeat(5))
+    await until('both are answered', () => answer().includes('event: live'))
+    t.match(answer(), /^HTTP\/1\.1 200 [^]*"messages":\[\{[^]*"text":"hello"[^]*HTTP\/1\.1 200 [^]*retry: 1000\n\nid: 1-[^]*"text":"hello"[^]*event: live/)
+    socket.write(get('/health/live').repeat(5))
+    await post(url, room, 'ann', 'and on')
+    await until('the stream goes on', () => answer().includes('and on'))
+    t.notMatch(answer(), /"status":"ok"/)
   }
 })
 

@@ -151,10 +151,11 @@ t.test('last, after and Last-Event-ID', async t => {
   t.same(await seqs('', { 'last-event-id': id }), sequence(5, 10))
 })
 
-t.test('a silent stream gets heartbeats', async t => {
+t.test('a silent stream gets heartbeats, which have a name and no id', async t => {
   const stream = openSse(t, `${url}/rooms/${freshRoom()}/events`)
-  await until('three heartbeats', () => stream.text.split('\n').filter(line => line === ':').length >= 3)
-  t.equal(stream.events.length, 1, 'which are no events')
+  await until('three heartbeats', () => stream.pings.length >= 3)
+  t.match(stream.text, /\n\nevent: ping\ndata: \{\}\n\n/)
+  t.equal(stream.events.length, 1, 'and nothing else')
 })
 
 t.test('the npm package eventsource follows a room, and resumes by itself', async t => {
@@ -181,7 +182,7 @@ t.test('curl -N shows the history and then what is posted', async t => {
   await until('curl is live', () => stdout.includes('event: live'))
   await post(url, room, 'bob', 'live')
   await until('curl has the new message', () => stdout.includes('"text":"live"'))
-  t.match(stdout, /id: 1-\d+\ndata: {.*}\n\nid: 2-\d+\ndata: {.*}\n\nid: 2-\d+\nevent: live\ndata: {.*}\n\n(:\n\n)*id: 3-\d+\ndata: {.*"text":"live".*}\n/)
+  t.match(stdout, /id: 1-\d+\ndata: {.*}\n\nid: 2-\d+\ndata: {.*}\n\nid: 2-\d+\nevent: live\ndata: {.*}\n\n(event: ping\ndata: {}\n\n)*id: 3-\d+\ndata: {.*"text":"live".*}\n/)
 })
 
 t.test('several rooms on one connection, resumed by one id', async t => {

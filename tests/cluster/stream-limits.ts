@@ -17,8 +17,18 @@ t.test('as many streams as are allowed, and not one more', async t => {
   const room = freshRoom()
   const readers = sequence(1, 3).map(() => openSse(t, `${url}/rooms/${room}/events`))
   await Promise.all(readers.map(reader => reader.isLive()))
-  t.match(await request(`${url}/rooms/${room}/events`), { status: 503, body: { code: 'TOO_MANY_STREAMS' } })
-  t.match(await request(`${url}/events?room=${room}`), { status: 503, body: { code: 'TOO_MANY_STREAMS' } })
+  for (const path of [`/rooms/${room}/events`, `/events?room=${room}`]) {
+    t.match(await request(url + path, { headers: { accept: 'application/json' } }), { status: 503, body: { code: 'TOO_MANY_STREAMS' } })
+    // EventSource, curl, axios, and a client that says nothing.
+    for (const accept of ['text/event-stream', '*/*', 'application/json, text/plain, */*', '']) {
+      const late = openSse(t, url + path, accept === '' ? {} : { accept })
+      await until('it was told to come back', () => late.hasEnded)
+      t.equal(late.status, 200)
+      t.match(late.headers['content-type'], /^text\/event-stream/)
+      t.match(late.text, /^retry: [1-5]\d{3}\n\n$/)
+    }
+  }
+  t.match(await request(`${url}/rooms/a%7Bb/events`), { status: 400, body: { code: 'INVALID_NAME' } }, 'a permanent fault is told all the same')
   readers[0]?.close()
   await until('there is room for one', async () => await metric(url, 'dialogs_streams') === 2)
   await openSse(t, `${url}/rooms/${room}/events`).isLive()

@@ -83,7 +83,7 @@ export class Recorder {
     )
   }
 
-  // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a comment.
+  // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a heartbeat, `event: ping`; or a comment.
   #take (frame: Buffer): void {
     if (frame.toString('latin1', 0, 4) !== 'id: ') return this.#takeOther(frame.toString('latin1'))
     const idEnd = frame.indexOf(LINE_FEED)
@@ -106,7 +106,7 @@ export class Recorder {
   #takeOther (text: string): void {
     const retryMs = /^retry: (\d+)$/.exec(text)?.[1]
     if (retryMs !== undefined) this.#retryMs = Number(retryMs)
-    else if (!text.startsWith(':')) throw new Error(`A frame that is no event of this service: ${text}`)
+    else if (!text.startsWith('event: ping\n') && !text.startsWith(':')) throw new Error(`A frame that is no event of this service: ${text}`)
   }
 }
 

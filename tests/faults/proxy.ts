@@ -66,7 +66,7 @@ t.test('a client that accepts gzip gets its stream as it is, and its pages compr
 t.test('heartbeats pass, also on the stream of several rooms', async t => {
   for (const path of [`/rooms/${freshRoom()}/events`, `/events?room=${freshRoom()}&room=${freshRoom()}`]) {
     const stream = openSse(t, url + path)
-    await until('three heartbeats', () => stream.text.split('\n').filter(line => line === ':').length >= 3)
+    await until('three heartbeats', () => stream.pings.length >= 3)
   }
 })
 
@@ -87,6 +87,30 @@ t.test('an EventSource behind nginx follows a room through the end of each servi
   }
   t.same(seqs, sequence(1, sent))
   t.equal((await readAll(url, room)).length, sent)
+})
+
+t.test('no POST fails while each service in turn is stopped and started', async t => {
+  const room = freshRoom()
+  const failures: string[] = []
+  let sent = 0
+  const done = new AbortController()
+  const writing = Promise.all(sequence(1, 20).map(async writer => {
+    while (!done.signal.aborted) {
+      const text = `text ${++sent} of ${writer}`
+      const status = await post(url, room, 'ann', text).then(({ status }) => status, String)
+      if (status !== 201) failures.push(`${status}: ${text}`)
+    }
+  }))
+  for (let round = 0; round < 3; round++) {
+    for (const service of services) await service.restart()
+  }
+  done.abort()
+  await writing
+  t.same(failures, [])
+  t.ok(sent > 300, `${sent} were sent`)
+  const texts = (await readAll(url, room)).map(({ text }) => text)
+  t.equal(texts.length, sent)
+  t.equal(new Set(texts).size, sent)
 })
 
 t.test('a stream of as many rooms as it may have, with the longest names, is opened and resumed', async t => {

@@ -8,8 +8,15 @@ import { until } from './until.js'
 export type Seen = { readonly id: string, readonly event: string, readonly data: Record<string, unknown> }
 
 export class SseReader {
+  /** All but heartbeats. */
   readonly events: Seen[] = []
+<<<<<<< HEAD
   /** Everything that was received, unparsed. */
+=======
+  /** When heartbeats came, on the clock of performance.now(). */
+  readonly pings: number[] = []
+  /** Everything that was received, as it came. */
+>>>>>>> 66ceb91 (wip)
   text = ''
   status = 0
   headers: http.IncomingHttpHeaders = {}
@@ -18,7 +25,12 @@ export class SseReader {
   #response: http.IncomingMessage | undefined
 
   constructor (url: string, headers: http.OutgoingHttpHeaders = {}) {
-    const parser = createParser({ onEvent: event => { this.events.push(seen(event)) } })
+    const parser = createParser({
+      onEvent: event => {
+        if (event.event === 'ping') this.pings.push(performance.now())
+        else this.events.push(seen(event))
+      }
+    })
     this.#request = http.get(url, { headers, agent: false }, response => {
       this.#response = response
       this.status = response.statusCode ?? 0

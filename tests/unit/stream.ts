@@ -21,7 +21,7 @@ async function openStream (t: Test, highWaterMark: number): Promise<{ stream: St
   const [socket] = await once(server, 'connection') as [net.Socket]
   t.teardown(() => socket.destroy())
   const ends: EndReason[] = []
-  return { stream: new Stream(socket, BYTES_MAX, reason => { ends.push(reason) }), socket, client, ends }
+  return { stream: new Stream(socket, { bytesMax: BYTES_MAX, retryMs: 1000 }, reason => { ends.push(reason) }), socket, client, ends }
 }
 
 for (const highWaterMark of [16_384, 65_536]) {
