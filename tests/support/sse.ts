@@ -10,13 +10,9 @@ export type Seen = { readonly id: string, readonly event: string, readonly data:
 export class SseReader {
   /** All but heartbeats. */
   readonly events: Seen[] = []
-<<<<<<< HEAD
-  /** Everything that was received, unparsed. */
-=======
   /** When heartbeats came, on the clock of performance.now(). */
   readonly pings: number[] = []
-  /** Everything that was received, as it came. */
->>>>>>> 66ceb91 (wip)
+  /** Everything that was received, unparsed. */
   text = ''
   status = 0
   headers: http.IncomingHttpHeaders = {}
