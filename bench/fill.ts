@@ -3,9 +3,10 @@
 // millisecond later than the one before.
 import { SETTINGS } from '../src/config.js'
 import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/store/keys.js'
+import { encodeCommand } from '../src/redis/resp.js'
 import { blockTag, formatReference } from '../src/message/message.js'
 import { newRoom, newUserPrefix } from './names.js'
-import { RawConnection, encode } from './raw-connection.js'
+import { RawConnection } from './raw-connection.js'
 import { type RedisNodes } from './redis-nodes.js'
 
 export type Filling = {
@@ -37,7 +38,7 @@ export async function fill (redis: RedisNodes, filling: Filling, onProgress: (me
     for (const [key, args] of commands) {
       const node = redis.ownerOf(key)
       const pipeline = pipelines.get(node) ?? []
-      if (pipeline.push(encode(args)) === 1) pipelines.set(node, pipeline)
+      if (pipeline.push(encodeCommand(args)) === 1) pipelines.set(node, pipeline)
     }
     await Promise.all([...pipelines].map(([node, pipeline]) => connections.get(node)?.exchange(pipeline.join(''))))
   }
@@ -49,7 +50,7 @@ export async function fill (redis: RedisNodes, filling: Filling, onProgress: (me
       onProgress(to)
     }
     await send(counters(filling))
-    await Promise.all([...connections.values()].map(connection => connection.exchange(encode(['WAIT', '1', String(REPLICATED_MS_MAX)]))))
+    await Promise.all([...connections.values()].map(connection => connection.exchange(encodeCommand(['WAIT', '1', String(REPLICATED_MS_MAX)]))))
   } finally {
     for (const connection of connections.values()) connection.close()
   }

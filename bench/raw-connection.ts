@@ -2,8 +2,6 @@
 // limit of the store, not of a client library.
 // Invariant: one pipeline is in flight at a time.
 import net from 'node:net'
-// A CommonJS module: Node imports its default export as a property.
-import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
 import { addressOf } from '../src/redis/address.js'
 
 // Sent after each pipeline: no other reply looks like the one to this.
@@ -61,6 +59,3 @@ export class RawConnection {
     this.#socket.destroy()
   }
 }
-
-/** A command as Redis reads it; strings only. */
-export const encode = (args: string[]): string => encoderModule.default(args).join('')

@@ -18,6 +18,7 @@ import { operationRoutes } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
+import { VERSION } from './version.js'
 
 declare module 'fastify' {
   // Module augmentation merges interfaces only.
@@ -147,7 +148,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   // JSON only: plain text would be taken as a body of another type.
   fastify.removeContentTypeParser('text/plain')
   errorRoutes(fastify, sendError)
-  await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: '1.0.0' } } })
+  await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: VERSION } } })
   await fastify.register(messageRoutes, { store, textMax: config.textMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
   const { retryMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }

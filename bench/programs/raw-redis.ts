@@ -1,7 +1,8 @@
 // The limit of Redis: the same cluster, plain XADD or XRANGE in pipelines over raw connections. Like those of the service, a pipeline
 // of writes ends with a WAIT for one replica. There are two connections to each master, so that one sends while the other waits.
 import { serve } from '../program.js'
-import { encode, RawConnection } from '../raw-connection.js'
+import { RawConnection } from '../raw-connection.js'
+import { encodeCommand } from '../../src/redis/resp.js'
 
 export type RawRedisMethods = {
   /** XADDs to one key per master. Resolves with entries per second. */
@@ -32,8 +33,8 @@ serve({
       const startedMs = performance.now()
       const until = startedMs + 1000 * seconds
       const pipelines = await Promise.all(connections.map(async ([node, connection]) => {
-        const xadd = encode(['XADD', byNode.get(node) ?? '', '*', 't', text])
-        const pipeline = Buffer.from(xadd.repeat(XADDS_PER_PIPELINE) + encode(['WAIT', '1', String(REPLICATED_MS_MAX)]))
+        const xadd = encodeCommand(['XADD', byNode.get(node) ?? '', '*', 't', text])
+        const pipeline = Buffer.from(xadd.repeat(XADDS_PER_PIPELINE) + encodeCommand(['WAIT', '1', String(REPLICATED_MS_MAX)]))
         let sent = 0
         for (; performance.now() < until; sent++) await connection.exchange(pipeline)
         return sent
@@ -46,7 +47,7 @@ serve({
     const queues = new Map<string, string[]>()
     for (const [node, key] of keys) {
       const queue = queues.get(node) ?? []
-      if (queue.push(encode(['XRANGE', key, '-', '+'])) === 1) queues.set(node, queue)
+      if (queue.push(encodeCommand(['XRANGE', key, '-', '+'])) === 1) queues.set(node, queue)
     }
     return await withConnections([...queues.keys()], async connections => {
       const startedMs = performance.now()

@@ -45,5 +45,6 @@ function filesUnder (folder) {
   if (!existsSync(join(root, folder))) return []
   return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
     .filter(entry => entry.isFile())
-    .map(entry => join(entry.path, entry.name).slice(root.length))
+    // Node 24 has no `path` any more; `parentPath` is there from Node 20.12 on.
+    .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length))
 }

@@ -25,7 +25,7 @@ export function giveUp (error) {
 
 function ensureNodeVersion () {
   const [major, minor] = process.versions.node.split('.').map(Number)
-  if (major < 20 || (major === 20 && minor < 11)) throw new Error(`Node 20.11 or newer is needed, this is ${process.versions.node}`)
+  if (major < 20 || (major === 20 && minor < 11)) throw new Error(`Node 22 or 24 is needed (20.11 and newer still work), this is ${process.versions.node}`)
 }
 
 if (import.meta.filename === process.argv[1]) {

@@ -1,20 +1,18 @@
-// One sharded pub/sub connection to one node. Own code over node-redis' decoder, because the library's queue takes the `sunsubscribe`
-// that a server sends when a slot leaves it for the reply to whatever command is on its way: the next confirmation then finds the
-// queue empty and throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
-// Invariant: confirmations are matched by channel, errors by order and slot; when the connection ends, onEnd is called exactly once.
+// One sharded pub/sub connection to one node. node-redis is not used here: when a slot leaves a node, the
+// server sends an unasked-for `sunsubscribe`, and the library takes it for the reply to whatever command is in
+// flight. The next confirmation then finds the library's queue empty and throws inside the socket's data
+// handler (node-redis 4.7.1, commands-queue.js, onReply).
+// Invariant: confirmations are matched by channel, errors by order and slot; when the connection ends, onEnd
+// is called exactly once.
 // Knows nothing of slots and repeats nothing.
 import net from 'node:net'
 import tls from 'node:tls'
 import { ErrorReply } from 'redis'
-// CommonJS modules with a default export: it is a property of what Node imports.
-import decoderModule from '@redis/client/dist/lib/client/RESP2/decoder.js'
-import encoderModule from '@redis/client/dist/lib/client/RESP2/encoder.js'
+import { messageOf } from '../errors.js'
 import { type Address } from './address.js'
 import { passwordOf, socketOptions, type ConnectionOptions } from './connection.js'
+import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
 import { slotOf } from './slots.js'
-
-const { default: Decoder } = decoderModule
-const { default: encodeCommand } = encoderModule
 
 export type PubSubEvents = {
   onMessage: (channel: string, payload: Buffer) => void
@@ -32,6 +30,7 @@ const PING_MS = 1000
 export class PubSubConnection {
   readonly #socket: net.Socket
   readonly #events: PubSubEvents
+  readonly #decoder = new ReplyDecoder()
   readonly #sent: Sent[] = []
   readonly #timer: NodeJS.Timeout
   #heardAt = performance.now()
@@ -42,10 +41,9 @@ export class PubSubConnection {
     const target = socketOptions(address, options)
     this.#socket = options.tls ? tls.connect({ host: target.host, port: target.port, ...(target.ca === undefined ? {} : { ca: target.ca }) }) : net.connect(target.port, target.host)
     this.#socket.setNoDelay(true)
-    const decoder = new Decoder({ returnStringsAsBuffers: () => true, onReply: reply => { this.#receive(reply) } })
     this.#socket.on('data', chunk => {
       this.#heardAt = performance.now()
-      decoder.write(chunk)
+      for (const reply of this.#decode(chunk)) this.#receive(reply)
     })
     this.#socket.on('error', error => { this.#end(error) })
     this.#socket.on('close', () => { this.#end(new Error('the connection was closed')) })
@@ -76,10 +74,19 @@ export class PubSubConnection {
   }
 
   #write (args: string[]): void {
-    for (const bytes of encodeCommand(args)) this.#socket.write(bytes)
+    this.#socket.write(encodeCommand(args))
   }
 
-  #receive (reply: unknown): void {
+  #decode (chunk: Buffer): RawReply[] {
+    try {
+      return this.#decoder.take(chunk)
+    } catch (error) {
+      this.#end(messageOf(error))
+      return []
+    }
+  }
+
+  #receive (reply: RawReply): void {
     if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
       // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first subscription.
