@@ -8,7 +8,6 @@
 import net from 'node:net'
 import tls from 'node:tls'
 import { ErrorReply } from 'redis'
-import { messageOf } from '../errors.js'
 import { type Address } from './address.js'
 import { passwordOf, socketOptions, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
@@ -81,7 +80,7 @@ export class PubSubConnection {
     try {
       return this.#decoder.take(chunk)
     } catch (error) {
-      this.#end(messageOf(error))
+      this.#end(error instanceof Error ? error : new Error(String(error)))
       return []
     }
   }
