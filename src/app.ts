@@ -10,6 +10,7 @@ import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
 import { Cluster } from './redis/cluster.js'
 import { Subscriber } from './redis/subscriber.js'
+import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
 import { answerBrokenRequest, errorRoutes, errorSender } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
@@ -138,6 +139,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     stalledMsMax: config.stalledMsMax,
     onStalled: stalledMs => { log.warn({ stalledMs }, 'connection closed: the client does not take its answer') }
   })
+  const answers = new Answers(config)
   fastify.decorateRequest('startedAt', 0)
   // With a callback, not async: it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
@@ -149,7 +151,7 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
   fastify.removeContentTypeParser('text/plain')
   errorRoutes(fastify, sendError)
   await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: VERSION } } })
-  await fastify.register(messageRoutes, { store, textMax: config.textMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
+  await fastify.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
   const { retryMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
   const onPutOff = (error: unknown): void => {

@@ -59,6 +59,8 @@ export const SETTINGS = {
   queueBytesMax: integer('QUEUE_BYTES_MAX', 64 * MIB, 1024, 4096 * MIB, 'bytes that these may hold'),
   requestsMax: integer('REQUESTS_MAX', 12000, 1, 1000000, 'requests in work, streams not counted; beyond: 503 at once'),
   requestsBytesMax: integer('REQUESTS_BYTES_MAX', 64 * MIB, 64 * 1024, 4096 * MIB, 'bytes that the bodies of these may have; beyond: 503 at once'),
+  answersBytesMax: integer('ANSWERS_BYTES_MAX', 64 * MIB, 64 * 1024, 4096 * MIB, 'bytes of pages that are ready and not taken by their clients; beyond: further requests for pages get 503'),
+  answerReadsMax: integer('ANSWER_READS_MAX', 32, 1, 10000, 'pages that are read from the store at once for requests; further ones wait for their turn'),
   pipelineMax: integer('PIPELINE_MAX', 1000, 0, 100000, 'requests that may wait behind another one on the same connection, where they are served one by one; the next gets 503 and ends it'),
 
   heartbeatMs: integer('HEARTBEAT_MS', 15000, 100, 600000, 'ms of silence after which a stream gets a heartbeat, event: ping: a client that hears nothing for longer has lost its connection'),
@@ -74,7 +76,7 @@ export const SETTINGS = {
   gapWaitMs: integer('GAP_WAIT_MS', 10, 0, 10000, 'ms for which a gap may close by itself before it is read from the store'),
   pageLength: integer('PAGE_LENGTH', 512, 128, 10000, 'messages on the first page of a reader behind the ring; one that is slow gets shorter ones, down to 128'),
   pageLengthMax: integer('PAGE_LENGTH_MAX', 4096, 128, 100000, 'messages of a page for a reader that takes them at once; at least PAGE_LENGTH'),
-  pageBytesMax: integer('PAGE_BYTES_MAX', MIB, 16 * 1024, 1024 * MIB, 'bytes that a page should not exceed, judged by the messages of the one before it'),
+  pageBytesMax: integer('PAGE_BYTES_MAX', MIB, 16 * 1024, 1024 * MIB, 'bytes at which a page of messages ends, also one with fewer messages than asked for; on a stream judged by the messages of the page before'),
   pagesBytesMax: integer('PAGES_BYTES_MAX', 16 * MIB, 0, 4096 * MIB, 'bytes of pages that are kept for a second, for the next reader'),
   pageReadsMax: integer('PAGE_READS_MAX', 16, 1, 10000, 'pages that are read from the store at once for all readers'),
   lingerMs: integer('ROOM_LINGER_MS', 10000, 0, 3600000, 'ms for which a room stays subscribed after its last reader'),

@@ -2,16 +2,20 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
-import { entryJson, messageJson } from '../message/frame.js'
+import { messageJson } from '../message/frame.js'
 import { checkIdempotencyKey, checkName, checkText } from '../message/names.js'
-import { isLost, parseCursor, type Entry } from '../message/message.js'
+import { isLost, parseCursor } from '../message/message.js'
 import { type Store } from '../store/store.js'
+import { type Answers } from './answers.js'
 import { type SendError } from './errors.js'
+import { messagePage } from './message-page.js'
 import { BlocksAnswer, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, PageAnswer, PageQuery, RoomParams, UsersAnswer } from './schemas.js'
 
 export type MessageRoutesOptions = {
   readonly store: Store
+  readonly answers: Answers
   readonly textMax: number
+  readonly pageBytesMax: number
   readonly sendError: SendError
   /** A POST was answered, with a message or an error. Not an `onResponse` hook: with one Fastify listens for the end of each answer (app.ts). */
   readonly onPost: (code: number, seconds: number) => void
@@ -21,7 +25,7 @@ const PAGE_LIMIT = 50
 const PAGE_LIMIT_MAX = 1000
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-export async function messageRoutes (fastify: FastifyInstance, { store, textMax, sendError, onPost }: MessageRoutesOptions): Promise<void> {
+export async function messageRoutes (fastify: FastifyInstance, { store, answers, textMax, pageBytesMax, sendError, onPost }: MessageRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
   const posted = (code: number, { startedAt }: FastifyRequest): void => { onPost(code, (performance.now() - startedAt) / 1000) }
 
@@ -54,8 +58,8 @@ export async function messageRoutes (fastify: FastifyInstance, { store, textMax,
     const limit = parseLimit(request.query.limit)
     const after = request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
     const before = request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
-    const { head, entries } = await readPage(store, room, after, before, limit)
-    return sendJson(reply, `{"room":${JSON.stringify(room)},"head":${head},"messages":[${entries.map(entryJson).join(',')}]}`)
+    const key = JSON.stringify(['messages', room, after, before, limit])
+    return await answers.send(reply, key, () => messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax }))
   })
 
   app.get('/rooms/:room/messages/:seq', {
@@ -90,18 +94,6 @@ export async function messageRoutes (fastify: FastifyInstance, { store, textMax,
 // Messages are JSON already, in the bytes that readers get; the schema only describes them.
 function sendJson (reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
   return reply.header('content-type', JSON_TYPE).send(json)
-}
-
-// Without `after` the page ends at `before` or the head; with it, it begins right behind.
-async function readPage (store: Store, room: string, after: number | undefined, before: number | undefined, limit: number): Promise<{ head: number, entries: Entry[] }> {
-  if (after === undefined && before === undefined) {
-    const entries = await store.history.newest(room, limit)
-    return { head: entries.at(-1)?.seq ?? 0, entries }
-  }
-  const head = await store.head(room)
-  const end = Math.min(head, before === undefined ? head : before - 1)
-  const from = after === undefined ? Math.max(1, end - limit + 1) : after + 1
-  return { head, entries: await store.history.range(room, from, Math.min(end, from + limit - 1)) }
 }
 
 function parseLimit (text: string | undefined): number {

@@ -24,13 +24,13 @@ export const LostAnswer = Type.Object({ room: Type.String(), seq: Type.Integer()
 export const PageQuery = Type.Object({
   after: Type.Optional(Type.String({ description: 'cursor: only messages after it' })),
   before: Type.Optional(Type.String({ description: 'cursor: only messages before it' })),
-  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
+  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50; a page may end earlier, at PAGE_BYTES_MAX bytes' }))
 }, { additionalProperties: false })
 
 export const PageAnswer = Type.Object({
   room: Type.String(),
   head: Type.Integer({ description: 'the last sequence of the room, 0 when it is empty' }),
-  messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]))
+  messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), { description: 'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1' })
 })
 
 export const EventsQuery = Type.Object({

@@ -61,6 +61,12 @@ export class History {
     return await this.#messages(room, await this.#log.newest(room, count))
   }
 
+  /** The messages of some entries of a log, in the same order. */
+  async entries (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+    this.#reads++
+    return await this.#messages(room, log)
+  }
+
   /** One message as it is now: does not wait for one that its writer may put back. Undefined beyond the head. */
   async glance (room: string, seq: number): Promise<Entry | undefined> {
     return (await this.#look(room, await this.#log.range(room, seq, seq)))[0]

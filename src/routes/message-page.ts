@@ -1,0 +1,67 @@
+// A page of messages as JSON, which ends at a number of bytes as well as of messages.
+// Invariant: a page is contiguous, and has at least one message if there is any. What is cut off is what lies farthest from where the client
+// goes on: with `after` the newest, otherwise the oldest. Texts are read in pieces, so that little more is read than is sent.
+import { entryJson } from '../message/frame.js'
+import { type LogEntry } from '../store/log.js'
+import { type Store } from '../store/store.js'
+
+export type PageAsked = {
+  readonly room: string
+  readonly after: number | undefined
+  readonly before: number | undefined
+  readonly limit: number
+}
+
+export type PageBounds = {
+  readonly bytesMax: number
+  /** Code points in a text, at most. */
+  readonly textMax: number
+}
+
+const CODE_POINT_BYTES_MAX = 4
+/** One piece may have so many times the bytes of a page, if all of its texts are as long as can be. */
+const PIECE_PAGES = 2
+
+export async function messagePage (store: Store, { room, after, before, limit }: PageAsked, bounds: PageBounds): Promise<string> {
+  const { head, log } = await readLog(store, { room, after, before, limit })
+  const messages = after === undefined
+    ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
+    : await boundedJson(store, room, log, bounds)
+  return `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
+}
+
+// Without `after` the page ends at `before` or the head; with it, it begins right behind.
+async function readLog (store: Store, { room, after, before, limit }: PageAsked): Promise<{ head: number, log: LogEntry[] }> {
+  if (after === undefined && before === undefined) {
+    const log = await store.log.newest(room, limit)
+    return { head: log.at(-1)?.seq ?? 0, log }
+  }
+  const head = await store.head(room)
+  const end = Math.min(head, before === undefined ? head : before - 1)
+  const from = after === undefined ? Math.max(1, end - limit + 1) : after + 1
+  return { head, log: await store.log.range(room, from, Math.min(end, from + limit - 1)) }
+}
+
+/** The first of these entries, as many as fit. */
+async function boundedJson (store: Store, room: string, log: readonly LogEntry[], { bytesMax, textMax }: PageBounds): Promise<string[]> {
+  const lengthMax = Math.max(1, Math.floor(PIECE_PAGES * bytesMax / (CODE_POINT_BYTES_MAX * textMax)))
+  const page: string[] = []
+  let left = bytesMax
+  let length = Math.ceil(lengthMax / 2)
+  for (let from = 0; from < log.length;) {
+    const piece = log.slice(from, from + length)
+    const entries = await store.history.entries(room, piece)
+    const leftBefore = left
+    for (const entry of entries) {
+      const json = entryJson(entry)
+      const bytes = Buffer.byteLength(json) + 1
+      if (bytes > left && page.length > 0) return page
+      left -= bytes
+      page.push(json)
+    }
+    from += piece.length
+    const fitting = Math.ceil(left / ((leftBefore - left) / piece.length))
+    length = Math.max(1, Math.min(lengthMax, fitting))
+  }
+  return page
+}
