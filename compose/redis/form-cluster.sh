@@ -8,13 +8,13 @@
 #
 #   NODES           name=host:port of all nodes, separated by spaces; masters first
 #   REPLICAS        for each master; default 1
-#   WAIT_S          for the nodes to answer, and for the cluster to be ready; default 90
+#   WAIT_S          for the nodes to answer, and for the cluster to be ready; default 60
 #   PASSWORD_FILE   default /run/dialogs/redis-password
 #   MARKER_DIR      default /marker
 #   SELF            how to call this script, for messages
 set -eu
 : "${NODES:?name=host:port of all nodes}"
-wait_s=${WAIT_S:-90}
+wait_s=${WAIT_S:-60}
 self=${SELF:-form-cluster.sh}
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
