@@ -34,8 +34,7 @@ export class Project {
       ...process.env,
       DIALOGS_IMAGE: this.#image,
       DIALOGS_PORT: '0',
-      // A random third of 10.128.0.0/9 is unlikely to be anybody else's.
-      DIALOGS_SUBNET: `10.${128 + Math.floor(Math.random() * 128)}.${Math.floor(Math.random() * 256)}`,
+      DIALOGS_SUBNET: randomSubnet(),
       ...env
     }
     t.teardown(async () => {
@@ -45,6 +44,11 @@ export class Project {
   }
 
   get image (): string { return this.#image }
+
+  /** Gives everything other addresses from the next `up` on; only while it is down. */
+  move (): void {
+    this.#env['DIALOGS_SUBNET'] = randomSubnet()
+  }
 
   /** Runs `docker compose` on the project and answers how it ended, whatever came of it. */
   async compose (...args: string[]): Promise<Ended> {
@@ -109,6 +113,11 @@ export class Project {
       return JSON.parse(output) as Report
     }
   }
+}
+
+// Out of 10.128.0.0/9, which is unlikely to be in use.
+function randomSubnet (): string {
+  return `10.${128 + Math.floor(Math.random() * 128)}.${Math.floor(Math.random() * 256)}`
 }
 
 export const NODES = ['redis-1', 'redis-2', 'redis-3', 'redis-4', 'redis-5', 'redis-6'] as const
