@@ -10,8 +10,8 @@ import { fileURLToPath } from 'node:url'
 import { setUp, testTools } from './setup.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Below tests/: what needs no server, a Redis Cluster, a cluster that is broken, a browser, a Docker engine. */
-const folders = ['unit', 'cluster', 'faults', 'page', 'containers']
+/** Below tests/: what needs no server, what needs a Redis Cluster, what breaks one, what needs a browser. */
+const folders = ['unit', 'cluster', 'faults', 'page']
 const counts = { passed: 0, failed: 0, skipped: 0 }
 let current = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
 

@@ -10,7 +10,7 @@ import { enterNode, type Manifest, type ManifestNode, readManifest, rewriteAddre
 import { EmbeddedNode, endOrphan } from './node.js'
 import { freePorts, isNodePortFree } from './ports.js'
 import { signalTo } from './processes.js'
-import { asServiceUser } from './redis-conf.js'
+import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
 
 export type EmbeddedOptions = {
   /** Folder for everything: configuration, data, logs. Made when missing. */
@@ -21,6 +21,8 @@ export type EmbeddedOptions = {
   readonly replicas?: number
   /** Redis's cluster-node-timeout, default 2000: a dead master is replaced after about this + 1 s. */
   readonly nodeTimeoutMs?: number
+  /** Where the nodes run, by their number from 0; default: on loopback. Others are for drills with a network in between. */
+  readonly place?: (index: number) => Place
   /** Gets a line for each step worth showing. */
   readonly report?: (line: string) => void
 }
@@ -85,7 +87,7 @@ export class EmbeddedCluster {
     if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
     const [port] = await freePorts(1, readManifest(this.#dataDir)?.nodes.map(node => node.port))
     if (port === undefined) throw new Error('no free port')
-    const node = this.#makeNode(enterNode(this.#dataDir, port))
+    const node = this.#makeNode(enterNode(this.#dataDir, port), this.#nodes.length)
     this.#nodes = [...this.#nodes, node]
     try {
       await node.start()
@@ -186,13 +188,13 @@ export class EmbeddedCluster {
 
   async #startNodes (manifest: Manifest): Promise<void> {
     this.#remember(manifest)
-    this.#nodes = manifest.nodes.map(entry => this.#makeNode(entry))
+    this.#nodes = manifest.nodes.map((entry, index) => this.#makeNode(entry, index))
     await Promise.all([formation(), ...this.#nodes.map(node => node.start())])
   }
 
-  #makeNode (entry: ManifestNode): EmbeddedNode {
-    const { nodeTimeoutMs = 2000 } = this.#options
-    return new EmbeddedNode(this.#command, { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs }, this.#report)
+  #makeNode (entry: ManifestNode, index: number): EmbeddedNode {
+    const { nodeTimeoutMs = 2000, place = () => LOOPBACK } = this.#options
+    return new EmbeddedNode(this.#command, { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs, place: place(index) }, this.#report)
   }
 
   #remember (manifest: Manifest): void {

@@ -17,7 +17,7 @@ export async function formCluster (nodes: readonly EmbeddedNode[], shards: numbe
       // Different epochs from the start: equal ones would be resolved by collisions, one after the other.
       await cluster(client, 'SET-CONFIG-EPOCH', String(index + 1))
       if (index < shards) await cluster(client, 'ADDSLOTSRANGE', ...slotRange(index, shards))
-      for (const other of nodes.slice(index + 1)) await cluster(client, 'MEET', '127.0.0.1', String(other.port))
+      for (const other of nodes.slice(index + 1)) await cluster(client, 'MEET', other.host, String(other.port))
     }))
     const ids = await Promise.all(clients.map(client => cluster(client, 'MYID')))
     await Promise.all(clients.map(async (client, index) => {

@@ -33,7 +33,11 @@ export class EmbeddedNode {
   }
 
   get url (): string {
-    return `redis://127.0.0.1:${this.port}`
+    return `redis://${this.host}:${this.port}`
+  }
+
+  get host (): string {
+    return this.#settings.place.host
   }
 
   get pid (): number | undefined {
@@ -48,7 +52,7 @@ export class EmbeddedNode {
   async start (): Promise<void> {
     if (this.#child === undefined) this.#spawn()
     const deadline = Date.now() + readyMsMax
-    while (!await answersPing(this.port)) {
+    while (!await answersPing(this.host, this.port)) {
       if (!this.isRunning) throw new Error(`redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`)
       if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
       await sleep(10)
@@ -93,7 +97,8 @@ export class EmbeddedNode {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
     const log = openSync(logFileOf(this.dir), 'a') // what it says before it has read its configuration
-    const child = spawn(this.#command, [confFileOf(this.dir)], { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
+    const [command = this.#command, ...args] = [...this.#settings.place.within, this.#command, confFileOf(this.dir)]
+    const child = spawn(command, args, { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
     closeSync(log)
     this.#child = child
     this.#wasReady = false
@@ -131,9 +136,9 @@ export async function endOrphan (dir: string): Promise<boolean> {
 
 // By hand, in Redis's inline form: the client library would be loaded before the first process is on its way, and that takes
 // longer than all of them need to boot. One that is LOADING its data answers with an error.
-function answersPing (port: number): Promise<boolean> {
+function answersPing (host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
-    const socket = connect({ port, host: '127.0.0.1' })
+    const socket = connect({ port, host })
     socket.setTimeout(answerMsMax, () => socket.destroy())
     socket.once('connect', () => socket.write('PING\r\n'))
     socket.once('data', answer => {

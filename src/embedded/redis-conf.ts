@@ -10,11 +10,21 @@ const SERVICE_USER = 'service'
 /** The URL of an embedded node, as the service uses it. */
 export const asServiceUser = (url: string): string => url.replace('redis://', `redis://${SERVICE_USER}:any@`)
 
-export type NodeSettings = { readonly dir: string, readonly port: number, readonly nodeTimeoutMs: number }
+/** Where a node runs. */
+export type Place = {
+  readonly host: string
+  /** Words before the command, such as `ip netns exec <name>`. */
+  readonly within: readonly string[]
+}
 
-export function redisConf ({ dir, port, nodeTimeoutMs }: NodeSettings): string {
+export const LOOPBACK: Place = { host: '127.0.0.1', within: [] }
+
+export type NodeSettings = { readonly dir: string, readonly port: number, readonly nodeTimeoutMs: number, readonly place: Place }
+
+export function redisConf ({ dir, port, nodeTimeoutMs, place: { host } }: NodeSettings): string {
   return [
-    'bind 127.0.0.1',
+    `bind ${host}`,
+    ...(host === LOOPBACK.host ? [] : ['protected-mode no']), // without a password Redis would answer loopback only
     `port ${port}`,
     `dir ${quote(dir)}`,
     `logfile ${quote(logFileOf(dir))}`,
@@ -25,7 +35,7 @@ export function redisConf ({ dir, port, nodeTimeoutMs }: NodeSettings): string {
 
     'cluster-enabled yes',
     `cluster-node-timeout ${nodeTimeoutMs}`,
-    'cluster-announce-ip 127.0.0.1',
+    `cluster-announce-ip ${host}`,
     'cluster-require-full-coverage no', // one lost shard does not silence the others
 
     'appendonly yes',

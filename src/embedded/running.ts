@@ -9,8 +9,9 @@ import { findRedisServer } from './found-redis.js'
 import { enterNode, type ManifestNode, readManifest, strikeNode } from './manifest.js'
 import { EmbeddedNode, endOrphan, pidIn } from './node.js'
 import { freePorts } from './ports.js'
+import { LOOPBACK } from './redis-conf.js'
 
-const host = '127.0.0.1'
+const { host } = LOOPBACK
 
 export class RunningCluster {
   readonly #dataDir: string
@@ -42,7 +43,7 @@ export class RunningCluster {
     const [port] = await freePorts(1, this.#entries().map(node => node.port))
     if (port === undefined) throw new Error('no free port')
     const entry = enterNode(this.#dataDir, port)
-    const node = new EmbeddedNode(command, { dir: this.#dirOf(entry), port, nodeTimeoutMs: this.#nodeTimeoutMs }, () => {})
+    const node = new EmbeddedNode(command, { dir: this.#dirOf(entry), port, nodeTimeoutMs: this.#nodeTimeoutMs, place: LOOPBACK }, () => {})
     try {
       await node.start()
     } catch (error) {

@@ -51,6 +51,9 @@ const LAGGING_FOR_MS = 5_000
 /** How long a replica may take to come back after its connection broke; until then it may have been restarted. */
 const AWAY_MS = 5_000
 const PROBE_MS = 500
+/** How long a replica may take that was failed and is seen again: TCP repeats a lost packet later each time, up to minutes. */
+const BACK_MS_MAX = 30_000
+const BACK_WAIT_MS = 50
 
 export class Replication {
   readonly #options: ReplicationOptions
@@ -61,6 +64,8 @@ export class Replication {
   #decidedUntil = -Infinity
   #onlineThen = 0
   #laggingUntil = -Infinity
+  /** Until when a replica that the others see again may take to acknowledge. */
+  #backUntil: number | undefined
   #isInfoDenied = false
   /** The shard goes on without a replica, and has been reported. */
   #isAlone = false
@@ -102,8 +107,8 @@ export class Replication {
         if (this.#needed === 0 || await this.#wait(connection, this.#needed) >= this.#needed) return
       } else if (possible === 0) {
         return await this.#withoutReplica(state)
-      } else if (this.#needed < possible && await this.#isAsBefore(possible)) {
-        return this.#settle(this.#needed)
+      } else if (this.#needed < possible && this.#decidedUntil > -Infinity && await this.#isAsBefore(connection, possible)) {
+        return this.#settle(this.#needed, state?.online)
       }
       if (acknowledged < possible) acknowledged = await this.#wait(connection, possible)
       if (acknowledged >= possible) return this.#settle(possible)
@@ -125,11 +130,19 @@ export class Replication {
     return performance.now() < this.#decidedUntil && (state?.online ?? this.#onlineThen) <= this.#onlineThen
   }
 
-  // More replicas are connected than were waited for. Are the others still failed, or lagging? Waiting for them first would cost half a
-  // second again and again.
-  async #isAsBefore (possible: number): Promise<boolean> {
+  // More replicas are connected than were waited for. Are the others still failed, or lagging, or on their way back? Waiting for them first
+  // would cost half a second again and again.
+  async #isAsBefore (connection: Connection, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
-    return performance.now() < this.#laggingUntil || Math.min(possible, replicas.length) <= this.#needed
+    const now = performance.now()
+    if (now < this.#laggingUntil) return true
+    if (Math.min(possible, replicas.length) <= this.#needed) {
+      this.#backUntil = undefined
+      return true
+    }
+    // The others see it again, but its connection to the master may still wait to send again. What it lacks was written without it anyway.
+    this.#backUntil ??= now + BACK_MS_MAX
+    return now < this.#backUntil && await this.#wait(connection, possible, BACK_WAIT_MS) < possible
   }
 
   async #standing (): Promise<Standing> {
@@ -155,9 +168,9 @@ export class Replication {
     this.#settle(0, 0)
   }
 
-  async #wait (connection: Connection, acks: number): Promise<number> {
+  async #wait (connection: Connection, acks: number, ms = WAIT_MS): Promise<number> {
     try {
-      return Number(await connection.send(['WAIT', String(acks), String(WAIT_MS)]))
+      return Number(await connection.send(['WAIT', String(acks), String(ms)]))
     } catch (error) {
       if (!isRedisError(error)) throw error
       const step = nextStep(error, '')
@@ -187,6 +200,7 @@ export class Replication {
     this.#needed = needed
     this.#refusal = undefined
     if (needed > 0) this.#awaySince = undefined
+    if (needed === this.#options.acks) this.#backUntil = undefined
     this.#decidedUntil = needed < this.#options.acks ? performance.now() + CONFIRMED_FOR_MS : -Infinity
     this.#onlineThen = online
     const isAlone = needed === 0

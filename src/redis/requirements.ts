@@ -48,7 +48,7 @@ export function checkCommand ({ keyed, keys, channels }: Requirements, replicaAc
   const lines = [
     ...CLIENT.filter(command => !command.startsWith('EVAL')).map(command => command.replace('|', ' ')),
     ...(replicaAcks > 0 ? ['WAIT 1 1'] : []),
-    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}${command === 'RENAME' ? ` ${example}` : ''}`)]),
+    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}`)]),
     ...channels.flatMap(({ example }) => CHANNEL.map(command => `${command} ${example}${command === 'SPUBLISH' ? ' 1' : ''}`))
   ]
   return ['EVAL', CHECK, '0', ...lines]

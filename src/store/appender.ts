@@ -9,11 +9,11 @@
 // There is no state in which a reader sees what is not stored, and none in which a sequence is missing.
 // Each step takes what arrived while its last group was on its way (lanes by user, by block, by room); nothing waits on a timer.
 // Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
+import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, copyKey } from './keys.js'
-import { type Written } from '../redis/node-pipeline.js'
+import { blockKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
-import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY } from './scripts.js'
+import { APPEND, ENSURE } from './scripts.js'
 import { Committer, throwUnlessLost, type Commit } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
@@ -31,8 +31,13 @@ export type AppenderOptions = {
   readonly onceTtlS: number
   /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
   readonly publish: (room: string, messages: readonly Message[]) => void
-  readonly onFault: (what: 'count' | 'seal' | 'withdraw', error: unknown) => void
+  readonly onFault: (what: 'count' | 'seal' | 'withdraw' | 'put-back', error: unknown) => void
 }
+
+/** How long a text that may be lost is put back after its POST was answered with an error, and how many texts at once. */
+const PUT_BACK_MS = 60_000
+const PUT_BACK_PAUSE_MS = 1_000
+const PUT_BACK_MAX = 1_000
 
 type Pending = NewMessage & {
   readonly deadline: number
@@ -55,6 +60,7 @@ export class Appender {
   readonly #committing: Lanes<Pending>
   readonly #committer: Committer
   readonly #publishing = new Map<string, Promise<void>>()
+  #puttingBack = 0
 
   constructor (cluster: Cluster, log: Log, options: AppenderOptions) {
     this.#cluster = cluster
@@ -91,10 +97,8 @@ export class Appender {
   /** Makes sure that a stored message is on its block's master and a replica; puts it back where a failover took it. */
   async ensure (room: string, tag: string, id: string, text: string, deadline: number): Promise<void> {
     const key = blockKey(room, tag)
-    const write = (args: string[]): Promise<Written> => this.#cluster.write(slotOf(key), ['EVALSHA', ...args, id, text], deadline)
     for (;;) {
-      const ensured = await write([ENSURE.sha, '1', key])
-      const { replicated } = ensured.reply === NEEDS_COPY ? await write([ENSURE_BY_COPY.sha, '2', key, copyKey(key)]) : ensured
+      const { replicated } = await this.#cluster.write(slotOf(key), ['EVALSHA', ENSURE.sha, '1', key, id, text], deadline)
       try {
         return await replicated
       } catch (error) {
@@ -176,18 +180,52 @@ export class Appender {
       return undefined
     }
     let acknowledged: Promise<void> | undefined
-    for (const { room, tag, id, text, stored, deadline } of group) {
-      if (stored === acknowledged) continue
+    const unsafe: Pending[] = []
+    let failure: unknown
+    for (const pending of group) {
+      if (pending.stored === acknowledged) continue
       try {
-        await stored
-        acknowledged = stored
+        await pending.stored
+        acknowledged = pending.stored
       } catch (error) {
-        throwUnlessLost(error, deadline)
-        await this.ensure(room, tag, id, text, deadline)
+        unsafe.push(pending)
+        failure = error
       }
     }
+    if (unsafe.length > 0) await this.#makeSafe(unsafe, failure)
     for (const [index, { ms, resolve }] of group.entries()) resolve({ seq: first + index, ms, isNew: true })
     return first
+  }
+
+  // The log refers to these messages already, so a text that a failover took would be missing for every reader: it is put back, and if that
+  // takes longer than the answer may, it goes on behind it.
+  async #makeSafe (unsafe: readonly Pending[], failure: unknown): Promise<void> {
+    try {
+      for (const { deadline } of unsafe) throwUnlessLost(failure, deadline)
+      await Promise.all(unsafe.map(({ room, tag, id, text, deadline }) => this.ensure(room, tag, id, text, deadline)))
+    } catch (error) {
+      for (const pending of unsafe) void this.#putBackLater(pending)
+      throw error
+    }
+  }
+
+  async #putBackLater ({ room, tag, id, text }: Pending): Promise<void> {
+    if (this.#puttingBack >= PUT_BACK_MAX) return
+    this.#puttingBack++
+    const until = performance.now() + PUT_BACK_MS
+    for (;;) {
+      try {
+        await this.ensure(room, tag, id, text, until)
+        break
+      } catch (error) {
+        if (performance.now() + PUT_BACK_PAUSE_MS > until) {
+          this.#options.onFault('put-back', error)
+          break
+        }
+        await sleep(PUT_BACK_PAUSE_MS, undefined, { ref: false })
+      }
+    }
+    this.#puttingBack--
   }
 
   // Its key was taken by another message: it was never committed, so nobody can miss it.

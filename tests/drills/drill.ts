@@ -2,7 +2,7 @@
 // This file only chooses the command.
 import { BOUNDS_HELP, holdBounds } from './bounds-command.js'
 import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drills-command.js'
-import { FAULTS_HELP, holdFaults } from './faults-command.js'
+import { FAULTS_HELP, holdFaults, holdPartitions } from './faults-command.js'
 import { runCommand, UsageError } from '../../src/cli/options.js'
 
 const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while they are changed and broken.
@@ -19,6 +19,8 @@ await runCommand(async ([drill, ...args]) => {
   switch (drill) {
     case 'faults':
       return await holdFaults(args)
+    case 'partitions':
+      return await holdPartitions(args)
     case 'bounds':
       return await holdBounds(args)
     case undefined:

@@ -2,13 +2,21 @@
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { latencyText, verdictText } from './figures.js'
-import { SCENARIOS, type Scenario, type ScenarioName } from './scenarios.js'
+import { SCENARIOS, type Scenario } from './scenarios.js'
+import { faultsOf, HOSTS, PARTITION_ENV, PARTITIONS, type Partition } from './partitions.js'
+import { Hosts } from './hosts.js'
 import { Trial, type TrialOptions } from './trial.js'
 
-export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
+const namesOf = (table: Readonly<Record<string, Scenario>>): string =>
+  Object.entries(table).map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`).join('\n')
 
-  --scenario NAME    default all, one after the other:
-${Object.entries(SCENARIOS).map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`).join('\n')}
+export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
+npm run drill -- partitions --scenario cut-master     (as root: each node and service on a host of its own, a network namespace)
+
+  --scenario NAME    default all, one after the other; of faults:
+${namesOf(SCENARIOS)}
+                     of partitions:
+${namesOf(PARTITIONS)}
   --messages N       the load goes on until so many are answered and the faults are over; default 10,000
   --rate N           messages a second, all writers together; default: each as fast as it is answered
   --writers N        default 50
@@ -44,13 +52,37 @@ export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, r
 
 /** @returns the exit status: 1 when a promise was broken */
 export async function holdFaults (args: readonly string[]): Promise<number> {
-  const { names, size } = readFaultsOptions(args)
+  return await holdAll(SCENARIOS, args, trialOf)
+}
+
+/** As `holdFaults`, with a network between the nodes. Skipped with a word where there can be none. */
+export async function holdPartitions (args: readonly string[]): Promise<number> {
+  const missing = Hosts.unavailable()
+  if (missing !== undefined) {
+    console.log(`Skipped: ${missing}.`)
+    return 0
+  }
+  const hosts = await Hosts.make(HOSTS)
+  try {
+    return await holdAll(PARTITIONS, args, (partition, size) => partitionOf(partition, size, hosts))
+  } finally {
+    hosts.remove()
+  }
+}
+
+/** The options of a trial that runs a partition on these hosts. */
+export function partitionOf (partition: Partition, size: FaultsSize, hosts: Hosts): TrialOptions {
+  return { ...trialOf(partition, size), hosts, env: PARTITION_ENV, faults: faultsOf(partition) }
+}
+
+async function holdAll<T extends Scenario> (table: Readonly<Record<string, T>>, args: readonly string[], optionsOf: (scenario: T, size: FaultsSize) => TrialOptions): Promise<number> {
+  const { chosen, size } = readFaultsOptions(args, table)
   let isBroken = false
-  for (const name of names) {
-    console.log(`\n${name}: ${SCENARIOS[name].about} (--seed ${size.seed})`)
+  for (const [name, scenario] of chosen) {
+    console.log(`\n${name}: ${scenario.about} (--seed ${size.seed})`)
     const startedMs = performance.now()
     const report = (line: string): void => { console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`) }
-    await Trial.hold({ ...trialOf(SCENARIOS[name], size), report }, (trial, verdict) => {
+    await Trial.hold({ ...optionsOf(scenario, size), report }, (trial, verdict) => {
       console.log(`${verdictText(verdict)}\n${latencyText(trial)}`)
       isBroken ||= verdict.violations.length > 0
     })
@@ -58,7 +90,7 @@ export async function holdFaults (args: readonly string[]): Promise<number> {
   return isBroken ? 1 : 0
 }
 
-function readFaultsOptions (args: readonly string[]): { names: ScenarioName[], size: FaultsSize } {
+function readFaultsOptions<T> (args: readonly string[], table: Readonly<Record<string, T>>): { chosen: Array<[name: string, scenario: T]>, size: FaultsSize } {
   const values = readOptions(args, {
     scenario: { type: 'string', default: 'all' },
     messages: { type: 'string' },
@@ -68,12 +100,10 @@ function readFaultsOptions (args: readonly string[]): { names: ScenarioName[], s
     readers: { type: 'string' },
     seed: { type: 'string' }
   })
-  // Object.keys forgets which keys there are.
-  const all = Object.keys(SCENARIOS) as ScenarioName[]
-  const names = values.scenario === 'all' ? all : all.filter(name => name === values.scenario)
-  if (names.length === 0) throw new UsageError(`--scenario must be all or one of ${all.join(', ')}, not '${values.scenario}'.`)
+  const chosen = Object.entries(table).filter(([name]) => values.scenario === 'all' || values.scenario === name)
+  if (chosen.length === 0) throw new UsageError(`--scenario must be all or one of ${Object.keys(table).join(', ')}, not '${values.scenario}'.`)
   return {
-    names,
+    chosen,
     size: {
       messages: readNumber('messages', values.messages, { min: 1, max: 10_000_000 }) ?? 10_000,
       rate: readNumber('rate', values.rate, { min: 1, max: 100_000 }),

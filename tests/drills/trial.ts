@@ -7,6 +7,7 @@ import { CombinedRecorder } from './combined-recorder.js'
 import { Lag } from './lag.js'
 import { Ledger } from './ledger.js'
 import { Pager } from './pager.js'
+import { type Cut } from './partitions.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
 import { Samples } from './samples.js'
@@ -70,6 +71,10 @@ export class Trial {
   readonly lag = new Lag()
   /** The takeovers that the verdict judges; faults add them. */
   readonly takeovers: Takeover[] = []
+  /** When the network was cut. */
+  readonly cuts: Cut[] = []
+  /** Faults add what they find broken themselves. */
+  readonly findings: string[] = []
   readonly random: () => number
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
   readonly #options: TrialOptions
@@ -140,7 +145,7 @@ export class Trial {
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
     const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, lag: this.lag, startedMs: times.startMs })
     const ofPages = this.#pagers.flatMap(({ violations }) => violations).slice(0, EXAMPLES_MAX)
-    return { ...verdict, violations: [...verdict.violations, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
+    return { ...verdict, violations: [...verdict.violations, ...this.findings, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
   }
 
   async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {

@@ -7,6 +7,7 @@ import { redisTarget } from '../../src/config.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { freePorts } from '../../src/embedded/ports.js'
 import { Admin } from '../../src/cli/cluster/admin.js'
+import { type Hosts } from './hosts.js'
 import { Operator } from './operator.js'
 import { Service } from '../support/service.js'
 
@@ -14,6 +15,8 @@ export type WorldOptions = {
   /** Service processes, default 2. */
   readonly services?: number
   readonly shards?: number
+  /** Networked hosts, one for each node; the services run on the first and the last. Default: all on loopback. */
+  readonly hosts?: Hosts
   /** Settings of the services by their environment names. */
   readonly env?: Readonly<Record<string, string>>
   /** Options of Node itself for the services. */
@@ -29,11 +32,13 @@ export class World {
   readonly cluster: EmbeddedCluster
   readonly operator: Operator
   readonly services: readonly Service[]
+  readonly #hosts: Hosts | undefined
   readonly deeds: Deed[] = []
   readonly #folder: string
   readonly #report: (line: string) => void
 
-  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly Service[], report: (line: string) => void) {
+  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly Service[], hosts: Hosts | undefined, report: (line: string) => void) {
+    this.#hosts = hosts
     this.#folder = folder
     this.cluster = cluster
     this.operator = new Operator(cluster)
@@ -41,14 +46,15 @@ export class World {
     this.#report = report
   }
 
-  static async start ({ services = 2, shards = 3, env = {}, nodeOptions = [], report = () => {} }: WorldOptions): Promise<World> {
+  static async start ({ services = 2, shards = 3, hosts, env = {}, nodeOptions = [], report = () => {} }: WorldOptions): Promise<World> {
     const folder = mkdtempSync(join(tmpdir(), 'dialogs-drill-'))
     for (const signal of SIGNALS) process.once(signal, exit)
     let world: World | undefined
     try {
       const ports = await freePorts(services)
-      const cluster = await EmbeddedCluster.start({ dataDir: folder, shards })
-      world = new World(folder, cluster, ports.map(port => new Service({ port, redisNodes: cluster.urls, env, nodeOptions })), report)
+      const cluster = await EmbeddedCluster.start({ dataDir: folder, shards, ...(hosts === undefined ? {} : { place: index => hosts.at(index) }) })
+      const placed = ports.map((port, index) => new Service({ port, redisNodes: cluster.urls, env, nodeOptions, ...(hosts === undefined ? {} : { place: hosts.at(-index) }) }))
+      world = new World(folder, cluster, placed, hosts, report)
       process.once('exit', world.#endAtExit)
       await Promise.all(world.services.map(service => service.start()))
       return world
@@ -62,6 +68,12 @@ export class World {
   /** DATA_DIR of its embedded cluster. */
   get dataDir (): string {
     return this.#folder
+  }
+
+  /** @throws Error in a world on loopback */
+  get hosts (): Hosts {
+    if (this.#hosts === undefined) throw new Error('This world has no hosts')
+    return this.#hosts
   }
 
   get urls (): string[] {

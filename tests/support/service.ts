@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { asServiceUser } from '../../src/embedded/redis-conf.js'
+import { asServiceUser, LOOPBACK, type Place } from '../../src/embedded/redis-conf.js'
 
 // This file is dist/tests/support/service.js when it runs.
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -20,6 +20,8 @@ export type ServiceOptions = {
   readonly redisNodes?: readonly string[]
   /** Default: a free one, taken at the first start. */
   readonly port?: number
+  /** Where it runs; default: here, on loopback. */
+  readonly place?: Place
   /** Settings of the service by their environment names. */
   readonly env?: Readonly<Record<string, string>>
   /** Options of Node itself. */
@@ -35,7 +37,7 @@ export class Service {
 
   constructor (options: ServiceOptions) {
     this.#options = options
-    this.#url = options.port === undefined ? '' : `http://127.0.0.1:${options.port}`
+    this.#url = options.port === undefined ? '' : `http://${(options.place ?? LOOPBACK).host}:${options.port}`
   }
 
   /** Known from the first start on; with a port in the options, from the beginning. */
@@ -50,12 +52,13 @@ export class Service {
 
   /** Resolves when it is ready. @throws Error with its own words when it ends before that */
   async start (): Promise<void> {
-    const { redisNodes, env, nodeOptions = [] } = this.#options
-    const child = spawn(process.execPath, ['--enable-source-maps', ...nodeOptions, MAIN], {
+    const { redisNodes, env, nodeOptions = [], place = LOOPBACK } = this.#options
+    const [command = process.execPath, ...args] = [...place.within, process.execPath, '--enable-source-maps', ...nodeOptions, MAIN]
+    const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
-        HOST: '127.0.0.1',
+        HOST: place.host,
         PORT: this.#url === '' ? '0' : new URL(this.#url).port,
         ...(redisNodes === undefined ? {} : { REDIS_NODES: redisNodes.map(url => url.includes('@') ? url : asServiceUser(url)).join(',') }),
         ...env

@@ -1,0 +1,191 @@
+// Faults of the network between hosts, by name: what `npm run drill -- partitions` and the tests run. Each node has a host of its own;
+// the services are on the hosts of the first master and of the last replica. Packets are dropped, not refused.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { slotOf } from '../../src/redis/slots.js'
+import { blockKey, roomSlot, userCountKey } from '../../src/store/keys.js'
+import { type Sent } from './ledger.js'
+import { type Member } from './operator.js'
+import { type Scenario } from './scenarios.js'
+import { type Trial } from './trial.js'
+
+/** The embedded cluster's cluster-node-timeout. */
+const NODE_TIMEOUT_MS = 2_000
+/** From a host's silence to the last POST that waited for it. */
+const OUTAGE_MS_MAX = NODE_TIMEOUT_MS + 1_000
+/** After that a shard whose replica is cut off from it refuses writes before they are sent. */
+const REFUSING_AFTER_MS = 4_000
+const REFUSED_WITHIN_MS = 1_500
+const CUT_MS = 9_000
+
+export const PARTITIONS = {
+  'cut-master': {
+    about: 'a master\'s host is cut off from all others for 9 s: its replica takes over',
+    excused: '5xx',
+    faults: async trial => {
+      const { master } = await shard(trial, 1)
+      await cutFor(trial, CUT_MS, `the host of master ${master.process.port}`, async hosts => { await hosts.isolate(hostOf(trial, master)) }, async killedMs => {
+        const takenOverMs = await trial.world.operator.untilTakenOver(master.node.slots[0]?.[0] ?? 0, master.process)
+        trial.world.did(`its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`)
+        trial.takeovers.push({ slots: master.node.slots, killedMs, takenOverMs })
+      })
+    }
+  },
+  minority: {
+    about: 'a master\'s host with a service in it is cut off for 9 s, and clients reach both sides',
+    excused: '5xx',
+    faults: async trial => {
+      const { master } = await shard(trial, 0)
+      await cutFor(trial, CUT_MS, `the host of master ${master.process.port} and a service`, async hosts => { await hosts.isolate(hostOf(trial, master)) })
+    }
+  },
+  'cut-link': {
+    about: 'the link between a service and a master is cut for 9 s; all else goes on',
+    excused: '5xx',
+    faults: async trial => {
+      const { master } = await shard(trial, 2)
+      await cutFor(trial, CUT_MS, `the link from the service on host 0 to master ${master.process.port}`, async hosts => { await hosts.cut(0, hostOf(trial, master)) })
+    }
+  },
+  'cut-one-way': {
+    about: 'a master hears nobody for 9 s, but is heard',
+    excused: '5xx',
+    faults: async trial => {
+      const { master } = await shard(trial, 1)
+      const host = hostOf(trial, master)
+      await cutFor(trial, CUT_MS, `all links to master ${master.process.port}`, async hosts => {
+        for (let other = 0; other < hosts.count; other++) if (other !== host) await hosts.cutOneWay(other, host)
+      })
+    }
+  },
+  'cut-replica': {
+    about: 'a replica\'s host is cut off for 9 s: its master goes on alone within the node timeout and a second',
+    excused: '5xx',
+    faults: async trial => {
+      const { replica } = await shard(trial, 1)
+      await cutFor(trial, CUT_MS, `the host of replica ${replica.process.port}`, async hosts => { await hosts.isolate(hostOf(trial, replica)) })
+    },
+    outageMsMax: OUTAGE_MS_MAX
+  },
+  'hung-replica': {
+    about: 'a replica stands still for 9 s with its connections open',
+    excused: '5xx',
+    faults: async trial => {
+      const { operator } = trial.world
+      const { replica } = await shard(trial, 1)
+      await cutFor(trial, CUT_MS, `replica ${replica.process.port} by SIGSTOP`, async () => { await operator.pause(replica.process) }, undefined, async () => { await operator.resume(replica.process) })
+    },
+    outageMsMax: OUTAGE_MS_MAX
+  },
+  apart: {
+    about: 'only the link between a master and its replica is cut for 9 s: its shard refuses writes at once, the others go on',
+    excused: '5xx',
+    faults: async trial => {
+      const { master, replica } = await shard(trial, 1)
+      await cutFor(trial, CUT_MS, `the link between master ${master.process.port} and its replica`, async hosts => { await hosts.cut(hostOf(trial, master), hostOf(trial, replica)) })
+    },
+    isApart: true
+  },
+  flapping: {
+    about: 'a master\'s host is cut off and back again, ten times in 12 s',
+    excused: '5xx',
+    faults: async trial => {
+      const { master } = await shard(trial, 1)
+      for (let time = 0; time < 10; time++) {
+        await trial.world.hosts.isolate(hostOf(trial, master))
+        await sleep(700 * trial.random())
+        await trial.world.hosts.heal()
+        await sleep(700 * trial.random())
+      }
+      trial.world.did(`the host of master ${master.process.port} was cut off ten times`)
+      await trial.world.operator.untilHealthy()
+    }
+  },
+  'majority-lost': {
+    about: 'two of three masters\' hosts are cut off from everybody for 9 s: nothing can be written, and nothing acknowledged is lost',
+    excused: '5xx',
+    faults: async trial => {
+      const [one, other] = [await shard(trial, 1), await shard(trial, 2)]
+      await cutFor(trial, CUT_MS, `the hosts of masters ${one.master.process.port} and ${other.master.process.port}`, async hosts => {
+        await hosts.isolate(hostOf(trial, one.master))
+        await hosts.isolate(hostOf(trial, other.master))
+      })
+    }
+  }
+} as const satisfies Record<string, Partition>
+
+export type PartitionName = keyof typeof PARTITIONS
+
+export type Partition = Scenario & {
+  /** After so long no POST fails any more, though the cut goes on. */
+  readonly outageMsMax?: number
+  /** POSTs whose shards are all healthy do not notice; the others are refused at once. */
+  readonly isApart?: boolean
+}
+
+/** One block a user, so that the shards that a POST needs are known from its names. */
+export const PARTITION_ENV = {
+  BLOCK_LENGTH: '100000',
+  SEGMENT_LENGTH: '64',
+  // A writer that is cut off puts a text back when it is back itself: readers on the other side wait for longer than the cut.
+  LOST_PATIENCE_MS: '20000'
+}
+export const HOSTS = 6
+
+/** The faults of a partition, with what it promises beyond the verdict of every drill. */
+export function faultsOf (partition: Partition): (trial: Trial) => Promise<void> {
+  return async trial => {
+    await partition.faults?.(trial)
+    const cut = trial.cuts.at(-1)
+    if (cut === undefined) return
+    const { outageMsMax, isApart = false } = partition
+    if (outageMsMax !== undefined) judgeOutage(trial, cut, outageMsMax)
+    if (isApart) judgeApart(trial, cut)
+  }
+}
+
+export type Cut = { readonly fromMs: number, readonly toMs: number, readonly slots: Member['node']['slots'] }
+
+async function shard ({ world: { operator } }: Trial, index: number): Promise<{ readonly master: Member, readonly replica: Member }> {
+  const master = (await operator.masters())[index]
+  const replica = (await operator.replicas()).find(({ node }) => node.masterId === master?.node.id)
+  if (master === undefined || replica === undefined) throw new Error(`There is no shard ${index} with a replica`)
+  return { master, replica }
+}
+
+const hostOf = ({ world }: Trial, { process }: Member): number => world.hosts.indexOf(process.host)
+
+async function cutFor (trial: Trial, ms: number, what: string, cut: (hosts: Trial['world']['hosts']) => Promise<void>, during?: (fromMs: number) => Promise<void>, heal = async (): Promise<void> => { await trial.world.hosts.heal() }): Promise<void> {
+  const { world } = trial
+  const { slots } = (await shard(trial, 1)).master.node
+  await cut(world.hosts)
+  const fromMs = performance.now()
+  world.did(`cut: ${what}`)
+  await Promise.all([sleep(ms), during?.(fromMs)])
+  const toMs = performance.now()
+  await heal()
+  world.did('healed')
+  trial.cuts.push({ fromMs, toMs, slots })
+  await world.operator.untilHealthy()
+}
+
+function judgeOutage (trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): void {
+  const late = trial.ledger.all.filter(({ outcome, sentMs, answeredMs }) => outcome?.isAcknowledged === false && sentMs > fromMs + outageMsMax + trial.lag.overlapMs(fromMs, sentMs) && answeredMs < toMs)
+  if (late.length > 0) trial.findings.push(`${late.length} POSTs failed although the outage should have been over after ${outageMsMax} ms: the last was sent after ${Math.round(Math.max(...late.map(({ sentMs }) => sentMs)) - fromMs)} ms`)
+  const held = trial.ledger.all.filter(({ outcome, sentMs, answeredMs }) => outcome?.isAcknowledged === true && sentMs > fromMs && sentMs < toMs && answeredMs - sentMs > outageMsMax + trial.lag.overlapMs(sentMs, answeredMs))
+  if (held.length > 0) trial.findings.push(`${held.length} POSTs were held up for longer than ${outageMsMax} ms: ${Math.round(Math.max(...held.map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`)
+  trial.world.did(`slowest POST during the cut: ${Math.round(Math.max(0, ...trial.ledger.all.filter(({ sentMs }) => sentMs > fromMs && sentMs < toMs).map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`)
+}
+
+function judgeApart (trial: Trial, { fromMs, toMs, slots }: Cut): void {
+  const isCut = (slot: number): boolean => slots.some(([first, last]) => first <= slot && slot <= last)
+  const needs = ({ room, user }: Sent): number[] => [roomSlot(room), slotOf(userCountKey(user)), slotOf(blockKey(room, `${user}.0`))]
+  const during = trial.ledger.all.filter(({ sentMs, answeredMs }) => sentMs > fromMs && answeredMs < toMs)
+  const [healthy, touched] = [during.filter(sent => !needs(sent).some(isCut)), during.filter(sent => needs(sent).some(isCut))]
+  const slowest = (sents: readonly Sent[]): number => Math.round(Math.max(0, ...sents.map(({ sentMs, answeredMs }) => answeredMs - sentMs - trial.lag.overlapMs(sentMs, answeredMs))))
+  const failed = healthy.filter(({ outcome }) => outcome?.isAcknowledged === false)
+  if (failed.length > 0) trial.findings.push(`${failed.length} of ${healthy.length} POSTs failed whose shards were healthy`)
+  const refused = touched.filter(({ sentMs }) => sentMs > fromMs + REFUSING_AFTER_MS)
+  if (refused.length === 0 || healthy.length === 0) trial.findings.push(`There was nothing to judge: ${refused.length} POSTs to the shard, ${healthy.length} to others`)
+  if (slowest(refused) > REFUSED_WITHIN_MS) trial.findings.push(`A POST to the shard was held up for ${slowest(refused)} ms instead of being refused at once`)
+  trial.world.did(`${healthy.length} POSTs to healthy shards, slowest ${slowest(healthy)} ms; ${refused.length} to the shard after ${REFUSING_AFTER_MS} ms, ${refused.filter(({ outcome }) => outcome?.isAcknowledged === true).length} of them acknowledged, slowest ${slowest(refused)} ms`)
+}
