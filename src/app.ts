@@ -15,7 +15,7 @@ import { Connections } from './routes/connections.js'
 import { answerBrokenRequest, errorRoutes, errorSender } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
 import { messageRoutes } from './routes/messages.js'
-import { operationRoutes } from './routes/operations.js'
+import { operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
@@ -31,6 +31,8 @@ declare module 'fastify' {
 
 export type App = {
   readonly fastify: FastifyInstance
+  /** What this process counts. */
+  readonly metrics: Metrics
   /** Takes no new connections, finishes what comes on the open ones, ends the streams spread over the drain time, and lets go of everything. */
   readonly stop: () => Promise<void>
 }
@@ -47,8 +49,11 @@ const ANSWER_MS = 2000
 /** For how long a stop leaves an idle connection open, at most: the next request may be on its way. */
 const IDLE_MS = 1000
 
-/** @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached */
-export async function buildApp (config: Config, redis: RedisTarget): Promise<App> {
+/**
+ * @param team the processes that serve the same port, where there are several
+ * @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached
+ */
+export async function buildApp (config: Config, redis: RedisTarget, team?: Team): Promise<App> {
   const log = pino({ level: config.logLevel }, process.stderr)
   const sendError = errorSender(log)
   const fastify = Fastify({
@@ -159,7 +164,13 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     else fault('stream', error)
   }
   await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
-  await fastify.register(operationRoutes, { cluster, metrics, isStopping: () => isStopping })
+  await fastify.register(operationRoutes, {
+    cluster,
+    metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
+    metricsType: metrics.registry.contentType,
+    workers: team?.fleet,
+    isStopping: () => isStopping
+  })
   await fastify.register(pageRoutes)
 
   const stop = async (): Promise<void> => {
@@ -172,6 +183,8 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     // it is sent, is cut off.
     const cut = setTimeout(() => { fastify.server.closeAllConnections() }, config.deadlineMs + ANSWER_MS)
     await fastify.close()
+    // Those that another process accepted are not counted by the server that was closed.
+    await connections.allClosed()
     clearTimeout(cut)
     connections.close()
     await store.appender.settled()
@@ -180,5 +193,5 @@ export async function buildApp (config: Config, redis: RedisTarget): Promise<App
     subscriber.close()
     cluster.close()
   }
-  return { fastify, stop }
+  return { fastify, metrics, stop }
 }

@@ -1,6 +1,7 @@
 // The only reader of the environment. Every setting stands here once: name, unit, default, limits, and what it is for; the README's
 // table is checked against this list by a test.
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { messageOf } from './errors.js'
 import { type Address, addressKey } from './redis/address.js'
 import { parseAddress } from './redis/topology.js'
@@ -26,11 +27,19 @@ function integer (name: string, standard: number, min: number, max: number, abou
   }
 }
 
+const WORKERS_MAX = 64
+
+function workers (name: string, standard: string, about: string): Setting<number> {
+  const { parse } = integer(name, 1, 1, WORKERS_MAX, about)
+  return { name, standard, about, parse: text => text === 'auto' ? Math.min(availableParallelism(), WORKERS_MAX) : parse(text) }
+}
+
 const MIB = 1024 * 1024
 
 export const SETTINGS = {
   host: text('HOST', '127.0.0.1', 'address to listen on'),
   port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
+  workers: workers('WORKERS', '1', 'processes that serve the port together, or `auto`: one for each processor, at most 64; limits and connections below are those of each'),
   listenBacklog: integer('LISTEN_BACKLOG', 4096, 1, 65535, 'connections that wait to be accepted: with fewer, a crowd that comes back at once waits whole seconds; the system may allow less'),
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30000, 100, 600000, 'ms in which a request has to arrive whole; it is cut off after one to two of these'),
   logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),

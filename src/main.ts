@@ -1,20 +1,26 @@
 // Reads the settings, builds, listens, and stops on a signal; nothing else.
-// Only the type: the module is loaded later.
+// Only the types: the modules are loaded later.
 import type { App } from './app.js'
 import { readConfig, redisTarget, type Config } from './config.js'
 import { EmbeddedCluster } from './embedded/cluster.js'
 import { messageOf } from './errors.js'
+import type { Parent } from './workers/parent.js'
 
 const say = (line: string): void => { process.stdout.write(`${line}\n`) }
 
+/** What a worker may need beyond its deadlines to stop, before it is killed. */
+const WORKER_STOP_MS = 5000
+
 let embedding: Promise<EmbeddedCluster> | undefined
 let app: App | undefined
+let parent: Parent | undefined
 let stopping: Promise<void> | undefined
 
 // Also while it is starting, and then with what there is.
 function stop (): Promise<void> {
   stopping ??= (async () => {
     await app?.stop()
+    await parent?.stop()
     const embedded = await embedding?.catch(() => undefined)
     await embedded?.stop()
   })()
@@ -32,19 +38,44 @@ async function start (config: Config): Promise<void> {
     // Looked at below; a failure before that is no unhandled rejection.
     embedding.catch(() => undefined)
   }
-  // Loaded while Redis starts: together they take 2.5 s instead of 3.
-  const { buildApp } = await import('./app.js')
-  const redis = config.redis ?? redisTarget((await embedding)?.serviceUrls ?? [])
-  if (stopping !== undefined) return
-  app = await buildApp(config, redis)
-  await app.fastify.listen({ host: config.host, port: config.port, backlog: config.listenBacklog })
-  const listening = app.fastify.server.address()
-  // A string only for a UNIX socket, which nobody asked for.
-  const port = typeof listening === 'object' ? listening?.port ?? config.port : config.port
+  const port = config.workers === 1 ? await startAlone(config) : await startWorkers(config)
+  if (port === undefined) return
   const url = `http://${urlHost(config.host)}:${port}`
   say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
   say(`  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`)
   say(`  curl -N ${url}/rooms/room123/events`)
+}
+
+/** Answers the port; undefined when a signal came meanwhile. */
+async function startAlone (config: Config): Promise<number | undefined> {
+  // Loaded while Redis starts: together they take 2.5 s instead of 3.
+  const { buildApp } = await import('./app.js')
+  const redis = config.redis ?? redisTarget((await embedding)?.serviceUrls ?? [])
+  if (stopping !== undefined) return undefined
+  app = await buildApp(config, redis)
+  await app.fastify.listen({ host: config.host, port: config.port, backlog: config.listenBacklog })
+  const listening = app.fastify.server.address()
+  // A string only for a UNIX socket, which nobody asked for.
+  return typeof listening === 'object' ? listening?.port ?? config.port : config.port
+}
+
+async function startWorkers (config: Config): Promise<number | undefined> {
+  const { Parent } = await import('./workers/parent.js')
+  const redisUrls = (await embedding)?.serviceUrls
+  if (stopping !== undefined) return undefined
+  parent = new Parent({
+    workers: config.workers,
+    host: config.host,
+    port: config.port,
+    backlog: config.listenBacklog,
+    redisUrls,
+    stopMsMax: config.drainMs + config.deadlineMs + WORKER_STOP_MS,
+    warn: line => { process.stderr.write(`${line}\n`) },
+    onGivenUp: () => { void stop().finally(() => process.exit(1)) }
+  })
+  const port = await parent.start()
+  say(`${config.workers} workers serve one port`)
+  return port
 }
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {

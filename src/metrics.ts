@@ -72,7 +72,9 @@ export class Metrics {
       ['degradedShards', 'dialogs_degraded_shards', 'shards that take writes without a replica']
     ]
     for (const [key, name, help] of names) {
-      const gauge: Gauge = new Gauge({ name, help, registers: [this.registry], collect: () => { gauge.set(gauges[key]()) } })
+      // Every process sees the same shards: where several are added up, the number must not be.
+      const aggregator = key === 'degradedShards' ? 'max' : 'sum'
+      const gauge: Gauge = new Gauge({ name, help, aggregator, registers: [this.registry], collect: () => { gauge.set(gauges[key]()) } })
     }
     const reads: Counter = new Counter({
       name: 'dialogs_store_reads_total',

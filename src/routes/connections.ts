@@ -116,6 +116,11 @@ export class Connections {
     }
   }
 
+  /** Resolves when no connection on which there ever was a request is open. */
+  async allClosed (): Promise<void> {
+    while (this.#connections.size > 0) await sleep(IDLE_POLL_MS)
+  }
+
   close (): void {
     clearInterval(this.#sweeping)
   }

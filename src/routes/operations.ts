@@ -2,14 +2,27 @@
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
-import { type Metrics } from '../metrics.js'
 import { type Cluster } from '../redis/cluster.js'
 import { describeShards } from '../redis/shards.js'
 import { ClusterAnswer } from './schemas.js'
 
-export type OperationRoutesOptions = { readonly cluster: Cluster, readonly metrics: Metrics, readonly isStopping: () => boolean }
+/** Processes that serve one port together (WORKERS). */
+export type Team = {
+  /** The metrics of all of them, added up, as Prometheus reads them. */
+  readonly metricsText: () => Promise<string>
+  /** How many serve, and how many should. */
+  readonly fleet: () => { readonly running: number, readonly wanted: number }
+}
 
-export async function operationRoutes (fastify: FastifyInstance, { cluster, metrics, isStopping }: OperationRoutesOptions): Promise<void> {
+export type OperationRoutesOptions = {
+  readonly cluster: Cluster
+  readonly metricsText: () => Promise<string>
+  readonly metricsType: string
+  readonly workers: Team['fleet'] | undefined
+  readonly isStopping: () => boolean
+}
+
+export async function operationRoutes (fastify: FastifyInstance, { cluster, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
 
   app.get('/health/live', { schema: { summary: 'The process runs' } }, () => ({ status: 'ok' }))
@@ -18,12 +31,12 @@ export async function operationRoutes (fastify: FastifyInstance, { cluster, metr
     if (isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: use another.')
     const outage = await cluster.outage()
     if (outage !== undefined) throw outage
-    return { status: 'ok', shards: cluster.topology.masters.length }
+    return { status: 'ok', shards: cluster.topology.masters.length, ...(workers === undefined ? {} : { workers: workers() }) }
   })
 
   app.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
-    reply.header('content-type', metrics.registry.contentType)
-    return reply.send(await metrics.registry.metrics())
+    reply.header('content-type', metricsType)
+    return reply.send(await metricsText())
   })
 
   app.get('/cluster', { schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } } }, async () => {

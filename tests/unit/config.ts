@@ -2,6 +2,7 @@
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { availableParallelism } from 'node:os'
 import t from 'tap'
 import { readConfig, redisTarget, SettingError, SETTINGS } from '../../src/config.js'
 import { temporaryDir } from '../support/embedded.js'
@@ -57,6 +58,14 @@ t.test('each number holds to its limits, and is refused with them where it does 
     }
   }
   t.ok(numbers > 25, `${numbers} numbers`)
+})
+
+t.test('WORKERS is a number from 1 to 64, or auto', async t => {
+  for (const [text, workers] of [['', 1], ['1', 1], ['2', 2], ['64', 64]] as const) t.equal(readConfig({ WORKERS: text }).workers, workers)
+  t.equal(readConfig({ WORKERS: 'auto' }).workers, Math.min(availableParallelism(), 64))
+  for (const text of ['0', '65', '-1', '1.5', 'AUTO', 'automatic', ' 2', 'two', '1e1', '999999999999999999999']) {
+    t.throws(() => readConfig({ WORKERS: text }), { message: /^WORKERS must be .* from 1 to 64, not / }, text)
+  }
 })
 
 t.test('a connection is not given up while it may wait for a replica', async t => {

@@ -1,0 +1,199 @@
+// Several service processes behind one port (WORKERS). This process listens, hands each connection to the worker
+// that has the fewest, starts a dead worker again, and adds up the metrics. It serves nothing itself.
+// Invariant: the port is open from the first ready worker until the stop, whatever workers die: connections wait
+// here until one is free. SO_REUSEPORT would reset what waits for a worker that dies, and workers that accept
+// from one socket get very unequal shares.
+import { createServer, type Server, type Socket } from 'node:net'
+import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import { backoffMs } from '../backoff.js'
+import { type FromWorker, type MetricsJson } from './messages.js'
+import { sumOf } from './sum.js'
+import { WorkerProcess } from './worker-process.js'
+
+export type ParentOptions = {
+  readonly workers: number
+  readonly host: string
+  readonly port: number
+  readonly backlog: number
+  /** Of the embedded cluster; undefined where REDIS_NODES says where Redis is. */
+  readonly redisUrls: readonly string[] | undefined
+  /** How long a worker may take to stop. */
+  readonly stopMsMax: number
+  readonly warn: (line: string) => void
+  /** Workers die again and again: it has ended all of them, and cannot go on. */
+  readonly onGivenUp: () => void
+}
+
+const RESTART_MS_MIN = 100
+const RESTART_MS_MAX = 10_000
+/** A worker that was ready for so long has not died at once. */
+const LIVED_MS = 5000
+/** So many deaths in a row, with no worker left that serves, are not bad luck. */
+const DEATHS_MAX = 8
+/** How long a worker may take to tell its figures; its loop may be busy. */
+const COUNT_MS_MAX = 1000
+
+export class Parent {
+  readonly #options: ParentOptions
+  readonly #server: Server
+  readonly #workers = new Map<number, WorkerProcess>()
+  readonly #waiting: Socket[] = []
+  readonly #counting = new Map<number, (report: [number, MetricsJson]) => void>()
+  readonly #restarts = new Set<NodeJS.Timeout>()
+  readonly #leaving = new Map<WorkerProcess, () => void>()
+  #counts = 0
+  #deaths = 0
+  #started: { resolve: () => void, reject: (error: Error) => void } | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor (options: ParentOptions) {
+    this.#options = options
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => { this.#accept(socket) })
+  }
+
+  /** Resolves with the port when all workers serve. @throws Error in the words of a worker that cannot start */
+  async start (): Promise<number> {
+    await new Promise<void>((resolve, reject) => {
+      this.#started = { resolve, reject }
+      for (let number = 1; number <= this.#options.workers; number++) this.#startWorker(number)
+    })
+    this.#started = undefined
+    const { host, port, backlog } = this.#options
+    this.#server.listen({ host, port, backlog })
+    await once(this.#server, 'listening')
+    const address = this.#server.address()
+    return typeof address === 'object' && address !== null ? address.port : port
+  }
+
+  /** Closes the port, lets every worker finish its requests and end its streams, and waits for them. */
+  stop (): Promise<void> {
+    this.#stopping ??= this.#stop()
+    return this.#stopping
+  }
+
+  async #stop (): Promise<void> {
+    for (const timer of this.#restarts) clearTimeout(timer)
+    // What the system has accepted and this process has not would be reset: a turn takes it in.
+    await turn()
+    if (this.#server.listening) this.#server.close()
+    while (this.#waiting.length > 0 && this.#serving.length > 0) await turn()
+    const late = setTimeout(() => { for (const worker of this.#workers.values()) worker.kill() }, this.#options.stopMsMax)
+    await Promise.all([...this.#workers.values()].map(worker => new Promise<void>(resolve => {
+      this.#leaving.set(worker, resolve)
+      worker.tell({ kind: 'stop' })
+    })))
+    clearTimeout(late)
+    for (const socket of this.#waiting.splice(0)) socket.destroy()
+  }
+
+  get #serving (): WorkerProcess[] {
+    return [...this.#workers.values()].filter(worker => worker.isServing)
+  }
+
+  #startWorker (number: number): void {
+    const worker = new WorkerProcess(number, this.#options.redisUrls, {
+      onMessage: (worker, message) => { this.#receive(worker, message) },
+      onExit: (worker, how, untaken) => {
+        this.#ended(worker, how)
+        if (untaken !== undefined) this.#handOn(untaken)
+      }
+    })
+    this.#workers.set(number, worker)
+  }
+
+  #receive (worker: WorkerProcess, message: FromWorker): void {
+    switch (message.kind) {
+      case 'ready':
+        this.#tellFleet()
+        if (this.#serving.length === this.#options.workers) this.#started?.resolve()
+        this.#dispatch()
+        break
+      case 'leaving':
+        this.#tellFleet()
+        break
+      case 'taken':
+        this.#dispatch()
+        break
+      case 'counted':
+        this.#counting.get(message.id)?.([worker.number, message.metrics])
+        break
+      case 'sum':
+        void this.#sum().then(text => { worker.tell({ kind: 'summed', id: message.id, text }) })
+    }
+  }
+
+  #accept (socket: Socket): void {
+    socket.on('error', () => undefined) // it is closed next
+    if (this.#waiting.length >= this.#options.backlog) socket.destroy()
+    else if (this.#waiting.push(socket) === 1) this.#dispatch()
+  }
+
+  // It was the first of those that wait.
+  #handOn (socket: Socket): void {
+    this.#waiting.unshift(socket)
+    this.#dispatch()
+  }
+
+  // A worker whose loop is busy does not take what it was sent, and gets no more meanwhile.
+  #dispatch (): void {
+    while (this.#waiting.length > 0) {
+      let best: WorkerProcess | undefined
+      for (const worker of this.#workers.values()) {
+        if (worker.canTake && (best === undefined || worker.openConnections < best.openConnections)) best = worker
+      }
+      if (best === undefined) return
+      const socket = this.#waiting.shift()
+      if (socket !== undefined && !socket.destroyed) best.take(socket)
+    }
+  }
+
+  #ended (worker: WorkerProcess, how: string): void {
+    this.#workers.delete(worker.number)
+    this.#leaving.get(worker)?.()
+    if (this.#stopping !== undefined) return
+    this.#tellFleet()
+    if (this.#started !== undefined) {
+      this.#started.reject(new Error(worker.failure ?? `a worker ended at once (${how})`))
+      return
+    }
+    const hasLived = worker.readyAt !== undefined && performance.now() - worker.readyAt >= LIVED_MS
+    this.#deaths = hasLived ? 1 : this.#deaths + 1
+    if (this.#deaths >= DEATHS_MAX && this.#serving.length === 0) {
+      this.#options.warn(`Workers died ${this.#deaths} times in a row, the last by ${worker.failure ?? how}: giving up`)
+      this.#options.onGivenUp()
+      return
+    }
+    const delayMs = Math.round(backoffMs(this.#deaths - 1, RESTART_MS_MIN, RESTART_MS_MAX))
+    this.#options.warn(`Worker ${worker.number} (process ${worker.pid}) ended: ${worker.failure ?? how}. Starting another in ${delayMs} ms`)
+    const timer = setTimeout(() => {
+      this.#restarts.delete(timer)
+      this.#startWorker(worker.number)
+    }, delayMs)
+    this.#restarts.add(timer)
+  }
+
+  #tellFleet (): void {
+    const fleet = { running: this.#serving.length, wanted: this.#options.workers }
+    for (const worker of this.#workers.values()) worker.tell({ kind: 'fleet', fleet })
+  }
+
+  // Without those that do not answer in time.
+  async #sum (): Promise<string> {
+    const id = this.#counts++
+    const reports = new Map<number, MetricsJson>()
+    const serving = this.#serving
+    await new Promise<void>(resolve => {
+      const late = setTimeout(resolve, COUNT_MS_MAX)
+      this.#counting.set(id, ([worker, metrics]) => {
+        reports.set(worker, metrics)
+        if (reports.size < serving.length) return
+        clearTimeout(late)
+        resolve()
+      })
+      for (const worker of serving) worker.tell({ kind: 'count', id })
+    })
+    this.#counting.delete(id)
+    return await sumOf(reports)
+  }
+}
