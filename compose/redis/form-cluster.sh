@@ -8,13 +8,14 @@
 #
 #   NODES           name=host:port of all nodes, separated by spaces; masters first
 #   REPLICAS        for each master; default 1
-#   WAIT_S          for the nodes to answer, and for the cluster to be ready; default 90
+#   WAIT_S          for the nodes to answer, and for the cluster to be ready; default 60
 #   PASSWORD_FILE   default /run/dialogs/redis-password
-#   MARKER_DIR      default /marker
+#   MARKER_DIR      where the nodes leave their markers, if that can be reached from here; default /marker
+#   FREE            how to remove a marker if it cannot, for messages
 #   SELF            how to call this script, for messages
 set -eu
 : "${NODES:?name=host:port of all nodes}"
-wait_s=${WAIT_S:-90}
+wait_s=${WAIT_S:-60}
 self=${SELF:-form-cluster.sh}
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
@@ -155,8 +156,12 @@ replace() { # name
     if owns "$member" "$id"; then promote_replica_of "$id"; fi
     for name in $members; do ask "$name" cluster forget "$id" > /dev/null || true; done
   done
-  rm -f "${MARKER_DIR:-/marker}/$lost"
-  say "$lost may start again. Waiting for it ..."
+  if [ -e "${MARKER_DIR:-/marker}/$lost" ]; then
+    rm -f "${MARKER_DIR:-/marker}/$lost"
+    say "$lost may start again. Waiting for it ..."
+  else
+    say "$lost may start again: ${FREE:-remove its marker}. Waiting for it ..."
+  fi
   until_true 150 answers "$lost" || fail "$lost does not start: start it, then run $self"
   sort_nodes || true
   case " $empty " in *" $lost "*) join_empty "$lost" ;; esac

@@ -6,6 +6,7 @@
 #
 #   NAME            of this node, for the marker and for messages
 #   ANNOUNCE_IP     the address by which the other nodes reach it; default: the one that they see
+#   REDIS_PORT      default 6379
 #   MAXMEMORY       for the data; default 256mb. The container needs about twice as much: a rewrite of the
 #                   append-only file may copy all of it, and the replication backlog comes on top
 #   PASSWORD_FILE   default /run/dialogs/redis-password
@@ -39,7 +40,7 @@ umask 077
   cat "$(dirname "$0")/redis.conf"
   password=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
   printf 'requirepass "%s"\nmasterauth "%s"\n' "$password" "$password"
-  printf 'maxmemory %s\n' "${MAXMEMORY:-256mb}"
+  printf 'port %s\nmaxmemory %s\n' "${REDIS_PORT:-6379}" "${MAXMEMORY:-256mb}"
   [ -z "${ANNOUNCE_IP:-}" ] || printf 'cluster-announce-ip %s\n' "$ANNOUNCE_IP"
 } > /tmp/redis.conf
 exec redis-server /tmp/redis.conf

@@ -1,17 +1,21 @@
 // `npm test [-- name …]`: sets up what is missing (type errors end it there), lints, and runs the test files, all or those named.
 // Each file's result is shown as it finishes; the last line says how many tests passed. A test is what a file's top level calls one: a sentence
 // with its assertions and subtests. A file that ends badly by itself counts as one more that failed.
+// Without names, the tests that depend most on what a server does are run once more on the newest Redis and the newest Valkey.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { fetchServer, newestServers, servers } from './servers.mjs'
 import { setUp, testTools } from './setup.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Below tests/: what needs no server, what needs a Redis Cluster, what breaks one, what needs a browser. */
-const folders = ['unit', 'cluster', 'faults', 'page']
+/** Below tests/: what needs no server, a Redis Cluster, a cluster that is broken, a browser, a Docker engine. */
+const folders = ['unit', 'cluster', 'faults', 'page', 'containers']
+/** What is run on other servers, too. */
+const serverTests = ['scripts', 'store', 'log', 'history', 'store-faults', 'stream-faults', 'half-moved', 'cluster-cli']
 const counts = { passed: 0, failed: 0, skipped: 0 }
 let current = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
 
@@ -25,6 +29,7 @@ try {
   console.log(`Running ${files.length} test ${files.length === 1 ? 'file' : 'files'}`)
   if (ofUnits.length > 0) await runTests(ofUnits, availableParallelism())
   if (others.length > 0) await runTests(others, 1)
+  if (process.argv.length === 2) await runOnNewestServers()
 } catch (error) {
   console.log(error.message)
   counts.failed++
@@ -60,13 +65,26 @@ function ofName (name, all) {
   return found
 }
 
-async function runTests (files, atOnce) {
+async function runOnNewestServers () {
+  const own = fetchServer(servers[0]).version
+  for (const { name, version, path, reason } of newestServers()) {
+    if (path === undefined) {
+      console.log(`Not run on ${name}: ${reason}`)
+      counts.skipped++
+    } else if (version !== own) {
+      console.log(`Once more on ${name}`)
+      await runTests(filesNamed(serverTests), 1, { PATH: path })
+    }
+  }
+}
+
+async function runTests (files, atOnce, env = {}) {
   const { Parser } = await import('tap-parser') // comes with tap; not before the set-up has installed it
   const parser = new Parser()
   parser.on('child', file => file.on('assert', count))
   show(parser, [])
   parser.on('assert', endFile)
-  const tap = spawn(process.execPath, [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files], { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] })
+  const tap = spawn(process.execPath, [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files], { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
   tap.stdout.pipe(parser)
   const status = await new Promise(resolve => tap.once('close', resolve))
   if (status !== 0 && counts.failed === 0) throw new Error(`tap ended with status ${status}`)

@@ -13,7 +13,7 @@ const redisVersionMin = 7
 const tools = {
   redis: {
     name: `redis-server ${redisVersionMin} or newer and redis-cli`,
-    isThere: () => redisVersion() >= redisVersionMin && has('redis-cli'),
+    isThere: () => ['redis', 'valkey'].some(name => versionOf(`${name}-server`) >= redisVersionMin && has(`${name}-cli`)),
     packages: { 'apt-get': ['redis-server', 'redis-tools'], dnf: ['redis'], apk: ['redis'], brew: ['redis'] }
   },
   chromium: {
@@ -69,9 +69,9 @@ function sudo () {
   return spawnSync('sudo', ['-n', 'true']).status === 0 ? ['sudo', '-n'] : undefined
 }
 
-function redisVersion () {
-  if (!has('redis-server')) return 0
-  const { stdout } = spawnSync('redis-server', ['--version'], { encoding: 'utf8' })
+function versionOf (server) {
+  if (!has(server)) return 0
+  const { stdout } = spawnSync(server, ['--version'], { encoding: 'utf8' })
   return Number(/\bv=(\d+)\./.exec(stdout)?.[1] ?? 0)
 }
 

@@ -44,6 +44,7 @@ export class Importers {
   }
 
   async #findImporters (): Promise<ClusterNode[]> {
-    return (await this.#nodes.views(Infinity)).flat().filter(({ importing }) => importing.length > 0)
+    // From Valkey 8 on, replicas show their master's marks as well, and refuse to be asked for a key.
+    return (await this.#nodes.views(Infinity)).flat().filter(({ role, importing }) => role === 'master' && importing.length > 0)
   }
 }

@@ -31,13 +31,19 @@ export function leastAcl ({ keyed, keys, channels }: Requirements): string {
 }
 
 const CHECK = `
-local found = {redis.REDIS_VERSION or 'older than 7.0'}
+local found = {redis.VALKEY_VERSION and 'Valkey ' .. redis.VALKEY_VERSION or 'Redis ' .. (redis.REDIS_VERSION or 'older than 7.0')}
 if not redis.acl_check_cmd then return found end
 found[2] = 'checked'
 for _, line in ipairs(ARGV) do
   local words = {}
   for word in string.gmatch(line, '%S+') do words[#words + 1] = word end
-  local isKnown, isAllowed = pcall(redis.acl_check_cmd, unpack(words))
+  -- Redis 8.6 takes a command with too few arguments for an unknown one.
+  local isKnown, isAllowed
+  for _ = 1, 4 do
+    isKnown, isAllowed = pcall(redis.acl_check_cmd, unpack(words))
+    if isKnown then break end
+    words[#words + 1] = '1'
+  end
   if not isKnown then found[#found + 1] = 'unknown ' .. line
   elseif not isAllowed then found[#found + 1] = 'denied ' .. line end
 end
@@ -48,19 +54,23 @@ export function checkCommand ({ keyed, keys, channels }: Requirements, replicaAc
   const lines = [
     ...CLIENT.filter(command => !command.startsWith('EVAL')).map(command => command.replace('|', ' ')),
     ...(replicaAcks > 0 ? ['WAIT 1 1'] : []),
-    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}`)]),
+    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}${command === 'RENAME' ? ` ${example}` : ''}`)]),
     ...channels.flatMap(({ example }) => CHANNEL.map(command => `${command} ${example}${command === 'SPUBLISH' ? ' 1' : ''}`))
   ]
   return ['EVAL', CHECK, '0', ...lines]
 }
 
+/** What answered `checkCommand`: `Redis 8.2.3`, `Valkey 9.1.2`. It is known without INFO. */
+export const serverIn = (reply: Reply): string => String((reply as readonly string[])[0])
+
 /** What stands in the way, in one sentence that names each command or key; undefined when nothing does. */
 export function unmetBy (reply: Reply, requirements: Requirements): DialogsError | undefined {
   // The script answers a list of strings.
-  const [version = '', isChecked, ...found] = reply as readonly string[]
-  if (isChecked === undefined) return new DialogsError('STORE_UNSUITABLE', `Redis ${version} is too old: the service needs sharded pub/sub and scripts of version 7.0.`)
+  const [, isChecked, ...found] = reply as readonly string[]
+  const server = serverIn(reply)
+  if (isChecked === undefined) return new DialogsError('STORE_UNSUITABLE', `${server} is too old: the service needs sharded pub/sub and scripts of Redis 7.0.`)
   const unknown = unknownIn(found.filter(line => line.startsWith('unknown')))
-  if (unknown.length > 0) return new DialogsError('STORE_UNSUITABLE', `Redis ${version} does not know ${unknown.join(', ')}: the service needs version 7.0 or later, with these commands neither renamed nor disabled.`)
+  if (unknown.length > 0) return new DialogsError('STORE_UNSUITABLE', `${server} does not know ${unknown.join(', ')}: the service needs Redis 7.0 or later, with these commands neither renamed nor disabled.`)
   const denied = denials(found.filter(line => line.startsWith('denied')), requirements)
   if (denied.length === 0) return undefined
   const hint = denied.some(text => text.startsWith('WAIT')) ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.' : ''

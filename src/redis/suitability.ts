@@ -4,7 +4,8 @@
 import { messageOf, type DialogsError } from '../errors.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { isForGood, nextStep, refusalOf } from './redirect.js'
-import { checkCommand, evictionIn, unmetBy, type Requirements } from './requirements.js'
+import { checkCommand, evictionIn, serverIn, unmetBy, type Requirements } from './requirements.js'
+import { untriedIn } from './versions.js'
 
 export type SuitabilityOptions = {
   readonly requirements: Requirements
@@ -27,7 +28,7 @@ export class Suitability {
   #nodes: ReadonlySet<string> = new Set()
   #fault: DialogsError | undefined
   #timer: NodeJS.Timeout | undefined
-  #isInDoubt = false
+  readonly #doubts = new Set<string>()
   #isClosed = false
 
   constructor (options: SuitabilityOptions) {
@@ -92,7 +93,12 @@ export class Suitability {
   // A node that does not answer is not judged: it is checked again with all others.
   async #examine (node: string): Promise<DialogsError | undefined> {
     try {
-      return unmetBy(await this.#options.ask(node, this.#command), this.#options.requirements) ?? await this.#evictionAt(node)
+      const reply = await this.#options.ask(node, this.#command)
+      const unmet = unmetBy(reply, this.#options.requirements)
+      if (unmet !== undefined) return unmet
+      const untried = untriedIn(serverIn(reply))
+      if (untried !== undefined) this.#doubt(untried)
+      return await this.#evictionAt(node)
     } catch (error) {
       const refusal = refusalOf(error)
       return isForGood(refusal) ? refusal : undefined
@@ -110,7 +116,8 @@ export class Suitability {
   }
 
   #doubt (text: string): void {
-    if (!this.#isInDoubt) this.#options.onDoubt(text)
-    this.#isInDoubt = true
+    if (this.#doubts.has(text)) return
+    this.#doubts.add(text)
+    this.#options.onDoubt(text)
   }
 }

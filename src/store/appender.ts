@@ -11,9 +11,10 @@
 // Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey } from './keys.js'
+import { blockKey, copyKey } from './keys.js'
+import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
-import { APPEND, ENSURE } from './scripts.js'
+import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY } from './scripts.js'
 import { Committer, throwUnlessLost, type Commit } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
@@ -97,8 +98,10 @@ export class Appender {
   /** Makes sure that a stored message is on its block's master and a replica; puts it back where a failover took it. */
   async ensure (room: string, tag: string, id: string, text: string, deadline: number): Promise<void> {
     const key = blockKey(room, tag)
+    const write = (args: string[]): Promise<Written> => this.#cluster.write(slotOf(key), ['EVALSHA', ...args, id, text], deadline)
     for (;;) {
-      const { replicated } = await this.#cluster.write(slotOf(key), ['EVALSHA', ENSURE.sha, '1', key, id, text], deadline)
+      const ensured = await write([ENSURE.sha, '1', key])
+      const { replicated } = ensured.reply === NEEDS_COPY ? await write([ENSURE_BY_COPY.sha, '2', key, copyKey(key)]) : ensured
       try {
         return await replicated
       } catch (error) {

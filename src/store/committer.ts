@@ -8,7 +8,7 @@ import { type Cluster } from '../redis/cluster.js'
 import { ConnectionLost } from '../redis/connection.js'
 import { logKey, onceKey, roomSlot, usersKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
-import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_LOG } from './scripts.js'
+import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { Lanes } from './lanes.js'
 import { LOG_GONE_MS_MAX, type Log } from './log.js'
@@ -127,7 +127,7 @@ export class Committer {
       // found there. One that arrives only yet cannot see more than this one.
       const found = isAgain || written.wasLost ? await this.#log.find(room, reference, behind + 1, head) : undefined
       if (found !== undefined) {
-        const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
+        const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)], deadline)
         return { first: found, isOurs: true, replicated }
       }
       behind = head

@@ -13,6 +13,9 @@ export const segmentKey = (room: string, segment: number): string => `room:{${ro
 export const usersKey = (room: string): string => `room:{${room}}:users`
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
+/** What a stream is written anew under, within one script, before it takes that stream's place. In the same slot, and none of the other kinds. */
+export const copyKey = (key: string): string => `room:${key}:copy`
+
 /** The sharded pub/sub channel of a room. Same tag as its log, so both live on one shard. */
 export const roomChannel = (room: string): string => `room:{${room}}`
 

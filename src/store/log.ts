@@ -4,9 +4,10 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
-import { logKey, roomSlot, segmentKey } from './keys.js'
+import { copyKey, logKey, roomSlot, segmentKey } from './keys.js'
+import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
-import { SEAL, TOUCH_LOG } from './scripts.js'
+import { NEEDS_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { parseReference } from '../message/message.js'
 
@@ -153,16 +154,21 @@ export class Log {
         throw new DialogsError('STORE_UNAVAILABLE', `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`)
       }
       // A segment outlives a failover of the log: only what a replica of that has, too, may be sealed.
-      const logged = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', key])
+      const logged = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', key])
       await logged.replicated
       const target = segmentKey(room, segment)
-      const references = entries.map(entry => entry.reference ?? '')
-      const { replicated } = await this.#cluster.write(slotOf(target), ['EVALSHA', SEAL.sha, '1', target, String(first.seq), ...references])
       // Only what a replica has may be cut off the tail.
-      await replicated
+      await this.#write(target, first.seq, entries.map(entry => entry.reference ?? ''))
       await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
       this.#sealed.set(room, next - 1)
     }
+  }
+
+  async #write (segment: string, first: number, references: readonly string[]): Promise<void> {
+    const write = (args: string[]): Promise<Written> => this.#cluster.write(slotOf(segment), ['EVALSHA', ...args, String(first), ...references])
+    const sealed = await write([SEAL.sha, '1', segment])
+    const { replicated } = sealed.reply === NEEDS_COPY ? await write([SEAL_BY_COPY.sha, '2', segment, copyKey(segment)]) : sealed
+    await replicated
   }
 }
 

@@ -15,37 +15,77 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
- * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing.
- * XSETID to the present last id changes nothing either, but is a write: the WAIT behind it then covers the entry.
- * A stream takes entries at its end only. Where later ones have come since a failover took this one, the block is written anew around it;
- * that is at most a block, and happens only then.
+ * Lua that writes a key without changing it, so that a WAIT behind it covers everything the key holds: since Redis 7.2 a WAIT covers
+ * only writes of its own connection. Works for every type, and cannot be refused: XSETID, for one, refuses an id below the highest that
+ * was ever deleted.
  */
-export const ENSURE = script(`
+const TOUCH = `
+local function touch (key)
+  local at = redis.call('PEXPIRETIME', key)
+  redis.call('PEXPIREAT', key, at > 0 and at or 9999999999999)
+  if at == -1 then redis.call('PERSIST', key) end
+end`
+
+/** Writes a key without changing it: KEYS key. Answers 1 if there is such a key. */
+export const TOUCH_KEY = script(`${TOUCH}
+if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
+touch(KEYS[1])
+return 1`)
+
+/** What the scripts answer that will not write a stream anew in place, because they could not be sure to complete it. */
+export const NEEDS_COPY = 'needs copy'
+
+// A stream takes entries at its end only. To get one into the middle it is emptied and filled again. It is never deleted for that: in a
+// slot that is moving away a script cannot create a key, and would end half-way. Emptied by XTRIM it still exists, and takes any id again
+// unless something was deleted from it by XDEL: from Redis 7.2 on, no id below the highest of those is accepted. Which of the two it is,
+// the error tells that an attempt to set the last id to 0-0 gets while there are entries.
+const REFILL = `
+local function canRefill (key)
+  local refused = redis.pcall('XSETID', key, '0-0')
+  return not refused.err or string.find(refused.err, 'top item', 1, true) ~= nil
+end
+local function empty (key)
+  redis.call('XTRIM', key, 'MAXLEN', 0)
+  redis.call('XSETID', key, '0-0')
+end`
+
+/**
+ * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing. Answers 1, or NEEDS_COPY when later
+ * entries have come since a failover took this one, and the block cannot be written anew in place: then ENSURE_BY_COPY does it.
+ */
+export const ENSURE = script(`${TOUCH}${REFILL}
 local key, id, text = KEYS[1], ARGV[1], ARGV[2]
 if #redis.call('XRANGE', key, id, id) == 1 then
-  redis.call('XSETID', key, redis.call('XREVRANGE', key, '+', '-', 'COUNT', 1)[1][1])
+  touch(key)
   return 1
 end
 local added = redis.pcall('XADD', key, id, 't', text)
-if not added.err then return 1 end
+if type(added) ~= 'table' or not added.err then return 1 end
 if not string.find(added.err, 'equal or smaller', 1, true) then return added end
+if not canRefill(key) then return '${NEEDS_COPY}' end
 local before = redis.call('XRANGE', key, '-', '(' .. id)
 local after = redis.call('XRANGE', key, '(' .. id, '+')
-redis.call('DEL', key)
+empty(key)
 for _, entry in ipairs(before) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 redis.call('XADD', key, id, 't', text)
 for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 return 1`)
 
-const TOUCH = `
-local function touch (log)
-  local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
-  if head then redis.call('XSETID', log, head[1]) end
-end`
-
-/** Writes a log without changing it, so that a WAIT behind it covers all that is in it: KEYS log. */
-export const TOUCH_LOG = script(`${TOUCH}
-touch(KEYS[1])
+/**
+ * The same by way of a copy, which takes the block's place when it is complete: KEYS block, copy, ARGV id, text. Having two keys it is
+ * answered TRYAGAIN while the slot is moving, and waits. Run twice, it changes nothing.
+ */
+export const ENSURE_BY_COPY = script(`
+local key, copy, id = KEYS[1], KEYS[2], ARGV[1]
+local before = redis.call('XRANGE', key, '-', '(' .. id)
+local after = redis.call('XRANGE', key, '(' .. id, '+')
+local at = redis.call('PEXPIRETIME', key)
+redis.call('DEL', copy)
+for _, entry in ipairs(before) do redis.call('XADD', copy, entry[1], unpack(entry[2])) end
+redis.call('XADD', copy, id, 't', ARGV[2])
+for _, entry in ipairs(after) do redis.call('XADD', copy, entry[1], unpack(entry[2])) end
+if at > 0 then redis.call('PEXPIREAT', copy, at) end
+redis.call('RENAME', copy, key)
 return 1`)
 
 /** Nothing was committed: the log has no entries, and it was not allowed to begin it. */
@@ -64,35 +104,33 @@ export type CommitReply =
  * Run twice it commits once, in whatever order a delayed first and a hasty second attempt arrive: it looks for the first reference among
  * what came behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all of that (the log was trimmed
  * beyond `after`, or lost its end) it commits nothing.
- * Nearly always nothing came behind `after`, and the first entry's own sequence tells: so it is added before anything is looked for, and
- * taken out again if it was there, or that cannot be seen.
+ * It looks before it adds, because an entry cannot be taken back: a stream accepts no id below one that was deleted from it, and the
+ * sequence would be burnt. Nearly always nothing came behind `after`, and the look is one entry long.
  */
-export const COMMIT = script(`
-local log, after, first = KEYS[1], tonumber(ARGV[1]), 4 + 2 * tonumber(ARGV[3])
-local added = redis.call('XADD', log, 'NOMKSTREAM', '0-*', 'r', ARGV[first])
-if not added then
+export const COMMIT = script(`${TOUCH}
+local log, floor, first = KEYS[1], '0-' .. ARGV[1], 4 + 2 * tonumber(ARGV[3])
+local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+if not head then
   if ARGV[2] == '0' then return {'no log'} end
-  added = redis.call('XADD', log, '0-*', 'r', ARGV[first])
-end
-local seq = tonumber(string.sub(added, 3))
-if seq ~= after + 1 then
-  local floor, oldest, known, entries = '0-' .. ARGV[1], added, nil, nil
+  if ARGV[1] ~= '0' then return {'unseen', 0} end
+elseif head[1] ~= floor then
+  local upper, oldest, isSeen, entries = '+', nil, false, nil
   repeat
-    entries = redis.call('XREVRANGE', log, '(' .. oldest, floor, 'COUNT', 64)
+    entries = redis.call('XREVRANGE', log, upper, floor, 'COUNT', 64)
     for _, entry in ipairs(entries) do
       oldest = entry[1]
       if oldest == floor then break end
-      if entry[2][2] == ARGV[first] then known = tonumber(string.sub(oldest, 3)) break end
+      if entry[2][2] == ARGV[first] then
+        touch(log)
+        return {'committed', tonumber(string.sub(oldest, 3)), 1}
+      end
     end
-  until known or oldest == floor or #entries < 64
-  if known or not (oldest == floor or after == 0 and oldest == '0-1') then
-    redis.call('XDEL', log, added)
-    if redis.call('XLEN', log) == 0 then redis.call('DEL', log)
-    else redis.call('XSETID', log, '0-' .. seq - 1, 'MAXDELETEDID', '0-' .. seq - 1) end
-    if known then return {'committed', known, 1} end
-    return {'unseen', seq - 1}
-  end
+    isSeen = oldest == floor or ARGV[1] == '0' and oldest == '0-1'
+    upper = oldest and '(' .. oldest
+  until isSeen or #entries < 64
+  if not isSeen then return {'unseen', tonumber(string.sub(head[1], 3))} end
 end
+local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if KEYS[2] then
   for i = 4, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
@@ -122,11 +160,12 @@ return {'committed', tonumber(seq), 1}`)
 
 /**
  * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.
- * A segment that holds something else is of a past that a failover took back, and is replaced.
+ * A segment that holds something else is of a past that a failover took back, and is replaced. Answers how many entries it has, or
+ * NEEDS_COPY when it has to be replaced and that cannot be done in place: then SEAL_BY_COPY does it.
  */
-export const SEAL = script(`
-local count = #ARGV - 1
-local entries = redis.call('XRANGE', KEYS[1], '-', '+', 'COUNT', count + 1)
+export const SEAL = script(`${TOUCH}${REFILL}
+local key, count = KEYS[1], #ARGV - 1
+local entries = redis.call('XRANGE', key, '-', '+', 'COUNT', count + 1)
 local isWritten = #entries == count
 local ids = {}
 for i = 1, count do
@@ -134,12 +173,22 @@ for i = 1, count do
   isWritten = isWritten and entries[i][1] == ids[i] and entries[i][2][2] == ARGV[i + 1]
 end
 if isWritten then
-  redis.call('XSETID', KEYS[1], ids[count])
-else
-  redis.call('DEL', KEYS[1])
-  for i = 1, count do redis.call('XADD', KEYS[1], ids[i], 'r', ARGV[i + 1]) end
+  touch(key)
+  return count
 end
+if redis.call('EXISTS', key) == 1 then
+  if not canRefill(key) then return '${NEEDS_COPY}' end
+  empty(key)
+end
+for i = 1, count do redis.call('XADD', key, ids[i], 'r', ARGV[i + 1]) end
 return count`)
+
+/** The same by way of a copy, as ENSURE_BY_COPY: KEYS segment, copy, ARGV first sequence, references. */
+export const SEAL_BY_COPY = script(`
+redis.call('DEL', KEYS[2])
+for i = 2, #ARGV do redis.call('XADD', KEYS[2], string.format('0-%d', ARGV[1] + i - 2), 'r', ARGV[i]) end
+redis.call('RENAME', KEYS[2], KEYS[1])
+return #ARGV - 1`)
 
 /** Adds to a room's counters: KEYS users, ARGV user, count, user, count … Run twice, it counts twice; `npm run check -- --repair` mends it. */
 export const COUNT = script(`

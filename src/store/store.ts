@@ -4,7 +4,7 @@ import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, logKey, onceKey, roomSlot, userCountKey, usersKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
-import { TOUCH_LOG } from './scripts.js'
+import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { throwUnlessLost } from './committer.js'
@@ -99,7 +99,7 @@ export class Store {
     const { tag, id, user, ms } = parseReference(reference)
     // Of a lost message only the user is known; it comes back with the text of its repetition.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
-    const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_LOG.sha, '1', logKey(room)], deadline)
+    const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)], deadline)
     await replicated
     await this.appender.ensure(room, tag, id, text, deadline)
     // The first call may have died before it published. Readers that have it drop it as a duplicate.

@@ -17,6 +17,7 @@ import { findKeys, findRooms, groupsOf } from '../../src/cli/check/survey.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { blockKey, logKey, roomSlot, segmentKey, usersKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
+import { redisTarget } from '../../src/config.js'
 import { SEAL } from '../../src/store/scripts.js'
 import { parseReference } from '../../src/message/message.js'
 import { freshRoom } from '../support/client.js'
@@ -31,7 +32,7 @@ const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const SEGMENT_LENGTH = 16
 
 const embedded = await startCluster(t)
-const open = (t: Test, options = {}): Promise<TestStore> => openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, ...options })
+const open = (t: Test, options = {}): Promise<TestStore> => openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, ...options }, redisTarget(embedded.urls))
 const openUnsealing = (t: Test): Promise<TestStore> => open(t, { segmentLength: 65_536 })
 
 type Result = { readonly status: number | null, readonly stdout: string, readonly stderr: string }

@@ -3,6 +3,7 @@ import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import t from 'tap'
+import { findRedisServer } from '../../src/embedded/found-redis.js'
 import { freePorts } from '../../src/embedded/ports.js'
 import { freshRoom, post, postMany, readAll, request, sequence } from '../support/client.js'
 import { temporaryDir } from '../support/embedded.js'
@@ -33,7 +34,8 @@ save ""
 user default off
 user chat on >s3cret:/@ ~* &* +@all
 `)
-const server = spawn('redis-server', [`${dir}/redis.conf`], { stdio: 'ignore' })
+const command = await findRedisServer()
+const server = spawn(command, [`${dir}/redis.conf`], { stdio: 'ignore' })
 t.teardown(async () => {
   const exited = once(server, 'exit')
   server.kill('SIGKILL')
@@ -41,7 +43,7 @@ t.teardown(async () => {
 })
 
 function cli (...args: string[]): string {
-  return execFileSync('redis-cli', ['-h', '127.0.0.1', '-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 's3cret:/@', '--no-auth-warning', ...args], { encoding: 'utf8', stdio: 'pipe' })
+  return execFileSync(command.replace('server', 'cli'), ['-h', '127.0.0.1', '-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 's3cret:/@', '--no-auth-warning', ...args], { encoding: 'utf8', stdio: 'pipe' })
 }
 
 await until('redis answers', () => { try { return cli('PING').startsWith('PONG') } catch { return false } })
@@ -75,9 +77,9 @@ t.test('a password in a file is read again for each connection', async t => {
   await postMany(url, room, 'ann', 3)
   // The old password is good for the connections that are open, and for no new one.
   cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
-  t.teardown(() => { execFileSync('redis-cli', ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@'], { stdio: 'pipe' }) })
+  t.teardown(() => { execFileSync(command.replace('server', 'cli'), ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@'], { stdio: 'pipe' }) })
   writeFileSync(file, 'fresh')
-  execFileSync('redis-cli', ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'CLIENT', 'KILL', 'TYPE', 'normal'], { stdio: 'pipe' })
+  execFileSync(command.replace('server', 'cli'), ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'CLIENT', 'KILL', 'TYPE', 'normal'], { stdio: 'pipe' })
   await until('it writes again', async () => (await post(url, room, 'ann', 'again')).status === 201)
 })
 

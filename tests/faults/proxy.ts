@@ -1,10 +1,12 @@
-// Through a real nginx with the configuration that Compose uses: frames arrive when they are sent, quiet streams stay open, a POST is never
-// sent twice, and a service that dies is replaced by the other one.
-import { spawn } from 'node:child_process'
+// Through a real nginx with the configuration that Compose uses: frames arrive when they are sent, quiet streams stay open, a
+// POST is never sent twice, and a service that is dead or full is passed by.
+import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import net from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { EventSource } from 'eventsource'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { freePorts } from '../../src/embedded/ports.js'
 import { freshRoom, post, postMany, readAll, request, sequence } from '../support/client.js'
 import { startCluster, temporaryDir } from '../support/embedded.js'
@@ -16,9 +18,9 @@ const START = fileURLToPath(new URL('../../../compose/nginx/start.sh', import.me
 
 const cluster = await startCluster(t)
 const services = await Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env: { HEARTBEAT_MS: '500', DRAIN_MS: '300' } })))
-const url = await startNginx(services.map(service => service.url))
+const { url } = await startNginx(t, services.map(service => service.url))
 
-async function startNginx (targets: readonly string[]): Promise<string> {
+async function startNginx (t: Test, targets: readonly string[]): Promise<{ url: string, nginx: ChildProcess }> {
   const dir = temporaryDir(t)
   const [port] = await freePorts(1)
   const services = targets.map(target => new URL(target).host).join(' ')
@@ -27,13 +29,14 @@ async function startNginx (targets: readonly string[]): Promise<string> {
     stdio: 'ignore'
   })
   t.teardown(async () => {
+    if (nginx.exitCode !== null) return
     const exited = once(nginx, 'exit')
     nginx.kill('SIGTERM')
     await exited
   })
   const url = `http://127.0.0.1:${port}`
   await until('nginx answers', async () => await fetch(`${url}/health/live`).then(({ ok }) => ok, () => false))
-  return url
+  return { url, nginx }
 }
 
 t.test('frames are not held back', async t => {
@@ -120,3 +123,75 @@ t.test('a stream of as many rooms as it may have, with the longest names, is ope
   // Beyond every head, and so all are reset.
   await until('all are live', () => stream.events.filter(({ event }) => event === 'live').length === 100)
 })
+
+t.test('what is for those who run the service is not for everybody', async t => {
+  const room = freshRoom()
+  await postMany(url, room, 'ann', 1)
+  for (const path of ['/metrics', '/cluster', `/rooms/${room}/blocks`]) {
+    t.equal((await fetch(`${services[0]?.url}${path}`)).status, 200, `${path} at the service itself`)
+    t.equal((await fetch(url + path)).status, 404, `${path} through nginx`)
+  }
+  t.equal((await fetch(`${url}/rooms/${room}/messages`)).status, 200)
+})
+
+t.test('services that have no room for another stream go on taking POSTs', async t => {
+  const room = freshRoom()
+  const full = await Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env: { STREAMS_MAX: '3' } })))
+  const through = (await startNginx(t, full.map(service => service.url))).url
+  const readers = sequence(1, 6).map(() => openSse(t, `${through}/rooms/${room}/events`))
+  await Promise.all(readers.map(reader => reader.isLive()))
+  t.pass('three streams found room at each: one that was turned away went to the other')
+  const statuses: number[] = []
+  for (const n of sequence(1, 50)) {
+    // A client that asks for JSON is told 503, after nginx has asked both.
+    const refused = await fetch(`${through}/rooms/${room}/events`, { headers: { accept: 'application/json' } })
+    t.equal(refused.status, 503)
+    await refused.text()
+    statuses.push((await post(through, room, 'ann', `text ${n}`)).status)
+  }
+  t.same(statuses.filter(status => status !== 201), [])
+  await until('the readers have all of it', () => readers.every(reader => reader.seqs.length === 50))
+})
+
+t.test('a service that has vanished makes one request in five seconds wait, and not every third', async t => {
+  const gone = await startMute(t)
+  const through = (await startNginx(t, [gone, ...services.map(service => service.url)])).url
+  const room = freshRoom()
+  const slow: number[] = []
+  const begun = performance.now()
+  let posted = 0
+  // Longer than nginx remembers a failure: it tries again.
+  while (performance.now() - begun < 12_000) {
+    const sent = performance.now()
+    t.equal((await post(through, room, 'ann', `text ${++posted}`)).status, 201)
+    if (performance.now() - sent > 900) slow.push(posted)
+    await sleep(20)
+  }
+  const allowed = 1 + Math.ceil((performance.now() - begun) / 5000)
+  t.ok(slow.length > 0, 'it was tried')
+  t.ok(slow.length <= allowed, `${slow.length} of ${posted} waited, ${allowed} may`)
+})
+
+t.test('nginx ends soon although streams are open', async t => {
+  const { url: through, nginx } = await startNginx(t, services.map(service => service.url))
+  const reader = openSse(t, `${through}/rooms/${freshRoom()}/events`)
+  await reader.isLive()
+  const begun = performance.now()
+  const exited = once(nginx, 'exit')
+  nginx.kill('SIGQUIT')
+  t.same(await exited, [0, null])
+  t.ok(performance.now() - begun < 8000, `${Math.round(performance.now() - begun)} ms`)
+})
+
+/** An address that takes no connection and refuses none, as a machine that is gone: a listener that is frozen and whose queue is full. */
+async function startMute (t: Test): Promise<string> {
+  const child = spawn(process.execPath, ['-e', "const server = require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port))"], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [line] = await once(child.stdout, 'data') as [Buffer]
+  const port = Number(String(line))
+  child.kill('SIGSTOP')
+  const queued = sequence(1, 4).map(() => net.connect(port, '127.0.0.1').on('error', () => undefined))
+  t.teardown(() => { for (const socket of queued) socket.destroy() })
+  await until('its queue is full', () => queued.filter(socket => socket.readyState === 'open').length >= 2)
+  return `http://127.0.0.1:${port}`
+}

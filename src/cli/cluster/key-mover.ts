@@ -3,6 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { passwordOf } from '../../redis/connection.js'
+import { TOUCH_KEY } from '../../store/scripts.js'
 import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
 import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
@@ -78,7 +79,7 @@ export class KeyMover {
       const ms = performance.now() - startedMs
       this.#tempo.took(ms, batch.length, bytes)
       this.#events.onMoved(batch.length)
-      await this.#replicated(target)
+      await this.#replicated(target, batch)
       await this.#tempo.rest(ms)
       from += length
     }
@@ -112,9 +113,8 @@ export class KeyMover {
       const [here, there] = [await fullnessOf(this.#admin, source, key, false), await fullnessOf(this.#admin, target, key, true)]
       if (here === undefined) continue
       if (there !== undefined && isBlock(key)) {
-        const added = await mergeBlock(this.#admin, source, target, key)
+        const added = await mergeBlock(this.#admin, source, target, key, () => this.#replicated(target, [key]))
         this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`)
-        await this.#migrate([key], source, target, ['REPLACE'])
         continue
       }
       if (there !== undefined && there.of > here.of) {
@@ -128,14 +128,23 @@ export class KeyMover {
   }
 
   // No more than one batch is ever on the target alone: its replica has the ones before. (Redis cannot do better: the source lets go
-  // when the target has the keys, whoever else has.) WAIT counts from what the node had written when the command before it came, so
-  // behind any other command it waits for what another connection wrote, here the source's.
-  async #replicated (target: MapNode): Promise<void> {
+  // when the target has the keys, whoever else has.) A WAIT covers what its own connection has written (from Redis 7.2 on, only that),
+  // and the keys were written by the source's: so one of them is touched first, which is a write behind all of theirs.
+  async #replicated (target: MapNode, keys: readonly string[]): Promise<void> {
     const deadline = performance.now() + REPLICA_MS_MAX
     while (performance.now() < deadline) {
-      if (await onlineReplicas(this.#admin, target) === 0) return
+      if (await onlineReplicas(this.#admin, target) === 0 || !await this.#touchOneOf(keys, target)) return
       if (Number(await this.#admin.ask(target, 'WAIT', '1', String(WAIT_MS))) > 0) return
     }
     throw new Error(`no replica of ${nodeText(target)} acknowledges what was moved`)
+  }
+
+  // Clients may have deleted some meanwhile. If all are gone there is nothing to wait for.
+  async #touchOneOf (keys: readonly string[], target: MapNode): Promise<boolean> {
+    for (const key of keys) {
+      const [, touched] = await this.#admin.askAll(target, [['ASKING'], ['EVAL', TOUCH_KEY.text, '1', key]])
+      if (touched === 1) return true
+    }
+    return false
   }
 }

@@ -1,13 +1,27 @@
-// Two copies of a block, of which each may have messages that the other one lacks: both get all of them. The entries' ids come from the
-// clocks of two nodes and differ, so that the copies are put together like two hands of cards, and every reference still finds its entry.
+// Two copies of a block, of which each may have messages that the other lacks: all of them end up in the importing node's copy. The ids
+// of the entries come from the clocks of two nodes and differ, so that the copies are put together like two hands of cards, and every
+// reference still finds its entry.
+// Invariant: the owner's copy is deleted only when the importing node and a replica of it have all of it. Clients go to the owner while it
+// has the key, so the owner's copy may grow meanwhile: it is deleted only as it was read.
 import { type Reply } from '../../redis/connection.js'
 import { parseKey } from '../../store/keys.js'
 import { type Admin } from './admin.js'
-import { type MapNode } from './map.js'
+import { type MapNode, nodeText } from './map.js'
 
-// KEYS block, ARGV id, text, id, text … of the other copy. Writes it anew in one step if it lacks one of them; answers how many it lacked.
-// Emptied, not deleted: a script in a slot that migrates may not touch a key that is not there (any more), and would end half-way.
+type BlockEntry = readonly [id: string, fields: readonly [string, string]]
+
+const ROUNDS_MAX = 20
+
+// KEYS block. Answers a digest of the copy, and its entries.
+const READ = `
+return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('XRANGE', KEYS[1], '-', '+')}`
+
+// KEYS block, ARGV id, text, id, text … of the other copy. Writes the block anew in one step if it lacks one of them; answers how many
+// entries it has then. Behind ASKING the script may create a key in a slot that is being imported; it tries that with a key that is not
+// there before it deletes what it has to write again.
 const MERGE = `
+local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
+if type(missing) == 'table' then return missing end
 local entries, known, added = redis.call('XRANGE', KEYS[1], '-', '+'), {}, 0
 for _, entry in ipairs(entries) do known[entry[1]] = true end
 for i = 1, #ARGV, 2 do
@@ -16,7 +30,7 @@ for i = 1, #ARGV, 2 do
     added = added + 1
   end
 end
-if added == 0 then return 0 end
+if added == 0 then return #entries end
 local function parts (id)
   local ms, n = string.match(id, '(%d+)-(%d+)')
   return tonumber(ms), tonumber(n)
@@ -26,22 +40,31 @@ table.sort(entries, function (a, b)
   local bms, bn = parts(b[1])
   return ams < bms or (ams == bms and an < bn)
 end)
-redis.call('XTRIM', KEYS[1], 'MAXLEN', 0)
-redis.call('XSETID', KEYS[1], '0-0', 'ENTRIESADDED', 0, 'MAXDELETEDID', '0-0')
+local at = redis.call('PEXPIRETIME', KEYS[1])
+redis.call('DEL', KEYS[1])
 for _, entry in ipairs(entries) do redis.call('XADD', KEYS[1], entry[1], 't', entry[2][2]) end
-return added`
+if at > 0 then redis.call('PEXPIREAT', KEYS[1], at) end
+return #entries`
+
+// KEYS block, ARGV digest. Deletes the copy if it is still the one that was read; answers whether it did.
+const DROP = `
+if redis.sha1hex(redis.call('DUMP', KEYS[1])) ~= ARGV[1] then return 0 end
+return redis.call('DEL', KEYS[1])`
 
 export const isBlock = (key: string): boolean => parseKey(key)?.kind === 'block'
 
 /**
- * Gives the owner's copy of a block what only the importing node's has. Clients go to the owner while it has the key, so the other copy stands
- * still. May be done again.
+ * Gives the importing node what only the owner's copy of a block has, and deletes the owner's copy. May be done again.
+ * @param replicated resolves when a replica of the importing node has what it was given
  * @returns how many messages the owner lacked
  */
-export async function mergeBlock (admin: Admin, owner: MapNode, importing: MapNode, key: string): Promise<number> {
-  const [, entries] = await admin.askAll(importing, [['ASKING'], ['XRANGE', key, '-', '+']])
-  // XRANGE answers `[[id, ['t', text]], …]`; blocks hold one field only.
-  const flat = (entries as ReadonlyArray<readonly [string, readonly [string, string]]>).flatMap(([id, [, text]]) => [id, text])
-  const added: Reply = await admin.ask(owner, 'EVAL', MERGE, '1', key, ...flat)
-  return Number(added)
+export async function mergeBlock (admin: Admin, owner: MapNode, importing: MapNode, key: string, replicated: () => Promise<void>): Promise<number> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const [digest, entries] = await admin.ask(owner, 'EVAL', READ, '1', key) as readonly [string, readonly BlockEntry[]]
+    const flat = entries.flatMap(([id, [, text]]) => [id, text])
+    const [, count]: Reply[] = await admin.askAll(importing, [['ASKING'], ['EVAL', MERGE, '1', key, ...flat]])
+    await replicated()
+    if (await admin.ask(owner, 'EVAL', DROP, '1', key, digest) === 1) return Number(count) - entries.length
+  }
+  throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
 }

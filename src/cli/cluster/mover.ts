@@ -194,12 +194,13 @@ class Mover {
     return master
   }
 
-  // Answers the slots in which the target has keys although the source does not call them migrating: see conflict.ts.
+  // Answers the slots in which the target has keys although the source does not call them migrating: see conflict.ts. They are counted
+  // when the target calls them importing: Redis 8.6 hides keys of other slots. Clients are not sent to the target before the source marks them.
   async #mark (slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
     const unmarked = slots.filter(slot => !source.migrating.has(slot))
-    const counts = await countKeys(this.#admin, target, unmarked)
     const setSlot = (state: string, id: string): string[][] => slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
     await this.#admin.askAll(target, setSlot('IMPORTING', source.id))
+    const counts = await countKeys(this.#admin, target, unmarked)
     await this.#admin.askAll(source, setSlot('MIGRATING', target.id))
     return new Set(unmarked.filter((_, index) => (counts[index] ?? 0) > 0))
   }
