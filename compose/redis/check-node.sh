@@ -8,8 +8,9 @@
 set -eu
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
+client=$(command -v redis-cli || command -v valkey-cli)
 port=${REDIS_PORT:-6379}
-cli() { redis-cli -p "$port" "$@"; }
+cli() { "$client" -p "$port" "$@"; }
 
 [ "$(cli ping)" = PONG ] || exit 1
 

@@ -19,6 +19,7 @@ wait_s=${WAIT_S:-60}
 self=${SELF:-form-cluster.sh}
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
+client=$(command -v redis-cli || command -v valkey-cli)
 
 # ---- asking
 
@@ -40,7 +41,7 @@ address_of() {
 ask() { # name, command …
   address=$(address_of "$1")
   shift
-  timeout 5 redis-cli -h "${address%:*}" -p "${address##*:}" "$@" 2>&1
+  timeout 5 "$client" -h "${address%:*}" -p "${address##*:}" "$@" 2>&1
 }
 
 answers() { [ "$(ask "$1" ping)" = PONG ]; }
@@ -87,7 +88,7 @@ form() {
   addresses=''
   for name in $empty; do addresses="$addresses $(address_of "$name")"; done
   # Word splitting is meant: one argument each.
-  redis-cli --cluster create $addresses --cluster-replicas "${REPLICAS:-1}" --cluster-yes
+  "$client" --cluster create $addresses --cluster-replicas "${REPLICAS:-1}" --cluster-yes
 }
 
 # The master with the fewest living replicas: its id.
@@ -123,7 +124,24 @@ has_copy() { ask "$1" info replication | tr -d '\r' | grep -q '^master_link_stat
 
 all_complete() {
   sort_nodes || true
-  for name in $members; do is_complete "$name" || return 1; done
+  for name in $members; do
+    is_complete "$name" || { introduce; return 1; }
+  done
+}
+
+# Nodes that came back under other addresses do not find each other: Redis remembers addresses. To be introduced
+# again changes nothing for those who know each other.
+introduce() {
+  for name in $members; do
+    to=$(address_of "$name")
+    ask "$(first "$members")" cluster meet "${to%:*}" "${to##*:}" > /dev/null || true
+  done
+}
+
+# What check-node.sh does a little later: without it, a volume lost within these seconds would not be noticed.
+leave_markers() {
+  [ -d "${MARKER_DIR:-/marker}" ] || return 0
+  for name in $members; do [ -e "${MARKER_DIR:-/marker}/$name" ] || : > "${MARKER_DIR:-/marker}/$name"; done
 }
 
 explain() {
@@ -202,5 +220,6 @@ if ! until_true "$wait_s" all_complete; then
   explain >&2
   exit 1
 fi
+leave_markers
 [ -z "$silent" ] || say "The cluster works without$silent. To give up what a node had: $self replace NAME"
 say 'The cluster is ready'

@@ -4,14 +4,15 @@
 set -eu
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
-cli() { redis-cli -p "${REDIS_PORT:-6379}" "$@"; }
+client=$(command -v redis-cli || command -v valkey-cli)
+cli() { "$client" -p "${REDIS_PORT:-6379}" "$@"; }
 
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   replication=$(cli info replication | tr -d '\r')
   case $replication in *role:slave*) exit 0 ;; esac
   replica=$(printf '%s\n' "$replication" | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),state=online.*/\1 \2/p' | head -n 1)
   if [ -n "$replica" ]; then
-    redis-cli -h "${replica% *}" -p "${replica#* }" cluster failover > /dev/null || true
+    "$client" -h "${replica% *}" -p "${replica#* }" cluster failover > /dev/null || true
   fi
   sleep 2
 done

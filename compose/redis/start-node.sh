@@ -43,4 +43,5 @@ umask 077
   printf 'port %s\nmaxmemory %s\n' "${REDIS_PORT:-6379}" "${MAXMEMORY:-256mb}"
   [ -z "${ANNOUNCE_IP:-}" ] || printf 'cluster-announce-ip %s\n' "$ANNOUNCE_IP"
 } > /tmp/redis.conf
-exec redis-server /tmp/redis.conf
+# Valkey calls itself by its own name.
+exec "$(command -v redis-server || command -v valkey-server)" /tmp/redis.conf

@@ -18,7 +18,7 @@ if (reason !== undefined) {
   t.test('the Compose file on a real Docker engine', { skip: reason }, async () => undefined)
 } else {
   const old = isAvailable(REDIS_BEFORE) ? REDIS_BEFORE : REDIS
-  const project = new Project(t, { REDIS_IMAGE: old, WAIT_S: '20' })
+  const project = new Project(t, { REDIS_IMAGE: old, WAIT_S: '12' })
   /** What was acknowledged so far, by room. */
   const rooms = new Map<string, number>()
 

@@ -14,7 +14,7 @@ export function whyNot (images: readonly string[]): string | undefined {
   if (spawnSync('docker', ['version']).status !== 0) return 'no Docker engine answers (docker version)'
   if (spawnSync('docker', ['compose', 'version']).status !== 0) return 'docker compose is not installed'
   const missing = images.filter(image => !isAvailable(image))
-  return missing.length === 0 ? undefined : `these images can neither be found nor pulled: ${missing.join(', ')}`
+  return missing.length === 0 ? undefined : `these images are not here and cannot be pulled: ${missing.join(', ')} (REDIS_IMAGE, NGINX_IMAGE and NODE_IMAGE name others)`
 }
 
 export function isAvailable (image: string): boolean {
@@ -70,7 +70,7 @@ export class Project {
 
   /** A Redis command on a node; what it answers. */
   async redis (node: string, ...command: string[]): Promise<string> {
-    const args = ['exec', '-T', node, 'sh', '-c', 'REDISCLI_AUTH=$(cat /run/dialogs/redis-password) exec redis-cli "$@"', 'sh', ...command]
+    const args = ['exec', '-T', node, 'sh', '-c', 'REDISCLI_AUTH=$(cat /run/dialogs/redis-password) exec "$(command -v redis-cli || command -v valkey-cli)" "$@"', 'sh', ...command]
     return (await this.succeed(...args)).trim()
   }
 
