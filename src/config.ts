@@ -14,6 +14,19 @@ function text (name: string, standard: string, about: string): Setting<string> {
   return { name, standard, about, parse: text => text }
 }
 
+function names (name: string, about: string): Setting<readonly string[]> {
+  return {
+    name,
+    standard: '',
+    about,
+    parse: text => text.split(',').map(part => {
+      const host = part.trim().toLowerCase()
+      if (text !== '' && !/^(?:\*|\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/.test(host)) throw new SettingError(`${name} must hold host names without a port, such as chat.example.com or [::1], not "${host}"`)
+      return host
+    }).filter(host => host !== '')
+  }
+}
+
 function integer (name: string, standard: number, min: number, max: number, about: string): Setting<number> {
   return {
     name,
@@ -40,6 +53,7 @@ export const SETTINGS = {
   host: text('HOST', '127.0.0.1', 'address to listen on'),
   port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
   workers: workers('WORKERS', '1', 'processes that serve the port together, or `auto`: one for each processor, at most 64; limits and connections below are those of each'),
+  allowedHosts: names('ALLOWED_HOSTS', 'comma-separated host names that requests may be for, .name for all below it, * for any; empty: localhost, 127.0.0.1 and ::1 where the service listens on one of these (a page elsewhere could reach it by a name of its own), any name elsewhere'),
   listenBacklog: integer('LISTEN_BACKLOG', 4096, 1, 65535, 'connections that wait to be accepted: with fewer, a crowd that comes back at once waits whole seconds; the system may allow less'),
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30000, 100, 600000, 'ms in which a request has to arrive whole; it is cut off after one to two of these'),
   logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),

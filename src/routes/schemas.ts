@@ -33,16 +33,25 @@ export const PageAnswer = Type.Object({
   messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), { description: 'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1' })
 })
 
-export const EventsQuery = Type.Object({
-  after: Type.Optional(Type.String({ description: 'cursor: what came after it; the Last-Event-ID header wins over it' })),
-  last: Type.Optional(Type.String({ description: 'begin with the newest so many messages; default: the whole history' }))
-}, { additionalProperties: false })
+/** For routes without parameters: a misspelt one is refused there as well. */
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+
+// Unknown parameters are ignored on streams: polyfills of EventSource add some, and would take a refusal as final.
+const Resuming = {
+  after: Type.Optional(Type.String({ description: 'cursor: what came after it; lastEventId and the Last-Event-ID header win over it' })),
+  last: Type.Optional(Type.String({ description: 'begin with the newest so many messages; default: the whole history' })),
+  lastEventId: Type.Optional(Type.String({ description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins' })),
+  lastEventID: Type.Optional(Type.String({ description: 'another spelling of lastEventId' }))
+}
+
+export const EventsQuery = Type.Object(Resuming)
+export type EventsQuery = Static<typeof EventsQuery>
 
 export const RoomsEventsQuery = Type.Object({
   room: Type.Union([Type.String(), Type.Array(Type.String())], { description: 'once for each room' }),
-  after: Type.Optional(Type.String({ description: 'the id of an event of the same stream' })),
-  last: EventsQuery.properties.last
-}, { additionalProperties: false })
+  ...Resuming
+})
+export type RoomsEventsQuery = Static<typeof RoomsEventsQuery>
 
 export const UsersAnswer = Type.Object({
   room: Type.String(),
