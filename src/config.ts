@@ -61,6 +61,8 @@ export const SETTINGS = {
   redisAddressMap: text('REDIS_ADDRESS_MAP', '', 'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'),
   redisPasswordFile: text('REDIS_PASSWORD_FILE', '', 'file with the password for REDIS_NODES; read again for each connection, so that a password that expires can be replaced while the service runs'),
   redisTlsCa: text('REDIS_TLS_CA', '', 'file with the PEM certificate authority of rediss:// nodes'),
+  redisTlsCert: text('REDIS_TLS_CERT', '', 'file with the PEM client certificate, where the nodes ask for one; with REDIS_TLS_KEY'),
+  redisTlsKey: text('REDIS_TLS_KEY', '', 'file with the PEM key of REDIS_TLS_CERT'),
   dataDir: text('DATA_DIR', '.data', 'folder of the embedded cluster'),
   nodeTimeoutMs: integer('NODE_TIMEOUT_MS', 2000, 500, 60000, 'ms after which the embedded cluster holds a silent node for dead'),
 
@@ -113,6 +115,8 @@ export type RedisTarget = {
   readonly seeds: readonly Address[]
   readonly tls: boolean
   readonly tlsCa: string | undefined
+  readonly tlsCert: string | undefined
+  readonly tlsKey: string | undefined
   readonly username: string | undefined
   /** A function where it may change while the service runs. */
   readonly password: string | (() => string) | undefined
@@ -135,7 +139,7 @@ export function readConfig (env: Readonly<Record<string, string | undefined>> = 
 }
 
 /** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
-export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
+export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '', redisTlsCert = '', redisTlsKey = '' }: Partial<Values> = {}): RedisTarget {
   const urls = nodes.map(node => {
     if (!/^rediss?:\/\/./.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
     return new URL(node.trim())
@@ -143,10 +147,17 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
   const [first] = urls
   const login = ({ protocol, username, password }: URL): string => [protocol, username, password].join(' ')
   if (first === undefined || urls.some(url => login(url) !== login(first))) throw new SettingError('REDIS_NODES must have the same protocol, user and password in all URLs')
+  const isTls = first.protocol === 'rediss:'
+  for (const [name, file] of [['REDIS_TLS_CA', redisTlsCa], ['REDIS_TLS_CERT', redisTlsCert], ['REDIS_TLS_KEY', redisTlsKey]] as const) {
+    if (file !== '' && !isTls) throw new SettingError(`${name} is set, but REDIS_NODES has redis:// URLs: without TLS it does nothing, use rediss://`)
+  }
+  if ((redisTlsCert === '') !== (redisTlsKey === '')) throw new SettingError('REDIS_TLS_CERT and REDIS_TLS_KEY must be set together')
   return {
     seeds: urls.map(({ hostname, port }) => ({ host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port === '' ? 6379 : Number(port) })),
-    tls: first.protocol === 'rediss:',
-    tlsCa: redisTlsCa === '' ? undefined : readCertificate(redisTlsCa),
+    tls: isTls,
+    tlsCa: readPem('REDIS_TLS_CA', redisTlsCa),
+    tlsCert: readPem('REDIS_TLS_CERT', redisTlsCert),
+    tlsKey: readPem('REDIS_TLS_KEY', redisTlsKey),
     username: first.username === '' ? undefined : decodeURIComponent(first.username),
     password: passwordFrom(redisPasswordFile, decodeURIComponent(first.password)),
     addressMap: parseAddressMap(redisAddressMap)
@@ -188,10 +199,11 @@ function parseAddressMap (text: string): Map<string, Address> {
   return map
 }
 
-function readCertificate (file: string): string {
+function readPem (name: string, file: string): string | undefined {
+  if (file === '') return undefined
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new SettingError(`REDIS_TLS_CA must name a file that can be read: ${messageOf(error)}`, { cause: error })
+    throw new SettingError(`${name} must name a file that can be read: ${messageOf(error)}`, { cause: error })
   }
 }
