@@ -53,14 +53,30 @@ export const RoomsEventsQuery = Type.Object({
 })
 export type RoomsEventsQuery = Static<typeof RoomsEventsQuery>
 
+export const UsersQuery = Type.Object({
+  after: Type.Optional(Type.String({ description: 'the next of the page before' })),
+  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
+}, { additionalProperties: false })
+
+const Next = Type.Union([Type.String(), Type.Null()], { description: 'after of the next page; null on the last one' })
+
 export const UsersAnswer = Type.Object({
   room: Type.String(),
-  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }))
+  total: Type.Integer({ description: 'users in the room, on all pages' }),
+  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }), { description: 'most messages first, then by name; in a room of thousands in a fixed order' }),
+  next: Next
 })
+
+export const BlocksQuery = Type.Object({
+  after: UsersQuery.properties.after,
+  limit: Type.Optional(Type.String({ description: 'how many blocks are looked at, 1 to 1000, default 50' }))
+}, { additionalProperties: false })
 
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
-  blocks: Type.Array(Type.Object({ key: Type.String(), slot: Type.Integer(), shard: Type.Union([Type.String(), Type.Null()]), messages: Type.Integer() }))
+  users: Type.Integer({ description: 'users in the room, whose blocks all pages together hold' }),
+  blocks: Type.Array(Type.Object({ key: Type.String(), slot: Type.Integer(), shard: Type.Union([Type.String(), Type.Null()]), messages: Type.Integer() }), { description: 'those that were looked at and are not empty; may be none, also where there is a next page' }),
+  next: Next
 })
 
 const NodeAnswer = Type.Object({ id: Type.String(), address: Type.String(), isUp: Type.Boolean() })
