@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs Debian packages without leaving their services running, now or after the next boot: the embedded cluster and
-# the tests start their own. Run as root: sh apt-install.sh redis-server redis-tools
+# Installs Debian packages without leaving their services running, now or after the next boot: the
+# embedded cluster and the tests start their own. Run as root: sh apt-install.sh redis-server …
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 

@@ -1,5 +1,6 @@
-// Compiles the TypeScript sources when one is newer, gone or new since the last build that succeeded. What it was built from is kept
-// in dist, as a fingerprint of names, times and sizes: looking costs a few milliseconds, starting tsc costs seconds.
+// Compiles the TypeScript sources if any of them has changed, appeared or gone since the last build that
+// succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it takes milliseconds,
+// starting tsc takes seconds.
 
 import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
@@ -13,7 +14,8 @@ const stamp = join(dist, 'built-from')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
 export async function ensureBuilt () {
-  const sources = ['src', 'tests', 'bench', 'web'].flatMap(filesUnder).filter(file => file.endsWith('.ts'))
+  const sources = ['src', 'tests', 'bench', 'web'].flatMap(filesUnder)
+    .filter(file => file.endsWith('.ts'))
   const fingerprint = fingerprintOf([...sources, 'tsconfig.json', 'web/tsconfig.json'])
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
   removeLeftovers(new Set(sources))
@@ -32,7 +34,7 @@ function fingerprintOf (files) {
   return hash.digest('hex')
 }
 
-// tsc leaves the output of a source that was removed, and a test that was removed would go on being run.
+// tsc leaves the output of a removed source in place, so a removed test would still run.
 function removeLeftovers (sources) {
   for (const file of filesUnder('dist')) {
     const source = file.replace(/^dist./, '').replace(/\.js(\.map)?$/, '.ts')

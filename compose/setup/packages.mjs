@@ -1,5 +1,5 @@
-// The node packages: installed exactly as package-lock.json says, when they are not. npm keeps a lock file of what is
-// installed in node_modules; comparing the two needs no npm and takes a few milliseconds.
+// Installs the node packages exactly as package-lock.json says, unless they already are. npm keeps a lock
+// file of what is installed in node_modules; comparing the two takes milliseconds and no npm.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { step } from './step.mjs'
@@ -13,9 +13,12 @@ function areInstalled () {
   if (!existsSync(installedFile)) return false
   const wanted = packagesOf(new URL('../../package-lock.json', import.meta.url))
   const installed = packagesOf(installedFile)
-  // Optional ones are left out where they are for another platform; '' is the project itself.
-  return Object.entries(wanted).every(([path, { version, optional, link }]) =>
-    path === '' || link || installed[path]?.version === version || (optional && installed[path] === undefined))
+  return Object.entries(wanted).every(([path, { version, optional, link }]) => {
+    // '' is the project itself.
+    if (path === '' || link) return true
+    // Optional packages for another platform are not installed.
+    return installed[path]?.version === version || (optional && installed[path] === undefined)
+  })
 }
 
 function packagesOf (file) {

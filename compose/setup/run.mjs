@@ -1,11 +1,13 @@
-// `node compose/setup/run.mjs src/cli/msggen …`: sets up what is missing, then runs dist/src/cli/msggen.js as if it had been
-// called itself.
+// `node compose/setup/run.mjs src/cli/msggen …` sets up what is missing and then runs
+// dist/src/cli/msggen.js with the arguments that follow.
 
 import { fileURLToPath } from 'node:url'
 import { giveUp, setUp } from './setup.mjs'
 
 const [node, , target, ...args] = process.argv
-if (target === undefined) giveUp(new Error('Say what to run: node compose/setup/run.mjs src/cli/msggen …'))
+if (target === undefined) {
+  giveUp(new Error('Say what to run: node compose/setup/run.mjs src/cli/msggen …'))
+}
 const startsRedis = /^(bench|tests)\/|^src\/cli\/cluster$/.test(target)
 await setUp({ tools: startsRedis ? ['redis'] : [] }).catch(giveUp)
 

@@ -1,12 +1,13 @@
-// Sets up what is missing on this machine, and nothing else: node packages, Redis (for the tests Chromium and nginx too), the build.
-// Plain JavaScript without dependencies, for it runs before there are any. `npm run setup [-- --tests]`, and by itself
-// at the beginning of start, test and every other command; where all is there it takes a tenth of a second.
+// Sets up what is missing on this machine, and nothing else: node packages, Redis, the build; for the
+// tests also Chromium and nginx. It runs before there are any packages, so it is plain JavaScript without
+// dependencies. `npm run setup [-- --tests]` calls it, and so does every other command at its beginning.
+// If nothing is missing it takes a tenth of a second.
 
 import { ensureBuilt } from './build.mjs'
 import { ensureNodePackages } from './packages.mjs'
 import { ensureTools } from './tools.mjs'
 
-/** Rejects with one line that says what is wrong. */
+/** @throws Error with one line that says what is wrong */
 export async function setUp ({ tools = ['redis'] } = {}) {
   ensureNodeVersion()
   await ensureTools(tools)
@@ -17,7 +18,7 @@ export async function setUp ({ tools = ['redis'] } = {}) {
 /** Everything that the tests need. */
 export const testTools = ['redis', 'chromium', 'nginx']
 
-/** For a set-up that failed: the line, and exit status 1. */
+/** Prints why the set-up failed and exits with status 1. */
 export function giveUp (error) {
   console.error(error.message)
   process.exit(1)

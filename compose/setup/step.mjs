@@ -1,12 +1,12 @@
-// One step of the set-up: a command with a title, the time that it takes, and its output only when it fails.
-// Everything goes to stderr, so that a command's own output (`npm run msggen -- --json`) stays clean.
+// One step of the set-up: runs a command, shows a title and the time it takes, and shows its output only
+// if it fails. Everything goes to stderr, so that the output of `npm run msggen -- --json` stays clean.
 
 import { spawn } from 'node:child_process'
 
 const root = new URL('../..', import.meta.url)
 const aliveMs = 10_000
 
-/** Resolves when the command has succeeded. Rejects with one line after its output was shown. */
+/** @throws Error with one line if the command fails, after its output was shown */
 export async function step (title, command, args, env = {}) {
   const begun = Date.now()
   const seconds = () => `${Math.round((Date.now() - begun) / 1000)} s`
@@ -30,9 +30,12 @@ export async function step (title, command, args, env = {}) {
 
 function run (command, args, env) {
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] })
+    const options = { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }
+    const child = spawn(command, args, options)
     let output = ''
-    for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', text => { output += text })
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.setEncoding('utf8').on('data', text => { output += text })
+    }
     child.once('error', reject)
     child.once('close', status => resolve({ status, output }))
   })

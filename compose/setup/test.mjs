@@ -1,6 +1,7 @@
-// `npm test [-- name …]`: sets up what is missing (type errors end it there), lints, and runs the test files, all or those named.
-// Each file's result is shown as it finishes; the last line says how many tests passed. A test is what a file's top level calls one: a sentence
-// with its assertions and subtests. A file that ends badly by itself counts as one more that failed.
+// `npm test [-- name …]` sets up what is missing (a type error ends it there), lints, and runs all test
+// files, or those named. It shows the result of each file as it finishes; the last line says how many tests
+// passed. A test is a call at the top level of a file, with its assertions and subtests. A file that crashes
+// counts as one more failed test.
 // Without names, the tests that depend most on what a server does are run once more on the newest Redis and the newest Valkey.
 
 import { spawn, spawnSync } from 'node:child_process'

@@ -1,5 +1,6 @@
-// The programs that are not node packages: Redis always, Chromium and nginx for the tests. What is there is taken as it is; what is
-// missing is installed by the system's package manager where there is a right to, and otherwise the line to run is said.
+// The programs that are not node packages: Redis always, Chromium and nginx for the tests. A program that
+// is there is used as it is. One that is missing is installed by the system's package manager; without the
+// right to install, the error names the command to run.
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
@@ -9,7 +10,7 @@ import { step } from './step.mjs'
 
 const redisVersionMin = 7
 
-/** `isThere` is asked before and after installing; `packages` are their names by package manager. */
+/** `isThere` is called before and after installing; `packages` lists names by package manager. */
 const tools = {
   redis: {
     name: `redis-server ${redisVersionMin} or newer and redis-cli`,
@@ -43,28 +44,38 @@ const managers = {
 // A script of its own for apt: its packages start their services.
 const aptInstall = fileURLToPath(new URL('apt-install.sh', import.meta.url))
 
-/** Installs what is missing of the tools named, in one go. */
+/** Installs those of the named tools that are missing, all at once. */
 export async function ensureTools (names) {
   const missing = names.map(name => tools[name]).filter(tool => !tool.isThere())
   if (missing.length === 0) return
   const what = missing.map(tool => tool.name).join(', ')
   const manager = Object.keys(managers).find(has)
-  if (manager === undefined) throw new Error(`Missing: ${what}. Install by hand: none of ${Object.keys(managers).join(', ')} is here`)
+  if (manager === undefined) {
+    const known = Object.keys(managers).join(', ')
+    throw new Error(`Missing: ${what}. Install by hand: none of ${known} is here`)
+  }
 
   const unknown = missing.find(tool => tool.packages[manager] === undefined)
-  if (unknown !== undefined) throw new Error(`${unknown.name} is not among this system's packages: install it by hand`)
+  if (unknown !== undefined) {
+    throw new Error(`${unknown.name} is not among this system's packages: install it by hand`)
+  }
   const packages = missing.flatMap(tool => tool.packages[manager])
   const byHand = [manager, ...managers[manager], ...packages]
   const prefix = manager === 'brew' || process.getuid?.() === 0 ? [] : sudo()
-  if (prefix === undefined) throw new Error(`Missing: ${what}. There is no right to install here, so run: sudo ${byHand.join(' ')}`)
+  if (prefix === undefined) {
+    throw new Error(`Missing: ${what}. You may not install here, so run: sudo ${byHand.join(' ')}`)
+  }
   const [command, ...args] = [...prefix, ...(manager === 'apt-get' ? ['sh', aptInstall, ...packages] : byHand)]
   await step(`Installing ${what} (${manager}: ${packages.join(' ')})`, command, args)
 
   const still = missing.filter(tool => !tool.isThere())
-  if (still.length > 0) throw new Error(`${still.map(tool => tool.name).join(', ')} is not what this system's packages give: install it by hand`)
+  if (still.length > 0) {
+    const names = still.map(tool => tool.name).join(', ')
+    throw new Error(`This system's packages do not give ${names}: install it by hand`)
+  }
 }
 
-// undefined when sudo is not here or would ask for a password.
+// Undefined if sudo is not installed or would ask for a password.
 function sudo () {
   return spawnSync('sudo', ['-n', 'true']).status === 0 ? ['sudo', '-n'] : undefined
 }
@@ -75,7 +86,7 @@ function versionOf (server) {
   return Number(/\bv=(\d+)\./.exec(stdout)?.[1] ?? 0)
 }
 
-/** The file of a module of nginx, in the folder where the nginx that is here looks for them; undefined when there is none. */
+/** The path of an nginx module, in the folder where nginx looks for them; undefined if it is not there. */
 export function nginxModule (name) {
   const { stderr } = spawnSync('nginx', ['-V'], { env: { PATH: folders().join(delimiter) }, encoding: 'utf8' })
   const folder = /--modules-path=(\S+)/.exec(stderr ?? '')?.[1]

@@ -81,7 +81,7 @@ t.test('without the right to install, one line says what to run', async t => {
   project.command('sudo', 'exit 1')
   const { status, output } = await project.run('setup.mjs', { asNobody: true })
   t.equal(status, 1)
-  t.equal(output, 'Missing: redis-server 7 or newer and redis-cli. There is no right to install here, so run: sudo apt-get install --yes redis-server redis-tools\n')
+  t.equal(output, 'Missing: redis-server 7 or newer and redis-cli. You may not install here, so run: sudo apt-get install --yes redis-server redis-tools\n')
 })
 
 t.test('a Redis that is too old and has no newer package is said', async t => {
@@ -91,7 +91,7 @@ t.test('a Redis that is too old and has no newer package is said', async t => {
   project.command('sudo', 'shift; "$@"')
   const { status, output } = await project.run('setup.mjs')
   t.equal(status, 1)
-  t.match(output, /redis-server 7 or newer and redis-cli is not what this system's packages give: install it by hand\n$/)
+  t.match(output, /This system's packages do not give redis-server 7 or newer and redis-cli: install it by hand\n$/)
 })
 
 t.test('with REDIS_NODES the service starts without a Redis on this machine', async t => {
