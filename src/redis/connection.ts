@@ -13,9 +13,6 @@ export type ConnectionOptions = {
   readonly tls: boolean
   /** PEM of the certificate authority to trust besides the system's. */
   readonly tlsCa: string | undefined
-  /** PEM of the certificate and the key with which this client shows who it is. */
-  readonly tlsCert?: string | undefined
-  readonly tlsKey?: string | undefined
   readonly username: string | undefined
   /** Asked for each connection when it is a function: a password that expires is replaced while the service runs. */
   readonly password: string | (() => string) | undefined
@@ -34,15 +31,15 @@ export class ConnectionLost extends Error {
   }
 }
 
-type TlsOptions = { readonly ca?: string, readonly cert?: string, readonly key?: string }
-
-/** Undefined without TLS. Certificates are checked against the host's name or address. */
-export function tlsOptions ({ tls, tlsCa, tlsCert, tlsKey }: ConnectionOptions): TlsOptions | undefined {
-  if (!tls) return undefined
+export function socketOptions (address: Address, options: ConnectionOptions): { host: string, port: number, noDelay: boolean, keepAlive: number, connectTimeout: number, tls?: true, ca?: string } {
   return {
-    ...(tlsCa === undefined ? {} : { ca: tlsCa }),
-    ...(tlsCert === undefined ? {} : { cert: tlsCert }),
-    ...(tlsKey === undefined ? {} : { key: tlsKey })
+    host: address.host,
+    port: address.port,
+    noDelay: true,
+    keepAlive: 5000,
+    connectTimeout: options.connectTimeoutMs,
+    ...(options.tls ? { tls: true as const } : {}),
+    ...(options.tls && options.tlsCa !== undefined ? { ca: options.tlsCa } : {})
   }
 }
 
@@ -71,15 +68,7 @@ export class Connection {
   static async open (address: Address, options: ConnectionOptions): Promise<Connection> {
     const password = passwordOf(options)
     const client = createClient({
-      socket: {
-        host: address.host,
-        port: address.port,
-        noDelay: true,
-        keepAlive: 5000,
-        connectTimeout: options.connectTimeoutMs,
-        reconnectStrategy: false,
-        ...(options.tls ? { tls: true as const, ...tlsOptions(options) } : {})
-      },
+      socket: { ...socketOptions(address, options), reconnectStrategy: false },
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(password === undefined ? {} : { password }),
       disableOfflineQueue: true,
@@ -90,6 +79,7 @@ export class Connection {
     const timer = setTimeout(() => { connection.close('it did not answer the greeting in time') }, options.connectTimeoutMs)
     try {
       await client.connect()
+      await greet(client)
     } catch (error) {
       connection.close('it could not be opened')
       throw isRedisError(error) ? error : new ConnectionLost(`No connection to ${addressKey(address)}: ${messageOf(error)}`, { cause: error })
@@ -158,6 +148,17 @@ export class Connection {
       if (silentMs >= commandTimeoutMs) this.close(`no reply for ${silentMs} ms`)
     }, WATCH_MS)
     timer.unref()
+  }
+}
+
+// A node that has too many clients says so without being asked. node-redis takes that for the reply to a command, and where none is on its
+// way it throws inside the socket's data handler, which ends the process (4.7.1, commands-queue.js, onReply). So one is on its way from
+// the first moment. Any other error is for the commands that follow: they know what to do about it.
+async function greet (client: Client): Promise<void> {
+  try {
+    await client.sendCommand(['PING'])
+  } catch (error) {
+    if (!isRedisError(error) || error.message.startsWith('ERR max number of clients')) throw error
   }
 }
 
