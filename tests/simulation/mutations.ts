@@ -1,0 +1,229 @@
+// Deliberate defects, one at a time, in the compiled service: each takes away something that a promise depends on. What the simulation does not
+// kill, it does not check. A text must be in its file exactly once; when the service changes, its mutation has to follow.
+
+export type Mutation = {
+  readonly name: string
+  /** Below dist/src. */
+  readonly file: string
+  readonly find: string
+  readonly replace: string
+}
+
+export const MUTATIONS: readonly Mutation[] = [
+  {
+    name: 'skip the WAIT',
+    file: 'redis/replication.js',
+    find: 'async acknowledged(connection) {',
+    replace: 'async acknowledged(connection) { return this.#settle(this.#options.acks);'
+  },
+  {
+    name: 'one acknowledgement fewer is enough',
+    file: 'redis/replication.js',
+    find: 'if (acknowledged >= acks)',
+    replace: 'if (acknowledged >= acks - 1)'
+  },
+  {
+    name: 'a node that is no longer a master acknowledges',
+    file: 'redis/replication.js',
+    find: 'if (!standing.isMaster)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'a refused WAIT on a replica is an answer',
+    file: 'redis/replication.js',
+    find: "if (error.message.includes('WAIT cannot be used with replica'))",
+    replace: 'if (false)'
+  },
+  {
+    name: 'send nothing with a new connection',
+    file: 'redis/connection.js',
+    find: 'await greet(client);',
+    replace: ''
+  },
+  {
+    name: 'publish before the acknowledgement',
+    file: 'store/appender.js',
+    find: 'this.#publishInOrder(room, done, group);',
+    replace: 'this.#publishInOrder(room, Promise.resolve(first), group);'
+  },
+  {
+    name: 'answer before the log is acknowledged',
+    file: 'store/committer.js',
+    find: 'await last.replicated;',
+    replace: ''
+  },
+  {
+    name: 'answer before the text is acknowledged',
+    file: 'store/appender.js',
+    find: 'await pending.stored;',
+    replace: ''
+  },
+  {
+    name: 'do not put back a text that a failover took',
+    file: 'store/appender.js',
+    find: 'await this.#makeSafe(unsafe, failure);',
+    replace: ''
+  },
+  {
+    name: 'commit again without looking for the first attempt',
+    file: 'store/scripts.js',
+    find: 'if entry[2][2] == ARGV[first] then',
+    replace: 'if false then'
+  },
+  {
+    name: 'a repeated key commits again',
+    file: 'store/scripts.js',
+    find: "local known = redis.call('GET', KEYS[2])\nif known then",
+    replace: "local known = redis.call('GET', KEYS[2])\nif false then"
+  },
+  {
+    name: 'answer a repeated key without looking whether it lasts',
+    file: 'store/store.js',
+    find: 'await replicated;',
+    replace: ''
+  },
+  {
+    name: 'off by one in sealing',
+    file: 'store/log.js',
+    find: 'const next = (segment + 1) * this.segmentLength + 1;',
+    replace: 'const next = (segment + 1) * this.segmentLength + 2;'
+  },
+  {
+    name: 'cut one entry more than was sealed',
+    file: 'store/log.js',
+    find: "['XTRIM', key, 'MINID', ",
+    replace: "['XTRIM', key, 'MAXLEN', String(this.segmentLength - 1)] ?? ["
+  },
+  {
+    name: 'begin a log anew that is only elsewhere',
+    file: 'store/committer.js',
+    find: 'if (await this.#mayBegin(room, isKnown))',
+    replace: 'if (true)'
+  },
+  {
+    name: 'believe an empty answer of a half-moved slot',
+    file: 'redis/cluster.js',
+    find: 'return await this.#importers.mayHave(key);',
+    replace: 'return false;'
+  },
+  {
+    name: 'do not follow ASK with ASKING',
+    file: 'redis/node-pipeline.js',
+    find: 'if (isAsking)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'forget where a MOVED pointed',
+    file: 'redis/cluster.js',
+    find: "if (step.kind === 'moved')\n            this.#move(step.slot, this.#nodes.reachable(step.to));",
+    replace: ''
+  },
+  {
+    name: 'do not send the form for a moving slot',
+    file: 'redis/cluster.js',
+    find: "if (step.kind === 'half-moved' && command.inMigration !== undefined)",
+    replace: 'if (false)'
+  },
+  {
+    name: 'ignore sunsubscribe',
+    file: 'redis/pubsub-connection.js',
+    find: 'this.#events.onUnsubscribed(name, undefined);',
+    replace: ';'
+  },
+  {
+    name: 'never notice a silent subscription',
+    file: 'redis/pubsub-connection.js',
+    find: 'if (performance.now() - this.#heardAt > options.commandTimeoutMs)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'never notice a silent connection',
+    file: 'redis/connection.js',
+    find: 'if (silentMs >= commandTimeoutMs)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'drop the read-up after resubscribing',
+    file: 'live/hub.js',
+    find: 'onSubscribed: () => { void room.sync(); }',
+    replace: 'onSubscribed: () => { if (room.heardAt === 0) void room.sync(); }'
+  },
+  {
+    name: 'no audit of quiet rooms',
+    file: 'live/hub.js',
+    find: 'if (room.heardAt < idleBefore',
+    replace: 'if (false && room.heardAt < idleBefore'
+  },
+  {
+    name: 'deliver what comes early',
+    file: 'live/room.js',
+    find: 'if (frames.first > next) {',
+    replace: 'if (frames.first > next + 1) {'
+  },
+  {
+    name: 'deliver what was delivered',
+    file: 'live/room.js',
+    find: 'this.#deliver(framesFrom(frames, next));',
+    replace: 'this.#deliver({ ...framesFrom(frames, next), first: next - 1 });'
+  },
+  {
+    name: 'do not compare the last message after a failover',
+    file: 'live/room.js',
+    find: 'if (known > 0 && thereMs !== knownMs)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'do not notice that the log was rewound',
+    file: 'live/room.js',
+    find: 'if (head < known)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'forget a reader on reset',
+    file: 'live/room.js',
+    find: 'for (const reader of [...this.#readers])',
+    replace: 'for (const reader of [...this.#readers].slice(1))'
+  },
+  {
+    name: 'mix pages of two pasts',
+    file: 'live/room.js',
+    find: 'if (past === this.#past && !this.#isClosed)',
+    replace: 'if (!this.#isClosed)'
+  },
+  {
+    name: 'go live one too early',
+    file: 'live/room.js',
+    find: 'if (next !== this.#ring.next)',
+    replace: 'if (next < this.#ring.next - 1)'
+  },
+  {
+    name: 'a slow reader is served where it was',
+    file: 'live/reader.js',
+    find: 'this.#next = batch.first;',
+    replace: 'this.#next = batch.first + 1;'
+  },
+  {
+    name: 'believe any cursor',
+    file: 'live/reader.js',
+    find: 'if (contradiction !== undefined && this.#resets === 0)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'no heartbeats',
+    file: 'live/heartbeats.js',
+    find: 'if (isSilent && !stream.isFull)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'no deadline for a POST',
+    file: 'store/admission.js',
+    find: 'this.#timer ??= setTimeout(this.#expire, deadlineMs);',
+    replace: ''
+  },
+  {
+    name: 'ids of a group one too high',
+    file: 'message/message.js',
+    find: 'Number(first.slice(dash + 1)) + offset',
+    replace: 'Number(first.slice(dash + 1)) + offset + 1'
+  }
+]

@@ -1,0 +1,150 @@
+// What a seed means: a cluster, settings of the service that make its limits near, what clients do, and which faults come when.
+// Swarm testing (Groce and others, 2012): each seed leaves some kinds of fault out and has much of others, for a schedule with a little of
+// everything reaches few corners. A plan is data: shrinking takes actions out of it and runs the rest.
+import { type Random } from './random.js'
+import { type ServerKind } from './commands.js'
+import { FAULTS, type Fault } from './faults.js'
+
+export type Post = { readonly kind: 'post', readonly instance: number, readonly room: string, readonly user: string, readonly text: string, readonly once: string | undefined }
+export type Read = { readonly kind: 'read', readonly instance: number, readonly rooms: readonly string[], readonly last: number | undefined, readonly bytesPerMs: number }
+export type Page = { readonly kind: 'page', readonly instance: number, readonly room: string, readonly limit: number }
+export type Action = { readonly at: number } & (Post | Read | Page | Fault)
+
+export type ServiceSettings = {
+  readonly blockLength: number
+  readonly segmentLength: number
+  readonly groupLengthMax: number
+  readonly queueLengthMax: number
+  readonly deadlineMs: number
+  readonly lostPatienceMs: number
+  readonly commandTimeoutMs: number
+  readonly connectTimeoutMs: number
+  readonly writeConnections: number
+  readonly ringLengthMax: number
+  readonly ringBytesMax: number
+  readonly heldLengthMax: number
+  readonly gapWaitMs: number
+  readonly pageLength: number
+  readonly lingerMs: number
+  readonly auditMs: number
+  readonly heartbeatMs: number
+  readonly socketBytesMax: number
+  readonly stalledMsMax: number
+  readonly checksRequirements: boolean
+}
+
+export type Plan = {
+  readonly seed: string
+  readonly kind: ServerKind
+  readonly replicas: number
+  readonly nodeTimeoutMs: number
+  readonly instances: number
+  readonly service: ServiceSettings
+  readonly network: { readonly latencyMsMax: number, readonly piecesChance: number }
+  readonly faults: { readonly lagChance: number, readonly lagMsMax: number, readonly slowSync: boolean }
+  readonly rooms: readonly string[]
+  readonly users: readonly string[]
+  readonly actions: readonly Action[]
+  /** From here on there are no faults. */
+  readonly calmAt: number
+  /** For how long nothing happens at the end: what comes then, an audit or a heartbeat, must not be a surprise. */
+  readonly quietMs: number
+}
+
+const STORM_MS = [500, 8_000] as const
+
+export function planOf (seed: string | number, random: Random): Plan {
+  const rooms = ['lobby', 'kitchen', 'attic'].slice(0, random.whole(1, 3))
+  const users = ['ann', 'bob', 'cy', 'dee'].slice(0, random.whole(1, 4))
+  const instances = random.whole(2, 3)
+  const calmAt = random.magnitude(...STORM_MS)
+  const replicas = random.chance(0.15) ? 2 : 1
+  const setting: Setting = { instances, rooms, users, calmAt, nodes: 3 * (1 + replicas) }
+  return {
+    seed: String(seed),
+    kind: random.chance(0.5) ? '7.0' : '8',
+    replicas,
+    nodeTimeoutMs: random.pick([500, 1000, 2000]),
+    instances,
+    service: settings(random),
+    network: { latencyMsMax: random.magnitude(0.1, 5), piecesChance: random.pick([0, 0.05, 0.5]) },
+    faults: { lagChance: random.pick([0, 0.05, 0.5]), lagMsMax: random.magnitude(2, 300), slowSync: random.chance(0.3) },
+    rooms,
+    users,
+    actions: [...posts(random, setting), ...reads(random, setting), ...faults(random, setting)].sort((a, b) => a.at - b.at),
+    calmAt,
+    quietMs: random.chance(0.2) ? 6000 : 300
+  }
+}
+
+export type Setting = { readonly instances: number, readonly rooms: readonly string[], readonly users: readonly string[], readonly calmAt: number, readonly nodes: number }
+
+function settings (random: Random): ServiceSettings {
+  return {
+    blockLength: random.pick([1, 3, 10, 1000]),
+    segmentLength: random.pick([2, 4, 16, 1024]),
+    groupLengthMax: random.pick([1, 2, 256]),
+    queueLengthMax: random.pick([3, 10000, 10000, 10000]),
+    deadlineMs: random.pick([3000, 6000, 10_000]),
+    lostPatienceMs: random.pick([0, 300, 3000]),
+    commandTimeoutMs: random.pick([700, 2000]),
+    connectTimeoutMs: random.pick([300, 1000]),
+    writeConnections: random.pick([1, 1, 2]),
+    ringLengthMax: random.pick([1, 4, 2048]),
+    ringBytesMax: random.pick([200, 1_000_000]),
+    heldLengthMax: random.pick([1, 3, 4096]),
+    gapWaitMs: random.pick([1, 10]),
+    pageLength: 128,
+    lingerMs: random.pick([100, 10_000]),
+    auditMs: random.pick([1000, 5000]),
+    heartbeatMs: random.pick([500, 3000]),
+    socketBytesMax: random.pick([1, 300, 65536]),
+    stalledMsMax: random.pick([1500, 60_000]),
+    checksRequirements: random.chance(0.02)
+  }
+}
+
+function posts (random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
+  const count = Math.round(random.magnitude(4, 60))
+  const onceShare = random.pick([0, 0.5, 1])
+  // In bursts: what comes together is committed together.
+  const bursts = Array.from({ length: random.whole(1, 8) }, () => random.between(0, calmAt))
+  return Array.from({ length: count }, (_, index) => ({
+    at: random.chance(0.5) ? random.pick(bursts) + random.between(0, 20) : random.between(0, calmAt),
+    kind: 'post',
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    user: random.pick(users),
+    text: `text ${index}${random.chance(0.05) ? '·'.repeat(400) : ''}`,
+    once: random.chance(onceShare) ? `key-${index}` : undefined
+  } as const))
+}
+
+function reads (random: Random, { instances, rooms, calmAt }: Setting): Action[] {
+  const readers = Array.from({ length: random.whole(1, 4) }, () => ({
+    at: random.between(0, calmAt * 0.8),
+    kind: 'read',
+    instance: random.below(instances),
+    rooms: random.chance(0.3) ? rooms : [random.pick(rooms)],
+    last: random.pick([undefined, undefined, 0, 2]),
+    bytesPerMs: random.chance(0.25) ? random.magnitude(0.5, 20) : Infinity
+  } as const))
+  const pages = Array.from({ length: random.whole(0, 5) }, () => ({
+    at: random.between(0, calmAt),
+    kind: 'page',
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    limit: random.whole(1, 20)
+  } as const))
+  return [...readers, ...pages]
+}
+
+function faults (random: Random, setting: Setting): Action[] {
+  const actions: Action[] = []
+  for (const make of FAULTS) {
+    if (random.chance(0.6)) continue
+    const count = random.chance(0.2) ? random.whole(3, 8) : random.whole(1, 2)
+    for (let i = 0; i < count; i++) actions.push({ at: random.between(0, setting.calmAt), ...make(random, setting) })
+  }
+  return random.chance(0.05) ? [] : actions
+}
