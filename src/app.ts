@@ -157,13 +157,13 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   errorRoutes(fastify, sendError)
   await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: VERSION } } })
   await fastify.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
-  const { retryMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
+  const { retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
   const onPutOff = (error: unknown): void => {
     if (error instanceof DialogsError) metrics.putOff.inc({ code: error.code })
     else fault('stream', error)
   }
-  await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
+  await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
   await fastify.register(operationRoutes, {
     cluster,
     metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),

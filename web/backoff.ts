@@ -1,5 +1,5 @@
 // How long to wait before trying again: doubling, limited, and never the same for two pages, so that the readers of a
-// service that comes back do not all knock at once.
+// service that comes back do not all knock at once. When the browser says that the network is back, the wait is over.
 
 const BASE_MS = 500
 const MAX_MS = 15_000
@@ -10,6 +10,29 @@ export function backoffMs (failures: number): number {
   return stepMs * (0.5 + Math.random() / 2)
 }
 
-export function sleep (ms: number): Promise<void> {
+/** One piece of work that is tried until it succeeds. */
+export class Backoff {
+  #failures = 0
+
+  /** Waits before the next attempt. @param msMin what the service asked for; the network's return does not shorten it */
+  async wait (msMin = 0): Promise<void> {
+    const ms = backoffMs(++this.#failures)
+    await Promise.all([sleep(msMin), ms > msMin ? sleepOrOnline(ms) : undefined])
+  }
+}
+
+function sleep (ms: number): Promise<void> {
   return new Promise((resolve) => { setTimeout(resolve, ms) })
+}
+
+function sleepOrOnline (ms: number): Promise<void> {
+  return new Promise((resolve) => {
+    const end = (): void => {
+      clearTimeout(timer)
+      removeEventListener('online', end)
+      resolve()
+    }
+    const timer = setTimeout(end, ms)
+    addEventListener('online', end)
+  })
 }

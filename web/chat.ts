@@ -4,6 +4,7 @@ import { Composer } from './composer.js'
 import { find } from './find.js'
 import { MessageList } from './message-list.js'
 import { Outbox } from './outbox.js'
+import { PendingList } from './pending-list.js'
 import { People } from './people.js'
 import { PAGE_SIZE, Refusal, Room, reasonOf } from './room.js'
 import { Stream, type StreamState } from './stream.js'
@@ -50,6 +51,7 @@ function enterRoom (room: Room): void {
     },
     onEntry (entry) {
       if (!transcript.add(entry, list.isFollowing)) return
+      outbox.saw(entry)
       list.added()
       if (stream.state === 'live' && 'user' in entry) people.count(entry.user)
     },
@@ -59,14 +61,36 @@ function enterRoom (room: Room): void {
       transcript.clear()
       list.cleared()
       composer.notify('info', 'The room went back to an earlier state. These are its messages now.')
-    }
+    },
+    onRefused: ({ message }) => chooseRoom(room.name, message)
   })
 
-  const composer = new Composer(new Outbox(room), {
-    onUser: (user) => list.recognise(user),
+  const outbox = new Outbox(room, {
+    onChange (messages) {
+      pending.draw(messages)
+      list.changed()
+    },
     onStored ({ seq }) {
-      if (stream.state === 'closed') composer.notify('info', `Stored as #${seq}. OPEN shows the room.`)
-      else list.showNewest()
+      composer.notify('info', stream.state === 'closed' ? `Stored as #${seq}. OPEN shows the room.` : '')
+      const newest = transcript.newest
+      if (newest !== undefined && newest.seq >= seq) outbox.saw(newest)
+    },
+    onFailed: (reason) => composer.notify('error', reason)
+  })
+  const pending = new PendingList({
+    onRetry: (key) => outbox.retry(key, composer.user),
+    onDiscard: (key) => outbox.discard(key)
+  })
+  const composer = new Composer(room.name, {
+    onUser: (user) => list.recognise(user),
+    onSend (draft) {
+      if (outbox.isFull) {
+        composer.notify('error', 'Too many messages are waiting to be sent. This one stays here.')
+        return false
+      }
+      outbox.add(draft)
+      list.showNewest()
+      return true
     }
   })
 
@@ -100,12 +124,12 @@ function enterRoom (room: Room): void {
     }
   }
 
-  addEventListener('online', () => stream.hurry())
-
   find(HTMLElement, '#room-name').textContent = room.name
   find(HTMLElement, '#room').hidden = false
   document.title = `${room.name} · Dialogs`
   showState('closed')
+  list.recognise(composer.user)
+  outbox.start()
   readUsers()
 }
 

@@ -1,31 +1,31 @@
-// The form: who writes, and what. The text stays in the field until it is stored, and the field stays open for typing
-// meanwhile: when the answer comes, just what was stored is taken out of it.
+// The form: who writes, and what. A press hands the text over to the outbox and empties the field at once, so that typing
+// never waits for the network. A text that was not sent yet survives a reload.
 import { find } from './find.js'
-import type { Message } from './message.js'
-import type { Outbox } from './outbox.js'
-import { recall, remember } from './memory.js'
-import { reasonOf } from './room.js'
+import { keep, keptJson, recall, remember } from './memory.js'
+import type { Draft } from './outbox.js'
+
+/** What Safari reports for the Enter that accepts a composed word: the composition has already ended, so `isComposing` is false. */
+const KEY_CODE_COMPOSING = 229
 
 export interface ComposerListener {
-  onUser: (user: string) => void
-  onStored: (message: Message) => void
+  readonly onUser: (user: string) => void
+  /** @returns false to leave the text in the field */
+  readonly onSend: (draft: Draft) => boolean
 }
 
 export class Composer {
-  readonly #outbox: Outbox
   readonly #listener: ComposerListener
+  readonly #draftName: string
   readonly #form = find(HTMLFormElement, '#composer')
   readonly #user = find(HTMLInputElement, '#user')
   readonly #text = find(HTMLTextAreaElement, '#text')
   readonly #notice = find(HTMLElement, '#notice')
-  #isSending = false
-  #isPressedAgain = false
 
-  constructor (outbox: Outbox, listener: ComposerListener) {
-    this.#outbox = outbox
+  constructor (room: string, listener: ComposerListener) {
     this.#listener = listener
+    this.#draftName = `draft.${room}`
     this.#user.value = recall('user')
-    listener.onUser(this.user)
+    this.#text.value = String(keptJson(this.#draftName) ?? '')
 
     this.#form.addEventListener('submit', (event) => {
       event.preventDefault()
@@ -33,10 +33,11 @@ export class Composer {
     })
     this.#text.addEventListener('keydown', (event) => {
       // While a word is being composed (Chinese, Japanese, Korean), Enter accepts the word.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === KEY_CODE_COMPOSING) return
       event.preventDefault()
       this.#form.requestSubmit()
     })
+    this.#text.addEventListener('input', () => keep(this.#draftName, this.#text.value))
     this.#user.addEventListener('change', () => {
       remember('user', this.user)
       listener.onUser(this.user)
@@ -54,29 +55,10 @@ export class Composer {
     this.#notice.textContent = line
   }
 
-  /** A press while a message is under way (the second of a double click) sends what is left in the field afterwards: nothing, or more. */
   #press (): void {
-    if (this.#isSending) this.#isPressedAgain = true
-    else this.#sendAll().catch((error: unknown) => this.notify('error', reasonOf(error)))
-  }
-
-  async #sendAll (): Promise<void> {
-    this.#isSending = true
-    this.#form.setAttribute('aria-busy', 'true')
-    try {
-      do {
-        this.#isPressedAgain = false
-        const text = this.#text.value
-        if (text.trim() === '') return
-        const onRetry = (error: unknown) => this.notify('wait', `${reasonOf(error)} Trying again…`)
-        const message = await this.#outbox.send({ user: this.user, text }, onRetry)
-        if (this.#text.value.startsWith(text)) this.#text.setRangeText('', 0, text.length, 'preserve')
-        this.notify('info', '')
-        this.#listener.onStored(message)
-      } while (this.#isPressedAgain)
-    } finally {
-      this.#isSending = false
-      this.#form.removeAttribute('aria-busy')
-    }
+    const text = this.#text.value
+    if (text.trim() === '' || !this.#listener.onSend({ user: this.user, text })) return
+    this.#text.value = ''
+    keep(this.#draftName, '')
   }
 }

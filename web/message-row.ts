@@ -3,6 +3,7 @@
 // row above it and is redone by `follow` when that changes.
 import type { Entry } from './message.js'
 import { find } from './find.js'
+import { Fold } from './fold.js'
 import { hueOf } from './hue.js'
 
 // Messages of one user that follow each other within this time share one heading.
@@ -15,9 +16,12 @@ const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeS
 export class MessageRow {
   readonly entry: Entry
   readonly element: HTMLLIElement
+  /** For a text that may be too long to show whole. */
+  readonly fold: Fold | undefined
   #above: Entry | undefined
 
-  constructor (entry: Entry, me: string) {
+  /** @param onFold is told before the person folds or unfolds the text */
+  constructor (entry: Entry, me: string, onFold: (row: MessageRow) => void) {
     this.entry = entry
     this.element = 'lost' in entry ? fragmentRow('#lost-row') : fragmentRow('#message-row')
     find(HTMLElement, '.seq', this.element).textContent = `#${entry.seq}`
@@ -30,6 +34,7 @@ export class MessageRow {
       find(HTMLElement, '.user', this.element).textContent = entry.user
       find(HTMLElement, '.text', this.element).textContent = entry.text
       find(HTMLElement, '.avatar', this.element).textContent = initialOf(entry.user)
+      this.fold = Fold.of(this.element, entry.text, () => onFold(this))
       this.element.style.setProperty('--hue', String(hueOf(entry.user)))
     }
     this.recognise(me)

@@ -3,7 +3,9 @@
 // whole service below a path.
 import { type Entry, type Message, parseEntry, parseMessage, parseObject } from './message.js'
 
-/** The newest messages that a stream begins with, and the most that are asked for in one page. */
+/** The newest messages, which the page begins with: more than a screen, and quickly there. */
+export const FIRST_PAGE_SIZE = 100
+/** A further page of history. */
 export const PAGE_SIZE = 500
 
 // A POST waits for a replica, and for the time of a failover; the service itself gives up before this.
@@ -36,24 +38,20 @@ export function reasonOf (error: unknown): string {
 
 export class Room {
   readonly name: string
+  readonly base: string
   readonly #url: URL
 
   /** @param base the address that `rooms/…` is relative to */
   constructor (name: string, base: string) {
     this.name = name
+    this.base = base
     this.#url = new URL(`rooms/${encodeURIComponent(name)}/`, base)
   }
 
-  /** @param cursor the id of the last message seen. Without it, or if it is void, the stream begins with the newest page */
-  eventsUrl (cursor: string): string {
-    return this.#address('events', { last: String(PAGE_SIZE), ...(cursor !== '' && { after: cursor }) })
-  }
-
-  /** The messages that follow `after`, or those that lead up to `before`, in ascending order. */
-  async readPage (edge: { before: number } | { after: number }, signal: AbortSignal): Promise<Entry[]> {
-    const [[side, seq] = []] = Object.entries(edge)
-    const body = await this.#request(this.#address('messages', { [String(side)]: String(seq), limit: String(PAGE_SIZE) }), { signal })
-    const { messages } = parseObject(body)
+  /** The messages that follow `after`, or those that lead up to `before`, or the newest, in ascending order. */
+  async readPage (edge: { before: number } | { after: number } | { limit: number }, signal: AbortSignal): Promise<Entry[]> {
+    const query = Object.entries({ limit: PAGE_SIZE, ...edge }).map(([name, value]) => [name, String(value)])
+    const { messages } = parseObject(await this.#request(this.#address('messages', Object.fromEntries(query)), { signal }))
     if (!Array.isArray(messages)) throw new TypeError('The service sent a page without messages')
     return messages.map(parseEntry)
   }

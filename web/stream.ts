@@ -1,34 +1,38 @@
-// The room's stream of events: one EventSource at a time, from OPEN to CLOSE. Its cursor is the last id that came, and
-// outlives the EventSource: every connection after the first asks for what came after it, so nothing is missed and
-// little is sent twice (what is, the transcript drops).
+// What the page reads of its room, from OPEN to CLOSE: the newest page of messages first, then everything behind it over the
+// line to the switchboard. The place reached outlives CLOSE, so OPEN goes on where the page was.
 //
-// A browser reconnects by itself when a connection breaks, but gives up for good when it is answered with an error, which
-// is what a restarting service does. From there on this file reconnects, with backoff, until CLOSE.
-import { backoffMs } from './backoff.js'
-import { type Entry, parseEntry, parseObject } from './message.js'
-import type { Room } from './room.js'
+// The page of messages is asked for over plain HTTP, because its answer also tells for good whether the service accepts the
+// room's name: a name that it refuses would end the stream that all pages of the browser share.
+import { Backoff } from './backoff.js'
+import { cursorOf } from './cursor.js'
+import { Line } from './line.js'
+import type { Entry } from './message.js'
+import { FIRST_PAGE_SIZE, Refusal, type Room } from './room.js'
+import type { RoomState, ToPage } from './wire.js'
 
-export type StreamState = 'closed' | 'connecting' | 'history' | 'live' | 'reconnecting'
+export type StreamState = 'closed' | RoomState
 
 export interface StreamListener {
-  onState: (state: StreamState) => void
-  onEntry: (entry: Entry) => void
+  readonly onState: (state: StreamState) => void
+  readonly onEntry: (entry: Entry) => void
   /** The room was rewound below what this reader had seen: all of it is void, and what is valid follows. */
-  onReset: () => void
+  readonly onReset: () => void
+  /** The service refuses the room for good. */
+  readonly onRefused: (refusal: Refusal) => void
 }
 
 export class Stream {
   readonly #room: Room
   readonly #listener: StreamListener
-  #source: EventSource | undefined
-  #timer: number | undefined
-  #cursor = ''
-  #failures = 0
+  readonly #line: Line
+  #opening = new AbortController()
+  #cursor: string | undefined
   #state: StreamState = 'closed'
 
   constructor (room: Room, listener: StreamListener) {
     this.#room = room
     this.#listener = listener
+    this.#line = new Line(room.base, (message) => this.#take(message))
   }
 
   get state (): StreamState {
@@ -39,58 +43,59 @@ export class Stream {
   open (): void {
     if (this.#state !== 'closed') return
     this.#become('connecting')
-    this.#connect()
+    this.#start()
   }
 
   close (): void {
-    this.#disconnect()
+    this.#opening.abort()
+    this.#line.leave()
     this.#become('closed')
   }
 
-  /** Ends the wait for the next attempt, for when the browser says that the network is back. */
-  hurry (): void {
-    if (this.#state === 'reconnecting') this.#connect()
+  #start (): void {
+    this.#opening = new AbortController()
+    const { signal } = this.#opening
+    this.#readFirst(signal).then(() => {
+      if (!signal.aborted) this.#line.join(this.#room.name, this.#cursor ?? '0')
+    }, (error: unknown) => {
+      if (signal.aborted) return
+      if (!(error instanceof Refusal)) throw error
+      this.close()
+      this.#listener.onRefused(error)
+    })
   }
 
-  #connect (): void {
-    this.#disconnect()
-    const source = new EventSource(this.#room.eventsUrl(this.#cursor))
-    this.#source = source
-    source.onopen = () => this.#become('history')
-    source.onerror = () => {
-      this.#become('reconnecting')
-      if (source.readyState === EventSource.CLOSED) this.#connectLater()
+  /** Tries until it has the newest messages. @throws Refusal for good */
+  async #readFirst (signal: AbortSignal): Promise<void> {
+    const backoff = new Backoff()
+    while (this.#cursor === undefined) {
+      try {
+        const entries = await this.#room.readPage({ limit: FIRST_PAGE_SIZE }, signal)
+        for (const entry of entries) this.#listener.onEntry(entry)
+        const last = entries.at(-1)
+        this.#cursor = last === undefined ? '0' : cursorOf(last)
+      } catch (error) {
+        if (signal.aborted || (error instanceof Refusal && !error.isTemporary)) throw error
+        this.#become('reconnecting')
+        await backoff.wait(error instanceof Refusal ? error.retryAfterMs : 0)
+        signal.throwIfAborted()
+      }
     }
-    source.onmessage = (event) => {
-      this.#cursor = event.lastEventId
-      this.#listener.onEntry(parseEntry(JSON.parse(event.data)))
+  }
+
+  #take (message: ToPage): void {
+    switch (message.type) {
+      case 'state':
+        return this.#become(message.state)
+      case 'entry':
+        this.#cursor = message.cursor
+        return this.#listener.onEntry(message.entry)
+      case 'reset':
+        this.#cursor = undefined
+        this.#become('connecting')
+        this.#listener.onReset()
+        this.#start()
     }
-    source.addEventListener('lost', (event) => {
-      this.#cursor = event.lastEventId
-      this.#listener.onEntry(parseEntry({ ...parseObject(JSON.parse(event.data)), lost: true }))
-    })
-    source.addEventListener('live', (event) => {
-      this.#cursor = event.lastEventId
-      // Only now: a service that accepts and then breaks off is not well either.
-      this.#failures = 0
-      this.#become('live')
-    })
-    source.addEventListener('reset', (event) => {
-      this.#cursor = event.lastEventId
-      this.#become('history')
-      this.#listener.onReset()
-    })
-  }
-
-  #connectLater (): void {
-    this.#failures++
-    this.#timer = setTimeout(() => this.#connect(), backoffMs(this.#failures))
-  }
-
-  #disconnect (): void {
-    clearTimeout(this.#timer)
-    this.#source?.close()
-    this.#source = undefined
   }
 
   #become (state: StreamState): void {

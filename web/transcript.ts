@@ -24,6 +24,11 @@ export class Transcript {
     return this.#shown
   }
 
+  /** The newest that the stream has brought. */
+  get newest (): Entry | undefined {
+    return this.#recent.at(-1)
+  }
+
   get isAtNewest (): boolean {
     return seqAt(this.#shown, -1) >= seqAt(this.#recent, -1)
   }

@@ -21,6 +21,7 @@ export type EventRoutesOptions = {
   readonly isStopping: () => boolean
   readonly sendError: SendError
   readonly retryMs: number
+  readonly heartbeatMs: number
   readonly socketBytesMax: number
   readonly streamsMax: number
   readonly roomsPerStreamMax: number
@@ -98,7 +99,8 @@ function openStream (request: FastifyRequest, reply: FastifyReply, options: Even
     options.onEnd(reason)
   })
   hub.addStream(stream)
-  stream.write(`retry: ${options.retryMs}\n\n`)
+  // The first ping tells a client how long a silence may last. A client that cannot know the setting learns it here.
+  stream.write(`retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`)
   return { stream, leaveOnEnd: leave => { leaving.push(leave) } }
 }
 

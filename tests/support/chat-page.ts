@@ -1,6 +1,6 @@
 // The page as a person sees and uses it: buttons, fields, rows. Each page has a profile of its own, so that two pages are two people.
 // An error in the page's own code fails the test.
-import type { Browser, Page } from 'playwright-core'
+import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { until } from './until.js'
 
@@ -14,9 +14,14 @@ export class ChatPage {
   }
 
   /** @param query what follows /chat in the address, for example `?chat_id=room123` */
-  static async visit (t: Test, browser: Browser, url: string, query: string): Promise<ChatPage> {
-    const context = await browser.newContext()
+  static async visit (t: Test, browser: Browser, url: string, query: string, options?: BrowserContextOptions): Promise<ChatPage> {
+    const context = await browser.newContext(options)
     t.teardown(() => context.close())
+    return ChatPage.visitIn(t, context, url, query)
+  }
+
+  /** A further tab of the same browser. */
+  static async visitIn (t: Test, context: BrowserContext, url: string, query: string): Promise<ChatPage> {
     const page = await context.newPage()
     page.on('pageerror', (error) => t.fail(`The page threw ${String(error)}`))
     await page.goto(`${url}/chat${query}`)
@@ -46,11 +51,22 @@ export class ChatPage {
     await this.page.fill('#text', text)
   }
 
-  /** Writes, presses Enter and waits until the field is empty: stored. */
+  /** Writes, presses Enter and waits until the message is stored. */
   async send (user: string, text: string): Promise<void> {
     await this.write(user, text)
     await this.page.press('#text', 'Enter')
-    await until('the text is stored', async () => await this.text() === '')
+    await this.hasSentAll()
+  }
+
+  async hasSentAll (deadlineMs?: number): Promise<void> {
+    await until('everything is stored', async () => (await this.pending()).every(({ state }) => state === 'stored'), deadlineMs)
+  }
+
+  /** The messages that are on their way, from the top. */
+  pending (): Promise<Array<{ state: string, text: string, progress: string }>> {
+    return this.page.evaluate(`[...document.querySelectorAll('#pending > li')].map(row => ({
+      state: row.dataset.state, text: row.querySelector('.text').textContent, progress: row.querySelector('.progress').textContent
+    }))`)
   }
 
   /** The content of the text field. */
