@@ -16,7 +16,7 @@ export function untriedIn (server: string): string | undefined {
   const [name = '', version = ''] = server.split(' ')
   const tried = TRIED[name]
   const [major = NaN, minor = NaN] = version.split('.').map(Number)
-  if (tried !== undefined && !isBefore([major, minor], tried.from) && !isBefore(tried.to, [major, minor])) return undefined
+  if (tried !== undefined && major + minor >= 0 && !isBefore([major, minor], tried.from) && !isBefore(tried.to, [major, minor])) return undefined
   const ranges = Object.entries(TRIED).map(([name, { from, to }]) => `${name} ${from.join('.')} to ${to.join('.')}`)
   return `${server} has not been tried with this service, which is tested on ${ranges.join(' and ')}.`
 }

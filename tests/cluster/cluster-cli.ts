@@ -99,11 +99,11 @@ t.test('status shows nodes, slots, keys, and which block of a room lies where', 
 t.test('a drain that is interrupted, killed, and given again finishes under load with nothing lost', async t => {
   const cluster = await startCluster(t)
   const env = envOf(cluster)
-  const writer = (await new SteadyWriter(t, await connectTo(t, cluster.urls)).fill()).start()
+  const writer = (await new SteadyWriter(t, await connectTo(t, cluster.urls, redisTarget(cluster.urls))).fill()).start()
   const { map } = await look(t, cluster)
   const name = String(at(map.masters, 0).reachable.port)
 
-  const interrupted = new ClusterCommand(t, env, 'drain', name, '--yes', '--speed', '20')
+  const interrupted = new ClusterCommand(t, env, 'drain', name, '--yes', '--speed', '20', '--by-keys')
   await interrupted.isUnderWay()
   interrupted.signal('SIGINT')
   t.equal(await interrupted.status(), 130)
@@ -111,7 +111,7 @@ t.test('a drain that is interrupted, killed, and given again finishes under load
   t.match(interrupted.errors, `To continue: npm run cluster -- drain ${name}\n`)
   t.same((await readStatus(t, env)).halfMoved, [], 'no slot is left half-moved')
 
-  const killed = new ClusterCommand(t, env, 'drain', name, '--yes', '--speed', '20')
+  const killed = new ClusterCommand(t, env, 'drain', name, '--yes', '--speed', '20', '--by-keys')
   await killed.isUnderWay()
   killed.signal('SIGKILL')
   t.equal(await killed.status(), null)
@@ -133,7 +133,7 @@ t.test('an interrupted reshard by count says which slots are left, and these fin
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })
   const env = envOf(cluster)
   const [from, to] = (await look(t, cluster)).map.masters.map(({ reachable }) => String(reachable.port))
-  const command = new ClusterCommand(t, env, 'reshard', '--from', from ?? '', '--to', to ?? '', '--slots', '3000', '--yes', '--speed', '10')
+  const command = new ClusterCommand(t, env, 'reshard', '--from', from ?? '', '--to', to ?? '', '--slots', '3000', '--yes', '--speed', '10', '--by-keys')
   await command.isUnderWay()
   command.signal('SIGTERM')
   t.equal(await command.status(), 130)
@@ -147,7 +147,7 @@ t.test('an interrupted reshard by count says which slots are left, and these fin
 t.test('a slot that was left half-moved, in whatever way, is shown and finished with all its keys', async t => {
   const cluster = await startCluster(t)
   const env = envOf(cluster)
-  const client = await connectTo(t, cluster.urls)
+  const client = await connectTo(t, cluster.urls, redisTarget(cluster.urls))
   const { admin, map } = await look(t, cluster)
   const [a, b, c] = [at(map.masters, 0), at(map.masters, 1), at(map.masters, 2)]
   // Slots of the first master, with 20 keys each.
@@ -187,7 +187,7 @@ t.test('a slot that was left half-moved, in whatever way, is shown and finished 
 
 t.test('of a key on both sides the owner\'s copy holds while its mark stands; without the mark, the one with more in it', async t => {
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })
-  const client = await connectTo(t, cluster.urls)
+  const client = await connectTo(t, cluster.urls, redisTarget(cluster.urls))
   const { admin, map } = await look(t, cluster)
   const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
   const [marked = '', unmarked = ''] = tagsOf(map, a, 2)
@@ -224,7 +224,7 @@ t.test('no batch is moved before the target\'s replica has the one before', asyn
   t.teardown(() => replica?.kill('SIGCONT'))
 
   let keysDone = 0
-  const moving = moveSlots(admin, [{ slot: slotOf(`{${tag}}`), from: a.id, to: b.id }], { speed: 100, onProgress: now => { keysDone = now.keysDone } })
+  const moving = moveSlots(admin, [{ slot: slotOf(`{${tag}}`), from: a.id, to: b.id }], { speed: 100, isByKeys: true, onProgress: now => { keysDone = now.keysDone } })
   await until('the first batch is on the target', () => keysDone > 0)
   await new Promise(resolve => setTimeout(resolve, 300)) // that nothing more comes has no condition to wait for
   t.ok(keysDone <= 2, `${keysDone} keys are on their way, of 200 kB each`)
@@ -232,17 +232,28 @@ t.test('no batch is moved before the target\'s replica has the one before', asyn
   t.match(await moving, { isComplete: true, keysDone: 30 })
 })
 
+t.test('a replica that hangs does not keep slots from being moved', async t => {
+  const cluster = await startCluster(t, { shards: 2, nodeTimeoutMs: 60_000 })
+  const { admin, map } = await look(t, cluster)
+  const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
+  const replica = cluster.nodes.find(({ port }) => port === map.replicasOf(b.id)[0]?.reachable.port)
+  await replica?.kill('SIGSTOP')
+  t.teardown(() => replica?.kill('SIGCONT'))
+  const [slot = 0] = map.slotsOf(a.id)
+  t.match(await moveSlots(admin, [{ slot, from: a.id, to: b.id }], { isByKeys: true }), { isComplete: true, slotsDone: 1 })
+})
+
 for (const victim of ['source', 'target'] as const) {
   t.test(`a ${victim} that dies while slots move is replaced, and the move goes on with nothing lost`, async t => {
     const cluster = await startCluster(t, { nodeTimeoutMs: 1000 })
-    const writer = await new SteadyWriter(t, await connectTo(t, cluster.urls), 600).fill()
+    const writer = await new SteadyWriter(t, await connectTo(t, cluster.urls, redisTarget(cluster.urls)), 600).fill()
     const { admin, map } = await look(t, cluster)
     const [source, target] = [at(map.holdings, 0), at(map.holdings, 1)]
     const port = map.nodes.get(victim === 'source' ? source.id : target.id)?.reachable.port
     const node = cluster.nodes.find(node => node.port === port)
     let dying: Promise<void> | undefined
     const result = await moveSlots(admin, planDrain(source, [target]), {
-      speed: 50, onProgress: ({ keysDone }) => { if (keysDone >= 50) dying ??= node?.kill('SIGKILL') }
+      speed: 50, isByKeys: true, onProgress: ({ keysDone }) => { if (keysDone >= 50) dying ??= node?.kill('SIGKILL') }
     })
     await dying
     t.match(result, { isComplete: true, slotsDone: source.slots.length })
@@ -257,7 +268,7 @@ for (const victim of ['source', 'target'] as const) {
 t.test('a failover is asked for by master or replica, and loses no write', async t => {
   const cluster = await startCluster(t, { shards: 2 })
   const env = envOf(cluster)
-  const writer = new SteadyWriter(t, await connectTo(t, cluster.urls), 20).start()
+  const writer = new SteadyWriter(t, await connectTo(t, cluster.urls, redisTarget(cluster.urls)), 20).start()
   const { map } = await look(t, cluster)
   const master = at(map.masters, 0)
   const replica = at(map.replicasOf(master.id), 0)
@@ -387,7 +398,7 @@ async function readStatus (t: Test, env: Env): Promise<Status> {
 async function keysAreAtTheirOwners (t: Test, cluster: EmbeddedCluster): Promise<void> {
   const { admin, map } = await look(t, cluster)
   for (const master of map.masters) {
-    const counts = await countAllKeys(admin, master)
+    const counts = await countAllKeys(admin, master, map)
     t.same(counts.flatMap((count, slot) => count > 0 && map.ownerOf(slot) !== master.id ? [slot] : []), [])
   }
 }

@@ -112,7 +112,7 @@ t.test('commands take their own options and words, and nothing else', async t =>
   t.same(order('drain', '7001', '--to', '7002,7003'), { name: 'drain', node: '7001', to: ['7002', '7003'] })
   t.same(order('--yes', 'reshard', '--from', 'all', '--to', 'ab', '--slots', '10-11'), { name: 'reshard', from: 'all', to: 'ab', slots: [10, 11] })
   t.same(order('add', '10.0.0.1:6379', '[::1]:6380'), { name: 'add', addresses: [{ host: '10.0.0.1', port: 6379 }, { host: '::1', port: 6380 }], replicaOf: undefined, replicas: 1 })
-  t.same(readClusterOptions(['rebalance', '--speed', '100', '--yes']), { order: { name: 'rebalance' }, speed: 100, isYes: true })
+  t.same(readClusterOptions(['rebalance', '--speed', '100', '--yes']), { order: { name: 'rebalance' }, speed: 100, isByKeys: false, isYes: true })
   t.equal(order('--help'), 'help')
   for (const wrong of [[], ['drian', 'x'], ['drain'], ['drain', 'x', 'y'], ['status', '--slots', '1'], ['reshard', '--from', 'a', '--to', 'b'], ['rebalance', '--speed', '0'], ['rebalance', '--speed', '101'],
     ['add', 'host'], ['add', 'host:0'], ['add', 'h:1', '--replicas', '2'], ['status', '--room', '{'], ['failover'], ['remove'], ['finish', 'now'], ['status', '--loud']]) {

@@ -36,6 +36,8 @@ Commands
 A node is called by its id or at least the first six characters of it, host:port or port.
 
   --speed PERCENT            share of the time in which nodes are kept busy with moving, 1 to 100; default ${SPEED_DEFAULT}
+  --by-keys                  moves key by key also where the servers can move slots by themselves (Valkey 9, Redis 8.4), which are as fast
+                             as they are
   --yes                      does not ask
   --help
 
@@ -51,7 +53,7 @@ export type Order =
   | { readonly name: 'rebalance' | 'finish' }
   | { readonly name: 'failover', readonly node: string }
 
-export type ClusterOptions = { readonly order: Order | 'help', readonly speed: number, readonly isYes: boolean }
+export type ClusterOptions = { readonly order: Order | 'help', readonly speed: number, readonly isByKeys: boolean, readonly isYes: boolean }
 
 const OPTIONS = {
   room: { type: 'string' },
@@ -63,11 +65,12 @@ const OPTIONS = {
   to: { type: 'string' },
   slots: { type: 'string' },
   speed: { type: 'string' },
+  'by-keys': { type: 'boolean' },
   yes: { type: 'boolean' },
   help: { type: 'boolean' }
 } as const
 
-const COMMON = ['speed', 'yes', 'help']
+const COMMON = ['speed', 'by-keys', 'yes', 'help']
 /** Which options a command takes, and how many words after its name at most. */
 const COMMANDS: Readonly<Record<Order['name'], { readonly options: readonly string[], readonly words: number }>> = {
   status: { options: ['room', 'json'], words: 0 },
@@ -83,7 +86,7 @@ const COMMANDS: Readonly<Record<Order['name'], { readonly options: readonly stri
 /** @throws UsageError */
 export function readClusterOptions (args: readonly string[]): ClusterOptions {
   const { values, positionals: [name, ...words] } = parse(args)
-  const common = { speed: readNumber('speed', values.speed, { min: 1, max: 100, isFraction: true }) ?? SPEED_DEFAULT, isYes: values.yes === true }
+  const common = { speed: readNumber('speed', values.speed, { min: 1, max: 100, isFraction: true }) ?? SPEED_DEFAULT, isByKeys: values['by-keys'] === true, isYes: values.yes === true }
   if (values.help === true) return { ...common, order: 'help' }
   if (name === undefined || !isCommand(name)) throw new UsageError(`${name === undefined ? 'Say what to do' : `There is no command '${name}'`}: ${Object.keys(COMMANDS).join(', ')}.`)
   const { options, words: wordsMax } = COMMANDS[name]

@@ -27,7 +27,7 @@ const ROUNDS_MAX = 4
 /** Looks at the marks, and at every key count, of all living masters. */
 export async function findUnfinished (admin: Admin, map: ClusterMap): Promise<Unfinished> {
   const masters = map.masters.filter(({ state }) => state === 'up')
-  const keys = new Map(await Promise.all(masters.map(async node => [node.id, await countAllKeys(admin, node)] as const)))
+  const keys = new Map(await Promise.all(masters.map(async node => [node.id, await countAllKeys(admin, node, map)] as const)))
   return { ...judge(map, masters, keys), keys }
 }
 

@@ -67,6 +67,14 @@ export class KeyMover {
     await this.#admin.ask(target, 'PING')
   }
 
+  /** Waits until a replica of the target has the keys of these slots, which somebody else has moved there. */
+  async confirm (slots: readonly number[], target: MapNode): Promise<void> {
+    for (const slot of slots) {
+      const keys = await keysInSlot(this.#admin, target, slot, KEYS_AT_ONCE)
+      if (keys.length > 0) return await this.#replicated(target, keys)
+    }
+  }
+
   async #moveAll (keys: readonly string[], source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
     const sizes = await sizesOf(this.#admin, source, keys)
     for (let from = 0; from < keys.length;) {

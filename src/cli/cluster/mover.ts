@@ -8,23 +8,30 @@
 // it has no more, so all are reached; within 4 the slots have one owner by the highest epoch, and no key is left behind. Whatever is
 // left, doing the same once more from the first step completes it. That is also how errors are dealt with: look at the cluster, do it again.
 //
+// Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that are half-moved already, or of which
+// the target has keys, are moved as above.
+//
 // Not here: which slots go where (plan.ts), and slots that somebody else left half-moved (half-moved.ts).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { type Admin } from './admin.js'
+import { atomicWay, type AtomicWay, moveAtomically } from './atomic.js'
 import { KeyMover } from './key-mover.js'
-import { countKeys } from './keys.js'
+import { countAllKeys, countKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { type Move } from './plan.js'
 import { Refusal, Stuck } from './refusal.js'
 import { keepReplicas } from './replica-migration.js'
 import { slotsText } from './slots.js'
+import { dropStuckReplicas } from './stuck-replicas.js'
 import { Tempo } from './tempo.js'
 
 export type MoveOptions = {
   /** Ends the work behind the slots in hand; what is left is in the result. */
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: MoveProgress) => void
+  /** Moves key by key also where the servers can move slots by themselves. */
+  readonly isByKeys?: boolean
   /** 1 to 100, default 25: percent of the time in which nodes are kept busy with moving. */
   readonly speed?: number
   /** Gets a line for what somebody should know: errors that were overcome, copies that were dropped. */
@@ -49,13 +56,18 @@ export type MoveResult = MoveProgress & {
   readonly elapsedMs: number
 }
 
-type Group = { readonly from: string, readonly to: string, readonly slots: readonly number[] }
+type Group = { readonly from: string, readonly to: string, readonly slots: readonly number[], readonly keys: number, readonly way: AtomicWay | undefined }
 
 export const SPEED_DEFAULT = 25
 // A group is as long as its slots have these marks, and what a failover of the source would hide from clients: few keys. Empty slots
 // cost only the marks, of which each round is a write of the node's configuration to disk.
 const GROUP_SLOTS_MAX = 64
 const GROUP_KEYS_MAX = 50
+// A job of the servers' own forks the source once, and is waited for when the work is interrupted.
+const JOB_SLOTS_MAX = 512
+const JOB_KEYS_MAX = 50_000
+/** With thousands of ranges in one job, the target's replica stopped applying what it read (Valkey 9.1.2): its writes stood still. */
+const JOB_RANGES_MAX = 32
 const RETRY_MS = 200
 /** A failover in the middle takes its time. */
 const STUCK_MS_MAX = 30_000
@@ -77,6 +89,7 @@ class Mover {
   readonly #keys: KeyMover
   readonly #start: ClusterMap
   #map: ClusterMap
+  #isByKeys: boolean
   #lastError = ''
   #progressAt = 0
   #progress: MoveProgress = { slotsDone: 0, slotsTotal: 0, keysDone: 0, keysTotal: 0, retries: 0 }
@@ -86,6 +99,7 @@ class Mover {
     this.#start = map
     this.#map = map
     this.#options = options
+    this.#isByKeys = options.isByKeys === true
     this.#tempo = new Tempo(options.speed ?? SPEED_DEFAULT)
     this.#keys = new KeyMover(admin, this.#tempo, {
       onMoved: keys => { this.#advance({ keysDone: this.#progress.keysDone + keys }) },
@@ -98,7 +112,7 @@ class Mover {
     this.#check(moves)
     const counts = await this.#counts(moves)
     this.#advance({ slotsTotal: moves.length, keysTotal: counts.reduce((sum, count) => sum + count, 0) })
-    const groups = groupsOf(moves, counts)
+    const groups = groupsOf(moves, counts, this.#isByKeys ? [] : await this.#ways(moves))
     const release = await keepReplicas(this.#admin, this.#map, this.#emptied(moves))
     let done = 0
     try {
@@ -134,6 +148,22 @@ class Mover {
     return moves.map(({ slot }) => counts.get(slot) ?? 0)
   }
 
+  // By move: how the servers can do it themselves, if they can.
+  async #ways (moves: readonly Move[]): Promise<Array<AtomicWay | undefined>> {
+    const ways = new Map<string, AtomicWay | undefined>()
+    const keys = new Map<string, readonly number[]>()
+    for (const { from, to } of moves) {
+      const [source, target] = [this.#map.nodes.get(from), this.#map.nodes.get(to)]
+      if (source === undefined || target === undefined || ways.has(`${from} ${to}`)) continue
+      ways.set(`${from} ${to}`, source.state === 'up' ? await atomicWay(this.#admin, source, target) : undefined)
+      if (!keys.has(to)) keys.set(to, await countAllKeys(this.#admin, target, this.#map))
+    }
+    return moves.map(({ slot, from, to }) => {
+      const isMarked = this.#map.masters.some(({ migrating, importing }) => migrating.has(slot) || importing.has(slot))
+      return isMarked || this.#map.ownerOf(slot) !== from || (keys.get(to)?.[slot] ?? 0) > 0 ? undefined : ways.get(`${from} ${to}`)
+    })
+  }
+
   // Masters that will have no slots in the end.
   #emptied (moves: readonly Move[]): string[] {
     const leaving = new Set(moves.map(({ slot }) => slot))
@@ -148,25 +178,48 @@ class Mover {
   }
 
   // Does a group until it is done. Gives up when nothing has moved for long, and at once on what will not go away.
+  // What the servers do not manage by themselves, for whatever reason, is moved by its keys: a job that failed has changed nothing.
   async #persist (group: Group): Promise<void> {
     this.#progressAt = performance.now()
-    for (;;) {
+    for (let way = this.#isByKeys ? undefined : group.way; ; way = undefined) {
       try {
-        return await this.#moveGroup(group)
+        return await (way === undefined ? this.#moveGroup(group) : this.#moveAtOnce(group, way))
       } catch (error) {
         const isStuck = performance.now() - this.#progressAt > STUCK_MS_MAX
-        if (error instanceof Refusal || isStuck || NEVER.test(messageOf(error))) {
+        if (error instanceof Refusal || isStuck || (way === undefined && NEVER.test(messageOf(error)))) {
           throw new Stuck(`Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`, { cause: error })
         }
         this.#progress = { ...this.#progress, retries: this.#progress.retries + 1 }
+        if (way !== undefined) this.#isByKeys = true
         if (messageOf(error) !== this.#lastError) this.#options.report?.(`Trying again: ${messageOf(error)}`)
         this.#lastError = messageOf(error)
+        if (messageOf(error).startsWith('NOREPLICAS')) await this.#freeFromReplicas(group)
       }
       await sleep(RETRY_MS)
       // As long as nothing answers, the last map is as good as any: the next attempt fails, and so on until it is stuck.
       this.#map = await this.#admin.look().catch(() => this.#map)
       await this.#keys.settle(this.#map.nodes.get(group.to)).catch(() => undefined)
     }
+  }
+
+  async #freeFromReplicas ({ from, to }: Group): Promise<void> {
+    for (const id of [from, to]) {
+      const lines = await dropStuckReplicas(this.#admin, this.#masterNow(id)).catch(() => [])
+      for (const line of lines) this.#options.report?.(line)
+    }
+  }
+
+  async #moveAtOnce ({ from, to, slots, keys }: Group, way: AtomicWay): Promise<void> {
+    const source = this.#masterNow(from)
+    const target = this.#masterNow(to)
+    const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
+    if (left.length > 0) await moveAtomically(this.#admin, way, left, source, target)
+    this.#map = await this.#admin.until(map => {
+      const late = slots.find(slot => map.ownerOf(slot) !== target.id || map.disputed.includes(slot))
+      return late === undefined ? undefined : `not every node knows that slot ${late} is on ${nodeText(target)}`
+    }, STUCK_MS_MAX)
+    if (keys > 0) await this.#keys.confirm(slots, target)
+    this.#advance({ keysDone: this.#progress.keysDone + keys })
   }
 
   async #moveGroup ({ from, to, slots }: Group): Promise<void> {
@@ -218,15 +271,20 @@ class Mover {
   }
 }
 
-function groupsOf (moves: readonly Move[], counts: readonly number[]): Group[] {
-  const groups: Array<{ from: string, to: string, slots: number[], keys: number }> = []
+function groupsOf (moves: readonly Move[], counts: readonly number[], ways: ReadonlyArray<AtomicWay | undefined>): Group[] {
+  const groups: Array<{ from: string, to: string, slots: number[], keys: number, way: AtomicWay | undefined, ranges: number }> = []
   for (const [index, { slot, from, to }] of moves.entries()) {
     const keys = counts[index] ?? 0
+    const way = ways[index]
+    const [slotsMax, keysMax] = way === undefined ? [GROUP_SLOTS_MAX, GROUP_KEYS_MAX] : [JOB_SLOTS_MAX, JOB_KEYS_MAX]
     const last = groups.at(-1)
-    if (last?.from === from && last.to === to && last.slots.length < GROUP_SLOTS_MAX && last.keys + keys <= GROUP_KEYS_MAX) {
+    const ranges = last === undefined || last.slots.at(-1) === slot - 1 ? 0 : 1
+    const isAlike = last?.from === from && last.to === to && last.way === way
+    if (isAlike && last.slots.length < slotsMax && last.keys + keys <= keysMax && (way === undefined || last.ranges + ranges <= JOB_RANGES_MAX)) {
       last.slots.push(slot)
       last.keys += keys
-    } else groups.push({ from, to, slots: [slot], keys })
+      last.ranges += ranges
+    } else groups.push({ from, to, slots: [slot], keys, way, ranges: 1 })
   }
   return groups
 }

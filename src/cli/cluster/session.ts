@@ -12,7 +12,7 @@ import { Interrupted, Refusal } from './refusal.js'
 
 const SETTLE_MS_MAX = 5000
 
-export type SessionOptions = { readonly isYes: boolean, readonly speed: number }
+export type SessionOptions = { readonly isYes: boolean, readonly speed: number, readonly isByKeys: boolean }
 
 export class Session {
   readonly admin: Admin
@@ -96,6 +96,7 @@ export class Session {
       return await run({
         signal: this.#abort.signal,
         speed: this.#options.speed,
+        isByKeys: this.#options.isByKeys,
         onProgress: now => {
           state = now
           progress.update(now.slotsDone, now.retries)
