@@ -3,7 +3,7 @@ import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config, type RedisTarget } from './config.js'
-import { DialogsError, messageOf } from './errors.js'
+import { DialogsError } from './errors.js'
 import { Hub } from './live/hub.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
@@ -12,11 +12,16 @@ import { Cluster } from './redis/cluster.js'
 import { Subscriber } from './redis/subscriber.js'
 import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
-import { answerBrokenRequest, errorRoutes, errorSender } from './routes/errors.js'
+import { Reports } from './reports.js'
+import { API_HEADERS, answerBrokenRequest, answerExpectations, errorRoutes, errorSender } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
+import { Hosts } from './routes/hosts.js'
+import { readJsonBodies } from './routes/json-body.js'
+import { collectRoutes } from './routes/known-routes.js'
 import { messageRoutes } from './routes/messages.js'
 import { operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
+import { requestFault } from './routes/request-check.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
 import { VERSION } from './version.js'
@@ -54,8 +59,9 @@ const IDLE_MS = 1000
  * @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached
  */
 export async function buildApp (config: Config, redis: RedisTarget, team?: Team): Promise<App> {
-  const log = pino({ level: config.logLevel }, process.stderr)
-  const sendError = errorSender(log)
+  const log = pino({ level: config.logLevel, serializers: { err: pino.stdSerializers.errWithCause } }, process.stderr)
+  const reports = new Reports(log)
+  const sendError = errorSender(reports)
   const fastify = Fastify({
     // Given a logger Fastify makes one for each request, and listens for the end of each answer, as it does for an onResponse hook: without both, and
     // with POSTs counted by the thousand, a POST whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
@@ -63,7 +69,14 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     bodyLimit: bodyBytesMax(config.textMax),
     // Fastify sets its own on the server that it makes; by Node's, that server allows no more for the head alone.
     requestTimeout: config.requestTimeoutMs,
-    http: { maxHeaderSize: HEADER_BYTES_MAX, requestTimeout: config.requestTimeoutMs, connectionsCheckingInterval: config.requestTimeoutMs },
+    http: {
+      maxHeaderSize: HEADER_BYTES_MAX,
+      requestTimeout: config.requestTimeoutMs,
+      connectionsCheckingInterval: config.requestTimeoutMs,
+      // Both are for request-check.ts: a request without a Host gets an answer of ours, and one with two does not pass for one with the first.
+      requireHostHeader: false,
+      joinDuplicateHeaders: true
+    },
     // What comes while it closes is refused by our own hook, with a code.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2048 },
@@ -87,7 +100,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   }, {
     refused: fault => {
       if (fault === undefined) log.warn('Redis lets the service work again')
-      else log.error({ code: fault.code, cause: messageOf(fault.cause ?? fault) }, fault.message)
+      else log.error({ code: fault.code, err: fault }, fault.message)
     },
     doubted: text => { log.warn(text) },
     retried: why => { metrics.retries.inc({ why }) },
@@ -101,7 +114,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
 
   const fault = (what: string, error: unknown): void => {
     metrics.faults.inc({ what })
-    log.warn({ err: error }, `background work failed: ${what}`)
+    reports.report(what, { level: 'warn', message: `background work failed: ${what}`, error })
   }
   const publisher = new Publisher(cluster, error => { fault('publish', error) })
   const store = new Store(cluster, { ...config, publish: (room, messages) => { publisher.publish(room, messages) }, onFault: fault })
@@ -121,7 +134,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     reset: reason => { metrics.resets.inc({ reason }) },
     heldFull: () => { metrics.limits.inc({ limit: 'held' }) },
     ringEvicted: () => { metrics.limits.inc({ limit: 'ring' }) },
-    stalled: stalledMs => { log.warn({ stalledMs }, 'stream ended: the client takes nothing') },
+    stalled: stalledMs => { reports.report('stalled stream', { level: 'warn', message: 'stream ended: the client takes nothing', fields: { stalledMs } }) },
     failed: fault
   })
   metrics.watch({
@@ -142,21 +155,35 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     bodyBytesMax: bodyBytesMax(config.textMax),
     pipelineMax: config.pipelineMax,
     stalledMsMax: config.stalledMsMax,
-    onStalled: stalledMs => { log.warn({ stalledMs }, 'connection closed: the client does not take its answer') }
+    onStalled: stalledMs => { reports.report('stalled connection', { level: 'warn', message: 'connection closed: the client does not take its answer', fields: { stalledMs } }) }
   })
   const answers = new Answers(config)
+  const hosts = new Hosts(config.allowedHosts, config.host)
   fastify.decorateRequest('startedAt', 0)
   // With a callback, not async: it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
-    connections.enter(request.raw, reply.raw, done)
+    connections.enter(request.raw, reply.raw, refusal => { done(refusal ?? requestFault(request.raw, hosts)) })
   })
 
-  // JSON only: plain text would be taken as a body of another type.
-  fastify.removeContentTypeParser('text/plain')
-  errorRoutes(fastify, sendError)
+  readJsonBodies(fastify)
+  answerExpectations(fastify.server)
+  errorRoutes(fastify, sendError, collectRoutes(fastify))
   await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: VERSION } } })
-  await fastify.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
+  await fastify.register(async api => {
+    api.addHook('onRequest', (_request, reply, done) => {
+      reply.headers(API_HEADERS)
+      done()
+    })
+    await api.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
+    await api.register(operationRoutes, {
+      cluster,
+      metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
+      metricsType: metrics.registry.contentType,
+      workers: team?.fleet,
+      isStopping: () => isStopping
+    })
+  })
   const { retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
   const onPutOff = (error: unknown): void => {
@@ -164,13 +191,6 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     else fault('stream', error)
   }
   await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
-  await fastify.register(operationRoutes, {
-    cluster,
-    metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
-    metricsType: metrics.registry.contentType,
-    workers: team?.fleet,
-    isStopping: () => isStopping
-  })
   await fastify.register(pageRoutes)
 
   const stop = async (): Promise<void> => {
@@ -187,6 +207,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     await connections.allClosed()
     clearTimeout(cut)
     connections.close()
+    reports.flush()
     await store.appender.settled()
     await publisher.settled()
     hub.close()

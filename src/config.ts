@@ -14,6 +14,19 @@ function text (name: string, standard: string, about: string): Setting<string> {
   return { name, standard, about, parse: text => text }
 }
 
+function names (name: string, about: string): Setting<readonly string[]> {
+  return {
+    name,
+    standard: '',
+    about,
+    parse: text => text.split(',').map(part => {
+      const host = part.trim().toLowerCase()
+      if (text !== '' && !/^(?:\*|\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/.test(host)) throw new SettingError(`${name} must hold host names without a port, such as chat.example.com or [::1], not "${host}"`)
+      return host
+    }).filter(host => host !== '')
+  }
+}
+
 function integer (name: string, standard: number, min: number, max: number, about: string): Setting<number> {
   return {
     name,
@@ -40,6 +53,7 @@ export const SETTINGS = {
   host: text('HOST', '127.0.0.1', 'address to listen on'),
   port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
   workers: workers('WORKERS', '1', 'processes that serve the port together, or `auto`: one for each processor, at most 64; limits and connections below are those of each'),
+  allowedHosts: names('ALLOWED_HOSTS', 'comma-separated host names that requests may be for, .name for all below it, * for any; empty: localhost, 127.0.0.1 and ::1 where the service listens on one of these (a page elsewhere could reach it by a name of its own), any name elsewhere'),
   listenBacklog: integer('LISTEN_BACKLOG', 4096, 1, 65535, 'connections that wait to be accepted: with fewer, a crowd that comes back at once waits whole seconds; the system may allow less'),
   requestTimeoutMs: integer('REQUEST_TIMEOUT_MS', 30000, 100, 600000, 'ms in which a request has to arrive whole; it is cut off after one to two of these'),
   logLevel: text('LOG_LEVEL', 'warn', 'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'),
@@ -47,6 +61,8 @@ export const SETTINGS = {
   redisAddressMap: text('REDIS_ADDRESS_MAP', '', 'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'),
   redisPasswordFile: text('REDIS_PASSWORD_FILE', '', 'file with the password for REDIS_NODES; read again for each connection, so that a password that expires can be replaced while the service runs'),
   redisTlsCa: text('REDIS_TLS_CA', '', 'file with the PEM certificate authority of rediss:// nodes'),
+  redisTlsCert: text('REDIS_TLS_CERT', '', 'file with the PEM client certificate, where the nodes ask for one; with REDIS_TLS_KEY'),
+  redisTlsKey: text('REDIS_TLS_KEY', '', 'file with the PEM key of REDIS_TLS_CERT'),
   dataDir: text('DATA_DIR', '.data', 'folder of the embedded cluster'),
   nodeTimeoutMs: integer('NODE_TIMEOUT_MS', 2000, 500, 60000, 'ms after which the embedded cluster holds a silent node for dead'),
 
@@ -99,6 +115,8 @@ export type RedisTarget = {
   readonly seeds: readonly Address[]
   readonly tls: boolean
   readonly tlsCa: string | undefined
+  readonly tlsCert: string | undefined
+  readonly tlsKey: string | undefined
   readonly username: string | undefined
   /** A function where it may change while the service runs. */
   readonly password: string | (() => string) | undefined
@@ -121,7 +139,7 @@ export function readConfig (env: Readonly<Record<string, string | undefined>> = 
 }
 
 /** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
-export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '' }: Partial<Values> = {}): RedisTarget {
+export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '', redisTlsCert = '', redisTlsKey = '' }: Partial<Values> = {}): RedisTarget {
   const urls = nodes.map(node => {
     if (!/^rediss?:\/\/./.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
     return new URL(node.trim())
@@ -129,10 +147,17 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
   const [first] = urls
   const login = ({ protocol, username, password }: URL): string => [protocol, username, password].join(' ')
   if (first === undefined || urls.some(url => login(url) !== login(first))) throw new SettingError('REDIS_NODES must have the same protocol, user and password in all URLs')
+  const isTls = first.protocol === 'rediss:'
+  for (const [name, file] of [['REDIS_TLS_CA', redisTlsCa], ['REDIS_TLS_CERT', redisTlsCert], ['REDIS_TLS_KEY', redisTlsKey]] as const) {
+    if (file !== '' && !isTls) throw new SettingError(`${name} is set, but REDIS_NODES has redis:// URLs: without TLS it does nothing, use rediss://`)
+  }
+  if ((redisTlsCert === '') !== (redisTlsKey === '')) throw new SettingError('REDIS_TLS_CERT and REDIS_TLS_KEY must be set together')
   return {
     seeds: urls.map(({ hostname, port }) => ({ host: hostname.replace(/^\[(.*)\]$/, '$1'), port: port === '' ? 6379 : Number(port) })),
-    tls: first.protocol === 'rediss:',
-    tlsCa: redisTlsCa === '' ? undefined : readCertificate(redisTlsCa),
+    tls: isTls,
+    tlsCa: readPem('REDIS_TLS_CA', redisTlsCa),
+    tlsCert: readPem('REDIS_TLS_CERT', redisTlsCert),
+    tlsKey: readPem('REDIS_TLS_KEY', redisTlsKey),
     username: first.username === '' ? undefined : decodeURIComponent(first.username),
     password: passwordFrom(redisPasswordFile, decodeURIComponent(first.password)),
     addressMap: parseAddressMap(redisAddressMap)
@@ -174,10 +199,11 @@ function parseAddressMap (text: string): Map<string, Address> {
   return map
 }
 
-function readCertificate (file: string): string {
+function readPem (name: string, file: string): string | undefined {
+  if (file === '') return undefined
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new SettingError(`REDIS_TLS_CA must name a file that can be read: ${messageOf(error)}`, { cause: error })
+    throw new SettingError(`${name} must name a file that can be read: ${messageOf(error)}`, { cause: error })
   }
 }

@@ -1,7 +1,7 @@
 // Every failure that a caller may meet, in one class with a stable code, and one table from code to HTTP status.
 // Callers branch on `code`, never on text. Programmers' errors are plain Errors and end as 500.
 
-const STATUS = {
+export const STATUS = {
   BAD_REQUEST: 400,
   INVALID_BODY: 400,
   INVALID_NAME: 400,
@@ -10,14 +10,20 @@ const STATUS = {
   INVALID_CURSOR: 400,
   INVALID_IDEMPOTENCY_KEY: 400,
   NOT_FOUND: 404,
-  REQUEST_TIMEOUT: 408,
   MESSAGE_NOT_FOUND: 404,
+  METHOD_NOT_ALLOWED: 405,
+  REQUEST_TIMEOUT: 408,
   IDEMPOTENCY_CONFLICT: 409,
   MESSAGE_LOST: 410,
+  PRECONDITION_FAILED: 412,
   BODY_TOO_LARGE: 413,
   URI_TOO_LONG: 414,
   UNSUPPORTED_MEDIA_TYPE: 415,
+  RANGE_NOT_SATISFIABLE: 416,
+  EXPECTATION_FAILED: 417,
+  HOST_NOT_ALLOWED: 421,
   HEADERS_TOO_LARGE: 431,
+  INTERNAL: 500,
   // 503s say what stood in the way: the client may try again, with the same Idempotency-Key, after Retry-After.
   OVERLOADED: 503,
   STOPPING: 503,

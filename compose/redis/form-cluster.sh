@@ -1,17 +1,17 @@
 #!/bin/sh
-# Makes one cluster of the nodes, or looks whether the cluster that is there is complete; then it is done.
-# It asks every node before it does anything, and never forms a cluster where one exists.
+# Makes one cluster of the nodes, or looks whether the cluster that is there is complete; then it is
+# done. It asks every node before it does anything, and never forms a cluster where one exists.
 #
-#   form-cluster.sh                 forms or checks; an empty node joins as a replica where one is missing
-#   form-cluster.sh replace NAME    gives up the data of a node whose volume is lost: its replica becomes the
-#                                   master, and the node may start again, empty, as a replica
+#   form-cluster.sh               forms or checks; an empty node joins as a replica where one is missing
+#   form-cluster.sh replace NAME  gives up the data of a node whose volume is lost: its replica becomes
+#                                 the master, and the node may start again, empty, as a replica
 #
 #   NODES           name=host:port of all nodes, separated by spaces; masters first
 #   REPLICAS        for each master; default 1
-#   WAIT_S          for the nodes to answer, and for the cluster to be ready; default 60
+#   WAIT_S          how long to wait for the nodes, and for the cluster; default 60
 #   PASSWORD_FILE   default /run/dialogs/redis-password
-#   MARKER_DIR      where the nodes leave their markers, if that can be reached from here; default /marker
-#   FREE            how to remove a marker if it cannot, for messages
+#   MARKER_DIR      where the nodes leave their markers, if it is mounted here; default /marker
+#   FREE            how to remove a marker that is not mounted here, for messages
 #   SELF            how to call this script, for messages
 set -eu
 : "${NODES:?name=host:port of all nodes}"
@@ -19,6 +19,7 @@ wait_s=${WAIT_S:-60}
 self=${SELF:-form-cluster.sh}
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
+client=$(command -v redis-cli || command -v valkey-cli)
 
 # ---- asking
 
@@ -40,15 +41,39 @@ address_of() {
 ask() { # name, command …
   address=$(address_of "$1")
   shift
-  timeout 5 redis-cli -h "${address%:*}" -p "${address##*:}" "$@" 2>&1
+  timeout 5 "$client" -h "${address%:*}" -p "${address##*:}" "$@" 2>&1
 }
 
 answers() { [ "$(ask "$1" ping)" = PONG ]; }
 view_of() { ask "$1" cluster nodes; }
 is_member() { [ "$(view_of "$1" | grep -c .)" -gt 1 ] || view_of "$1" | grep -q ' [0-9]*-[0-9]*$'; }
 number_of() { ask "$1" cluster info | tr -d '\r' | awk -F: -v name="$2" '$1 == name { print $2 }'; }
-is_complete() { [ "$(number_of "$1" cluster_state)" = ok ] && [ "$(number_of "$1" cluster_slots_ok)" = 16384 ]; }
-name_at() { for name in $(names); do if [ "$(address_of "$name")" = "$1" ]; then echo "$name"; return; fi; done; echo "$1"; }
+is_complete() {
+  [ "$(number_of "$1" cluster_state)" = ok ] && [ "$(number_of "$1" cluster_slots_ok)" = 16384 ]
+}
+
+# The name of the node at an address; the address itself if it has none.
+name_at() {
+  for name in $(names); do
+    if [ "$(address_of "$name")" = "$1" ]; then echo "$name"; return; fi
+  done
+  echo "$1"
+}
+
+# In the replies of CLUSTER NODES, field 2 is host:port@bus, field 3 the flags, field 4 the master's id,
+# field 8 the state of the link; what follows are slots.
+
+# The id of the node at an address, as another node sees it.
+id_at() { view_of "$1" | awk -v at="$2" '{ split($2, a, "@"); if (a[1] == at) print $1 }'; }
+
+# Whether a node id still owns slots, as another node sees it.
+owns() { view_of "$1" | awk -v id="$2" '$1 == id && NF > 8 { found = 1 } END { exit !found }'; }
+owns_nothing() { ! owns "$1" "$2"; }
+
+# The address of a living replica of a node id.
+replica_of() {
+  view_of "$1" | awk -v id="$2" '$4 == id && $3 !~ /fail/ { split($2, a, "@"); print a[1]; exit }'
+}
 
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
@@ -81,13 +106,14 @@ first() { set -- $1; echo "${1:-}"; }
 
 form() {
   for name in $empty; do
-    [ "$(ask "$name" dbsize)" = 0 ] || fail "$name holds keys but belongs to no cluster: empty it, or remove it from NODES."
+    [ "$(ask "$name" dbsize)" = 0 ] ||
+      fail "$name holds keys but belongs to no cluster: empty it, or remove it from NODES."
   done
   say "Making a cluster of$empty"
   addresses=''
   for name in $empty; do addresses="$addresses $(address_of "$name")"; done
   # Word splitting is meant: one argument each.
-  redis-cli --cluster create $addresses --cluster-replicas "${REPLICAS:-1}" --cluster-yes
+  "$client" --cluster create $addresses --cluster-replicas "${REPLICAS:-1}" --cluster-yes
 }
 
 # The master with the fewest living replicas: its id.
@@ -95,17 +121,26 @@ neediest_master() {
   view_of "$1" | awk '
     $3 ~ /master/ && $3 !~ /fail/ && NF > 8 { count[$1] += 0 }
     $3 ~ /slave/ && $3 !~ /fail/ && $8 == "connected" { replicas[$4]++ }
-    END { for (id in count) if (best == "" || replicas[id] + 0 < replicas[best] + 0) best = id; print best }'
+    END {
+      for (id in count) if (best == "" || replicas[id] + 0 < replicas[best] + 0) best = id
+      print best
+    }'
 }
 
-knows() { view_of "$1" | awk -v at="$2" '{ split($2, a, "@"); if (a[1] == at && $3 !~ /handshake|fail|noaddr/) found = 1 } END { exit !found }'; }
+knows() {
+  view_of "$1" | awk -v at="$2" '
+    { split($2, a, "@"); if (a[1] == at && $3 !~ /handshake|fail|noaddr/) found = 1 }
+    END { exit !found }'
+}
 
 join_empty() { # name
   member=$(first "$members")
   at=$(address_of "$1")
-  lost=$(view_of "$member" | awk -v at="$at" '{ split($2, a, "@"); if (a[1] == at && NF > 8) print $1 }')
-  [ -z "$lost" ] || fail "$1 is empty, but the cluster knows its address as that of a master with messages. Stop $1 now,
-so that its replica cannot copy it, and mount its volume again, or give it up: $self replace $1"
+  for id in $(id_at "$member" "$at"); do
+    owns_nothing "$member" "$id" || fail "$1 is empty, but the cluster knows its address as that of \
+a master with messages. Stop $1 now, so that its replica cannot copy it, and mount its volume again, \
+or give it up: $self replace $1"
+  done
   master=$(neediest_master "$member")
   [ -n "$master" ] || fail "No master is there that $1 could replicate."
   to=$(address_of "$member")
@@ -123,22 +158,43 @@ has_copy() { ask "$1" info replication | tr -d '\r' | grep -q '^master_link_stat
 
 all_complete() {
   sort_nodes || true
-  for name in $members; do is_complete "$name" || return 1; done
+  for name in $members; do
+    is_complete "$name" || { introduce; return 1; }
+  done
+}
+
+# Nodes that came back under other addresses do not find each other: Redis remembers addresses. To
+# be introduced again changes nothing for those who know each other.
+introduce() {
+  for name in $members; do
+    to=$(address_of "$name")
+    ask "$(first "$members")" cluster meet "${to%:*}" "${to##*:}" > /dev/null || true
+  done
+}
+
+# What check-node.sh does a little later: without it, a volume lost within these seconds would not
+# be noticed.
+leave_markers() {
+  [ -d "${MARKER_DIR:-/marker}" ] || return 0
+  for name in $members; do
+    [ -e "${MARKER_DIR:-/marker}/$name" ] || : > "${MARKER_DIR:-/marker}/$name"
+  done
 }
 
 explain() {
   member=$(first "$members")
-  say "The cluster is not complete: $(number_of "$member" cluster_slots_ok) of 16384 slots have a living master."
+  say "The cluster is not complete: only $(number_of "$member" cluster_slots_ok) of 16384 slots work."
   view_of "$member" | awk '$3 ~ /fail/ && NF > 8 { print $1, $2 }' | while read -r id where; do
     master=$(name_at "${where%@*}")
-    say "- Master $master (${where%@*}) does not answer; its log says why."
-    replica=$(view_of "$member" | awk -v id="$id" '$4 == id && $3 !~ /fail/ { split($2, a, "@"); print a[1] }' | head -n 1)
+    say "- The master $master (${where%@*}) does not answer. Its log says why."
+    replica=$(replica_of "$member" "$id")
     if [ -z "$replica" ]; then
-      say "  No replica of it is there either: bring back one of the two. Nothing else has these messages."
-    else
-      say "  Its replica $(name_at "$replica") has a copy, but was not connected to it since it started, so it does not take over by itself:"
-      say "  the master may have newer messages on its disk. Bring $master back, or give up what it has: $self replace $master"
+      say "  Its replica does not answer either. Bring one of the two back: nobody else has its messages."
+      continue
     fi
+    say "  Its replica $(name_at "$replica") has a copy, but has not been connected to it since it started."
+    say "  It does not take over by itself, because the master may have newer messages on its disk."
+    say "  Bring $master back. Or, if its data is lost, give it up: $self replace $master"
   done
 }
 
@@ -148,11 +204,12 @@ replace() { # name
   lost=$1
   at=$(address_of "$lost")
   sort_nodes || true
-  case " $members " in *" $lost "*) fail "$lost answers and has its data: there is nothing to replace." ;; esac
+  case " $members " in
+    *" $lost "*) fail "$lost answers and has its data: there is nothing to replace." ;;
+  esac
   member=$(first "$members")
   [ -n "$member" ] || fail "No other node of the cluster answers."
-  old=$(view_of "$member" | awk -v at="$at" '{ split($2, a, "@"); if (a[1] == at) print $1 }')
-  for id in $old; do
+  for id in $(id_at "$member" "$at"); do
     if owns "$member" "$id"; then promote_replica_of "$id"; fi
     for name in $members; do ask "$name" cluster forget "$id" > /dev/null || true; done
   done
@@ -167,19 +224,18 @@ replace() { # name
   case " $empty " in *" $lost "*) join_empty "$lost" ;; esac
 }
 
-owns() { view_of "$1" | awk -v id="$2" '$1 == id && NF > 8 { found = 1 } END { exit !found }'; }
-owns_nothing() { ! owns "$1" "$2"; }
-
 promote_replica_of() { # id
-  where=$(view_of "$member" | awk -v id="$1" '$4 == id && $3 !~ /fail/ { split($2, a, "@"); print a[1] }' | head -n 1)
-  [ -n "$where" ] || fail "$lost is a master, and no replica of it answers: these messages exist nowhere else now. Bring its replica back."
+  where=$(replica_of "$member" "$1")
+  [ -n "$where" ] || fail "$lost is a master, and no replica of it answers. Bring its replica back: \
+nobody else has these messages."
   replica=$(name_at "$where")
   say "Making $replica the master in place of $lost"
   # By election; without one if the masters that are left are no majority.
   ask "$replica" cluster failover force > /dev/null
   until_true 10 owns_nothing "$member" "$1" && return
   ask "$replica" cluster failover takeover > /dev/null
-  until_true 10 owns_nothing "$member" "$1" || fail "$replica does not become the master: $(ask "$replica" cluster info)"
+  until_true 10 owns_nothing "$member" "$1" ||
+    fail "$replica does not become the master: $(ask "$replica" cluster info)"
 }
 
 # ---- main
@@ -202,5 +258,7 @@ if ! until_true "$wait_s" all_complete; then
   explain >&2
   exit 1
 fi
-[ -z "$silent" ] || say "The cluster works without$silent. To give up what a node had: $self replace NAME"
+leave_markers
+[ -z "$silent" ] ||
+  say "The cluster works without$silent. If the data of a node is lost for good: $self replace NAME"
 say 'The cluster is ready'

@@ -1,17 +1,20 @@
 #!/bin/sh
-# Before a node is stopped on purpose: if it is a master, its replica takes over now, in milliseconds and with
-# everything, instead of after an election. Does nothing on a replica. Fails after 20 s without a successor.
+# Before a node is stopped on purpose: if it is a master, its replica takes over now, in
+# milliseconds and with everything, instead of after an election. Does nothing on a replica. Fails
+# after 20 s without a successor.
 set -eu
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH
-cli() { redis-cli -p "${REDIS_PORT:-6379}" "$@"; }
+client=$(command -v redis-cli || command -v valkey-cli)
+cli() { "$client" -p "${REDIS_PORT:-6379}" "$@"; }
 
 for _ in 1 2 3 4 5 6 7 8 9 10; do
   replication=$(cli info replication | tr -d '\r')
   case $replication in *role:slave*) exit 0 ;; esac
-  replica=$(printf '%s\n' "$replication" | sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),state=online.*/\1 \2/p' | head -n 1)
+  replica=$(printf '%s\n' "$replication" |
+    sed -n 's/^slave[0-9]*:ip=\([^,]*\),port=\([0-9]*\),state=online.*/\1 \2/p' | head -n 1)
   if [ -n "$replica" ]; then
-    redis-cli -h "${replica% *}" -p "${replica#* }" cluster failover > /dev/null || true
+    "$client" -h "${replica% *}" -p "${replica#* }" cluster failover > /dev/null || true
   fi
   sleep 2
 done

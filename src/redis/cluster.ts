@@ -251,6 +251,7 @@ export class Cluster {
   #move (slot: number, to: Address): void {
     const key = addressKey(to)
     if (this.#topology.ownerOf(slot) === key) return
+    if (!this.#topology.nodes.has(key)) this.#nodes.forgetEndpoints()
     this.#nodes.add(to)
     this.#topology.move(slot, key)
     for (const listener of this.#listeners) listener()

@@ -13,6 +13,9 @@ export type ConnectionOptions = {
   readonly tls: boolean
   /** PEM of the certificate authority to trust besides the system's. */
   readonly tlsCa: string | undefined
+  /** PEM of the certificate and the key with which this client shows who it is. */
+  readonly tlsCert?: string | undefined
+  readonly tlsKey?: string | undefined
   readonly username: string | undefined
   /** Asked for each connection when it is a function: a password that expires is replaced while the service runs. */
   readonly password: string | (() => string) | undefined
@@ -31,15 +34,15 @@ export class ConnectionLost extends Error {
   }
 }
 
-export function socketOptions (address: Address, options: ConnectionOptions): { host: string, port: number, noDelay: boolean, keepAlive: number, connectTimeout: number, tls?: true, ca?: string } {
+type TlsOptions = { readonly ca?: string, readonly cert?: string, readonly key?: string }
+
+/** Undefined without TLS. Certificates are checked against the host's name or address. */
+export function tlsOptions ({ tls, tlsCa, tlsCert, tlsKey }: ConnectionOptions): TlsOptions | undefined {
+  if (!tls) return undefined
   return {
-    host: address.host,
-    port: address.port,
-    noDelay: true,
-    keepAlive: 5000,
-    connectTimeout: options.connectTimeoutMs,
-    ...(options.tls ? { tls: true as const } : {}),
-    ...(options.tls && options.tlsCa !== undefined ? { ca: options.tlsCa } : {})
+    ...(tlsCa === undefined ? {} : { ca: tlsCa }),
+    ...(tlsCert === undefined ? {} : { cert: tlsCert }),
+    ...(tlsKey === undefined ? {} : { key: tlsKey })
   }
 }
 
@@ -68,7 +71,15 @@ export class Connection {
   static async open (address: Address, options: ConnectionOptions): Promise<Connection> {
     const password = passwordOf(options)
     const client = createClient({
-      socket: { ...socketOptions(address, options), reconnectStrategy: false },
+      socket: {
+        host: address.host,
+        port: address.port,
+        noDelay: true,
+        keepAlive: 5000,
+        connectTimeout: options.connectTimeoutMs,
+        reconnectStrategy: false,
+        ...(options.tls ? { tls: true as const, ...tlsOptions(options) } : {})
+      },
       ...(options.username === undefined ? {} : { username: options.username }),
       ...(password === undefined ? {} : { password }),
       disableOfflineQueue: true,

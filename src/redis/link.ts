@@ -15,6 +15,7 @@ export class Link {
   #opening: Promise<Connection> | undefined
   #refused: { readonly error: unknown, readonly until: number } | undefined
   #isClosed = false
+  #giveUp: (error: ConnectionLost) => void = () => undefined
 
   constructor (address: Address, options: ConnectionOptions) {
     this.#address = address
@@ -36,19 +37,29 @@ export class Link {
     return await this.#opening
   }
 
+  /** The cluster holds the node for dead: what waits for it fails now, not when the time for opening or answering is over. */
+  abandon (): void {
+    const reason = 'the cluster holds the node for dead'
+    this.#connection?.close(reason)
+    this.#giveUp(new ConnectionLost(`No connection: ${reason}`))
+  }
+
   close (): void {
     this.#isClosed = true
     this.#connection?.close('closed by this process')
   }
 
   async #connect (): Promise<Connection> {
+    const opening = Connection.open(this.#address, this.#options)
     try {
-      const connection = await Connection.open(this.#address, this.#options)
+      const connection = await Promise.race([opening, new Promise<never>((_resolve, reject) => { this.#giveUp = reject })])
       if (this.#isClosed) connection.close('closed by this process')
       this.#connection = connection
       this.#refused = undefined
       return connection
     } catch (error) {
+      // It may still succeed after it was abandoned.
+      opening.then(connection => { connection.close('nobody waits for it') }, () => undefined)
       this.#refused = { error, until: performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS) }
       throw error
     }

@@ -2,6 +2,7 @@
 // Invariant: a node is here from when it is first heard of until a look at the topology no longer finds it; then its connections are closed
 // and what was on its way is rejected. Does not know which node owns what.
 import { addressKey, addressOf, type Address } from './address.js'
+import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
 import { ConnectionLost, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
 import { Link } from './link.js'
@@ -31,6 +32,8 @@ export type Node = {
   readonly writes: NodePipeline
   /** Of its own: a page of history would hold up the small commands behind it. */
   readonly reads: Link
+  /** Lets go of everything that waits for an answer of it. */
+  readonly abandon: () => void
   readonly close: () => void
 }
 
@@ -38,6 +41,7 @@ export class Nodes {
   readonly #options: NodesOptions
   readonly #events: NodesEvents
   readonly #nodes = new Map<string, Node>()
+  readonly #endpoints = new Endpoints()
   #topology = Topology.empty()
 
   constructor (options: NodesOptions, events: NodesEvents) {
@@ -49,9 +53,16 @@ export class Nodes {
     return this.#nodes.get(key)
   }
 
-  /** Where a node is reached that announces this address. */
+  /** Where a node is reached that announces this address, or prefers to be reached at it. */
   reachable (announced: Address): Address {
-    return this.#options.addressMap.get(addressKey(announced)) ?? announced
+    const { addressMap } = this.#options
+    const preferred = this.#endpoints.of(announced)
+    return addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
+  }
+
+  /** A node was redirected to under an address that no look has shown: the way in which nodes are reached may have changed. */
+  forgetEndpoints (): void {
+    this.#endpoints.forget()
   }
 
   /** The node at a reachable address; opens no connection yet. */
@@ -79,6 +90,7 @@ export class Nodes {
       commands: new NodePipeline(commanding),
       writes: new NodePipeline(writing, replication),
       reads,
+      abandon: () => { for (const link of [...commanding, ...writing, reads]) link.abandon() },
       close: () => { for (const link of [...commanding, ...writing, reads]) link.close() }
     }
     this.#nodes.set(key, node)
@@ -90,7 +102,9 @@ export class Nodes {
     this.#topology = topology
     for (const node of topology.nodes.values()) if (!node.isFailed) this.add(node.address)
     for (const [key, node] of this.#nodes) {
-      if (topology.nodes.has(key)) continue
+      const known = topology.nodes.get(key)
+      if (known?.isFailed === true) node.abandon()
+      if (known !== undefined) continue
       this.#nodes.delete(key)
       node.close()
     }
@@ -125,6 +139,7 @@ export class Nodes {
     if (found.some(tellsOfSlots)) return found
     const rest = await gather(order.filter(isFailed), count, ask, { isComplete })
     if (rest.found.some(tellsOfSlots)) return rest.found
+    this.#endpoints.forget()
     throw rest.lastError ?? lastError ?? new ConnectionLost('No node of the cluster answers')
   }
 
@@ -134,8 +149,10 @@ export class Nodes {
   }
 
   async #viewOf (key: string): Promise<ClusterNode[]> {
+    const askedHost = addressOf(key).host
     const reply = String(await this.askInTime(key, ['CLUSTER', 'NODES']))
-    return parseClusterNodes(reply, addressOf(key).host).map(node => ({ ...node, address: this.reachable(node.address) }))
+    await this.#endpoints.learn(reply, askedHost, () => this.askInTime(key, ['CLUSTER', 'SHARDS']))
+    return parseClusterNodes(reply, askedHost).map(node => ({ ...node, address: this.reachable(node.address) }))
   }
 
   // Waits for no more answers than a majority needs: a node whose host has vanished does not answer at all. Masters that suspect it themselves

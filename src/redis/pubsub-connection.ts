@@ -9,7 +9,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { ErrorReply } from 'redis'
 import { type Address } from './address.js'
-import { passwordOf, socketOptions, type ConnectionOptions } from './connection.js'
+import { passwordOf, tlsOptions, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
 import { slotOf } from './slots.js'
 
@@ -37,8 +37,8 @@ export class PubSubConnection {
 
   constructor (address: Address, options: ConnectionOptions, events: PubSubEvents) {
     this.#events = events
-    const target = socketOptions(address, options)
-    this.#socket = options.tls ? tls.connect({ host: target.host, port: target.port, ...(target.ca === undefined ? {} : { ca: target.ca }) }) : net.connect(target.port, target.host)
+    const tlsWith = tlsOptions(options)
+    this.#socket = tlsWith === undefined ? net.connect(address.port, address.host) : tls.connect({ ...address, ...tlsWith, ...serverName(address.host) })
     this.#socket.setNoDelay(true)
     this.#socket.on('data', chunk => {
       this.#heardAt = performance.now()
@@ -133,3 +133,6 @@ export class PubSubConnection {
     this.#events.onEnd(reason)
   }
 }
+
+// The name for which a server with several certificates shows the right one; an IP address is no name (RFC 6066, section 3).
+const serverName = (host: string): { servername?: string } => net.isIP(host) === 0 ? { servername: host } : {}

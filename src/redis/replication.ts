@@ -8,6 +8,8 @@ import { DialogsError } from '../errors.js'
 import { type Connection, ConnectionLost, isRedisError } from './connection.js'
 import { nextStep } from './redirect.js'
 
+type Sender = Pick<Connection, 'send'>
+
 /** What the majority of the masters holds of one of them. */
 export type Standing = {
   readonly isMaster: boolean
@@ -92,7 +94,7 @@ export class Replication {
    * Resolves when all that was written on this connection is safe.
    * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no longer be the master
    */
-  async acknowledged (connection: Connection): Promise<void> {
+  async acknowledged (connection: Sender): Promise<void> {
     const { acks } = this.#options
     const sentAt = performance.now()
     // Nearly always. A shard that is not known to have enough replicas is asked for them instead of waiting for them: a master that has just
@@ -132,7 +134,7 @@ export class Replication {
 
   // More replicas are connected than were waited for. Are the others still failed, or lagging, or on their way back? Waiting for them first
   // would cost half a second again and again.
-  async #isAsBefore (connection: Connection, possible: number): Promise<boolean> {
+  async #isAsBefore (connection: Sender, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
     const now = performance.now()
     if (now < this.#laggingUntil) return true
@@ -168,7 +170,7 @@ export class Replication {
     this.#settle(0, 0)
   }
 
-  async #wait (connection: Connection, acks: number, ms = WAIT_MS): Promise<number> {
+  async #wait (connection: Sender, acks: number, ms = WAIT_MS): Promise<number> {
     try {
       return Number(await connection.send(['WAIT', String(acks), String(ms)]))
     } catch (error) {
@@ -185,7 +187,7 @@ export class Replication {
     }
   }
 
-  async #stateOf (connection: Connection): Promise<ReplicaState | undefined> {
+  async #stateOf (connection: Sender): Promise<ReplicaState | undefined> {
     if (this.#isInfoDenied) return undefined
     try {
       return parseReplication(String(await connection.send(['INFO', 'replication'])))

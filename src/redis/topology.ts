@@ -52,13 +52,16 @@ export function parseClusterNodes (reply: string, askedHost: string): ClusterNod
   return nodes
 }
 
-/** `10.0.0.1:6379` or `[::1]:6379` or `::1:6379`; an empty host means the host that was asked. Undefined when it is no address. */
+/**
+ * `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means the host that was asked; `?`, of a node that should
+ * have a name and has none, means nothing. Undefined when it is no address.
+ */
 export function parseAddress (text: string, askedHost: string): Address | undefined {
   const colon = text.lastIndexOf(':')
   const port = Number(text.slice(colon + 1))
   if (colon < 0 || !Number.isInteger(port) || port < 1 || port > 65535) return undefined
   const host = text.slice(0, colon).replace(/^\[(.*)\]$/, '$1')
-  return { host: host === '' || host === '?' ? askedHost : host, port }
+  return host === '?' ? undefined : { host: host === '' ? askedHost : host, port }
 }
 
 function parseSlots (words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 'importing'> {

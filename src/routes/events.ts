@@ -8,6 +8,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError, isTemporary } from '../errors.js'
 import { type Hub } from '../live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
+import { type Asked } from '../live/reader.js'
 import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
@@ -38,7 +39,11 @@ const HEAD = {
   connection: 'close'
 } as const
 
-const LAST_MAX = 1_000_000_000
+export const LAST_MAX = 1_000_000_000
+
+type Headers = FastifyRequest['headers']
+/** A place in the cursor over several rooms. */
+type Place = { readonly text: string, readonly cursor: Cursor | undefined }
 
 export async function eventRoutes (fastify: FastifyInstance, options: EventRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
@@ -49,36 +54,49 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
     putOff(reply, options.retryMs)
   }
 
-  app.get('/rooms/:room/events', {
+  const oneRoom = {
     exposeHeadRoute: false,
     errorHandler,
     schema: { summary: 'History, then live, as server-sent events', params: RoomParams, querystring: EventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, (request, reply) => {
-    const { room } = request.params
-    checkName('room', room)
-    const last = parseLast(request.query.last)
-    const cursor = lastEventId(request) ?? request.query.after
-    const asked = { after: cursor === undefined ? undefined : parseCursor(cursor), last }
+  }
+  const askedOne = ({ params, query, headers }: { params: { room: string }, query: EventsQuery, headers: Headers }): { room: string, asked: Asked } => {
+    checkName('room', params.room)
+    const cursor = cursorOf(headers, query)
+    return { room: params.room, asked: { after: cursor === undefined ? undefined : parseCursor(cursor), last: parseLast(query.last) } }
+  }
+  app.get('/rooms/:room/events', oneRoom, (request, reply) => {
+    const { room, asked } = askedOne(request)
     const { stream, leaveOnEnd } = openStream(request, reply, options)
     leaveOnEnd(hub.join(room, new SingleOutput(stream), asked))
   })
+  app.head('/rooms/:room/events', oneRoom, (request, reply) => {
+    askedOne(request)
+    sendHeadOnly(reply)
+  })
 
-  app.get('/events', {
+  const severalRooms = {
     exposeHeadRoute: false,
     errorHandler,
     schema: { summary: 'Several rooms on one connection', querystring: RoomsEventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, (request, reply) => {
-    const rooms = [request.query.room].flat()
+  }
+  const askedSeveral = ({ query, headers }: { query: RoomsEventsQuery, headers: Headers }): { rooms: string[], cursors: Place[], last: number | undefined } => {
+    const rooms = [query.room].flat()
     if (rooms.length > options.roomsPerStreamMax) throw new DialogsError('INVALID_QUERY', `A stream takes at most ${options.roomsPerStreamMax} rooms: open a second one.`)
     if (new Set(rooms).size !== rooms.length) throw new DialogsError('INVALID_QUERY', 'A room is named twice: name each once.')
     for (const room of rooms) checkName('room', room)
-    const last = parseLast(request.query.last)
-    const cursors = parseCursors(lastEventId(request) ?? request.query.after, rooms.length)
+    return { rooms, cursors: parseCursors(cursorOf(headers, query), rooms.length), last: parseLast(query.last) }
+  }
+  app.get('/events', severalRooms, (request, reply) => {
+    const { rooms, cursors, last } = askedSeveral(request)
     const { stream, leaveOnEnd } = openStream(request, reply, options)
     const combined = new CombinedCursor(cursors.map(({ text }) => text))
     for (const [index, room] of rooms.entries()) {
       leaveOnEnd(hub.join(room, new CombinedOutput(stream, combined, index), { after: cursors[index]?.cursor, last }))
     }
+  })
+  app.head('/events', severalRooms, (request, reply) => {
+    askedSeveral(request)
+    sendHeadOnly(reply)
   })
 }
 
@@ -117,14 +135,22 @@ function acceptsJsonOnly (accept: string | undefined): boolean {
   return types.length > 0 && types.every(type => /^application\/(?:.+\+)?json$/.test(type))
 }
 
-function lastEventId (request: FastifyRequest): string | undefined {
-  const header = request.headers['last-event-id']
-  // An EventSource that has no id yet sends none; some clients send it empty.
-  return header === undefined || header === '' ? undefined : String(header)
+function sendHeadOnly (reply: FastifyReply): void {
+  reply.hijack()
+  reply.raw.writeHead(200, HEAD).end()
+}
+
+/**
+ * Where the client stands: what it has seen itself before what its URL said from the beginning. An EventSource that has no id yet sends
+ * none, and some clients send it empty. Polyfills that cannot send the header put lastEventId into the query.
+ */
+function cursorOf (headers: Headers, query: EventsQuery): string | undefined {
+  const seen = [headers['last-event-id'], query.lastEventId, query.lastEventID].find(id => id !== undefined && id !== '')
+  return seen === undefined ? query.after : String(seen)
 }
 
 // A room that had sent nothing yet has an empty place in the id: it is begun as asked.
-function parseCursors (text: string | undefined, count: number): Array<{ text: string, cursor: Cursor | undefined }> {
+function parseCursors (text: string | undefined, count: number): Place[] {
   if (text === undefined) return Array.from({ length: count }, () => ({ text: '', cursor: undefined }))
   const parts = text.split(',')
   if (parts.length !== count) throw new DialogsError('INVALID_CURSOR', `The cursor has ${parts.length} places, but ${count} rooms are asked for: resume with the same rooms in the same order.`)

@@ -9,7 +9,7 @@ import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
-import { BlocksAnswer, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, PageAnswer, PageQuery, RoomParams, UsersAnswer } from './schemas.js'
+import { BlocksAnswer, BlocksQuery, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, NoQuery, PageAnswer, PageQuery, RoomParams, UsersAnswer, UsersQuery } from './schemas.js'
 
 export type MessageRoutesOptions = {
   readonly store: Store
@@ -30,7 +30,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   const posted = (code: number, { startedAt }: FastifyRequest): void => { onPost(code, (performance.now() - startedAt) / 1000) }
 
   app.post('/rooms/:room/messages', {
-    schema: { summary: 'Write a message', params: RoomParams, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } },
+    schema: { summary: 'Write a message', params: RoomParams, querystring: NoQuery, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } },
     errorHandler: (error, request, reply) => {
       sendError(error, request, reply)
       posted(reply.statusCode, request)
@@ -63,7 +63,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/messages/:seq', {
-    schema: { summary: 'One message', params: MessageParams, response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+    schema: { summary: 'One message', params: MessageParams, querystring: NoQuery, response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, async (request, reply) => {
     const { room, seq } = request.params
     checkName('room', room)
@@ -75,19 +75,29 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/users', {
-    schema: { summary: 'Who has written here, and how much', params: RoomParams, response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async request => {
+    schema: { summary: 'Who has written here, and how much', params: RoomParams, querystring: UsersQuery, response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async (request, reply) => {
     const { room } = request.params
+    const { after } = request.query
     checkName('room', room)
-    return { room, users: await store.users(room) }
+    const limit = parseLimit(request.query.limit)
+    return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
+      const { total, users, next = null } = await store.users.page(room, after, limit)
+      return JSON.stringify({ room, total, users, next })
+    })
   })
 
   app.get('/rooms/:room/blocks', {
-    schema: { summary: 'The blocks of a room, and where they lie', params: RoomParams, response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async request => {
+    schema: { summary: 'The blocks of a room, and where they lie', params: RoomParams, querystring: BlocksQuery, response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
+  }, async (request, reply) => {
     const { room } = request.params
+    const { after } = request.query
     checkName('room', room)
-    return { room, blocks: (await store.blocks(room)).map(block => ({ ...block, shard: block.shard ?? null })) }
+    const limit = parseLimit(request.query.limit)
+    return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
+      const { users, blocks, next = null } = await store.blocks.page(room, after, limit)
+      return JSON.stringify({ room, users, blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })), next })
+    })
   })
 }
 

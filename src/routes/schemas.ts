@@ -33,25 +33,50 @@ export const PageAnswer = Type.Object({
   messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), { description: 'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1' })
 })
 
-export const EventsQuery = Type.Object({
-  after: Type.Optional(Type.String({ description: 'cursor: what came after it; the Last-Event-ID header wins over it' })),
-  last: Type.Optional(Type.String({ description: 'begin with the newest so many messages; default: the whole history' }))
-}, { additionalProperties: false })
+/** For routes without parameters: a misspelt one is refused there as well. */
+export const NoQuery = Type.Object({}, { additionalProperties: false })
+
+// Unknown parameters are ignored on streams: polyfills of EventSource add some, and would take a refusal as final.
+const Resuming = {
+  after: Type.Optional(Type.String({ description: 'cursor: what came after it; lastEventId and the Last-Event-ID header win over it' })),
+  last: Type.Optional(Type.String({ description: 'begin with the newest so many messages; default: the whole history' })),
+  lastEventId: Type.Optional(Type.String({ description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins' })),
+  lastEventID: Type.Optional(Type.String({ description: 'another spelling of lastEventId' }))
+}
+
+export const EventsQuery = Type.Object(Resuming)
+export type EventsQuery = Static<typeof EventsQuery>
 
 export const RoomsEventsQuery = Type.Object({
   room: Type.Union([Type.String(), Type.Array(Type.String())], { description: 'once for each room' }),
-  after: Type.Optional(Type.String({ description: 'the id of an event of the same stream' })),
-  last: EventsQuery.properties.last
+  ...Resuming
+})
+export type RoomsEventsQuery = Static<typeof RoomsEventsQuery>
+
+export const UsersQuery = Type.Object({
+  after: Type.Optional(Type.String({ description: 'the next of the page before' })),
+  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
 }, { additionalProperties: false })
+
+const Next = Type.Union([Type.String(), Type.Null()], { description: 'after of the next page; null on the last one' })
 
 export const UsersAnswer = Type.Object({
   room: Type.String(),
-  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }))
+  total: Type.Integer({ description: 'users in the room, on all pages' }),
+  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }), { description: 'most messages first, then by name; in a room of thousands in a fixed order' }),
+  next: Next
 })
+
+export const BlocksQuery = Type.Object({
+  after: UsersQuery.properties.after,
+  limit: Type.Optional(Type.String({ description: 'how many blocks are looked at, 1 to 1000, default 50' }))
+}, { additionalProperties: false })
 
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
-  blocks: Type.Array(Type.Object({ key: Type.String(), slot: Type.Integer(), shard: Type.Union([Type.String(), Type.Null()]), messages: Type.Integer() }))
+  users: Type.Integer({ description: 'users in the room, whose blocks all pages together hold' }),
+  blocks: Type.Array(Type.Object({ key: Type.String(), slot: Type.Integer(), shard: Type.Union([Type.String(), Type.Null()]), messages: Type.Integer() }), { description: 'those that were looked at and are not empty; may be none, also where there is a next page' }),
+  next: Next
 })
 
 const NodeAnswer = Type.Object({ id: Type.String(), address: Type.String(), isUp: Type.Boolean() })

@@ -20,6 +20,7 @@ import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
 import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
 import { Numbers } from './numbers.js'
+import { type Users } from './users.js'
 
 export type NewMessage = { readonly room: string, readonly user: string, readonly text: string, readonly once: string | undefined }
 
@@ -32,7 +33,7 @@ export type AppenderOptions = {
   readonly onceTtlS: number
   /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
   readonly publish: (room: string, messages: readonly Message[]) => void
-  readonly onFault: (what: 'count' | 'seal' | 'withdraw' | 'put-back', error: unknown) => void
+  readonly onFault: (what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back', error: unknown) => void
 }
 
 /** How long a text that may be lost is put back after its POST was answered with an error, and how many texts at once. */
@@ -63,7 +64,7 @@ export class Appender {
   readonly #publishing = new Map<string, Promise<void>>()
   #puttingBack = 0
 
-  constructor (cluster: Cluster, log: Log, options: AppenderOptions) {
+  constructor (cluster: Cluster, log: Log, users: Users, options: AppenderOptions) {
     this.#cluster = cluster
     this.#log = log
     this.#options = options
@@ -72,7 +73,7 @@ export class Appender {
     this.#numbering = lanes((user, group) => this.#number(user, group))
     this.#appending = lanes((key, group) => this.#append(key, group))
     this.#committing = lanes((room, group) => this.#commit(room, group))
-    this.#committer = new Committer(cluster, log, options)
+    this.#committer = new Committer(cluster, log, users, options)
   }
 
   /**

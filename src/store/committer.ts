@@ -6,12 +6,13 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { ConnectionLost } from '../redis/connection.js'
-import { logKey, onceKey, roomSlot, usersKey } from './keys.js'
+import { logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { Lanes } from './lanes.js'
 import { LOG_GONE_MS_MAX, type Log } from './log.js'
+import { type Users } from './users.js'
 
 export type Commit = {
   /** The sequence of the group's first message. */
@@ -38,6 +39,7 @@ const GONE_FORGOTTEN_MS = 10 * LOG_GONE_MS_MAX
 export class Committer {
   readonly #cluster: Cluster
   readonly #log: Log
+  readonly #users: Users
   readonly #options: CommitterOptions
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /** Per room, the last sequence known: what COMMIT looks for itself behind. An old one costs time, a wrong one nothing. */
@@ -45,9 +47,10 @@ export class Committer {
   /** Rooms whose log was there and is not: since when, and when that was last found. */
   readonly #gone = new Remembered<{ readonly since: number, readonly seenAt: number }>()
 
-  constructor (cluster: Cluster, log: Log, options: CommitterOptions) {
+  constructor (cluster: Cluster, log: Log, users: Users, options: CommitterOptions) {
     this.#cluster = cluster
     this.#log = log
+    this.#users = users
     this.#options = options
     this.#counting = new Lanes(options.groupLengthMax, (room, group) => this.#count(room, group), (_, error) => { options.onFault('count', error) })
   }
@@ -68,13 +71,14 @@ export class Committer {
    */
   async commitOnce (room: string, reference: string, user: string, once: string, deadline: number): Promise<Commit> {
     const isKnown = this.#heads.has(room)
-    const keys = [logKey(room), onceKey(room, once), usersKey(room)]
+    const keys = [logKey(room), onceKey(room, once), usersKey(room), usersPartKey(room, usersPart(user))]
     return await this.#persist(deadline, async () => {
       const { reply, replicated } = await this.#toLog(room, isKnown, deadline, mayBegin => {
-        const args = ['EVALSHA', COMMIT_ONCE.sha, '3', ...keys, reference, String(this.#options.onceTtlS), user, mayBegin]
+        const args = ['EVALSHA', COMMIT_ONCE.sha, '4', ...keys, reference, String(this.#options.onceTtlS), user, mayBegin]
         return this.#cluster.write(roomSlot(room), args, deadline)
       })
-      const [, first, isNewHere] = reply as Exclude<CommitOnceReply, NoLog>
+      const [, first, isNewHere, usersLength] = reply as Exclude<CommitOnceReply, NoLog>
+      if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
       // After a lost connection the script may have found what its own first run had committed.
       const isOurs = isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
       this.#rememberHead(room, first)
@@ -85,6 +89,7 @@ export class Committer {
   /** Resolves when nothing waits to be counted. */
   async settled (): Promise<void> {
     await this.#counting.settled()
+    await this.#users.settled()
   }
 
   // The connection may break between the commit and its acknowledgement. Then it is committed again: it finds itself or, where a
@@ -113,12 +118,14 @@ export class Committer {
       const written = await this.#toLog(room, behind > 0, deadline, mayBegin => {
         const args = [String(behind), mayBegin, ...rest]
         const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...args]
-        return this.#cluster.write(roomSlot(room), ['EVALSHA', COMMIT.sha, '2', logKey(room), usersKey(room), ...args], deadline, logOnly)
+        const keys = [logKey(room), ...this.#users.countKeys(room, counts.keys())]
+        return this.#cluster.write(roomSlot(room), ['EVALSHA', COMMIT.sha, String(keys.length), ...keys, ...args], deadline, logOnly)
       })
       const reply = written.reply as Exclude<CommitReply, NoLog>
       if (reply[0] === 'committed') {
-        const [, first, isCounted] = reply
+        const [, first, isCounted, usersLength] = reply
         if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
+        if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
         this.#rememberHead(room, first + references.length - 1)
         return { first, isOurs: true, replicated: written.replicated }
       }

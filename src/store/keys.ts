@@ -11,6 +11,17 @@ export const blockKey = (room: string, block: string): string => `${room}.{${blo
 export const logKey = (room: string): string => `room:{${room}}:log`
 export const segmentKey = (room: string, segment: number): string => `room:{${room}.${segment}}:segment`
 export const usersKey = (room: string): string => `room:{${room}}:users`
+/** The number of parts that the users of a large room are split into. Must never change over existing data. */
+export const USERS_PARTS = 512
+
+/** A field of a room's first key of users, which tells that there are parts. It has braces, which no user's name has. */
+export const PARTS_MARK = '{parts}'
+
+/** The part of a large room that a user belongs to. */
+export const usersPart = (user: string): number => slotOf(user) % USERS_PARTS
+
+export const usersPartKey = (room: string, part: number): string => `${usersKey(room)}:${part}`
+
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
 /** What a stream is written anew under, within one script, before it takes that stream's place. In the same slot, and none of the other kinds. */
@@ -25,6 +36,7 @@ export const roomSlot = (room: string): number => slotOf(`{${room}}`)
 export type KeyKind =
   | { readonly kind: 'block', readonly room: string, readonly user: string, readonly block: number }
   | { readonly kind: 'log' | 'users', readonly room: string }
+  | { readonly kind: 'usersPart', readonly room: string, readonly part: number }
   | { readonly kind: 'segment', readonly room: string, readonly segment: number }
   | { readonly kind: 'once', readonly room: string, readonly key: string }
   | { readonly kind: 'count', readonly user: string }
@@ -40,6 +52,7 @@ export function parseKey (key: string): KeyKind | undefined {
   if (before === 'user:' && after === ':count') return { kind: 'count', user: tag }
   if (before === 'room:' && after === ':log') return { kind: 'log', room: tag }
   if (before === 'room:' && after === ':users') return { kind: 'users', room: tag }
+  if (before === 'room:' && /^:users:(?:0|[1-9]\d{0,2})$/.test(after)) return { kind: 'usersPart', room: tag, part: Number(after.slice(7)) }
   if (before === 'room:' && after.startsWith(':once:')) return { kind: 'once', room: tag, key: after.slice(6) }
   const numbered = splitNumber(tag)
   if (numbered === undefined) return undefined

@@ -3,10 +3,10 @@
 import { type Requirements } from '../redis/requirements.js'
 import { commandsOf } from '../redis/script.js'
 import { blockKey, logKey, onceKey, roomChannel, segmentKey, userCountKey, usersKey } from './keys.js'
-import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
+import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, MOVE_USERS, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
 
-const SENT = ['GET', 'EXISTS', 'INCRBY', 'HGETALL', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM']
-const SCRIPTS = [APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY]
+const SENT = ['GET', 'EXISTS', 'INCRBY', 'HEXISTS', 'HGET', 'HGETALL', 'HLEN', 'HSCAN', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM']
+const SCRIPTS = [APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, MOVE_USERS, SEAL, SEAL_BY_COPY, TOUCH_KEY]
 
 export const REQUIREMENTS: Requirements = {
   keyed: [...new Set([...SENT, ...commandsOf(SCRIPTS)])].sort(),

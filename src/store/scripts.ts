@@ -2,6 +2,7 @@
 // one with several is answered TRYAGAIN while some of them have gone ahead.
 // Scripts replicate by their effects (Redis 7), and may be run twice: what that does is said at each.
 import { script } from '../redis/script.js'
+import { PARTS_MARK, USERS_PARTS } from './keys.js'
 
 /**
  * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow it by one each, by command: the
@@ -91,15 +92,27 @@ return 1`)
 /** Nothing was committed: the log has no entries, and it was not allowed to begin it. */
 export type NoLog = readonly [outcome: 'no log']
 
+// Counts in a room's first key, or where that says that the room is split, in the part: both only if it was given the part. Answers how many
+// fields the first key has then, less than 0 when the room is split (Users.noteLength).
+const COUNT_IN = `
+local function isSplit (users)
+  return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
+end
+local function usersLength (users, split)
+  local length = redis.call('HLEN', users)
+  if split then return -length end
+  return length
+end`
+
 export type CommitReply =
   | NoLog
-  /** The first one's sequence, and 1 if there is nothing left to count. */
-  | readonly [outcome: 'committed', first: number, isCounted: 0 | 1]
+  /** The first one's sequence, and 1 if there is nothing left to count; if it has counted, USERS_LENGTH. */
+  | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /** Nothing was committed: it could not see all that came behind `after`. The log's last sequence. */
   | readonly [outcome: 'unseen', head: number]
 
 /**
- * Commits a group: KEYS log and, but in a moving slot, users; ARGV after, 1 if it may begin the log, number of users, (user, count) …,
+ * Commits a group: KEYS log and, but in a moving slot, users and perhaps the part of each user; ARGV after, 1 if it may begin the log, number of users, (user, count) …,
  * references …. All or none, and contiguous. Answers a CommitReply.
  * Run twice it commits once, in whatever order a delayed first and a hasty second attempt arrive: it looks for the first reference among
  * what came behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all of that (the log was trimmed
@@ -107,7 +120,7 @@ export type CommitReply =
  * It looks before it adds, because an entry cannot be taken back: a stream accepts no id below one that was deleted from it, and the
  * sequence would be burnt. Nearly always nothing came behind `after`, and the look is one entry long.
  */
-export const COMMIT = script(`${TOUCH}
+export const COMMIT = script(`${TOUCH}${COUNT_IN}
 local log, floor, first = KEYS[1], '0-' .. ARGV[1], 4 + 2 * tonumber(ARGV[3])
 local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if not head then
@@ -132,21 +145,24 @@ elseif head[1] ~= floor then
 end
 local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
-if KEYS[2] then
-  for i = 4, first - 1, 2 do redis.call('HINCRBY', KEYS[2], ARGV[i], ARGV[i + 1]) end
+if not KEYS[2] then return {'committed', seq, 0} end
+local split = isSplit(KEYS[2])
+for i = 4, first - 1, 2 do
+  local part = split and KEYS[1 + i / 2]
+  redis.call('HINCRBY', part or KEYS[2], ARGV[i], ARGV[i + 1])
 end
-return {'committed', seq, KEYS[2] and 1 or 0}`)
+return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
 
 export type CommitOnceReply =
   | NoLog
   /** The sequence that the key led to, and 1 if this very call committed it. */
-  | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1]
+  | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, users, ARGV reference, time to live in s, user, 1 if it may begin the log.
+ * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV reference, time to live in s, user, 1 if it may begin the log.
  * Check and commit are one atomic step. Answers a CommitOnceReply.
  */
-export const COMMIT_ONCE = script(`${TOUCH}
+export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
 local known = redis.call('GET', KEYS[2])
 if known then
@@ -155,8 +171,9 @@ if known then
 end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
-redis.call('HINCRBY', KEYS[3], ARGV[3], 1)
-return {'committed', tonumber(seq), 1}`)
+local split = isSplit(KEYS[3])
+redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1)
+return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
 /**
  * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.
@@ -193,6 +210,21 @@ return #ARGV - 1`)
 /** Adds to a room's counters: KEYS users, ARGV user, count, user, count … Run twice, it counts twice; `npm run check -- --repair` mends it. */
 export const COUNT = script(`
 for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
+return 1`)
+
+/**
+ * Moves users of a room from its first key to their parts, and marks the room as split: KEYS users, parts …, ARGV user, which of the
+ * keys is its part, user, which … Run twice, it changes nothing: a user who is not there any more has been moved.
+ */
+export const MOVE_USERS = script(`
+redis.call('HSET', KEYS[1], '${PARTS_MARK}', '${USERS_PARTS}')
+for i = 1, #ARGV, 2 do
+  local count = redis.call('HGET', KEYS[1], ARGV[i])
+  if count then
+    redis.call('HINCRBY', KEYS[tonumber(ARGV[i + 1])], ARGV[i], count)
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
 return 1`)
 
 /** The ids of a block's entries without their texts, for `npm run check`: KEYS block, ARGV start (`-`, or `(` and an id), count. */

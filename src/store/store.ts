@@ -2,28 +2,26 @@
 // Composes queue, appender, log and history; itself it only decides what a repeated idempotency key means.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, logKey, onceKey, roomSlot, userCountKey, usersKey } from './keys.js'
-import { slotOf } from '../redis/slots.js'
+import { logKey, onceKey, roomSlot } from './keys.js'
 import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { throwUnlessLost } from './committer.js'
+import { Blocks } from './blocks.js'
 import { History } from './history.js'
 import { Log } from './log.js'
-import { blockOf, isLost, parseReference, type Entry, type Message } from '../message/message.js'
+import { Users } from './users.js'
+import { isLost, parseReference, type Entry, type Message } from '../message/message.js'
 
 export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number, readonly lostPatienceMs: number }
 
 export type Appended = { readonly message: Message, readonly isNew: boolean }
 
-/** One stream of a user's messages in a room, and where it lies. `shard` is the master's `host:port`. */
-export type Block = { readonly key: string, readonly slot: number, readonly shard: string | undefined, readonly messages: number }
-
-const BLOCKS_AT_ONCE = 500
-
 export class Store {
   readonly log: Log
   readonly history: History
+  readonly users: Users
+  readonly blocks: Blocks
   readonly appender: Appender
   readonly #cluster: Cluster
   readonly #options: StoreOptions
@@ -35,7 +33,9 @@ export class Store {
     this.#options = options
     this.log = new Log(cluster, options.segmentLength)
     this.history = new History(cluster, this.log, options.lostPatienceMs)
-    this.appender = new Appender(cluster, this.log, options)
+    this.users = new Users(cluster, error => { options.onFault('split', error) })
+    this.blocks = new Blocks(cluster, this.users, options.blockLength)
+    this.appender = new Appender(cluster, this.log, this.users, options)
     this.#admission = new Admission(options)
   }
 
@@ -125,39 +125,6 @@ export class Store {
     // Is there no such sequence, or is the log out of reach? Then this throws.
     if (entry === undefined) await this.head(room)
     return entry
-  }
-
-  /** Who has written in a room, and how many messages; most first, then by name. */
-  async users (room: string): Promise<Array<{ user: string, messages: number }>> {
-    // HGETALL answers field, value, field, value … as strings.
-    const flat = await this.#cluster.read(roomSlot(room), ['HGETALL', usersKey(room)]) as readonly string[]
-    const users: Array<{ user: string, messages: number }> = []
-    for (let index = 0; index < flat.length; index += 2) users.push({ user: flat[index] ?? '', messages: Number(flat[index + 1]) })
-    return users.sort((a, b) => b.messages - a.messages || (a.user < b.user ? -1 : 1))
-  }
-
-  /**
-   * The blocks of a room. There is no directory of them: a user's blocks are counted over all rooms, so each block that a user of this
-   * room has anywhere is asked for. The cost is one XLEN for each.
-   */
-  async blocks (room: string): Promise<Block[]> {
-    const users = await this.users(room)
-    const tags = (await Promise.all(users.map(async ({ user }) => {
-      const count = Number(await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)]))
-      return Array.from({ length: count < 1 ? 0 : blockOf(count, this.#options.blockLength) + 1 }, (_, block) => `${user}.${block}`)
-    }))).flat()
-    const blocks: Block[] = []
-    for (let from = 0; from < tags.length; from += BLOCKS_AT_ONCE) {
-      blocks.push(...await Promise.all(tags.slice(from, from + BLOCKS_AT_ONCE).map(tag => this.#block(room, tag))))
-    }
-    return blocks.filter(({ messages }) => messages > 0)
-  }
-
-  async #block (room: string, tag: string): Promise<Block> {
-    const key = blockKey(room, tag)
-    const slot = slotOf(key)
-    const messages = Number(await this.#cluster.command(slot, ['XLEN', key]))
-    return { key, slot, shard: this.#cluster.topology.ownerOf(slot), messages }
   }
 }
 

@@ -21,12 +21,12 @@ function connect (t: Test, url: string, text: string): { socket: net.Socket, ans
   return { socket, answer: () => answer }
 }
 
-const HALF_A_POST = 'POST /rooms/room/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
+const HALF_A_POST = 'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
 
 t.test('a stop does not wait for who does not read, nor for a request that does not come', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env: { STORE_DEADLINE_MS: '500', SOCKET_BYTES_MAX: '16384' } })
   const room = freshRoom()
-  const { socket } = connect(t, service.url, `GET /rooms/${room}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
+  const { socket } = connect(t, service.url, `GET /rooms/${room}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
   socket.pause()
   const half = connect(t, service.url, HALF_A_POST)
   // It has come to the parser once a later one is answered.
@@ -50,7 +50,7 @@ t.test('a request that does not arrive whole is cut off, a stream is not', async
 
 t.test('what is no request is told so, with a code: garbage, and more headers than fit', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls })
-  const get = (bytes: number): string => `GET /health/live HTTP/1.1\r\nHost: x\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
+  const get = (bytes: number): string => `GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
   for (const [text, answered] of [
     ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
     [get(120 * 1024), /^HTTP\/1\.1 200 /],
@@ -59,7 +59,7 @@ t.test('what is no request is told so, with a code: garbage, and more headers th
     const { answer } = connect(t, url, text)
     await until('it is answered', () => answered.test(answer()))
   }
-  const stream = connect(t, url, `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: x\r\n\r\n`)
+  const stream = connect(t, url, `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
   await until('it is live', () => stream.answer().includes('event: live'))
   const before = stream.answer()
   stream.socket.write('garbage\r\n\r\n')
@@ -71,7 +71,7 @@ t.test('a stream behind another request on the same connection waits for its ans
   const { url } = await startService(t, { redisNodes: cluster.urls })
   const room = freshRoom()
   await post(url, room, 'ann', 'hello')
-  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
   for (const path of [`/rooms/${room}/events`, `/events?room=${room}`]) {
     const { answer, socket } = connect(t, url, get(`/rooms/${room}/messages`) + get(path) + get('/health/live').repeat(5))
     await until('both are answered', () => answer().includes('event: live'))

@@ -151,6 +151,37 @@ t.test('last, after and Last-Event-ID', async t => {
   t.same(await seqs('', { 'last-event-id': id }), sequence(5, 10))
 })
 
+t.test('users and blocks come in pages, with totals beside them', async t => {
+  const room = freshRoom()
+  const names = sequence(1, 5).map(n => `${room}-${n}`)
+  // The fifth writes most.
+  for (const [index, name] of names.entries()) await postMany(url, room, name, index + 1)
+  const get = async (path: string): Promise<Record<string, unknown>> => (await request(`${url}/rooms/${room}/${path}`)).body
+  const ranked = names.toReversed().map((user, index) => ({ user, messages: 5 - index }))
+  t.strictSame(await get('users'), { room, total: 5, users: ranked, next: null })
+  t.strictSame(await get('users?limit=5'), { room, total: 5, users: ranked, next: null })
+  t.strictSame(await get('users?limit=4'), { room, total: 5, users: ranked.slice(0, 4), next: names[1] })
+  t.strictSame(await get(`users?limit=4&after=${names[1]}`), { room, total: 5, users: ranked.slice(4), next: null })
+  t.strictSame(await get('users?limit=1000'), await get('users'))
+  t.match(await get('users?after=nobody'), { statusCode: 400, code: 'INVALID_CURSOR' })
+  for (const limit of ['0', '1001', 'x', '']) {
+    for (const what of ['users', 'blocks']) t.match(await get(`${what}?limit=${limit}`), { statusCode: 400, code: 'INVALID_QUERY' })
+  }
+  const keys: string[] = []
+  let pages = 0
+  for (let after = ''; ; pages++) {
+    const { users, blocks, next } = await get(`blocks?limit=2${after === '' ? '' : `&after=${after}`}`)
+    t.equal(users, 5)
+    // BlocksAnswer in src/routes/schemas.ts.
+    keys.push(...(blocks as ReadonlyArray<{ key: string }>).map(({ key }) => key))
+    if (next === null) break
+    after = encodeURIComponent(String(next))
+  }
+  t.equal(pages, 2)
+  t.strictSame(keys.sort(), names.map(name => `${room}.{${name}.0}`))
+  t.strictSame(await get(`blocks?after=${names[0]}.999`), await get(`blocks?after=${names[0]}.0`))
+})
+
 t.test('a silent stream gets heartbeats, which have a name and no id', async t => {
   const stream = openSse(t, `${url}/rooms/${freshRoom()}/events`)
   await until('three heartbeats', () => stream.pings.length >= 3)

@@ -45,7 +45,7 @@ t.test('five thousand messages of one user are five blocks of exactly a thousand
   const [room, user] = [freshRoom(), freshUser()]
   const messages = await appendMany(store, room, user, 5000)
   t.strictSame(messages.map(({ seq }) => seq), sequence(1, 5000))
-  const blocks = await store.blocks(room)
+  const blocks = await store.blocks.all(room)
   t.strictSame(blocks.map(({ key, messages }) => [key, messages]), sequence(0, 4).map(block => [`${room}.{${user}.${block}}`, 1000]))
   for (const { key, slot, shard } of blocks) {
     const node = nodeOf(cluster, slot)
@@ -53,7 +53,7 @@ t.test('five thousand messages of one user are five blocks of exactly a thousand
     t.equal(shard, `127.0.0.1:${node?.port}`)
     t.equal(node === undefined ? undefined : await tell(node, 'XLEN', key), 1000, 'and has it')
   }
-  t.strictSame(await store.users(room), [{ user, messages: 5000 }])
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 5000 }])
 })
 
 t.test('a user\'s numbers are counted over all rooms: no block number is used by more than its length of messages', async t => {
@@ -62,7 +62,7 @@ t.test('a user\'s numbers are counted over all rooms: no block number is used by
   const rooms = [freshRoom(), freshRoom(), freshRoom()]
   await Promise.all(rooms.map(room => appendMany(store, room, user, 40)))
   const lengths = new Map<string, number>()
-  for (const room of rooms) for (const { key, messages } of await store.blocks(room)) lengths.set(key.slice(room.length), (lengths.get(key.slice(room.length)) ?? 0) + messages)
+  for (const room of rooms) for (const { key, messages } of await store.blocks.all(room)) lengths.set(key.slice(room.length), (lengths.get(key.slice(room.length)) ?? 0) + messages)
   t.strictSame([...lengths.values()], sequence(1, 12).map(() => 10))
 })
 
@@ -70,19 +70,19 @@ t.test('two processes never use a number twice', async t => {
   const [one, other] = await Promise.all([openStore(t, embedded, { blockLength: 10 }), openStore(t, embedded, { blockLength: 10 })])
   const [room, user] = [freshRoom(), freshUser()]
   await Promise.all([appendMany(one.store, room, user, 100), appendMany(other.store, room, user, 100)])
-  const blocks = await one.store.blocks(room)
+  const blocks = await one.store.blocks.all(room)
   t.ok(blocks.every(({ messages }) => messages <= 10), 'no block is longer than its length')
   t.equal(blocks.reduce((sum, { messages }) => sum + messages, 0), 200)
-  t.strictSame(await one.store.users(room), [{ user, messages: 200 }])
+  t.strictSame((await one.store.users.page(room, undefined, 1000)).users, [{ user, messages: 200 }])
 })
 
 t.test('who has written is listed by how much, then by name', async t => {
   const { store } = await openStore(t, embedded)
   const room = freshRoom()
-  t.strictSame(await store.users(room), [])
-  t.strictSame(await store.blocks(room), [])
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [])
+  t.strictSame(await store.blocks.all(room), [])
   for (const [user, count] of [['bob', 1], ['zoe', 2], ['ann', 1], ['ผู้ใช้', 3]] as const) await appendMany(store, room, user, count)
-  t.strictSame(await store.users(room), [{ user: 'ผู้ใช้', messages: 3 }, { user: 'zoe', messages: 2 }, { user: 'ann', messages: 1 }, { user: 'bob', messages: 1 }])
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user: 'ผู้ใช้', messages: 3 }, { user: 'zoe', messages: 2 }, { user: 'ann', messages: 1 }, { user: 'bob', messages: 1 }])
 })
 
 t.test('what was stored is published in the order of the sequences, each once', async t => {
@@ -390,7 +390,7 @@ t.test('a store that is full says so, keeps what it has, and goes on when there 
     await Promise.all(full.map(node => node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '0')))
   }
   t.equal((await append(store, room, user, 'after')).message.seq, 2)
-  t.strictSame(await store.users(room), [{ user, messages: 2 }])
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 2 }])
 })
 
 t.test('a store that cannot persist says that it is read-only', async t => {
@@ -515,7 +515,7 @@ t.test('connections that are cut again and again: nothing acknowledged is lost, 
     t.equal(texts.length, 360, 'each message is in the log')
     t.equal(new Set(texts).size, 360, 'once')
     t.strictSame(texts.filter((text, index) => seqs.get(text ?? '') !== index + 1), [], 'where its answer said')
-    t.strictSame(await store.users(room), users.map(user => ({ user, messages: 120 })))
+    t.strictSame((await store.users.page(room, undefined, 1000)).users, users.map(user => ({ user, messages: 120 })))
     await store.log.seal(room)
     t.ok(await lengthOf(cluster, logKey(room)) <= 32)
   }

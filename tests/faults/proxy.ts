@@ -1,5 +1,6 @@
-// Through a real nginx with the configuration that Compose uses: frames arrive when they are sent, quiet streams stay open, a
-// POST is never sent twice, and a service that is dead or full is passed by.
+// A real nginx with the configuration that Compose uses: frames arrive when they are sent, quiet
+// streams stay open, a POST is never sent twice, and nobody waits for a service that is dead or
+// full.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import net from 'node:net'
@@ -10,22 +11,31 @@ import t, { type Test } from 'tap'
 import { freePorts } from '../../src/embedded/ports.js'
 import { freshRoom, post, postMany, readAll, request, sequence } from '../support/client.js'
 import { startCluster, temporaryDir } from '../support/embedded.js'
-import { startService } from '../support/service.js'
+import { startService, type Service } from '../support/service.js'
 import { openSse } from '../support/sse.js'
 import { until } from '../support/until.js'
 
 const START = fileURLToPath(new URL('../../../compose/nginx/start.sh', import.meta.url))
 
 const cluster = await startCluster(t)
-const services = await Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env: { HEARTBEAT_MS: '500', DRAIN_MS: '300' } })))
+const services = await startServices({ HEARTBEAT_MS: '500', DRAIN_MS: '300' })
 const { url } = await startNginx(t, services.map(service => service.url))
 
-async function startNginx (t: Test, targets: readonly string[]): Promise<{ url: string, nginx: ChildProcess }> {
+function startServices (env: Readonly<Record<string, string>>): Promise<Service[]> {
+  return Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env })))
+}
+
+type Nginx = { readonly url: string, readonly process: ChildProcess }
+
+async function startNginx (t: Test, targets: readonly string[]): Promise<Nginx> {
   const dir = temporaryDir(t)
   const [port] = await freePorts(1)
-  const services = targets.map(target => new URL(target).host).join(' ')
   const nginx = spawn('sh', [START, dir], {
-    env: { PATH: `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`, LISTEN: `127.0.0.1:${port}`, SERVICES: services },
+    env: {
+      PATH: `${process.env['PATH']}:/usr/sbin:/usr/local/sbin`,
+      LISTEN: `127.0.0.1:${port}`,
+      SERVICES: targets.map(target => new URL(target).host).join(' ')
+    },
     stdio: 'ignore'
   })
   t.teardown(async () => {
@@ -35,8 +45,9 @@ async function startNginx (t: Test, targets: readonly string[]): Promise<{ url: 
     await exited
   })
   const url = `http://127.0.0.1:${port}`
-  await until('nginx answers', async () => await fetch(`${url}/health/live`).then(({ ok }) => ok, () => false))
-  return { url, nginx }
+  const answers = (): Promise<boolean> => fetch(`${url}/health/live`).then(({ ok }) => ok, () => false)
+  await until('nginx answers', answers)
+  return { url, process: nginx }
 }
 
 t.test('frames are not held back', async t => {
@@ -51,11 +62,13 @@ t.test('frames are not held back', async t => {
     await stream.sees('the message', () => stream.seqs.length === n)
     delays.push(performance.now() - sent)
   }
-  // A proxy that buffers holds 20 short frames until the end of the stream; a machine that stands still holds up one or the other.
-  t.ok(delays.filter(delay => delay < 2000).length >= 17, `each within ${Math.ceil(Math.max(...delays))} ms`)
+  // A proxy that buffers holds back 20 short frames until the stream ends. A busy machine may delay
+  // a few.
+  const slowest = Math.ceil(Math.max(...delays))
+  t.ok(delays.filter(delay => delay < 2000).length >= 17, `the slowest took ${slowest} ms`)
 })
 
-t.test('a client that accepts gzip gets its stream as it is, and its pages compressed', async t => {
+t.test('pages are compressed for a client that accepts gzip, streams are not', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 30)
   const gzip = { 'accept-encoding': 'gzip' }
@@ -63,24 +76,27 @@ t.test('a client that accepts gzip gets its stream as it is, and its pages compr
   await stream.isLive()
   t.notOk(stream.headers['content-encoding'])
   t.same(stream.seqs, sequence(1, 30))
-  t.equal((await request(`${url}/rooms/${room}/messages`, { headers: gzip })).headers.get('content-encoding'), 'gzip')
+  const page = await request(`${url}/rooms/${room}/messages`, { headers: gzip })
+  t.equal(page.headers.get('content-encoding'), 'gzip')
 })
 
-t.test('heartbeats pass, also on the stream of several rooms', async t => {
-  for (const path of [`/rooms/${freshRoom()}/events`, `/events?room=${freshRoom()}&room=${freshRoom()}`]) {
+t.test('heartbeats pass, on the stream of one room and of several', async t => {
+  const [one, two, three] = [freshRoom(), freshRoom(), freshRoom()]
+  for (const path of [`/rooms/${one}/events`, `/events?room=${two}&room=${three}`]) {
     const stream = openSse(t, url + path)
     await until('three heartbeats', () => stream.pings.length >= 3)
   }
 })
 
-t.test('an EventSource behind nginx follows a room through the end of each service in turn', async t => {
+t.test('an EventSource misses nothing while each service in turn is stopped and killed', async t => {
   const room = freshRoom()
   const seqs: number[] = []
   const source = new EventSource(`${url}/rooms/${room}/events`)
   t.teardown(() => { source.close() })
   source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }
   let sent = 0
-  for (const [service, signal] of services.flatMap(service => [[service, 'SIGTERM'], [service, 'SIGKILL']] as const)) {
+  const ends = services.flatMap(service => [[service, 'SIGTERM'], [service, 'SIGKILL']] as const)
+  for (const [service, signal] of ends) {
     await postMany(url, room, 'ann', 10)
     await service.end(signal)
     await postMany(url, room, 'ann', 10)
@@ -116,51 +132,56 @@ t.test('no POST fails while each service in turn is stopped and started', async 
   t.equal(new Set(texts).size, sent)
 })
 
-t.test('a stream of as many rooms as it may have, with the longest names, is opened and resumed', async t => {
-  const rooms = sequence(1, 100).map(n => `${freshRoom()}-${n}-`).map(name => name + '😀'.repeat(64 - name.length))
+t.test('a stream of 100 rooms with the longest names is opened and resumed', async t => {
+  const rooms = sequence(1, 100).map(n => {
+    const name = `${freshRoom()}-${n}-`
+    return name + '😀'.repeat(64 - name.length)
+  })
+  const query = rooms.map(room => `room=${encodeURIComponent(room)}`).join('&')
   const cursors = rooms.map(() => '123456789012345-1795417854046').join(',')
-  const stream = openSse(t, `${url}/events?${rooms.map(room => `room=${encodeURIComponent(room)}`).join('&')}`, { 'last-event-id': cursors })
-  // Beyond every head, and so all are reset.
-  await until('all are live', () => stream.events.filter(({ event }) => event === 'live').length === 100)
+  const stream = openSse(t, `${url}/events?${query}`, { 'last-event-id': cursors })
+  // The cursors are beyond every head, so every room is reset before it is live.
+  const live = (): number => stream.events.filter(({ event }) => event === 'live').length
+  await until('all rooms are live', () => live() === 100)
 })
 
-t.test('what is for those who run the service is not for everybody', async t => {
+t.test('nginx hides what only operators need', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 1)
   for (const path of ['/metrics', '/cluster', `/rooms/${room}/blocks`]) {
-    t.equal((await fetch(`${services[0]?.url}${path}`)).status, 200, `${path} at the service itself`)
+    t.equal((await fetch(`${services[0]?.url}${path}`)).status, 200, `${path} of the service`)
     t.equal((await fetch(url + path)).status, 404, `${path} through nginx`)
   }
   t.equal((await fetch(`${url}/rooms/${room}/messages`)).status, 200)
 })
 
-t.test('services that have no room for another stream go on taking POSTs', async t => {
+t.test('services that can take no more streams still take POSTs', async t => {
   const room = freshRoom()
-  const full = await Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env: { STREAMS_MAX: '3' } })))
+  const full = await startServices({ STREAMS_MAX: '3' })
   const through = (await startNginx(t, full.map(service => service.url))).url
   const readers = sequence(1, 6).map(() => openSse(t, `${through}/rooms/${room}/events`))
   await Promise.all(readers.map(reader => reader.isLive()))
-  t.pass('three streams found room at each: one that was turned away went to the other')
   const statuses: number[] = []
   for (const n of sequence(1, 50)) {
-    // A client that asks for JSON is told 503, after nginx has asked both.
-    const refused = await fetch(`${through}/rooms/${room}/events`, { headers: { accept: 'application/json' } })
+    // A client that asks for JSON gets a 503, after nginx has asked both services.
+    const headers = { accept: 'application/json' }
+    const refused = await fetch(`${through}/rooms/${room}/events`, { headers })
     t.equal(refused.status, 503)
     await refused.text()
     statuses.push((await post(through, room, 'ann', `text ${n}`)).status)
   }
   t.same(statuses.filter(status => status !== 201), [])
-  await until('the readers have all of it', () => readers.every(reader => reader.seqs.length === 50))
+  await until('the readers have all', () => readers.every(reader => reader.seqs.length === 50))
 })
 
-t.test('a service that has vanished makes one request in five seconds wait, and not every third', async t => {
+t.test('a vanished service delays one request every five seconds, not every third one', async t => {
   const gone = await startMute(t)
   const through = (await startNginx(t, [gone, ...services.map(service => service.url)])).url
   const room = freshRoom()
   const slow: number[] = []
   const begun = performance.now()
   let posted = 0
-  // Longer than nginx remembers a failure: it tries again.
+  // nginx remembers a failure for 5 s and then tries again.
   while (performance.now() - begun < 12_000) {
     const sent = performance.now()
     t.equal((await post(through, room, 'ann', `text ${++posted}`)).status, 201)
@@ -172,8 +193,8 @@ t.test('a service that has vanished makes one request in five seconds wait, and 
   t.ok(slow.length <= allowed, `${slow.length} of ${posted} waited, ${allowed} may`)
 })
 
-t.test('nginx ends soon although streams are open', async t => {
-  const { url: through, nginx } = await startNginx(t, services.map(service => service.url))
+t.test('nginx stops soon although streams are open', async t => {
+  const { url: through, process: nginx } = await startNginx(t, services.map(({ url }) => url))
   const reader = openSse(t, `${through}/rooms/${freshRoom()}/events`)
   await reader.isLive()
   const begun = performance.now()
@@ -183,15 +204,23 @@ t.test('nginx ends soon although streams are open', async t => {
   t.ok(performance.now() - begun < 8000, `${Math.round(performance.now() - begun)} ms`)
 })
 
-/** An address that takes no connection and refuses none, as a machine that is gone: a listener that is frozen and whose queue is full. */
+/**
+ * Starts a listener that neither accepts nor refuses connections, like a machine that is gone: it is
+ * frozen, and its queue of connections is full.
+ */
 async function startMute (t: Test): Promise<string> {
-  const child = spawn(process.execPath, ['-e', "const server = require('net').createServer().listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port))"], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const script = `const server = require('net').createServer()
+    server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port))`
+  const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const [line] = await once(child.stdout, 'data') as [Buffer]
   const port = Number(String(line))
   child.kill('SIGSTOP')
-  const queued = sequence(1, 4).map(() => net.connect(port, '127.0.0.1').on('error', () => undefined))
-  t.teardown(() => { for (const socket of queued) socket.destroy() })
-  await until('its queue is full', () => queued.filter(socket => socket.readyState === 'open').length >= 2)
+  const sockets = sequence(1, 4).map(() => net.connect(port, '127.0.0.1'))
+  // The last ones time out at some time; nobody cares.
+  for (const socket of sockets) socket.on('error', () => undefined)
+  t.teardown(() => { for (const socket of sockets) socket.destroy() })
+  const queued = (): number => sockets.filter(({ readyState }) => readyState === 'open').length
+  await until('its queue is full', () => queued() >= 2)
   return `http://127.0.0.1:${port}`
 }

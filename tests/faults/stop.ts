@@ -56,7 +56,7 @@ t.test('POSTs under way are finished, and so is what comes on an open connection
   // The signal has been sent; when the process takes it, it alone knows. It listens no more then.
   await until('it is stopping', () => fetch(`${service.url}/health/ready`, { headers: { connection: 'close' } }).then(() => false, () => true))
   const body = '{"user":"ann","text":"late"}'
-  kept.write(`POST /rooms/${room}/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
+  kept.write(`POST /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`)
   await until('the late one is answered', () => answer !== '' || kept.destroyed)
   t.match(answer, /^HTTP\/1\.1 201 [^]*connection: close[^]*"text":"late"/i)
   await until('the connection is closed', () => kept.destroyed)

@@ -126,4 +126,7 @@ t.test('the certificate authority is read from its file, and a file that is not 
   writeFileSync(file, 'certificate')
   t.equal(readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: file }).redis?.tlsCa, 'certificate')
   t.match(refusal({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: `${file}.not` }), /^REDIS_TLS_CA/)
+  t.match(readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CERT: file, REDIS_TLS_KEY: file }).redis, { tlsCert: 'certificate', tlsKey: 'certificate' })
+  for (const name of ['REDIS_TLS_CERT', 'REDIS_TLS_KEY']) t.match(refusal({ REDIS_NODES: 'rediss://a:1', [name]: file }), /^REDIS_TLS_CERT and REDIS_TLS_KEY must be set together/)
+  for (const name of ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY']) t.match(refusal({ REDIS_NODES: 'redis://a:1', [name]: file }), new RegExp(`^${name} is set, but`))
 })

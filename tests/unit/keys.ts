@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { blockKey, type KeyKind, logKey, onceKey, parseKey, roomChannel, roomSlot, segmentKey, splitNumber, userCountKey, usersKey } from '../../src/store/keys.js'
+import { blockKey, type KeyKind, logKey, onceKey, parseKey, roomChannel, roomSlot, segmentKey, splitNumber, userCountKey, USERS_PARTS, usersKey, usersPartKey } from '../../src/store/keys.js'
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { names } from '../support/names.js'
 
@@ -13,6 +13,7 @@ const onceKeys = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code
 const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
   fc.record({ kind: fc.constant('block' as const), room: names, user: names, block: numbers }),
   fc.record({ kind: fc.constantFrom('log' as const, 'users' as const), room: names }),
+  fc.record({ kind: fc.constant('usersPart' as const), room: names, part: fc.nat({ max: USERS_PARTS - 1 }) }),
   fc.record({ kind: fc.constant('segment' as const), room: names, segment: numbers }),
   fc.record({ kind: fc.constant('once' as const), room: names, key: onceKeys }),
   fc.record({ kind: fc.constant('count' as const), user: names })
@@ -23,6 +24,7 @@ function keyOf (meaning: KeyKind): string {
     case 'block': return blockKey(meaning.room, `${meaning.user}.${meaning.block}`)
     case 'log': return logKey(meaning.room)
     case 'users': return usersKey(meaning.room)
+    case 'usersPart': return usersPartKey(meaning.room, meaning.part)
     case 'segment': return segmentKey(meaning.room, meaning.segment)
     case 'once': return onceKey(meaning.room, meaning.key)
     case 'count': return userCountKey(meaning.user)
@@ -39,6 +41,7 @@ t.test('the keys look as the data model says', async t => {
   t.equal(logKey('room123'), 'room:{room123}:log')
   t.equal(segmentKey('room123', 7), 'room:{room123.7}:segment')
   t.equal(usersKey('room123'), 'room:{room123}:users')
+  t.equal(usersPartKey('room123', 7), 'room:{room123}:users:7')
   t.equal(onceKey('room123', 'abc'), 'room:{room123}:once:abc')
   t.equal(roomChannel('room123'), 'room:{room123}')
 })
@@ -52,7 +55,7 @@ t.test('a segment of one room is never the log of a room with a similar name', a
 
 t.test('a key of somebody else is not taken for one of ours', async t => {
   for (const key of [
-    '', 'x', '{', '{}', '{x}', 'foo:{bar}', 'user:{x}', 'user:{x}:counts', 'users:{x}:count', 'room:{x}', 'room:{x}:logs', 'room:{x}:once', 'room:{x:log',
+    '', 'x', '{', '{}', '{x}', 'foo:{bar}', 'user:{x}', 'user:{x}:counts', 'users:{x}:count', 'room:{x}', 'room:{x}:logs', 'room:{x}:once', 'room:{x}:users:', 'room:{x}:users:01', 'room:{x}:users:1000', 'room:{x}:users:a', 'room:{x:log',
     'room:x}:log', 'room:{x}:segment', 'room:{x.}:segment', 'room:{.1}:segment', 'room:{x.01}:segment', 'room:{x.-1}:segment', 'room:{x.1e3}:segment',
     '.{x.1}', 'r{x.1}', 'r.{x}', 'r.{x.1}y', 'r.{x.1} ', 'r.{.1}', 'r.{x.1000000000000000}'
   ]) t.equal(parseKey(key), undefined, JSON.stringify(key))

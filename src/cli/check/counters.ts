@@ -3,9 +3,10 @@
 // read, nor more than what is in the log after; only while the room's slot moves does it come later, and is waited for.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
-import { roomSlot, usersKey } from '../../store/keys.js'
+import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from '../../store/keys.js'
 import { CORRECT_COUNT } from '../../store/scripts.js'
 import { type Log } from '../../store/log.js'
+import { Users } from '../../store/users.js'
 import { parseReference } from '../../message/message.js'
 import { type Findings } from './finding.js'
 import { walk } from './walk.js'
@@ -26,6 +27,7 @@ export class Counters {
   readonly #log: Log
   readonly #room: string
   readonly #counts = new Map<string, Count>()
+  #isSplit = false
 
   constructor (cluster: Cluster, log: Log, room: string) {
     this.#cluster = cluster
@@ -48,6 +50,7 @@ export class Counters {
    */
   async check (head: number, settleMs: number, isRepairing: boolean, findings: Findings): Promise<void> {
     const until = performance.now() + settleMs
+    if (isRepairing) await this.#finishSplitting()
     for (let walked = head; ;) {
       await this.#read()
       const newest = await this.#log.head(this.#room)
@@ -72,24 +75,45 @@ export class Counters {
 
   // By a difference, and only while nobody else counts: what is not corrected now is found by the next check.
   async #correct (user: string, count: Count): Promise<boolean> {
+    const key = this.#isSplit ? usersPartKey(this.#room, usersPart(user)) : usersKey(this.#room)
     const args = [user, String(count.counted), String(differenceOf(count))]
-    return await this.#cluster.command(roomSlot(this.#room), ['EVALSHA', CORRECT_COUNT.sha, '1', usersKey(this.#room), ...args]) === 1
+    return await this.#cluster.command(roomSlot(this.#room), ['EVALSHA', CORRECT_COUNT.sha, '1', key, ...args]) === 1
   }
 
-  // HSCAN may tell a field twice: the later one counts. Its cursor is of one node; when the room has moved, it begins anew.
+  // What a process left in the first key of a large room, when it died while it split it: nothing that is wrong, but corrected is a counter
+  // only where it lies in one key.
+  async #finishSplitting (): Promise<void> {
+    const isSplit = await this.#cluster.read(roomSlot(this.#room), ['HGET', usersKey(this.#room), PARTS_MARK])
+    if (isSplit !== null) await new Users(this.#cluster, () => undefined).split(this.#room)
+  }
+
+  // A user's count is the sum of what the first key and their part have. A user who moves over between the two reads is not found, or twice:
+  // then the check looks again. The cursor of HSCAN is of one node; when the room has moved, it begins anew.
   async #read (): Promise<void> {
     const slot = roomSlot(this.#room)
     for (let owner: string | undefined; owner !== this.#cluster.topology.ownerOf(slot) || owner === undefined;) {
       owner = this.#cluster.topology.ownerOf(slot)
       for (const count of this.#counts.values()) count.counted = 0
-      let cursor = '0'
-      do {
-        // HSCAN answers the next cursor, and field, value, field, value …
-        const [next, flat] = await this.#cluster.read(slot, ['HSCAN', usersKey(this.#room), cursor, 'COUNT', String(SCAN_COUNT)]) as readonly [string, readonly string[]]
-        for (let index = 0; index < flat.length; index += 2) this.#countOf(flat[index] ?? '').counted = Number(flat[index + 1])
-        cursor = next
-      } while (cursor !== '0')
+      const direct = await this.#scan(usersKey(this.#room))
+      this.#isSplit = direct.delete(PARTS_MARK)
+      for (const [user, counted] of direct) this.#countOf(user).counted += counted
+      for (let part = 0; this.#isSplit && part < USERS_PARTS; part++) {
+        for (const [user, counted] of await this.#scan(usersPartKey(this.#room, part))) this.#countOf(user).counted += counted
+      }
     }
+  }
+
+  // HSCAN may tell a field twice: the later one counts.
+  async #scan (key: string): Promise<Map<string, number>> {
+    const counts = new Map<string, number>()
+    let cursor = '0'
+    do {
+      // HSCAN answers the next cursor, and field, value, field, value …
+      const [next, flat] = await this.#cluster.read(roomSlot(this.#room), ['HSCAN', key, cursor, 'COUNT', String(SCAN_COUNT)]) as readonly [string, readonly string[]]
+      for (let index = 0; index < flat.length; index += 2) counts.set(flat[index] ?? '', Number(flat[index + 1]))
+      cursor = next
+    } while (cursor !== '0')
+    return counts
   }
 
   #countOf (user: string): Count {

@@ -5,6 +5,7 @@ import { type RedisTarget } from '../../config.js'
 import { messageOf } from '../../errors.js'
 import { type Address, addressKey } from '../../redis/address.js'
 import { Connection, ConnectionLost, type Reply } from '../../redis/connection.js'
+import { Endpoints } from '../../redis/endpoints.js'
 import { parseClusterNodes } from '../../redis/topology.js'
 import { ClusterMap, type MapNode, type View } from './map.js'
 import { Refusal, Stuck } from './refusal.js'
@@ -22,6 +23,7 @@ type Place = Pick<MapNode, 'reachable'>
 export class Admin {
   readonly target: RedisTarget
   readonly #connections = new Map<string, Promise<Connection>>()
+  readonly #endpoints = new Endpoints()
   #known: Address[] = []
   #isWorking = false
 
@@ -102,7 +104,9 @@ export class Admin {
 
   /** Where this process reaches a node that announces this address. */
   reachable (announced: Address): Address {
-    return this.target.addressMap.get(addressKey(announced)) ?? announced
+    const { addressMap } = this.target
+    const preferred = this.#endpoints.of(announced)
+    return addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
   }
 
   /**
@@ -135,6 +139,7 @@ export class Admin {
     const connection = await this.#connectionTo(address)
     const answers = Promise.all(['MYID', 'INFO', 'NODES'].map(what => connection.send(['CLUSTER', what])))
     const [selfId, info, nodes] = (await Promise.race([answers, silence(address)])).map(String)
+    await this.#endpoints.learn(nodes ?? '', address.host, () => connection.send(['CLUSTER', 'SHARDS']))
     return { selfId: selfId ?? '', isServing: info?.includes('cluster_state:ok') === true, nodes: parseClusterNodes(nodes ?? '', address.host) }
   }
 

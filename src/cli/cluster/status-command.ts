@@ -1,7 +1,8 @@
 // The command `status`: reads and prints. With a room it also asks, as the service would, which block lies where.
 import { Cluster } from '../../redis/cluster.js'
 import { addressKey } from '../../redis/address.js'
-import { type Block, Store } from '../../store/store.js'
+import { type Block } from '../../store/blocks.js'
+import { Store } from '../../store/store.js'
 import { type Order } from './cluster-options.js'
 import { type Session } from './session.js'
 import { blocksText, readStatus, statusText } from './status.js'
@@ -23,7 +24,7 @@ async function readBlocks ({ admin, config }: Session, room: string): Promise<Bl
   try {
     // Only asked, so there is nothing to publish.
     const store = new Store(cluster, { ...config, publish: () => {}, onFault: () => {} })
-    const blocks = await store.blocks(room)
+    const blocks = await store.blocks.all(room)
     const map = await admin.look()
     return blocks.map(block => {
       const owner = map.nodes.get(map.ownerOf(block.slot) ?? '')

@@ -1,7 +1,7 @@
 // What `status` prints: the cluster as a person wants to see it, or as JSON. Only asks.
 import { addressKey } from '../../redis/address.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
-import { type Block } from '../../store/store.js'
+import { type Block } from '../../store/blocks.js'
 import { count } from '../progress.js'
 import { type Admin } from './admin.js'
 import { findUnfinished, type Unfinished } from './half-moved.js'

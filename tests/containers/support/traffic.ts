@@ -1,6 +1,7 @@
-// A program that runs inside a container of the service's image, where the network of the containers is: it posts and reads
-// through nginx, as browsers would, until its standard input ends. Then it waits until every reader has everything, and
-// prints what it saw as one line of JSON (`Report`). It imports nothing but Node, for it is handed over as a text.
+// A program that runs in a container of the service's image, inside the network of the containers.
+// It posts and reads through nginx as browsers would, until its standard input ends. Then it waits
+// until every reader has everything, and prints what it saw as one line of JSON (`Report`). It is
+// handed to Node as a text, so it imports nothing but Node's own modules.
 import http from 'node:http'
 
 export type Orders = {
@@ -8,9 +9,9 @@ export type Orders = {
   readonly room: string
   readonly writers: number
   readonly readers: number
-  /** Between two messages of a writer. */
+  /** How long a writer waits between two messages. */
   readonly pauseMs: number
-  /** Repeats what failed, with an Idempotency-Key, for up to a minute; otherwise every failure is counted and left. */
+  /** Repeats a failed POST with its Idempotency-Key for a minute. Otherwise each failure counts. */
   readonly isPersistent: boolean
 }
 
@@ -21,10 +22,10 @@ export type Report = {
   readonly readers: ReadonlyArray<{
     readonly frames: number
     readonly reconnects: number
-    /** What an EventSource must not see: a hole, a repeated frame, a status for which it gives up, `lost`, `reset`. */
+    /** Holes, repeated frames, `lost`, `reset`, and any status for which an EventSource gives up. */
     readonly faults: readonly string[]
   }>
-  /** Acknowledged messages that a reader did not get under the sequence that the answer named. */
+  /** Acknowledged messages that a reader lacks, or has under another sequence. */
   readonly missing: readonly string[]
 }
 
@@ -36,6 +37,7 @@ const failures: string[] = []
 const over = new AbortController()
 let slowestMs = 0
 
+const RETRY_MS_MAX = 60_000
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
 type Answer = { readonly status: number, readonly body: string }
@@ -45,7 +47,10 @@ function send (text: string, key: string | undefined): Promise<Answer> {
     const request = http.request(`${orders.url}${path}/messages`, {
       agent,
       method: 'POST',
-      headers: { 'content-type': 'application/json', ...(key === undefined ? {} : { 'idempotency-key': key }) }
+      headers: {
+        'content-type': 'application/json',
+        ...(key === undefined ? {} : { 'idempotency-key': key })
+      }
     }, response => {
       let body = ''
       response.setEncoding('utf8')
@@ -70,7 +75,7 @@ async function write (writer: number): Promise<void> {
   }
 }
 
-// Undefined when it was acknowledged, and otherwise why not.
+// Answers why a message was not acknowledged; undefined when it was.
 async function post (text: string, begun: number): Promise<string | undefined> {
   const key = orders.isPersistent ? `${orders.room}-${text}` : undefined
   for (;;) {
@@ -79,12 +84,14 @@ async function post (text: string, begun: number): Promise<string | undefined> {
       acknowledged.set(Number((JSON.parse(body) as { seq: number }).seq), text)
       return undefined
     }, (error: Error) => error.message)
-    if (problem === undefined || key === undefined || performance.now() - begun > 60_000) return problem
+    if (problem === undefined || key === undefined) return problem
+    if (performance.now() - begun > RETRY_MS_MAX) return problem
     await sleep(200)
   }
 }
 
-// As an EventSource: resumes with the last id, and gives up on any status but 200.
+// Behaves like an EventSource: it resumes with the last id, and any status but 200 counts as a
+// fault.
 class Reader {
   readonly faults: string[] = []
   readonly texts = new Map<number, string>()
@@ -111,8 +118,11 @@ class Reader {
 
   #connect (): Promise<void> {
     return new Promise(resolve => {
-      const headers = this.#lastId === '' ? {} : { 'last-event-id': this.#lastId }
-      this.#request = http.get(`${orders.url}${path}/events`, { agent: false, headers: { accept: 'text/event-stream', ...headers } }, response => {
+      const headers = {
+        accept: 'text/event-stream',
+        ...(this.#lastId === '' ? {} : { 'last-event-id': this.#lastId })
+      }
+      this.#request = http.get(`${orders.url}${path}/events`, { agent: false, headers }, response => {
         if (response.statusCode !== 200) {
           this.faults.push(`status ${response.statusCode}`)
           response.resume()
@@ -132,7 +142,10 @@ class Reader {
   }
 
   #take (text: string): void {
-    const fields = new Map(text.split('\n').map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1).trim()]))
+    const fields = new Map(text.split('\n').map(line => {
+      const colon = line.indexOf(':')
+      return [line.slice(0, colon), line.slice(colon + 1).trim()]
+    }))
     const retry = fields.get('retry')
     if (retry !== undefined) this.#retryMs = Number(retry)
     const id = fields.get('id')
@@ -160,13 +173,21 @@ const head = Math.max(0, ...acknowledged.keys())
 const deadline = performance.now() + 30_000
 while (readers.some(reader => reader.head < head) && performance.now() < deadline) await sleep(20)
 for (const reader of readers) reader.stop()
-const missing = [...acknowledged].flatMap(([seq, text]) =>
-  readers.some(reader => reader.texts.get(seq) !== text) ? [`${seq}: ${text}, readers have ${readers.map(reader => String(reader.texts.get(seq))).join(', ')}`] : [])
+const missing = [...acknowledged]
+  .filter(([seq, text]) => readers.some(reader => reader.texts.get(seq) !== text))
+  .map(([seq, text]) => {
+    const found = readers.map(reader => reader.texts.get(seq) ?? 'nothing').join(', ')
+    return `${seq}: ${text}, readers have ${found}`
+  })
 const report: Report = {
   posted: acknowledged.size,
   failures: failures.slice(0, 50),
   slowestMs: Math.round(slowestMs),
-  readers: readers.map(({ texts, connections, faults }) => ({ frames: texts.size, reconnects: connections - 1, faults: faults.slice(0, 50) })),
+  readers: readers.map(({ texts, connections, faults }) => ({
+    frames: texts.size,
+    reconnects: connections - 1,
+    faults: faults.slice(0, 50)
+  })),
   missing: missing.slice(0, 50)
 }
 process.stdout.write(`${JSON.stringify(report)}\n`, () => process.exit(0))

@@ -1,0 +1,82 @@
+// How nodes want to be reached: `cluster-preferred-endpoint-type` makes it their address, a host name, or the host that was asked
+// (behind a load balancer). `CLUSTER NODES` does not tell; `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards), and is
+// asked only when a node appears, or announces something else: a look at the cluster costs no more than before.
+import { type Address, addressKey } from './address.js'
+import { isRedisError, type Reply } from './connection.js'
+
+const SEEN_MAX = 10_000
+
+export class Endpoints {
+  /** Address in `CLUSTER NODES` → where the node wants to be reached, if elsewhere. */
+  readonly #preferred = new Map<string, Address>()
+  /** Nodes as they were announced when the shards were last asked for. */
+  readonly #seen = new Set<string>()
+
+  /** Where a node wants to be reached that `CLUSTER NODES` shows at this address. */
+  of (announced: Address): Address {
+    return this.#preferred.get(addressKey(announced)) ?? announced
+  }
+
+  /**
+   * Takes note of a reply to `CLUSTER NODES`, before it is used.
+   * @param askedHost where the answering node was reached
+   * @param askShards sends it `CLUSTER SHARDS`
+   */
+  async learn (nodesReply: string, askedHost: string, askShards: () => Promise<Reply>): Promise<void> {
+    const announced = announcedIn(nodesReply)
+    if (announced.every(words => this.#seen.has(words))) return
+    try {
+      for (const { ip, ports, endpoint } of parseShards(await askShards())) {
+        const host = endpoint === null || endpoint === '' ? askedHost : endpoint
+        for (const port of ports) {
+          const key = addressKey({ host: ip === '' ? askedHost : ip, port })
+          // A node that prefers a name and has none answers `?`: its address is all there is.
+          if (host === ip || host === '?') this.#preferred.delete(key)
+          else this.#preferred.set(key, { host, port })
+        }
+      }
+    } catch (error) {
+      // Without the permission, or on a node that does not know the command, nodes are reached at their addresses.
+      if (!isRedisError(error)) throw error
+    }
+    if (this.#seen.size > SEEN_MAX) this.#seen.clear()
+    for (const words of announced) this.#seen.add(words)
+  }
+
+  /** Everything is asked anew: a node was found to be reached in another way. */
+  forget (): void {
+    this.#seen.clear()
+  }
+}
+
+// Id and addresses of each node that has been met: `<id> <ip:port@cport[,hostname…]>`.
+function announcedIn (nodesReply: string): string[] {
+  return nodesReply.split('\n').flatMap(line => {
+    const [id, where, flags] = line.split(' ')
+    return id === undefined || where === undefined || flags === undefined || /handshake|noaddr/.test(flags) ? [] : [`${id} ${where}`]
+  })
+}
+
+type ShardNode = { readonly ip: string, readonly ports: readonly number[], readonly endpoint: string | null }
+
+/** Reads `CLUSTER SHARDS`: a list of shards, which are flat lists of names and values, as their nodes are. */
+export function parseShards (reply: Reply): ShardNode[] {
+  return listOf(reply).flatMap(shard => listOf(fieldsOf(shard).get('nodes')).map(node => {
+    const fields = fieldsOf(node)
+    const endpoint = fields.get('endpoint')
+    return {
+      ip: String(fields.get('ip') ?? ''),
+      ports: [fields.get('port'), fields.get('tls-port')].filter(port => typeof port === 'number'),
+      endpoint: typeof endpoint === 'string' ? endpoint : null
+    }
+  }))
+}
+
+const listOf = (reply: Reply | undefined): readonly Reply[] => Array.isArray(reply) ? reply as readonly Reply[] : []
+
+function fieldsOf (reply: Reply): Map<string, Reply> {
+  const list = listOf(reply)
+  const fields = new Map<string, Reply>()
+  for (let index = 0; index + 1 < list.length; index += 2) fields.set(String(list[index]), list[index + 1] ?? null)
+  return fields
+}

@@ -1,0 +1,75 @@
+// Which blocks a room has, and where they lie, a page at a time. There is no directory of them: a user's blocks are counted over all rooms,
+// so each block that a user of the room has anywhere is asked for. The cost is one XLEN for each, and a page looks at only so many.
+import { type Cluster } from '../redis/cluster.js'
+import { slotOf } from '../redis/slots.js'
+import { blockOf } from '../message/message.js'
+import { blockKey, splitNumber, userCountKey } from './keys.js'
+import { type Users } from './users.js'
+
+/** One stream of a user's messages in a room, and where it lies. `shard` is the master's `host:port`. */
+export type Block = { readonly key: string, readonly slot: number, readonly shard: string | undefined, readonly messages: number }
+
+export type BlocksPage = {
+  /** Users in the room, whose blocks these pages hold. */
+  readonly users: number
+  /** May be empty, also where there is a next page. */
+  readonly blocks: Block[]
+  /** The `after` of the next page: `<user>.<block>`; undefined on the last one. */
+  readonly next: string | undefined
+}
+
+const USERS_AT_ONCE = 100
+
+export class Blocks {
+  readonly #cluster: Cluster
+  readonly #users: Users
+  readonly #blockLength: number
+
+  constructor (cluster: Cluster, users: Users, blockLength: number) {
+    this.#cluster = cluster
+    this.#users = users
+    this.#blockLength = blockLength
+  }
+
+  /** Looks at up to `limit` blocks behind `after`, in the order by user (Users.page) and number. @throws DialogsError INVALID_CURSOR as Users.page */
+  async page (room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
+    const [afterUser, afterBlock] = after === undefined ? [undefined, 0] : splitNumber(after) ?? [after, 0]
+    const tags = afterUser === undefined ? [] : await this.#tags(afterUser, afterBlock + 1)
+    let total: number | undefined
+    for (let behind = afterUser, isLast = false; !isLast && (tags.length <= limit || total === undefined);) {
+      const page = await this.#users.page(room, behind, Math.min(USERS_AT_ONCE, limit))
+      total = page.total
+      tags.push(...(await Promise.all(page.users.map(({ user }) => this.#tags(user, 0)))).flat())
+      behind = page.next
+      isLast = page.next === undefined
+    }
+    const looked = tags.slice(0, limit)
+    const blocks = await Promise.all(looked.map(tag => this.#block(room, tag)))
+    return { users: total ?? 0, blocks: blocks.filter(({ messages }) => messages > 0), next: tags.length > limit ? looked.at(-1) : undefined }
+  }
+
+  /** Every block of a room, page by page. */
+  async all (room: string): Promise<Block[]> {
+    const blocks: Block[] = []
+    let after: string | undefined
+    do {
+      const page = await this.page(room, after, 1000)
+      blocks.push(...page.blocks)
+      after = page.next
+    } while (after !== undefined)
+    return blocks
+  }
+
+  async #tags (user: string, from: number): Promise<string[]> {
+    const count = Number(await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)]))
+    const blocks = count < 1 ? 0 : blockOf(count, this.#blockLength) + 1
+    return Array.from({ length: Math.max(0, blocks - from) }, (_, index) => `${user}.${from + index}`)
+  }
+
+  async #block (room: string, tag: string): Promise<Block> {
+    const key = blockKey(room, tag)
+    const slot = slotOf(key)
+    const messages = Number(await this.#cluster.command(slot, ['XLEN', key]))
+    return { key, slot, shard: this.#cluster.topology.ownerOf(slot), messages }
+  }
+}
