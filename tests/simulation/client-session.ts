@@ -172,6 +172,7 @@ export class ClientSession implements Session {
   #cluster (args: string[]): Value {
     const what = args[1]?.toUpperCase()
     if (what === 'NODES') return this.#node.view.describe()
+    if (what === 'SHARDS') return this.#node.view.shards()
     throw new Error(`CLUSTER ${what ?? ''} is not simulated`)
   }
 

@@ -1,6 +1,7 @@
 // What one node knows of the cluster: the nodes, who owns which slot, and which slots it is moving. Views differ, as they do in reality, until
 // the nodes have heard of each other (node-bus.ts).
 import { SLOT_COUNT } from '../../src/redis/slots.js'
+import { type Value } from './resp.js'
 
 export type Peer = {
   readonly id: string
@@ -83,9 +84,28 @@ export class ClusterView {
     return Math.floor(this.voters.length / 2) + 1
   }
 
+  /** As `CLUSTER SHARDS` (https://redis.io/commands/cluster-shards): names and values, one after the other. */
+  shards (): Value {
+    const peers = [...this.peers.values()]
+    return peers.filter(({ role }) => role === 'master').map(master => {
+      const nodes = peers.filter(({ id, masterId }) => id === master.id || masterId === master.id)
+      const slots = (this.#rangesOfAll.get(master.id) ?? '').split(' ').filter(range => range !== '').flatMap(range => {
+        const [first = 0, last = first] = range.split('-').map(Number)
+        return [first, last]
+      })
+      return ['slots', slots, 'nodes', nodes.map(({ id, host, port, role, isFailed }) =>
+        ['id', id, 'port', port, 'ip', host, 'endpoint', host, 'role', role, 'replication-offset', 0, 'health', isFailed ? 'fail' : 'online'])]
+    })
+  }
+
+  get #rangesOfAll (): Map<string, string> {
+    this.#ranges ??= rangesOf(this.owners)
+    return this.#ranges
+  }
+
   /** As `CLUSTER NODES` (https://redis.io/commands/cluster-nodes). */
   describe (): string {
-    this.#ranges ??= rangesOf(this.owners)
+    const allRanges = this.#rangesOfAll
     let text = ''
     for (const peer of this.peers.values()) {
       const flags = [...peer.id === this.myId ? ['myself'] : [], peer.role === 'master' ? 'master' : 'slave', ...peer.isFailed ? ['fail'] : peer.isSuspected ? ['fail?'] : []]
@@ -94,7 +114,7 @@ export class ClusterView {
         : []
       const link = peer.isFailed || peer.isSuspected ? 'disconnected' : 'connected'
       const words = [peer.id, `${peer.host}:${peer.port}@${peer.port + 10000}`, flags.join(','), peer.masterId ?? '-', '0', '0', String(peer.epoch), link]
-      const ranges = this.#ranges.get(peer.id)
+      const ranges = allRanges.get(peer.id)
       text += `${[...words, ...ranges === undefined ? [] : [ranges], ...marks].join(' ')}\n`
     }
     return text
