@@ -1,4 +1,5 @@
-// Where a node is reached. Apart from the connection, so that who only reads settings does not load the client library.
+// Where a node is reached. Separate from the connection, so that reading the settings does not load
+// the client library.
 
 export type Address = { readonly host: string, readonly port: number }
 

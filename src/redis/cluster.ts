@@ -1,7 +1,9 @@
-// The Redis Cluster as the rest of the process sees it: commands by slot, retried until they are answered or their deadline passes.
-// The one module that knows which node owns a slot. It looks anew on MOVED, on a lost or refused connection, when a master
-// fails, and from time to time; node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
-// Invariant: a command that this module gives up on was tried until its deadline, or was refused for a reason that will not go away.
+// The Redis Cluster as the rest of the process sees it: commands by slot, retried until they are
+// answered or their deadline passes. The one module that knows which node owns a slot. It looks
+// again on MOVED, on a lost or refused connection, when a master fails, and from time to time;
+// node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
+// Invariant: a command that fails here was tried until its deadline, or was refused for a reason
+// that will not go away by itself.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
 import { DialogsError, messageOf } from '../errors.js'
@@ -19,7 +21,10 @@ import { Topology } from './topology.js'
 
 export type ClusterOptions = NodesOptions & {
   readonly refreshMs: number
-  /** What Redis must let the service do: checked at start, and of nodes that join. Left out: not checked. */
+  /**
+   * What Redis must let the service do: checked at start, and of nodes that join. Left out: not
+   * checked.
+   */
   readonly requirements?: Requirements
 }
 
@@ -49,7 +54,10 @@ const VIEWS = 3
 const FRESH_MS = 1000
 const BACKOFF_MS_MIN = 5
 const BACKOFF_MS_MAX = 200
-/** MOVED and ASK are followed at once, but not round and round for ever. */
+/**
+ * This many redirections are followed at once; after that, with pauses, in case they go in a
+ * circle.
+ */
 const REDIRECTS_AT_ONCE = 5
 
 export class Cluster {
@@ -84,8 +92,8 @@ export class Cluster {
   }
 
   /**
-   * @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline, STORE_DENIED or STORE_UNSUITABLE when one
-   *   refuses the login, or what the service will need
+   * @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline,
+   *   STORE_DENIED or STORE_UNSUITABLE when one refuses the login, or what the service will need
    */
   static async connect (options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
@@ -121,7 +129,8 @@ export class Cluster {
   }
 
   /**
-   * Why the cluster as a whole cannot take work now, as far as a look at it that is at most a second old tells; undefined when it can.
+   * Why the cluster as a whole cannot take work now, as far as a look at it that is at most a
+   * second old tells; undefined when it can.
    */
   async outage (): Promise<DialogsError | undefined> {
     if (performance.now() - this.#refreshedAt > FRESH_MS || this.#blindness !== undefined) await this.refresh().catch(() => undefined)
@@ -132,21 +141,27 @@ export class Cluster {
     return new DialogsError('STORE_UNAVAILABLE', `${unservedSlots} of ${SLOT_COUNT} slots of the cluster are not served: they have no owner, or a failed one.`)
   }
 
-  /** Redis has refused something. If that will not go away by itself, writes are refused until it has, which is looked at now and then. */
+  /**
+   * Redis has refused something. If that will not go away by itself, writes are refused until it
+   * has, which is looked at now and then.
+   */
   refused (error: unknown): void {
     this.#suitability?.note(error)
   }
 
-  /** Calls back after every refresh and every MOVED; the subscriber compares and moves. */
+  /** Calls back after every look and every MOVED. The subscriber then moves its channels. */
   onChange (listener: () => void): void {
     this.#listeners.add(listener)
   }
 
   /**
-   * Sends one command to the master of a slot, and again as long as the cluster says "elsewhere" or "not now".
-   * For commands that may be carried out twice without harm: after a broken connection nobody knows whether the first was.
-   * @param deadline on the clock of performance.now(); default: the setting, counted from the first attempt that failed
-   * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will not go away
+   * Sends one command to the master of a slot, and again as long as the cluster says "elsewhere" or
+   * "not now". Only for commands that do no harm when they run twice: after a broken connection
+   * nobody knows whether the first one ran.
+   * @param deadline on the clock of performance.now(); default: the setting, counted from the first
+   *   attempt that failed
+   * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will
+   *   not go away
    */
   async command (slot: number, args: Args, deadline?: number): Promise<Reply> {
     return (await this.#persist(slot, { args, deadline, send: sendCommand })).reply
@@ -158,8 +173,10 @@ export class Cluster {
   }
 
   /**
-   * As `command`, on a write connection: the answer comes with a promise of the replicas' acknowledgement.
-   * @param inMigration what to send instead when the slot is moving and its keys are on both sides (TRYAGAIN)
+   * As `command`, on a write connection: the answer comes with a promise of the replicas'
+   * acknowledgement.
+   * @param inMigration what to send instead when the slot is moving and its keys are on both sides
+   *   (TRYAGAIN)
    */
   write (slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
     // A write of which a later step is refused would be stored, and answered with an error.
@@ -168,8 +185,9 @@ export class Cluster {
   }
 
   /**
-   * Whether a key that its slot's owner does not have is, or may be, at a node that the slot was being moved to when its last owner died. It is
-   * reached again when the move is finished. Cheap: the nodes are asked once a second at most.
+   * Whether a key that its slot's owner does not have is, or may be, at a node that the slot was
+   * being moved to when its last owner died. It can be reached again when the move is finished.
+   * Cheap: the nodes are asked once a second at most.
    */
   async isStranded (key: string): Promise<boolean> {
     return await this.#importers.mayHave(key)
@@ -180,13 +198,13 @@ export class Cluster {
     return await this.#nodes.ask(key, args)
   }
 
-  /** Looks at the topology anew. Callers that come while it is being looked at share the look. */
+  /** Looks at the topology again. Calls made during a look share it. */
   async refresh (): Promise<void> {
     this.#refreshing ??= this.#look().finally(() => { this.#refreshing = undefined })
     await this.#refreshing
   }
 
-  /** A node said so, to somebody else than `command`. */
+  /** Takes note of a MOVED that a subscription got. */
   moved (slot: number, announced: Address): void {
     this.#move(slot, this.#nodes.reachable(announced))
   }
@@ -198,7 +216,8 @@ export class Cluster {
     this.#nodes.close()
   }
 
-  // What every command goes through. The first attempt is all there is, nearly always, and costs no more than itself.
+  // Every command goes through here. Nearly always the first attempt is the only one, and costs
+  // nothing extra.
   #persist (slot: number, command: Command): Promise<Written> {
     const node = this.#ownerOf(slot)
     if (node === undefined) return this.#tryAgain(slot, command, NO_OWNER, undefined)
@@ -235,7 +254,8 @@ export class Cluster {
     }
   }
 
-  // Where another way is known it is taken at once; otherwise the topology is looked at, and the node is given a moment.
+  // If another node is known it is tried at once. If not, look at the topology and give the node a
+  // moment.
   async #pauseBefore (step: NextStep, command: Command, tries: number): Promise<void> {
     const isAtOnce = tries < REDIRECTS_AT_ONCE && hasWay(step, command)
     if (step.kind === 'moved') this.#move(step.slot, this.#nodes.reachable(step.to))
@@ -257,7 +277,8 @@ export class Cluster {
     for (const listener of this.#listeners) listener()
   }
 
-  // After a MOVED the way is known, so nobody waits for the look; otherwise it is what may show another way.
+  // After a MOVED the new owner is known, so nobody waits for the look. Otherwise the look may show
+  // another owner.
   async #refreshSoon (isInBackground: boolean): Promise<void> {
     if (performance.now() - this.#refreshedAt < REFRESH_PAUSE_MS) return
     const refreshed = this.refresh().catch(() => undefined)
@@ -266,7 +287,7 @@ export class Cluster {
 
   async #look (): Promise<void> {
     try {
-      // What a MOVED said is in the view of the highest epoch: the node that said so is mostly among those that are asked.
+      // A MOVED is not lost: the view with the highest epoch contains it.
       const topology = Topology.fromViews(await this.#nodes.views(VIEWS))
       this.#nodes.follow(topology)
       this.#topology = topology

@@ -1,7 +1,9 @@
-// One connection to one Redis node, on a node-redis 4 client that is told never to reconnect and never to queue while offline.
-// Invariant: a connection works once. When it breaks or falls silent it is closed, everything on its way is rejected at
-// once, and whoever wants to go on opens a new one. That is what makes a dead node a matter of milliseconds: node-redis' own
-// reconnecting holds commands back for as long as a killed master stays dead (measured: 12 s).
+// One connection to one Redis node, on a node-redis 4 client that is told never to reconnect and
+// never to queue while offline.
+// Invariant: a connection works once. When it breaks or falls silent it is closed, everything on
+// its way is rejected at once, and the caller opens a new one. So a dead node costs milliseconds:
+// node-redis' own reconnecting holds commands back for as long as a killed master stays dead
+// (measured: 12 s).
 import { createClient, ErrorReply } from 'redis'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
@@ -17,7 +19,10 @@ export type ConnectionOptions = {
   readonly tlsCert?: string | undefined
   readonly tlsKey?: string | undefined
   readonly username: string | undefined
-  /** Asked for each connection when it is a function: a password that expires is replaced while the service runs. */
+  /**
+   * Asked for each connection when it is a function: a password that expires is replaced while the
+   * service runs.
+   */
   readonly password: string | (() => string) | undefined
   readonly connectTimeoutMs: number
   /** A connection with commands on their way and no reply for this long is closed. */
@@ -26,7 +31,7 @@ export type ConnectionOptions = {
 
 const WATCH_MS = 100
 
-/** The connection broke, was refused or fell silent: what was on its way may or may not have been carried out. */
+/** The connection broke, was refused or fell silent. Commands in flight may or may not have run. */
 export class ConnectionLost extends Error {
   constructor (message: string, options?: ErrorOptions) {
     super(message, options)
@@ -51,7 +56,8 @@ export function passwordOf ({ password }: Pick<ConnectionOptions, 'password'>): 
   return typeof password === 'function' ? password() : password
 }
 
-// The concrete client type of `createClient` without modules; naming it by its function spares five type parameters.
+// The concrete client type of `createClient` without modules; naming it by its function spares five
+// type parameters.
 type Client = ReturnType<typeof createClient>
 
 export class Connection {
@@ -66,7 +72,8 @@ export class Connection {
 
   /**
    * Opens a connection and logs in.
-   * @throws ConnectionLost when the node refuses or does not answer in time; Redis' own error when it denies the login
+   * @throws ConnectionLost when the node refuses or does not answer in time; Redis' own error when
+   *   it denies the login
    */
   static async open (address: Address, options: ConnectionOptions): Promise<Connection> {
     const password = passwordOf(options)
@@ -111,14 +118,18 @@ export class Connection {
   }
 
   /**
-   * Sends one command. Commands sent one after the other in the same turn arrive one after the other (that is what ASKING needs).
+   * Sends one command. Commands sent one after the other in the same turn arrive one after the
+   * other (that is what ASKING needs).
    * @throws ConnectionLost, or Redis' error reply
    */
   send (args: Array<string | Buffer>): Promise<Reply> {
     return new Promise((resolve, reject) => { this.dispatch(args, resolve, reject) })
   }
 
-  /** As `send`, with functions in place of a promise: each costs a hot path more than it seems. */
+  /**
+   * As `send`, with callbacks instead of a promise: on the hot path a promise costs more than it
+   * seems.
+   */
   dispatch (args: Array<string | Buffer>, resolve: (reply: Reply) => void, reject: (error: unknown) => void): void {
     if (this.#closed !== undefined) {
       reject(this.#closed)
@@ -144,7 +155,8 @@ export class Connection {
   #end (cause: Error): void {
     if (this.#closed !== undefined) return
     this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
-    // Rejects all that is pending. It may report that the socket has been closed already, which is what is wanted.
+    // Rejects all that is pending. It may report that the socket has been closed already, which is
+    // what is wanted.
     this.#client.disconnect().catch(() => undefined)
   }
 
@@ -162,9 +174,10 @@ export class Connection {
   }
 }
 
-// A node that has too many clients says so without being asked. node-redis takes that for the reply to a command, and where none is on its
-// way it throws inside the socket's data handler, which ends the process (4.7.1, commands-queue.js, onReply). So one is on its way from
-// the first moment. Any other error is for the commands that follow: they know what to do about it.
+// A node with too many clients says so unasked. node-redis takes that for the reply to a command; with
+// none in flight it throws inside the socket's data handler, which ends the process (4.7.1,
+// commands-queue.js, onReply). So a command is in flight from the first moment. Any other error is
+// left to the commands that follow, which know what to do about it.
 async function greet (client: Client): Promise<void> {
   try {
     await client.sendCommand(['PING'])

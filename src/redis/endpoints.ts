@@ -1,6 +1,7 @@
-// How nodes want to be reached: `cluster-preferred-endpoint-type` makes it their address, a host name, or the host that was asked
-// (behind a load balancer). `CLUSTER NODES` does not tell; `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards), and is
-// asked only when a node appears, or announces something else: a look at the cluster costs no more than before.
+// How nodes want to be reached: `cluster-preferred-endpoint-type` makes it their address, a host
+// name, or the host that was asked (behind a load balancer). `CLUSTER NODES` does not tell;
+// `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards), and is asked only when a node
+// appears, or announces something else: a look at the cluster costs no more than before.
 import { type Address, addressKey } from './address.js'
 import { isRedisError, type Reply } from './connection.js'
 
@@ -36,7 +37,8 @@ export class Endpoints {
         }
       }
     } catch (error) {
-      // Without the permission, or on a node that does not know the command, nodes are reached at their addresses.
+      // Without the permission, or on a node that does not know the command, nodes are reached at
+      // their addresses.
       if (!isRedisError(error)) throw error
     }
     if (this.#seen.size > SEEN_MAX) this.#seen.clear()
@@ -59,7 +61,10 @@ function announcedIn (nodesReply: string): string[] {
 
 type ShardNode = { readonly ip: string, readonly ports: readonly number[], readonly endpoint: string | null }
 
-/** Reads `CLUSTER SHARDS`: a list of shards, which are flat lists of names and values, as their nodes are. */
+/**
+ * Reads `CLUSTER SHARDS`: a list of shards, which are flat lists of names and values, as their
+ * nodes are.
+ */
 export function parseShards (reply: Reply): ShardNode[] {
   return listOf(reply).flatMap(shard => listOf(fieldsOf(shard).get('nodes')).map(node => {
     const fields = fieldsOf(node)

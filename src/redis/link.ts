@@ -1,6 +1,6 @@
-// A place for one connection to one node: opened when first needed, opened anew after it broke.
-// Invariant: at most one connection is open or being opened. After a refusal it fails at once for a moment instead of knocking again
-// for every command that waits.
+// One connection to one node: opened when it is first needed, and opened again after it broke.
+// Invariant: at most one connection is open or being opened. After a refusal it fails at once for a
+// moment instead of connecting again for every command that waits.
 import { type Address } from './address.js'
 import { Connection, ConnectionLost, type ConnectionOptions } from './connection.js'
 
@@ -22,7 +22,7 @@ export class Link {
     this.#options = options
   }
 
-  /** The open connection, when there is one: spares the hot path a promise. */
+  /** The open connection, if there is one. It spares the hot path a promise. */
   get current (): Connection | undefined {
     return this.#connection?.isUsable === true ? this.#connection : undefined
   }
@@ -37,7 +37,10 @@ export class Link {
     return await this.#opening
   }
 
-  /** The cluster holds the node for dead: what waits for it fails now, not when the time for opening or answering is over. */
+  /**
+   * The cluster holds the node for dead: what waits for it fails now, not when the time for opening
+   * or answering is over.
+   */
   abandon (): void {
     const reason = 'the cluster holds the node for dead'
     this.#connection?.close(reason)

@@ -1,17 +1,24 @@
-// Commands to one node, in groups: what comes in a turn of the event loop, or while its connections are busy, goes as one
-// pipeline, behind writes with one WAIT.
-// That makes far fewer, larger packets: sending each command as it came cost more than everything else that a POST does.
-// Invariant: `replicated` resolves only when the group's writes are safe (replication.ts). Decides nothing about where a key lives and
-// repeats nothing: callers do.
+// Commands to one node, in groups: whatever arrives in one turn of the event loop, or while the
+// connections are busy, is sent as one pipeline. Behind a group of writes goes one WAIT. This makes
+// far fewer and larger packets: sending each command by itself cost more than everything else in a
+// POST.
+// Invariant: `replicated` resolves only when the group's writes are safe (replication.ts). Does not
+// decide where a key lives, and never repeats a command: callers do.
 import { type Connection, type Reply } from './connection.js'
 import { type Link } from './link.js'
 import { type Replication } from './replication.js'
 
 export type Written = {
   readonly reply: Reply
-  /** Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost when the connection broke before the acknowledgement. */
+  /**
+   * Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost when the connection broke
+   * before the acknowledgement.
+   */
   readonly replicated: Promise<void>
-  /** An earlier attempt was lost with its connection, and so may have been carried out too. Set by Cluster, which makes the attempts. */
+  /**
+   * An earlier attempt was lost with its connection, so it may have run as well. Set by Cluster,
+   * which makes the attempts.
+   */
   readonly wasLost: boolean
 }
 
@@ -22,7 +29,7 @@ type Item = {
   readonly reject: (error: unknown) => void
 }
 
-/** What is sent in one turn of the event loop, and is acknowledged together. */
+/** Commands that are sent in one turn of the event loop and acknowledged together. */
 type Group = {
   readonly link: Link
   readonly connection: Connection
@@ -40,9 +47,9 @@ const GROUP_LENGTH_MAX = 512
 export class NodePipeline {
   /** Undefined for commands that need no acknowledgement. */
   readonly #replication: Replication | undefined
-  /** Those without a group on their way. */
+  /** Links without a group in flight. */
   readonly #free: Link[]
-  /** What no group has room for. */
+  /** Commands that no group has room for. */
   readonly #queue: Item[] = []
   #gathering: Group | undefined
 
@@ -51,7 +58,10 @@ export class NodePipeline {
     this.#replication = replication
   }
 
-  /** @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED where no replica would acknowledge it */
+  /**
+   * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED where no
+   * replica would acknowledge it
+   */
   send (args: Array<string | Buffer>, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void): void {
     const refusal = this.#replication?.refusal
     if (refusal !== undefined) return reject(refusal)
@@ -61,8 +71,8 @@ export class NodePipeline {
     else this.#add(group, item)
   }
 
-  // Commands are handed to the library as they come: it holds them back until the end of the turn and writes them at once. The WAIT has to be
-  // asked for before it does: its immediate is set after this one.
+  // The library gets each command as it arrives, and writes all of them at the end of the turn. The
+  // WAIT has to be queued before that: the library's immediate is set after this one.
   #begin (): Group | undefined {
     const link = this.#free.pop()
     if (link === undefined) return undefined
@@ -73,7 +83,8 @@ export class NodePipeline {
     }
     let settle: (outcome: Promise<void>) => void = nothing
     const replicated = this.#replication !== undefined ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
-    // Every caller gets the promise; that one of them may not look at it is no unhandled rejection.
+    // Every caller gets this promise. If none of them awaits it, that must not count as an
+    // unhandled rejection.
     replicated.catch(nothing)
     const group = { link, connection, replicated, settle, length: 0, unanswered: 0, isSealed: false }
     this.#gathering = group
@@ -108,7 +119,7 @@ export class NodePipeline {
     if (group.isSealed) return
     group.isSealed = true
     this.#gathering = undefined
-    // Its answer comes behind those of the commands, and fails with theirs.
+    // The WAIT is answered after the commands, and fails if they do.
     if (this.#replication !== undefined) this.#acknowledge(group, this.#replication)
     else if (group.unanswered === 0) this.#release(group.link)
   }

@@ -1,6 +1,8 @@
-// The nodes of the cluster that this process talks to, by `host:port`: their connections, and what they say of the cluster.
-// Invariant: a node is here from when it is first heard of until a look at the topology no longer finds it; then its connections are closed
-// and what was on its way is rejected. Does not know which node owns what.
+// The cluster nodes that this process talks to, by `host:port`: their connections, and what they
+// say about the cluster.
+// Invariant: a node is kept from when it is first heard of until a look at the topology no longer
+// finds it. Then its connections are closed and its pending commands are rejected. Does not know
+// which node owns which slot.
 import { addressKey, addressOf, type Address } from './address.js'
 import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
@@ -12,7 +14,7 @@ import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
 
 export type NodesOptions = ConnectionOptions & {
   readonly seeds: readonly Address[]
-  /** Announced `host:port` → where this process reaches it (containers, port forwards). */
+  /** Announced `host:port` → where this process reaches that node (containers, port forwards). */
   readonly addressMap: ReadonlyMap<string, Address>
   readonly deadlineMs: number
   readonly replicaAcks: number
@@ -22,7 +24,7 @@ export type NodesOptions = ConnectionOptions & {
 
 export type NodesEvents = {
   degraded: (node: string, isDegraded: boolean) => void
-  /** Redis has refused something that no command was sent for. */
+  /** Redis refused something outside of any caller's command. */
   refused: (error: unknown) => void
 }
 
@@ -30,9 +32,9 @@ export type Node = {
   readonly address: Address
   readonly commands: NodePipeline
   readonly writes: NodePipeline
-  /** Of its own: a page of history would hold up the small commands behind it. */
+  /** A connection of its own, because a page of history would hold up small commands behind it. */
   readonly reads: Link
-  /** Lets go of everything that waits for an answer of it. */
+  /** Fails everything that waits for this node. */
   readonly abandon: () => void
   readonly close: () => void
 }
@@ -60,7 +62,10 @@ export class Nodes {
     return addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
   }
 
-  /** A node was redirected to under an address that no look has shown: the way in which nodes are reached may have changed. */
+  /**
+   * A node was redirected to under an address that no look has shown: the way in which nodes are
+   * reached may have changed.
+   */
   forgetEndpoints (): void {
     this.#endpoints.forget()
   }
@@ -97,7 +102,7 @@ export class Nodes {
     return node
   }
 
-  /** Takes in the nodes of a topology, and closes those that it no longer has. */
+  /** Adds the nodes of a topology, and closes those that it no longer contains. */
   follow (topology: Topology): void {
     this.#topology = topology
     for (const node of topology.nodes.values()) if (!node.isFailed) this.add(node.address)
@@ -122,9 +127,10 @@ export class Nodes {
   }
 
   /**
-   * What some nodes say of the cluster: `count` views, or as many as there are nodes that answer. Asks in random order: masters first, seeds
-   * last, for a node that has left the cluster tells of a world of its own. Nodes that the cluster holds for failed are asked only when no
-   * other tells of any slot. One that is late is not waited for where another can be asked.
+   * What some nodes say about the cluster: `count` views, or fewer if fewer nodes answer. Asks in
+   * random order: masters first, seeds last, because a node that has left the cluster describes a
+   * cluster of its own. Nodes that the cluster holds for failed are asked only when no other tells
+   * of any slot. One that is late is not waited for where another can be asked.
    * @throws the last error when nobody tells of any slot
    */
   async views (count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
@@ -155,8 +161,9 @@ export class Nodes {
     return parseClusterNodes(reply, askedHost).map(node => ({ ...node, address: this.reachable(node.address) }))
   }
 
-  // Waits for no more answers than a majority needs: a node whose host has vanished does not answer at all. Masters that suspect it themselves
-  // do not vouch for it. Two majorities have a master in common, so none can have voted for another one before it answered.
+  // Waits for no more answers than a majority needs: a node whose host has vanished does not answer
+  // at all. Masters that suspect it themselves do not vouch for it. Two majorities have a master in
+  // common, so none can have voted for another one before it answered.
   async #standingOf (key: string): Promise<Standing> {
     const { masters } = this.#topology
     const quorum = Math.floor(masters.length / 2) + 1

@@ -1,9 +1,9 @@
-// One sharded pub/sub connection to one node. node-redis is not used here: when a slot leaves a node, the
-// server sends an unasked-for `sunsubscribe`, and the library takes it for the reply to whatever command is in
-// flight. The next confirmation then finds the library's queue empty and throws inside the socket's data
-// handler (node-redis 4.7.1, commands-queue.js, onReply).
-// Invariant: confirmations are matched by channel, errors by order and slot; when the connection ends, onEnd
-// is called exactly once.
+// One sharded pub/sub connection to one node. node-redis is not used here: when a slot leaves a
+// node, the server sends an unasked-for `sunsubscribe`, and the library takes it for the reply to
+// whatever command is in flight. The next confirmation then finds the library's queue empty and
+// throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
+// Invariant: confirmations are matched by channel, errors by order and slot; when the connection
+// ends, onEnd is called exactly once.
 // Knows nothing of slots and repeats nothing.
 import net from 'node:net'
 import tls from 'node:tls'
@@ -16,7 +16,10 @@ import { slotOf } from './slots.js'
 export type PubSubEvents = {
   onMessage: (channel: string, payload: Buffer) => void
   onSubscribed: (channel: string) => void
-  /** The server ended the subscription (its slot has left the node), or refused it with an error such as MOVED. */
+  /**
+   * The server ended the subscription (its slot has left the node), or refused it with an error
+   * such as MOVED.
+   */
   onUnsubscribed: (channel: string, refusal: Error | undefined) => void
   /** Once. The reason is Redis' own error where it has refused the login. */
   onEnd: (reason: Error) => void
@@ -46,7 +49,8 @@ export class PubSubConnection {
     })
     this.#socket.on('error', error => { this.#end(error) })
     this.#socket.on('close', () => { this.#end(new Error('the connection was closed')) })
-    // Pings also serve as the time-out of connecting: a silent node is given up after commandTimeoutMs.
+    // Pings also serve as the time-out of connecting: a silent node is given up after
+    // commandTimeoutMs.
     this.#timer = setInterval(() => {
       if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end(new Error('the node fell silent'))
       else if (this.#socket.readyState === 'open') this.#write(['PING'])
@@ -88,7 +92,8 @@ export class PubSubConnection {
   #receive (reply: RawReply): void {
     if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
-      // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first subscription.
+      // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first
+      // subscription.
       if (this.#sent[0]?.kind === 'auth') this.#sent.shift()
       return
     }
@@ -118,7 +123,8 @@ export class PubSubConnection {
   #refused (error: ErrorReply): void {
     const [word, slot] = error.message.split(' ')
     const next = this.#sent[0]
-    // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its answer: this is the real one.
+    // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its
+    // answer: this is the real one.
     if (word === 'MOVED' && next?.kind !== 'auth' && (next === undefined || Number(slot) !== slotOf(next.channel))) return
     this.#sent.shift()
     if (next === undefined || next.kind === 'auth') this.#end(error)
@@ -134,5 +140,6 @@ export class PubSubConnection {
   }
 }
 
-// The name for which a server with several certificates shows the right one; an IP address is no name (RFC 6066, section 3).
+// The name for which a server with several certificates shows the right one; an IP address is no
+// name (RFC 6066, section 3).
 const serverName = (host: string): { servername?: string } => net.isIP(host) === 0 ? { servername: host } : {}

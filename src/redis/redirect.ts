@@ -1,6 +1,6 @@
 // What to do after an error of Redis: the one table for everything that a server may answer.
-// Invariant: a refusal that will not go away by itself becomes a DialogsError with a stable code; no raw error of Redis reaches a route.
-// Pure: it decides, and neither waits nor sends.
+// Invariant: a refusal that will not go away by itself becomes a DialogsError with a stable code;
+// no raw error of Redis reaches a route. Pure: it decides, and neither waits nor sends.
 import { DialogsError } from '../errors.js'
 import { type Address } from './address.js'
 import { ConnectionLost, isRedisError } from './connection.js'
@@ -9,17 +9,26 @@ import { parseAddress } from './topology.js'
 export type NextStep =
   /** The slot has moved for good: go there at once, and remember it. */
   | { readonly kind: 'moved', readonly slot: number, readonly to: Address }
-  /** The slot is moving and the key is no longer here, or never was: go there once, behind an ASKING. */
+  /**
+   * The slot is moving and the key is no longer here, or never was: go there once, behind an
+   * ASKING.
+   */
   | { readonly kind: 'ask', readonly to: Address }
   /** The node does not know the script: send its text. */
   | { readonly kind: 'no-script' }
-  /** The command's keys are on both sides of a moving slot: send a form with one key, if there is one, or wait. */
+  /**
+   * The command's keys are on both sides of a moving slot: send a form with one key, if there is
+   * one, or wait.
+   */
   | { readonly kind: 'half-moved' }
   /** Try the same again in a moment. `mayHaveMoved`: look at the topology first. */
   | { readonly kind: 'again', readonly mayHaveMoved: boolean }
   | { readonly kind: 'give-up', readonly error: unknown }
 
-/** Error words of Redis and Redis Cluster: https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/ */
+/**
+ * Error words of Redis and Redis Cluster:
+ * https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+ */
 export function nextStep (error: unknown, askedHost: string): NextStep {
   if (error instanceof ConnectionLost) return { kind: 'again', mayHaveMoved: true }
   if (!isRedisError(error)) return { kind: 'give-up', error }

@@ -1,9 +1,10 @@
-// Whether the writes of one master are on a replica: asked after each group, with WAIT, and decided with the rest of the cluster when
-// no replica acknowledges.
-// Invariant: a write counts as safe when a replica has it, or when the majority of the masters still calls this node a master and there
-// is no replica that could take its place: then the shard goes on alone, and says so.
-// A replica that the others see, but that does not acknowledge, is an honest refusal: after a moment every write is refused before it is
-// sent, and one group now and then tries whether the replica is back.
+// Whether the writes of one master are on a replica: asked after each group, with WAIT, and decided
+// with the rest of the cluster when no replica acknowledges.
+// Invariant: a write counts as safe when a replica has it, or when the majority of the masters
+// still calls this node a master and there is no replica that could take its place: then the shard
+// goes on alone, and says so. A replica that the others see, but that does not acknowledge, is an
+// honest refusal: after a moment every write is refused before it is sent, and one group now and
+// then tries whether the replica is back.
 import { DialogsError } from '../errors.js'
 import { type Connection, ConnectionLost, isRedisError } from './connection.js'
 import { nextStep } from './redirect.js'
@@ -42,27 +43,44 @@ export type ReplicaState = {
 
 /** A WAIT must not hold up the connection for longer: behind it wait the next writes. */
 const WAIT_MS = 500
-/** How long a replica that the others see may take before writes are refused. Above the 2 s in which a small cluster notices a dead one. */
+/**
+ * How long a replica that the others see may take before writes are refused. Above the 2 s in which
+ * a small cluster notices a dead one.
+ */
 const PATIENCE_MS = 3_000
 /** A replica that sends its offset, and is behind for so long, lags for good. */
 const LAG_MS = 2_000
-/** Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been confirmed so recently. */
+/**
+ * Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been
+ * confirmed so recently.
+ */
 const CONFIRMED_FOR_MS = 1_000
 /** A lagging replica is given another chance to acknowledge this often. */
 const LAGGING_FOR_MS = 5_000
-/** How long a replica may take to come back after its connection broke; until then it may have been restarted. */
+/**
+ * How long a replica may take to come back after its connection broke; until then it may have been
+ * restarted.
+ */
 const AWAY_MS = 5_000
 const PROBE_MS = 500
-/** How long a replica may take that was failed and is seen again: TCP repeats a lost packet later each time, up to minutes. */
+/**
+ * How long a replica may take that was failed and is seen again: TCP repeats a lost packet later
+ * each time, up to minutes.
+ */
 const BACK_MS_MAX = 30_000
 const BACK_WAIT_MS = 50
 
 export class Replication {
   readonly #options: ReplicationOptions
   readonly #patienceMs: number
-  /** How many replicas are waited for: all that are wanted, or those that were found to be there. */
+  /**
+   * How many replicas are waited for: all that are wanted, or those that were found to be there.
+   */
   #needed = 0
-  /** Until when fewer than wanted need no new decision, and how many were connected when it was made. */
+  /**
+   * Until when fewer than wanted need no new decision, and how many were connected when it was
+   * made.
+   */
   #decidedUntil = -Infinity
   #onlineThen = 0
   #laggingUntil = -Infinity
@@ -81,7 +99,10 @@ export class Replication {
     this.#patienceMs = Math.min(PATIENCE_MS, options.deadlineMs)
   }
 
-  /** Why a write need not be sent now: no replica would acknowledge it. Lets one group through now and then, to try. */
+  /**
+   * Why a write need not be sent now: no replica would acknowledge it. Lets one group through now
+   * and then, to try.
+   */
   get refusal (): DialogsError | undefined {
     if (this.#refusal === undefined) return undefined
     const now = performance.now()
@@ -92,13 +113,15 @@ export class Replication {
 
   /**
    * Resolves when all that was written on this connection is safe.
-   * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no longer be the master
+   * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no
+   *   longer be the master
    */
   async acknowledged (connection: Sender): Promise<void> {
     const { acks } = this.#options
     const sentAt = performance.now()
-    // Nearly always. A shard that is not known to have enough replicas is asked for them instead of waiting for them: a master that has just
-    // been promoted has none, and waiting for it made each failover half a second longer.
+    // Nearly always. A shard that is not known to have enough replicas is asked for them instead of
+    // waiting for them: a master that has just been promoted has none, and waiting for it made each
+    // failover half a second longer.
     let acknowledged = this.#needed === acks ? await this.#wait(connection, acks) : 0
     if (acknowledged >= acks) return this.#settle(acks)
     for (;;) {
@@ -132,8 +155,8 @@ export class Replication {
     return performance.now() < this.#decidedUntil && (state?.online ?? this.#onlineThen) <= this.#onlineThen
   }
 
-  // More replicas are connected than were waited for. Are the others still failed, or lagging, or on their way back? Waiting for them first
-  // would cost half a second again and again.
+  // More replicas are connected than were waited for. Are the others still failed, or lagging, or
+  // on their way back? Waiting for them first would cost half a second again and again.
   async #isAsBefore (connection: Sender, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
     const now = performance.now()
@@ -142,7 +165,8 @@ export class Replication {
       this.#backUntil = undefined
       return true
     }
-    // The others see it again, but its connection to the master may still wait to send again. What it lacks was written without it anyway.
+    // The others see it again, but its connection to the master may still wait to send again. What
+    // it lacks was written without it anyway.
     this.#backUntil ??= now + BACK_MS_MAX
     return now < this.#backUntil && await this.#wait(connection, possible, BACK_WAIT_MS) < possible
   }
@@ -153,13 +177,14 @@ export class Replication {
     return standing
   }
 
-  // No replica is connected. That is so when it died, and also when this master was stopped and has been replaced meanwhile: then
-  // its writes are lost, and only the others know.
+  // No replica is connected. That is so when it died, and also when this master was stopped and has
+  // been replaced meanwhile: then its writes are lost, and only the others know.
   async #withoutReplica (state: ReplicaState | undefined): Promise<void> {
     const { replicas } = await this.#standing()
     if (replicas.length > 0 && (state?.synchronizing ?? 0) === 0) {
-      // The others see a replica that is not connected to its master: it was restarted a moment ago, or loads its data, or the two are cut off
-      // from each other. Only in the last case may it take over without what is written now.
+      // The others see a replica that is not connected to its master: it was restarted a moment
+      // ago, or loads its data, or the two are cut off from each other. Only in the last case may
+      // it take over without what is written now.
       const now = performance.now()
       this.#awaySince ??= now
       if (this.#refusal !== undefined || now - this.#awaySince >= AWAY_MS) {
@@ -182,7 +207,8 @@ export class Replication {
         this.#options.onRefused(step.error)
         throw step.error
       }
-      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as a broken connection.
+      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as
+      // a broken connection.
       throw new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error })
     }
   }

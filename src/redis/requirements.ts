@@ -1,12 +1,15 @@
-// What the service needs of Redis: commands, keys and channels. One list serves the check at start, the least permissions
-// that are documented, and the user with which the embedded cluster is run, so that the three cannot differ.
-// The check is one script: `redis.acl_check_cmd` (Redis 7.0, https://redis.io/docs/latest/develop/interact/programmability/lua-api/)
-// tells whether the user may run a command on a key. It runs nothing, writes nothing, and needs no permission but EVAL.
+// What the service needs of Redis: commands, keys and channels. One list serves the check at start,
+// the least permissions that are documented, and the user with which the embedded cluster is run,
+// so that the three cannot differ. The check is one script: `redis.acl_check_cmd` (Redis 7.0,
+// https://redis.io/docs/latest/develop/interact/programmability/lua-api/) tells whether the user
+// may run a command on a key. It runs nothing, writes nothing, and needs no permission but EVAL.
 import { DialogsError } from '../errors.js'
 import { type Reply } from './connection.js'
 
 export type Requirements = {
-  /** Commands with a key as their first argument, as the service or one of its scripts sends them. */
+  /**
+   * Commands with a key as their first argument, as the service or one of its scripts sends them.
+   */
   readonly keyed: readonly string[]
   /** Each kind of key: an example, and the pattern that permits it. */
   readonly keys: ReadonlyArray<{ readonly example: string, readonly pattern: string }>
@@ -18,8 +21,9 @@ const NAMED_MAX = 5
 const CLIENT = ['CLUSTER|NODES', 'ASKING', 'PING', 'EVAL', 'EVALSHA']
 const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
 /**
- * The service works without these: INFO tells which replicas are connected, and the memory policy; CLUSTER|SHARDS is for nodes that are
- * reached by a name or by the address that was asked; DBSIZE shows numbers of keys.
+ * The service works without these: INFO tells which replicas are connected, and the memory policy;
+ * CLUSTER|SHARDS is for nodes that are reached by a name or by the address that was asked; DBSIZE
+ * shows numbers of keys.
  */
 const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
 
@@ -63,7 +67,10 @@ export function checkCommand ({ keyed, keys, channels }: Requirements, replicaAc
 /** What answered `checkCommand`: `Redis 8.2.3`, `Valkey 9.1.2`. It is known without INFO. */
 export const serverIn = (reply: Reply): string => String((reply as readonly string[])[0])
 
-/** What stands in the way, in one sentence that names each command or key; undefined when nothing does. */
+/**
+ * What stands in the way, in one sentence that names each command or key; undefined when nothing
+ * does.
+ */
 export function unmetBy (reply: Reply, requirements: Requirements): DialogsError | undefined {
   // The script answers a list of strings.
   const [, isChecked, ...found] = reply as readonly string[]
@@ -84,7 +91,8 @@ export function evictionIn (infoMemory: string): DialogsError | undefined {
   return new DialogsError('STORE_UNSUITABLE', `Redis has maxmemory-policy ${policy}, which deletes stored messages when memory is full: set maxmemory-policy noeviction.`)
 }
 
-// A command that is denied for every key is named alone, and a key that is denied to every command too: both in a few words.
+// A command that is denied for every key is named alone, and a key that is denied to every command
+// too: both in a few words.
 function denials (found: readonly string[], { keyed, keys }: Requirements): string[] {
   const byCommand = new Map<string, Set<string>>()
   const byKey = new Map<string, Set<string>>()

@@ -1,4 +1,5 @@
-// Lua scripts by their digest. A script is sent as EVALSHA; a node that does not know it answers NOSCRIPT, and gets the text.
+// Lua scripts by their digest. A script is sent as EVALSHA. A node that does not know it answers
+// NOSCRIPT and is sent the text.
 import { createHash } from 'node:crypto'
 
 export type Script = { readonly sha: string, readonly text: string }

@@ -1,5 +1,5 @@
-// The cluster as a person wants to see it: shards with their nodes, slots, keys and memory. Asks each master; one that does not answer
-// is shown without figures.
+// The cluster as a person wants to see it: shards with their nodes, slots, keys and memory. Asks
+// each master. A master that does not answer is shown without figures.
 import { type Cluster } from './cluster.js'
 import { SLOT_COUNT } from './slots.js'
 import { type ClusterNode } from './topology.js'

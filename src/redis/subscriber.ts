@@ -1,6 +1,8 @@
-// The one subscriber of the process: sharded pub/sub over at most one connection to each shard, multiplexing all channels.
-// Invariant: a channel is subscribed at the node that owns its slot, or is on its way there; whenever that begins (anew), its listener
-// is told, because what was published in between went past us. Does not know what messages mean, and stores none.
+// The one subscriber of the process: sharded pub/sub over at most one connection to each shard,
+// multiplexing all channels.
+// Invariant: a channel is subscribed at the node that owns its slot, or is being subscribed there.
+// Whenever a subscription begins, its listener is told, because messages published before that were
+// missed. Does not know what messages mean, and stores none.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from './cluster.js'
 import { addressOf } from './address.js'
@@ -12,7 +14,7 @@ import { backoffMs } from '../backoff.js'
 
 export type ChannelListener = {
   onMessage: (payload: Buffer) => void
-  /** Everything published from now on will arrive; what came before may have been missed. */
+  /** Everything published from now on will arrive. Earlier messages may have been missed. */
   onSubscribed: () => void
 }
 
@@ -53,7 +55,7 @@ export class Subscriber {
     cluster.onChange(() => { this.#placeAll() })
   }
 
-  /** Connections that are open, at most one a shard. */
+  /** Open connections: at most one for each shard. */
   get connectionCount (): number {
     return this.#connections.size
   }
@@ -77,7 +79,8 @@ export class Subscriber {
     for (const connection of this.#connections.values()) connection.close()
   }
 
-  // Subscribes at the owner and leaves the node where it was. A slot that nobody owns now is tried again at the next change.
+  // Subscribes at the slot's owner and unsubscribes at the previous one. A slot without an owner is
+  // tried again at the next change.
   #place (channel: Channel): void {
     const owner = this.#cluster.topology.ownerOf(channel.slot)
     if (owner === channel.node) return
@@ -139,9 +142,10 @@ export class Subscriber {
     this.#placeSoon()
   }
 
-  // Many channels are lost at once; one look at the topology serves them all. Ends when every channel has a place. Rests between two tries,
-  // longer each time (a dead node refuses at once), and longest where only whoever runs Redis can help. A look that somebody else has
-  // made places the channels too, so that the rest delays nothing after a failover while there are writes.
+  // Many channels are lost at once, and one look at the topology serves them all. Tries until every
+  // channel is placed. The pauses get longer, because a dead node refuses at once; they are longest
+  // where only the operator of Redis can help. Looks for other reasons place the channels too, so
+  // that with traffic the pause delays nothing after a failover.
   #placeSoon (): void {
     if (this.#isPlacing) return
     this.#isPlacing = true

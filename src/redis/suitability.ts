@@ -1,6 +1,8 @@
-// Whether Redis lets the service do its work: asked of every node at start, of nodes that join, and now and then.
-// Invariant: while a refusal is known that will not go away by itself, `fault` names it; it is looked at again every two seconds and
-// forgotten when Redis has changed its mind. Nothing else repeats what was refused.
+// Whether Redis lets the service do its work: asked of every node at start, of nodes that join, and
+// now and then.
+// Invariant: while a refusal is known that will not go away by itself, `fault` names it; it is
+// looked at again every two seconds and forgotten when Redis has changed its mind. Nothing else
+// repeats what was refused.
 import { messageOf, type DialogsError } from '../errors.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { isForGood, nextStep, refusalOf } from './redirect.js'

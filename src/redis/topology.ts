@@ -1,6 +1,7 @@
-// Which node owns which slot: a value, made from what `CLUSTER NODES` of some nodes says, and never changed but for one slot at a
-// time by a MOVED. Views that disagree are settled per slot by the owner's configuration epoch, as the nodes themselves do
-// (Redis Cluster specification, "Configuration handling"). Opens no connection and keeps no history.
+// Which node owns which slot: a value made from the `CLUSTER NODES` replies of some nodes. Only a
+// MOVED changes it, one slot at a time. Where replies disagree about a slot, the owner with the
+// higher configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
+// "Configuration handling"). Opens no connection and keeps no history.
 import { SLOT_COUNT } from './slots.js'
 import { type Address, addressKey } from './address.js'
 
@@ -18,15 +19,16 @@ export type ClusterNode = {
   readonly epoch: number
   /** Pairs of first and last slot, both inclusive. */
   readonly slots: ReadonlyArray<readonly [first: number, last: number]>
-  /** Slots half-way to or from another node, as only the answering node itself tells. */
+  /** Slots that are moving to or from another node. A node shows only its own. */
   readonly migrating: ReadonlyArray<{ readonly slot: number, readonly to: string }>
   readonly importing: ReadonlyArray<{ readonly slot: number, readonly from: string }>
 }
 
 /**
  * Parses the reply of `CLUSTER NODES` (https://redis.io/commands/cluster-nodes): a line a node,
- * `<id> <ip:port@cport[,hostname]> <flags> <master> <ping-sent> <pong-recv> <config-epoch> <link-state> <slot> … <slot>`.
- * Nodes without an address, or still in handshake, are left out. `askedHost` stands in where a node does not know its own.
+ * `<id> <ip:port@cport[,hostname]> <flags> <master> <ping-sent> <pong-recv> <config-epoch>
+ * <link-state> <slot> … <slot>`. Nodes without an address, or still in handshake, are left out.
+ * `askedHost` stands in where a node does not know its own.
  */
 export function parseClusterNodes (reply: string, askedHost: string): ClusterNode[] {
   const nodes: ClusterNode[] = []
@@ -53,8 +55,9 @@ export function parseClusterNodes (reply: string, askedHost: string): ClusterNod
 }
 
 /**
- * `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means the host that was asked; `?`, of a node that should
- * have a name and has none, means nothing. Undefined when it is no address.
+ * `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means the host
+ * that was asked; `?`, of a node that should have a name and has none, means nothing. Undefined
+ * when it is no address.
  */
 export function parseAddress (text: string, askedHost: string): Address | undefined {
   const colon = text.lastIndexOf(':')
@@ -81,7 +84,7 @@ function parseSlots (words: string[]): Pick<ClusterNode, 'slots' | 'migrating' |
 }
 
 export class Topology {
-  /** Every node of any view, by `host:port`, as the view of the highest epoch describes it. */
+  /** Every node of any view, by `host:port`, as the view with the highest epoch describes it. */
   readonly nodes: ReadonlyMap<string, ClusterNode>
   readonly #owners: Array<string | undefined>
   #masters: readonly string[] | undefined
@@ -117,12 +120,12 @@ export class Topology {
     return new Topology(nodes, owners)
   }
 
-  /** The `host:port` of the master that owns a slot; undefined while nobody does. */
+  /** The `host:port` of the master that owns a slot; undefined while there is none. */
   ownerOf (slot: number): string | undefined {
     return this.#owners[slot]
   }
 
-  /** A MOVED said so: it knows better than the last views. */
+  /** Notes a MOVED, which is newer than the last views. */
   move (slot: number, owner: string): void {
     this.#owners[slot] = owner
     this.#masters = undefined
@@ -144,7 +147,7 @@ export class Topology {
     return count
   }
 
-  /** Replicas of a master that the cluster does not hold for dead. */
+  /** The replicas of a master that are alive according to the cluster. */
   livingReplicasOf (master: string): ClusterNode[] {
     const id = this.nodes.get(master)?.id
     return [...this.nodes.values()].filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed && node.isLinked)
