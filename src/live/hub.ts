@@ -1,16 +1,19 @@
-// The rooms that this process has readers in, and all its streams: opened on the first reader, kept a little after the last one.
-// One timer each for the audit and for rooms nobody reads any more. Knows no HTTP but a socket to write to.
+// The rooms that this process has readers in, and all of its streams. A room is opened for its first reader, and kept for a while after
+// the last one has left.
+// There is one timer for the audit, and one for rooms that nobody reads any more. Knows nothing of HTTP but sockets to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
-import { type Store } from '../store/store.js'
 import { Heartbeats } from './heartbeats.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
-import { Reader, type Asked } from './reader.js'
+import { Reader, type JoinRequest } from './reader.js'
 import { RingBudget, type RingOptions } from './ring.js'
-import { Room, type RoomEvents } from './room.js'
+import { Room, type RoomEvents, type RoomHistory, type RoomLog } from './room.js'
 import { type EndReason, type Stream } from './stream.js'
+
+export type HubStore = { readonly log: RoomLog, readonly history: RoomHistory }
+type HubSubscriber = Pick<Subscriber, 'subscribe' | 'unsubscribe'>
 
 export type HubOptions = {
   readonly ring: RingOptions
@@ -29,14 +32,14 @@ export type HubEvents = RoomEvents & {
   stalled: (stalledMs: number) => void
 }
 
-/** The audit looks around so often in its interval. A room is due one turn early, so that none waits longer than the interval. */
+/** How many turns the audit takes in its interval. A room is due one turn early, so that none waits longer than the interval. */
 const AUDIT_TURNS = 8
 
 export class Hub {
   readonly pages: Pages
   readonly budget: RingBudget
-  readonly #store: Store
-  readonly #subscriber: Subscriber
+  readonly #store: HubStore
+  readonly #subscriber: HubSubscriber
   readonly #options: HubOptions
   readonly #events: HubEvents
   readonly #rooms = new Map<string, { readonly room: Room, emptySince: number | undefined }>()
@@ -44,7 +47,7 @@ export class Hub {
   readonly #heartbeats: Heartbeats
   readonly #timers: NodeJS.Timeout[]
 
-  constructor (store: Store, subscriber: Subscriber, options: HubOptions, events: HubEvents) {
+  constructor (store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
     this.#store = store
     this.#subscriber = subscriber
     this.#options = options
@@ -77,12 +80,12 @@ export class Hub {
     this.#heartbeats.remove(stream)
   }
 
-  /** Lets a reader follow a room; it runs until its stream ends. Answers how to take it out of the room. */
-  join (name: string, output: Output, asked: Asked): () => void {
+  /** Lets a reader follow a room until its stream ends. Returns the function that takes the reader out of the room. */
+  join (name: string, output: Output, request: JoinRequest): () => void {
     const entry = this.#rooms.get(name) ?? this.#open(name)
     entry.emptySince = undefined
     const { room } = entry
-    const reader = new Reader(room, output, asked)
+    const reader = new Reader(room, output, request)
     room.add(reader)
     reader.start().catch(error => {
       this.#events.failed('reader', error)
@@ -95,8 +98,8 @@ export class Hub {
   }
 
   /**
-   * Ends all streams, spread over `drainMs`, each with a time of its own to come back after: thousands of clients that reconnect in the
-   * same moment would bring down the process that they go to.
+   * Ends all streams, spread over `drainMs`, and gives each client a retry time of its own. Thousands of clients that reconnect in the
+   * same moment would bring down the process that they reconnect to.
    */
   async drain (drainMs: number): Promise<void> {
     const streams = [...this.#streams]
@@ -125,11 +128,11 @@ export class Hub {
     return entry
   }
 
-  // A last message whose publication was lost proves no gap; only a look at the log finds it.
+  // When the publication of the last message is lost, no later one proves the gap. Only a look at the log finds it.
   #audit (): void {
     const idleBefore = performance.now() - this.#options.auditMs * (1 - 1 / AUDIT_TURNS)
     for (const { room } of this.#rooms.values()) {
-      // One that is at it already is left alone: while a shard is down, it would only be told again and again.
+      // A room that is syncing already is left alone: while a shard is down, it would only be asked again and again.
       if (room.heardAt < idleBefore && room.readerCount > 0 && !room.isSyncing) void room.sync()
     }
   }

@@ -1,5 +1,5 @@
-// How a reader's frames are put on its stream: as they are for one room, or with an id that is a cursor over all rooms of the stream.
-// Invariant: the id of each frame is where a client that has this frame, and everything before it on this stream, has to resume.
+// How a reader's frames are put on its stream: unchanged for one room, or with an id that is a cursor over all rooms of the stream.
+// Invariant: a client that has a frame, and everything before it on the stream, resumes correctly from that frame's id.
 import { type Frames } from '../message/frame.js'
 import { eventFrame, frameAt, lastOf } from '../message/frame.js'
 import { type Stream } from './stream.js'
@@ -9,16 +9,19 @@ export type Batch = { readonly first: number, readonly bytes: Buffer, readonly g
 
 export const batchOf = (frames: Frames): Batch => ({ first: frames.first, bytes: frames.bytes, groups: [frames] })
 
+/** What readers and outputs need of a stream. */
+export type ReaderStream = Pick<Stream, 'isFull' | 'hasEnded' | 'write' | 'drained' | 'drainedWithin' | 'fail'>
+
 export type Output = {
-  readonly stream: Stream
+  readonly stream: ReaderStream
   frames: (batch: Batch) => void
   event: (event: 'live' | 'reset', cursor: string, data: object) => void
 }
 
 export class SingleOutput implements Output {
-  readonly stream: Stream
+  readonly stream: ReaderStream
 
-  constructor (stream: Stream) {
+  constructor (stream: ReaderStream) {
     this.stream = stream
   }
 
@@ -46,11 +49,11 @@ export class CombinedCursor {
 }
 
 export class CombinedOutput implements Output {
-  readonly stream: Stream
+  readonly stream: ReaderStream
   readonly #cursor: CombinedCursor
   readonly #index: number
 
-  constructor (stream: Stream, cursor: CombinedCursor, index: number) {
+  constructor (stream: ReaderStream, cursor: CombinedCursor, index: number) {
     this.stream = stream
     this.#cursor = cursor
     this.#index = index

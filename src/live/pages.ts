@@ -1,10 +1,10 @@
 // Pages of history as frames, for readers that are further behind than a room's ring.
-// Readers at about the same place share a page: pages begin at multiples of their length, one that is being read is read once, and one that
-// has been read is kept for a moment.
+// Readers at about the same place share a page. Pages begin at multiples of their length, a page that is being read is read once, and a
+// page that has been read is kept for a second.
 // A reader that takes its pages at once gets longer ones: where many users take turns, a page asks for as many blocks as it has users,
-// and only a longer one has several messages of each. One that is slow gets shorter ones, for it reads most of them twice.
-// Bounded: a page has about so many bytes, judged by the one before it; so many bytes are kept, and at most so many pages are read at once:
-// who comes later waits its turn, holding nothing but its cursor.
+// and only a long page has several messages of each. A slow reader gets shorter pages, because it reads most of them twice.
+// Bounded: the bytes of a page (estimated from the page before), the bytes that are kept, and the pages that are read at once. A reader
+// that has to wait for its turn holds nothing but its cursor.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type History } from '../store/history.js'
 import { type Frames, piecesOf } from '../message/frame.js'
@@ -27,7 +27,7 @@ const LENGTH_MIN = 128
 const KEPT_MS = 1000
 
 export class Pages {
-  readonly #history: History
+  readonly #history: Pick<History, 'range'>
   readonly #options: PagesOptions
   readonly #limit: LimitFunction
   readonly #reading = new Map<string, Promise<Page>>()
@@ -35,7 +35,7 @@ export class Pages {
   readonly #kept = new Map<string, Page>()
   #keptBytes = 0
 
-  constructor (history: History, options: PagesOptions) {
+  constructor (history: Pick<History, 'range'>, options: PagesOptions) {
     this.#history = history
     this.#options = options
     this.#limit = pLimit(options.readsMax)
@@ -56,33 +56,33 @@ export class Pages {
     return missing > LENGTH_MIN ? this.#options.length : LENGTH_MIN
   }
 
-  /** The length of the page from `next` on, for a reader that took this one at once, or did not. */
+  /** The length of the next page, which begins at `next`, for a reader that took this page at once or did not. */
   lengthAfter (page: Page, length: number, next: number, wasTaken: boolean): number {
     const { lengthMax, bytesMax } = this.#options
     const frames = page.reduce((sum, { ends }) => sum + ends.length, 0)
     const bytes = (length: number): number => length * bytesOf(page) / frames
-    // Only where a longer page begins: nothing is read twice.
+    // Only where a longer page begins, so that nothing is read twice.
     if (wasTaken && (next - 1) % (2 * length) === 0 && 2 * length <= lengthMax && bytes(2 * length) <= bytesMax) return 2 * length
     return (!wasTaken || bytes(length) > bytesMax) && length >= 2 * LENGTH_MIN ? Math.floor(length / 2) : length
   }
 
   /**
-   * A page that holds sequence `seq` and ends at `last` at the latest. `last` must not be beyond the head; where the log turns out to be
-   * shorter the page ends earlier, and may be empty.
-   * @param past what the room's log is known to be: pages of another one are not mixed with these
+   * A page that holds sequence `seq` and ends at `last` at the latest. `last` must not be beyond the head. If the log turns out to be
+   * shorter, the page ends earlier, and may be empty.
+   * @param epoch the room's epoch: pages of different epochs are never mixed
    */
-  async read (room: string, past: number, seq: number, last: number, length: number): Promise<Page> {
+  async read (room: string, epoch: number, seq: number, last: number, length: number): Promise<Page> {
     const from = seq - (seq - 1) % length
     const to = Math.min(from + length - 1, last)
-    const key = `${past} ${from} ${to} ${room}`
+    const key = `${epoch} ${from} ${to} ${room}`
     const kept = this.#kept.get(key)
     if (kept !== undefined) return kept
     let reading = this.#reading.get(key)
     if (reading === undefined) {
       reading = this.#limit(async () => {
-        const entries = await this.#history.range(room, from, to, past)
+        const entries = await this.#history.range(room, from, to, epoch)
         const page = piecesOf(entries, this.#options.pieceBytesMax)
-        // One that ends too early, of a log that is rewound or gone for a moment, must be read again.
+        // A page that ends too early, because the log was rewound or is gone for a moment, must be read again.
         if (entries.at(-1)?.seq === to) this.#keep(key, page)
         return page
       }).finally(() => { this.#reading.delete(key) })

@@ -1,4 +1,4 @@
-// Waiting before another attempt, up to a second. Keeps no process alive.
+// The pause before another attempt, with backoff up to a second. Does not keep the process alive.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
 

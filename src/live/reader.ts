@@ -1,44 +1,45 @@
-// A reader is a cursor, not a queue: a room and the next sequence. While it keeps up, the room writes to its stream; when the stream is
-// full it leaves the live readers, and catches up from ring or store, page by page as the client takes them.
+// A reader is a cursor, not a queue: a room and the next sequence. While it keeps up, the room writes to its stream. When the stream is
+// full, the reader leaves the live readers and catches up from the ring or the store, page by page, as fast as the client takes them.
 //
-// Why it neither loses nor repeats where it joins: it goes live only in a turn in which its next sequence is the room's next
-// sequence (Room.goLive flushes and compares without an await between), and whoever is live is written everything from there on.
-// Joining, resuming, and being slow are this one loop.
+// Why it neither loses nor repeats a message where it joins: it goes live only in a turn in which its next sequence is the room's next
+// sequence (Room.goLive flushes and compares without an await between), and a live reader is written everything from there on.
+// Joining, resuming and being slow are this one loop.
 import { setImmediate } from 'node:timers/promises'
 import { formatCursor, type Cursor } from '../message/message.js'
 import { frameAt, frameMs, lastOf } from '../message/frame.js'
+import { type ResetReason, type RoomReader } from './fan-out.js'
 import { batchOf, type Batch, type Output } from './output.js'
 import { type Page } from './pages.js'
 import { Pause } from './pause.js'
-import { type ResetReason, type Room } from './room.js'
+import { type Room } from './room.js'
 
-/** What a client asked for: where to go on, or how much of the history to begin with. */
-export type Asked = { readonly after: Cursor | undefined, readonly last: number | undefined }
+/** Where a client wants to begin: behind a cursor, or with the newest so many messages. */
+export type JoinRequest = { readonly after: Cursor | undefined, readonly last: number | undefined }
 
-/** How long a page is kept for a client that does not take it at once. One that is only a little slow gets the whole page that way. */
+/** How long a page is kept for a client that does not take it at once. A client that is only a little slow gets the whole page. */
 const PATIENCE_MS = 100
 
-export class Reader {
+export class Reader implements RoomReader {
   readonly #room: Room
   readonly #output: Output
-  readonly #asked: Asked
+  readonly #request: JoinRequest
   #next = 0
   #isAnnounced = false
   #isCatchingUp = false
-  /** How often it was reset: what was read before one is not written after it. */
+  /** How often it was reset. What was read before a reset is not written after it. */
   #resets = 0
 
-  constructor (room: Room, output: Output, asked: Asked) {
+  constructor (room: Room, output: Output, request: JoinRequest) {
     this.#room = room
     this.#output = output
-    this.#asked = asked
+    this.#request = request
   }
 
   /** Finds its place and follows the room until it leaves. */
   async start (): Promise<void> {
     await this.#room.ready()
-    const { after } = this.#asked
-    // A reader that the room has reset meanwhile has its place: here, and while the store is asked.
+    const { after } = this.#request
+    // If the room has reset this reader in the meantime, it has its place already. That may also happen while the store is asked.
     if (this.#resets === 0) {
       this.#next = after === undefined ? this.#beginning() : after.seq + 1
       const contradiction = after === undefined ? undefined : await this.#contradicts(after)
@@ -55,7 +56,7 @@ export class Reader {
     void this.#catchUp()
   }
 
-  /** The log has been rewound or rewritten below what this reader has: it is told, and gets the history as it had asked for it. */
+  /** The log was rewound or rewritten below what this reader has. The client is told so, and gets the history as it first asked for it. */
   reset (reason: ResetReason): void {
     const { room, head } = this.#room
     this.#room.leaveLive(this)
@@ -67,7 +68,7 @@ export class Reader {
   }
 
   #beginning (): number {
-    const { last } = this.#asked
+    const { last } = this.#request
     return last === undefined ? 1 : Math.max(1, this.#room.head - last + 1)
   }
 
@@ -85,7 +86,7 @@ export class Reader {
         length = await this.#writePage(length)
       }
     } catch (error) {
-      // The store gave up on a page after its deadline. The client comes back with its cursor.
+      // The store did not answer before its deadline. The client comes back with its cursor.
       this.#room.readerFailed(error)
       stream.fail()
     } finally {
@@ -93,28 +94,30 @@ export class Reader {
     }
   }
 
-  // Writes one page, and answers how long the next one should be. In pieces that a socket may hold: when the client turns out to be slow, the
-  // rest is dropped, and read again when it gets there. A method of its own, for a suspended function keeps alive all that it has ever held.
+  // Writes one page in pieces that a socket may hold, and returns how long the next page should be. When the client turns out to be slow,
+  // the rest of the page is dropped, and read again later. This is a method of its own because a suspended function keeps alive
+  // everything that it has ever held.
   async #writePage (length: number): Promise<number> {
     const { stream } = this.#output
     const { pages } = this.#room
     const resets = this.#resets
     const page = await this.#page(this.#next, length)
     for (const piece of page) {
-      // Meanwhile the room may have been reset, and this reader with it.
+      // The room may have been reset in the meantime, and this reader with it.
       if (stream.hasEnded || resets !== this.#resets) return length
       this.#output.frames(batchOf(piece))
       this.#next = lastOf(piece) + 1
       if (piece === page.at(-1)) return pages.lengthAfter(page, length, this.#next, !stream.isFull)
-      // A turn for everybody else: to write a whole page to each of many readers would hold up who is live.
+      // Give everybody else a turn: writing whole pages to many readers would hold up the live ones.
       await setImmediate()
       if (!await stream.drainedWithin(PATIENCE_MS)) return pages.lengthAfter(page, length, this.#next, false)
     }
     return length
   }
 
-  // The page that holds a sequence; empty only when this reader was reset or its stream has ended. Where the store has none, the log was rewound or
-  // is gone for a moment, and the room does not know: it looks. Never without a pause, for that may be answered at once, too.
+  // The page that holds a sequence; empty only when this reader was reset or its stream has ended. If the store has no such page, the log
+  // was rewound or is gone for a moment, and the room does not know it yet: so the room syncs. There is always a pause before the next
+  // attempt, because a sync may return at once and change nothing.
   async #page (seq: number, length?: number): Promise<Page> {
     const resets = this.#resets
     const pause = new Pause()
@@ -134,9 +137,9 @@ export class Reader {
     this.#output.event('live', head === 0 ? '0' : formatCursor(head, headMs), { room, head })
   }
 
-  // A cursor beyond what this process has seen may still be right: another process may have been faster. The store decides.
+  // A cursor beyond what this process has seen may still be right, if another process was faster. The store decides.
   async #contradicts ({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
-    // Twice, for with a gap open a sync goes only as far as was published here.
+    // Twice, because with an open gap a sync reads only as far as was published here.
     for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'
     if (seq === 0 || ms === undefined) return undefined

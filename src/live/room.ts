@@ -1,80 +1,77 @@
 // A room in this process: the next sequence that it has not seen, the newest frames, and its readers.
-// Invariant: frames go to the ring and to the live readers in sequence, each once. A publication with the next sequence is delivered, an
-// older one is a duplicate, a newer one proves a gap that is read from the store: commits come before publishing, so it is there.
-// After every (re)subscribe the room is read up to its head, and the last message delivered is checked to still be the log's:
-// where a failover lost what no replica had, sequences are given out again, and only that comparison tells.
+// Invariant: frames go to the ring and to the live readers in the order of their sequences, each once. A publication with the next
+// sequence is delivered, and an older one is a duplicate. A newer one proves a gap, which is read from the store: a message is committed
+// before it is published, so it is there. After every (re)subscription the room is read up to its head, and the last message delivered
+// is compared with the log. A failover may have lost what no replica had; its sequences are then given out again, and only that
+// comparison shows it.
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { parseReference } from '../message/message.js'
-import { Attempts } from './attempts.js'
+import { EarlyFrames } from './early-frames.js'
+import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
 import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from '../message/frame.js'
-import { Held } from './held.js'
-import { batchOf, type Batch } from './output.js'
 import { type Page, type Pages } from './pages.js'
-import { type Reader } from './reader.js'
+import { Retrier } from './retrier.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
 
-/** Why a reader has to start over: its cursor is beyond the head, or the log has another message there, or has become shorter. */
-export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound'
+/** What a room asks of the store. */
+export type RoomLog = Pick<Log, 'head' | 'range'>
+export type RoomHistory = Pick<History, 'range'>
 
 export type RoomOptions = {
   readonly ring: RingOptions
   readonly budget: RingBudget
   readonly pages: Pages
-  /** Out-of-order frames that are kept until the gap before them is closed. */
+  /** Frames that may wait for the gap before them to close. */
   readonly heldLengthMax: number
-  /** How long a gap may close by itself: two writers' publications overtake each other by a moment. */
+  /** How long a gap may take to close by itself: publications of two writers can overtake each other. */
   readonly gapWaitMs: number
 }
 
-/** What a room tells its process, for metrics and log. */
+/** What a room reports to its process, for metrics and the log. */
 export type RoomEvents = {
   gap: () => void
   reset: (reason: ResetReason) => void
   heldFull: () => void
-  /** The store did not answer before its deadline: a sync is tried again, a reader's stream is ended. */
+  /** The store did not answer before its deadline. A sync is tried again; a reader's stream is ended. */
   failed: (what: 'sync' | 'reader', error: unknown) => void
 }
 
-/** A number for each past that a room was found to have: what was read of one is not mixed with another. */
-let nextPast = 1
+/** Epochs are numbered over all rooms, so that what was read in one epoch is never mixed with another. */
+let nextEpoch = 1
 
 export class Room {
   readonly room: string
-  /** When a message was last delivered or the log last looked at, on the clock of performance.now(). The audit leaves busy rooms alone. */
+  /** When a message was last delivered, or the log last read; by performance.now(). The audit leaves busy rooms alone. */
   heardAt = 0
-  readonly #log: Log
-  readonly #history: History
+  readonly #log: RoomLog
+  readonly #history: RoomHistory
   readonly #options: RoomOptions
   readonly #events: RoomEvents
   readonly #ring: Ring
-  readonly #readers = new Set<Reader>()
-  readonly #live = new Set<Reader>()
-  readonly #held: Held
-  readonly #sync: Attempts
-  #unsent: Frames[] = []
-  /** When the last write to all live readers was done, and how long it took. */
-  #flushedAt = 0
-  #flushMs = 0
+  readonly #readers = new Set<RoomReader>()
+  readonly #fanOut = new FanOut()
+  readonly #early: EarlyFrames
+  readonly #sync: Retrier
   #headMs = 0
-  /** Another one when the log is not as it was: what was fetched before does not belong here. */
-  #past = nextPast++
+  /** The room's epoch: it changes whenever the log turns out to have been rewound. What was read before does not belong to it. */
+  #epoch = nextEpoch++
   #isReady = false
   #whenReady: Array<() => void> = []
   #gapTimer: NodeJS.Timeout | undefined
   #missingSince: number | undefined
   #isClosed = false
 
-  constructor (room: string, log: Log, history: History, options: RoomOptions, events: RoomEvents) {
+  constructor (room: string, log: RoomLog, history: RoomHistory, options: RoomOptions, events: RoomEvents) {
     this.room = room
     this.#log = log
     this.#history = history
     this.#options = options
     this.#events = events
     this.#ring = new Ring(1, options.ring, options.budget)
-    this.#held = new Held(options.heldLengthMax)
-    // The store does not answer yet: readers wait, heartbeats go on.
-    this.#sync = new Attempts(() => this.#readUp(), error => { events.failed('sync', error) })
+    this.#early = new EarlyFrames(options.heldLengthMax)
+    // While the store does not answer, readers wait and heartbeats go on.
+    this.#sync = new Retrier(() => this.#readUp(), error => { events.failed('sync', error) })
   }
 
   /** The last sequence that this process has seen. */
@@ -99,20 +96,20 @@ export class Room {
     return this.#sync.isRunning
   }
 
-  add (reader: Reader): void {
+  add (reader: RoomReader): void {
     this.#readers.add(reader)
   }
 
-  remove (reader: Reader): void {
+  remove (reader: RoomReader): void {
     this.#readers.delete(reader)
-    this.#live.delete(reader)
+    this.#fanOut.remove(reader)
   }
 
   close (): void {
     this.#isClosed = true
     this.#sync.stop()
     clearTimeout(this.#gapTimer)
-    this.#held.clear()
+    this.#early.clear()
     this.#ring.clear(1)
     for (const resolve of this.#whenReady) resolve()
   }
@@ -123,37 +120,40 @@ export class Room {
     await new Promise<void>(resolve => { this.#whenReady.push(resolve) })
   }
 
-  /** Makes a reader live if it has everything up to this moment: no await lies between the comparison and the joining. */
-  goLive (reader: Reader, next: number): boolean {
+  /** Makes a reader live if it has everything up to this moment. No await lies between the comparison and the joining. */
+  goLive (reader: RoomReader, next: number): boolean {
     if (next !== this.#ring.next) return false
-    this.#flush()
-    if (this.#readers.has(reader)) this.#live.add(reader)
+    this.#fanOut.flush()
+    if (this.#readers.has(reader)) this.#fanOut.add(reader)
     return true
   }
 
-  /** A reader has met an error that ends its stream. */
+  /** A reader met an error that ends its stream. */
   readerFailed (error: unknown): void {
     this.#events.failed('reader', error)
   }
 
-  leaveLive (reader: Reader): void {
-    this.#live.delete(reader)
+  leaveLive (reader: RoomReader): void {
+    this.#fanOut.remove(reader)
   }
 
-  /** Frames from a sequence on that the room has seen, from ring or store; at least one, or undefined when the store does not have what the room has seen. */
+  /**
+   * Frames from a sequence on that the room has seen, out of the ring or the store: at least one. Undefined when the store does not have
+   * what the room has seen.
+   */
   async pageFrom (seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
-    const past = this.#past
-    const page = await this.pages.read(this.room, past, seq, this.#ring.first - 1, length)
-    if (past === this.#past && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
+    const epoch = this.#epoch
+    const page = await this.pages.read(this.room, epoch, seq, this.#ring.first - 1, length)
+    if (epoch === this.#epoch && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
     const rest = page.filter(frames => lastOf(frames) >= seq)
     const [first] = rest
     return first === undefined || first.first > seq ? undefined : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
-  /** A publication has arrived. */
+  /** Takes a publication. */
   receive (payload: Buffer): void {
     const frames = decodePublication(payload)
     if (frames === undefined || this.#isClosed) return
@@ -161,7 +161,7 @@ export class Room {
     else this.#hold(frames)
   }
 
-  /** Reads the room up to its head, checks what was delivered, and fills the gap. Tries until it has succeeded or the room is closed. */
+  /** Reads the room up to its head, checks what was delivered, and fills the gap. Retries until it succeeds or the room is closed. */
   async sync (): Promise<void> {
     await this.#sync.run()
   }
@@ -179,18 +179,18 @@ export class Room {
     if (head < known) return this.#reset('rewound', head, headMs)
     const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
-    // With something held, all up to it is committed and was published; what is beyond may still be on its way to a replica. There may be
-    // several gaps: each is read up to what is held behind it.
-    const target = this.#held.isEmpty ? head : Math.min(head, this.#held.last)
+    // Everything before an early frame is committed and was published; what lies beyond the last one may not have reached a replica yet.
+    // There may be several gaps: each is read up to the early frames behind it.
+    const target = this.#early.isEmpty ? head : Math.min(head, this.#early.last)
     while (this.head < target && !this.#isClosed) {
-      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#held.first - 1), this.#past)
+      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#early.first - 1), this.#epoch)
       if (page.length === 0) throw new Error('The log ends before its head')
       this.#accept(framesOf(page))
     }
   }
 
-  // A log that was there and is gone altogether comes back within seconds where its half-moved slot's owner has died (see Committer). Until then
-  // it is looked for again; after that it is taken for deleted.
+  // A log can disappear for seconds when the owner of its half-moved slot dies (see Committer). It is looked for again until
+  // LOG_GONE_MS_MAX; after that it counts as deleted.
   #isMissing (head: number, known: number): boolean {
     if (head > 0 || known === 0) {
       this.#missingSince = undefined
@@ -204,16 +204,16 @@ export class Room {
     this.#ring.clear(head + 1)
     this.#headMs = headMs
     this.#isReady = true
-    this.#releaseHeld()
+    this.#releaseEarly()
     this.#watchGap()
     for (const resolve of this.#whenReady) resolve()
     this.#whenReady = []
   }
 
   #reset (reason: ResetReason, head: number, headMs: number): void {
-    this.#flush()
-    this.#past = nextPast++
-    this.#held.clear()
+    this.#fanOut.flush()
+    this.#epoch = nextEpoch++
+    this.#early.clear()
     this.#ring.clear(head + 1)
     this.#headMs = headMs
     this.#events.reset(reason)
@@ -221,19 +221,19 @@ export class Room {
   }
 
   #accept (frames: Frames): void {
-    if (this.#place(frames) && !this.#held.isEmpty) this.#releaseHeld()
+    if (this.#place(frames) && !this.#early.isEmpty) this.#releaseEarly()
   }
 
   /** @returns whether the head has moved */
   #place (frames: Frames): boolean {
-    // A sync may have asked for it before: the ring has left the common budget.
+    // A sync that began before the room was closed may still bring frames. The ring no longer counts in the common budget.
     if (this.#isClosed) return false
     const { next } = this.#ring
     if (frames.first > next) {
       this.#hold(frames)
     } else if (this.#contradicts(frames)) {
-      // Ring and pages are no longer true, or some of it was lost and is there again. The store decides.
-      this.#past = nextPast++
+      // Either ring and pages are wrong now, or a lost message is back. The store decides.
+      this.#epoch = nextEpoch++
       this.#ring.clear(next)
       void this.sync()
     } else if (lastOf(frames) >= next) {
@@ -243,7 +243,7 @@ export class Room {
     return false
   }
 
-  // Old sequences with other bytes: the log was rewound, and has given them out again; or a shard has its texts back.
+  // Known sequences with other bytes: the log was rewound and gave them out again, or a shard has its texts back.
   #contradicts (frames: Frames): boolean {
     for (let seq = frames.first; seq <= Math.min(lastOf(frames), this.head); seq++) {
       const frame = frameAt(frames, seq)
@@ -257,44 +257,26 @@ export class Room {
     this.heardAt = performance.now()
     this.#ring.push(frames)
     this.#headMs = frameMs(frameAt(frames, lastOf(frames)))
-    if (this.#unsent.push(frames) > 1) return
-    // All that comes in one turn is one write for each reader. In a room of thousands that takes milliseconds: then it waits as long as the last
-    // time took, so that half of the time is left for everything else, and more goes in one write.
-    const waitMs = this.#flushedAt + this.#flushMs - this.heardAt
-    if (waitMs < 1) setImmediate(() => { this.#flush() })
-    else setTimeout(() => { this.#flush() }, waitMs)
-  }
-
-  #flush (): void {
-    const [first] = this.#unsent
-    if (first === undefined) return
-    const batch: Batch = this.#unsent.length === 1
-      ? batchOf(first)
-      : { first: first.first, bytes: Buffer.concat(this.#unsent.map(({ bytes }) => bytes)), groups: this.#unsent }
-    this.#unsent = []
-    const begunAt = performance.now()
-    for (const reader of this.#live) reader.deliver(batch)
-    this.#flushedAt = performance.now()
-    this.#flushMs = this.#flushedAt - begunAt
+    this.#fanOut.push(frames, this.heardAt)
   }
 
   #hold (frames: Frames): void {
-    if (!this.#held.add(frames)) this.#events.heldFull()
+    if (!this.#early.add(frames)) this.#events.heldFull()
     if (this.#isReady) this.#watchGap()
   }
 
   #watchGap (): void {
-    if (this.#held.isEmpty || this.#gapTimer !== undefined) return
+    if (this.#early.isEmpty || this.#gapTimer !== undefined) return
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
-      if (this.#held.isEmpty) return
+      if (this.#early.isEmpty) return
       this.#events.gap()
       void this.sync()
     }, this.#options.gapWaitMs)
   }
 
-  #releaseHeld (): void {
-    for (const frames of this.#held.take(this.#ring.next)) this.#place(frames)
+  #releaseEarly (): void {
+    for (const frames of this.#early.take(this.#ring.next)) this.#place(frames)
   }
 }
 

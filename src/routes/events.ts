@@ -8,7 +8,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError, isTemporary } from '../errors.js'
 import { type Hub } from '../live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
-import { type Asked } from '../live/reader.js'
+import { type JoinRequest } from '../live/reader.js'
 import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
@@ -59,7 +59,7 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
     errorHandler,
     schema: { summary: 'History, then live, as server-sent events', params: RoomParams, querystring: EventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }
-  const askedOne = ({ params, query, headers }: { params: { room: string }, query: EventsQuery, headers: Headers }): { room: string, asked: Asked } => {
+  const askedOne = ({ params, query, headers }: { params: { room: string }, query: EventsQuery, headers: Headers }): { room: string, asked: JoinRequest } => {
     checkName('room', params.room)
     const cursor = cursorOf(headers, query)
     return { room: params.room, asked: { after: cursor === undefined ? undefined : parseCursor(cursor), last: parseLast(query.last) } }

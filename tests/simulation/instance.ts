@@ -3,7 +3,7 @@
 import { DialogsError } from '../../src/errors.js'
 import { Hub } from '../../src/live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../../src/live/output.js'
-import { type Asked } from '../../src/live/reader.js'
+import { type JoinRequest } from '../../src/live/reader.js'
 import { Stream } from '../../src/live/stream.js'
 import { Cluster } from '../../src/redis/cluster.js'
 import { Subscriber } from '../../src/redis/subscriber.js'
@@ -88,7 +88,7 @@ export class Instance {
   }
 
   /** As a request for `/rooms/:room/events` or `/events`. Undefined when the instance takes none now. */
-  openStream (socket: ReaderSocket, rooms: readonly string[], cursors: readonly string[], last: number | undefined, parse: (cursor: string) => Asked['after']): Stream | undefined {
+  openStream (socket: ReaderSocket, rooms: readonly string[], cursors: readonly string[], last: number | undefined, parse: (cursor: string) => JoinRequest['after']): Stream | undefined {
     const { service } = this
     if (service === undefined || this.isStopping) return undefined
     const { hub } = service

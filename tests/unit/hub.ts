@@ -2,25 +2,23 @@
 import t from 'tap'
 import { Hub } from '../../src/live/hub.js'
 import { SingleOutput } from '../../src/live/output.js'
-import { type Stream } from '../../src/live/stream.js'
-import { type Subscriber } from '../../src/redis/subscriber.js'
-import { type Store } from '../../src/store/store.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
 
 t.test('the audit goes on with the rooms of healthy shards while those of another one wait', async t => {
+  const silent = (): void => undefined
   const looks = new Map<string, number>()
   const log = {
     head: async (room: string) => {
       looks.set(room, (looks.get(room) ?? 0) + 1)
       if (room !== 'healthy') await new Promise(() => undefined)
       return undefined
-    }
+    },
+    range: async () => []
   }
   // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
-  const store = { log, history: { range: async () => [] } } as unknown as Store
-  const subscriber = { subscribe: (_channel: string, { onSubscribed }: { onSubscribed: () => void }) => { onSubscribed() } } as unknown as Subscriber
-  const silent = (): void => undefined
+  const store = { log, history: { range: async () => [] } }
+  const subscriber = { subscribe: (_channel: string, { onSubscribed }: { onSubscribed: () => void }) => { onSubscribed() }, unsubscribe: silent }
   const hub = new Hub(store, subscriber, {
     ring: { lengthMax: 100, bytesMax: 1e5 },
     ringsBytesMax: 1e6,
@@ -34,7 +32,7 @@ t.test('the audit goes on with the rooms of healthy shards while those of anothe
   }, { gap: silent, reset: silent, heldFull: silent, failed: silent, ringEvicted: silent, stalled: silent })
   t.teardown(() => { hub.close() })
   // All that a reader of an empty room asks of a stream.
-  const stream = { isFull: false, hasEnded: false, write: silent, drained: async () => undefined } as unknown as Stream
+  const stream = { isFull: false, hasEnded: false, write: silent, drained: async () => undefined, drainedWithin: async () => true, fail: silent }
   const waiting = sequence(1, 100).map(n => `waiting ${n}`)
   for (const room of [...waiting, 'healthy']) hub.join(room, new SingleOutput(stream), { after: undefined, last: undefined })
   await until('the healthy room is looked at again and again', () => (looks.get('healthy') ?? 0) >= 5)

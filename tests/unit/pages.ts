@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Pages, type Page, type PagesOptions } from '../../src/live/pages.js'
-import { type History } from '../../src/store/history.js'
+import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 
 const TEXT = 'x'.repeat(100)
@@ -12,20 +12,20 @@ const OPTIONS: PagesOptions = { length: 512, lengthMax: 4096, bytesMax: 1_000_00
 function pagesOf (options: Partial<PagesOptions> = {}, head = Infinity): { pages: Pages, reads: string[], answer: () => void } {
   const reads: string[] = []
   let answers: Array<() => void> = []
-  const range = async (room: string, from: number, to: number): Promise<unknown> => {
+  const range = async (room: string, from: number, to: number): Promise<Entry[]> => {
     reads.push(`${room} ${from}-${to}`)
     await new Promise<void>(resolve => { answers.push(resolve) })
     return sequence(from, Math.min(to, head)).map(seq => ({ room, seq, user: 'ann', text: TEXT, ms: seq }))
   }
   // Pages asks a history for ranges only.
-  const pages = new Pages({ range } as unknown as History, { ...OPTIONS, ...options })
+  const pages = new Pages({ range }, { ...OPTIONS, ...options })
   return { pages, reads, answer: () => { const all = answers; answers = []; for (const resolve of all) resolve() } }
 }
 
 const seqsOf = (page: Page): number[] => page.flatMap(({ first, ends }) => ends.map((_, index) => first + index))
 
-async function read (world: ReturnType<typeof pagesOf>, past: number, seq: number, last: number, length: number): Promise<Page> {
-  const reading = world.pages.read('r', past, seq, last, length)
+async function read (world: ReturnType<typeof pagesOf>, epoch: number, seq: number, last: number, length: number): Promise<Page> {
+  const reading = world.pages.read('r', epoch, seq, last, length)
   await sleep(1)
   world.answer()
   return await reading

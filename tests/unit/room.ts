@@ -5,12 +5,9 @@ import t, { type Test } from 'tap'
 import { encodePublication } from '../../src/message/frame.js'
 import { SingleOutput } from '../../src/live/output.js'
 import { Pages } from '../../src/live/pages.js'
-import { Reader, type Asked } from '../../src/live/reader.js'
+import { Reader, type JoinRequest } from '../../src/live/reader.js'
 import { RingBudget } from '../../src/live/ring.js'
 import { Room, type RoomEvents } from '../../src/live/room.js'
-import { type Stream } from '../../src/live/stream.js'
-import { type History } from '../../src/store/history.js'
-import { type Log } from '../../src/store/log.js'
 import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
@@ -31,10 +28,10 @@ type World = {
   before: () => Promise<void>
   /** Called when a reader has been written to. */
   written: () => void
-  readonly join: (asked?: Partial<Asked>) => { readonly text: () => string, readonly seqs: () => number[] }
+  readonly join: (request?: Partial<JoinRequest>) => { readonly text: () => string, readonly seqs: () => number[] }
 }
 
-/** A room that knows `head` messages, or of which nobody has asked yet. */
+/** A room that knows `head` messages, or of which nobody has request yet. */
 async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> {
   const budget = new RingBudget(1_000_000, () => undefined)
   const told: string[] = []
@@ -54,14 +51,15 @@ async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> 
       world.looks++
       const { store } = world
       await world.before()
-      return entryOf(store.at(-1))
+      const last = store.at(-1)
+      return last === undefined ? undefined : logEntryOf(last)
     },
-    range: async (room: string, from: number, to: number) => (await range(room, from, to)).map(entryOf)
+    range: async (room: string, from: number, to: number) => (await range(room, from, to)).map(logEntryOf)
   }
   // A room asks its store for no more than this.
-  const history = { range } as unknown as History
+  const history = { range }
   const pages = new Pages(history, { length: 512, lengthMax: 512, bytesMax: 1e6, pieceBytesMax: 1000, keptBytesMax: 1e6, readsMax: 4 })
-  const room = new Room('r', log as unknown as Log, history, { ring: { lengthMax: 100, bytesMax: 1e5 }, budget, pages, heldLengthMax: 100, gapWaitMs: 5 }, events)
+  const room = new Room('r', log, history, { ring: { lengthMax: 100, bytesMax: 1e5 }, budget, pages, heldLengthMax: 100, gapWaitMs: 5 }, events)
   t.teardown(() => { room.close() })
   const world: World = {
     room,
@@ -71,13 +69,13 @@ async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> 
     told,
     before: async () => { await sleep(1) },
     written: () => undefined,
-    join: asked => {
+    join: request => {
       let text = ''
       const write = (bytes: Buffer | string): void => { text += String(bytes); world.written() }
-      const stream = { isFull: false, hasEnded: false, write, drained: async () => undefined, drainedWithin: async () => true }
+      const stream = { isFull: false, hasEnded: false, write, drained: async () => undefined, drainedWithin: async () => true, fail: () => { stream.hasEnded = true } }
       t.teardown(() => { stream.hasEnded = true })
       // All that a reader asks of a stream.
-      const reader = new Reader(room, new SingleOutput(stream as unknown as Stream), { after: undefined, last: undefined, ...asked })
+      const reader = new Reader(room, new SingleOutput(stream), { after: undefined, last: undefined, ...request })
       room.add(reader)
       reader.start().catch((error: unknown) => { t.fail(String(error)) })
       return { text: () => text, seqs: () => [...text.matchAll(/"seq":(\d+)/g)].map(([, seq]) => Number(seq)) }
@@ -88,7 +86,7 @@ async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> 
   return world
 }
 
-const entryOf = (entry: Entry | undefined) => entry === undefined ? undefined : { seq: entry.seq, reference: `ann.0/${entry.ms}-0` }
+const logEntryOf = (entry: Entry) => ({ seq: entry.seq, reference: `ann.0/${entry.ms}-0` })
 
 t.test('a reader that finds the log gone lets others run, is told nothing, and goes on when it is there again', async t => {
   const world = await worldOf(t, 3)
@@ -153,7 +151,7 @@ t.test('a cursor beyond two gaps is not taken for one beyond the head', async t 
   t.notMatch(reader.text(), /event: reset/)
 })
 
-t.test('frames that overlap with another past are not delivered, and the store is asked', async t => {
+t.test('frames that overlap with another past are not delivered, and the store is request', async t => {
   const world = await worldOf(t, 5)
   const reader = world.join()
   await until('it is live', () => reader.text().includes('event: live'))

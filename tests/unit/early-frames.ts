@@ -2,7 +2,7 @@
 import fc from 'fast-check'
 import t from 'tap'
 import { framesFrom, framesOf, lastOf } from '../../src/message/frame.js'
-import { Held } from '../../src/live/held.js'
+import { EarlyFrames } from '../../src/live/early-frames.js'
 import { sequence } from '../support/client.js'
 
 const frames = (first: number, last: number) => framesOf(sequence(first, last).map(seq => ({ room: 'r', seq, user: 'ann', text: `text ${seq}`, ms: 1000 + seq })))
@@ -12,7 +12,7 @@ t.test('groups that arrive in any order, some twice, come out as one sequence', 
     let first = 1
     const groups = lengths.map(length => { const group = frames(first, first + length - 1); first += length; return group })
     const arrivals = [...groups, ...groups.slice(0, 2)].map(group => ({ group, rank: random.next().value ?? 0 })).sort((a, b) => a.rank - b.rank)
-    const held = new Held(1000)
+    const held = new EarlyFrames(1000)
     let next = 1
     const delivered: number[] = []
     for (const { group } of arrivals) {
@@ -30,7 +30,7 @@ t.test('groups that arrive in any order, some twice, come out as one sequence', 
 })
 
 t.test('it takes frames up to its limit and not one more', async t => {
-  const held = new Held(5)
+  const held = new EarlyFrames(5)
   t.ok(held.add(frames(10, 13)), 'four')
   t.notOk(held.add(frames(20, 21)), 'six')
   t.ok(held.add(frames(20, 20)), 'five')

@@ -1,8 +1,8 @@
-// Frames that came too early: a gap is still open before them. Bounded in frames; what does not fit is dropped, for the read that closes
-// the gap can bring it as well.
+// Frames that came too early: the gap before them is still open. Bounded in frames. What does not fit is dropped, because the read that
+// closes the gap can bring it as well.
 import { lastOf, type Frames } from '../message/frame.js'
 
-export class Held {
+export class EarlyFrames {
   readonly #lengthMax: number
   #groups: Frames[] = []
   #length = 0
@@ -15,12 +15,12 @@ export class Held {
     return this.#groups.length === 0
   }
 
-  /** The lowest sequence that is held; Infinity when none is. */
+  /** The lowest sequence here; Infinity when there is none. */
   get first (): number {
     return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
   }
 
-  /** The highest sequence that is held; -Infinity when none is. */
+  /** The highest sequence here; -Infinity when there is none. */
   get last (): number {
     return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), -Infinity)
   }
@@ -33,7 +33,7 @@ export class Held {
     return true
   }
 
-  /** Takes out, in their order, all groups that `next` has reached; groups that follow each other come together. */
+  /** Takes out all groups that `next` has reached, in order. Groups that follow each other come together. */
   take (next: number): Frames[] {
     const ripe: Frames[] = []
     const early: Frames[] = []

@@ -1,8 +1,8 @@
-// Something that is done until it has succeeded, once at a time, with pauses between the attempts.
-// Invariant: after each call of `run` it is begun once more, be it that it is under way: what that sees may be older than the call.
+// Repeats an operation until it succeeds, one attempt at a time, with pauses between failed attempts.
+// Invariant: a call of `run` during an attempt starts another one after it, because the current attempt may have read before the call.
 import { Pause } from './pause.js'
 
-export class Attempts {
+export class Retrier {
   readonly #attempt: () => Promise<void>
   readonly #onFailed: (error: unknown) => void
   #running: Promise<void> | undefined
@@ -18,7 +18,7 @@ export class Attempts {
     return this.#running !== undefined
   }
 
-  /** Resolves when an attempt that began after this call has succeeded, or it was stopped. */
+  /** Resolves when an attempt that began after this call has succeeded, or when the retrier was stopped. */
   async run (): Promise<void> {
     if (this.#isStopped) return
     this.#isDue = true
@@ -42,7 +42,7 @@ export class Attempts {
         await pause.wait()
       }
     }
-    // Not in a `finally` of the promise: a call in the turn between would be answered without an attempt.
+    // Not in a `finally` of the promise: a call that came in the turn between would resolve without an attempt.
     this.#running = undefined
   }
 }
