@@ -2,7 +2,7 @@
 import { type Command, type Context } from './commands.js'
 import { type Keyspace } from './keyspace.js'
 import { OK, ReplyError, type Value } from './resp.js'
-import { format, parseBound, parseId, Stream, type StreamEntry } from './streams.js'
+import { compare, format, NOT_POSITIVE, parseBound, parseId, Stream, type StreamEntry, ZERO } from './streams.js'
 
 type Make = (arity: number, run: Command['run'], needsMemory?: boolean) => Command
 
@@ -13,9 +13,9 @@ function add ({ db, clockMs, effect }: Context, [, key = '', ...rest]: readonly 
   const [id = '', ...fields] = mayCreate ? rest : rest.slice(1)
   if (/^(MAXLEN|MINID)$/i.test(id)) throw new Error('XADD with a limit is not simulated')
   if (fields.length < 2 || fields.length % 2 !== 0) throw new ReplyError("ERR wrong number of arguments for 'xadd' command")
+  // An id that can be none is refused before the key is looked at.
+  if (id !== '*' && compare(parseId(id.endsWith('-*') ? id.slice(0, -2) : id, 0), ZERO) === 0 && !id.endsWith('-*')) throw NOT_POSITIVE
   const known = db.stream(key)
-  // An id that is none is refused before the key is looked at.
-  if (id !== '*') parseId(id.endsWith('-*') ? id.slice(0, -2) : id, 0)
   if (known === undefined && !mayCreate) return null
   const stream = known ?? new Stream()
   const added = stream.add(id, fields, clockMs)
@@ -39,9 +39,9 @@ function range (db: Keyspace, args: readonly string[], isReverse: boolean): Valu
 }
 
 function remove ({ db, effect }: Context, [, key = '', ...ids]: readonly string[]): Value {
-  const parsed = ids.map(id => parseId(id, 0))
   const stream = db.stream(key)
-  const deleted = stream?.delete(parsed) ?? 0
+  if (stream === undefined) return 0
+  const deleted = stream.delete(ids.map(id => parseId(id, 0)))
   if (deleted > 0) effect(['XDEL', key, ...ids])
   return deleted
 }
@@ -67,6 +67,7 @@ function setLast ({ db, kind, effect }: Context, [name = '', key = '', last = ''
     else if (options[i]?.toUpperCase() === 'MAXDELETEDID') maxDeleted = parseId(options[i + 1] ?? '', 0)
     else throw SYNTAX
   }
+  if (maxDeleted !== undefined && compare(id, maxDeleted) < 0) throw new ReplyError('ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id')
   const stream = db.stream(key)
   if (stream === undefined) throw new ReplyError('ERR no such key')
   stream.setLast(id, added, maxDeleted, kind === '7.0')

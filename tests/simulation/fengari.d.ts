@@ -20,6 +20,7 @@ declare module 'fengari' {
     lua_pushboolean: (state: LuaState, value: boolean) => void
     lua_pushcfunction: (state: LuaState, run: (state: LuaState) => number) => void
     lua_pushinteger: (state: LuaState, value: number) => void
+    lua_pushnumber: (state: LuaState, value: number) => void
     lua_pushnil: (state: LuaState) => void
     lua_pushstring: (state: LuaState, value: LuaString) => void
     lua_rawgeti: (state: LuaState, index: number, key: number) => number

@@ -115,7 +115,8 @@ function textAt (state: LuaState, index: number): string {
 
 function push (state: LuaState, value: Value): void {
   if (typeof value === 'string') lua.lua_pushstring(state, toLua(value))
-  else if (typeof value === 'number') lua.lua_pushinteger(state, value)
+  // Integers have 32 bits in fengari; beyond them it counts as JavaScript does, and so as Redis' Lua.
+  else if (typeof value === 'number') pushNumber(state, value)
   else if (value === null) lua.lua_pushboolean(state, false)
   else if (value instanceof Status || value instanceof ReplyError) {
     lua.lua_createtable(state, 0, 1)
@@ -156,4 +157,9 @@ function tableValue (state: LuaState, index: number): Value {
     list.push(toValue(state, -1))
     lua.lua_pop(state, 1)
   }
+}
+
+function pushNumber (state: LuaState, value: number): void {
+  if ((value | 0) === value) lua.lua_pushinteger(state, value)
+  else lua.lua_pushnumber(state, value)
 }

@@ -11,6 +11,7 @@ const MAX: Id = [Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER]
 export const compare = (a: Id, b: Id): number => a[0] - b[0] || a[1] - b[1]
 export const format = ([ms, seq]: Id): string => `${ms}-${seq}`
 
+export const NOT_POSITIVE = new ReplyError('ERR The ID specified in XADD must be greater than 0-0')
 const INVALID = new ReplyError('ERR Invalid stream ID specified as stream command argument')
 
 export function parseId (text: string, missingSeq: number): Id {
@@ -50,7 +51,7 @@ export class Stream {
   /** @param id `*`, `<ms>-*`, `<ms>-<seq>` or `<ms>` */
   add (id: string, fields: readonly string[], clockMs: number): string {
     const given = this.#idFrom(id, clockMs)
-    if (id !== '*' && compare(given, ZERO) === 0) throw new ReplyError('ERR The ID specified in XADD must be greater than 0-0')
+    if (!id.endsWith('*') && compare(given, ZERO) === 0) throw NOT_POSITIVE
     if (compare(given, this.last) <= 0) throw new ReplyError('ERR The ID specified in XADD is equal or smaller than the target stream top item')
     this.entries.push({ id: given, fields })
     this.last = given
@@ -109,7 +110,6 @@ export class Stream {
 
   /** @param mayGoBelowDeleted Redis 7.0 lets the last id be set below one that was deleted; later versions do not */
   setLast (id: Id, added: number | undefined, maxDeleted: Id | undefined, mayGoBelowDeleted: boolean): void {
-    if (maxDeleted !== undefined && compare(id, maxDeleted) < 0) throw new ReplyError('ERR The ID specified in XSETID is smaller than the provided max_deleted_entry_id')
     if (compare(id, this.maxDeleted) < 0 && !mayGoBelowDeleted) throw new ReplyError('ERR The ID specified in XSETID is smaller than current max_deleted_entry_id')
     const top = this.entries.at(-1)
     if (top !== undefined) {
