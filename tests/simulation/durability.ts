@@ -11,7 +11,7 @@ export type Stored = { readonly seq: number, readonly reference: string, readonl
 /** A shard goes on without a replica that is behind for so long (src/redis/replication.ts), and a little before. */
 const BEHIND_MS = 1500
 /** What the service has decided about a replica holds for a second (src/redis/replication.ts). */
-const DECIDED_MS = 1200
+export const DECIDED_MS = 1200
 
 /** A room's log as its owners hold it now, sealed segments and all, with the texts. */
 export function storedLog (world: World, room: string, segmentLength: number): Stored[] {

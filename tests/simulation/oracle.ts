@@ -1,7 +1,7 @@
 // Says whether what clients see may be: the promises of the design, P1 to P5, at each step and at the end.
 // What was answered or published is on two nodes, or its shard had no replica to wait for: that is looked up in the nodes themselves, at that
 // moment. Only what was lost with more nodes than promised may be lost, and then readers are told.
-import { copiesOf, hasLiveReplica, headOf, storedLog } from './durability.js'
+import { copiesOf, DECIDED_MS, hasLiveReplica, headOf, storedLog } from './durability.js'
 import { decodePublication, frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { logKey } from '../../src/store/keys.js'
@@ -159,8 +159,10 @@ export class Oracle {
 
   // A shard that went on without a replica, and was reported, goes on for a while when its replica is back and lags.
   #saysAlone (node: SimulatedNode): boolean {
-    const { degraded, aloneAt, time } = this.#world
-    return (degraded.get(`${node.host}:${node.port}`)?.size ?? 0) > 0 && time.now - (aloneAt.get(node) ?? -Infinity) < ALONE_MS
+    const { degraded, degradedUntil, aloneAt, time } = this.#world
+    const key = `${node.host}:${node.port}`
+    const hasSaid = (degraded.get(key)?.size ?? 0) > 0 || time.now - (degradedUntil.get(key) ?? -Infinity) < DECIDED_MS
+    return hasSaid && time.now - (aloneAt.get(node) ?? -Infinity) < ALONE_MS
   }
 
   #showLinks (holders: readonly SimulatedNode[]): void {

@@ -40,6 +40,8 @@ export class World {
   readonly #heldUp = new Map<Owner, number>()
   /** Who says of which node, by `host:port`, that it goes on without a replica. */
   readonly degraded = new Map<string, Set<string>>()
+  /** When somebody last stopped saying so. */
+  readonly degradedUntil = new Map<string, number>()
   /** When a node was last without a replica that it could wait for. */
   readonly aloneAt = new Map<SimulatedNode, number>()
   isCalm = false
@@ -128,11 +130,11 @@ export class World {
     const names = this.degraded.get(node) ?? new Set()
     this.degraded.set(node, names)
     if (isDegraded) names.add(instance)
-    else names.delete(instance)
+    else if (names.delete(instance)) this.degradedUntil.set(node, this.time.now)
   }
 
   onInstanceEnd (instance: Instance): void {
-    for (const names of this.degraded.values()) names.delete(instance.name)
+    for (const node of this.degraded.keys()) this.noteDegraded(instance.name, node, false)
     const index = this.instances.indexOf(instance)
     for (const reader of this.readers) reader.lose(index)
   }
