@@ -187,7 +187,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'mix pages of two pasts',
     file: 'live/room.js',
-    find: 'if (past === this.#past && !this.#isClosed)',
+    find: 'if (epoch === this.#epoch && !this.#isClosed)',
     replace: 'if (!this.#isClosed)'
   },
   {
