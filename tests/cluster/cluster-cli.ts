@@ -218,6 +218,10 @@ t.test('no batch is moved before the target\'s replica has the one before', asyn
   const { admin, map } = await look(t, cluster)
   const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
   const [tag = ''] = tagsOf(map, a, 1)
+  if (/^valkey_version:/m.test(String(await admin.ask(a, 'INFO', 'server')))) {
+    t.plan(0, 'from Valkey 8 on, a replica that hangs forbids to mark slots at all: see the next test')
+    return
+  }
   for (let index = 0; index < 30; index++) await admin.ask(a, 'SET', `{${tag}}${index}`, 'x'.repeat(200_000))
   const replica = cluster.nodes.find(({ port }) => port === map.replicasOf(b.id)[0]?.reachable.port)
   await replica?.kill('SIGSTOP')

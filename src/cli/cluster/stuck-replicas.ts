@@ -17,7 +17,7 @@ export async function dropStuckReplicas (admin: Admin, master: MapNode): Promise
   const clients = String(await admin.ask(master, 'CLIENT', 'LIST', 'TYPE', 'replica'))
   for (const { ip, port } of silent) {
     if (replicas.some(other => other.ip === ip && !other.isSilent)) continue
-    for (const [, id = '', host] of clients.matchAll(/^id=(\d+) addr=(.*):\d+ /gm)) {
+    for (const [, id = '', host] of clients.matchAll(/^id=(\d+) addr=(\S+):\d+ /gm)) {
       if (host === ip) await admin.ask(master, 'CLIENT', 'KILL', 'ID', id)
     }
     lines.push(`Replica ${ip}:${port} of ${nodeText(master)} has said nothing for ${SILENT_S_MIN} s: its connection was closed, so that slots can be marked`)
