@@ -10,6 +10,7 @@ import { DialogsError, messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { Importers } from './importers.js'
+import { isLoss, Markers } from './markers.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type Node, type NodesOptions } from './nodes.js'
 import { nextStep, type NextStep } from './redirect.js'
@@ -65,6 +66,7 @@ export class Cluster {
   readonly #events: ClusterEvents
   readonly #nodes: Nodes
   readonly #importers: Importers
+  readonly #markers: Markers
   readonly #listeners = new Set<() => void>()
   readonly #abort = new AbortController()
   readonly #suitability: Suitability | undefined
@@ -78,7 +80,18 @@ export class Cluster {
   private constructor (options: ClusterOptions, events: ClusterEvents) {
     this.#options = options
     this.#events = events
-    this.#nodes = new Nodes(options, { degraded: events.degraded, refused: error => { this.refused(error) } })
+    this.#nodes = new Nodes(options, {
+      degraded: events.degraded,
+      refused: error => { this.refused(error) },
+      verify: (node, connection) => this.#markers.verify(node, key => connection.send(['GET', key]))
+    })
+    this.#markers = new Markers({
+      get: (slot, key) => this.#persist(slot, { args: ['GET', key], deadline: performance.now() + options.connectTimeoutMs, send: sendCommand })
+        .then(({ reply }) => reply, error => isLoss(error) ? null : undefined),
+      set: async (slot, args) => { await (await this.#persist(slot, { args, deadline: undefined, send: sendWrite })).replicated },
+      isStranded: key => this.isStranded(key),
+      topology: () => this.#topology
+    })
     this.#importers = new Importers(this.#nodes)
     this.#suitability = options.requirements === undefined
       ? undefined
@@ -86,6 +99,7 @@ export class Cluster {
         requirements: options.requirements,
         replicaAcks: options.replicaAcks,
         ask: (node, args) => this.#nodes.askInTime(node, args),
+        examineData: () => this.#markers.check(),
         onFault: fault => { events.refused?.(fault) },
         onDoubt: text => { events.doubted?.(text) }
       })
@@ -164,11 +178,13 @@ export class Cluster {
    *   not go away
    */
   async command (slot: number, args: Args, deadline?: number): Promise<Reply> {
+    this.#refuseIfLost()
     return (await this.#persist(slot, { args, deadline, send: sendCommand })).reply
   }
 
   /** As `command`, on the connection for large replies. */
   async read (slot: number, args: Args, deadline?: number): Promise<Reply> {
+    this.#refuseIfLost()
     return (await this.#persist(slot, { args, deadline, send: sendRead })).reply
   }
 
@@ -214,6 +230,17 @@ export class Cluster {
     clearInterval(this.#timer)
     this.#suitability?.close()
     this.#nodes.close()
+  }
+
+  /** The operator gives up what was lost: the service works with what is there. */
+  async acceptLoss (): Promise<void> {
+    await this.#markers.write()
+  }
+
+  // A room without its log would look as if nobody had written there.
+  #refuseIfLost (): void {
+    const fault = this.#suitability?.fault
+    if (isLoss(fault)) throw fault
   }
 
   // Every command goes through here. Nearly always the first attempt is the only one, and costs
@@ -288,10 +315,12 @@ export class Cluster {
   async #look (): Promise<void> {
     try {
       // A MOVED is not lost: the view with the highest epoch contains it.
+      const before = this.#topology.masters.join()
       const topology = Topology.fromViews(await this.#nodes.views(VIEWS))
       this.#nodes.follow(topology)
       this.#topology = topology
       this.#blindness = undefined
+      if (topology.masters.join() !== before) this.#suitability?.checkSoon()
     } catch (error) {
       this.#blindness = error
       throw error

@@ -8,33 +8,49 @@ const REFUSED_FOR_MS = 50
 /** A login that Redis denies is not repeated for each command that waits. */
 const DENIED_FOR_MS = 1000
 
+type Refusal = { readonly error: unknown, readonly until: number }
+
 export class Link {
   readonly #address: Address
   readonly #options: ConnectionOptions
+  readonly #verify: ((connection: Connection) => Promise<void>) | undefined
   #connection: Connection | undefined
-  #opening: Promise<Connection> | undefined
-  #refused: { readonly error: unknown, readonly until: number } | undefined
+  #isVerified = false
+  #connecting: Promise<Connection> | undefined
+  #verifying: Promise<Connection> | undefined
+  #unreached: Refusal | undefined
+  #refused: Refusal | undefined
   #isClosed = false
   #giveUp: (error: ConnectionLost) => void = () => undefined
 
-  constructor (address: Address, options: ConnectionOptions) {
+  /** @param verify looks at the node before the connection is used, and throws if it must not be */
+  constructor (address: Address, options: ConnectionOptions, verify?: (connection: Connection) => Promise<void>) {
     this.#address = address
     this.#options = options
+    this.#verify = verify
   }
 
-  /** The open connection, if there is one. It spares the hot path a promise. */
+  /** The open and verified connection, if there is one. It spares the hot path a promise. */
   get current (): Connection | undefined {
-    return this.#connection?.isUsable === true ? this.#connection : undefined
+    return this.#connection?.isUsable === true && this.#isVerified ? this.#connection : undefined
   }
 
-  /** @throws ConnectionLost when the node cannot be reached */
+  /** @throws ConnectionLost when the node cannot be reached, or what `verify` throws */
   async open (): Promise<Connection> {
     const current = this.current
     if (current !== undefined) return current
-    if (this.#isClosed) throw new ConnectionLost('The link was closed')
     if (this.#refused !== undefined && performance.now() < this.#refused.until) throw this.#refused.error
-    this.#opening ??= this.#connect().finally(() => { this.#opening = undefined })
-    return await this.#opening
+    this.#verifying ??= this.#openVerified().finally(() => { this.#verifying = undefined })
+    return await this.#verifying
+  }
+
+  /** For questions about the cluster, which a node that must not be used for data may answer as well. @throws ConnectionLost */
+  async openUnverified (): Promise<Connection> {
+    if (this.#connection?.isUsable === true) return this.#connection
+    if (this.#isClosed) throw new ConnectionLost('The link was closed')
+    if (this.#unreached !== undefined && performance.now() < this.#unreached.until) throw this.#unreached.error
+    this.#connecting ??= this.#connect().finally(() => { this.#connecting = undefined })
+    return await this.#connecting
   }
 
   /**
@@ -52,18 +68,32 @@ export class Link {
     this.#connection?.close('closed by this process')
   }
 
+  async #openVerified (): Promise<Connection> {
+    const connection = await this.openUnverified()
+    try {
+      await this.#verify?.(connection)
+    } catch (error) {
+      this.#refused = { error, until: performance.now() + REFUSED_FOR_MS }
+      throw error
+    }
+    // Unless it broke meanwhile, and another one has taken its place.
+    this.#isVerified = connection === this.#connection
+    return connection
+  }
+
   async #connect (): Promise<Connection> {
     const opening = Connection.open(this.#address, this.#options)
     try {
       const connection = await Promise.race([opening, new Promise<never>((_resolve, reject) => { this.#giveUp = reject })])
       if (this.#isClosed) connection.close('closed by this process')
       this.#connection = connection
-      this.#refused = undefined
+      this.#isVerified = false
+      this.#unreached = undefined
       return connection
     } catch (error) {
       // It may still succeed after it was abandoned.
       opening.then(connection => { connection.close('nobody waits for it') }, () => undefined)
-      this.#refused = { error, until: performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS) }
+      this.#unreached = { error, until: performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS) }
       throw error
     }
   }

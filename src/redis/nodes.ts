@@ -6,7 +6,7 @@
 import { addressKey, addressOf, type Address } from './address.js'
 import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
-import { ConnectionLost, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
+import { type Connection, ConnectionLost, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
 import { Link } from './link.js'
 import { NodePipeline } from './node-pipeline.js'
 import { Replication, type Standing } from './replication.js'
@@ -26,6 +26,8 @@ export type NodesEvents = {
   degraded: (node: string, isDegraded: boolean) => void
   /** Redis refused something outside of any caller's command. */
   refused: (error: unknown) => void
+  /** A node was connected to. Throws when it must not be used. */
+  verify?: (node: string, connection: Connection) => Promise<void>
 }
 
 export type Node = {
@@ -76,10 +78,11 @@ export class Nodes {
     const known = this.#nodes.get(key)
     if (known !== undefined) return known
     const { commandConnections, writeConnections, replicaAcks: acks, deadlineMs } = this.#options
-    const links = (count: number): Link[] => Array.from({ length: count }, () => new Link(address, this.#options))
+    const link = (): Link => new Link(address, this.#options, connection => this.#events.verify?.(key, connection) ?? Promise.resolve())
+    const links = (count: number): Link[] => Array.from({ length: count }, link)
     const commanding = links(commandConnections)
     const writing = links(writeConnections)
-    const reads = new Link(address, this.#options)
+    const reads = link()
     const replication = acks === 0
       ? undefined
       : new Replication({
@@ -122,7 +125,7 @@ export class Nodes {
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
   async ask (key: string, args: string[]): Promise<Reply> {
-    const connection = await this.add(addressOf(key)).reads.open()
+    const connection = await this.add(addressOf(key)).reads.openUnverified()
     return await connection.send(args)
   }
 

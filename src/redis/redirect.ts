@@ -81,7 +81,7 @@ export function refusalOf (error: unknown): unknown {
 
 /** A refusal that only whoever runs Redis can end: repeating the command does not help. */
 export const isForGood = (error: unknown): error is DialogsError =>
-  error instanceof DialogsError && (error.code === 'STORE_DENIED' || error.code === 'STORE_UNSUITABLE')
+  error instanceof DialogsError && ['STORE_DENIED', 'STORE_UNSUITABLE', 'STORE_LOST'].includes(error.code)
 
 function denied (error: Error): DialogsError {
   const command = /'([\w|]+)' command/.exec(error.message)?.[1]

@@ -14,6 +14,8 @@ export type SuitabilityOptions = {
   readonly replicaAcks: number
   /** Sends one command to one node, once. */
   readonly ask: (node: string, args: string[]) => Promise<Reply>
+  /** What is wrong with the data as a whole. */
+  readonly examineData: () => Promise<DialogsError | undefined>
   /** A fault was found, or is gone (undefined). */
   readonly onFault: (fault: DialogsError | undefined) => void
   /** What cannot be checked or is not known, in one sentence. */
@@ -43,7 +45,7 @@ export class Suitability {
     return this.#fault
   }
 
-  /** Checks all nodes. @throws DialogsError STORE_DENIED or STORE_UNSUITABLE */
+  /** Checks all nodes. @throws DialogsError STORE_DENIED, STORE_UNSUITABLE or STORE_LOST */
   async start (nodes: readonly string[]): Promise<void> {
     this.#nodes = new Set(nodes)
     const fault = await this.#examineAll(nodes)
@@ -65,6 +67,11 @@ export class Suitability {
     if (this.#fault?.message !== error.message) this.#options.onFault(error)
     this.#fault = error
     this.#checkIn(AGAIN_MS)
+  }
+
+  /** Checks everything soon. */
+  checkSoon (): void {
+    if (this.#timer !== undefined) this.#checkIn(AGAIN_MS)
   }
 
   close (): void {
@@ -89,7 +96,7 @@ export class Suitability {
 
   async #examineAll (nodes: readonly string[]): Promise<DialogsError | undefined> {
     const faults = await Promise.all(nodes.map(node => this.#examine(node)))
-    return faults.find(fault => fault !== undefined)
+    return faults.find(fault => fault !== undefined) ?? await this.#options.examineData()
   }
 
   // A node that does not answer is not judged: it is checked again with all others.

@@ -1,0 +1,44 @@
+// `npm run accept-loss -- --yes`: the operator's word that data which Redis has lost is given up (503 STORE_LOST).
+// Restores the service's marker keys (src/redis/markers.ts); a service that refuses goes on within seconds.
+import { readConfig, SettingError } from '../config.js'
+import { messageOf } from '../errors.js'
+import { openTarget } from './check/target.js'
+import { readOptions, runCommand, UsageError } from './options.js'
+
+const HELP = `Gives up the data that Redis has lost, so that the service works again with what is left.
+
+Use it only when the data cannot be restored from a replica or a backup. Rooms whose log is lost begin again with
+message 1, and their readers get a "reset". Afterwards, npm run check -- --repair corrects what is left of them.
+
+  npm run accept-loss -- --yes
+
+  --yes     the word without which nothing is done
+  --help
+
+It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR.`
+
+async function acceptLoss (args: readonly string[]): Promise<number> {
+  const { yes, help } = readOptions(args, { yes: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
+  if (help) {
+    console.log(HELP)
+    return 0
+  }
+  if (!yes) throw new UsageError('Say --yes to give up what Redis has lost.')
+  try {
+    const { cluster, close } = await openTarget(readConfig(), line => { console.error(line) })
+    try {
+      await cluster.acceptLoss()
+    } finally {
+      await close()
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
+    console.error(`The loss could not be accepted: ${messageOf(error)}`)
+    return 1
+  }
+  console.log('The service takes what Redis has now for all there is.')
+  return 0
+}
+
+await runCommand(acceptLoss)
