@@ -2,7 +2,6 @@
 // table is checked against this list by a test.
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import { messageOf } from './errors.js'
 import { type Address, addressKey } from './redis/address.js'
 import { parseAddress } from './redis/topology.js'
 
@@ -138,10 +137,14 @@ export function readConfig (env: Readonly<Record<string, string | undefined>> = 
   return { ...values, redis: values.redisNodes === '' ? undefined : redisTarget(values.redisNodes.split(','), values) }
 }
 
-/** What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password. */
+/**
+ * What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password.
+ * @throws SettingError that quotes nothing of a URL: when something is wrong with it, any part of it may be a piece of the password
+ */
 export function redisTarget (nodes: readonly string[], { redisAddressMap = '', redisPasswordFile = '', redisTlsCa = '', redisTlsCert = '', redisTlsKey = '' }: Partial<Values> = {}): RedisTarget {
-  const urls = nodes.map(node => {
-    if (!/^rediss?:\/\/./.test(node.trim()) || !URL.canParse(node.trim())) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs, not "${node.trim()}"`)
+  const urls = nodes.map((node, index) => {
+    const fault = urlFault(node.trim())
+    if (fault !== undefined) throw new SettingError(`REDIS_NODES must hold redis:// or rediss:// URLs such as redis://user:password@host:6379, but number ${index + 1} of ${nodes.length} ${fault}`)
     return new URL(node.trim())
   })
   const [first] = urls
@@ -164,6 +167,32 @@ export function redisTarget (nodes: readonly string[], { redisAddressMap = '', r
   }
 }
 
+const ENCODE_PASSWORD = 'percent-encode user and password (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25, a comma is %2C)'
+
+function urlFault (node: string): string | undefined {
+  if (node === '') return 'is empty: remove a comma'
+  if (!/^rediss?:\/\//.test(node)) return `begins with something else: separate URLs by commas, without quotes, and ${ENCODE_PASSWORD}`
+  if (!URL.canParse(node)) return `is not a URL: ${ENCODE_PASSWORD}, and give the port as a number up to 65535`
+  const { hostname, pathname, search, hash, username, password } = new URL(node)
+  if (hostname === '') return 'has no host'
+  // A password with one of these characters would end the host, and its first part would be taken for host and port.
+  if (search !== '' || hash !== '' || !/^\/?0?$/.test(pathname)) return `has more behind its port than /0, the only database of a cluster: ${ENCODE_PASSWORD}`
+  if (/[\s%"'<>\\^`{|}]/.test(hostname)) return `has a host that cannot be one: separate URLs by commas, and ${ENCODE_PASSWORD}`
+  if ((node.match(/@/g)?.length ?? 0) > 1) return `has more than one @: ${ENCODE_PASSWORD}`
+  try {
+    decodeURIComponent(username + password)
+    return undefined
+  } catch {
+    return `has a % that encodes nothing: ${ENCODE_PASSWORD}`
+  }
+}
+
+/** Why a file cannot be read, without its name: whoever mistakes the setting puts the secret itself there. */
+function fileFault (error: unknown): string {
+  const { code } = error as NodeJS.ErrnoException
+  return code === undefined ? 'it is empty' : `reading it failed with ${code}`
+}
+
 function passwordFrom (file: string, inUrl: string): RedisTarget['password'] {
   if (file === '') return inUrl === '' ? undefined : inUrl
   if (inUrl !== '') throw new SettingError('REDIS_NODES must hold no password where REDIS_PASSWORD_FILE is set')
@@ -173,9 +202,9 @@ function passwordFrom (file: string, inUrl: string): RedisTarget['password'] {
     return password
   }
   try {
-    if (read() === '') throw new Error(`${file} is empty`)
+    if (read() === '') throw new Error('empty')
   } catch (error) {
-    throw new SettingError(`REDIS_PASSWORD_FILE must name a file with a password: ${messageOf(error)}`, { cause: error })
+    throw new SettingError(`REDIS_PASSWORD_FILE must name a file with a password, but ${fileFault(error)}`)
   }
   return () => {
     try {
@@ -204,6 +233,6 @@ function readPem (name: string, file: string): string | undefined {
   try {
     return readFileSync(file, 'utf8')
   } catch (error) {
-    throw new SettingError(`${name} must name a file that can be read: ${messageOf(error)}`, { cause: error })
+    throw new SettingError(`${name} must name a file that can be read, but ${fileFault(error)}`)
   }
 }

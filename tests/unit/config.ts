@@ -1,6 +1,7 @@
 // The settings: every default is valid, every limit holds at, below and above it, and a mistake names the setting and what it may be.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { inspect } from 'node:util'
 import { fileURLToPath } from 'node:url'
 import { availableParallelism } from 'node:os'
 import t from 'tap'
@@ -100,17 +101,41 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   t.equal(now(), 'second', 'or is gone')
   t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password/)
   writeFileSync(file, ' \n')
-  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password: .* is empty/)
+  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password, but it is empty/)
   t.match(refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_NODES must hold no password/)
 })
 
 t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => {
-  for (const nodes of ['localhost:6379', 'http://a:1', 'redis://', 'redis://a:99999', 'redis://a,', ',', 'redis://a:1 redis://b:1']) {
+  for (const nodes of ['localhost:6379', 'http://a:1', 'redis://a:1/1', 'redis://a:1?x', 'redis://a:1#x', '"redis://a:1"', 'redis://', 'redis://a:99999', 'redis://a,', ',', 'redis://a:1 redis://b:1']) {
     t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must hold redis:\/\/ or rediss:\/\/ URLs/, nodes)
   }
   for (const nodes of ['redis://a:1,rediss://b:1', 'redis://u:p@a:1,redis://a:2', 'redis://u:p@a:1,redis://u:q@b:1']) {
     t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must have the same protocol, user and password/, nodes)
   }
+})
+
+t.test('no mistake in a setting prints a secret, and each names the setting', async t => {
+  // The password is S3kr in all of them, with characters before or after it that a URL takes for something else.
+  const mistakes = [
+    'redis://:S3kr#x@a:1', 'redis://:S3kr/x@a:1', 'redis://:S3kr?x@a:1', 'redis://:S3kr%@a:1', 'redis://:x%zzS3kr@a:1', 'redis://:x,S3kr@a:1', 'redis://:S3kr,x@a:1', ':S3kr@a:1', 'S3kr@a:1', 'S3kr',
+    'redis:/:S3kr@a:1', 'redis//:S3kr@a:1', 'reds://:S3kr@a:1', 'REDIS:S3kr', 'redis://:S3kr@a:port', 'redis://:S3kr@a:99999', 'redis://:S3kr@', 'redis://:S3kr', 'redis://u:S3kr', 'redis://a:1:S3kr', '"redis://:S3kr@a:1"',
+    "'redis://:S3kr@a:1'", 'redis://:S3kr@a:1;redis://:S3kr@b:1', 'redis://:S3kr@a:1 redis://:S3kr@b:1', 'redis://:S3kr@a:1\nredis://:S3kr@b:1', 'redis://u:12/S3kr@a:1', 'redis://u:12#S3kr@a:1', 'redis://u:12?S3kr@a:1', 'redis://u:12?S3kr',
+    'redis://:S3kr@a:1/1', 'redis://:S3kr@a:1,redis://:other@b:1', 'redis://:S3kr@a:1,', 'redis://:x@S3kr@a:1', 'redis://:S3kr@x@a:1', 'redis://:{S3kr}<>@a b', 'http://:S3kr@a:1', 'redis://:S3kr@[::1', 'redis://x:y^S3kr'
+  ]
+  for (const nodes of mistakes) {
+    const error = t.throws(() => readConfig({ REDIS_NODES: nodes }), { message: /^REDIS_NODES / }, nodes)
+    t.notMatch(inspect(error, { depth: null, showHidden: true }), /S3kr/i, nodes)
+  }
+  for (const [name, value] of [['REDIS_PASSWORD_FILE', 'S3kr'], ['REDIS_PASSWORD_FILE', '/nowhere/S3kr'], ['REDIS_TLS_CA', '-----BEGIN PRIVATE KEY-----\nS3kr']] as const) {
+    const error = t.throws(() => readConfig({ REDIS_NODES: 'rediss://a:1', [name]: value }), { message: name }, `${name}=${value}`)
+    t.notMatch(inspect(error, { depth: null, showHidden: true }), /S3kr/, value)
+  }
+  t.match(readConfig({ REDIS_NODES: 'redis://:%23S3kr%2F%40@a:1/0' }).redis, { password: '#S3kr/@', seeds: [{ host: 'a', port: 1 }] }, 'percent-encoded it is fine')
+})
+
+t.test('host names that are answered', async t => {
+  t.strictSame(readConfig({ ALLOWED_HOSTS: 'Chat.example.com, .inside.example,[::1],*' }).allowedHosts, ['chat.example.com', '.inside.example', '[::1]', '*'])
+  for (const hosts of ['http://a', 'a:80', 'a b', 'a,,b', '..a', '*.a']) t.match(refusal({ ALLOWED_HOSTS: hosts }), /^ALLOWED_HOSTS must hold host names without a port/, hosts)
 })
 
 t.test('addresses that nodes announce are mapped to where they can be reached, IPv6 included', async t => {
