@@ -1,5 +1,4 @@
 // The only composition root: makes the parts, hands them to each other, registers the routes. Nothing else knows everybody.
-import swagger from '@fastify/swagger'
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config, type RedisTarget } from './config.js'
@@ -13,6 +12,8 @@ import { Subscriber } from './redis/subscriber.js'
 import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
+import { openApi } from './routes/contract.js'
+import { docsRoutes } from './routes/docs.js'
 import { API_HEADERS, answerBrokenRequest, answerExpectations, errorRoutes, errorSender } from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
 import { Hosts } from './routes/hosts.js'
@@ -169,7 +170,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   readJsonBodies(fastify)
   answerExpectations(fastify.server)
   errorRoutes(fastify, sendError, collectRoutes(fastify))
-  await fastify.register(swagger, { openapi: { info: { title: 'Dialogs', version: VERSION } } })
+  const describeApi = openApi(fastify, { version: VERSION, textMax: config.textMax })
   await fastify.register(async api => {
     api.addHook('onRequest', (_request, reply, done) => {
       reply.headers(API_HEADERS)
@@ -178,6 +179,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     await api.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
     await api.register(operationRoutes, {
       cluster,
+      describeApi,
       metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
       metricsType: metrics.registry.contentType,
       workers: team?.fleet,
@@ -192,6 +194,7 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   }
   await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
   await fastify.register(pageRoutes)
+  await fastify.register(docsRoutes)
 
   const stop = async (): Promise<void> => {
     isStopping = true

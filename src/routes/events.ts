@@ -13,6 +13,7 @@ import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
 import { type Connections } from './connections.js'
+import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
 
@@ -57,6 +58,7 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
   const oneRoom = {
     exposeHeadRoute: false,
     errorHandler,
+    config: { contract: { id: 'followRoom', tag: 'streams', mediaType: 'text/event-stream' } satisfies OperationContract },
     schema: { summary: 'History, then live, as server-sent events', params: RoomParams, querystring: EventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }
   const askedOne = ({ params, query, headers }: { params: { room: string }, query: EventsQuery, headers: Headers }): { room: string, asked: JoinRequest } => {
@@ -77,6 +79,7 @@ export async function eventRoutes (fastify: FastifyInstance, options: EventRoute
   const severalRooms = {
     exposeHeadRoute: false,
     errorHandler,
+    config: { contract: { id: 'followRooms', tag: 'streams', mediaType: 'text/event-stream' } satisfies OperationContract },
     schema: { summary: 'Several rooms on one connection', querystring: RoomsEventsQuery, response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }
   const askedSeveral = ({ query, headers }: { query: RoomsEventsQuery, headers: Headers }): { rooms: string[], cursors: Place[], last: number | undefined } => {

@@ -30,6 +30,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   const posted = (code: number, { startedAt }: FastifyRequest): void => { onPost(code, (performance.now() - startedAt) / 1000) }
 
   app.post('/rooms/:room/messages', {
+    config: { contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415] } },
     schema: { summary: 'Write a message', params: RoomParams, querystring: NoQuery, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } },
     errorHandler: (error, request, reply) => {
       sendError(error, request, reply)
@@ -51,6 +52,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/messages', {
+    config: { contract: { id: 'readMessages', tag: 'messages' } },
     schema: { summary: 'A page of messages, ascending', params: RoomParams, querystring: PageQuery, response: { 200: PageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, async (request, reply) => {
     const { room } = request.params
@@ -63,6 +65,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/messages/:seq', {
+    config: { contract: { id: 'readMessage', tag: 'messages', errors: [404, 410] } },
     schema: { summary: 'One message', params: MessageParams, querystring: NoQuery, response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, async (request, reply) => {
     const { room, seq } = request.params
@@ -75,6 +78,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/users', {
+    config: { contract: { id: 'listUsers', tag: 'rooms' } },
     schema: { summary: 'Who has written here, and how much', params: RoomParams, querystring: UsersQuery, response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, async (request, reply) => {
     const { room } = request.params
@@ -88,6 +92,7 @@ export async function messageRoutes (fastify: FastifyInstance, { store, answers,
   })
 
   app.get('/rooms/:room/blocks', {
+    config: { contract: { id: 'listBlocks', tag: 'rooms' } },
     schema: { summary: 'The blocks of a room, and where they lie', params: RoomParams, querystring: BlocksQuery, response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
   }, async (request, reply) => {
     const { room } = request.params

@@ -1,10 +1,11 @@
 // What those who run the service look at: health, metrics, the cluster.
 import { type FastifyInstance } from 'fastify'
+import { Type } from '@sinclair/typebox'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { describeShards } from '../redis/shards.js'
-import { ClusterAnswer } from './schemas.js'
+import { ClusterAnswer, ErrorAnswer, HealthAnswer } from './schemas.js'
 
 /** Processes that serve one port together (WORKERS). */
 export type Team = {
@@ -16,32 +17,46 @@ export type Team = {
 
 export type OperationRoutesOptions = {
   readonly cluster: Cluster
+  /** The answer of /openapi.json. */
+  readonly describeApi: () => unknown
   readonly metricsText: () => Promise<string>
   readonly metricsType: string
   readonly workers: Team['fleet'] | undefined
   readonly isStopping: () => boolean
 }
 
-export async function operationRoutes (fastify: FastifyInstance, { cluster, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions): Promise<void> {
+export async function operationRoutes (fastify: FastifyInstance, { cluster, describeApi, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
 
-  app.get('/health/live', { schema: { summary: 'The process runs' } }, () => ({ status: 'ok' }))
+  app.get('/health/live', {
+    config: { contract: { id: 'isAlive', tag: 'operations' } },
+    schema: { summary: 'The process runs', response: { 200: HealthAnswer } }
+  }, () => ({ status: 'ok' as const }))
 
-  app.get('/health/ready', { schema: { summary: 'The process takes work: Redis answers, and lets it do all that it needs' } }, async () => {
+  app.get('/health/ready', {
+    config: { contract: { id: 'isReady', tag: 'operations' } },
+    schema: { summary: 'The process takes work: Redis answers, and lets it do all that it needs', response: { 200: HealthAnswer } }
+  }, async () => {
     if (isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: use another.')
     const outage = await cluster.outage()
     if (outage !== undefined) throw outage
-    return { status: 'ok', shards: cluster.topology.masters.length, ...(workers === undefined ? {} : { workers: workers() }) }
+    return { status: 'ok' as const, shards: cluster.topology.masters.length, ...(workers === undefined ? {} : { workers: workers() }) }
   })
 
-  app.get('/metrics', { schema: { summary: 'Prometheus metrics' } }, async (_request, reply) => {
+  app.get('/metrics', {
+    config: { contract: { id: 'readMetrics', tag: 'operations', mediaType: 'text/plain' } },
+    schema: { summary: 'Prometheus metrics', response: { 200: Type.String(), '5xx': ErrorAnswer } }
+  }, async (_request, reply) => {
     reply.header('content-type', metricsType)
     return reply.send(await metricsText())
   })
 
-  app.get('/cluster', { schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } } }, async () => {
+  app.get('/cluster', {
+    config: { contract: { id: 'readCluster', tag: 'operations' } },
+    schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } }
+  }, async () => {
     return { shards: await describeShards(cluster) }
   })
 
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  app.get('/openapi.json', () => describeApi())
 }

@@ -2,7 +2,6 @@
 // written ones (HTML, CSS, icon) in web/ and the compiled ones in dist/web/, so nothing is copied. What the page does is
 // the page's own business: it speaks to the rest of the service over the public interface only.
 import fastifyStatic from '@fastify/static'
-import type {} from '@fastify/swagger' // declares `hide`: a page is no part of the API's description
 import type { FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
 
@@ -45,6 +44,6 @@ export async function pageRoutes (app: FastifyInstance): Promise<void> {
     }
   })
 
-  app.get('/chat', { schema: { hide: true } }, (_request, reply) => reply.sendFile('chat.html'))
-  app.get('/', { schema: { hide: true } }, (_request, reply) => reply.redirect('chat'))
+  app.get('/chat', (_request, reply) => reply.sendFile('chat.html'))
+  app.get('/', (_request, reply) => reply.redirect('chat'))
 }

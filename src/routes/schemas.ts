@@ -1,5 +1,5 @@
 // The shapes of requests and answers, for validation and for /openapi.json. What a schema cannot say well (names, texts, cursors)
-// is checked by src/names.ts, whose messages tell what to change.
+// is checked by src/message/names.ts, whose messages tell what to change.
 import { Type, type Static } from '@sinclair/typebox'
 
 export const RoomParams = Type.Object({ room: Type.String({ description: '1 to 64 characters in NFC, no control characters, no braces' }) })
@@ -93,5 +93,11 @@ export const ClusterAnswer = Type.Object({
   }))
 })
 export type ClusterAnswer = Static<typeof ClusterAnswer>
+
+export const HealthAnswer = Type.Object({
+  status: Type.Literal('ok'),
+  shards: Type.Optional(Type.Integer()),
+  workers: Type.Optional(Type.Object({ running: Type.Integer(), wanted: Type.Integer() }))
+})
 
 export const ErrorAnswer = Type.Object({ statusCode: Type.Integer(), code: Type.String(), message: Type.String() })
