@@ -14,9 +14,9 @@ export const API_HEADERS = { 'cache-control': 'no-store', 'x-content-type-option
 
 export type SendError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
+/** Answers what no route takes. Before a body is read: another one's type or size is no matter then. */
 export function errorRoutes (app: FastifyInstance, sendError: SendError, routes: KnownRoutes): void {
-  app.setErrorHandler(sendError)
-  app.setNotFoundHandler((request, reply) => {
+  const answerUnknown = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = pathOf(request)
     const methods = allowedMethods(routes, path)
     if (methods.length === 0 || methods.includes(request.method)) {
@@ -25,7 +25,14 @@ export function errorRoutes (app: FastifyInstance, sendError: SendError, routes:
     reply.header('allow', [...methods, 'OPTIONS'].join(', '))
     if (request.method === 'OPTIONS') void reply.code(204).headers(API_HEADERS).send()
     else sendError(new DialogsError('METHOD_NOT_ALLOWED', `${path.slice(0, 200)} does not take ${request.method}: see the header Allow.`), request, reply)
+  }
+  app.setErrorHandler(sendError)
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.is404) answerUnknown(request, reply)
+    else done()
   })
+  // Files that are not there.
+  app.setNotFoundHandler(answerUnknown)
 }
 
 export function errorSender (reports: Reports): SendError {

@@ -128,7 +128,7 @@ t.test('schemathesis finds no answer that is not described', { skip: noPython ??
   for (const text of ['1', '2', '3']) await post(url, freshRoom(), 'ann', text)
   // Streams do not end, and what the fuzzer cannot know (whether a name is in NFC) is no fault: hence neither those nor the checks of what is accepted.
   const said = await tool(join(python, 'schemathesis'), 'run', file, '--url', url, '--exclude-path-regex', 'events$', '--max-examples', '100', '--request-timeout', '10',
-    '--checks', 'not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method')
+    '--no-color', '--checks', 'not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method')
   t.match(said, /No issues found|passed/i)
   t.notMatch(said, /FAILURES/)
 })

@@ -160,7 +160,7 @@ const PATHS: ReadonlyArray<readonly [string, string]> = [
 
 t.test('another method is 405 and the header Allow says which there are; OPTIONS is answered with it', async t => {
   for (const [path, allow] of PATHS) {
-    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'TRACE', 'PROPFIND', 'PURGE'].filter(method => !allow.split(', ').includes(method))) {
+    for (const method of ['POST', 'PUT', 'DELETE', 'PATCH', 'TRACE', 'PROPFIND', 'PURGE', 'QUERY'].filter(method => !allow.split(', ').includes(method))) {
       const answer = await get('Host: localhost\r\n', path, method)
       refused(t, answer, 405, 'METHOD_NOT_ALLOWED', `${method} ${path}`)
       t.match(answer.head, `\r\nallow: ${allow.toLowerCase()}`)
@@ -169,6 +169,7 @@ t.test('another method is 405 and the header Allow says which there are; OPTIONS
     t.equal(options.status, 204, `OPTIONS ${path}`)
     t.match(options.head, `\r\nallow: ${allow.toLowerCase()}`)
   }
+  refused(t, await get('Host: localhost\r\nContent-Type: text/plain\r\nContent-Length: 0\r\n', '/cluster', 'POST'), 405, 'METHOD_NOT_ALLOWED', 'with a body of another type')
   t.match(await get('Host: localhost\r\n', '*', 'OPTIONS'), { status: 204, head: /\r\nallow: .*post/ }, 'OPTIONS *')
   for (const method of ['GET', 'POST', 'DELETE', 'OPTIONS']) refused(t, await get('Host: localhost\r\n', '/nothing', method), 404, 'NOT_FOUND', `${method} /nothing`)
   refused(t, await get('Host: localhost\r\n', '/chat/nothing.css'), 404, 'NOT_FOUND', 'a file that is not there')

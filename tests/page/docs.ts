@@ -1,0 +1,23 @@
+// /docs in a real browser: it shows every operation, asks no other host for anything, and nothing breaks its policy.
+import t from 'tap'
+import { startCluster } from '../support/embedded.js'
+import { openChromium } from '../support/chromium.js'
+import { startService } from '../support/service.js'
+
+t.test('the interface is shown, from here alone', async t => {
+  const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
+  const browser = await openChromium(t)
+  const page = await browser.newPage()
+  const asked: string[] = []
+  const complaints: string[] = []
+  page.on('request', request => { asked.push(request.url()) })
+  page.on('console', message => { if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text()) })
+  page.on('pageerror', error => { complaints.push(String(error)) })
+  await page.goto(`${url}/docs`)
+  await page.getByText('/rooms/{room}/messages/{seq}').first().waitFor()
+  t.equal(await page.locator('.opblock').count(), 11, 'every operation')
+  await page.locator('.opblock-post .opblock-summary-control').click()
+  await page.getByText('Idempotency-Key').first().waitFor()
+  t.strictSame(asked.filter(address => !address.startsWith(url) && !address.startsWith('data:')), [], 'nothing from elsewhere')
+  t.strictSame(complaints.filter(text => !text.includes('favicon')), [])
+})
