@@ -1,5 +1,5 @@
-// The only reader of the environment. Every setting stands here once: name, unit, default, limits, and what it is for; the README's
-// table is checked against this list by a test.
+// The only reader of the environment. Every setting stands here once: name, unit, default, limits, and what it is for; compose/README.md has
+// tables of them, which a test checks against this list.
 import { readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { type Address, addressKey } from './redis/address.js'

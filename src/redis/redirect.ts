@@ -86,7 +86,7 @@ export const isForGood = (error: unknown): error is DialogsError =>
 function denied (error: Error): DialogsError {
   const command = /'([\w|]+)' command/.exec(error.message)?.[1]
   const what = command === undefined ? /channel/.test(error.message) ? 'its channels' : 'its keys or commands' : `the command ${command.toUpperCase()}`
-  return new DialogsError('STORE_DENIED', `Redis denies the service ${what}: grant what the README lists under "Redis permissions".`, { cause: error })
+  return new DialogsError('STORE_DENIED', `Redis denies the service ${what}: grant what compose/README.md lists under "Redis permissions".`, { cause: error })
 }
 
 function unknownCommand (error: Error): DialogsError {

@@ -81,7 +81,7 @@ export function unmetBy (reply: Reply, requirements: Requirements): DialogsError
   const denied = denials(found.filter(line => line.startsWith('denied')), requirements)
   if (denied.length === 0) return undefined
   const hint = denied.some(text => text.startsWith('WAIT')) ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.' : ''
-  return new DialogsError('STORE_DENIED', `Redis denies the service ${denied.join(', ')}: grant what the README lists under "Redis permissions".${hint}`)
+  return new DialogsError('STORE_DENIED', `Redis denies the service ${denied.join(', ')}: grant what compose/README.md lists under "Redis permissions".${hint}`)
 }
 
 /** An eviction policy deletes messages when memory is full; `noeviction` refuses writes instead. */

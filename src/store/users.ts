@@ -6,7 +6,7 @@
 // Invariant: a user's count is what the first key has for them plus what their part has. So either may be written at any time, and a room
 // is split step by step: first the mark, from which on writers count in the parts; then a group of users at a time moves over, each group in
 // one script. Whatever a crash leaves is valid, and the next commit or a check goes on with it. A room stays split.
-// With 512 parts no key exceeds 2 MiB below 2,500,000 users of the longest names (measured: tests/faults/large-room.ts).
+// With 512 parts no key exceeds 2 MiB below 2,500,000 users of the longest names (computed, not measured).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'

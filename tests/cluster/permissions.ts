@@ -52,8 +52,8 @@ async function callsOf (command: string): Promise<number> {
   return infos.reduce<number>((sum, info) => sum + Number(new RegExp(`^cmdstat_${command.replace('|', '\\|')}:calls=(\\d+)`, 'm').exec(String(info))?.[1] ?? 0), 0)
 }
 
-t.test('the README lists the permissions that the service needs', async t => {
-  t.ok(readFileSync('README.md', 'utf8').includes(leastAcl(REQUIREMENTS)), `it has the line: ${leastAcl(REQUIREMENTS)}`)
+t.test('compose/README.md lists the permissions that the service needs', async t => {
+  t.ok(readFileSync('compose/README.md', 'utf8').includes(leastAcl(REQUIREMENTS)), `it has the line: ${leastAcl(REQUIREMENTS)}`)
 })
 
 t.test('the whole service works with the least permissions, and says nothing about them', async t => {
@@ -103,7 +103,7 @@ t.test('every single permission that is missing is found at start and named, but
 
 t.test('what is missing is one line of a service that does not start', async t => {
   const { options } = await userWith('-hincrby')
-  t.match(await refusalOf(t, options), /^Dialogs cannot start: Redis denies the service HINCRBY: grant what the README lists under "Redis permissions"\.\n$/)
+  t.match(await refusalOf(t, options), /^Dialogs cannot start: Redis denies the service HINCRBY: grant what compose\/README\.md lists under "Redis permissions"\.\n$/)
 })
 
 t.test('without INFO the service works, and says what it cannot check', async t => {

@@ -34,8 +34,8 @@ t.test('each setting has a name, a default that it takes itself, and says what i
   }
 })
 
-t.test('the README lists every setting as it is', async t => {
-  const readme = readFileSync(fileURLToPath(new URL('../../../README.md', import.meta.url)), 'utf8')
+t.test('compose/README.md lists every setting as it is', async t => {
+  const readme = readFileSync(fileURLToPath(new URL('../../../compose/README.md', import.meta.url)), 'utf8')
   const rows = readme.split('\n').filter(line => /^\| `[A-Z_]+` \| /.test(line))
   t.strictSame(rows, Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`))
 })
