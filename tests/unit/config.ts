@@ -37,7 +37,9 @@ t.test('each setting has a name, a default that it takes itself, and says what i
 t.test('compose/README.md lists every setting as it is', async t => {
   const readme = readFileSync(fileURLToPath(new URL('../../../compose/README.md', import.meta.url)), 'utf8')
   const rows = readme.split('\n').filter(line => /^\| `[A-Z_]+` \| /.test(line))
-  t.strictSame(rows, Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`))
+  const wanted = Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`)
+  // The tables are in groups, in an order of their own.
+  t.strictSame(rows.sort(), wanted.sort())
 })
 
 t.test('each number holds to its limits, and is refused with them where it does not', async t => {
