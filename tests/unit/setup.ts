@@ -150,6 +150,20 @@ process.exitCode = 3
   t.equal(good.status, 0)
   t.match(good.output, /\n2 passed, 0 failed\n$/)
 
+  // Fails the first time, and passes the second.
+  project.write('tests/unit/unsteady.ts', `import t from 'tap'
+import { existsSync, writeFileSync } from 'node:fs'
+t.test('is there', async t => { t.ok(existsSync('was-here')); writeFileSync('was-here', '') })
+`)
+  const retried = await project.run('test.mjs', { hasRealPath: true, args: ['unsteady', 'bad', '--retry'] })
+  t.equal(retried.status, 1)
+  t.match(retried.output, /Unsteady: unsteady passed at the second try\n/)
+  t.notMatch(retried.output, /Unsteady: bad/)
+  t.match(retried.output, /\n1 passed, 1 failed, 1 skipped\n$/)
+  const again = await project.run('test.mjs', { hasRealPath: true, args: ['unsteady', '--retry'] })
+  t.equal(again.status, 0)
+  rmSync(project.path('tests/unit/unsteady.ts'))
+
   const unknown = await project.run('test.mjs', { hasRealPath: true, args: ['nonsense'] })
   t.equal(unknown.status, 1)
   t.match(unknown.output, /No test file has "nonsense" in its name, there are: unit\/bad, unit\/good\n\n0 passed, 1 failed\n$/)
