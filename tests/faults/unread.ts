@@ -22,7 +22,7 @@ function connectUnread (t: Test, url: string, text: string): net.Socket {
   return socket
 }
 
-const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: x\r\n\r\n`
+const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
 
 /** A room of 1,000 of the largest messages. */
 async function fillRoom (url: string): Promise<string> {
@@ -164,7 +164,7 @@ for (const [waiting, answered] of [[9, 10], [10, 11], [11, 12], [200, 12]] as co
 
 t.test('beyond REQUESTS_MAX a request is refused at once, and a stream told to come back', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls, env: { REQUESTS_MAX: '3' } })
-  const half = sequence(1, 3).map(() => connectUnread(t, url, 'POST /rooms/room/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'))
+  const half = sequence(1, 3).map(() => connectUnread(t, url, 'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'))
   await until('it is full', async () => (await request(`${url}/health/live`)).status === 503)
   t.match(await request(`${url}/rooms/room/messages`), { status: 503, body: { code: 'OVERLOADED' } })
   const stream = await fetch(`${url}/rooms/room/events`)
