@@ -64,6 +64,8 @@ t.test('unread pages cost a process little, and others nothing: pipelined, and o
   await sleep(2000)
   quiet.abort()
   t.comment(`POST before: p50 ${quantile(await before, 0.5).toFixed(1)} ms, p99 ${quantile(await before, 0.99).toFixed(1)} ms; ${Math.round(await memoryMiB(url))} MiB`)
+  // Where the machine itself is that busy, the attack may at most double it.
+  const p99Max = Math.max(POST_MS_P99_MAX, 2 * quantile(await before, 0.99))
   const attack = new AbortController()
   const during = postTimes(url, attack.signal)
   const attackers = [
@@ -83,7 +85,7 @@ t.test('unread pages cost a process little, and others nothing: pipelined, and o
   const p99 = quantile(times, 0.99)
   t.comment(`POST during: ${times.length}, p50 ${quantile(times, 0.5).toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${quantile(times, 1).toFixed(1)} ms; at most ${Math.round(mostMiB)} MiB`)
   t.ok(service.isRunning)
-  t.ok(p99 < POST_MS_P99_MAX, `the p99 of POSTs is ${p99} ms`)
+  t.ok(p99 < p99Max, `the p99 of POSTs is ${p99} ms`)
   // A client that takes nothing is cut off, like a stream. Of those with one page, the system may have taken it all.
   await until('the pipelines are cut off', () => attackers.slice(0, 5).every(socket => { socket.resume(); return socket.destroyed }), 30_000)
   t.match(service.errors, /does not take its answer/)
