@@ -118,7 +118,8 @@ t.test('whether a text is folded depends on the width of the window', async (t) 
 
 t.test('combining marks are drawn over no other row, wherever they come from', async (t) => {
   const pile = `Z${'\u0323\u0330\u034d\u0311\u030e\u0301'.repeat(40)}algo`
-  const name = `Q${'\u0311'.repeat(30)}`.normalize('NFC')
+  // As many different marks on one letter as a name may have.
+  const name = 'Q\u0323\u0330\u0311\u030e'
   const shots: Buffer[] = []
   for (const [user, text] of [['Zed', 'Zalgo'], [name, pile]] as const) {
     const room = newName()
