@@ -30,7 +30,6 @@ export async function docsRoutes (app: FastifyInstance): Promise<void> {
     root: [WRITTEN, COMPILED, VIEWER],
     prefix: '/docs/',
     index: 'docs.html',
-    redirect: true,
     decorateReply: false,
     allowedPath: (path) => SERVED.test(path),
     cacheControl: false,
@@ -41,4 +40,6 @@ export async function docsRoutes (app: FastifyInstance): Promise<void> {
       response.setHeader('referrer-policy', 'no-referrer')
     }
   })
+
+  app.get('/docs', (_request, reply) => reply.redirect('docs/'))
 }
