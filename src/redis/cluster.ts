@@ -7,6 +7,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
 import { DialogsError, messageOf } from '../errors.js'
+import { untilAcknowledged } from './acknowledged.js'
 import { addressKey, type Address } from './address.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { Importers } from './importers.js'
@@ -88,7 +89,10 @@ export class Cluster {
     this.#markers = new Markers({
       get: (slot, key) => this.#persist(slot, { args: ['GET', key], deadline: performance.now() + options.connectTimeoutMs, send: sendCommand })
         .then(({ reply }) => reply, error => isLoss(error) ? null : undefined),
-      set: (slot, args) => this.#setDurably(slot, args),
+      set: (slot, args) => {
+        const deadline = performance.now() + options.deadlineMs
+        return untilAcknowledged(() => this.#persist(slot, { args, deadline, send: sendWrite }), deadline)
+      },
       isStranded: key => this.isStranded(key),
       topology: () => this.#topology
     })
@@ -103,21 +107,6 @@ export class Cluster {
         onFault: fault => { events.refused?.(fault) },
         onDoubt: text => { events.doubted?.(text) }
       })
-  }
-
-  // A SET may be repeated: with a broken connection only its acknowledgement was lost.
-  async #setDurably (slot: number, args: Args): Promise<void> {
-    const deadline = performance.now() + this.#options.deadlineMs
-    for (let attempt = 0; ; attempt++) {
-      const { replicated } = await this.#persist(slot, { args, deadline, send: sendWrite })
-      try {
-        await replicated
-        return
-      } catch (error) {
-        if (!(error instanceof ConnectionLost) || performance.now() >= deadline) throw error
-        await sleep(backoffMs(attempt, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
-      }
-    }
   }
 
   /**

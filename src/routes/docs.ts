@@ -1,13 +1,9 @@
 // /docs: the interface for people to read and try, by Swagger UI over /openapi.json. Everything is served from here.
-import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
-import { fileURLToPath } from 'node:url'
+import { serveFiles } from './files.js'
 
-// This file is dist/src/routes/docs.js when it runs.
-const WRITTEN = fileURLToPath(new URL('../../../web/', import.meta.url))
-const COMPILED = fileURLToPath(new URL('../../web/', import.meta.url))
 const VIEWER = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'))
 
 const SERVED = /^\/(?:docs\.html|docs\.js|swagger-ui-bundle\.js|swagger-ui\.css)?$/
@@ -22,24 +18,10 @@ const POLICY = [
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'none'"
-].join('; ')
+]
 
 /** A Fastify plugin. Takes no options; answers 404 by the app's own handler. */
 export async function docsRoutes (app: FastifyInstance): Promise<void> {
-  await app.register(fastifyStatic, {
-    root: [WRITTEN, COMPILED, VIEWER],
-    prefix: '/docs/',
-    index: 'docs.html',
-    decorateReply: false,
-    allowedPath: (path) => SERVED.test(path),
-    cacheControl: false,
-    setHeaders (response) {
-      response.setHeader('cache-control', 'no-cache')
-      response.setHeader('content-security-policy', POLICY)
-      response.setHeader('x-content-type-options', 'nosniff')
-      response.setHeader('referrer-policy', 'no-referrer')
-    }
-  })
-
+  await serveFiles(app, { prefix: '/docs/', served: SERVED, policy: POLICY, index: 'docs.html', folders: [VIEWER] })
   app.get('/docs', (_request, reply) => reply.redirect('docs/'))
 }

@@ -10,12 +10,13 @@
 // Each step takes what arrived while its last group was on its way (lanes by user, by block, by room); nothing waits on a timer.
 // Ambiguous outcomes: 1 and 2 are simply done again; 3 looks for itself first (committer.ts).
 import { setTimeout as sleep } from 'node:timers/promises'
+import { throwUnlessLost, untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, copyKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
 import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY } from './scripts.js'
-import { Committer, throwUnlessLost, type Commit } from './committer.js'
+import { Committer, type Commit } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
 import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
@@ -100,15 +101,10 @@ export class Appender {
   async ensure (room: string, tag: string, id: string, text: string, deadline: number): Promise<void> {
     const key = blockKey(room, tag)
     const write = (args: string[]): Promise<Written> => this.#cluster.write(slotOf(key), ['EVALSHA', ...args, id, text], deadline)
-    for (;;) {
+    await untilAcknowledged(async () => {
       const ensured = await write([ENSURE.sha, '1', key])
-      const { replicated } = ensured.reply === NEEDS_COPY ? await write([ENSURE_BY_COPY.sha, '2', key, copyKey(key)]) : ensured
-      try {
-        return await replicated
-      } catch (error) {
-        throwUnlessLost(error, deadline)
-      }
-    }
+      return ensured.reply === NEEDS_COPY ? await write([ENSURE_BY_COPY.sha, '2', key, copyKey(key)]) : ensured
+    }, deadline)
   }
 
   async #number (user: string, group: readonly Pending[]): Promise<void> {

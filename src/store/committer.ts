@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { ConnectionLost } from '../redis/connection.js'
+import { throwUnlessLost } from '../redis/acknowledged.js'
 import { logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { COMMIT, COMMIT_ONCE, type CommitOnceReply, type CommitReply, COUNT, type NoLog, TOUCH_KEY } from './scripts.js'
@@ -192,9 +192,3 @@ export class Committer {
 
 // Both scripts answer a list that begins with the outcome.
 const hasLog = ({ reply }: Written): boolean => (reply as CommitReply | CommitOnceReply)[0] !== 'no log'
-
-/** A write whose acknowledgement was lost with its connection can be made sure of by writing again; everything else is an answer. */
-export function throwUnlessLost (error: unknown, deadline: number): void {
-  if (!(error instanceof ConnectionLost)) throw error
-  if (performance.now() >= deadline) throw new DialogsError('STORE_UNAVAILABLE', 'The store does not acknowledge: try again with the same Idempotency-Key.', { cause: error })
-}

@@ -1,12 +1,12 @@
 // What the rest of the process knows of the store: append a message, read messages, and ask about a room. Knows no HTTP.
 // Composes queue, appender, log and history; itself it only decides what a repeated idempotency key means.
 import { DialogsError } from '../errors.js'
+import { throwUnlessLost } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { logKey, onceKey, roomSlot } from './keys.js'
 import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
-import { throwUnlessLost } from './committer.js'
 import { Blocks } from './blocks.js'
 import { History } from './history.js'
 import { Log } from './log.js'

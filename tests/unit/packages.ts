@@ -15,13 +15,15 @@ const manifest: { version: string, dependencies: Record<string, string>, devDepe
 /** Packages that are used by their command, by the configuration of one, or by the compiler. */
 const isTool = (name: string): boolean => name.startsWith('@types/') || ['eslint', 'neostandard'].includes(name)
 
-/** Every import of a package below these folders, as `package` or `package/sub/path`; those of types are gone when it runs. */
+/** Every import of a package below these folders, and every look for its folder (`resolve('package/package.json')`), as `package` or `package/sub/path`; those of types are gone when it runs. */
 function importsIn (...folders: string[]): string[] {
   const found = new Set<string>()
   for (const folder of folders) {
     for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(name => /\.m?js$/.test(name))) {
-      const { importedFiles } = ts.preProcessFile(readFileSync(join(root, folder, name), 'utf8'), true, true)
+      const source = readFileSync(join(root, folder, name), 'utf8')
+      const { importedFiles } = ts.preProcessFile(source, true, true)
       for (const { fileName } of importedFiles) if (!/^(node:|\.)/.test(fileName)) found.add(fileName)
+      for (const [, fileName = ''] of source.matchAll(/\.resolve\('([@\w-]+(?:\/[\w-]+)?\/package\.json)'\)/g)) found.add(fileName)
     }
   }
   return [...found].sort()
@@ -41,7 +43,8 @@ t.test('what only tests, benchmarks and set-up import is in devDependencies, and
 })
 
 t.test('no package is used by a path of its own making: it may move with any release', async t => {
-  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose').filter(specifier => specifier !== packageOf(specifier))
+  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose')
+    .filter(specifier => specifier !== packageOf(specifier) && specifier !== `${packageOf(specifier)}/package.json`)
   t.strictSame(deep, [])
 })
 
