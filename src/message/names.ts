@@ -25,17 +25,19 @@ const CURSIVE = '[\\p{scx=Arab}\\p{scx=Syrc}\\p{scx=Mong}\\p{scx=Nkoo}\\p{scx=Ad
 // a joiner beside a vowel sign or virama of an Indic script,
 const INDIC = '[\\p{scx=Deva}\\p{scx=Beng}\\p{scx=Guru}\\p{scx=Gujr}\\p{scx=Orya}\\p{scx=Taml}\\p{scx=Telu}\\p{scx=Knda}\\p{scx=Mlym}\\p{scx=Sinh}' +
   '\\p{scx=Khmr}\\p{scx=Mymr}\\p{scx=Tibt}\\p{scx=Java}\\p{scx=Bali}\\p{scx=Sund}\\p{scx=Newa}]'
-// a joiner between two emoji, and the selector that turns a symbol into an emoji.
-const EMOJI = '[\\p{Extended_Pictographic}\\p{Emoji_Modifier}\\uFE0F]'
+// the selector that turns a symbol into an emoji.
 const LETTER = '(?=[\\p{L}\\p{M}])'
 const EFFECTIVE = new RegExp([
   `(?<=${CURSIVE})(?<=[\\p{L}\\p{M}])[\\u200C\\u200D](?=${CURSIVE})${LETTER}`,
   `(?<=${INDIC})(?<=\\p{M})[\\u200C\\u200D](?=${INDIC})${LETTER}`,
   `(?<=${INDIC})(?<=\\p{L})[\\u200C\\u200D](?=${INDIC})(?=\\p{M})`,
-  `(?<=${EMOJI})\\u200D(?=\\p{Extended_Pictographic})`,
   '(?<=\\p{Emoji})(?<![\\p{Emoji_Presentation}0-9#*])\\uFE0F',
   '(?<=[0-9#*])\\uFE0F(?=\\u20E3)'
 ].join('|'), 'gu')
+
+// Joined emoji that are one picture. Between any other two emoji a joiner shows nothing: "🙂☺" with and without one look alike.
+const ONE_PICTURE = '\\p{RGI_Emoji_ZWJ_Sequence}'
+const JOINED_EMOJI = new RegExp(ONE_PICTURE, 'gv')
 
 // UTS 39 section 5.4 on combining marks.
 const MARKS_MAX = 4
@@ -64,7 +66,7 @@ function nameFault (name: string): string | undefined {
   if (DOT_SEGMENT.test(name)) return 'is only dots, or only dots between slashes, which no URL can hold: use other characters'
   if (name.trim() !== name) return 'has white space at its start or end: remove it'
   if (/(?! )\p{Zs}| {2}/u.test(name)) return 'has white space that cannot be told from a single space: use single spaces (U+0020)'
-  if (INVISIBLE.test(name.replace(EFFECTIVE, ''))) return 'has a character that cannot be seen, such as a zero width space: remove it'
+  if (INVISIBLE.test(name.replace(JOINED_EMOJI, '🙂').replace(EFFECTIVE, ''))) return 'has a character that cannot be seen, such as a zero width space: remove it'
   if (UNASSIGNED.test(name) || /\p{Co}/u.test(name)) return 'has a character that is for private use or not in Unicode 15.0: use another one'
   if (name.normalize('NFC') !== name) return 'is not in Unicode normalization form NFC: normalize it'
   if (/^\p{M}/u.test(name)) return 'begins with a combining mark: put a letter before it'
