@@ -1,5 +1,6 @@
-// `npm run bench`: runs the parts one after the other, each with a service and a cluster of its own, and shows, prints or records
-// the results. Each part has a file in parts/, each peer one in targets/.
+// `npm run bench`: runs the parts one after the other, each with a service and a cluster of its
+// own, and shows, prints or records the results. Each part has a file in parts/, each peer one in
+// targets/.
 import { runCommand } from '../src/cli/options.js'
 import { messageOf } from '../src/errors.js'
 import { describeMachine } from './machine.js'
@@ -19,7 +20,17 @@ import { record, type Measured } from './results.js'
 import { resultOf, tableText } from './table.js'
 import { Dialogs } from './targets/dialogs.js'
 
-const PARTS: readonly Part[] = [post, fanout, latency, history, connections, storm, even, memory, start]
+const PARTS: readonly Part[] = [
+  post,
+  fanout,
+  latency,
+  history,
+  connections,
+  storm,
+  even,
+  memory,
+  start
+]
 
 await runCommand(async args => {
   const options = readBenchOptions(args, PARTS)
@@ -55,13 +66,23 @@ await runCommand(async args => {
     for (const part of options.parts) {
       if (isStopped) break
       const scale = options.scaleOf(part)
-      const bench = current = new Bench(part.name, scale, startDialogs)
+      const bench = (current = new Bench(part.name, scale, startDialogs))
       const startedMs = performance.now()
       try {
         const { tables, costs = {} } = await part.run(bench)
         const results = tables.map(table => resultOf(table, !options.isShort))
-        measured.push({ part: part.name, rounds: scale.rounds, seconds: Math.round((performance.now() - startedMs) / 1000), at: new Date().toISOString(), machine, tables: results, costs })
-        if (!options.isJson) console.log(`\n${part.name}: ${part.about}\n\n${results.map(tableText).join('\n\n')}\n`)
+        measured.push({
+          part: part.name,
+          rounds: scale.rounds,
+          seconds: Math.round((performance.now() - startedMs) / 1000),
+          at: new Date().toISOString(),
+          machine,
+          tables: results,
+          costs
+        })
+        if (!options.isJson) {
+          console.log(`\n${part.name}: ${part.about}\n\n${results.map(tableText).join('\n\n')}\n`)
+        }
       } catch (error) {
         failures.push(part.name)
         bench.say(`failed: ${messageOf(error)}`)
@@ -73,7 +94,11 @@ await runCommand(async args => {
     await close()
   }
   if (options.profileFolder !== undefined) console.log(profileText(options.profileFolder))
-  if (options.isJson) console.log(JSON.stringify({ machine, isShort: options.isShort, failed: failures, measured }, null, 2))
+  if (options.isJson) {
+    console.log(
+      JSON.stringify({ machine, isShort: options.isShort, failed: failures, measured }, null, 2)
+    )
+  }
   if (options.isRecorded) record(measured)
   return failures.length > 0 ? 1 : 0
 })

@@ -13,7 +13,7 @@ export type Machine = {
   readonly commit: string
 }
 
-export function describeMachine (): Machine {
+export function describeMachine(): Machine {
   const [cpu] = os.cpus()
   return {
     processor: cpu?.model.trim() ?? 'unknown',
@@ -28,9 +28,12 @@ export function describeMachine (): Machine {
 }
 
 // Reads both streams, because nginx writes its version to stderr.
-function outputOf (command: string, ...args: string[]): string {
+function outputOf(command: string, ...args: string[]): string {
   try {
-    return execFileSync('sh', ['-c', '"$@" 2>&1', 'sh', command, ...args], { encoding: 'utf8', env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` } })
+    return execFileSync('sh', ['-c', '"$@" 2>&1', 'sh', command, ...args], {
+      encoding: 'utf8',
+      env: { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin` }
+    })
   } catch {
     return ''
   }

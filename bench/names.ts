@@ -1,5 +1,5 @@
-// New names that are about as long as people's. Names are part of every frame, reference and key, so that long ones would distort
-// the figures.
+// New names that are about as long as people's. Names are part of every frame, reference and key,
+// so that long ones would distort the figures.
 import { randomBytes } from 'node:crypto'
 
 export const newRoom = (): string => `room-${randomBytes(4).toString('hex')}`

@@ -16,7 +16,9 @@ export type BenchOptions = {
   readonly isHelp: boolean
 }
 
-export const help = (parts: readonly Part[]): string => `Measures the service beside its peers and its limits, in the same run, and says which figures are reached.
+export const help = (
+  parts: readonly Part[]
+): string => `Measures the service beside its peers and its limits, in the same run, and says which figures are reached.
 
   npm run bench                     all parts, one after the other
   npm run bench -- post fanout      some of them
@@ -26,7 +28,10 @@ ${parts.map(({ name, about }) => `  ${name.padEnd(13)} ${about}`).join('\n')}
 
 How much
   --rounds N         how often everything is measured, by turns; the median counts; default ${parts.map(({ name, rounds }) => `${name} ${rounds}`).join(', ')}
-  --seconds N        for each measurement; default ${parts.filter(({ seconds }) => seconds > 0).map(({ name, seconds }) => `${name} ${seconds}`).join(', ')}
+  --seconds N        for each measurement; default ${parts
+    .filter(({ seconds }) => seconds > 0)
+    .map(({ name, seconds }) => `${name} ${seconds}`)
+    .join(', ')}
   --full             even: a million messages instead of 200,000
   --short            few of everything, once: proves that the benchmarks work, and nothing else
 Output
@@ -38,22 +43,40 @@ Output
 Exit status: 0 all was measured, whatever came of it; 1 a part failed; 2 called wrongly.`
 
 /** @throws UsageError */
-export function readBenchOptions (args: readonly string[], all: readonly Part[]): BenchOptions {
+export function readBenchOptions(args: readonly string[], all: readonly Part[]): BenchOptions {
   const isPart = (word: string): boolean => all.some(({ name }) => name === word)
-  const stray = args.find((word, index) => !word.startsWith('-') && !isPart(word) && !/^--(rounds|seconds|profile)$/.test(args[index - 1] ?? ''))
-  if (stray !== undefined) throw new UsageError(`There is no part '${stray}', there are: ${all.map(({ name }) => name).join(', ')}.`)
-  const values = readOptions(args.filter(word => !isPart(word)), {
-    rounds: { type: 'string' },
-    seconds: { type: 'string' },
-    full: { type: 'boolean', default: false },
-    short: { type: 'boolean', default: false },
-    record: { type: 'boolean', default: false },
-    json: { type: 'boolean', default: false },
-    profile: { type: 'string' },
-    help: { type: 'boolean', default: false }
-  })
-  if (values.short && values.record) throw new UsageError('The figures of a short run mean nothing: --record needs a real one.')
-  if (values.profile !== undefined && (values.record || values.json || values.short)) throw new UsageError('A profiled run is slower: --profile cannot go with --record, --json or --short.')
+  const stray = args.find(
+    (word, index) =>
+      !word.startsWith('-') &&
+      !isPart(word) &&
+      !/^--(rounds|seconds|profile)$/.test(args[index - 1] ?? '')
+  )
+  if (stray !== undefined) {
+    throw new UsageError(
+      `There is no part '${stray}', there are: ${all.map(({ name }) => name).join(', ')}.`
+    )
+  }
+  const values = readOptions(
+    args.filter(word => !isPart(word)),
+    {
+      rounds: { type: 'string' },
+      seconds: { type: 'string' },
+      full: { type: 'boolean', default: false },
+      short: { type: 'boolean', default: false },
+      record: { type: 'boolean', default: false },
+      json: { type: 'boolean', default: false },
+      profile: { type: 'string' },
+      help: { type: 'boolean', default: false }
+    }
+  )
+  if (values.short && values.record) {
+    throw new UsageError('The figures of a short run mean nothing: --record needs a real one.')
+  }
+  if (values.profile !== undefined && (values.record || values.json || values.short)) {
+    throw new UsageError(
+      'A profiled run is slower: --profile cannot go with --record, --json or --short.'
+    )
+  }
   if (values.short && values.full) throw new UsageError('--short and --full contradict each other.')
   const rounds = readNumber('rounds', values.rounds, { min: 1, max: 1000 })
   const seconds = readNumber('seconds', values.seconds, { min: 0.1, max: 3600, isFraction: true })
@@ -73,7 +96,7 @@ export function readBenchOptions (args: readonly string[], all: readonly Part[])
   }
 }
 
-function folderOf (path: string): string {
+function folderOf(path: string): string {
   mkdirSync(path, { recursive: true })
   return resolve(path)
 }

@@ -1,5 +1,6 @@
-// A part of the benchmarks, and its tools: how much to measure, what to start, and how to report progress.
-// Invariant: everything that a part starts through its tools is stopped when the part ends or fails, in reverse order.
+// A part of the benchmarks, and its tools: how much to measure, what to start, and how to report
+// progress. Invariant: everything that a part starts through its tools is stopped when the part
+// ends or fails, in reverse order.
 import { Progress } from '../src/cli/progress.js'
 import { type Table } from './table.js'
 import { type Dialogs } from './targets/dialogs.js'
@@ -17,10 +18,12 @@ export type Scale = {
   readonly isFull: boolean
 }
 
-/** Costs of one message or delivery, by name. model.ts computes from them what a cluster can carry. */
+/**
+ * Costs of one message or delivery, by name. model.ts computes from them what a cluster can carry.
+ */
 export type Costs = Readonly<Record<string, number>>
 
-export type PartResult = { readonly tables: readonly Table[], readonly costs?: Costs }
+export type PartResult = { readonly tables: readonly Table[]; readonly costs?: Costs }
 
 export type Part = {
   readonly name: string
@@ -32,7 +35,7 @@ export type Part = {
 }
 
 /** Something to measure, once in each round. */
-export type Case<T> = { readonly name: string, readonly measure: (round: number) => Promise<T> }
+export type Case<T> = { readonly name: string; readonly measure: (round: number) => Promise<T> }
 
 type Stoppable = { stop: () => Promise<unknown> }
 
@@ -43,54 +46,63 @@ export class Bench {
   readonly #kept: Array<() => Promise<unknown>> = []
   #progress: Progress | undefined
 
-  /** @param dialogs starts the service with a cluster of its own; in a short run one service serves all parts, because a start takes 3 s */
-  constructor (part: string, scale: Scale, dialogs: () => Promise<Dialogs>) {
+  /**
+   * @param dialogs starts the service with a cluster of its own; in a short run one service serves
+   * all parts, because a start takes 3 s
+   */
+  constructor(part: string, scale: Scale, dialogs: () => Promise<Dialogs>) {
     this.#part = part
     this.scale = scale
     this.#dialogs = dialogs
   }
 
   /** Chooses between the number for a real run and the one for a short run. */
-  size (real: number, short: number): number {
+  size(real: number, short: number): number {
     return this.scale.isShort ? short : real
   }
 
   /** The service and its cluster. */
-  async dialogs (): Promise<Dialogs> {
+  async dialogs(): Promise<Dialogs> {
     this.say('starting the service and a cluster')
     return this.scale.isShort ? await this.#dialogs() : await this.keep(this.#dialogs())
   }
 
   /** Nchan on the same cluster, if it is installed or can be. A short run installs nothing. */
-  async nchan (dialogs: Dialogs): Promise<Target | Missing> {
+  async nchan(dialogs: Dialogs): Promise<Target | Missing> {
     const nchan = await startNchan(dialogs.redisUrls, !this.scale.isShort)
     return isMissing(nchan) ? nchan : await this.keep(nchan)
   }
 
   /** Waits until something has started, and stops it at the end of the part. */
-  async keep<T extends Stoppable> (starting: T | Promise<T>): Promise<T> {
+  async keep<T extends Stoppable>(starting: T | Promise<T>): Promise<T> {
     const started = await starting
     this.#kept.push(() => started.stop())
     return started
   }
 
-  async close (): Promise<void> {
+  async close(): Promise<void> {
     this.#progress?.stop()
     for (const stop of this.#kept.splice(0).reverse()) await stop()
   }
 
   /** A line on stderr, above the progress display. */
-  say (line: string): void {
+  say(line: string): void {
     const text = `${this.#part}: ${line}`
     if (this.#progress === undefined) process.stderr.write(`${text}\n`)
     else this.#progress.print(text)
   }
 
   /** Shows progress while `work` runs. `work` reports how much of `total` is done. */
-  async showing<T> (unit: string, total: number, work: (update: (done: number) => void) => Promise<T>): Promise<T> {
-    const progress = this.#progress = new Progress({ unit, total })
+  async showing<T>(
+    unit: string,
+    total: number,
+    work: (update: (done: number) => void) => Promise<T>
+  ): Promise<T> {
+    const progress = (this.#progress = new Progress({ unit, total }))
     try {
-      return await work(done => { progress.update(done) })
+      return await work(done => {
+        progress.update(done)
+      })
     } finally {
       this.#progress = undefined
       progress.stop()
@@ -98,10 +110,11 @@ export class Bench {
   }
 
   /**
-   * Measures every case in every round. The order rotates by one each round, so that no case always follows the same other one.
+   * Measures every case in every round. The order rotates by one each round, so that no case always
+   * follows the same other one.
    * @returns the samples of each case, round by round
    */
-  async interleave<T> (cases: ReadonlyArray<Case<T>>): Promise<Map<string, T[]>> {
+  async interleave<T>(cases: ReadonlyArray<Case<T>>): Promise<Map<string, T[]>> {
     const { rounds } = this.scale
     const samples = new Map<string, T[]>(cases.map(({ name }) => [name, []]))
     await this.showing('measurements', rounds * cases.length, async update => {

@@ -1,5 +1,6 @@
-// Keeps the results: bench/results.json has the latest run of each part, and bench/RESULTS.md its tables, between markers
-// `<!-- bench:post -->` and `<!-- end -->`. Text around the markers is written by hand and stays as it is.
+// Keeps the results: bench/results.json has the latest run of each part, and bench/RESULTS.md its
+// tables, between markers `<!-- bench:post -->` and `<!-- end -->`. Text around the markers is
+// written by hand and stays as it is.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { type Machine } from './machine.js'
@@ -22,13 +23,19 @@ export type Measured = {
 // This file is dist/bench/results.js when it runs.
 const FOLDER = new URL('../../bench/', import.meta.url)
 
-/** Replaces the earlier results of the measured parts. @throws Error when RESULTS.md has no markers for one of them */
-export function record (measured: readonly Measured[], folder: URL = FOLDER): void {
+/**
+ * Replaces the earlier results of the measured parts. @throws Error when RESULTS.md has no markers
+ * for one of them
+ */
+export function record(measured: readonly Measured[], folder: URL = FOLDER): void {
   const json = new URL('results.json', folder)
   const page = new URL('RESULTS.md', folder)
   // Nobody else writes it.
-  const known = existsSync(json) ? JSON.parse(readFileSync(json, 'utf8')) as Measured[] : []
-  const all = [...known.filter(({ part }) => !measured.some(newer => newer.part === part)), ...measured]
+  const known = existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as Measured[]) : []
+  const all = [
+    ...known.filter(({ part }) => !measured.some(newer => newer.part === part)),
+    ...measured
+  ]
   let text = readFileSync(page, 'utf8')
   for (const one of measured) text = replaced(text, one.part, partMarkdown(one))
   text = replaced(text, 'carries', carriesMarkdown(all))
@@ -39,23 +46,30 @@ export function record (measured: readonly Measured[], folder: URL = FOLDER): vo
 }
 
 /** Replaces the text between the markers of a name. */
-export function replaced (text: string, name: string, content: string): string {
+export function replaced(text: string, name: string, content: string): string {
   const begin = `<!-- bench:${name} -->`
   const end = '<!-- end -->'
   const from = text.indexOf(begin)
   const to = text.indexOf(end, from)
-  if (from < 0 || to < 0) throw new Error(`RESULTS.md has no place for ${name}: put ${begin} and ${end} where its tables should stand`)
+  if (from < 0 || to < 0) {
+    throw new Error(
+      `RESULTS.md has no place for ${name}: put ${begin} and ${end} where its tables should stand`
+    )
+  }
   return `${text.slice(0, from + begin.length)}\n${content}\n${text.slice(to)}`
 }
 
-function partMarkdown ({ part, rounds, seconds, at, machine, tables }: Measured): string {
+function partMarkdown({ part, rounds, seconds, at, machine, tables }: Measured): string {
   const { processor, processors, memoryGb, system, node, redis, nginx, commit } = machine
-  const where = `\`npm run bench -- ${part}\`, ${rounds} rounds, ${seconds} s in all, ${at.slice(0, 10)}, commit ${commit}. ` +
+  const where =
+    `\`npm run bench -- ${part}\`, ${rounds} rounds, ${seconds} s in all, ${at.slice(0, 10)}, commit ${commit}. ` +
     `${processors} × ${processor}, ${memoryGb} GB, ${system}, Node ${node}, Redis ${redis}, nginx ${nginx}.`
   return [where, ...tables.map(tableMarkdown)].join('\n\n')
 }
 
-function carriesMarkdown (all: readonly Measured[]): string {
+function carriesMarkdown(all: readonly Measured[]): string {
   const tables = carries(Object.assign({}, ...all.map(({ costs }) => costs)))
-  return tables === undefined ? 'Needs the parts post and fanout.' : tables.map(table => tableMarkdown(resultOf(table, true))).join('\n\n')
+  return tables === undefined
+    ? 'Needs the parts post and fanout.'
+    : tables.map(table => tableMarkdown(resultOf(table, true))).join('\n\n')
 }

@@ -1,6 +1,7 @@
-// A Socket.IO client over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5) that only counts: it upgrades, joins the
-// namespace, answers pings, and counts event packets. Frames state their length, so that nothing is searched for. It understands only
-// what a server sends: unmasked frames that are not fragmented.
+// A Socket.IO client over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5) that
+// only counts: it upgrades, joins the namespace, answers pings, and counts event packets. Frames
+// state their length, so that nothing is searched for. It understands only what a server sends:
+// unmasked frames that are not fragmented.
 
 const HEAD_END = '\r\n\r\n'
 const PING = '2'.charCodeAt(0)
@@ -17,19 +18,21 @@ export class SocketIoCounter {
   /** How many bytes of a payload are still to be skipped. */
   #skip = 0
 
-  constructor (send: (bytes: Buffer) => void) {
+  constructor(send: (bytes: Buffer) => void) {
     this.#send = send
   }
 
   /** @throws Error when the server does not upgrade */
-  push (chunk: Buffer): void {
+  push(chunk: Buffer): void {
     let bytes = this.#before.length === 0 ? chunk : Buffer.concat([this.#before, chunk])
     this.#before = Buffer.alloc(0)
     if (!this.#isUpgraded) {
       const end = bytes.indexOf(HEAD_END)
       if (end < 0) return this.#keep(bytes)
       const status = bytes.toString('latin1', 0, bytes.indexOf(13))
-      if (!status.startsWith('HTTP/1.1 101')) throw new Error(`The WebSocket was answered ${status.slice(9)}`)
+      if (!status.startsWith('HTTP/1.1 101')) {
+        throw new Error(`The WebSocket was answered ${status.slice(9)}`)
+      }
       this.#isUpgraded = true
       bytes = bytes.subarray(end + HEAD_END.length)
     }
@@ -39,27 +42,32 @@ export class SocketIoCounter {
       const head = short === 127 ? 10 : short === 126 ? 4 : 2
       // The first two bytes of a payload name its kind.
       if (at + head + Math.min(2, short) > bytes.length) return this.#keep(bytes.subarray(at))
-      const length = short === 127 ? Number(bytes.readBigUInt64BE(at + 2)) : short === 126 ? bytes.readUInt16BE(at + 2) : short
-      this.#packet(bytes[at + head] ?? 0, length < 2 ? 0 : bytes[at + head + 1] ?? 0)
+      const length =
+        short === 127
+          ? Number(bytes.readBigUInt64BE(at + 2))
+          : short === 126
+            ? bytes.readUInt16BE(at + 2)
+            : short
+      this.#packet(bytes[at + head] ?? 0, length < 2 ? 0 : (bytes[at + head + 1] ?? 0))
       at += head + length
     }
     this.#skip = at - bytes.length
   }
 
-  #packet (type: number, subtype: number): void {
+  #packet(type: number, subtype: number): void {
     if (type === PACKET && subtype === EVENT) this.frames++
     else if (type === OPEN) this.#send(clientFrame('40'))
     else if (type === PACKET && subtype === OPEN) this.isLive = true
     else if (type === PING) this.#send(clientFrame('3'))
   }
 
-  #keep (bytes: Buffer): void {
+  #keep(bytes: Buffer): void {
     this.#before = Buffer.from(bytes)
     this.#skip = 0
   }
 }
 
 /** A short text frame of a client. It must be masked; a mask of zeros leaves the text as it is. */
-function clientFrame (text: string): Buffer {
+function clientFrame(text: string): Buffer {
   return Buffer.concat([Buffer.from([0x81, 0x80 | text.length, 0, 0, 0, 0]), Buffer.from(text)])
 }

@@ -1,13 +1,17 @@
-// Counts the frames of one event stream without parsing them: a frame ends with an empty line, and after each end it skips as many
-// bytes as the shortest frame has. Most bytes are never looked at, which leaves the processor to the measured service.
-// Invariant: each frame is counted once, wherever the chunks are cut; heartbeats are not counted. Knows nothing about ids and texts.
+// Counts the frames of one event stream without parsing them: a frame ends with an empty line, and
+// after each end it skips as many bytes as the shortest frame has. Most bytes are never looked at,
+// which leaves the processor to the measured service. Invariant: each frame is counted once,
+// wherever the chunks are cut; heartbeats are not counted. Knows nothing about ids and texts.
 
 const NEWLINE = 10
 const HEAD_END = Buffer.from('\r\n\r\n')
 /** How a heartbeat of this project's service begins. */
 const PING = Buffer.from('event: ping\n')
 const HEAD_BYTES_MAX = 65_536
-/** The shortest frame before the stream is live is `live` itself: an id, the event's name, a room and its head. */
+/**
+ * The shortest frame before the stream is live is `live` itself: an id, the event's name, a room
+ * and its head.
+ */
 const BYTES_MIN_BEFORE_LIVE = 48
 
 export type SseCounterOptions = {
@@ -27,22 +31,27 @@ export class SseCounter {
   #before = Buffer.alloc(0)
   #skip = 0
   #last = 0
-  /** How much of a heartbeat's beginning the present frame has; all of it: it is one. -1: it is none. */
+  /**
+   * How much of a heartbeat's beginning the present frame has; all of it: it is one. -1: it is
+   * none.
+   */
   #ping = 0
 
-  constructor ({ liveMark, frameBytesMin }: SseCounterOptions) {
+  constructor({ liveMark, frameBytesMin }: SseCounterOptions) {
     this.#mark = liveMark === undefined ? undefined : Buffer.from(liveMark)
     this.#frameBytesMin = frameBytesMin
   }
 
   /** @throws Error when the answer is not 200 */
-  push (chunk: Buffer): void {
+  push(chunk: Buffer): void {
     if (!this.#hasHead) {
       const body = this.#takeHead(chunk)
       if (body === undefined) return
       chunk = body
     }
-    const skipped = this.isLive ? this.#frameBytesMin : Math.min(this.#frameBytesMin, BYTES_MIN_BEFORE_LIVE)
+    const skipped = this.isLive
+      ? this.#frameBytesMin
+      : Math.min(this.#frameBytesMin, BYTES_MIN_BEFORE_LIVE)
     if (!this.isLive) this.#look(chunk)
     let at = this.#skip
     let last = this.#last
@@ -77,7 +86,7 @@ export class SseCounter {
   }
 
   // The part of the chunk after the head, once the head is complete.
-  #takeHead (chunk: Buffer): Buffer | undefined {
+  #takeHead(chunk: Buffer): Buffer | undefined {
     const bytes = Buffer.concat([this.#before, chunk])
     const end = bytes.indexOf(HEAD_END)
     if (end < 0 && bytes.length < HEAD_BYTES_MAX) {
@@ -85,7 +94,9 @@ export class SseCounter {
       return undefined
     }
     const status = bytes.toString('latin1', 0, bytes.indexOf(13))
-    if (!status.startsWith('HTTP/1.1 200')) throw new Error(`The stream was answered ${status.slice(9)}`)
+    if (!status.startsWith('HTTP/1.1 200')) {
+      throw new Error(`The stream was answered ${status.slice(9)}`)
+    }
     this.#hasHead = true
     this.#before = Buffer.alloc(0)
     this.isLive = this.#mark === undefined
@@ -93,11 +104,13 @@ export class SseCounter {
   }
 
   // The mark may be cut in two, so that the end of the last chunk is kept.
-  #look (chunk: Buffer): void {
+  #look(chunk: Buffer): void {
     const mark = this.#mark
     if (mark === undefined) return
     const seam = Buffer.concat([this.#before, chunk.subarray(0, mark.length - 1)])
     this.isLive = chunk.includes(mark) || seam.includes(mark)
-    this.#before = this.isLive ? Buffer.alloc(0) : Buffer.from((chunk.length >= mark.length ? chunk : seam).subarray(-(mark.length - 1)))
+    this.#before = this.isLive
+      ? Buffer.alloc(0)
+      : Buffer.from((chunk.length >= mark.length ? chunk : seam).subarray(-(mark.length - 1)))
   }
 }

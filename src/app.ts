@@ -1,4 +1,5 @@
-// The only composition root: makes the parts, hands them to each other, registers the routes. Nothing else knows everybody.
+// The only composition root: makes the parts, hands them to each other, registers the routes.
+// Nothing else knows everybody.
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config, type RedisTarget } from './config.js'
@@ -14,7 +15,13 @@ import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
 import { openApi } from './routes/contract.js'
 import { docsRoutes } from './routes/docs.js'
-import { API_HEADERS, answerBrokenRequest, answerExpectations, errorRoutes, errorSender } from './routes/errors.js'
+import {
+  API_HEADERS,
+  answerBrokenRequest,
+  answerExpectations,
+  errorRoutes,
+  errorSender
+} from './routes/errors.js'
 import { eventRoutes } from './routes/events.js'
 import { Hosts } from './routes/hosts.js'
 import { readJsonBodies } from './routes/json-body.js'
@@ -39,42 +46,59 @@ export type App = {
   readonly fastify: FastifyInstance
   /** What this process counts. */
   readonly metrics: Metrics
-  /** Takes no new connections, finishes what comes on the open ones, ends the streams spread over the drain time, and lets go of everything. */
+  /**
+   * Takes no new connections, finishes what comes on the open ones, ends the streams spread over
+   * the drain time, and lets go of everything.
+   */
   readonly stop: () => Promise<void>
 }
 
-/** A code point is at most 12 bytes of JSON (two \uXXXX); the rest is for user, field names and white space. */
+/**
+ * A code point is at most 12 bytes of JSON (two \uXXXX); the rest is for user, field names and
+ * white space.
+ */
 const bodyBytesMax = (textMax: number): number => 12 * textMax + 4096
 
-/** A stream of 100 rooms names each in its URL, 64 characters of up to 12 bytes (%XX four times), and its cursor has a place for each. Node allows 16 KiB. */
+/**
+ * A stream of 100 rooms names each in its URL, 64 characters of up to 12 bytes (%XX four times),
+ * and its cursor has a place for each. Node allows 16 KiB.
+ */
 const HEADER_BYTES_MAX = 128 * 1024
 
 /** What is left of a stop after the deadline of the last POST: to send its answer. */
 const ANSWER_MS = 2000
 
-/** For how long a stop leaves an idle connection open, at most: the next request may be on its way. */
+/**
+ * For how long a stop leaves an idle connection open, at most: the next request may be on its way.
+ */
 const IDLE_MS = 1000
 
 /**
  * @param team the processes that serve the same port, where there are several
  * @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached
  */
-export async function buildApp (config: Config, redis: RedisTarget, team?: Team): Promise<App> {
-  const log = pino({ level: config.logLevel, serializers: { err: pino.stdSerializers.errWithCause } }, process.stderr)
+export async function buildApp(config: Config, redis: RedisTarget, team?: Team): Promise<App> {
+  const log = pino(
+    { level: config.logLevel, serializers: { err: pino.stdSerializers.errWithCause } },
+    process.stderr
+  )
   const reports = new Reports(log)
   const sendError = errorSender(reports)
   const fastify = Fastify({
-    // Given a logger Fastify makes one for each request, and listens for the end of each answer, as it does for an onResponse hook: without both, and
-    // with POSTs counted by the thousand, a POST whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
+    // Given a logger Fastify makes one for each request, and listens for the end of each answer, as
+    // it does for an onResponse hook: without both, and with POSTs counted by the thousand, a POST
+    // whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
     logger: false,
     bodyLimit: bodyBytesMax(config.textMax),
-    // Fastify sets its own on the server that it makes; by Node's, that server allows no more for the head alone.
+    // Fastify sets its own on the server that it makes; by Node's, that server allows no more for
+    // the head alone.
     requestTimeout: config.requestTimeoutMs,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       requestTimeout: config.requestTimeoutMs,
       connectionsCheckingInterval: config.requestTimeoutMs,
-      // Both are for request-check.ts: a request without a Host gets an answer of ours, and one with two does not pass for one with the first.
+      // Both are for request-check.ts: a request without a Host gets an answer of ours, and one
+      // with two does not pass for one with the first.
       requireHostHeader: false,
       joinDuplicateHeaders: true
     },
@@ -89,65 +113,113 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   const metrics = new Metrics()
   const degraded = new Set<string>()
 
-  const redisOptions = { ...redis, connectTimeoutMs: config.connectTimeoutMs, commandTimeoutMs: config.commandTimeoutMs }
-  const cluster = await Cluster.connect({
-    ...redisOptions,
-    refreshMs: config.topologyRefreshMs,
-    deadlineMs: config.deadlineMs,
-    replicaAcks: config.replicaAcks,
-    commandConnections: config.commandConnections,
-    writeConnections: config.writeConnections,
-    requirements: REQUIREMENTS
-  }, {
-    refused: fault => {
-      if (fault === undefined) log.warn('Redis lets the service work again')
-      else log.error({ code: fault.code, err: fault }, fault.message)
+  const redisOptions = {
+    ...redis,
+    connectTimeoutMs: config.connectTimeoutMs,
+    commandTimeoutMs: config.commandTimeoutMs
+  }
+  const cluster = await Cluster.connect(
+    {
+      ...redisOptions,
+      refreshMs: config.topologyRefreshMs,
+      deadlineMs: config.deadlineMs,
+      replicaAcks: config.replicaAcks,
+      commandConnections: config.commandConnections,
+      writeConnections: config.writeConnections,
+      requirements: REQUIREMENTS
     },
-    doubted: text => { log.warn(text) },
-    retried: why => { metrics.retries.inc({ why }) },
-    degraded: (node, isDegraded) => {
-      log.warn({ node, isDegraded }, isDegraded ? 'shard goes on without a replica' : 'shard has a replica again')
-      if (isDegraded) degraded.add(node)
-      else degraded.delete(node)
+    {
+      refused: fault => {
+        if (fault === undefined) log.warn('Redis lets the service work again')
+        else log.error({ code: fault.code, err: fault }, fault.message)
+      },
+      doubted: text => {
+        log.warn(text)
+      },
+      retried: why => {
+        metrics.retries.inc({ why })
+      },
+      degraded: (node, isDegraded) => {
+        log.warn(
+          { node, isDegraded },
+          isDegraded ? 'shard goes on without a replica' : 'shard has a replica again'
+        )
+        if (isDegraded) degraded.add(node)
+        else degraded.delete(node)
+      }
+    }
+  )
+  const subscriber = new Subscriber(cluster, redisOptions, {
+    lost: why => {
+      metrics.subscriptionsLost.inc({ why })
     }
   })
-  const subscriber = new Subscriber(cluster, redisOptions, { lost: why => { metrics.subscriptionsLost.inc({ why }) } })
 
   const fault = (what: string, error: unknown): void => {
     metrics.faults.inc({ what })
     reports.report(what, { level: 'warn', message: `background work failed: ${what}`, error })
   }
-  const publisher = new Publisher(cluster, error => { fault('publish', error) })
-  const store = new Store(cluster, { ...config, publish: (room, messages) => { publisher.publish(room, messages) }, onFault: fault })
-  const hub = new Hub(store, subscriber, {
-    ...config,
-    ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax },
-    pages: {
-      length: config.pageLength,
-      lengthMax: config.pageLengthMax,
-      bytesMax: config.pageBytesMax,
-      pieceBytesMax: config.socketBytesMax,
-      keptBytesMax: config.pagesBytesMax,
-      readsMax: config.pageReadsMax
-    }
-  }, {
-    gap: () => { metrics.gaps.inc() },
-    reset: reason => { metrics.resets.inc({ reason }) },
-    heldFull: () => { metrics.limits.inc({ limit: 'held' }) },
-    ringEvicted: () => { metrics.limits.inc({ limit: 'ring' }) },
-    stalled: stalledMs => { reports.report('stalled stream', { level: 'warn', message: 'stream ended: the client takes nothing', fields: { stalledMs } }) },
-    failed: fault
+  const publisher = new Publisher(cluster, error => {
+    fault('publish', error)
   })
-  metrics.watch({
-    streams: () => hub.streamCount,
-    rooms: () => hub.roomCount,
-    queue: () => store.queueLength,
-    ringBytes: () => hub.budget.bytes,
-    pagesWaiting: () => hub.pages.waiting,
-    subscriberConnections: () => subscriber.connectionCount,
-    // A master that was replaced while it had no replica does not count any more.
-    degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length
-  }, () => store.history.reads)
+  const store = new Store(cluster, {
+    ...config,
+    publish: (room, messages) => {
+      publisher.publish(room, messages)
+    },
+    onFault: fault
+  })
+  const hub = new Hub(
+    store,
+    subscriber,
+    {
+      ...config,
+      ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax },
+      pages: {
+        length: config.pageLength,
+        lengthMax: config.pageLengthMax,
+        bytesMax: config.pageBytesMax,
+        pieceBytesMax: config.socketBytesMax,
+        keptBytesMax: config.pagesBytesMax,
+        readsMax: config.pageReadsMax
+      }
+    },
+    {
+      gap: () => {
+        metrics.gaps.inc()
+      },
+      reset: reason => {
+        metrics.resets.inc({ reason })
+      },
+      heldFull: () => {
+        metrics.limits.inc({ limit: 'held' })
+      },
+      ringEvicted: () => {
+        metrics.limits.inc({ limit: 'ring' })
+      },
+      stalled: stalledMs => {
+        reports.report('stalled stream', {
+          level: 'warn',
+          message: 'stream ended: the client takes nothing',
+          fields: { stalledMs }
+        })
+      },
+      failed: fault
+    }
+  )
+  metrics.watch(
+    {
+      streams: () => hub.streamCount,
+      rooms: () => hub.roomCount,
+      queue: () => store.queueLength,
+      ringBytes: () => hub.budget.bytes,
+      pagesWaiting: () => hub.pages.waiting,
+      subscriberConnections: () => subscriber.connectionCount,
+      // A master that was replaced while it had no replica does not count any more.
+      degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length
+    },
+    () => store.history.reads
+  )
 
   let isStopping = false
   const connections = new Connections({
@@ -156,7 +228,13 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     bodyBytesMax: bodyBytesMax(config.textMax),
     pipelineMax: config.pipelineMax,
     stalledMsMax: config.stalledMsMax,
-    onStalled: stalledMs => { reports.report('stalled connection', { level: 'warn', message: 'connection closed: the client does not take its answer', fields: { stalledMs } }) }
+    onStalled: stalledMs => {
+      reports.report('stalled connection', {
+        level: 'warn',
+        message: 'connection closed: the client does not take its answer',
+        fields: { stalledMs }
+      })
+    }
   })
   const answers = new Answers(config)
   const hosts = new Hosts(config.allowedHosts, config.host)
@@ -164,7 +242,9 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
   // With a callback, not async: it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
-    connections.enter(request.raw, reply.raw, refusal => { done(refusal ?? requestFault(request.raw, hosts)) })
+    connections.enter(request.raw, reply.raw, refusal => {
+      done(refusal ?? requestFault(request.raw, hosts))
+    })
   })
 
   readJsonBodies(fastify)
@@ -176,7 +256,16 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
       reply.headers(API_HEADERS)
       done()
     })
-    await api.register(messageRoutes, { store, answers, textMax: config.textMax, pageBytesMax: config.pageBytesMax, sendError, onPost: (code, seconds) => { metrics.countPost(code, seconds) } })
+    await api.register(messageRoutes, {
+      store,
+      answers,
+      textMax: config.textMax,
+      pageBytesMax: config.pageBytesMax,
+      sendError,
+      onPost: (code, seconds) => {
+        metrics.countPost(code, seconds)
+      }
+    })
     await api.register(operationRoutes, {
       cluster,
       describeApi,
@@ -187,24 +276,43 @@ export async function buildApp (config: Config, redis: RedisTarget, team?: Team)
     })
   })
   const { retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
-  const onEnd = (reason: EndReason): void => { metrics.streamsEnded.inc({ reason }) }
+  const onEnd = (reason: EndReason): void => {
+    metrics.streamsEnded.inc({ reason })
+  }
   const onPutOff = (error: unknown): void => {
     if (error instanceof DialogsError) metrics.putOff.inc({ code: error.code })
     else fault('stream', error)
   }
-  await fastify.register(eventRoutes, { hub, connections, sendError, isStopping: () => isStopping, retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax, onEnd, onPutOff })
+  await fastify.register(eventRoutes, {
+    hub,
+    connections,
+    sendError,
+    isStopping: () => isStopping,
+    retryMs,
+    heartbeatMs,
+    socketBytesMax,
+    streamsMax,
+    roomsPerStreamMax,
+    onEnd,
+    onPutOff
+  })
   await fastify.register(pageRoutes)
   await fastify.register(docsRoutes)
 
   const stop = async (): Promise<void> => {
     isStopping = true
-    // The listener first: a new connection is refused, and its client goes elsewhere or tries again. What comes on an open one is
-    // answered as ever, but for streams, and closes it.
+    // The listener first: a new connection is refused, and its client goes elsewhere or tries
+    // again. What comes on an open one is answered as ever, but for streams, and closes it.
     await connections.closeListener(fastify.server)
-    await Promise.all([hub.drain(config.drainMs), connections.closeIdle(Math.min(config.drainMs, IDLE_MS))])
-    // Each POST ends by its own deadline at the latest. A client that has not sent the whole of a request by then, or does not take what
-    // it is sent, is cut off.
-    const cut = setTimeout(() => { fastify.server.closeAllConnections() }, config.deadlineMs + ANSWER_MS)
+    await Promise.all([
+      hub.drain(config.drainMs),
+      connections.closeIdle(Math.min(config.drainMs, IDLE_MS))
+    ])
+    // Each POST ends by its own deadline at the latest. A client that has not sent the whole of a
+    // request by then, or does not take what it is sent, is cut off.
+    const cut = setTimeout(() => {
+      fastify.server.closeAllConnections()
+    }, config.deadlineMs + ANSWER_MS)
     await fastify.close()
     // Those that another process accepted are not counted by the server that was closed.
     await connections.allClosed()

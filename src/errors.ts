@@ -1,5 +1,6 @@
-// Every failure that a caller may meet, in one class with a stable code, and one table from code to HTTP status.
-// Callers branch on `code`, never on text. Programmers' errors are plain Errors and end as 500.
+// Every failure that a caller may meet, in one class with a stable code, and one table from code to
+// HTTP status. Callers branch on `code`, never on text. Programmers' errors are plain Errors and
+// end as 500.
 
 export const STATUS = {
   BAD_REQUEST: 400,
@@ -24,7 +25,8 @@ export const STATUS = {
   HOST_NOT_ALLOWED: 421,
   HEADERS_TOO_LARGE: 431,
   INTERNAL: 500,
-  // 503s say what stood in the way: the client may try again, with the same Idempotency-Key, after Retry-After.
+  // 503s say what stood in the way: the client may try again, with the same Idempotency-Key, after
+  // Retry-After.
   OVERLOADED: 503,
   STOPPING: 503,
   TOO_MANY_STREAMS: 503,
@@ -40,12 +42,14 @@ export const STATUS = {
 
 export type ErrorCode = keyof typeof STATUS
 
-/** The one error of this service. `statusCode` follows from `code`; `message` says what to change. */
+/**
+ * The one error of this service. `statusCode` follows from `code`; `message` says what to change.
+ */
 export class DialogsError extends Error {
   readonly code: ErrorCode
   readonly statusCode: number
 
-  constructor (code: ErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'DialogsError'
     this.code = code
@@ -54,16 +58,19 @@ export class DialogsError extends Error {
 }
 
 /**
- * Whether the same request may succeed later: the service or its store cannot do it now. Everything that nobody foresaw counts as such.
- * An EventSource must never be answered one of these with its status, for it would not come back (src/routes/events.ts).
+ * Whether the same request may succeed later: the service or its store cannot do it now. Everything
+ * that nobody foresaw counts as such. An EventSource must never be answered one of these with its
+ * status, for it would not come back (src/routes/events.ts).
  */
-export function isTemporary (error: unknown): boolean {
+export function isTemporary(error: unknown): boolean {
   // Fastify's own errors carry a status, too.
   const { statusCode = 500 } = error as { readonly statusCode?: number }
   return statusCode >= 500 || statusCode === 408 || statusCode === 429
 }
 
-export function messageOf (error: unknown): string {
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ')
+export function messageOf(error: unknown): string {
+  if (error instanceof AggregateError && error.message === '') {
+    return error.errors.map(messageOf).join('; ')
+  }
   return error instanceof Error ? error.message : String(error)
 }

@@ -6,7 +6,9 @@ import { EmbeddedCluster } from './embedded/cluster.js'
 import { messageOf } from './errors.js'
 import type { Parent } from './workers/parent.js'
 
-const say = (line: string): void => { process.stdout.write(`${line}\n`) }
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`)
+}
 
 /** What a worker may need beyond its deadlines to stop, before it is killed. */
 const WORKER_STOP_MS = 5000
@@ -17,7 +19,7 @@ let parent: Parent | undefined
 let stopping: Promise<void> | undefined
 
 // Also while it is starting, and then with what there is.
-function stop (): Promise<void> {
+function stop(): Promise<void> {
   stopping ??= (async () => {
     await app?.stop()
     await parent?.stop()
@@ -27,14 +29,18 @@ function stop (): Promise<void> {
   return stopping
 }
 
-function urlHost (address: string): string {
+function urlHost(address: string): string {
   if (address === '0.0.0.0' || address === '::') return 'localhost'
   return address.includes(':') ? `[${address}]` : address
 }
 
-async function start (config: Config): Promise<void> {
+async function start(config: Config): Promise<void> {
   if (config.redis === undefined) {
-    embedding = EmbeddedCluster.start({ dataDir: config.dataDir, nodeTimeoutMs: config.nodeTimeoutMs, report: say })
+    embedding = EmbeddedCluster.start({
+      dataDir: config.dataDir,
+      nodeTimeoutMs: config.nodeTimeoutMs,
+      report: say
+    })
     // Looked at below; a failure before that is no unhandled rejection.
     embedding.catch(() => undefined)
   }
@@ -42,12 +48,14 @@ async function start (config: Config): Promise<void> {
   if (port === undefined) return
   const url = `http://${urlHost(config.host)}:${port}`
   say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
-  say(`  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`)
+  say(
+    `  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`
+  )
   say(`  curl -N ${url}/rooms/room123/events`)
 }
 
 /** Answers the port; undefined when a signal came meanwhile. */
-async function startAlone (config: Config): Promise<number | undefined> {
+async function startAlone(config: Config): Promise<number | undefined> {
   // Loaded while Redis starts: together they take 2.5 s instead of 3.
   const { buildApp } = await import('./app.js')
   const redis = config.redis ?? redisTarget((await embedding)?.serviceUrls ?? [])
@@ -56,10 +64,10 @@ async function startAlone (config: Config): Promise<number | undefined> {
   await app.fastify.listen({ host: config.host, port: config.port, backlog: config.listenBacklog })
   const listening = app.fastify.server.address()
   // A string only for a UNIX socket, which nobody asked for.
-  return typeof listening === 'object' ? listening?.port ?? config.port : config.port
+  return typeof listening === 'object' ? (listening?.port ?? config.port) : config.port
 }
 
-async function startWorkers (config: Config): Promise<number | undefined> {
+async function startWorkers(config: Config): Promise<number | undefined> {
   const { Parent } = await import('./workers/parent.js')
   const redisUrls = (await embedding)?.serviceUrls
   if (stopping !== undefined) return undefined
@@ -70,8 +78,12 @@ async function startWorkers (config: Config): Promise<number | undefined> {
     backlog: config.listenBacklog,
     redisUrls,
     stopMsMax: config.drainMs + config.deadlineMs + WORKER_STOP_MS,
-    warn: line => { process.stderr.write(`${line}\n`) },
-    onGivenUp: () => { void stop().finally(() => process.exit(1)) }
+    warn: line => {
+      process.stderr.write(`${line}\n`)
+    },
+    onGivenUp: () => {
+      void stop().finally(() => process.exit(1))
+    }
   })
   const port = await parent.start()
   say(`${config.workers} workers serve one port`)
@@ -80,10 +92,13 @@ async function startWorkers (config: Config): Promise<number | undefined> {
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   process.on(signal, () => {
-    stop().then(() => process.exit(0), error => {
-      process.stderr.write(`Stopping failed: ${messageOf(error)}\n`)
-      process.exit(1)
-    })
+    stop().then(
+      () => process.exit(0),
+      error => {
+        process.stderr.write(`Stopping failed: ${messageOf(error)}\n`)
+        process.exit(1)
+      }
+    )
   })
 }
 

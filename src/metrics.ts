@@ -1,8 +1,20 @@
-// What the process counts, for Prometheus (https://prometheus.io/docs/practices/naming/). Names and labels stand here once; the parts
-// get plain functions to call, and gauges are read when somebody looks.
+// What the process counts, for Prometheus (https://prometheus.io/docs/practices/naming/). Names and
+// labels stand here once; the parts get plain functions to call, and gauges are read when somebody
+// looks.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
-export type Gauges = Readonly<Record<'streams' | 'rooms' | 'queue' | 'ringBytes' | 'pagesWaiting' | 'subscriberConnections' | 'degradedShards', () => number>>
+export type Gauges = Readonly<
+  Record<
+    | 'streams'
+    | 'rooms'
+    | 'queue'
+    | 'ringBytes'
+    | 'pagesWaiting'
+    | 'subscriberConnections'
+    | 'degradedShards',
+    () => number
+  >
+>
 
 const NEW_POSTS_MAX = 1000
 
@@ -21,7 +33,7 @@ export class Metrics {
   readonly resets: Counter<'reason'>
   readonly faults: Counter<'what'>
 
-  constructor () {
+  constructor() {
     const registers = [this.registry]
     collectDefaultMetrics({ register: this.registry })
     const posts: Counter<'code'> = new Counter({
@@ -39,42 +51,95 @@ export class Metrics {
       help: 'time from a POST to its answer',
       buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
       registers,
-      collect: () => { this.#observePosts() }
+      collect: () => {
+        this.#observePosts()
+      }
     })
-    this.streamsEnded = new Counter({ name: 'dialogs_streams_ended_total', help: 'streams that ended, by reason', labelNames: ['reason'], registers })
-    this.putOff = new Counter({ name: 'dialogs_streams_put_off_total', help: 'streams that were told to come back later, by the reason', labelNames: ['code'], registers })
-    this.retries = new Counter({ name: 'dialogs_redis_retries_total', help: 'commands that Redis Cluster sent elsewhere or put off', labelNames: ['why'], registers })
-    this.subscriptionsLost = new Counter({ name: 'dialogs_subscriptions_lost_total', help: 'channels or connections of the subscriber that were lost and taken up again', labelNames: ['why'], registers })
-    this.limits = new Counter({ name: 'dialogs_limits_total', help: 'times that a limit was reached', labelNames: ['limit'], registers })
-    this.gaps = new Counter({ name: 'dialogs_gaps_total', help: 'gaps in publications that were read from the store', registers })
-    this.resets = new Counter({ name: 'dialogs_resets_total', help: 'rooms whose readers had to start over', labelNames: ['reason'], registers })
-    this.faults = new Counter({ name: 'dialogs_faults_total', help: 'background work that failed and will be mended later', labelNames: ['what'], registers })
+    this.streamsEnded = new Counter({
+      name: 'dialogs_streams_ended_total',
+      help: 'streams that ended, by reason',
+      labelNames: ['reason'],
+      registers
+    })
+    this.putOff = new Counter({
+      name: 'dialogs_streams_put_off_total',
+      help: 'streams that were told to come back later, by the reason',
+      labelNames: ['code'],
+      registers
+    })
+    this.retries = new Counter({
+      name: 'dialogs_redis_retries_total',
+      help: 'commands that Redis Cluster sent elsewhere or put off',
+      labelNames: ['why'],
+      registers
+    })
+    this.subscriptionsLost = new Counter({
+      name: 'dialogs_subscriptions_lost_total',
+      help: 'channels or connections of the subscriber that were lost and taken up again',
+      labelNames: ['why'],
+      registers
+    })
+    this.limits = new Counter({
+      name: 'dialogs_limits_total',
+      help: 'times that a limit was reached',
+      labelNames: ['limit'],
+      registers
+    })
+    this.gaps = new Counter({
+      name: 'dialogs_gaps_total',
+      help: 'gaps in publications that were read from the store',
+      registers
+    })
+    this.resets = new Counter({
+      name: 'dialogs_resets_total',
+      help: 'rooms whose readers had to start over',
+      labelNames: ['reason'],
+      registers
+    })
+    this.faults = new Counter({
+      name: 'dialogs_faults_total',
+      help: 'background work that failed and will be mended later',
+      labelNames: ['what'],
+      registers
+    })
   }
 
-  countPost (code: number, seconds: number): void {
+  countPost(code: number, seconds: number): void {
     this.#newPosts.set(code, (this.#newPosts.get(code) ?? 0) + 1)
     if (this.#newPostSeconds.push(seconds) === NEW_POSTS_MAX) this.#observePosts()
   }
 
-  #observePosts (): void {
+  #observePosts(): void {
     for (const seconds of this.#newPostSeconds.splice(0)) this.#postSeconds.observe(seconds)
   }
 
   /** Figures that the parts keep themselves, read when somebody looks. */
-  watch (gauges: Gauges, storeReads: () => number): void {
+  watch(gauges: Gauges, storeReads: () => number): void {
     const names: ReadonlyArray<readonly [keyof Gauges, string, string]> = [
       ['streams', 'dialogs_streams', 'open streams'],
       ['rooms', 'dialogs_rooms', 'rooms that are subscribed'],
       ['queue', 'dialogs_queue_length', 'messages that wait for the store'],
       ['ringBytes', 'dialogs_ring_bytes', 'bytes of recent frames in memory'],
       ['pagesWaiting', 'dialogs_pages_waiting', 'pages that wait for their turn to be read'],
-      ['subscriberConnections', 'dialogs_subscriber_connections', 'pub/sub connections, at most one a shard'],
+      [
+        'subscriberConnections',
+        'dialogs_subscriber_connections',
+        'pub/sub connections, at most one a shard'
+      ],
       ['degradedShards', 'dialogs_degraded_shards', 'shards that take writes without a replica']
     ]
     for (const [key, name, help] of names) {
       // Every process sees the same shards: where several are added up, the number must not be.
       const aggregator = key === 'degradedShards' ? 'max' : 'sum'
-      const gauge: Gauge = new Gauge({ name, help, aggregator, registers: [this.registry], collect: () => { gauge.set(gauges[key]()) } })
+      const gauge: Gauge = new Gauge({
+        name,
+        help,
+        aggregator,
+        registers: [this.registry],
+        collect: () => {
+          gauge.set(gauges[key]())
+        }
+      })
     }
     const reads: Counter = new Counter({
       name: 'dialogs_store_reads_total',

@@ -1,12 +1,13 @@
-// Reads that several callers ask for at once, done once for all of them.
-// Invariant: what a caller gets was read after its call. One that comes while a read is under way gets the next one, together with all
-// others that come meanwhile: so of each key one read is under way and one waits, however many ask.
+// Reads that several callers ask for at once, done once for all of them. Invariant: what a caller
+// gets was read after its call. One that comes while a read is under way gets the next one,
+// together with all others that come meanwhile: so of each key one read is under way and one waits,
+// however many ask.
 
 export class Shared<T> {
   readonly #running = new Map<string, Promise<T>>()
   readonly #next = new Map<string, Promise<T>>()
 
-  read (key: string, read: () => Promise<T>): Promise<T> {
+  read(key: string, read: () => Promise<T>): Promise<T> {
     const running = this.#running.get(key)
     if (running === undefined) return this.#start(key, read)
     const known = this.#next.get(key)
@@ -20,7 +21,7 @@ export class Shared<T> {
     return next
   }
 
-  #start (key: string, read: () => Promise<T>): Promise<T> {
+  #start(key: string, read: () => Promise<T>): Promise<T> {
     const running: Promise<T> = read().finally(() => {
       if (this.#running.get(key) === running) this.#running.delete(key)
     })

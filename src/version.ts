@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs'
 
 // This file is dist/src/version.js when it runs.
-const { version }: { version: string } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8'))
+const { version }: { version: string } = JSON.parse(
+  readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+)
 
 export { version as VERSION }

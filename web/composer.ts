@@ -1,10 +1,14 @@
-// The form: who writes, and what. A press hands the text over to the outbox and empties the field at once, so that typing
-// never waits for the network. A text that was not sent yet survives a reload.
+// The form: who writes, and what. A press hands the text over to the outbox and empties the field
+// at once, so that typing never waits for the network. A text that was not sent yet survives a
+// reload.
 import { find } from './find.js'
 import { keep, keptJson, recall, remember } from './memory.js'
 import type { Draft } from './outbox.js'
 
-/** What Safari reports for the Enter that accepts a composed word: the composition has already ended, so `isComposing` is false. */
+/**
+ * What Safari reports for the Enter that accepts a composed word: the composition has already
+ * ended, so `isComposing` is false.
+ */
 const KEY_CODE_COMPOSING = 229
 
 export interface ComposerListener {
@@ -21,19 +25,26 @@ export class Composer {
   readonly #text = find(HTMLTextAreaElement, '#text')
   readonly #notice = find(HTMLElement, '#notice')
 
-  constructor (room: string, listener: ComposerListener) {
+  constructor(room: string, listener: ComposerListener) {
     this.#listener = listener
     this.#draftName = `draft.${room}`
     this.#user.value = recall('user')
     this.#text.value = String(keptJson(this.#draftName) ?? '')
 
-    this.#form.addEventListener('submit', (event) => {
+    this.#form.addEventListener('submit', event => {
       event.preventDefault()
       this.#press()
     })
-    this.#text.addEventListener('keydown', (event) => {
+    this.#text.addEventListener('keydown', event => {
       // While a word is being composed (Chinese, Japanese, Korean), Enter accepts the word.
-      if (event.key !== 'Enter' || event.shiftKey || event.isComposing || event.keyCode === KEY_CODE_COMPOSING) return
+      if (
+        event.key !== 'Enter' ||
+        event.shiftKey ||
+        event.isComposing ||
+        event.keyCode === KEY_CODE_COMPOSING
+      ) {
+        return
+      }
       event.preventDefault()
       this.#form.requestSubmit()
     })
@@ -44,18 +55,21 @@ export class Composer {
     })
   }
 
-  /** As the service wants names: composed (NFC), and without the white space that a phone's keyboard leaves at the end. */
-  get user (): string {
+  /**
+   * As the service wants names: composed (NFC), and without the white space that a phone's keyboard
+   * leaves at the end.
+   */
+  get user(): string {
     return this.#user.value.trim().normalize('NFC')
   }
 
   /** Shows one line below the form until the next one comes. */
-  notify (kind: 'info' | 'wait' | 'error', line: string): void {
+  notify(kind: 'info' | 'wait' | 'error', line: string): void {
     this.#notice.dataset['kind'] = kind
     this.#notice.textContent = line
   }
 
-  #press (): void {
+  #press(): void {
     const text = this.#text.value
     if (text.trim() === '' || !this.#listener.onSend({ user: this.user, text })) return
     this.#text.value = ''

@@ -1,17 +1,20 @@
-// A place in a room's order: `<seq>`, or `<seq>-<ms>` with the time of the message at that place. The time lets the service
-// notice that the room was rewound and another message took the sequence.
+// A place in a room's order: `<seq>`, or `<seq>-<ms>` with the time of the message at that place.
+// The time lets the service notice that the room was rewound and another message took the sequence.
 import type { Entry } from './message.js'
 
 /** The place right behind an entry. A lost message has no time. */
-export function cursorOf (entry: Entry): string {
+export function cursorOf(entry: Entry): string {
   return 'lost' in entry ? String(entry.seq) : `${entry.seq}-${Date.parse(entry.at)}`
 }
 
-export function seqOf (cursor: string): number {
+export function seqOf(cursor: string): number {
   return Number.parseInt(cursor, 10)
 }
 
-/** Whether two cursors name different messages at the same sequence. Without both times nobody can tell: false. */
-export function contradicts (a: string, b: string): boolean {
+/**
+ * Whether two cursors name different messages at the same sequence. Without both times nobody can
+ * tell: false.
+ */
+export function contradicts(a: string, b: string): boolean {
   return seqOf(a) === seqOf(b) && a.includes('-') && b.includes('-') && a !== b
 }

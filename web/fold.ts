@@ -1,9 +1,13 @@
-// Long texts are folded to 12 lines, with a button that shows the rest: a message of 2,000 lines would be 50 screens high.
-// How many lines a text has depends on the width, so it is measured: all candidates are folded first, then read, then those
-// that fit are unfolded again, which costs one layout for any number of them.
+// Long texts are folded to 12 lines, with a button that shows the rest: a message of 2,000 lines
+// would be 50 screens high. How many lines a text has depends on the width, so it is measured: all
+// candidates are folded first, then read, then those that fit are unfolded again, which costs one
+// layout for any number of them.
 import { find } from './find.js'
 
-/** A text below both is never longer than 12 lines, at 20 characters a line: the narrowest window that anyone uses. */
+/**
+ * A text below both is never longer than 12 lines, at 20 characters a line: the narrowest window
+ * that anyone uses.
+ */
 const LENGTH_MIN = 240
 const LINES_MIN = 12
 
@@ -13,7 +17,7 @@ export class Fold {
   readonly #button: HTMLButtonElement
   #isOpened = false
 
-  private constructor (element: HTMLElement, onToggle: () => void) {
+  private constructor(element: HTMLElement, onToggle: () => void) {
     this.#element = element
     this.#text = find(HTMLElement, '.text', element)
     this.#button = find(HTMLButtonElement, '.fold', element)
@@ -25,19 +29,20 @@ export class Fold {
   }
 
   /** @returns undefined for a text that is short at any width */
-  static of (element: HTMLElement, text: string, onToggle: () => void): Fold | undefined {
-    const isCandidate = text.length > LENGTH_MIN || text.split('\n', LINES_MIN + 1).length > LINES_MIN
+  static of(element: HTMLElement, text: string, onToggle: () => void): Fold | undefined {
+    const isCandidate =
+      text.length > LENGTH_MIN || text.split('\n', LINES_MIN + 1).length > LINES_MIN
     return isCandidate ? new Fold(element, onToggle) : undefined
   }
 
   /** Folds those that are longer than 12 lines at the present width. */
-  static measure (folds: readonly Fold[]): void {
+  static measure(folds: readonly Fold[]): void {
     for (const fold of folds) fold.#element.classList.add('folded')
-    const areLong = folds.map((fold) => fold.#text.scrollHeight > fold.#text.clientHeight + 1)
+    const areLong = folds.map(fold => fold.#text.scrollHeight > fold.#text.clientHeight + 1)
     for (const [index, fold] of folds.entries()) fold.#show(areLong[index] === true)
   }
 
-  #show (isLong: boolean): void {
+  #show(isLong: boolean): void {
     this.#element.classList.toggle('folded', isLong && !this.#isOpened)
     this.#button.hidden = !isLong
     this.#button.ariaExpanded = String(this.#isOpened)

@@ -1,6 +1,7 @@
-// A page's line to the switchboard: to the one in the SharedWorker, which all pages of the browser share, or to one of its
-// own where there is no SharedWorker or it does not start. With one of its own a page lets go of its stream while it is
-// hidden, for a browser allows few, and resumes behind its cursor when it is shown again.
+// A page's line to the switchboard: to the one in the SharedWorker, which all pages of the browser
+// share, or to one of its own where there is no SharedWorker or it does not start. With one of its
+// own a page lets go of its stream while it is hidden, for a browser allows few, and resumes behind
+// its cursor when it is shown again.
 import { Switchboard } from './switchboard.js'
 import type { FromPage, ToPage } from './wire.js'
 
@@ -18,7 +19,7 @@ export class Line {
   #joined: Join | undefined
 
   /** @param base the address that `events` is relative to */
-  constructor (base: string, receive: (message: ToPage) => void) {
+  constructor(base: string, receive: (message: ToPage) => void) {
     this.#base = base
     this.#receive = receive
     if (typeof SharedWorker === 'function') this.#share()
@@ -26,34 +27,38 @@ export class Line {
     addEventListener('online', () => this.#say({ type: 'hurry' }))
     addEventListener('pagehide', () => this.#say({ type: 'leave' }))
     // Back from the browser's cache of pages, which keeps them as they were.
-    addEventListener('pageshow', (event) => { if (event.persisted) this.#rejoin() })
+    addEventListener('pageshow', event => {
+      if (event.persisted) this.#rejoin()
+    })
   }
 
-  join (room: string, cursor: string): void {
+  join(room: string, cursor: string): void {
     this.#joined = { type: 'join', room, cursor }
     this.#rejoin()
   }
 
-  leave (): void {
+  leave(): void {
     this.#joined = undefined
     this.#say({ type: 'leave' })
   }
 
-  #rejoin (): void {
+  #rejoin(): void {
     if (this.#joined !== undefined) this.#say(this.#joined)
   }
 
-  #take (message: ToPage): void {
+  #take(message: ToPage): void {
     // A message that was on its way when the page left.
     if (this.#joined === undefined && message.type !== 'roll-call') return
     if (message.type === 'roll-call') return this.#say({ type: 'here' })
     if (message.type === 'dropped') return this.#rejoin()
     if (message.type === 'reset') this.#joined = undefined
-    if (message.type === 'entry' && this.#joined !== undefined) this.#joined = { ...this.#joined, cursor: message.cursor }
+    if (message.type === 'entry' && this.#joined !== undefined) {
+      this.#joined = { ...this.#joined, cursor: message.cursor }
+    }
     this.#receive(message)
   }
 
-  #share (): void {
+  #share(): void {
     const worker = startWorker(new URL('chat/worker.js', this.#base).href)
     const giveUp = (): void => {
       clearTimeout(timer)
@@ -69,13 +74,13 @@ export class Line {
       worker.onerror = null
       this.#take(data)
     }
-    this.#say = (message) => worker.port.postMessage(message)
+    this.#say = message => worker.port.postMessage(message)
   }
 
-  #useOwn (): void {
+  #useOwn(): void {
     const switchboard = new Switchboard(this.#base)
     const reader = { send: (message: ToPage) => this.#take(message) }
-    this.#say = (message) => {
+    this.#say = message => {
       if (message.type !== 'join' || !document.hidden) switchboard.receive(reader, message)
     }
     let timer: ReturnType<typeof setTimeout> | undefined
@@ -88,12 +93,21 @@ export class Line {
 }
 
 // Trusted types ask for a policy even for an address of one's own. lib.dom does not know them.
-declare const trustedTypes: undefined | {
-  createPolicy: (name: string, rules: { createScriptURL: (url: string) => string }) => { createScriptURL: (url: string) => string }
-}
+declare const trustedTypes:
+  | undefined
+  | {
+      createPolicy: (
+        name: string,
+        rules: { createScriptURL: (url: string) => string }
+      ) => { createScriptURL: (url: string) => string }
+    }
 
-function startWorker (url: string): SharedWorker {
+function startWorker(url: string): SharedWorker {
   const isTrusted = typeof trustedTypes !== 'undefined'
-  const address = isTrusted ? trustedTypes.createPolicy('dialogs-worker', { createScriptURL: () => url }).createScriptURL(url) : url
+  const address = isTrusted
+    ? trustedTypes
+        .createPolicy('dialogs-worker', { createScriptURL: () => url })
+        .createScriptURL(url)
+    : url
   return new SharedWorker(address, { type: 'module', name: 'dialogs' })
 }

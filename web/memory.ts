@@ -1,7 +1,8 @@
-// What the page remembers: `recall` and `remember` between visits, `keptJson` and `keep` over reloads of this one tab. Where
-// the browser forbids storage the page remembers nothing, and works all the same.
+// What the page remembers: `recall` and `remember` between visits, `keptJson` and `keep` over
+// reloads of this one tab. Where the browser forbids storage the page remembers nothing, and works
+// all the same.
 
-export function recall (name: string): string {
+export function recall(name: string): string {
   try {
     return localStorage.getItem(`dialogs.${name}`) ?? ''
   } catch {
@@ -9,7 +10,7 @@ export function recall (name: string): string {
   }
 }
 
-export function remember (name: string, value: string): void {
+export function remember(name: string, value: string): void {
   try {
     localStorage.setItem(`dialogs.${name}`, value)
   } catch {
@@ -18,7 +19,7 @@ export function remember (name: string, value: string): void {
 }
 
 /** @returns undefined where nothing was kept */
-export function keptJson (name: string): unknown {
+export function keptJson(name: string): unknown {
   try {
     return JSON.parse(sessionStorage.getItem(`dialogs.${name}`) ?? 'null') ?? undefined
   } catch {
@@ -26,7 +27,7 @@ export function keptJson (name: string): unknown {
   }
 }
 
-export function keep (name: string, value: unknown): void {
+export function keep(name: string, value: unknown): void {
   try {
     sessionStorage.setItem(`dialogs.${name}`, JSON.stringify(value))
   } catch {

@@ -1,15 +1,20 @@
-// The messages that this page still has to send to its room. Invariant: one press of the button is one message. Each carries
-// its own Idempotency-Key through every attempt and every reload of the page, and the next one is sent only when the one
-// before it was answered, so their order is kept. The outbox tries until the service has answered for good: it never gives
-// up by itself.
+// The messages that this page still has to send to its room. Invariant: one press of the button is
+// one message. Each carries its own Idempotency-Key through every attempt and every reload of the
+// page, and the next one is sent only when the one before it was answered, so their order is kept.
+// The outbox tries until the service has answered for good: it never gives up by itself.
 import { Backoff } from './backoff.js'
 import { keptJson, keep } from './memory.js'
 import { type Entry, type Message, parseObject } from './message.js'
 import { Refusal, type Room, reasonOf } from './room.js'
 
-/** More than anyone types while the network is away; they have to fit into the browser's storage. */
+/**
+ * More than anyone types while the network is away; they have to fit into the browser's storage.
+ */
 const LENGTH_MAX = 100
-/** The service remembers a key for a day. After that another attempt might store the message a second time. */
+/**
+ * The service remembers a key for a day. After that another attempt might store the message a
+ * second time.
+ */
 const KEY_MS_MAX = 23 * 3_600_000
 
 export interface Draft {
@@ -21,7 +26,10 @@ export interface PendingMessage extends Draft {
   readonly key: string
   /** When it was first sent, in ms since 1970; 0 before that. */
   readonly sentAt: number
-  /** `stored` lasts until the stream has brought it. `failed` waits for the person to retry or discard it. */
+  /**
+   * `stored` lasts until the stream has brought it. `failed` waits for the person to retry or
+   * discard it.
+   */
   readonly state: 'waiting' | 'sending' | 'stored' | 'failed'
   /** Why it failed, or why it has to be sent again. */
   readonly reason: string
@@ -44,76 +52,97 @@ export class Outbox {
   #messages: PendingMessage[]
   #isRunning = false
 
-  constructor (room: Room, listener: OutboxListener) {
+  constructor(room: Room, listener: OutboxListener) {
     this.#room = room
     this.#listener = listener
     this.#storageName = `outbox.${room.name}`
     this.#messages = keptMessages(this.#storageName)
   }
 
-  get isFull (): boolean {
+  get isFull(): boolean {
     return this.#messages.filter(({ state }) => state !== 'stored').length >= LENGTH_MAX
   }
 
   /** Goes on with what an earlier visit to the page has left. */
-  start (): void {
+  start(): void {
     this.#changed()
   }
 
-  add ({ user, text }: Draft): void {
-    this.#messages.push({ user, text, key: randomKey(), sentAt: 0, state: 'waiting', reason: '', seq: 0, isShown: false })
+  add({ user, text }: Draft): void {
+    this.#messages.push({
+      user,
+      text,
+      key: randomKey(),
+      sentAt: 0,
+      state: 'waiting',
+      reason: '',
+      seq: 0,
+      isShown: false
+    })
     this.#changed()
   }
 
-  /** Sends a failed message again, as a new one: the service has answered the old key for good, and the name may be another. */
-  retry (key: string, user: string): void {
+  /**
+   * Sends a failed message again, as a new one: the service has answered the old key for good, and
+   * the name may be another.
+   */
+  retry(key: string, user: string): void {
     this.#update(key, { user, key: randomKey(), sentAt: 0, state: 'waiting', reason: '' })
   }
 
-  discard (key: string): void {
-    this.#messages = this.#messages.filter((each) => each.key !== key)
+  discard(key: string): void {
+    this.#messages = this.#messages.filter(each => each.key !== key)
     this.#changed()
   }
 
   /** The stream has brought an entry: what it shows is not shown as pending as well. */
-  saw (entry: Entry): void {
+  saw(entry: Entry): void {
     const left = this.#messages.filter(({ state, seq }) => state !== 'stored' || seq > entry.seq)
     if (left.length < this.#messages.length) {
       this.#messages = left
       this.#changed()
     }
     const first = this.#messages.find(({ state }) => state === 'sending')
-    if (first !== undefined && 'user' in entry && entry.user === first.user && entry.text === first.text) this.#update(first.key, { isShown: true })
+    if (
+      first !== undefined &&
+      'user' in entry &&
+      entry.user === first.user &&
+      entry.text === first.text
+    ) {
+      this.#update(first.key, { isShown: true })
+    }
   }
 
-  #changed (): void {
+  #changed(): void {
     keep(this.#storageName, this.#messages)
     this.#listener.onChange(this.#messages)
     void this.#run()
   }
 
-  #update (key: string, change: Partial<PendingMessage>): void {
-    this.#messages = this.#messages.map((each) => each.key === key ? { ...each, ...change } : each)
+  #update(key: string, change: Partial<PendingMessage>): void {
+    this.#messages = this.#messages.map(each => (each.key === key ? { ...each, ...change } : each))
     this.#changed()
   }
 
-  async #run (): Promise<void> {
+  async #run(): Promise<void> {
     if (this.#isRunning) return
     this.#isRunning = true
     for (let next = this.#next(); next !== undefined; next = this.#next()) await this.#send(next)
     this.#isRunning = false
   }
 
-  #next (): PendingMessage | undefined {
+  #next(): PendingMessage | undefined {
     return this.#messages.find(({ state }) => state === 'waiting')
   }
 
-  async #send ({ key, sentAt, user, text }: PendingMessage): Promise<void> {
+  async #send({ key, sentAt, user, text }: PendingMessage): Promise<void> {
     const firstSentAt = sentAt === 0 ? Date.now() : sentAt
     const backoff = new Backoff()
     this.#update(key, { state: 'sending', sentAt: firstSentAt })
-    while (this.#messages.some((each) => each.key === key)) {
-      if (Date.now() - firstSentAt > KEY_MS_MAX) return this.#fail(key, 'It was first sent a day ago. Nobody knows whether it was stored.')
+    while (this.#messages.some(each => each.key === key)) {
+      if (Date.now() - firstSentAt > KEY_MS_MAX) {
+        return this.#fail(key, 'It was first sent a day ago. Nobody knows whether it was stored.')
+      }
       try {
         const message = await this.#room.post({ user, text }, key)
         this.#update(key, { state: 'stored', seq: message.seq, reason: '' })
@@ -126,20 +155,20 @@ export class Outbox {
     }
   }
 
-  #fail (key: string, reason: string): void {
+  #fail(key: string, reason: string): void {
     this.#update(key, { state: 'failed', reason, isShown: false })
     this.#listener.onFailed(reason)
   }
 }
 
 /** What was under way when the page was left has to be sent again, with the same key. */
-function keptMessages (storageName: string): PendingMessage[] {
+function keptMessages(storageName: string): PendingMessage[] {
   const kept = keptJson(storageName)
   if (!Array.isArray(kept)) return []
   return kept.map(parsePending).filter(({ state }) => state !== 'stored')
 }
 
-function parsePending (value: unknown): PendingMessage {
+function parsePending(value: unknown): PendingMessage {
   const { user, text, key, sentAt, state, reason } = parseObject(value)
   return {
     user: String(user),
@@ -153,8 +182,13 @@ function parsePending (value: unknown): PendingMessage {
   }
 }
 
-/** crypto.randomUUID is missing on plain http origins other than localhost; getRandomValues is everywhere. */
-function randomKey (): string {
+/**
+ * crypto.randomUUID is missing on plain http origins other than localhost; getRandomValues is
+ * everywhere.
+ */
+function randomKey(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('')
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
+    byte.toString(16).padStart(2, '0')
+  ).join('')
 }

@@ -1,8 +1,10 @@
-// What the page reads of its room, from OPEN to CLOSE: the newest page of messages first, then everything behind it over the
-// line to the switchboard. The place reached outlives CLOSE, so OPEN goes on where the page was.
+// What the page reads of its room, from OPEN to CLOSE: the newest page of messages first, then
+// everything behind it over the line to the switchboard. The place reached outlives CLOSE, so OPEN
+// goes on where the page was.
 //
-// The page of messages is asked for over plain HTTP, because its answer also tells for good whether the service accepts the
-// room's name: a name that it refuses would end the stream that all pages of the browser share.
+// The page of messages is asked for over plain HTTP, because its answer also tells for good whether
+// the service accepts the room's name: a name that it refuses would end the stream that all pages
+// of the browser share.
 import { Backoff } from './backoff.js'
 import { cursorOf } from './cursor.js'
 import { Line } from './line.js'
@@ -15,7 +17,10 @@ export type StreamState = 'closed' | RoomState
 export interface StreamListener {
   readonly onState: (state: StreamState) => void
   readonly onEntry: (entry: Entry) => void
-  /** The room was rewound below what this reader had seen: all of it is void, and what is valid follows. */
+  /**
+   * The room was rewound below what this reader had seen: all of it is void, and what is valid
+   * follows.
+   */
   readonly onReset: () => void
   /** The service refuses the room for good. */
   readonly onRefused: (refusal: Refusal) => void
@@ -29,44 +34,47 @@ export class Stream {
   #cursor: string | undefined
   #state: StreamState = 'closed'
 
-  constructor (room: Room, listener: StreamListener) {
+  constructor(room: Room, listener: StreamListener) {
     this.#room = room
     this.#listener = listener
-    this.#line = new Line(room.base, (message) => this.#take(message))
+    this.#line = new Line(room.base, message => this.#take(message))
   }
 
-  get state (): StreamState {
+  get state(): StreamState {
     return this.#state
   }
 
   /** Begins, or goes on after the last message seen. Does nothing while it is open. */
-  open (): void {
+  open(): void {
     if (this.#state !== 'closed') return
     this.#become('connecting')
     this.#start()
   }
 
-  close (): void {
+  close(): void {
     this.#opening.abort()
     this.#line.leave()
     this.#become('closed')
   }
 
-  #start (): void {
+  #start(): void {
     this.#opening = new AbortController()
     const { signal } = this.#opening
-    this.#readFirst(signal).then(() => {
-      if (!signal.aborted) this.#line.join(this.#room.name, this.#cursor ?? '0')
-    }, (error: unknown) => {
-      if (signal.aborted) return
-      if (!(error instanceof Refusal)) throw error
-      this.close()
-      this.#listener.onRefused(error)
-    })
+    this.#readFirst(signal).then(
+      () => {
+        if (!signal.aborted) this.#line.join(this.#room.name, this.#cursor ?? '0')
+      },
+      (error: unknown) => {
+        if (signal.aborted) return
+        if (!(error instanceof Refusal)) throw error
+        this.close()
+        this.#listener.onRefused(error)
+      }
+    )
   }
 
   /** Tries until it has the newest messages. @throws Refusal for good */
-  async #readFirst (signal: AbortSignal): Promise<void> {
+  async #readFirst(signal: AbortSignal): Promise<void> {
     const backoff = new Backoff()
     while (this.#cursor === undefined) {
       try {
@@ -83,7 +91,7 @@ export class Stream {
     }
   }
 
-  #take (message: ToPage): void {
+  #take(message: ToPage): void {
     switch (message.type) {
       case 'state':
         return this.#become(message.state)
@@ -98,7 +106,7 @@ export class Stream {
     }
   }
 
-  #become (state: StreamState): void {
+  #become(state: StreamState): void {
     if (state === this.#state) return
     this.#state = state
     this.#listener.onState(state)

@@ -1,9 +1,10 @@
-// Connects readers (the open pages of a browser) with the rooms that they read, over as few streams as possible: one for up
-// to 100 rooms. Runs in a SharedWorker, or in a page where there is none.
+// Connects readers (the open pages of a browser) with the rooms that they read, over as few streams
+// as possible: one for up to 100 rooms. Runs in a SharedWorker, or in a page where there is none.
 //
-// Invariant: each reader gets every entry behind its cursor once, in order. A stream starts at the oldest cursor among a
-// room's readers, and each reader is given only what lies behind its own, so nothing has to be kept here. When the list of
-// rooms changes, the old stream goes on until the new one is open; what both bring is dropped by the same rule.
+// Invariant: each reader gets every entry behind its cursor once, in order. A stream starts at the
+// oldest cursor among a room's readers, and each reader is given only what lies behind its own, so
+// nothing has to be kept here. When the list of rooms changes, the old stream goes on until the new
+// one is open; what both bring is dropped by the same rule.
 import { Connection } from './connection.js'
 import { contradicts, seqOf } from './cursor.js'
 import type { Entry } from './message.js'
@@ -18,7 +19,7 @@ const LEAVE_MS = 1000
 
 export type Reader = { readonly send: (message: ToPage) => void }
 
-type Place = { readonly room: string, cursor: string }
+type Place = { readonly room: string; cursor: string }
 
 export class Switchboard {
   readonly #base: string
@@ -29,44 +30,58 @@ export class Switchboard {
   #dueAt = Infinity
 
   /** @param base the address that `events` is relative to */
-  constructor (base: string) {
+  constructor(base: string) {
     this.#base = base
   }
 
-  receive (reader: Reader, message: FromPage): void {
+  receive(reader: Reader, message: FromPage): void {
     if (message.type === 'join') this.#join(reader, message.room, message.cursor)
     else if (message.type === 'leave') this.leave(reader)
-    else if (message.type === 'hurry') for (const connection of this.#connections) connection.hurry()
+    else if (message.type === 'hurry') {
+      for (const connection of this.#connections) connection.hurry()
+    }
   }
 
-  leave (reader: Reader): void {
+  leave(reader: Reader): void {
     if (this.#places.delete(reader)) this.#rearrangeWithin(LEAVE_MS)
   }
 
-  #join (reader: Reader, room: string, cursor: string): void {
+  #join(reader: Reader, room: string, cursor: string): void {
     this.leave(reader)
     this.#places.set(reader, { room, cursor })
     const connection = this.#connectionOf(room)
-    if (connection !== undefined && contradicts(connection.cursorIn(room), cursor)) return this.#reset(room)
-    reader.send({ type: 'state', state: this.#isServed(connection, room) ? this.#states.get(room) ?? 'connecting' : 'connecting' })
+    if (connection !== undefined && contradicts(connection.cursorIn(room), cursor)) {
+      return this.#reset(room)
+    }
+    reader.send({
+      type: 'state',
+      state: this.#isServed(connection, room)
+        ? (this.#states.get(room) ?? 'connecting')
+        : 'connecting'
+    })
     this.#rearrangeWithin(JOIN_MS)
   }
 
-  #connectionOf (room: string): Connection | undefined {
+  #connectionOf(room: string): Connection | undefined {
     return this.#connections.find(({ rooms }) => rooms.includes(room))
   }
 
   /** Whether a connection brings all that the room's readers still need. */
-  #isServed (connection: Connection | undefined, room: string): boolean {
-    return connection !== undefined && seqOf(connection.cursorIn(room)) <= seqOf(this.#oldestCursor(room))
+  #isServed(connection: Connection | undefined, room: string): boolean {
+    return (
+      connection !== undefined &&
+      seqOf(connection.cursorIn(room)) <= seqOf(this.#oldestCursor(room))
+    )
   }
 
-  #oldestCursor (room: string): string {
-    const cursors = [...this.#places.values()].filter((place) => place.room === room).map(({ cursor }) => cursor)
-    return cursors.reduce((oldest, cursor) => seqOf(cursor) < seqOf(oldest) ? cursor : oldest)
+  #oldestCursor(room: string): string {
+    const cursors = [...this.#places.values()]
+      .filter(place => place.room === room)
+      .map(({ cursor }) => cursor)
+    return cursors.reduce((oldest, cursor) => (seqOf(cursor) < seqOf(oldest) ? cursor : oldest))
   }
 
-  #rearrangeWithin (ms: number): void {
+  #rearrangeWithin(ms: number): void {
     const dueAt = performance.now() + ms
     if (dueAt >= this.#dueAt) return
     clearTimeout(this.#timer)
@@ -77,12 +92,15 @@ export class Switchboard {
     }, ms)
   }
 
-  /** Keeps each room on the connection that has it, fills connections up with new rooms, and replaces those that changed. */
-  #rearrange (): void {
+  /**
+   * Keeps each room on the connection that has it, fills connections up with new rooms, and
+   * replaces those that changed.
+   */
+  #rearrange(): void {
     const wanted = new Set([...this.#places.values()].map(({ room }) => room))
-    const lists = this.#connections.map(({ rooms }) => rooms.filter((room) => wanted.has(room)))
+    const lists = this.#connections.map(({ rooms }) => rooms.filter(room => wanted.has(room)))
     for (const room of wanted) {
-      if (lists.some((list) => list.includes(room))) continue
+      if (lists.some(list => list.includes(room))) continue
       const list = lists.find(({ length }) => length < ROOMS_MAX)
       if (list === undefined) lists.push([room])
       else list.push(room)
@@ -90,7 +108,10 @@ export class Switchboard {
     for (const room of this.#states.keys()) if (!wanted.has(room)) this.#states.delete(room)
     this.#connections = lists.flatMap((list, index) => {
       const old = this.#connections[index]
-      const isSame = old !== undefined && old.rooms.length === list.length && list.every((room) => this.#isServed(old, room))
+      const isSame =
+        old !== undefined &&
+        old.rooms.length === list.length &&
+        list.every(room => this.#isServed(old, room))
       if (isSame) return old
       if (list.length > 0) return this.#connect(list, old)
       old?.close()
@@ -98,28 +119,37 @@ export class Switchboard {
     })
   }
 
-  #connect (rooms: readonly string[], old: Connection | undefined): Connection {
+  #connect(rooms: readonly string[], old: Connection | undefined): Connection {
     const setState = (room: string, state: RoomState): void => this.#setState(room, state)
-    return new Connection(this.#base, rooms, rooms.map((room) => this.#oldestCursor(room)), {
-      onOpen: () => {
-        // A room that was live a moment ago is a few milliseconds behind: not worth a flicker in the page.
-        for (const room of rooms) if (this.#states.get(room) !== 'live') setState(room, 'history')
+    return new Connection(
+      this.#base,
+      rooms,
+      rooms.map(room => this.#oldestCursor(room)),
+      {
+        onOpen: () => {
+          // A room that was live a moment ago is a few milliseconds behind: not worth a flicker in
+          // the page.
+          for (const room of rooms) if (this.#states.get(room) !== 'live') setState(room, 'history')
+        },
+        onDown: () => {
+          for (const room of rooms) setState(room, 'reconnecting')
+        },
+        onEntry: (room, entry, cursor) => this.#deliver(room, entry, cursor),
+        onLive: room => setState(room, 'live'),
+        onReset: room => this.#reset(room)
       },
-      onDown: () => {
-        for (const room of rooms) setState(room, 'reconnecting')
-      },
-      onEntry: (room, entry, cursor) => this.#deliver(room, entry, cursor),
-      onLive: (room) => setState(room, 'live'),
-      onReset: (room) => this.#reset(room)
-    }, old)
+      old
+    )
   }
 
-  #setState (room: string, state: RoomState): void {
+  #setState(room: string, state: RoomState): void {
     this.#states.set(room, state)
-    for (const [reader, place] of this.#places) if (place.room === room) reader.send({ type: 'state', state })
+    for (const [reader, place] of this.#places) {
+      if (place.room === room) reader.send({ type: 'state', state })
+    }
   }
 
-  #deliver (room: string, entry: Entry, cursor: string): void {
+  #deliver(room: string, entry: Entry, cursor: string): void {
     for (const [reader, place] of this.#places) {
       if (place.room !== room) continue
       const next = seqOf(place.cursor) + 1
@@ -127,20 +157,22 @@ export class Switchboard {
         place.cursor = cursor
         reader.send({ type: 'entry', entry, cursor })
       } else if (entry.seq > next) {
-        // From a stream that was ahead of this reader when it joined: the one that starts at its cursor is on its way.
+        // From a stream that was ahead of this reader when it joined: the one that starts at its
+        // cursor is on its way.
         this.#rearrangeWithin(JOIN_MS)
       } else if (!('lost' in entry) && contradicts(place.cursor, cursor)) {
-        // Another message has the sequence now: the room was rewound below this reader, though not below the oldest one.
+        // Another message has the sequence now: the room was rewound below this reader, though not
+        // below the oldest one.
         this.#release(reader)
       }
     }
   }
 
-  #reset (room: string): void {
+  #reset(room: string): void {
     for (const [reader, place] of this.#places) if (place.room === room) this.#release(reader)
   }
 
-  #release (reader: Reader): void {
+  #release(reader: Reader): void {
     this.leave(reader)
     reader.send({ type: 'reset' })
   }

@@ -1,5 +1,5 @@
-// What a page and the switchboard say to each other, whether the switchboard runs in a SharedWorker or in the page itself.
-// A page reads one room at a time; joining another one leaves the first.
+// What a page and the switchboard say to each other, whether the switchboard runs in a SharedWorker
+// or in the page itself. A page reads one room at a time; joining another one leaves the first.
 import type { Entry } from './message.js'
 
 /** What the switchboard knows of a room's stream. `history`: connected, and catching up. */
@@ -7,7 +7,7 @@ export type RoomState = 'connecting' | 'history' | 'live' | 'reconnecting'
 
 export type FromPage =
   /** Read the room from behind the cursor: `<seq>` or `<seq>-<ms>`. */
-  | { readonly type: 'join', readonly room: string, readonly cursor: string }
+  | { readonly type: 'join'; readonly room: string; readonly cursor: string }
   | { readonly type: 'leave' }
   /** The answer to a roll call. */
   | { readonly type: 'here' }
@@ -16,10 +16,16 @@ export type FromPage =
 
 export type ToPage =
   /** `cursor` is the place right behind the entry. */
-  | { readonly type: 'entry', readonly entry: Entry, readonly cursor: string }
-  | { readonly type: 'state', readonly state: RoomState }
-  /** The room was rewound below what this page has: all of it is void, and the page has left the room. */
+  | { readonly type: 'entry'; readonly entry: Entry; readonly cursor: string }
+  | { readonly type: 'state'; readonly state: RoomState }
+  /**
+   * The room was rewound below what this page has: all of it is void, and the page has left the
+   * room.
+   */
   | { readonly type: 'reset' }
   | { readonly type: 'roll-call' }
-  /** The page missed several roll calls and has left the room. A page that wakes up reads this and joins again. */
+  /**
+   * The page missed several roll calls and has left the room. A page that wakes up reads this and
+   * joins again.
+   */
   | { readonly type: 'dropped' }

@@ -1,8 +1,9 @@
-// The SharedWorker: one switchboard for all pages of this browser. A browser allows six connections to a service over
-// HTTP/1.1, and a stream for each page would leave none for anything else from the sixth page on.
+// The SharedWorker: one switchboard for all pages of this browser. A browser allows six connections
+// to a service over HTTP/1.1, and a stream for each page would leave none for anything else from
+// the sixth page on.
 //
-// A page says goodbye when it is closed. One that crashed cannot, so there is a roll call: a page that misses several is
-// dropped, and a frozen one joins again when it wakes up.
+// A page says goodbye when it is closed. One that crashed cannot, so there is a roll call: a page
+// that misses several is dropped, and a frozen one joins again when it wakes up.
 import { Switchboard } from './switchboard.js'
 import type { FromPage, ToPage } from './wire.js'
 
@@ -11,12 +12,12 @@ const MISSED_MAX = 3
 
 const switchboard = new Switchboard(new URL('..', location.href).href)
 
-addEventListener('connect', (event) => {
+addEventListener('connect', event => {
   const port = event instanceof MessageEvent ? event.ports[0] : undefined
   if (port !== undefined) serve(port)
 })
 
-function serve (port: MessagePort): void {
+function serve(port: MessagePort): void {
   const send = (message: ToPage): void => port.postMessage(message)
   const reader = { send }
   let missed = 0

@@ -1,5 +1,6 @@
-// One user writes very much to one room: how evenly do messages and bytes spread over the shards, in total and in each second? The
-// shard of each message is read from the log's references afterwards, so that the measurement does not disturb the load.
+// One user writes very much to one room: how evenly do messages and bytes spread over the shards,
+// in total and in each second? The shard of each message is read from the log's references
+// afterwards, so that the measurement does not disturb the load.
 import { DEFAULT_USER } from '../../src/cli/crowd.js'
 import { SETTINGS } from '../../src/config.js'
 import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
@@ -18,7 +19,7 @@ const SECOND_MS = 1000
 const SHORT_MS = 20
 const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
 
-type Place = { readonly node: string, readonly ms: number }
+type Place = { readonly node: string; readonly ms: number }
 
 export const even: Part = {
   name: 'even',
@@ -32,48 +33,94 @@ export const even: Part = {
     const room = newRoom()
     bench.say(`${DEFAULT_USER} writes ${count} messages`)
     const bytesBefore = await dialogs.redis.dataBytes()
-    const { answered, seconds } = await load.call('run', { url: dialogs.url, connections: CONNECTIONS, posts: { room, textBytes: TEXT_BYTES }, amount: count })
+    const { answered, seconds } = await load.call('run', {
+      url: dialogs.url,
+      connections: CONNECTIONS,
+      posts: { room, textBytes: TEXT_BYTES },
+      amount: count
+    })
     const bytesAfter = await dialogs.redis.dataBytes()
     const places = await placesOf(dialogs.redis, room)
-    if (places.length < answered) throw new Error(`${answered} messages were answered, the log has ${places.length}`)
+    if (places.length < answered) {
+      throw new Error(`${answered} messages were answered, the log has ${places.length}`)
+    }
 
     const { masters } = dialogs.redis
-    const perSecond = windowsOf(places, bench.size(SECOND_MS, SHORT_MS)).map(places => mostOverMean(masters, countByNode(places)))
+    const perSecond = windowsOf(places, bench.size(SECOND_MS, SHORT_MS)).map(places =>
+      mostOverMean(masters, countByNode(places))
+    )
     return {
-      tables: [{
-        title: `${places.length} messages of one user in one room, ${Math.round(answered / seconds)} a second, ${masters.length} shards`,
-        rows: [
-          row('messages of the shard with most, over the mean', '×', [mostOverMean(masters, countByNode(places))], atMost(1.05)),
-          row('bytes of Redis memory that were added to the shard with most, over the mean', '×',
-            [mostOverMean(masters, new Map(masters.map(node => [node, (bytesAfter.get(node) ?? 0) - (bytesBefore.get(node) ?? 0)])))], atMost(1.05)),
-          row('messages of the shard with most in a second, over the mean: the worst second', '×', perSecond.length === 0 ? [] : [Math.max(...perSecond)], atMost(1.5)),
-          row('the same, the second in the middle', '×', perSecond.length === 0 ? [] : [median(perSecond)])
-        ],
-        notes: [`Over ${perSecond.length} whole seconds. The room's log is one key at a time: its tail is on one shard, and sealed pieces of it are spread.`]
-      }]
+      tables: [
+        {
+          title: `${places.length} messages of one user in one room, ${Math.round(answered / seconds)} a second, ${masters.length} shards`,
+          rows: [
+            row(
+              'messages of the shard with most, over the mean',
+              '×',
+              [mostOverMean(masters, countByNode(places))],
+              atMost(1.05)
+            ),
+            row(
+              'bytes of Redis memory that were added to the shard with most, over the mean',
+              '×',
+              [
+                mostOverMean(
+                  masters,
+                  new Map(
+                    masters.map(node => [
+                      node,
+                      (bytesAfter.get(node) ?? 0) - (bytesBefore.get(node) ?? 0)
+                    ])
+                  )
+                )
+              ],
+              atMost(1.05)
+            ),
+            row(
+              'messages of the shard with most in a second, over the mean: the worst second',
+              '×',
+              perSecond.length === 0 ? [] : [Math.max(...perSecond)],
+              atMost(1.5)
+            ),
+            row(
+              'the same, the second in the middle',
+              '×',
+              perSecond.length === 0 ? [] : [median(perSecond)]
+            )
+          ],
+          notes: [
+            `Over ${perSecond.length} whole seconds. The room's log is one key at a time: its tail is on one shard, and sealed pieces of it are spread.`
+          ]
+        }
+      ]
     }
   }
 }
 
-/** The shard and the time of each message of a room, in order. Entries that are being sealed are found twice, and count once. */
-async function placesOf (redis: RedisNodes, room: string): Promise<Place[]> {
+/**
+ * The shard and the time of each message of a room, in order. Entries that are being sealed are
+ * found twice, and count once.
+ */
+async function placesOf(redis: RedisNodes, room: string): Promise<Place[]> {
   const places: Place[] = []
   const take = async (key: string): Promise<number> => {
     // XRANGE answers `[['0-<seq>', ['r', reference]], …]`.
-    const entries = await redis.command(key, ['XRANGE', key, '-', '+']) as ReadonlyArray<readonly [string, readonly [string, string]]>
+    const entries = (await redis.command(key, ['XRANGE', key, '-', '+'])) as ReadonlyArray<
+      readonly [string, readonly [string, string]]
+    >
     for (const [id, [, reference]] of entries) {
       const { tag, ms } = parseReference(reference)
       places[Number(id.slice(2)) - 1] = { node: redis.ownerOf(blockKey(room, tag)), ms }
     }
     return entries.length
   }
-  for (let segment = 0; await take(segmentKey(room, segment)) === SEGMENT_LENGTH; segment++);
+  for (let segment = 0; (await take(segmentKey(room, segment))) === SEGMENT_LENGTH; segment++);
   await take(logKey(room))
   return places
 }
 
 // Without the first and the last second, which are not whole.
-function windowsOf (places: readonly Place[], lengthMs: number): Place[][] {
+function windowsOf(places: readonly Place[], lengthMs: number): Place[][] {
   const windows = new Map<number, Place[]>()
   for (const place of places) {
     const window = Math.floor(place.ms / lengthMs)
@@ -81,13 +128,17 @@ function windowsOf (places: readonly Place[], lengthMs: number): Place[][] {
     if (known === undefined) windows.set(window, [place])
     else known.push(place)
   }
-  return [...windows].sort(([a], [b]) => a - b).slice(1, -1).map(([, places]) => places)
+  return [...windows]
+    .sort(([a], [b]) => a - b)
+    .slice(1, -1)
+    .map(([, places]) => places)
 }
 
-function countByNode (places: readonly Place[]): Map<string, number> {
+function countByNode(places: readonly Place[]): Map<string, number> {
   const counts = new Map<string, number>()
   for (const { node } of places) counts.set(node, (counts.get(node) ?? 0) + 1)
   return counts
 }
 
-const mostOverMean = (masters: readonly string[], values: ReadonlyMap<string, number>): number => Math.max(...values.values()) / (sumOfValues(values) / masters.length)
+const mostOverMean = (masters: readonly string[], values: ReadonlyMap<string, number>): number =>
+  Math.max(...values.values()) / (sumOfValues(values) / masters.length)

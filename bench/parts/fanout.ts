@@ -1,6 +1,7 @@
-// Deliveries per second: one room, very many readers, writers at full speed. Compared with Nchan and with Socket.IO's Redis streams
-// adapter on the same Redis Cluster, with as many readers and the same messages. Every acknowledged message has to arrive at every
-// reader: messages that are missing after the load are counted.
+// Deliveries per second: one room, very many readers, writers at full speed. Compared with Nchan
+// and with Socket.IO's Redis streams adapter on the same Redis Cluster, with as many readers and
+// the same messages. Every acknowledged message has to arrive at every reader: messages that are
+// missing after the load are counted.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { costPerMessage, costTable, spending, type StoreCost } from '../cost.js'
 import { newRoom } from '../names.js'
@@ -48,23 +49,44 @@ export const fanout: Part = {
     const readers = await bench.keep(new Program<ReadersMethods>('readers'))
 
     const stores: StoreCost[] = []
-    const fanned = await bench.interleave<Fanned>([dialogs, socketIo, ...isMissing(nchan) ? [] : [nchan]].map(target => ({
-      name: target.name,
-      measure: async () => {
-        const { store, ...fanned } = await spending(dialogs.redis, () => measure(bench, load, readers, target, readerCount))
-        if (target === dialogs) stores.push(store)
-        return fanned
-      }
-    })))
+    const fanned = await bench.interleave<Fanned>(
+      [dialogs, socketIo, ...(isMissing(nchan) ? [] : [nchan])].map(target => ({
+        name: target.name,
+        measure: async () => {
+          const { store, ...fanned } = await spending(dialogs.redis, () =>
+            measure(bench, load, readers, target, readerCount)
+          )
+          if (target === dialogs) stores.push(store)
+          return fanned
+        }
+      }))
+    )
 
-    const samples = (target: Target, figure: (fanned: Fanned) => number | undefined): number[] => (fanned.get(target.name) ?? []).map(fanned => figure(fanned) ?? Number.NaN)
+    const samples = (target: Target, figure: (fanned: Fanned) => number | undefined): number[] =>
+      (fanned.get(target.name) ?? []).map(fanned => figure(fanned) ?? Number.NaN)
     const rates = (target: Target): number[] => samples(target, ({ rate }) => rate)
     const rowsOf = (target: Target): Row[] => [
       row(`${target.name}: deliveries`, '/s', rates(target)),
-      row(`${target.name}: messages`, '/s', samples(target, ({ postRate }) => postRate)),
-      row(`${target.name}: bytes a delivery`, 'B', samples(target, ({ bytesPerDelivery }) => bytesPerDelivery)),
-      row(`${target.name}: acknowledged and not delivered`, '%', samples(target, ({ missing }) => missing)),
-      row(`${target.name}: the readers' own use of a processor`, '%', samples(target, ({ readersCpu }) => readersCpu))
+      row(
+        `${target.name}: messages`,
+        '/s',
+        samples(target, ({ postRate }) => postRate)
+      ),
+      row(
+        `${target.name}: bytes a delivery`,
+        'B',
+        samples(target, ({ bytesPerDelivery }) => bytesPerDelivery)
+      ),
+      row(
+        `${target.name}: acknowledged and not delivered`,
+        '%',
+        samples(target, ({ missing }) => missing)
+      ),
+      row(
+        `${target.name}: the readers' own use of a processor`,
+        '%',
+        samples(target, ({ readersCpu }) => readersCpu)
+      )
     ]
     const peers: ReadonlyArray<Target | Missing> = [nchan, socketIo]
     const cpuUs = samples(dialogs, ({ cpuUsPerDelivery }) => cpuUsPerDelivery)
@@ -75,13 +97,25 @@ export const fanout: Part = {
           title: `one room, ${readerCount} readers`,
           rows: [
             ...rowsOf(dialogs),
-            ...peers.flatMap(peer => isMissing(peer) ? [missingRow(`${peer.name}: deliveries`, '/s', peer.why)] : rowsOf(peer)),
-            ...peers.map(peer => isMissing(peer)
-              ? missingRow(`Dialogs over ${peer.name}`, '×', peer.why, RATIO)
-              : row(`Dialogs over ${peer.name}`, '×', ratios(rates(dialogs), rates(peer)), RATIO)),
-            row("processor time of the service's process for a delivery, its share of the POST too", 'µs', cpuUs)
+            ...peers.flatMap(peer =>
+              isMissing(peer)
+                ? [missingRow(`${peer.name}: deliveries`, '/s', peer.why)]
+                : rowsOf(peer)
+            ),
+            ...peers.map(peer =>
+              isMissing(peer)
+                ? missingRow(`Dialogs over ${peer.name}`, '×', peer.why, RATIO)
+                : row(`Dialogs over ${peer.name}`, '×', ratios(rates(dialogs), rates(peer)), RATIO)
+            ),
+            row(
+              "processor time of the service's process for a delivery, its share of the POST too",
+              'µs',
+              cpuUs
+            )
           ],
-          notes: [`${WRITERS} writers, each sends when its last POST is answered; texts of ${TEXT_BYTES} bytes; all readers in one process.`]
+          notes: [
+            `${WRITERS} writers, each sends when its last POST is answered; texts of ${TEXT_BYTES} bytes; all readers in one process.`
+          ]
         },
         costTable('what a message costs the store, with one process that reads it', stores, [
           row('commands on the masters for a delivery', '', [masters.calls / readerCount])
@@ -98,13 +132,29 @@ export const fanout: Part = {
   }
 }
 
-async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: Program<ReadersMethods>, target: Target, readerCount: number): Promise<Fanned> {
+async function measure(
+  bench: Bench,
+  load: Program<HttpLoadMethods>,
+  readers: Program<ReadersMethods>,
+  target: Target,
+  readerCount: number
+): Promise<Fanned> {
   const { seconds } = bench.scale
   const room = newRoom()
   const warmUpSeconds = bench.size(WARM_UP_SECONDS, 0.2)
-  await readers.call('open', { url: target.url, streams: [target.stream(room)], count: readerCount, frameBytesMin: TEXT_BYTES, deadlineMs: LIVE_MS_MAX })
+  await readers.call('open', {
+    url: target.url,
+    streams: [target.stream(room)],
+    count: readerCount,
+    frameBytesMin: TEXT_BYTES,
+    deadlineMs: LIVE_MS_MAX
+  })
   try {
-    const loading = load.call('run', { url: target.url, connections: WRITERS, posts: { room, textBytes: TEXT_BYTES } })
+    const loading = load.call('run', {
+      url: target.url,
+      connections: WRITERS,
+      posts: { room, textBytes: TEXT_BYTES }
+    })
     // Awaited below. Without this, a failure before that would be an unhandled rejection.
     loading.catch(() => undefined)
     await readers.call('first', { deadlineMs: LIVE_MS_MAX })
@@ -116,7 +166,10 @@ async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: P
     const cpu = between(cpuBefore, cpuSeconds(target.pid))
     await load.call('stop', null)
     const loaded = await loading
-    const final = await readers.call('countWhenQuiet', { quietMs: QUIET_MS, deadlineMs: QUIET_MS_MAX })
+    const final = await readers.call('countWhenQuiet', {
+      quietMs: QUIET_MS,
+      deadlineMs: QUIET_MS_MAX
+    })
     const delivered = after.messages - before.messages
     const elapsedSeconds = (after.atMs - before.atMs) / 1000
     return {
@@ -125,9 +178,10 @@ async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: P
       rate: delivered / elapsedSeconds,
       postRate: loaded.answered / loaded.seconds,
       bytesPerDelivery: (after.bytes - before.bytes) / delivered,
-      cpuUsPerDelivery: cpu === undefined ? undefined : cpu / delivered * 1e6,
-      readersCpu: (after.cpuSeconds - before.cpuSeconds) / elapsedSeconds * 100,
-      // POSTs in flight at the end of the load were delivered without an acknowledgement: the difference may be negative.
+      cpuUsPerDelivery: cpu === undefined ? undefined : (cpu / delivered) * 1e6,
+      readersCpu: ((after.cpuSeconds - before.cpuSeconds) / elapsedSeconds) * 100,
+      // POSTs in flight at the end of the load were delivered without an acknowledgement: the
+      // difference may be negative.
       missing: Math.max(0, 1 - final.messages / (loaded.answered * readerCount)) * 100
     }
   } finally {
@@ -135,4 +189,5 @@ async function measure (bench: Bench, load: Program<HttpLoadMethods>, readers: P
   }
 }
 
-const meanOf = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length
+const meanOf = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length

@@ -1,5 +1,6 @@
-// The memory that Redis needs for a small dialog, and for a long room relative to the bytes of its texts. Measured as the growth of the
-// masters' data, by their own count, without buffers and connections. Replicas need the same again.
+// The memory that Redis needs for a small dialog, and for a long room relative to the bytes of its
+// texts. Measured as the growth of the masters' data, by their own count, without buffers and
+// connections. Replicas need the same again.
 import { Load } from '../../src/cli/load.js'
 import { fill, newFilling } from '../fill.js'
 import { newRoom, newUserPrefix } from '../names.js'
@@ -23,33 +24,54 @@ export const memory: Part = {
     const dialogCount = bench.size(2000, 50)
     // Load scripts and open connections before anything is counted.
     await writeDialogs(dialogs.url, WARM_UP_DIALOGS)
-    const small = await bench.interleave<number>([{
-      name: `${dialogCount} small dialogs`,
-      measure: async () => await addedBytes(dialogs.redis, () => writeDialogs(dialogs.url, dialogCount)) / dialogCount / KILOBYTE
-    }])
+    const small = await bench.interleave<number>([
+      {
+        name: `${dialogCount} small dialogs`,
+        measure: async () =>
+          (await addedBytes(dialogs.redis, () => writeDialogs(dialogs.url, dialogCount))) /
+          dialogCount /
+          KILOBYTE
+      }
+    ])
     const long = newFilling(bench.size(1_000_000, 5000), bench.size(1000, 20), TEXT_BYTES)
     bench.say(`filling a room with ${long.messages} messages`)
-    const longBytes = await addedBytes(dialogs.redis, () => bench.showing('messages', long.messages, update => fill(dialogs.redis, long, update)))
+    const longBytes = await addedBytes(dialogs.redis, () =>
+      bench.showing('messages', long.messages, update => fill(dialogs.redis, long, update))
+    )
     return {
-      tables: [{
-        title: 'Redis memory, all masters, replicas not counted',
-        rows: [
-          row(`a dialog of 2 people and ${MESSAGES_PER_DIALOG} messages of ${TEXT_BYTES} bytes`, 'KB', [...small.values()].flat(), atMost(6)),
-          row(`a room of ${long.messages} messages by ${long.users} users, over the bytes of its texts`, '×', [longBytes / (long.messages * TEXT_BYTES)], atMost(2.2))
-        ],
-        notes: [`The mean of ${dialogCount} dialogs, whose people have never written before; the counters that Redis keeps for new users are in it.`]
-      }]
+      tables: [
+        {
+          title: 'Redis memory, all masters, replicas not counted',
+          rows: [
+            row(
+              `a dialog of 2 people and ${MESSAGES_PER_DIALOG} messages of ${TEXT_BYTES} bytes`,
+              'KB',
+              [...small.values()].flat(),
+              atMost(6)
+            ),
+            row(
+              `a room of ${long.messages} messages by ${long.users} users, over the bytes of its texts`,
+              '×',
+              [longBytes / (long.messages * TEXT_BYTES)],
+              atMost(2.2)
+            )
+          ],
+          notes: [
+            `The mean of ${dialogCount} dialogs, whose people have never written before; the counters that Redis keeps for new users are in it.`
+          ]
+        }
+      ]
     }
   }
 }
 
-async function addedBytes (redis: RedisNodes, work: () => Promise<void>): Promise<number> {
+async function addedBytes(redis: RedisNodes, work: () => Promise<void>): Promise<number> {
   const before = sumOfValues(await redis.dataBytes())
   await work()
   return sumOfValues(await redis.dataBytes()) - before
 }
 
-async function writeDialogs (url: string, count: number): Promise<void> {
+async function writeDialogs(url: string, count: number): Promise<void> {
   const room = newRoom()
   const userPrefix = newUserPrefix()
   let failed = 0
@@ -59,9 +81,15 @@ async function writeDialogs (url: string, count: number): Promise<void> {
     count: count * MESSAGES_PER_DIALOG,
     compose: index => {
       const dialog = Math.floor(index / MESSAGES_PER_DIALOG)
-      return { room: `${room}-${dialog}`, user: `${userPrefix}${2 * dialog + index % 2}`, text: 'x'.repeat(TEXT_BYTES) }
+      return {
+        room: `${room}-${dialog}`,
+        user: `${userPrefix}${2 * dialog + (index % 2)}`,
+        text: 'x'.repeat(TEXT_BYTES)
+      }
     },
-    onFailed: () => { failed++ }
+    onFailed: () => {
+      failed++
+    }
   }).run()
   if (failed > 0) throw new Error(`${failed} messages were not stored`)
 }

@@ -1,5 +1,6 @@
-// A load of HTTP requests by autocannon, in a process of its own. Connections are kept alive, and the loop is closed: each sends when
-// its last answer has come. POSTs come from a crowd of users, different for each connection, so that connections do not run in step.
+// A load of HTTP requests by autocannon, in a process of its own. Connections are kept alive, and
+// the loop is closed: each sends when its last answer has come. POSTs come from a crowd of users,
+// different for each connection, so that connections do not run in step.
 import autocannon from 'autocannon'
 import { crowd } from '../../src/cli/crowd.js'
 import { serve } from '../program.js'
@@ -11,7 +12,12 @@ export type HttpLoad = {
   readonly seconds?: number
   readonly amount?: number
   /** What to POST: messages of one user to one room, or of each of `users` to each of `rooms`. */
-  readonly posts?: { readonly room: string, readonly rooms?: number, readonly users?: number, readonly textBytes: number }
+  readonly posts?: {
+    readonly room: string
+    readonly rooms?: number
+    readonly users?: number
+    readonly textBytes: number
+  }
   /** A path to GET instead. */
   readonly path?: string
 }
@@ -30,7 +36,10 @@ export type HttpLoadMethods = {
   stop: (argument: null) => Promise<void>
 }
 
-/** How many different requests a connection repeats. It divides no number of rooms, so that connections begin at different rooms. */
+/**
+ * How many different requests a connection repeats. It divides no number of rooms, so that
+ * connections begin at different rooms.
+ */
 const REQUESTS_PER_CONNECTION = 211
 /** How often autocannon checks whether its time is over. */
 const SAMPLE_MS = 100
@@ -39,8 +48,26 @@ const SECONDS_MAX = 3600
 
 let current: Pick<autocannon.Instance, 'stop'> | undefined
 
-async function run ({ url, connections, seconds, amount, posts, path }: HttpLoad): Promise<HttpLoaded> {
-  const compose = posts === undefined ? undefined : crowd({ room: posts.room, rooms: posts.rooms, user: undefined, users: posts.users, zipf: 0, seed: 1, textBytes: posts.textBytes })
+async function run({
+  url,
+  connections,
+  seconds,
+  amount,
+  posts,
+  path
+}: HttpLoad): Promise<HttpLoaded> {
+  const compose =
+    posts === undefined
+      ? undefined
+      : crowd({
+          room: posts.room,
+          rooms: posts.rooms,
+          user: undefined,
+          users: posts.users,
+          zipf: 0,
+          seed: 1,
+          textBytes: posts.textBytes
+        })
   let index = 0
   const before = process.cpuUsage()
   const result = await autocannonUntilDone({
@@ -53,19 +80,31 @@ async function run ({ url, connections, seconds, amount, posts, path }: HttpLoad
       ? {}
       : {
           setupClient: client => {
-            client.setRequests(Array.from({ length: REQUESTS_PER_CONNECTION }, () => {
-              const { room, user, text } = compose(index++)
-              return { method: 'POST' as const, path: `/rooms/${room}/messages`, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user, text }) }
-            }))
+            client.setRequests(
+              Array.from({ length: REQUESTS_PER_CONNECTION }, () => {
+                const { room, user, text } = compose(index++)
+                return {
+                  method: 'POST' as const,
+                  path: `/rooms/${room}/messages`,
+                  headers: { 'content-type': 'application/json' },
+                  body: JSON.stringify({ user, text })
+                }
+              })
+            )
           }
         })
   })
   const { user, system } = process.cpuUsage(before)
-  return { answered: result['2xx'], failed: result.non2xx + result.errors, seconds: result.duration, cpuSeconds: (user + system) / 1e6 }
+  return {
+    answered: result['2xx'],
+    failed: result.non2xx + result.errors,
+    seconds: result.duration,
+    cpuSeconds: (user + system) / 1e6
+  }
 }
 
 // Only with a callback does it return an object that can be stopped.
-async function autocannonUntilDone (options: autocannon.Options): Promise<autocannon.Result> {
+async function autocannonUntilDone(options: autocannon.Options): Promise<autocannon.Result> {
   return await new Promise((resolve, reject) => {
     current = autocannon(options, (error: unknown, result) => {
       if (error === null || error === undefined) resolve(result)
@@ -74,4 +113,9 @@ async function autocannonUntilDone (options: autocannon.Options): Promise<autoca
   })
 }
 
-serve({ run, stop: async () => { current?.stop() } } satisfies HttpLoadMethods)
+serve({
+  run,
+  stop: async () => {
+    current?.stop()
+  }
+} satisfies HttpLoadMethods)

@@ -1,5 +1,6 @@
-// Very many readers in one process at the least cost: plain sockets that share one buffer, and a counter each. They count what they
-// read, and keep nothing. `open` resolves when all of them are live.
+// Very many readers in one process at the least cost: plain sockets that share one buffer, and a
+// counter each. They count what they read, and keep nothing. `open` resolves when all of them are
+// live.
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,15 +41,22 @@ export type ReadersMethods = {
   first: (argument: { readonly deadlineMs: number }) => Promise<void>
   count: (argument: null) => Promise<Counted>
   /** As `count`, after nothing has arrived for `quietMs`, or at the deadline. */
-  countWhenQuiet: (argument: { readonly quietMs: number, readonly deadlineMs: number }) => Promise<Counted>
+  countWhenQuiet: (argument: {
+    readonly quietMs: number
+    readonly deadlineMs: number
+  }) => Promise<Counted>
   close: (argument: null) => Promise<void>
 }
 
-/** How many connections are opened at once: more would overflow the queue of a listening socket, and wait a second. */
+/**
+ * How many connections are opened at once: more would overflow the queue of a listening socket, and
+ * wait a second.
+ */
 const CONNECTING_MAX = 2000
 const POLL_MS = 20
 
-// A read fills the buffer and hands it over in the same turn, so that one buffer serves all sockets.
+// A read fills the buffer and hands it over in the same turn, so that one buffer serves all
+// sockets.
 const shared = Buffer.allocUnsafeSlow(256 * 1024)
 
 class RawReader {
@@ -60,34 +68,54 @@ class RawReader {
   /** Why it ended, if it did. */
   failure: string | undefined
 
-  constructor (url: URL, stream: StreamRequest, options: OpenReaders, onConnected: () => void, onFailed: () => void) {
+  constructor(
+    url: URL,
+    stream: StreamRequest,
+    options: OpenReaders,
+    onConnected: () => void,
+    onFailed: () => void
+  ) {
     this.#otherFrames = stream.otherFrames
     this.#whenOver = onFailed
-    this.#counter = stream.kind === 'sse'
-      ? new SseCounter({ liveMark: stream.liveMark, frameBytesMin: options.frameBytesMin })
-      : new SocketIoCounter(bytes => { this.#socket.write(bytes) })
+    this.#counter =
+      stream.kind === 'sse'
+        ? new SseCounter({ liveMark: stream.liveMark, frameBytesMin: options.frameBytesMin })
+        : new SocketIoCounter(bytes => {
+            this.#socket.write(bytes)
+          })
     const receive = (length: number): boolean => this.#receive(shared.subarray(0, length))
-    this.#socket = net.connect({ port: Number(url.port), host: url.hostname, onread: { buffer: shared, callback: receive } }, onConnected)
+    this.#socket = net.connect(
+      { port: Number(url.port), host: url.hostname, onread: { buffer: shared, callback: receive } },
+      onConnected
+    )
     this.#socket.setNoDelay(true)
-    this.#socket.on('error', error => { this.#fail(error.message) })
-    this.#socket.on('close', () => { this.#fail('the connection was closed') })
-    this.#socket.write(stream.kind === 'sse' ? sseRequest(url, stream.path, options.lastEventId) : upgradeRequest(url, stream.path))
+    this.#socket.on('error', error => {
+      this.#fail(error.message)
+    })
+    this.#socket.on('close', () => {
+      this.#fail('the connection was closed')
+    })
+    this.#socket.write(
+      stream.kind === 'sse'
+        ? sseRequest(url, stream.path, options.lastEventId)
+        : upgradeRequest(url, stream.path)
+    )
   }
 
-  get isLive (): boolean {
+  get isLive(): boolean {
     return this.#counter.isLive
   }
 
-  get messages (): number {
+  get messages(): number {
     return Math.max(0, this.#counter.frames - this.#otherFrames)
   }
 
-  close (): void {
+  close(): void {
     this.failure = 'closed'
     this.#socket.destroy()
   }
 
-  #receive (chunk: Buffer): boolean {
+  #receive(chunk: Buffer): boolean {
     this.bytes += chunk.length
     try {
       this.#counter.push(chunk)
@@ -97,7 +125,7 @@ class RawReader {
     return this.failure === undefined
   }
 
-  #fail (why: string): void {
+  #fail(why: string): void {
     if (this.failure !== undefined) return
     this.failure = why
     this.#socket.destroy()
@@ -114,27 +142,37 @@ const upgradeRequest = (url: URL, path: string): string =>
 
 let readers: RawReader[] = []
 
-async function open (options: OpenReaders): Promise<Opened> {
+async function open(options: OpenReaders): Promise<Opened> {
   const url = new URL(options.url)
   const limit = pLimit(CONNECTING_MAX)
   const startedMs = performance.now()
-  await Promise.all(Array.from({ length: options.count }, (_, index) => limit(async () => {
-    // There is at least one.
-    const stream = options.streams[index % options.streams.length] as StreamRequest
-    await new Promise<void>(resolve => { readers.push(new RawReader(url, stream, options, resolve, resolve)) })
-  })))
+  await Promise.all(
+    Array.from({ length: options.count }, (_, index) =>
+      limit(async () => {
+        // There is at least one.
+        const stream = options.streams[index % options.streams.length] as StreamRequest
+        await new Promise<void>(resolve => {
+          readers.push(new RawReader(url, stream, options, resolve, resolve))
+        })
+      })
+    )
+  )
   const deadline = startedMs + options.deadlineMs
   for (;;) {
     const failed = readers.find(({ failure }) => failure !== undefined)
     if (failed !== undefined) throw new Error(`A reader failed: ${failed.failure}`)
     const waiting = readers.filter(({ isLive }) => !isLive).length
     if (waiting === 0) return { liveMs: performance.now() - startedMs }
-    if (performance.now() > deadline) throw new Error(`${waiting} of ${options.count} readers are not live after ${options.deadlineMs} ms`)
+    if (performance.now() > deadline) {
+      throw new Error(
+        `${waiting} of ${options.count} readers are not live after ${options.deadlineMs} ms`
+      )
+    }
     await sleep(POLL_MS)
   }
 }
 
-async function count (): Promise<Counted> {
+async function count(): Promise<Counted> {
   const failed = readers.find(({ failure }) => failure !== undefined)
   if (failed !== undefined) throw new Error(`A reader failed: ${failed.failure}`)
   let messages = 0
@@ -148,20 +186,27 @@ async function count (): Promise<Counted> {
     bytes += reader.bytes
   }
   const { user, system } = process.cpuUsage()
-  return { messages, fewest, most, bytes, atMs: performance.now(), cpuSeconds: (user + system) / 1e6 }
+  return {
+    messages,
+    fewest,
+    most,
+    bytes,
+    atMs: performance.now(),
+    cpuSeconds: (user + system) / 1e6
+  }
 }
 
 serve({
   open,
   count,
-  async first ({ deadlineMs }) {
+  async first({ deadlineMs }) {
     const deadline = performance.now() + deadlineMs
     while ((await count()).messages === 0) {
       if (performance.now() > deadline) throw new Error(`No message has come in ${deadlineMs} ms`)
       await sleep(POLL_MS)
     }
   },
-  async countWhenQuiet ({ quietMs, deadlineMs }) {
+  async countWhenQuiet({ quietMs, deadlineMs }) {
     const deadline = performance.now() + deadlineMs
     let counted = await count()
     let quietSince = counted.atMs
@@ -173,7 +218,7 @@ serve({
     }
     return counted
   },
-  async close () {
+  async close() {
     for (const reader of readers) reader.close()
     readers = []
   }

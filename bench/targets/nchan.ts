@@ -1,6 +1,7 @@
-// Nchan, the publish and subscribe module of nginx, with the same Redis Cluster for storage. It gets the same paths and POSTs as the
-// service, and stores and sends the bodies as they are. nginx gets a worker per processor, as its documentation advises.
-// Nchan is installed where the system has a package. Elsewhere the figures that need it are left out, and the tables say why.
+// Nchan, the publish and subscribe module of nginx, with the same Redis Cluster for storage. It
+// gets the same paths and POSTs as the service, and stores and sends the bodies as they are. nginx
+// gets a worker per processor, as its documentation advises. Nchan is installed where the system
+// has a package. Elsewhere the figures that need it are left out, and the tables say why.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -14,7 +15,10 @@ import { type Missing, type Target } from './target.js'
 const NAME = 'Nchan with Redis'
 const START_MS_MAX = 10_000
 
-type Tools = { ensureTools: (names: readonly string[]) => Promise<void>, nginxModule: (name: string) => string | undefined }
+type Tools = {
+  ensureTools: (names: readonly string[]) => Promise<void>
+  nginxModule: (name: string) => string | undefined
+}
 // This file is dist/bench/targets/nchan.js when it runs.
 const TOOLS = new URL('../../../compose/setup/tools.mjs', import.meta.url)
 
@@ -22,10 +26,13 @@ const TOOLS = new URL('../../../compose/setup/tools.mjs', import.meta.url)
 const ENV = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin` }
 
 /** @param mayInstall by the system's package manager, when it is not here */
-export async function startNchan (redisUrls: readonly string[], mayInstall: boolean): Promise<Target | Missing> {
+export async function startNchan(
+  redisUrls: readonly string[],
+  mayInstall: boolean
+): Promise<Target | Missing> {
   try {
     // The set-up is plain JavaScript, because it runs before anything is built.
-    const { ensureTools, nginxModule } = await import(TOOLS.href) as Tools
+    const { ensureTools, nginxModule } = (await import(TOOLS.href)) as Tools
     if (mayInstall) await ensureTools(['nchan'])
     const module = nginxModule('ngx_nchan_module.so')
     if (module === undefined) return { name: NAME, why: 'nginx with its module Nchan is not here' }
@@ -35,13 +42,18 @@ export async function startNchan (redisUrls: readonly string[], mayInstall: bool
   }
 }
 
-async function start (module: string, redisUrls: readonly string[]): Promise<Target> {
+async function start(module: string, redisUrls: readonly string[]): Promise<Target> {
   const folder = mkdtempSync(join(tmpdir(), 'dialogs-nchan-'))
   const [port] = await freePorts(1)
   writeFileSync(join(folder, 'nginx.conf'), nginxConf(module, port ?? 0, redisUrls))
-  const nginx = spawn('nginx', ['-e', 'stderr', '-p', folder, '-c', 'nginx.conf'], { env: ENV, stdio: ['ignore', 'ignore', 'pipe'] })
+  const nginx = spawn('nginx', ['-e', 'stderr', '-p', folder, '-c', 'nginx.conf'], {
+    env: ENV,
+    stdio: ['ignore', 'ignore', 'pipe']
+  })
   let errors = ''
-  nginx.stderr.on('data', chunk => { errors = (errors + String(chunk)).slice(-4096) })
+  nginx.stderr.on('data', chunk => {
+    errors = (errors + String(chunk)).slice(-4096)
+  })
   const endAtExit = (): void => {
     nginx.kill('SIGTERM')
     rmSync(folder, { recursive: true, force: true })
@@ -57,7 +69,9 @@ async function start (module: string, redisUrls: readonly string[]): Promise<Tar
     await untilItStores(url, nginx)
   } catch (error) {
     await stop()
-    throw new Error(`${messageOf(error)}: ${errors.trim().split('\n').at(-1) ?? ''}`, { cause: error })
+    throw new Error(`${messageOf(error)}: ${errors.trim().split('\n').at(-1) ?? ''}`, {
+      cause: error
+    })
   }
   return {
     name: NAME,
@@ -69,25 +83,33 @@ async function start (module: string, redisUrls: readonly string[]): Promise<Tar
 }
 
 // Nchan answers 5xx until it knows the cluster.
-async function untilItStores (url: string, nginx: ChildProcess): Promise<void> {
+async function untilItStores(url: string, nginx: ChildProcess): Promise<void> {
   const deadline = performance.now() + START_MS_MAX
   for (;;) {
-    const status = await fetch(`${url}/rooms/bench-start/messages`, { method: 'POST', body: 'hello' }).then(answer => answer.status, () => undefined)
+    const status = await fetch(`${url}/rooms/bench-start/messages`, {
+      method: 'POST',
+      body: 'hello'
+    }).then(
+      answer => answer.status,
+      () => undefined
+    )
     if (status !== undefined && status < 300) return
     if (nginx.exitCode !== null) throw new Error('nginx did not start')
-    if (performance.now() > deadline) throw new Error(`Nchan does not store messages, it answers ${status}`)
+    if (performance.now() > deadline) {
+      throw new Error(`Nchan does not store messages, it answers ${status}`)
+    }
     await sleep(50)
   }
 }
 
-async function end (nginx: ChildProcess): Promise<void> {
+async function end(nginx: ChildProcess): Promise<void> {
   if (nginx.exitCode !== null || nginx.signalCode !== null) return
   const ended = once(nginx, 'exit')
   nginx.kill('SIGTERM')
   await ended
 }
 
-function nginxConf (module: string, port: number, redisUrls: readonly string[]): string {
+function nginxConf(module: string, port: number, redisUrls: readonly string[]): string {
   return `
     daemon off;
     pid nginx.pid;

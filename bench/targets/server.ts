@@ -3,7 +3,11 @@ import { Program } from '../program.js'
 import type { ServerMethods } from '../programs/bare-fastify.js'
 import { type Target } from './target.js'
 
-async function start (program: string, redisUrls: readonly string[], rest: Pick<Target, 'name' | 'stream'>): Promise<Target> {
+async function start(
+  program: string,
+  redisUrls: readonly string[],
+  rest: Pick<Target, 'name' | 'stream'>
+): Promise<Target> {
   const server = new Program<ServerMethods>(program)
   try {
     const url = await server.call('listen', redisUrls)
@@ -14,12 +18,18 @@ async function start (program: string, redisUrls: readonly string[], rest: Pick<
   }
 }
 
-export const startBareFastify = async (): Promise<Target> => await start('bare-fastify', [], {
-  name: 'bare Fastify',
-  stream: room => ({ kind: 'sse', path: `/rooms/${room}/events`, otherFrames: 0 })
-})
+export const startBareFastify = async (): Promise<Target> =>
+  await start('bare-fastify', [], {
+    name: 'bare Fastify',
+    stream: room => ({ kind: 'sse', path: `/rooms/${room}/events`, otherFrames: 0 })
+  })
 
-export const startSocketIo = async (redisUrls: readonly string[]): Promise<Target> => await start('socketio', redisUrls, {
-  name: 'Socket.IO with Redis streams',
-  stream: room => ({ kind: 'socketio', path: `/socket.io/?EIO=4&transport=websocket&room=${room}`, otherFrames: 0 })
-})
+export const startSocketIo = async (redisUrls: readonly string[]): Promise<Target> =>
+  await start('socketio', redisUrls, {
+    name: 'Socket.IO with Redis streams',
+    stream: room => ({
+      kind: 'socketio',
+      path: `/socket.io/?EIO=4&transport=websocket&room=${room}`,
+      otherFrames: 0
+    })
+  })

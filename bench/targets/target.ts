@@ -1,11 +1,14 @@
-// Something to measure: a server at a URL that takes POSTs of messages at /rooms/<room>/messages like the service, and has a stream of
-// each room in its own protocol.
+// Something to measure: a server at a URL that takes POSTs of messages at /rooms/<room>/messages
+// like the service, and has a stream of each room in its own protocol.
 
 /** How to read a room: the program readers.ts speaks both kinds. */
 export type StreamRequest = {
   readonly kind: 'sse' | 'socketio'
   readonly path: string
-  /** Bytes that prove that the reader is live; unset when the server sends none: then a reader counts as live once it is answered. */
+  /**
+   * Bytes that prove that the reader is live; unset when the server sends none: then a reader
+   * counts as live once it is answered.
+   */
   readonly liveMark?: string
   /** How many frames up to then are no messages. */
   readonly otherFrames: number
@@ -21,6 +24,6 @@ export type Target = {
 }
 
 /** A peer that is not available, and why. */
-export type Missing = { readonly name: string, readonly why: string }
+export type Missing = { readonly name: string; readonly why: string }
 
 export const isMissing = (target: Target | Missing): target is Missing => 'why' in target

@@ -1,9 +1,17 @@
-// Compiles the TypeScript sources if any of them has changed, appeared or gone since the last build that
-// succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it takes milliseconds,
-// starting tsc takes seconds.
+// Compiles the TypeScript sources if any of them has changed, appeared or gone since the last build
+// that succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it takes
+// milliseconds, starting tsc takes seconds.
 
 import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync
+} from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { step } from './step.mjs'
@@ -13,8 +21,9 @@ const dist = join(root, 'dist')
 const stamp = join(dist, 'built-from')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
-export async function ensureBuilt () {
-  const sources = ['src', 'tests', 'bench', 'web'].flatMap(filesUnder)
+export async function ensureBuilt() {
+  const sources = ['src', 'tests', 'bench', 'web']
+    .flatMap(filesUnder)
     .filter(file => file.endsWith('.ts'))
   const fingerprint = fingerprintOf([...sources, 'tsconfig.json', 'web/tsconfig.json'])
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
@@ -25,7 +34,7 @@ export async function ensureBuilt () {
   writeFileSync(stamp, fingerprint)
 }
 
-function fingerprintOf (files) {
+function fingerprintOf(files) {
   const hash = createHash('sha256')
   for (const file of files.sort()) {
     const { mtimeMs, size } = statSync(join(root, file))
@@ -35,7 +44,7 @@ function fingerprintOf (files) {
 }
 
 // tsc leaves the output of a removed source in place, so a removed test would still run.
-function removeLeftovers (sources) {
+function removeLeftovers(sources) {
   for (const file of filesUnder('dist')) {
     const source = file.replace(/^dist./, '').replace(/\.js(\.map)?$/, '.ts')
     if (source.endsWith('.ts') && !sources.has(source)) rmSync(join(root, file))
@@ -43,10 +52,12 @@ function removeLeftovers (sources) {
 }
 
 // Paths relative to the root.
-function filesUnder (folder) {
+function filesUnder(folder) {
   if (!existsSync(join(root, folder))) return []
-  return readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
-    .filter(entry => entry.isFile())
-    // Node 24 has no `path` any more; `parentPath` is there from Node 20.12 on.
-    .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length))
+  return (
+    readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
+      .filter(entry => entry.isFile())
+      // Node 24 has no `path` any more; `parentPath` is there from Node 20.12 on.
+      .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length))
+  )
 }

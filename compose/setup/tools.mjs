@@ -1,6 +1,6 @@
-// The programs that are not node packages: Redis always, Chromium and nginx for the tests. A program that
-// is there is used as it is. One that is missing is installed by the system's package manager; without the
-// right to install, the error names the command to run.
+// The programs that are not node packages: Redis always, Chromium and nginx for the tests. A
+// program that is there is used as it is. One that is missing is installed by the system's package
+// manager; without the right to install, the error names the command to run.
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
@@ -14,12 +14,21 @@ const redisVersionMin = 7
 const tools = {
   redis: {
     name: `redis-server ${redisVersionMin} or newer and redis-cli`,
-    isThere: () => ['redis', 'valkey'].some(name => versionOf(`${name}-server`) >= redisVersionMin && has(`${name}-cli`)),
-    packages: { 'apt-get': ['redis-server', 'redis-tools'], dnf: ['redis'], apk: ['redis'], brew: ['redis'] }
+    isThere: () =>
+      ['redis', 'valkey'].some(
+        name => versionOf(`${name}-server`) >= redisVersionMin && has(`${name}-cli`)
+      ),
+    packages: {
+      'apt-get': ['redis-server', 'redis-tools'],
+      dnf: ['redis'],
+      apk: ['redis'],
+      brew: ['redis']
+    }
   },
   chromium: {
     name: 'Chromium',
-    isThere: () => ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'].some(has),
+    isThere: () =>
+      ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable'].some(has),
     packages: { 'apt-get': ['chromium'], dnf: ['chromium'], apk: ['chromium'], brew: ['chromium'] }
   },
   nginx: {
@@ -27,7 +36,8 @@ const tools = {
     isThere: () => has('nginx'),
     packages: { 'apt-get': ['nginx'], dnf: ['nginx'], apk: ['nginx'], brew: ['nginx'] }
   },
-  nchan: { // a peer in the benchmarks
+  nchan: {
+    // a peer in the benchmarks
     name: 'nginx with its module Nchan',
     isThere: () => nginxModule('ngx_nchan_module.so') !== undefined,
     packages: { 'apt-get': ['nginx', 'libnginx-mod-nchan'], apk: ['nginx', 'nginx-mod-http-nchan'] }
@@ -45,7 +55,7 @@ const managers = {
 const aptInstall = fileURLToPath(new URL('apt-install.sh', import.meta.url))
 
 /** Installs those of the named tools that are missing, all at once. */
-export async function ensureTools (names) {
+export async function ensureTools(names) {
   const missing = names.map(name => tools[name]).filter(tool => !tool.isThere())
   if (missing.length === 0) return
   const what = missing.map(tool => tool.name).join(', ')
@@ -65,7 +75,10 @@ export async function ensureTools (names) {
   if (prefix === undefined) {
     throw new Error(`Missing: ${what}. You may not install here, so run: sudo ${byHand.join(' ')}`)
   }
-  const [command, ...args] = [...prefix, ...(manager === 'apt-get' ? ['sh', aptInstall, ...packages] : byHand)]
+  const [command, ...args] = [
+    ...prefix,
+    ...(manager === 'apt-get' ? ['sh', aptInstall, ...packages] : byHand)
+  ]
   await step(`Installing ${what} (${manager}: ${packages.join(' ')})`, command, args)
 
   const still = missing.filter(tool => !tool.isThere())
@@ -76,34 +89,40 @@ export async function ensureTools (names) {
 }
 
 // Undefined if sudo is not installed or would ask for a password.
-function sudo () {
+function sudo() {
   return spawnSync('sudo', ['-n', 'true']).status === 0 ? ['sudo', '-n'] : undefined
 }
 
-function versionOf (server) {
+function versionOf(server) {
   if (!has(server)) return 0
   const { stdout } = spawnSync(server, ['--version'], { encoding: 'utf8' })
   return Number(/\bv=(\d+)\./.exec(stdout)?.[1] ?? 0)
 }
 
-/** The path of an nginx module, in the folder where nginx looks for them; undefined if it is not there. */
-export function nginxModule (name) {
-  const { stderr } = spawnSync('nginx', ['-V'], { env: { PATH: folders().join(delimiter) }, encoding: 'utf8' })
+/**
+ * The path of an nginx module, in the folder where nginx looks for them; undefined if it is not
+ * there.
+ */
+export function nginxModule(name) {
+  const { stderr } = spawnSync('nginx', ['-V'], {
+    env: { PATH: folders().join(delimiter) },
+    encoding: 'utf8'
+  })
   const folder = /--modules-path=(\S+)/.exec(stderr ?? '')?.[1]
   const file = folder === undefined ? undefined : join(folder, name)
   return file !== undefined && existsSync(file) ? file : undefined
 }
 
-function has (command) {
+function has(command) {
   return folders().some(folder => isExecutable(join(folder, command)))
 }
 
 // A user's PATH often lacks the folders for administrators, where Debian puts nginx.
-function folders () {
+function folders() {
   return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
 }
 
-function isExecutable (file) {
+function isExecutable(file) {
   try {
     accessSync(file, constants.X_OK)
     return true

@@ -1,5 +1,6 @@
-// `npm run accept-loss -- --yes`: the operator's word that data which Redis has lost is given up (503 STORE_LOST).
-// Restores the service's marker keys (src/redis/markers.ts); a service that refuses goes on within seconds.
+// `npm run accept-loss -- --yes`: the operator's word that data which Redis has lost is given up
+// (503 STORE_LOST). Restores the service's marker keys (src/redis/markers.ts); a service that
+// refuses goes on within seconds.
 import { readConfig, SettingError } from '../config.js'
 import { messageOf } from '../errors.js'
 import { openTarget } from './check/target.js'
@@ -17,15 +18,20 @@ message 1, and their readers get a "reset". Afterwards, npm run check -- --repai
 
 It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR.`
 
-async function acceptLoss (args: readonly string[]): Promise<number> {
-  const { yes, help } = readOptions(args, { yes: { type: 'boolean', default: false }, help: { type: 'boolean', default: false } })
+async function acceptLoss(args: readonly string[]): Promise<number> {
+  const { yes, help } = readOptions(args, {
+    yes: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
+  })
   if (help) {
     console.log(HELP)
     return 0
   }
   if (!yes) throw new UsageError('Say --yes to give up what Redis has lost.')
   try {
-    const { cluster, close } = await openTarget(readConfig(), line => { console.error(line) })
+    const { cluster, close } = await openTarget(readConfig(), line => {
+      console.error(line)
+    })
     try {
       await cluster.acceptLoss()
     } finally {

@@ -1,5 +1,5 @@
-// The check of what is stored: finds the cluster and its rooms, checks one room after the other, and reports. What is checked stands
-// in src/cli/check/.
+// The check of what is stored: finds the cluster and its rooms, checks one room after the other,
+// and reports. What is checked stands in src/cli/check/.
 import { type Config, readConfig, SettingError } from '../config.js'
 import { messageOf } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -31,10 +31,16 @@ await runCommand(async args => {
     return 0
   }
   // An embedded cluster that was started for the check ends with the process.
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(EXIT_INTERRUPTED))
-  const report = new Report(options.isJson, text => { process.stdout.write(text) })
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => process.exit(EXIT_INTERRUPTED))
+  }
+  const report = new Report(options.isJson, text => {
+    process.stdout.write(text)
+  })
   try {
-    const { cluster, close } = await openTarget(config, line => { console.error(line) })
+    const { cluster, close } = await openTarget(config, line => {
+      console.error(line)
+    })
     try {
       await check(cluster, config, options, report)
     } finally {
@@ -48,7 +54,12 @@ await runCommand(async args => {
   return report.violations === 0 ? 0 : EXIT_WRONG
 })
 
-async function check (cluster: Cluster, config: Config, { room, isRepairing, orphanAgeMs }: CheckCliOptions, report: Report): Promise<void> {
+async function check(
+  cluster: Cluster,
+  config: Config,
+  { room, isRepairing, orphanAgeMs }: CheckCliOptions,
+  report: Report
+): Promise<void> {
   const log = new Log(cluster, config.segmentLength)
   const rooms = room === undefined ? await findRooms(cluster) : new Map([[room, 0]])
   const progress = new Progress({ unit: 'entries', total: await workFor(log, rooms.keys()) })
@@ -77,7 +88,7 @@ async function check (cluster: Cluster, config: Config, { room, isRepairing, orp
   report.end()
 }
 
-async function workFor (log: Log, rooms: Iterable<string>): Promise<number> {
+async function workFor(log: Log, rooms: Iterable<string>): Promise<number> {
   let work = 0
   await forEachAtOnce(rooms, HEADS_AT_ONCE, async room => {
     const head = (await log.head(room))?.seq ?? 0
@@ -86,7 +97,7 @@ async function workFor (log: Log, rooms: Iterable<string>): Promise<number> {
   return work
 }
 
-function readSettings (): Config {
+function readSettings(): Config {
   try {
     return readConfig()
   } catch (error) {

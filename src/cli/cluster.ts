@@ -1,5 +1,6 @@
-// The cluster command: looks at the cluster and changes it while the service goes on. It only picks what was asked for and turns what
-// came of it into an exit status; src/cli/cluster/ has a file for each thing it can do.
+// The cluster command: looks at the cluster and changes it while the service goes on. It only picks
+// what was asked for and turns what came of it into an exit status; src/cli/cluster/ has a file for
+// each thing it can do.
 import { readConfig, SettingError } from '../config.js'
 import { DialogsError } from '../errors.js'
 import { runAdd, runFailover, runRemove } from './cluster/member-commands.js'
@@ -14,17 +15,26 @@ import { runCommand } from './options.js'
 const EXIT_REFUSED = 1
 const EXIT_INTERRUPTED = 130
 
-async function run (session: Session, order: Order): Promise<number> {
+async function run(session: Session, order: Order): Promise<number> {
   switch (order.name) {
-    case 'status': return await runStatus(session, order)
-    case 'add': await runAdd(session, order); return 0
-    case 'remove': await runRemove(session, order); return 0
-    case 'failover': await runFailover(session, order); return 0
-    default: await runMove(session, order); return 0
+    case 'status':
+      return await runStatus(session, order)
+    case 'add':
+      await runAdd(session, order)
+      return 0
+    case 'remove':
+      await runRemove(session, order)
+      return 0
+    case 'failover':
+      await runFailover(session, order)
+      return 0
+    default:
+      await runMove(session, order)
+      return 0
   }
 }
 
-await runCommand(async (args) => {
+await runCommand(async args => {
   const { order, ...options } = readClusterOptions(args)
   if (order === 'help') {
     console.log(HELP)
@@ -47,7 +57,12 @@ await runCommand(async (args) => {
   }
 })
 
-// What the message alone explains. Anything else is a fault of the program, and shown with its stack.
-function isExpected (error: unknown): error is Error {
-  return [Refusal, Stuck, SettingError, DialogsError, ConnectionLost].some(kind => error instanceof kind) || isRedisError(error)
+// What the message alone explains. Anything else is a fault of the program, and shown with its
+// stack.
+function isExpected(error: unknown): error is Error {
+  return (
+    [Refusal, Stuck, SettingError, DialogsError, ConnectionLost].some(
+      kind => error instanceof kind
+    ) || isRedisError(error)
+  )
 }

@@ -1,5 +1,6 @@
-// The messages that the generator posts: rooms in turn, users by Zipf's law, and texts of one size with a running number.
-// The same options and the same seed give the same messages in the same order. It does not send them.
+// The messages that the generator posts: rooms in turn, users by Zipf's law, and texts of one size
+// with a running number. The same options and the same seed give the same messages in the same
+// order. It does not send them.
 import { randomFrom, Zipf } from './zipf.js'
 import type { Draft } from './post.js'
 
@@ -18,10 +19,14 @@ export type CrowdOptions = {
 
 export const DEFAULT_USER = 'lady_gaga'
 
-const PROSE = 'the quick brown fox jumps over the lazy dog and everyone in the room sees it in the same order '
+const PROSE =
+  'the quick brown fox jumps over the lazy dog and everyone in the room sees it in the same order '
 
-/** @returns what makes the message of an index (from 0); to be called with 0, 1, 2 … in this order, for the users are drawn one by one */
-export function crowd (options: CrowdOptions): (index: number) => Draft {
+/**
+ * @returns what makes the message of an index (from 0); to be called with 0, 1, 2 … in this order,
+ * for the users are drawn one by one
+ */
+export function crowd(options: CrowdOptions): (index: number) => Draft {
   const { room, rooms, user } = options
   const users = options.users ?? 1
   const names = Array.from({ length: users }, (_, rank) => `user-${rank + 1}`)
@@ -30,10 +35,10 @@ export function crowd (options: CrowdOptions): (index: number) => Draft {
   const zipf = new Zipf(users, options.zipf)
   const filler = PROSE.repeat(Math.ceil(options.textBytes / PROSE.length))
 
-  return (index) => {
+  return index => {
     const number = `#${index + 1} `
     return {
-      room: rooms === undefined ? room : `${room}-${index % rooms + 1}`,
+      room: rooms === undefined ? room : `${room}-${(index % rooms) + 1}`,
       // A rank is within the names: they are as many.
       user: names[zipf.rank(random())]!,
       text: number + filler.slice(0, Math.max(0, options.textBytes - number.length))

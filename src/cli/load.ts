@@ -1,7 +1,8 @@
-// Posts messages over a number of connections, as fast as the service answers or at a rate, until a count, a time or `stop`.
-// Invariant: at most one message is on its way on each connection, and each message that was sent ends in exactly one
-// callback. At a rate the loop is open: message i is meant for the time i / rate and its latency counts from then, so that
-// a service that stalls is charged for all who would have waited (no coordinated omission). It counts and prints nothing.
+// Posts messages over a number of connections, as fast as the service answers or at a rate, until a
+// count, a time or `stop`. Invariant: at most one message is on its way on each connection, and
+// each message that was sent ends in exactly one callback. At a rate the loop is open: message i is
+// meant for the time i / rate and its latency counts from then, so that a service that stalls is
+// charged for all who would have waited (no coordinated omission). It counts and prints nothing.
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -20,20 +21,37 @@ export type LoadOptions = {
   readonly durationMs?: number | undefined
   /** Messages a second; unset: each connection sends when its last message is answered. */
   readonly rate?: number | undefined
-  /** Sends an Idempotency-Key, and repeats what failed with 5xx or without an answer under the same key. */
+  /**
+   * Sends an Idempotency-Key, and repeats what failed with 5xx or without an answer under the same
+   * key.
+   */
   readonly isIdempotent?: boolean | undefined
   /** How long one attempt may take; default 10 s. */
   readonly attemptMsMax?: number | undefined
-  /** How long a message is repeated before it counts as failed; default 30 s, longer than a failover takes. */
+  /**
+   * How long a message is repeated before it counts as failed; default 30 s, longer than a failover
+   * takes.
+   */
   readonly retryMsMax?: number | undefined
   readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
   readonly onFailed?: ((message: Failed) => void) | undefined
 }
 
-type Sent = Draft & { readonly index: number, readonly attempts: number, readonly latencyMs: number }
-export type Acknowledged = Sent & { readonly seq: number, readonly at: string }
-/** `status` is unset when there was no answer; `code` and `reason` are the service's or the system's. */
-export type Failed = Sent & { readonly status: number | undefined, readonly code: string, readonly reason: string }
+type Sent = Draft & {
+  readonly index: number
+  readonly attempts: number
+  readonly latencyMs: number
+}
+export type Acknowledged = Sent & { readonly seq: number; readonly at: string }
+/**
+ * `status` is unset when there was no answer; `code` and `reason` are the service's or the
+ * system's.
+ */
+export type Failed = Sent & {
+  readonly status: number | undefined
+  readonly code: string
+  readonly reason: string
+}
 
 const ATTEMPT_MS_MAX = 10_000
 const RETRY_MS_MAX = 30_000
@@ -56,9 +74,12 @@ export class Load {
   #startedMs = 0
   #stoppedMs: number | undefined
 
-  constructor (options: LoadOptions) {
+  constructor(options: LoadOptions) {
     this.#options = options
-    const scheduled = options.rate === undefined || options.durationMs === undefined ? Infinity : Math.ceil(options.rate * options.durationMs / 1000)
+    const scheduled =
+      options.rate === undefined || options.durationMs === undefined
+        ? Infinity
+        : Math.ceil((options.rate * options.durationMs) / 1000)
     this.#countMax = Math.min(options.count ?? Infinity, scheduled)
     this.#basePath = new URL(options.url).pathname.replace(/\/$/, '')
     // Each connection may wait for either.
@@ -66,26 +87,43 @@ export class Load {
   }
 
   /** Messages that were sent, once or more often each. */
-  get sent (): number {
+  get sent(): number {
     return this.#sent
   }
 
-  /** Messages whose time had come when it stopped but that no connection was free for: by so many the service did not keep up with the rate. */
-  get overdue (): number {
+  /**
+   * Messages whose time had come when it stopped but that no connection was free for: by so many
+   * the service did not keep up with the rate.
+   */
+  get overdue(): number {
     if (this.#options.rate === undefined || this.#startedMs === 0) return 0
     const elapsedMs = (this.#stoppedMs ?? performance.now()) - this.#startedMs
-    return Math.max(0, Math.min(this.#countMax, Math.floor(elapsedMs * this.#options.rate / 1000)) - this.#sent)
+    return Math.max(
+      0,
+      Math.min(this.#countMax, Math.floor((elapsedMs * this.#options.rate) / 1000)) - this.#sent
+    )
   }
 
-  /** Sends until done or stopped; resolves when everything that was sent has had its callback. Once only. */
-  async run (): Promise<void> {
+  /**
+   * Sends until done or stopped; resolves when everything that was sent has had its callback. Once
+   * only.
+   */
+  async run(): Promise<void> {
     this.#startedMs = performance.now()
     const { rate, durationMs, connections } = this.#options
     // At a rate the schedule ends by itself; the timer is for a service that does not keep up.
-    const stopAfterMs = durationMs === undefined ? undefined : durationMs + (rate === undefined ? 0 : OVERTIME_MS)
-    const timer = stopAfterMs === undefined ? undefined : setTimeout(() => { this.stop() }, stopAfterMs)
+    const stopAfterMs =
+      durationMs === undefined ? undefined : durationMs + (rate === undefined ? 0 : OVERTIME_MS)
+    const timer =
+      stopAfterMs === undefined
+        ? undefined
+        : setTimeout(() => {
+            this.stop()
+          }, stopAfterMs)
     try {
-      await Promise.all(Array.from({ length: Math.min(connections, this.#countMax) }, () => this.#work()))
+      await Promise.all(
+        Array.from({ length: Math.min(connections, this.#countMax) }, () => this.#work())
+      )
     } finally {
       clearTimeout(timer)
       this.stop()
@@ -93,23 +131,29 @@ export class Load {
   }
 
   /** No message is begun any more; those on their way are waited for, with their retries. */
-  stop (): void {
+  stop(): void {
     this.#stoppedMs ??= performance.now()
     this.#stop.abort()
   }
 
-  /** Stops and gives up what is on its way: it fails with `UND_ERR_DESTROYED` or as its last attempt did. */
-  abort (): void {
+  /**
+   * Stops and gives up what is on its way: it fails with `UND_ERR_DESTROYED` or as its last attempt
+   * did.
+   */
+  abort(): void {
     this.stop()
     this.#abort.abort()
     for (const client of this.#clients) client.destroy()
   }
 
   // One connection: a message at a time.
-  async #work (): Promise<void> {
+  async #work(): Promise<void> {
     const { url, compose, attemptMsMax = ATTEMPT_MS_MAX } = this.#options
     const client = new Client(new URL(url).origin, {
-      connectTimeout: attemptMsMax, headersTimeout: attemptMsMax, bodyTimeout: attemptMsMax, maxResponseSize: ANSWER_BYTES_MAX
+      connectTimeout: attemptMsMax,
+      headersTimeout: attemptMsMax,
+      bodyTimeout: attemptMsMax,
+      maxResponseSize: ANSWER_BYTES_MAX
     })
     this.#clients.add(client)
     try {
@@ -126,49 +170,68 @@ export class Load {
   }
 
   // Waits for a message's time. The result is what its latency counts from.
-  async #due (index: number): Promise<number> {
+  async #due(index: number): Promise<number> {
     if (this.#options.rate === undefined) return performance.now()
-    const dueMs = this.#startedMs + index * 1000 / this.#options.rate
+    const dueMs = this.#startedMs + (index * 1000) / this.#options.rate
     const waitMs = dueMs - performance.now()
     if (waitMs > 0) await pause(waitMs, this.#stop.signal)
     // Timers count whole milliseconds, so that a message may leave a fraction early.
     return Math.min(dueMs, performance.now())
   }
 
-  async #send (client: Client, index: number, draft: Draft, fromMs: number): Promise<void> {
+  async #send(client: Client, index: number, draft: Draft, fromMs: number): Promise<void> {
     this.#sent++
     const key = this.#options.isIdempotent === true ? `${this.#run}-${index + 1}` : undefined
     const retryUntilMs = performance.now() + (this.#options.retryMsMax ?? RETRY_MS_MAX)
     let outcome: Outcome
     let attempts = 0
     do {
-      outcome = await post(client, draft, { basePath: this.#basePath, key, isRepeated: attempts > 0 })
+      outcome = await post(client, draft, {
+        basePath: this.#basePath,
+        key,
+        isRepeated: attempts > 0
+      })
       attempts++
     } while (await this.#isTimeToRetry(outcome, attempts, retryUntilMs))
     this.#report(outcome, { ...draft, index, attempts, latencyMs: performance.now() - fromMs })
     // A service that is gone would otherwise be called as fast as the loop turns.
-    if (!outcome.isAcknowledged && outcome.status === undefined) await pause(PAUSE_MS_MIN, this.#stop.signal)
+    if (!outcome.isAcknowledged && outcome.status === undefined) {
+      await pause(PAUSE_MS_MIN, this.#stop.signal)
+    }
   }
 
-  // Waits for the time of the next attempt; false at once if there is to be none. `stop` does not end it: whoever is
-  // waited for would fail although it may be stored.
-  async #isTimeToRetry (outcome: Outcome, attempts: number, retryUntilMs: number): Promise<boolean> {
+  // Waits for the time of the next attempt; false at once if there is to be none. `stop` does not
+  // end it: whoever is waited for would fail although it may be stored.
+  async #isTimeToRetry(outcome: Outcome, attempts: number, retryUntilMs: number): Promise<boolean> {
     // Without a key, what may be stored would be stored twice.
-    if (outcome.isAcknowledged || !outcome.isWorthRetrying || this.#options.isIdempotent !== true) return false
-    const pauseMs = Math.max(backoffMs(attempts - 1, PAUSE_MS_MIN, PAUSE_MS_MAX), outcome.retryAfterMs)
+    if (outcome.isAcknowledged || !outcome.isWorthRetrying || this.#options.isIdempotent !== true) {
+      return false
+    }
+    const pauseMs = Math.max(
+      backoffMs(attempts - 1, PAUSE_MS_MIN, PAUSE_MS_MAX),
+      outcome.retryAfterMs
+    )
     if (performance.now() + pauseMs >= retryUntilMs) return false
     await pause(pauseMs, this.#abort.signal)
     return !this.#abort.signal.aborted
   }
 
-  #report (outcome: Outcome, sent: Sent): void {
-    if (outcome.isAcknowledged) this.#options.onAcknowledged?.({ ...sent, seq: outcome.seq, at: outcome.at })
-    else this.#options.onFailed?.({ ...sent, status: outcome.status, code: outcome.code, reason: outcome.reason })
+  #report(outcome: Outcome, sent: Sent): void {
+    if (outcome.isAcknowledged) {
+      this.#options.onAcknowledged?.({ ...sent, seq: outcome.seq, at: outcome.at })
+    } else {
+      this.#options.onFailed?.({
+        ...sent,
+        status: outcome.status,
+        code: outcome.code,
+        reason: outcome.reason
+      })
+    }
   }
 }
 
 /** Resolves after the time, or at once when the signal comes: the caller looks at the signal. */
-async function pause (ms: number, signal: AbortSignal): Promise<void> {
+async function pause(ms: number, signal: AbortSignal): Promise<void> {
   try {
     await delay(ms, undefined, { signal })
   } catch (error) {

@@ -1,4 +1,5 @@
-// The options of the message generator: what may be said, in which limits, and what the help says about it.
+// The options of the message generator: what may be said, in which limits, and what the help says
+// about it.
 import { randomInt } from 'node:crypto'
 import { checkName } from '../message/names.js'
 import { messageOf } from '../errors.js'
@@ -37,7 +38,7 @@ Exit status: 0 all acknowledged, 1 some failed, 2 called wrongly. Ctrl-C stops a
 export type MsggenOptions = ReturnType<typeof readMsggenOptions>
 
 /** @throws UsageError */
-export function readMsggenOptions (args: readonly string[]) {
+export function readMsggenOptions(args: readonly string[]) {
   const values = readOptions(args, {
     url: { type: 'string', default: 'http://127.0.0.1:8080' },
     room: { type: 'string', default: 'room123' },
@@ -58,10 +59,16 @@ export function readMsggenOptions (args: readonly string[]) {
   const rooms = readNumber('rooms', values.rooms, { min: 1, max: 100_000 })
   const users = readNumber('users', values.users, { min: 1, max: 1_000_000 })
   const zipf = readNumber('zipf', values.zipf, { min: 0, max: 10, isFraction: true })
-  if (zipf !== undefined && users === undefined) throw new UsageError('--zipf says how uneven many users are: give --users as well.')
+  if (zipf !== undefined && users === undefined) {
+    throw new UsageError('--zipf says how uneven many users are: give --users as well.')
+  }
   checkNames(rooms === undefined ? values.room : `${values.room}-${rooms}`, values.user)
   // A week: more is more than a timer can count.
-  const seconds = readNumber('duration', values.duration, { min: 0.1, max: 604_800, isFraction: true })
+  const seconds = readNumber('duration', values.duration, {
+    min: 0.1,
+    max: 604_800,
+    isFraction: true
+  })
   return {
     url: readUrl('url', values.url),
     room: values.room,
@@ -70,7 +77,9 @@ export function readMsggenOptions (args: readonly string[]) {
     users,
     zipf: zipf ?? 1,
     seed: readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32),
-    count: readNumber('count', values.count, { min: 1, max: 1_000_000_000 }) ?? (seconds === undefined ? COUNT_DEFAULT : undefined),
+    count:
+      readNumber('count', values.count, { min: 1, max: 1_000_000_000 }) ??
+      (seconds === undefined ? COUNT_DEFAULT : undefined),
     durationMs: seconds === undefined ? undefined : seconds * 1000,
     rate: readNumber('rate', values.rate, { min: 0.1, max: 1_000_000, isFraction: true }),
     connections: readNumber('connections', values.connections, { min: 1, max: 10_000 }) ?? 64,
@@ -83,7 +92,7 @@ export function readMsggenOptions (args: readonly string[]) {
 }
 
 // The service would refuse each message for it.
-function checkNames (room: string, user: string | undefined): void {
+function checkNames(room: string, user: string | undefined): void {
   try {
     checkName('room', room)
     if (user !== undefined) checkName('user', user)

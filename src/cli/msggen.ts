@@ -1,5 +1,6 @@
-// The message generator: posts messages as one busy user or as a crowd, shows how it goes, and sums up at the end.
-// It only puts the parts together: options, crowd, load, progress and summary each have a file.
+// The message generator: posts messages as one busy user or as a crowd, shows how it goes, and sums
+// up at the end. It only puts the parts together: options, crowd, load, progress and summary each
+// have a file.
 import { crowd } from './crowd.js'
 import { Load } from './load.js'
 import { HELP, readMsggenOptions } from './msggen-options.js'
@@ -7,20 +8,32 @@ import { runCommand } from './options.js'
 import { Progress } from './progress.js'
 import { Summary } from './summary.js'
 
-await runCommand(async (args) => {
+await runCommand(async args => {
   const options = readMsggenOptions(args)
   if (options.isHelp) {
     console.log(HELP)
     return 0
   }
   const summary = new Summary()
-  const progress = new Progress({ unit: 'messages', total: options.count, durationMs: options.durationMs })
-  const show = (): void => { progress.update(summary.acknowledged + summary.failed, summary.failed) }
+  const progress = new Progress({
+    unit: 'messages',
+    total: options.count,
+    durationMs: options.durationMs
+  })
+  const show = (): void => {
+    progress.update(summary.acknowledged + summary.failed, summary.failed)
+  }
   const load = new Load({
     ...options,
     compose: crowd(options),
-    onAcknowledged: (message) => { summary.addAcknowledged(message); show() },
-    onFailed: (message) => { summary.addFailed(message); show() }
+    onAcknowledged: message => {
+      summary.addAcknowledged(message)
+      show()
+    },
+    onFailed: message => {
+      summary.addFailed(message)
+      show()
+    }
   })
   let isStopped = false
   const stop = (): void => {
@@ -38,7 +51,15 @@ await runCommand(async (args) => {
     progress.stop()
   }
   const seed = options.users === undefined ? undefined : options.seed
-  const ending = { sent: load.sent, overdue: load.overdue, elapsedMs: performance.now() - startedMs, isStopped, seed }
-  console.log(options.isJson ? JSON.stringify(summary.toJSON(ending), null, 2) : summary.toText(ending))
+  const ending = {
+    sent: load.sent,
+    overdue: load.overdue,
+    elapsedMs: performance.now() - startedMs,
+    isStopped,
+    seed
+  }
+  console.log(
+    options.isJson ? JSON.stringify(summary.toJSON(ending), null, 2) : summary.toText(ending)
+  )
   return summary.failed > 0 ? 1 : 0
 })

@@ -1,19 +1,24 @@
-// What all commands share: reading their line strictly, every number within its limits, and their exit status. A mistake
-// is a UsageError, whose message says what to change.
+// What all commands share: reading their line strictly, every number within its limits, and their
+// exit status. A mistake is a UsageError, whose message says what to change.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { messageOf } from '../errors.js'
 
 const EXIT_USAGE = 2
 
 export class UsageError extends Error {
-  constructor (message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'UsageError'
   }
 }
 
-/** Runs a command with the words of its line. Its result is the exit status: 0, or 1 when it failed; called wrongly is 2. */
-export async function runCommand (command: (args: readonly string[]) => Promise<number>): Promise<void> {
+/**
+ * Runs a command with the words of its line. Its result is the exit status: 0, or 1 when it failed;
+ * called wrongly is 2.
+ */
+export async function runCommand(
+  command: (args: readonly string[]) => Promise<number>
+): Promise<void> {
   try {
     process.exitCode = await command(process.argv.slice(2))
   } catch (error) {
@@ -34,7 +39,10 @@ export type Limits = {
  * Parses options strictly: unknown ones, missing values and stray words are mistakes.
  * @throws UsageError
  */
-export function readOptions<const T extends NonNullable<ParseArgsConfig['options']>> (args: readonly string[], options: T) {
+export function readOptions<const T extends NonNullable<ParseArgsConfig['options']>>(
+  args: readonly string[],
+  options: T
+) {
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
   } catch (error) {
@@ -46,20 +54,32 @@ export function readOptions<const T extends NonNullable<ParseArgsConfig['options
  * Reads a number; unset stays unset.
  * @throws UsageError when it is no number or outside its limits
  */
-export function readNumber (name: string, value: string | undefined, { min, max, isFraction = false }: Limits): number | undefined {
+export function readNumber(
+  name: string,
+  value: string | undefined,
+  { min, max, isFraction = false }: Limits
+): number | undefined {
   if (value === undefined) return undefined
   const number = /^\d+(\.\d+)?$/.test(value) ? Number(value) : NaN
   if (number >= min && number <= max && (isFraction || Number.isInteger(number))) return number
-  throw new UsageError(`--${name} must be a ${isFraction ? '' : 'whole '}number from ${min} to ${max}, not '${value}'.`)
+  throw new UsageError(
+    `--${name} must be a ${isFraction ? '' : 'whole '}number from ${min} to ${max}, not '${value}'.`
+  )
 }
 
 /**
  * Reads the address of a service: http or https, with or without a path.
  * @throws UsageError
  */
-export function readUrl (name: string, value: string): string {
+export function readUrl(name: string, value: string): string {
   const url = URL.canParse(value) ? new URL(value) : undefined
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.username !== '' || url.search !== '' || url.hash !== '') {
+  if (
+    url === undefined ||
+    !/^https?:$/.test(url.protocol) ||
+    url.username !== '' ||
+    url.search !== '' ||
+    url.hash !== ''
+  ) {
     throw new UsageError(`--${name} must be an address like http://127.0.0.1:8080, not '${value}'.`)
   }
   return url.href

@@ -1,23 +1,30 @@
-// One message over one connection, and what came of it. An answer counts as an acknowledgement only if it says what it must:
-// 201, the same room, user and text, and a sequence. Nothing is thrown and nothing is sent again here.
+// One message over one connection, and what came of it. An answer counts as an acknowledgement only
+// if it says what it must: 201, the same room, user and text, and a sequence. Nothing is thrown and
+// nothing is sent again here.
 import { type Client } from 'undici'
 import { messageOf } from '../errors.js'
 
-export type Draft = { readonly room: string, readonly user: string, readonly text: string }
+export type Draft = { readonly room: string; readonly user: string; readonly text: string }
 
 export type Outcome =
-  | { readonly isAcknowledged: true, readonly seq: number, readonly at: string }
+  | { readonly isAcknowledged: true; readonly seq: number; readonly at: string }
   | {
-    readonly isAcknowledged: false
-    /** Unset when there was no answer. */
-    readonly status: number | undefined
-    /** The service's own code, the system's (`ECONNREFUSED`, `UND_ERR_HEADERS_TIMEOUT` …), or `WRONG_ANSWER`. */
-    readonly code: string
-    readonly reason: string
-    /** Nobody knows whether it is stored, or it is the service's trouble: the same key may have more luck. */
-    readonly isWorthRetrying: boolean
-    readonly retryAfterMs: number
-  }
+      readonly isAcknowledged: false
+      /** Unset when there was no answer. */
+      readonly status: number | undefined
+      /**
+       * The service's own code, the system's (`ECONNREFUSED`, `UND_ERR_HEADERS_TIMEOUT` …), or
+       * `WRONG_ANSWER`.
+       */
+      readonly code: string
+      readonly reason: string
+      /**
+       * Nobody knows whether it is stored, or it is the service's trouble: the same key may have
+       * more luck.
+       */
+      readonly isWorthRetrying: boolean
+      readonly retryAfterMs: number
+    }
 
 export type Attempt = {
   /** The service's base path, without a slash at the end. */
@@ -28,7 +35,11 @@ export type Attempt = {
 }
 
 /** Posts a message; `client` is one connection (undici), with the time limits on it. */
-export async function post (client: Client, draft: Draft, { basePath, key, isRepeated }: Attempt): Promise<Outcome> {
+export async function post(
+  client: Client,
+  draft: Draft,
+  { basePath, key, isRepeated }: Attempt
+): Promise<Outcome> {
   try {
     const { statusCode, headers, body } = await client.request({
       method: 'POST',
@@ -37,48 +48,71 @@ export async function post (client: Client, draft: Draft, { basePath, key, isRep
       body: JSON.stringify({ user: draft.user, text: draft.text })
     })
     const answer = fieldsOf(await body.text())
-    if (statusCode === 201 || (statusCode === 200 && isRepeated)) return check(statusCode, answer, draft)
+    if (statusCode === 201 || (statusCode === 200 && isRepeated)) {
+      return check(statusCode, answer, draft)
+    }
     if (statusCode < 400) return wrong(statusCode, `its status is ${statusCode}, not 201`)
     return {
       isAcknowledged: false,
       status: statusCode,
       code: typeof answer['code'] === 'string' ? answer['code'] : 'NO_CODE',
-      reason: typeof answer['message'] === 'string' ? answer['message'] : 'The answer does not say why.',
+      reason:
+        typeof answer['message'] === 'string' ? answer['message'] : 'The answer does not say why.',
       isWorthRetrying: statusCode >= 500,
       retryAfterMs: 1000 * (Number(headers['retry-after']) || 0)
     }
   } catch (error) {
-    return { isAcknowledged: false, status: undefined, code: codeOf(error), reason: messageOf(error), isWorthRetrying: true, retryAfterMs: 0 }
+    return {
+      isAcknowledged: false,
+      status: undefined,
+      code: codeOf(error),
+      reason: messageOf(error),
+      isWorthRetrying: true,
+      retryAfterMs: 0
+    }
   }
 }
 
 const PLAIN_HEADERS = { 'content-type': 'application/json' } as const
 
-function check (status: number, answer: Readonly<Record<string, unknown>>, draft: Draft): Outcome {
+function check(status: number, answer: Readonly<Record<string, unknown>>, draft: Draft): Outcome {
   const { seq, at } = answer
   for (const field of ['room', 'user', 'text'] as const) {
-    if (answer[field] !== draft[field]) return wrong(status, `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(draft[field])}`)
+    if (answer[field] !== draft[field]) {
+      return wrong(
+        status,
+        `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(draft[field])}`
+      )
+    }
   }
-  if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 1) return wrong(status, `its seq is ${JSON.stringify(seq)}, not a positive integer`)
+  if (typeof seq !== 'number' || !Number.isSafeInteger(seq) || seq < 1) {
+    return wrong(status, `its seq is ${JSON.stringify(seq)}, not a positive integer`)
+  }
   if (typeof at !== 'string') return wrong(status, `its at is ${JSON.stringify(at)}, not a time`)
   return { isAcknowledged: true, seq, at }
 }
 
-const wrong = (status: number, what: string): Outcome =>
-  ({ isAcknowledged: false, status, code: 'WRONG_ANSWER', reason: `The answer is wrong: ${what}.`, isWorthRetrying: false, retryAfterMs: 0 })
+const wrong = (status: number, what: string): Outcome => ({
+  isAcknowledged: false,
+  status,
+  code: 'WRONG_ANSWER',
+  reason: `The answer is wrong: ${what}.`,
+  isWorthRetrying: false,
+  retryAfterMs: 0
+})
 
 // A proxy's page of HTML is an answer without fields.
-function fieldsOf (json: string): Readonly<Record<string, unknown>> {
+function fieldsOf(json: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(json)
     // Any object may be looked at by name: what is not there is undefined.
-    return typeof value === 'object' && value !== null ? value as Record<string, unknown> : {}
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
   } catch {
     return {}
   }
 }
 
-function codeOf (error: unknown): string {
+function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return 'UNKNOWN'
   return 'code' in error && typeof error.code === 'string' ? error.code : error.name
 }

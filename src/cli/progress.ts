@@ -1,5 +1,6 @@
-// Shows how far a long command has come: a bar on a terminal, otherwise a plain line a second (a log, a CI run). Commands
-// push numbers into it as often as they like; it draws on its own timer. It goes to stderr, so that stdout is the result.
+// Shows how far a long command has come: a bar on a terminal, otherwise a plain line a second (a
+// log, a CI run). Commands push numbers into it as often as they like; it draws on its own timer.
+// It goes to stderr, so that stdout is the result.
 import { SingleBar } from 'cli-progress'
 
 export type ProgressOptions = {
@@ -7,7 +8,10 @@ export type ProgressOptions = {
   readonly unit: string
   /** How many of them are all. */
   readonly total?: number | undefined
-  /** How long it takes at most; with both, whichever is nearer its end is shown. With neither, it only counts. */
+  /**
+   * How long it takes at most; with both, whichever is nearer its end is shown. With neither, it
+   * only counts.
+   */
   readonly durationMs?: number | undefined
   readonly output?: NodeJS.WriteStream | undefined
 }
@@ -31,40 +35,52 @@ export class Progress {
   #markBefore = this.#mark
 
   /** Draws until `stop`. */
-  constructor (options: ProgressOptions) {
+  constructor(options: ProgressOptions) {
     this.#options = options
     this.#output = options.output ?? process.stderr
     if (this.#output.isTTY) {
       // Signals are the command's business: it decides what stops.
       this.#bar = new SingleBar({
-        format: '{bar} {text}', barsize: 24, barCompleteChar: '█', barIncompleteChar: '░', hideCursor: true, forceRedraw: true, stream: this.#output, gracefulExit: false
+        format: '{bar} {text}',
+        barsize: 24,
+        barCompleteChar: '█',
+        barIncompleteChar: '░',
+        hideCursor: true,
+        forceRedraw: true,
+        stream: this.#output,
+        gracefulExit: false
       })
       this.#bar.start(BAR_STEPS, 0, { text: '' })
     }
-    this.#timer = setInterval(() => { this.#draw() }, this.#bar === undefined ? LINE_INTERVAL_MS : BAR_INTERVAL_MS)
+    this.#timer = setInterval(
+      () => {
+        this.#draw()
+      },
+      this.#bar === undefined ? LINE_INTERVAL_MS : BAR_INTERVAL_MS
+    )
     this.#timer.unref()
   }
 
   /** Both are totals so far. Cheap: it only takes note. */
-  update (done: number, errors = 0): void {
+  update(done: number, errors = 0): void {
     this.#done = done
     this.#errors = errors
   }
 
   /** Prints a line of the command's own; a bar goes on below it. */
-  print (line: string): void {
+  print(line: string): void {
     this.#output.write(this.#bar === undefined ? `${line}\n` : `\r\x1b[K${line}\n`)
     this.#draw()
   }
 
   /** Draws the last state and lets the terminal go. */
-  stop (): void {
+  stop(): void {
     clearInterval(this.#timer)
     this.#draw()
     this.#bar?.stop()
   }
 
-  #draw (): void {
+  #draw(): void {
     const now = performance.now()
     const fraction = this.#fraction(now)
     const text = this.#text(now, fraction)
@@ -72,7 +88,7 @@ export class Progress {
     else this.#bar.update((fraction ?? 0) * BAR_STEPS, { text })
   }
 
-  #fraction (now: number): number | undefined {
+  #fraction(now: number): number | undefined {
     const { total, durationMs } = this.#options
     if (total === undefined && durationMs === undefined) return undefined
     const ofTotal = total === undefined ? 0 : this.#done / total
@@ -81,21 +97,33 @@ export class Progress {
   }
 
   // `42 %  2,100 of 5,000 messages  1,234/s  0 errors  3 s left`
-  #text (now: number, fraction: number | undefined): string {
+  #text(now: number, fraction: number | undefined): string {
     const { unit, total } = this.#options
-    const parts = [`${count(this.#done)}${total === undefined ? '' : ` of ${count(total)}`} ${unit}`, `${count(this.#rate(now))}/s`, `${count(this.#errors)} errors`]
-    if (fraction !== undefined) parts.unshift(`${Math.floor(fraction * 100).toString().padStart(3)} %`)
-    if (fraction !== undefined && fraction > 0 && fraction < 1) parts.push(`${time((now - this.#startedMs) * (1 / fraction - 1))} left`)
+    const parts = [
+      `${count(this.#done)}${total === undefined ? '' : ` of ${count(total)}`} ${unit}`,
+      `${count(this.#rate(now))}/s`,
+      `${count(this.#errors)} errors`
+    ]
+    if (fraction !== undefined) {
+      parts.unshift(
+        `${Math.floor(fraction * 100)
+          .toString()
+          .padStart(3)} %`
+      )
+    }
+    if (fraction !== undefined && fraction > 0 && fraction < 1) {
+      parts.push(`${time((now - this.#startedMs) * (1 / fraction - 1))} left`)
+    }
     return parts.join('  ')
   }
 
   // Messages a second since the mark before the last: a window of one to two seconds.
-  #rate (now: number): number {
+  #rate(now: number): number {
     if (now - this.#mark.ms >= RATE_WINDOW_MS) {
       this.#markBefore = this.#mark
       this.#mark = { ms: now, done: this.#done }
     }
-    return (this.#done - this.#markBefore.done) / Math.max(1, now - this.#markBefore.ms) * 1000
+    return ((this.#done - this.#markBefore.done) / Math.max(1, now - this.#markBefore.ms)) * 1000
   }
 }
 
@@ -103,9 +131,9 @@ export class Progress {
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US')
 
 /** `3 s`, `2 min 5 s`, `1 h 10 min` */
-export function time (ms: number): string {
+export function time(ms: number): string {
   const seconds = Math.ceil(ms / 1000)
   if (seconds < 60) return `${seconds} s`
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`
-  return `${Math.floor(seconds / 3600)} h ${Math.floor(seconds % 3600 / 60)} min`
+  return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`
 }

@@ -1,10 +1,15 @@
-// What came of a load: counts, latencies of the acknowledged messages, and failures by status and code.
-// It is told of each message and says it all at the end, as text or as JSON.
+// What came of a load: counts, latencies of the acknowledged messages, and failures by status and
+// code. It is told of each message and says it all at the end, as text or as JSON.
 import { build } from 'hdr-histogram-js'
 import type { Acknowledged, Failed } from './load.js'
 import { count } from './progress.js'
 
-type FailureKind = { readonly status: number | undefined, readonly code: string, readonly example: string, count: number }
+type FailureKind = {
+  readonly status: number | undefined
+  readonly code: string
+  readonly example: string
+  count: number
+}
 
 /** What is known beside the messages themselves. */
 export type Ending = {
@@ -27,30 +32,36 @@ export class Summary {
   #failed = 0
   #retries = 0
 
-  get acknowledged (): number {
+  get acknowledged(): number {
     return this.#acknowledged
   }
 
-  get failed (): number {
+  get failed(): number {
     return this.#failed
   }
 
-  addAcknowledged (message: Acknowledged): void {
+  addAcknowledged(message: Acknowledged): void {
     this.#acknowledged++
     this.#retries += message.attempts - 1
     this.#latencies.recordValue(Math.round(message.latencyMs * MICROSECONDS))
   }
 
-  addFailed (message: Failed): void {
+  addFailed(message: Failed): void {
     this.#failed++
     this.#retries += message.attempts - 1
     const name = `${message.status} ${message.code}`
     const kind = this.#failures.get(name)
-    if (kind === undefined) this.#failures.set(name, { status: message.status, code: message.code, example: message.reason, count: 1 })
-    else kind.count++
+    if (kind === undefined) {
+      this.#failures.set(name, {
+        status: message.status,
+        code: message.code,
+        example: message.reason,
+        count: 1
+      })
+    } else kind.count++
   }
 
-  toJSON (ending: Ending): object {
+  toJSON(ending: Ending): object {
     const { sent, overdue, elapsedMs, isStopped, seed } = ending
     return {
       sent,
@@ -62,39 +73,64 @@ export class Summary {
       elapsedMs: Math.round(elapsedMs),
       ratePerSecond: Math.round(this.#rate(elapsedMs)),
       latencyMs: Object.fromEntries(this.#percentiles()),
-      failures: this.#kinds().map(({ status, code, count, example }) => ({ status: status ?? null, code, count, example })),
+      failures: this.#kinds().map(({ status, code, count, example }) => ({
+        status: status ?? null,
+        code,
+        count,
+        example
+      })),
       seed
     }
   }
 
-  toText (ending: Ending): string {
+  toText(ending: Ending): string {
     const lines = [
       `${ending.isStopped ? 'Stopped: ' : ''}${count(ending.sent)} sent, ${count(this.#acknowledged)} acknowledged, ${count(this.#failed)} failed` +
-      ` in ${(ending.elapsedMs / 1000).toFixed(2)} s: ${count(this.#rate(ending.elapsedMs))} messages/s`
+        ` in ${(ending.elapsedMs / 1000).toFixed(2)} s: ${count(this.#rate(ending.elapsedMs))} messages/s`
     ]
-    if (this.#acknowledged > 0) lines.push(`Latency: ${this.#percentiles().map(([name, ms]) => `${name} ${ms} ms`).join(', ')}`)
-    if (this.#retries > 0) lines.push(`Sent again under the same key: ${count(this.#retries)} times`)
-    if (ending.overdue > 0) lines.push(`Not kept up with the rate: ${count(ending.overdue)} messages were due and not sent`)
+    if (this.#acknowledged > 0) {
+      lines.push(
+        `Latency: ${this.#percentiles()
+          .map(([name, ms]) => `${name} ${ms} ms`)
+          .join(', ')}`
+      )
+    }
+    if (this.#retries > 0) {
+      lines.push(`Sent again under the same key: ${count(this.#retries)} times`)
+    }
+    if (ending.overdue > 0) {
+      lines.push(
+        `Not kept up with the rate: ${count(ending.overdue)} messages were due and not sent`
+      )
+    }
     for (const { status, code, count: times, example } of this.#kinds()) {
-      lines.push(`Failed: ${count(times)} × ${status === undefined ? '' : `${status} `}${code}, for example: ${example}`)
+      lines.push(
+        `Failed: ${count(times)} × ${status === undefined ? '' : `${status} `}${code}, for example: ${example}`
+      )
     }
     if (ending.seed !== undefined) lines.push(`Users drawn with --seed ${ending.seed}`)
     return lines.join('\n')
   }
 
-  #rate (elapsedMs: number): number {
-    return this.#acknowledged / Math.max(1, elapsedMs) * 1000
+  #rate(elapsedMs: number): number {
+    return (this.#acknowledged / Math.max(1, elapsedMs)) * 1000
   }
 
-  #percentiles (): Array<readonly [string, number]> {
+  #percentiles(): Array<readonly [string, number]> {
     const max = this.#latencies.maxValue
     // A percentile is the upper edge of its bucket, which the maximum may lie below.
-    const latencies = PERCENTILES.map(percentile => [`p${percentile}`, Math.min(max, this.#latencies.getValueAtPercentile(percentile)) / MICROSECONDS] as const)
+    const latencies = PERCENTILES.map(
+      percentile =>
+        [
+          `p${percentile}`,
+          Math.min(max, this.#latencies.getValueAtPercentile(percentile)) / MICROSECONDS
+        ] as const
+    )
     return [...latencies, ['max', max / MICROSECONDS]]
   }
 
   // The commonest first.
-  #kinds (): FailureKind[] {
+  #kinds(): FailureKind[] {
     return [...this.#failures.values()].sort((a, b) => b.count - a.count)
   }
 }

@@ -1,12 +1,21 @@
-// A local Redis Cluster of real redis-server processes on loopback, for those who have none: made on the first start, its data
-// kept over restarts. One process owns a data directory at a time; what a killed owner left running is ended first.
-// It does not react to signals (main.ts calls stop), nor does it start a node again that died: that is what drills look at.
+// A local Redis Cluster of real redis-server processes on loopback, for those who have none: made
+// on the first start, its data kept over restarts. One process owns a data directory at a time;
+// what a killed owner left running is ended first. It does not react to signals (main.ts calls
+// stop), nor does it start a node again that died: that is what drills look at.
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
-import { enterNode, type Manifest, type ManifestNode, readManifest, rewriteAddresses, strikeNode, writeManifest } from './manifest.js'
+import {
+  enterNode,
+  type Manifest,
+  type ManifestNode,
+  readManifest,
+  rewriteAddresses,
+  strikeNode,
+  writeManifest
+} from './manifest.js'
 import { EmbeddedNode, endOrphan } from './node.js'
 import { freePorts, isNodePortFree } from './ports.js'
 import { signalTo } from './processes.js'
@@ -19,15 +28,23 @@ export type EmbeddedOptions = {
   readonly shards?: number
   /** Replicas of each master of a new cluster, default 1. */
   readonly replicas?: number
-  /** Redis's cluster-node-timeout, default 2000: a dead master is replaced after about this + 1 s. */
+  /**
+   * Redis's cluster-node-timeout, default 2000: a dead master is replaced after about this + 1 s.
+   */
   readonly nodeTimeoutMs?: number
-  /** Where the nodes run, by their number from 0; default: on loopback. Others are for drills with a network in between. */
+  /**
+   * Where the nodes run, by their number from 0; default: on loopback. Others are for drills with a
+   * network in between.
+   */
   readonly place?: (index: number) => Place
   /** Gets a line for each step worth showing. */
   readonly report?: (line: string) => void
 }
 
-/** Loaded while the nodes boot, for it brings the client library: 0.15 s that would otherwise come before the first node is started. */
+/**
+ * Loaded while the nodes boot, for it brings the client library: 0.15 s that would otherwise come
+ * before the first node is started.
+ */
 const formation = () => import('./formation.js')
 
 const ownerWaitMs = 5_000
@@ -43,7 +60,12 @@ export class EmbeddedCluster {
   #manifest: Manifest = { isComplete: false, nodes: [] }
   #stopping: Promise<void> | undefined
 
-  private constructor (dataDir: string, options: EmbeddedOptions, command: string, lock: DataDirLock) {
+  private constructor(
+    dataDir: string,
+    options: EmbeddedOptions,
+    command: string,
+    lock: DataDirLock
+  ) {
     this.#dataDir = dataDir
     this.#options = options
     this.#command = command
@@ -51,12 +73,20 @@ export class EmbeddedCluster {
     this.#report = options.report ?? (() => {})
   }
 
-  /** Resolves when every slot can be written to. When it rejects, nothing that it started still runs. */
-  static async start (options: EmbeddedOptions): Promise<EmbeddedCluster> {
+  /**
+   * Resolves when every slot can be written to. When it rejects, nothing that it started still
+   * runs.
+   */
+  static async start(options: EmbeddedOptions): Promise<EmbeddedCluster> {
     const command = await findRedisServer()
     const dataDir = resolve(options.dataDir)
     mkdirSync(dataDir, { recursive: true })
-    const cluster = new EmbeddedCluster(dataDir, options, command, await DataDirLock.acquire(dataDir, ownerWaitMs))
+    const cluster = new EmbeddedCluster(
+      dataDir,
+      options,
+      command,
+      await DataDirLock.acquire(dataDir, ownerWaitMs)
+    )
     process.once('exit', cluster.#endAtExit)
     try {
       await cluster.#start()
@@ -68,24 +98,30 @@ export class EmbeddedCluster {
   }
 
   /** Every node that was made, running or not. */
-  get nodes (): readonly EmbeddedNode[] {
+  get nodes(): readonly EmbeddedNode[] {
     return this.#nodes
   }
 
   /** For whoever administers it: as the default user, who may do everything. */
-  get urls (): string[] {
+  get urls(): string[] {
     return this.#nodes.map(node => node.url)
   }
 
   /** For the service: as a user who may do no more than the service needs. */
-  get serviceUrls (): string[] {
+  get serviceUrls(): string[] {
     return this.urls.map(asServiceUser)
   }
 
-  /** Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes back after a restart. */
-  async addNode (): Promise<EmbeddedNode> {
+  /**
+   * Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes
+   * back after a restart.
+   */
+  async addNode(): Promise<EmbeddedNode> {
     if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
-    const [port] = await freePorts(1, readManifest(this.#dataDir)?.nodes.map(node => node.port))
+    const [port] = await freePorts(
+      1,
+      readManifest(this.#dataDir)?.nodes.map(node => node.port)
+    )
     if (port === undefined) throw new Error('no free port')
     const node = this.#makeNode(enterNode(this.#dataDir, port), this.#nodes.length)
     this.#nodes = [...this.#nodes, node]
@@ -98,9 +134,14 @@ export class EmbeddedCluster {
     return node
   }
 
-  /** Stops a node and removes its folder with all data in it. The others are not told: CLUSTER FORGET is the caller's to do. */
-  async forgetNode (node: EmbeddedNode): Promise<void> {
-    if (!this.#nodes.includes(node)) throw new Error(`the node on port ${node.port} is not of this cluster`)
+  /**
+   * Stops a node and removes its folder with all data in it. The others are not told: CLUSTER
+   * FORGET is the caller's to do.
+   */
+  async forgetNode(node: EmbeddedNode): Promise<void> {
+    if (!this.#nodes.includes(node)) {
+      throw new Error(`the node on port ${node.port} is not of this cluster`)
+    }
     await node.stop()
     this.#nodes = this.#nodes.filter(other => other !== node)
     rmSync(node.dir, { recursive: true, force: true })
@@ -108,25 +149,31 @@ export class EmbeddedCluster {
   }
 
   /** Stops all nodes and waits until they have ended. May be called again. */
-  stop (): Promise<void> {
+  stop(): Promise<void> {
     this.#stopping ??= this.#stop()
     return this.#stopping
   }
 
-  async #stop (): Promise<void> {
+  async #stop(): Promise<void> {
     try {
-      await Promise.all([...this.#nodes.map(node => node.stop()), ...this.#guests().map(dir => endOrphan(dir))])
+      await Promise.all([
+        ...this.#nodes.map(node => node.stop()),
+        ...this.#guests().map(dir => endOrphan(dir))
+      ])
     } finally {
       process.off('exit', this.#endAtExit)
       this.#lock.release()
     }
   }
 
-  // Folders of the nodes that the cluster command added (running.ts): not children of this process, but its to end.
-  #guests (): string[] {
+  // Folders of the nodes that the cluster command added (running.ts): not children of this process,
+  // but its to end.
+  #guests(): string[] {
     if (this.#nodes.length === 0) return [] // it never came to be the owner of anything
     const own = new Set(this.#nodes.map(node => node.dir))
-    return (readManifest(this.#dataDir)?.nodes ?? []).map(entry => this.#dirOf(entry)).filter(dir => !own.has(dir))
+    return (readManifest(this.#dataDir)?.nodes ?? [])
+      .map(entry => this.#dirOf(entry))
+      .filter(dir => !own.has(dir))
   }
 
   // Children are detached and would outlive a process that ends by an uncaught error.
@@ -134,40 +181,52 @@ export class EmbeddedCluster {
     for (const { pid } of this.#nodes) if (pid !== undefined) signalTo(pid, 'SIGTERM')
   }
 
-  async #start (): Promise<void> {
+  async #start(): Promise<void> {
     const manifest = readManifest(this.#dataDir)
-    const orphans = await Promise.all((manifest?.nodes ?? []).map(entry => endOrphan(this.#dirOf(entry))))
-    if (orphans.includes(true)) this.#report('Ended the redis-server processes that a killed service had left')
+    const orphans = await Promise.all(
+      (manifest?.nodes ?? []).map(entry => endOrphan(this.#dirOf(entry)))
+    )
+    if (orphans.includes(true)) {
+      this.#report('Ended the redis-server processes that a killed service had left')
+    }
 
     if (manifest === undefined) await this.#create()
     else if (manifest.isComplete) await this.#resume(manifest)
     else await this.#createAgain(manifest)
   }
 
-  async #create (): Promise<void> {
+  async #create(): Promise<void> {
     const { shards = 3, replicas = 1 } = this.#options
     const ports = await freePorts(shards * (1 + replicas))
-    this.#report(`Making a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`)
-    await this.#startNodes({ isComplete: false, nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port })) })
+    this.#report(
+      `Making a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`
+    )
+    await this.#startNodes({
+      isComplete: false,
+      nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port }))
+    })
     const { formCluster } = await formation()
     await formCluster(this.#nodes, shards, formMsMax)
     this.#remember({ ...this.#manifest, isComplete: true })
   }
 
-  async #resume (manifest: Manifest): Promise<void> {
+  async #resume(manifest: Manifest): Promise<void> {
     this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
     await this.#startNodes(await this.#withFreePorts(manifest))
     const { waitUntilUp } = await formation()
     await waitUntilUp(this.#nodes, formMsMax)
   }
 
-  // A crash while the cluster was being made. Nobody can have written by the service then, but look before deleting.
-  async #createAgain (manifest: Manifest): Promise<void> {
+  // A crash while the cluster was being made. Nobody can have written by the service then, but look
+  // before deleting.
+  async #createAgain(manifest: Manifest): Promise<void> {
     await this.#startNodes(await this.#withFreePorts(manifest))
     const { countKeys } = await formation()
     const keyCount = await countKeys(this.#nodes)
     if (keyCount > 0) {
-      throw new Error(`${this.#dataDir} holds a cluster that was never completely made, yet has ${keyCount} keys: move the folder away to begin anew`)
+      throw new Error(
+        `${this.#dataDir} holds a cluster that was never completely made, yet has ${keyCount} keys: move the folder away to begin anew`
+      )
     }
     this.#report('Making the cluster anew: the last start was interrupted while it was made')
     for (const node of this.#nodes) await this.forgetNode(node)
@@ -175,34 +234,49 @@ export class EmbeddedCluster {
   }
 
   // Another program may have taken a node's port while the cluster was stopped.
-  async #withFreePorts (manifest: Manifest): Promise<Manifest> {
+  async #withFreePorts(manifest: Manifest): Promise<Manifest> {
     const isFree = await Promise.all(manifest.nodes.map(entry => isNodePortFree(entry.port)))
     const taken = manifest.nodes.filter((_, index) => !isFree[index]).map(entry => entry.port)
     if (taken.length === 0) return manifest
-    const ports = await freePorts(taken.length, manifest.nodes.map(entry => entry.port))
+    const ports = await freePorts(
+      taken.length,
+      manifest.nodes.map(entry => entry.port)
+    )
     const newPorts = new Map(taken.map((port, index) => [port, ports[index] ?? port]))
-    this.#report(`Ports ${taken.join(', ')} are taken by another program: using ${ports.join(', ')} instead`)
-    rewriteAddresses(manifest.nodes.map(entry => this.#dirOf(entry)), newPorts)
-    return { ...manifest, nodes: manifest.nodes.map(({ name, port }) => ({ name, port: newPorts.get(port) ?? port })) }
+    this.#report(
+      `Ports ${taken.join(', ')} are taken by another program: using ${ports.join(', ')} instead`
+    )
+    rewriteAddresses(
+      manifest.nodes.map(entry => this.#dirOf(entry)),
+      newPorts
+    )
+    return {
+      ...manifest,
+      nodes: manifest.nodes.map(({ name, port }) => ({ name, port: newPorts.get(port) ?? port }))
+    }
   }
 
-  async #startNodes (manifest: Manifest): Promise<void> {
+  async #startNodes(manifest: Manifest): Promise<void> {
     this.#remember(manifest)
     this.#nodes = manifest.nodes.map((entry, index) => this.#makeNode(entry, index))
     await Promise.all([formation(), ...this.#nodes.map(node => node.start())])
   }
 
-  #makeNode (entry: ManifestNode, index: number): EmbeddedNode {
+  #makeNode(entry: ManifestNode, index: number): EmbeddedNode {
     const { nodeTimeoutMs = 2000, place = () => LOOPBACK } = this.#options
-    return new EmbeddedNode(this.#command, { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs, place: place(index) }, this.#report)
+    return new EmbeddedNode(
+      this.#command,
+      { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs, place: place(index) },
+      this.#report
+    )
   }
 
-  #remember (manifest: Manifest): void {
+  #remember(manifest: Manifest): void {
     writeManifest(this.#dataDir, manifest)
     this.#manifest = manifest
   }
 
-  #dirOf (entry: ManifestNode): string {
+  #dirOf(entry: ManifestNode): string {
     return join(this.#dataDir, entry.name)
   }
 }

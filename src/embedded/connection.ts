@@ -1,18 +1,22 @@
-// A plain connection to one node, for setting a cluster up: no reconnecting, no queue for when it is away. It fails at once,
-// and the caller asks again.
+// A plain connection to one node, for setting a cluster up: no reconnecting, no queue for when it
+// is away. It fails at once, and the caller asks again.
 
 import { createClient } from 'redis'
 
 export type Connection = ReturnType<typeof createClient>
 
-export async function connect (url: string): Promise<Connection> {
-  const client = createClient({ url, disableOfflineQueue: true, socket: { reconnectStrategy: false, connectTimeout: 2000 } })
+export async function connect(url: string): Promise<Connection> {
+  const client = createClient({
+    url,
+    disableOfflineQueue: true,
+    socket: { reconnectStrategy: false, connectTimeout: 2000 }
+  })
   client.on('error', () => {}) // the same error rejects the call that it belongs to
   await client.connect()
   return client
 }
 
 /** One CLUSTER command, with its answer as text. */
-export async function cluster (client: Connection, ...words: string[]): Promise<string> {
+export async function cluster(client: Connection, ...words: string[]): Promise<string> {
   return String(await client.sendCommand(['CLUSTER', ...words]))
 }

@@ -1,6 +1,7 @@
-// Makes one cluster out of empty nodes, and waits until a cluster is whole. The same commands that `redis-cli --cluster
-// create` sends, but to all nodes at once and with every node introduced to every other, so that nothing waits for gossip: what
-// remains is the 2 s for which Redis itself keeps a master that was just started from being written to (CLUSTER_WRITABLE_DELAY).
+// Makes one cluster out of empty nodes, and waits until a cluster is whole. The same commands that
+// `redis-cli --cluster create` sends, but to all nodes at once and with every node introduced to
+// every other, so that nothing waits for gossip: what remains is the 2 s for which Redis itself
+// keeps a master that was just started from being written to (CLUSTER_WRITABLE_DELAY).
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cluster, connect, type Connection } from './connection.js'
@@ -10,42 +11,79 @@ const slotCount = 16_384
 const pollMs = 20
 
 /** The first `shards` nodes become masters, the others their replicas in turn. */
-export async function formCluster (nodes: readonly EmbeddedNode[], shards: number, deadlineMs: number): Promise<void> {
+export async function formCluster(
+  nodes: readonly EmbeddedNode[],
+  shards: number,
+  deadlineMs: number
+): Promise<void> {
   const deadline = Date.now() + deadlineMs
   await withConnections(nodes, async clients => {
-    await Promise.all(clients.map(async (client, index) => {
-      // Different epochs from the start: equal ones would be resolved by collisions, one after the other.
-      await cluster(client, 'SET-CONFIG-EPOCH', String(index + 1))
-      if (index < shards) await cluster(client, 'ADDSLOTSRANGE', ...slotRange(index, shards))
-      for (const other of nodes.slice(index + 1)) await cluster(client, 'MEET', other.host, String(other.port))
-    }))
+    await Promise.all(
+      clients.map(async (client, index) => {
+        // Different epochs from the start: equal ones would be resolved by collisions, one after
+        // the other.
+        await cluster(client, 'SET-CONFIG-EPOCH', String(index + 1))
+        if (index < shards) await cluster(client, 'ADDSLOTSRANGE', ...slotRange(index, shards))
+        for (const other of nodes.slice(index + 1)) {
+          await cluster(client, 'MEET', other.host, String(other.port))
+        }
+      })
+    )
     const ids = await Promise.all(clients.map(client => cluster(client, 'MYID')))
-    await Promise.all(clients.map(async (client, index) => {
-      const masterId = ids[index % shards]
-      if (index < shards || masterId === undefined) return
-      await until(deadline, async () => (await cluster(client, 'NODES')).includes(masterId) || 'a replica does not know its master')
-      await cluster(client, 'REPLICATE', masterId)
-    }))
-    await Promise.all(clients.map(client => until(deadline, async () => await missingView(client, nodes.length, shards) ?? await missingLink(client) ?? true)))
+    await Promise.all(
+      clients.map(async (client, index) => {
+        const masterId = ids[index % shards]
+        if (index < shards || masterId === undefined) return
+        await until(
+          deadline,
+          async () =>
+            (await cluster(client, 'NODES')).includes(masterId) ||
+            'a replica does not know its master'
+        )
+        await cluster(client, 'REPLICATE', masterId)
+      })
+    )
+    await Promise.all(
+      clients.map(client =>
+        until(
+          deadline,
+          async () =>
+            (await missingView(client, nodes.length, shards)) ?? (await missingLink(client)) ?? true
+        )
+      )
+    )
   })
 }
 
 /**
- * Waits until every node that has met others says that the cluster works. Replicas may still be loading from their master
- * then: with much data that takes long, and the shards work without.
+ * Waits until every node that has met others says that the cluster works. Replicas may still be
+ * loading from their master then: with much data that takes long, and the shards work without.
  */
-export async function waitUntilUp (nodes: readonly EmbeddedNode[], deadlineMs: number): Promise<void> {
+export async function waitUntilUp(
+  nodes: readonly EmbeddedNode[],
+  deadlineMs: number
+): Promise<void> {
   const deadline = Date.now() + deadlineMs
   await withConnections(nodes, async clients => {
-    await Promise.all(clients.map(client => until(deadline, async () => {
-      const info = await infoUnlessLoading(client)
-      return info === undefined || info.includes('cluster_known_nodes:1\r') || stateOf(info) || 'a node says cluster_state:fail'
-    })))
+    await Promise.all(
+      clients.map(client =>
+        until(deadline, async () => {
+          const info = await infoUnlessLoading(client)
+          return (
+            info === undefined ||
+            info.includes('cluster_known_nodes:1\r') ||
+            stateOf(info) ||
+            'a node says cluster_state:fail'
+          )
+        })
+      )
+    )
   })
 }
 
-// Every node had loaded its own data before; one that is loading again is a replica that takes its master's.
-async function infoUnlessLoading (client: Connection): Promise<string | undefined> {
+// Every node had loaded its own data before; one that is loading again is a replica that takes its
+// master's.
+async function infoUnlessLoading(client: Connection): Promise<string | undefined> {
   try {
     return await cluster(client, 'INFO')
   } catch (error) {
@@ -55,55 +93,71 @@ async function infoUnlessLoading (client: Connection): Promise<string | undefine
 }
 
 /** How many keys the nodes hold together, replicas counted as well. */
-export async function countKeys (nodes: readonly EmbeddedNode[]): Promise<number> {
+export async function countKeys(nodes: readonly EmbeddedNode[]): Promise<number> {
   return await withConnections(nodes, async clients => {
     const sizes = await Promise.all(clients.map(client => client.dbSize()))
     return sizes.reduce((sum, size) => sum + size, 0)
   })
 }
 
-function slotRange (shard: number, shards: number): [string, string] {
-  const first = (index: number) => Math.round(index * slotCount / shards)
+function slotRange(shard: number, shards: number): [string, string] {
+  const first = (index: number) => Math.round((index * slotCount) / shards)
   return [String(first(shard)), String(first(shard + 1) - 1)]
 }
 
-// What this node does not see yet, undefined when it sees the whole cluster, each master and each replica.
-async function missingView (client: Connection, nodeCount: number, shards: number): Promise<string | undefined> {
+// What this node does not see yet, undefined when it sees the whole cluster, each master and each
+// replica.
+async function missingView(
+  client: Connection,
+  nodeCount: number,
+  shards: number
+): Promise<string | undefined> {
   const info = await cluster(client, 'INFO')
   if (!stateOf(info)) return 'a node says cluster_state:fail'
-  if (!info.includes(`cluster_slots_ok:${slotCount}\r`)) return 'a node does not know the owner of every slot'
+  if (!info.includes(`cluster_slots_ok:${slotCount}\r`)) {
+    return 'a node does not know the owner of every slot'
+  }
   const lines = (await cluster(client, 'NODES')).trimEnd().split('\n')
-  if (lines.length !== nodeCount || lines.some(line => line.includes('handshake'))) return 'a node does not know all others'
+  if (lines.length !== nodeCount || lines.some(line => line.includes('handshake'))) {
+    return 'a node does not know all others'
+  }
   const replicaCount = lines.filter(line => /^\S+ \S+ \S*slave/.test(line)).length
   return replicaCount === nodeCount - shards ? undefined : 'a node does not know all replicas'
 }
 
-async function missingLink (client: Connection): Promise<string | undefined> {
+async function missingLink(client: Connection): Promise<string | undefined> {
   const info = await client.info('replication')
-  return info.includes('role:master') || info.includes('master_link_status:up') ? undefined : 'a replica is not connected to its master'
+  return info.includes('role:master') || info.includes('master_link_status:up')
+    ? undefined
+    : 'a replica is not connected to its master'
 }
 
-function stateOf (info: string): boolean {
+function stateOf(info: string): boolean {
   return info.includes('cluster_state:ok')
 }
 
 // `check` says true, or what is missing.
-async function until (deadline: number, check: () => Promise<boolean | string>): Promise<void> {
+async function until(deadline: number, check: () => Promise<boolean | string>): Promise<void> {
   for (;;) {
     const result = await check()
     if (result === true) return
-    if (Date.now() >= deadline) throw new Error(`the embedded cluster does not get ready: ${result}`)
+    if (Date.now() >= deadline) {
+      throw new Error(`the embedded cluster does not get ready: ${result}`)
+    }
     await sleep(pollMs)
   }
 }
 
-async function withConnections<Result> (nodes: readonly EmbeddedNode[], use: (clients: Connection[]) => Promise<Result>): Promise<Result> {
+async function withConnections<Result>(
+  nodes: readonly EmbeddedNode[],
+  use: (clients: Connection[]) => Promise<Result>
+): Promise<Result> {
   const opened = await Promise.allSettled(nodes.map(node => connect(node.url)))
-  const clients = opened.flatMap(result => result.status === 'fulfilled' ? [result.value] : [])
+  const clients = opened.flatMap(result => (result.status === 'fulfilled' ? [result.value] : []))
   try {
     for (const result of opened) if (result.status === 'rejected') throw result.reason
     return await use(clients)
   } finally {
-    await Promise.all(clients.map(client => client.isOpen ? client.disconnect() : undefined))
+    await Promise.all(clients.map(client => (client.isOpen ? client.disconnect() : undefined)))
   }
 }

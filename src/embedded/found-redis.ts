@@ -1,5 +1,6 @@
-// Finds a Redis or Valkey server on the PATH and checks that it is new enough: the log needs `XADD 0-*`, which is Redis 7.
-// Installing it is not done here; that is the set-up script's job, before any of this is built.
+// Finds a Redis or Valkey server on the PATH and checks that it is new enough: the log needs `XADD
+// 0-*`, which is Redis 7. Installing it is not done here; that is the set-up script's job, before
+// any of this is built.
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
@@ -9,8 +10,11 @@ const versionMin = 7
 /** Valkey has counted on from Redis 7.2, under its own name. */
 const commands = ['redis-server', 'valkey-server'] as const
 
-/** The command that starts Redis. Throws one clear line when there is none, or none that is new enough. */
-export async function findRedisServer (): Promise<string> {
+/**
+ * The command that starts Redis. Throws one clear line when there is none, or none that is new
+ * enough.
+ */
+export async function findRedisServer(): Promise<string> {
   const old: string[] = []
   for (const command of commands) {
     const version = await versionOf(command)
@@ -18,11 +22,15 @@ export async function findRedisServer (): Promise<string> {
     if (Number(/\bv=(\d+)\./.exec(version)?.[1]) >= versionMin) return command
     old.push(`${command} on the PATH says: ${version}`)
   }
-  if (old.length > 0) throw new Error(`Redis ${versionMin} or newer is needed, but ${old.join('; ')}`)
-  throw new Error('Neither redis-server nor valkey-server was found on the PATH: run `npm run setup`, or set REDIS_NODES to a cluster of your own')
+  if (old.length > 0) {
+    throw new Error(`Redis ${versionMin} or newer is needed, but ${old.join('; ')}`)
+  }
+  throw new Error(
+    'Neither redis-server nor valkey-server was found on the PATH: run `npm run setup`, or set REDIS_NODES to a cluster of your own'
+  )
 }
 
-async function versionOf (command: string): Promise<string | undefined> {
+async function versionOf(command: string): Promise<string | undefined> {
   try {
     return (await run(command, ['--version'])).stdout.trim()
   } catch {

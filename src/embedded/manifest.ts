@@ -1,37 +1,44 @@
-// cluster.json in the data directory: which nodes belong to the cluster, in which folder, on which port, and whether the
-// cluster was completely made. It is written before any folder is, and replaced as a whole, so a crash never leaves a folder that nobody
-// knows of. Also here: giving nodes new ports, which Redis keeps in each node's nodes.conf.
+// cluster.json in the data directory: which nodes belong to the cluster, in which folder, on which
+// port, and whether the cluster was completely made. It is written before any folder is, and
+// replaced as a whole, so a crash never leaves a folder that nobody knows of. Also here: giving
+// nodes new ports, which Redis keeps in each node's nodes.conf.
 
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-export type ManifestNode = { readonly name: string, readonly port: number }
-export type Manifest = { readonly isComplete: boolean, readonly nodes: readonly ManifestNode[] }
+export type ManifestNode = { readonly name: string; readonly port: number }
+export type Manifest = { readonly isComplete: boolean; readonly nodes: readonly ManifestNode[] }
 
 /** The manifest of a data directory; undefined where there is no cluster yet. */
-export function readManifest (dataDir: string): Manifest | undefined {
+export function readManifest(dataDir: string): Manifest | undefined {
   const file = manifestFile(dataDir)
   if (!existsSync(file)) {
     const folder = readdirSync(dataDir).find(name => /^node-\d+$/.test(name))
     if (folder === undefined) return undefined
-    throw new Error(`${dataDir} holds ${folder} but no cluster.json: put it back, or move the folder away to begin with an empty cluster`)
+    throw new Error(
+      `${dataDir} holds ${folder} but no cluster.json: put it back, or move the folder away to begin with an empty cluster`
+    )
   }
   const manifest: unknown = parse(readFileSync(file, 'utf8'))
-  if (!isManifest(manifest)) throw new Error(`${file} is damaged: mend it, or move ${dataDir} away to begin with an empty cluster`)
+  if (!isManifest(manifest)) {
+    throw new Error(
+      `${file} is damaged: mend it, or move ${dataDir} away to begin with an empty cluster`
+    )
+  }
   return manifest
 }
 
-export function writeManifest (dataDir: string, manifest: Manifest): void {
+export function writeManifest(dataDir: string, manifest: Manifest): void {
   const file = manifestFile(dataDir)
   writeFileSync(`${file}.new`, JSON.stringify(manifest, null, 2) + '\n')
   renameSync(`${file}.new`, file)
 }
 
 /**
- * Enters a node of this port, as it stands on disk now: the owner and the cluster command both add nodes while the cluster
- * runs, and neither may write back what it read long ago.
+ * Enters a node of this port, as it stands on disk now: the owner and the cluster command both add
+ * nodes while the cluster runs, and neither may write back what it read long ago.
  */
-export function enterNode (dataDir: string, port: number): ManifestNode {
+export function enterNode(dataDir: string, port: number): ManifestNode {
   const manifest = readManifest(dataDir) ?? { isComplete: true, nodes: [] }
   const entry = { name: nextName(manifest.nodes), port }
   writeManifest(dataDir, { ...manifest, nodes: [...manifest.nodes, entry] })
@@ -39,13 +46,18 @@ export function enterNode (dataDir: string, port: number): ManifestNode {
 }
 
 /** Strikes a node out, as it stands on disk now. */
-export function strikeNode (dataDir: string, name: string): void {
+export function strikeNode(dataDir: string, name: string): void {
   const manifest = readManifest(dataDir)
-  if (manifest !== undefined) writeManifest(dataDir, { ...manifest, nodes: manifest.nodes.filter(entry => entry.name !== name) })
+  if (manifest !== undefined) {
+    writeManifest(dataDir, {
+      ...manifest,
+      nodes: manifest.nodes.filter(entry => entry.name !== name)
+    })
+  }
 }
 
 /** The next node's name: one that no node has now. */
-function nextName (nodes: readonly ManifestNode[]): string {
+function nextName(nodes: readonly ManifestNode[]): string {
   const numbers = nodes.map(node => Number(node.name.replace('node-', '')))
   return `node-${Math.max(0, ...numbers) + 1}`
 }
@@ -54,24 +66,30 @@ function nextName (nodes: readonly ManifestNode[]): string {
  * Rewrites the addresses in the nodes' nodes.conf files. Only while all of them are stopped.
  * A line there begins `<id> <ip>:<port>@<bus port>[,hostname] <flags> …`.
  */
-export function rewriteAddresses (nodeDirs: readonly string[], newPorts: ReadonlyMap<number, number>): void {
+export function rewriteAddresses(
+  nodeDirs: readonly string[],
+  newPorts: ReadonlyMap<number, number>
+): void {
   for (const dir of nodeDirs) {
     const file = join(dir, 'nodes.conf')
     if (!existsSync(file)) continue
-    const content = readFileSync(file, 'utf8').replace(/^(\w+ [^ ]*?):(\d+)@\d+/gm, (line, before: string, port: string) => {
-      const newPort = newPorts.get(Number(port))
-      return newPort === undefined ? line : `${before}:${newPort}@${newPort + 10_000}`
-    })
+    const content = readFileSync(file, 'utf8').replace(
+      /^(\w+ [^ ]*?):(\d+)@\d+/gm,
+      (line, before: string, port: string) => {
+        const newPort = newPorts.get(Number(port))
+        return newPort === undefined ? line : `${before}:${newPort}@${newPort + 10_000}`
+      }
+    )
     writeFileSync(`${file}.new`, content)
     renameSync(`${file}.new`, file)
   }
 }
 
-function manifestFile (dataDir: string): string {
+function manifestFile(dataDir: string): string {
   return join(dataDir, 'cluster.json')
 }
 
-function parse (text: string): unknown {
+function parse(text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
@@ -79,14 +97,26 @@ function parse (text: string): unknown {
   }
 }
 
-function isManifest (value: unknown): value is Manifest {
-  return typeof value === 'object' && value !== null &&
-    'isComplete' in value && typeof value.isComplete === 'boolean' &&
-    'nodes' in value && Array.isArray(value.nodes) && value.nodes.every(isManifestNode)
+function isManifest(value: unknown): value is Manifest {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'isComplete' in value &&
+    typeof value.isComplete === 'boolean' &&
+    'nodes' in value &&
+    Array.isArray(value.nodes) &&
+    value.nodes.every(isManifestNode)
+  )
 }
 
-function isManifestNode (value: unknown): value is ManifestNode {
-  return typeof value === 'object' && value !== null &&
-    'name' in value && typeof value.name === 'string' && /^node-\d+$/.test(value.name) &&
-    'port' in value && Number.isInteger(value.port)
+function isManifestNode(value: unknown): value is ManifestNode {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'name' in value &&
+    typeof value.name === 'string' &&
+    /^node-\d+$/.test(value.name) &&
+    'port' in value &&
+    Number.isInteger(value.port)
+  )
 }

@@ -1,5 +1,6 @@
-// One redis-server process with a folder of its own: its configuration, its data, its log. It can be killed and started
-// again on the same port with the same data. It knows nothing of the cluster that it is part of.
+// One redis-server process with a folder of its own: its configuration, its data, its log. It can
+// be killed and started again on the same port with the same data. It knows nothing of the cluster
+// that it is part of.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
@@ -24,7 +25,7 @@ export class EmbeddedNode {
   #wasReady = false
   #isEndWanted = false
 
-  constructor (command: string, settings: NodeSettings, report: (line: string) => void) {
+  constructor(command: string, settings: NodeSettings, report: (line: string) => void) {
     this.port = settings.port
     this.dir = settings.dir
     this.#settings = settings
@@ -32,41 +33,52 @@ export class EmbeddedNode {
     this.#report = report
   }
 
-  get url (): string {
+  get url(): string {
     return `redis://${this.host}:${this.port}`
   }
 
-  get host (): string {
+  get host(): string {
     return this.#settings.place.host
   }
 
-  get pid (): number | undefined {
+  get pid(): number | undefined {
     return this.#child?.pid
   }
 
-  get isRunning (): boolean {
+  get isRunning(): boolean {
     return this.#child !== undefined
   }
 
-  /** Starts the process (nothing to do when it runs) and resolves when it answers and has loaded its data. */
-  async start (): Promise<void> {
+  /**
+   * Starts the process (nothing to do when it runs) and resolves when it answers and has loaded its
+   * data.
+   */
+  async start(): Promise<void> {
     if (this.#child === undefined) this.#spawn()
     const deadline = Date.now() + readyMsMax
-    while (!await answersPing(this.host, this.port)) {
-      if (!this.isRunning) throw new Error(`redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`)
-      if (Date.now() >= deadline) throw new Error(`redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`)
+    while (!(await answersPing(this.host, this.port))) {
+      if (!this.isRunning) {
+        throw new Error(
+          `redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`
+        )
+      }
+      if (Date.now() >= deadline) {
+        throw new Error(
+          `redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`
+        )
+      }
       await sleep(10)
     }
     this.#wasReady = true
   }
 
   /** Lets the process outlive this one. Its owner knows it by its folder. */
-  leave (): void {
+  leave(): void {
     this.#child?.unref()
   }
 
   /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
-  async kill (signal: NodeJS.Signals): Promise<void> {
+  async kill(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
     if (child === undefined) return
     if (signal !== 'SIGKILL' && signal !== 'SIGTERM') {
@@ -85,20 +97,31 @@ export class EmbeddedNode {
   }
 
   /** SIGTERM, so that the append-only file is written out, and SIGKILL when that takes too long. */
-  async stop (): Promise<void> {
-    const tooLong = setTimeout(() => { this.#child?.kill('SIGKILL') }, stopMsMax)
+  async stop(): Promise<void> {
+    const tooLong = setTimeout(() => {
+      this.#child?.kill('SIGKILL')
+    }, stopMsMax)
     await this.kill('SIGTERM')
     clearTimeout(tooLong)
   }
 
-  // Detached: in a process group of its own, so that Ctrl-C in the terminal reaches the service only, which still needs
-  // Redis while it drains.
-  #spawn (): void {
+  // Detached: in a process group of its own, so that Ctrl-C in the terminal reaches the service
+  // only, which still needs Redis while it drains.
+  #spawn(): void {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
-    const log = openSync(logFileOf(this.dir), 'a') // what it says before it has read its configuration
-    const [command = this.#command, ...args] = [...this.#settings.place.within, this.#command, confFileOf(this.dir)]
-    const child = spawn(command, args, { cwd: this.dir, detached: true, stdio: ['ignore', log, log] })
+    // what it says before it has read its configuration
+    const log = openSync(logFileOf(this.dir), 'a')
+    const [command = this.#command, ...args] = [
+      ...this.#settings.place.within,
+      this.#command,
+      confFileOf(this.dir)
+    ]
+    const child = spawn(command, args, {
+      cwd: this.dir,
+      detached: true,
+      stdio: ['ignore', log, log]
+    })
     closeSync(log)
     this.#child = child
     this.#wasReady = false
@@ -107,10 +130,15 @@ export class EmbeddedNode {
       // Before it was ready, start() says what went wrong.
       if (!this.#wasReady || this.#isEndWanted) return
       // 0: somebody asked it to end, as `npm run cluster -- remove` does.
-      this.#report(code === 0 ? `redis-server on port ${this.port} was stopped` : `redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`)
+      this.#report(
+        code === 0
+          ? `redis-server on port ${this.port} was stopped`
+          : `redis-server on port ${this.port} ended by itself (${signal ?? code}), see ${logFileOf(this.dir)}`
+      )
     })
     this.#ended = new Promise(resolve => {
-      for (const event of ['exit', 'error']) { // error: it could not be started at all
+      for (const event of ['exit', 'error']) {
+        // error: it could not be started at all
         child.once(event, () => {
           this.#child = undefined
           resolve()
@@ -121,22 +149,28 @@ export class EmbeddedNode {
 }
 
 /** The process id of the redis-server that runs in this folder, whoever started it. */
-export function pidIn (dir: string): number | undefined {
+export function pidIn(dir: string): number | undefined {
   const pid = readPid(dir)
-  return pid !== undefined && commandOf(pid)?.endsWith(` ${confFileOf(dir)}`) === true ? pid : undefined
+  return pid !== undefined && commandOf(pid)?.endsWith(` ${confFileOf(dir)}`) === true
+    ? pid
+    : undefined
 }
 
-/** Ends the redis-server that a killed service left running in this folder, if there is one. Says whether there was. */
-export async function endOrphan (dir: string): Promise<boolean> {
+/**
+ * Ends the redis-server that a killed service left running in this folder, if there is one. Says
+ * whether there was.
+ */
+export async function endOrphan(dir: string): Promise<boolean> {
   const pid = pidIn(dir)
   if (pid === undefined) return false
   await end(pid, stopMsMax)
   return true
 }
 
-// By hand, in Redis's inline form: the client library would be loaded before the first process is on its way, and that takes
-// longer than all of them need to boot. One that is LOADING its data answers with an error.
-function answersPing (host: string, port: number): Promise<boolean> {
+// By hand, in Redis's inline form: the client library would be loaded before the first process is
+// on its way, and that takes longer than all of them need to boot. One that is LOADING its data
+// answers with an error.
+function answersPing(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect({ port, host })
     socket.setTimeout(answerMsMax, () => socket.destroy())
@@ -150,7 +184,7 @@ function answersPing (host: string, port: number): Promise<boolean> {
   })
 }
 
-function readPid (dir: string): number | undefined {
+function readPid(dir: string): number | undefined {
   try {
     return Number.parseInt(readFileSync(pidFileOf(dir), 'utf8'), 10) || undefined
   } catch (error) {
@@ -159,6 +193,6 @@ function readPid (dir: string): number | undefined {
   }
 }
 
-function lastLine (file: string): string {
+function lastLine(file: string): string {
   return readFileSync(file, 'utf8').trimEnd().split('\n').at(-1) ?? 'its log is empty'
 }

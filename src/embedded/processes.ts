@@ -1,33 +1,42 @@
-// What the operating system says about a process: is it there, since when, with which command line. A pid alone proves
-// nothing, because pids are given out again. /proc where it exists (Linux), `ps` elsewhere.
-// A zombie counts as gone: it holds no port and no file, and in a container without an init it may never be reaped.
+// What the operating system says about a process: is it there, since when, with which command line.
+// A pid alone proves nothing, because pids are given out again. /proc where it exists (Linux), `ps`
+// elsewhere. A zombie counts as gone: it holds no port and no file, and in a container without an
+// init it may never be reaped.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A replica that is writing its first append-only file refuses SIGTERM and forgets it: whoever ends a redis-server asks again. */
+/**
+ * A replica that is writing its first append-only file refuses SIGTERM and forgets it: whoever ends
+ * a redis-server asks again.
+ */
 export const signalAgainMs = 100
 
 const hasProc = existsSync('/proc/self/stat')
 
-/** When the process began, as an opaque string that differs for a later process of the same pid; undefined when it is gone. */
-export function startOf (pid: number): string | undefined {
+/**
+ * When the process began, as an opaque string that differs for a later process of the same pid;
+ * undefined when it is gone.
+ */
+export function startOf(pid: number): string | undefined {
   if (!hasProc) return ps(pid, 'lstart=')
-  // The command's name stands in parentheses and may hold blanks itself: the fields are counted after the last one.
-  // proc(5): state is field 3, starttime is field 22.
-  const fields = readProc(pid, 'stat')?.replace(/^.*\) /s, '').split(' ')
+  // The command's name stands in parentheses and may hold blanks itself: the fields are counted
+  // after the last one. proc(5): state is field 3, starttime is field 22.
+  const fields = readProc(pid, 'stat')
+    ?.replace(/^.*\) /s, '')
+    .split(' ')
   return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
 }
 
 /** The command line, words joined by blanks; undefined when the process is gone. */
-export function commandOf (pid: number): string | undefined {
+export function commandOf(pid: number): string | undefined {
   if (!hasProc) return ps(pid, 'command=')
   return readProc(pid, 'cmdline')?.split('\0').join(' ').trim() || undefined
 }
 
 /** Asks the process to end, makes it end after `patienceMs`, and waits until it is gone. */
-export async function end (pid: number, patienceMs: number): Promise<void> {
+export async function end(pid: number, patienceMs: number): Promise<void> {
   const start = startOf(pid)
   const isGone = () => start === undefined || startOf(pid) !== start
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -46,7 +55,7 @@ export async function end (pid: number, patienceMs: number): Promise<void> {
 }
 
 /** Sends a signal; one that is gone already is fine. */
-export function signalTo (pid: number, signal: NodeJS.Signals): void {
+export function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)
   } catch (error) {
@@ -54,11 +63,11 @@ export function signalTo (pid: number, signal: NodeJS.Signals): void {
   }
 }
 
-export function isErrno (error: unknown, code: string): boolean {
+export function isErrno(error: unknown, code: string): boolean {
   return error instanceof Error && 'code' in error && error.code === code
 }
 
-function readProc (pid: number, file: string): string | undefined {
+function readProc(pid: number, file: string): string | undefined {
   try {
     return readFileSync(`/proc/${pid}/${file}`, 'utf8')
   } catch (error) {
@@ -67,9 +76,15 @@ function readProc (pid: number, file: string): string | undefined {
   }
 }
 
-function ps (pid: number, column: string): string | undefined {
+function ps(pid: number, column: string): string | undefined {
   try {
-    const [state = '', ...words] = execFileSync('ps', ['-o', 'state=', '-o', column, '-p', String(pid)], { encoding: 'utf8' }).trim().split(/\s+/)
+    const [state = '', ...words] = execFileSync(
+      'ps',
+      ['-o', 'state=', '-o', column, '-p', String(pid)],
+      { encoding: 'utf8' }
+    )
+      .trim()
+      .split(/\s+/)
     return state === '' || state.startsWith('Z') ? undefined : words.join(' ')
   } catch {
     return undefined // ps exits with 1 when there is no such process

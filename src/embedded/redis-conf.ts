@@ -1,4 +1,5 @@
-// The redis.conf of one embedded node. Each line that differs from Redis's default has its reason here.
+// The redis.conf of one embedded node. Each line that differs from Redis's default has its reason
+// here.
 
 import { join } from 'node:path'
 import { leastAcl } from '../redis/requirements.js'
@@ -8,7 +9,8 @@ import { REQUIREMENTS } from '../store/requirements.js'
 const SERVICE_USER = 'service'
 
 /** The URL of an embedded node, as the service uses it. */
-export const asServiceUser = (url: string): string => url.replace('redis://', `redis://${SERVICE_USER}:any@`)
+export const asServiceUser = (url: string): string =>
+  url.replace('redis://', `redis://${SERVICE_USER}:any@`)
 
 /** Where a node runs. */
 export type Place = {
@@ -19,18 +21,25 @@ export type Place = {
 
 export const LOOPBACK: Place = { host: '127.0.0.1', within: [] }
 
-export type NodeSettings = { readonly dir: string, readonly port: number, readonly nodeTimeoutMs: number, readonly place: Place }
+export type NodeSettings = {
+  readonly dir: string
+  readonly port: number
+  readonly nodeTimeoutMs: number
+  readonly place: Place
+}
 
-export function redisConf ({ dir, port, nodeTimeoutMs, place: { host } }: NodeSettings): string {
+export function redisConf({ dir, port, nodeTimeoutMs, place: { host } }: NodeSettings): string {
   return [
     `bind ${host}`,
-    ...(host === LOOPBACK.host ? [] : ['protected-mode no']), // without a password Redis would answer loopback only
+    // without a password Redis would answer loopback only
+    ...(host === LOOPBACK.host ? [] : ['protected-mode no']),
     `port ${port}`,
     `dir ${quote(dir)}`,
     `logfile ${quote(logFileOf(dir))}`,
     `pidfile ${quote(pidFileOf(dir))}`,
     'daemonize no',
-    'set-proc-title no', // the command line goes on naming this file, by which an orphan is recognised
+    // the command line goes on naming this file, by which an orphan is recognised
+    'set-proc-title no',
     'always-show-logo no',
 
     'cluster-enabled yes',
@@ -41,13 +50,16 @@ export function redisConf ({ dir, port, nodeTimeoutMs, place: { host } }: NodeSe
     'appendonly yes',
     'appendfsync everysec', // survives the process; the machine's death is what the replica is for
     'save ""',
-    'shutdown-timeout 2', // how long a stopping master waits for its replicas; all of them stop together here
+    // how long a stopping master waits for its replicas; all of them stop together here
+    'shutdown-timeout 2',
 
-    'stream-node-max-bytes 1024', // a young stream reserves a whole node: 4,728 bytes by default, 1,656 with this
+    // a young stream reserves a whole node: 4,728 bytes by default, 1,656 with this
+    'stream-node-max-bytes 1024',
     'repl-diskless-sync-delay 0', // waiting for further replicas only delays the one there is
     'repl-backlog-size 64mb', // a replica that was away shortly gets the difference, not everything
 
-    // The service logs in as this user, so that it does nothing beyond the permissions that are documented.
+    // The service logs in as this user, so that it does nothing beyond the permissions that are
+    // documented.
     `user ${SERVICE_USER} on nopass ${leastAcl(REQUIREMENTS)}`,
 
     'enable-debug-command local', // the tests of faults use it
@@ -55,19 +67,19 @@ export function redisConf ({ dir, port, nodeTimeoutMs, place: { host } }: NodeSe
   ].join('\n')
 }
 
-export function confFileOf (dir: string): string {
+export function confFileOf(dir: string): string {
   return join(dir, 'redis.conf')
 }
 
-export function logFileOf (dir: string): string {
+export function logFileOf(dir: string): string {
   return join(dir, 'redis.log')
 }
 
-export function pidFileOf (dir: string): string {
+export function pidFileOf(dir: string): string {
   return join(dir, 'redis.pid')
 }
 
 // Redis reads double quotes with backslash escapes, as JSON writes them.
-function quote (text: string): string {
+function quote(text: string): string {
   return JSON.stringify(text)
 }

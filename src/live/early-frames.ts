@@ -1,5 +1,5 @@
-// Frames that came too early: the gap before them is still open. Bounded in frames. What does not fit is dropped, because the read that
-// closes the gap can bring it as well.
+// Frames that came too early: the gap before them is still open. Bounded in frames. What does not
+// fit is dropped, because the read that closes the gap can bring it as well.
 import { lastOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
@@ -7,34 +7,37 @@ export class EarlyFrames {
   #groups: Frames[] = []
   #length = 0
 
-  constructor (lengthMax: number) {
+  constructor(lengthMax: number) {
     this.#lengthMax = lengthMax
   }
 
-  get isEmpty (): boolean {
+  get isEmpty(): boolean {
     return this.#groups.length === 0
   }
 
   /** The lowest sequence here; Infinity when there is none. */
-  get first (): number {
+  get first(): number {
     return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
   }
 
   /** The highest sequence here; -Infinity when there is none. */
-  get last (): number {
+  get last(): number {
     return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), -Infinity)
   }
 
   /** @returns whether there was room for it */
-  add (frames: Frames): boolean {
+  add(frames: Frames): boolean {
     if (this.#length + frames.ends.length > this.#lengthMax) return false
     this.#groups.push(frames)
     this.#length += frames.ends.length
     return true
   }
 
-  /** Takes out all groups that `next` has reached, in order. Groups that follow each other come together. */
-  take (next: number): Frames[] {
+  /**
+   * Takes out all groups that `next` has reached, in order. Groups that follow each other come
+   * together.
+   */
+  take(next: number): Frames[] {
     const ripe: Frames[] = []
     const early: Frames[] = []
     let reached = next
@@ -51,7 +54,7 @@ export class EarlyFrames {
     return ripe
   }
 
-  clear (): void {
+  clear(): void {
     this.#groups = []
     this.#length = 0
   }

@@ -1,31 +1,41 @@
-// Heartbeats: a stream that has nothing to send gets a small named event, so that its client can tell a quiet room from a dead connection.
-// Invariant: no stream is silent for longer than the interval. Streams wait in a wheel of slots, each a short piece of time, under one
-// timer; a stream that was written to meanwhile is only found, and moved on, when its slot comes up. Writing to a stream costs no more
-// than noting the time.
+// Heartbeats: a stream that has nothing to send gets a small named event, so that its client can
+// tell a quiet room from a dead connection. Invariant: no stream is silent for longer than the
+// interval. Streams wait in a wheel of slots, each a short piece of time, under one timer; a stream
+// that was written to meanwhile is only found, and moved on, when its slot comes up. Writing to a
+// stream costs no more than noting the time.
 import { type Stream } from './stream.js'
 
-/** Named, so that EventSource shows it; without an id, so that the client's cursor stays; with data, for an event without is not shown. */
+/**
+ * Named, so that EventSource shows it; without an id, so that the client's cursor stays; with data,
+ * for an event without is not shown.
+ */
 export const PING = Buffer.from('event: ping\ndata: {}\n\n')
 
 const TICKS = 2000
 /**
- * Streams of a busy room all fall silent in the same moment. Each has a lead of its own, up to this share of the interval, so that their
- * heartbeats do not all come due at once.
+ * Streams of a busy room all fall silent in the same moment. Each has a lead of its own, up to this
+ * share of the interval, so that their heartbeats do not all come due at once.
  */
 const LEAD_MAX = 0.02
 const LEADS = 32
-/** So much is done in one turn; then everybody else has one. To write costs as much as to look at this many. */
+/**
+ * So much is done in one turn; then everybody else has one. To write costs as much as to look at
+ * this many.
+ */
 const BURST_MAX = 2048
 const WRITE_COST = 16
 
-type Place = { readonly stream: Beating, readonly leadMs: number, tick: number }
+type Place = { readonly stream: Beating; readonly leadMs: number; tick: number }
 
 type Beating = Pick<Stream, 'writtenAt' | 'isFull' | 'write'>
 
 export class Heartbeats {
   readonly #intervalMs: number
   readonly #tickMs: number
-  /** The slot of tick n is n modulo the length: a place is never due later than one interval from now. */
+  /**
+   * The slot of tick n is n modulo the length: a place is never due later than one interval from
+   * now.
+   */
   readonly #slots: ReadonlyArray<Set<Place>> = Array.from({ length: TICKS + 2 }, () => new Set())
   readonly #places = new Map<Beating, Place>()
   #added = 0
@@ -34,14 +44,14 @@ export class Heartbeats {
   #timer: NodeJS.Timeout | undefined
   #timerTick = Infinity
 
-  constructor (intervalMs: number) {
+  constructor(intervalMs: number) {
     this.#intervalMs = intervalMs
     this.#tickMs = intervalMs / TICKS
     this.#next = this.#tickAt(performance.now())
   }
 
-  add (stream: Beating): void {
-    const leadMs = this.#intervalMs * LEAD_MAX * (this.#added++ % LEADS) / LEADS
+  add(stream: Beating): void {
+    const leadMs = (this.#intervalMs * LEAD_MAX * (this.#added++ % LEADS)) / LEADS
     const now = performance.now()
     if (this.#places.size === 0) this.#next = this.#tickAt(now)
     const place = { stream, leadMs, tick: 0 }
@@ -50,7 +60,7 @@ export class Heartbeats {
     if (place.tick < this.#timerTick) this.#setTimer(place.tick, now)
   }
 
-  remove (stream: Beating): void {
+  remove(stream: Beating): void {
     const place = this.#places.get(stream)
     if (place === undefined) return
     this.#places.delete(stream)
@@ -59,13 +69,13 @@ export class Heartbeats {
   }
 
   /** Stops the timer; a stream that is added later starts it again. */
-  close (): void {
+  close(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
     this.#timerTick = Infinity
   }
 
-  #turn (): void {
+  #turn(): void {
     this.close()
     const now = performance.now()
     const due = this.#tickAt(now)
@@ -75,7 +85,9 @@ export class Heartbeats {
         // It shares the slot, but is due a round later.
         if (place.tick > this.#next) continue
         if (cost > BURST_MAX) {
-          setImmediate(() => { this.#turn() })
+          setImmediate(() => {
+            this.#turn()
+          })
           return
         }
         cost += this.#beat(place, now) ? WRITE_COST : 1
@@ -86,7 +98,7 @@ export class Heartbeats {
   }
 
   /** @returns whether it was written to */
-  #beat (place: Place, now: number): boolean {
+  #beat(place: Place, now: number): boolean {
     const { stream } = place
     this.#slotOf(place.tick).delete(place)
     const isSilent = this.#dueTick(stream.writtenAt, place) <= this.#next
@@ -96,26 +108,35 @@ export class Heartbeats {
     return isSilent
   }
 
-  #put (place: Place, writtenAt: number): void {
+  #put(place: Place, writtenAt: number): void {
     place.tick = Math.max(this.#next, this.#dueTick(writtenAt, place))
     this.#slotOf(place.tick).add(place)
   }
 
-  #setTimer (tick: number, now: number): void {
+  #setTimer(tick: number, now: number): void {
     clearTimeout(this.#timer)
     this.#timerTick = tick
-    this.#timer = setTimeout(() => { this.#turn() }, Math.max(0, Math.ceil(tick * this.#tickMs - now))).unref()
+    this.#timer = setTimeout(
+      () => {
+        this.#turn()
+      },
+      Math.max(0, Math.ceil(tick * this.#tickMs - now))
+    ).unref()
   }
 
-  #nextTaken (): number | undefined {
-    for (let tick = this.#next; tick <= this.#next + TICKS; tick++) if (this.#slotOf(tick).size > 0) return tick
+  #nextTaken(): number | undefined {
+    for (let tick = this.#next; tick <= this.#next + TICKS; tick++) {
+      if (this.#slotOf(tick).size > 0) return tick
+    }
     return undefined
   }
 
   readonly #tickAt = (at: number): number => Math.floor(at / this.#tickMs)
 
-  readonly #dueTick = (writtenAt: number, { leadMs }: Place): number => this.#tickAt(writtenAt + this.#intervalMs - leadMs)
+  readonly #dueTick = (writtenAt: number, { leadMs }: Place): number =>
+    this.#tickAt(writtenAt + this.#intervalMs - leadMs)
 
   // The index is within the array.
-  readonly #slotOf = (tick: number): Set<Place> => this.#slots[tick % this.#slots.length] as Set<Place>
+  readonly #slotOf = (tick: number): Set<Place> =>
+    this.#slots[tick % this.#slots.length] as Set<Place>
 }

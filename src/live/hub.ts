@@ -1,6 +1,6 @@
-// The rooms that this process has readers in, and all of its streams. A room is opened for its first reader, and kept for a while after
-// the last one has left.
-// There is one timer for the audit, and one for rooms that nobody reads any more. Knows nothing of HTTP but sockets to write to.
+// The rooms that this process has readers in, and all of its streams. A room is opened for its
+// first reader, and kept for a while after the last one has left. There is one timer for the audit,
+// and one for rooms that nobody reads any more. Knows nothing of HTTP but sockets to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
@@ -12,7 +12,7 @@ import { RingBudget, type RingOptions } from './ring.js'
 import { Room, type RoomEvents, type RoomHistory, type RoomLog } from './room.js'
 import { type EndReason, type Stream } from './stream.js'
 
-export type HubStore = { readonly log: RoomLog, readonly history: RoomHistory }
+export type HubStore = { readonly log: RoomLog; readonly history: RoomHistory }
 type HubSubscriber = Pick<Subscriber, 'subscribe' | 'unsubscribe'>
 
 export type HubOptions = {
@@ -32,7 +32,10 @@ export type HubEvents = RoomEvents & {
   stalled: (stalledMs: number) => void
 }
 
-/** How many turns the audit takes in its interval. A room is due one turn early, so that none waits longer than the interval. */
+/**
+ * How many turns the audit takes in its interval. A room is due one turn early, so that none waits
+ * longer than the interval.
+ */
 const AUDIT_TURNS = 8
 
 export class Hub {
@@ -42,12 +45,12 @@ export class Hub {
   readonly #subscriber: HubSubscriber
   readonly #options: HubOptions
   readonly #events: HubEvents
-  readonly #rooms = new Map<string, { readonly room: Room, emptySince: number | undefined }>()
+  readonly #rooms = new Map<string, { readonly room: Room; emptySince: number | undefined }>()
   readonly #streams = new Set<Stream>()
   readonly #heartbeats: Heartbeats
   readonly #timers: NodeJS.Timeout[]
 
-  constructor (store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
+  constructor(store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
     this.#store = store
     this.#subscriber = subscriber
     this.#options = options
@@ -56,32 +59,39 @@ export class Hub {
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
     this.#timers = [
-      setInterval(() => { this.#audit() }, options.auditMs / AUDIT_TURNS),
-      setInterval(() => { this.#sweep() }, 1000)
+      setInterval(() => {
+        this.#audit()
+      }, options.auditMs / AUDIT_TURNS),
+      setInterval(() => {
+        this.#sweep()
+      }, 1000)
     ]
     for (const timer of this.#timers) timer.unref()
   }
 
-  get roomCount (): number {
+  get roomCount(): number {
     return this.#rooms.size
   }
 
-  get streamCount (): number {
+  get streamCount(): number {
     return this.#streams.size
   }
 
-  addStream (stream: Stream): void {
+  addStream(stream: Stream): void {
     this.#streams.add(stream)
     this.#heartbeats.add(stream)
   }
 
-  removeStream (stream: Stream): void {
+  removeStream(stream: Stream): void {
     this.#streams.delete(stream)
     this.#heartbeats.remove(stream)
   }
 
-  /** Lets a reader follow a room until its stream ends. Returns the function that takes the reader out of the room. */
-  join (name: string, output: Output, request: JoinRequest): () => void {
+  /**
+   * Lets a reader follow a room until its stream ends. Returns the function that takes the reader
+   * out of the room.
+   */
+  join(name: string, output: Output, request: JoinRequest): () => void {
     const entry = this.#rooms.get(name) ?? this.#open(name)
     entry.emptySince = undefined
     const { room } = entry
@@ -98,46 +108,61 @@ export class Hub {
   }
 
   /**
-   * Ends all streams, spread over `drainMs`, and gives each client a retry time of its own. Thousands of clients that reconnect in the
-   * same moment would bring down the process that they reconnect to.
+   * Ends all streams, spread over `drainMs`, and gives each client a retry time of its own.
+   * Thousands of clients that reconnect in the same moment would bring down the process that they
+   * reconnect to.
    */
-  async drain (drainMs: number): Promise<void> {
+  async drain(drainMs: number): Promise<void> {
     const streams = [...this.#streams]
-    await Promise.all(streams.map(async stream => {
-      await sleep(Math.random() * drainMs)
-      stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
-    }))
+    await Promise.all(
+      streams.map(async stream => {
+        await sleep(Math.random() * drainMs)
+        stream.end('stopping', `retry: ${Math.ceil(Math.random() * drainMs)}\n\n`)
+      })
+    )
   }
 
-  close (): void {
+  close(): void {
     for (const timer of this.#timers) clearInterval(timer)
     this.#heartbeats.close()
     for (const { room } of this.#rooms.values()) room.close()
     this.#rooms.clear()
   }
 
-  #open (name: string): { readonly room: Room, emptySince: number | undefined } {
+  #open(name: string): { readonly room: Room; emptySince: number | undefined } {
     const { ring, heldLengthMax, gapWaitMs } = this.#options
-    const room = new Room(name, this.#store.log, this.#store.history, { ring, budget: this.budget, pages: this.pages, heldLengthMax, gapWaitMs }, this.#events)
+    const room = new Room(
+      name,
+      this.#store.log,
+      this.#store.history,
+      { ring, budget: this.budget, pages: this.pages, heldLengthMax, gapWaitMs },
+      this.#events
+    )
     const entry = { room, emptySince: undefined }
     this.#rooms.set(name, entry)
     this.#subscriber.subscribe(roomChannel(name), {
-      onMessage: payload => { room.receive(payload) },
-      onSubscribed: () => { void room.sync() }
+      onMessage: payload => {
+        room.receive(payload)
+      },
+      onSubscribed: () => {
+        void room.sync()
+      }
     })
     return entry
   }
 
-  // When the publication of the last message is lost, no later one proves the gap. Only a look at the log finds it.
-  #audit (): void {
+  // When the publication of the last message is lost, no later one proves the gap. Only a look at
+  // the log finds it.
+  #audit(): void {
     const idleBefore = performance.now() - this.#options.auditMs * (1 - 1 / AUDIT_TURNS)
     for (const { room } of this.#rooms.values()) {
-      // A room that is syncing already is left alone: while a shard is down, it would only be asked again and again.
+      // A room that is syncing already is left alone: while a shard is down, it would only be asked
+      // again and again.
       if (room.heardAt < idleBefore && room.readerCount > 0 && !room.isSyncing) void room.sync()
     }
   }
 
-  #sweep (): void {
+  #sweep(): void {
     const now = performance.now()
     for (const [name, { room, emptySince }] of this.#rooms) {
       if (emptySince === undefined || now - emptySince < this.#options.lingerMs) continue

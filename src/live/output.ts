@@ -1,16 +1,28 @@
-// How a reader's frames are put on its stream: unchanged for one room, or with an id that is a cursor over all rooms of the stream.
-// Invariant: a client that has a frame, and everything before it on the stream, resumes correctly from that frame's id.
+// How a reader's frames are put on its stream: unchanged for one room, or with an id that is a
+// cursor over all rooms of the stream. Invariant: a client that has a frame, and everything before
+// it on the stream, resumes correctly from that frame's id.
 import { type Frames } from '../message/frame.js'
 import { eventFrame, frameAt, lastOf } from '../message/frame.js'
 import { type Stream } from './stream.js'
 
 /** Frames that follow each other, and their bytes in one piece. */
-export type Batch = { readonly first: number, readonly bytes: Buffer, readonly groups: readonly Frames[] }
+export type Batch = {
+  readonly first: number
+  readonly bytes: Buffer
+  readonly groups: readonly Frames[]
+}
 
-export const batchOf = (frames: Frames): Batch => ({ first: frames.first, bytes: frames.bytes, groups: [frames] })
+export const batchOf = (frames: Frames): Batch => ({
+  first: frames.first,
+  bytes: frames.bytes,
+  groups: [frames]
+})
 
 /** What readers and outputs need of a stream. */
-export type ReaderStream = Pick<Stream, 'isFull' | 'hasEnded' | 'write' | 'drained' | 'drainedWithin' | 'fail'>
+export type ReaderStream = Pick<
+  Stream,
+  'isFull' | 'hasEnded' | 'write' | 'drained' | 'drainedWithin' | 'fail'
+>
 
 export type Output = {
   readonly stream: ReaderStream
@@ -21,15 +33,15 @@ export type Output = {
 export class SingleOutput implements Output {
   readonly stream: ReaderStream
 
-  constructor (stream: ReaderStream) {
+  constructor(stream: ReaderStream) {
     this.stream = stream
   }
 
-  frames (batch: Batch): void {
+  frames(batch: Batch): void {
     this.stream.write(batch.bytes)
   }
 
-  event (event: 'live' | 'reset', cursor: string, data: object): void {
+  event(event: 'live' | 'reset', cursor: string, data: object): void {
     this.stream.write(eventFrame(event, cursor, data))
   }
 }
@@ -38,11 +50,11 @@ export class SingleOutput implements Output {
 export class CombinedCursor {
   readonly #cursors: string[]
 
-  constructor (cursors: readonly string[]) {
+  constructor(cursors: readonly string[]) {
     this.#cursors = [...cursors]
   }
 
-  set (index: number, cursor: string): string {
+  set(index: number, cursor: string): string {
     this.#cursors[index] = cursor
     return this.#cursors.join(',')
   }
@@ -53,26 +65,31 @@ export class CombinedOutput implements Output {
   readonly #cursor: CombinedCursor
   readonly #index: number
 
-  constructor (stream: ReaderStream, cursor: CombinedCursor, index: number) {
+  constructor(stream: ReaderStream, cursor: CombinedCursor, index: number) {
     this.stream = stream
     this.#cursor = cursor
     this.#index = index
   }
 
-  frames (batch: Batch): void {
+  frames(batch: Batch): void {
     const parts: Array<string | Buffer> = []
     for (const frames of batch.groups) {
       for (let seq = frames.first; seq <= lastOf(frames); seq++) {
         const frame = frameAt(frames, seq)
         // `id: <cursor>\n` is how every frame begins.
         const newline = frame.indexOf(10)
-        parts.push(`id: ${this.#cursor.set(this.#index, frame.toString('latin1', 4, newline))}`, frame.subarray(newline))
+        parts.push(
+          `id: ${this.#cursor.set(this.#index, frame.toString('latin1', 4, newline))}`,
+          frame.subarray(newline)
+        )
       }
     }
-    this.stream.write(Buffer.concat(parts.map(part => typeof part === 'string' ? Buffer.from(part) : part)))
+    this.stream.write(
+      Buffer.concat(parts.map(part => (typeof part === 'string' ? Buffer.from(part) : part)))
+    )
   }
 
-  event (event: 'live' | 'reset', cursor: string, data: object): void {
+  event(event: 'live' | 'reset', cursor: string, data: object): void {
     this.stream.write(eventFrame(event, this.#cursor.set(this.#index, cursor), data))
   }
 }

@@ -8,7 +8,7 @@ const MS_MAX = 1000
 export class Pause {
   #attempts = 0
 
-  async wait (): Promise<void> {
+  async wait(): Promise<void> {
     await sleep(backoffMs(this.#attempts++, MS_MIN, MS_MAX), undefined, { ref: false })
   }
 }

@@ -1,9 +1,11 @@
-// A reader is a cursor, not a queue: a room and the next sequence. While it keeps up, the room writes to its stream. When the stream is
-// full, the reader leaves the live readers and catches up from the ring or the store, page by page, as fast as the client takes them.
+// A reader is a cursor, not a queue: a room and the next sequence. While it keeps up, the room
+// writes to its stream. When the stream is full, the reader leaves the live readers and catches up
+// from the ring or the store, page by page, as fast as the client takes them.
 //
-// Why it neither loses nor repeats a message where it joins: it goes live only in a turn in which its next sequence is the room's next
-// sequence (Room.goLive flushes and compares without an await between), and a live reader is written everything from there on.
-// Joining, resuming and being slow are this one loop.
+// Why it neither loses nor repeats a message where it joins: it goes live only in a turn in which
+// its next sequence is the room's next sequence (Room.goLive flushes and compares without an await
+// between), and a live reader is written everything from there on. Joining, resuming and being slow
+// are this one loop.
 import { setImmediate } from 'node:timers/promises'
 import { formatCursor, type Cursor } from '../message/message.js'
 import { frameAt, frameMs, lastOf } from '../message/frame.js'
@@ -14,9 +16,12 @@ import { Pause } from './pause.js'
 import { type Room } from './room.js'
 
 /** Where a client wants to begin: behind a cursor, or with the newest so many messages. */
-export type JoinRequest = { readonly after: Cursor | undefined, readonly last: number | undefined }
+export type JoinRequest = { readonly after: Cursor | undefined; readonly last: number | undefined }
 
-/** How long a page is kept for a client that does not take it at once. A client that is only a little slow gets the whole page. */
+/**
+ * How long a page is kept for a client that does not take it at once. A client that is only a
+ * little slow gets the whole page.
+ */
 const PATIENCE_MS = 100
 
 export class Reader implements RoomReader {
@@ -29,17 +34,18 @@ export class Reader implements RoomReader {
   /** How often it was reset. What was read before a reset is not written after it. */
   #resets = 0
 
-  constructor (room: Room, output: Output, request: JoinRequest) {
+  constructor(room: Room, output: Output, request: JoinRequest) {
     this.#room = room
     this.#output = output
     this.#request = request
   }
 
   /** Finds its place and follows the room until it leaves. */
-  async start (): Promise<void> {
+  async start(): Promise<void> {
     await this.#room.ready()
     const { after } = this.#request
-    // If the room has reset this reader in the meantime, it has its place already. That may also happen while the store is asked.
+    // If the room has reset this reader in the meantime, it has its place already. That may also
+    // happen while the store is asked.
     if (this.#resets === 0) {
       this.#next = after === undefined ? this.#beginning() : after.seq + 1
       const contradiction = after === undefined ? undefined : await this.#contradicts(after)
@@ -49,15 +55,18 @@ export class Reader implements RoomReader {
   }
 
   /** Called by the room for each batch while the reader is live. */
-  deliver (batch: Batch): void {
+  deliver(batch: Batch): void {
     if (!this.#output.stream.isFull) return this.#output.frames(batch)
     this.#next = batch.first
     this.#room.leaveLive(this)
     void this.#catchUp()
   }
 
-  /** The log was rewound or rewritten below what this reader has. The client is told so, and gets the history as it first asked for it. */
-  reset (reason: ResetReason): void {
+  /**
+   * The log was rewound or rewritten below what this reader has. The client is told so, and gets
+   * the history as it first asked for it.
+   */
+  reset(reason: ResetReason): void {
     const { room, head } = this.#room
     this.#room.leaveLive(this)
     this.#resets++
@@ -67,12 +76,12 @@ export class Reader implements RoomReader {
     void this.#catchUp()
   }
 
-  #beginning (): number {
+  #beginning(): number {
     const { last } = this.#request
     return last === undefined ? 1 : Math.max(1, this.#room.head - last + 1)
   }
 
-  async #catchUp (): Promise<void> {
+  async #catchUp(): Promise<void> {
     if (this.#isCatchingUp) return
     this.#isCatchingUp = true
     const { stream } = this.#output
@@ -94,10 +103,11 @@ export class Reader implements RoomReader {
     }
   }
 
-  // Writes one page in pieces that a socket may hold, and returns how long the next page should be. When the client turns out to be slow,
-  // the rest of the page is dropped, and read again later. This is a method of its own because a suspended function keeps alive
-  // everything that it has ever held.
-  async #writePage (length: number): Promise<number> {
+  // Writes one page in pieces that a socket may hold, and returns how long the next page should be.
+  // When the client turns out to be slow, the rest of the page is dropped, and read again later.
+  // This is a method of its own because a suspended function keeps alive everything that it has
+  // ever held.
+  async #writePage(length: number): Promise<number> {
     const { stream } = this.#output
     const { pages } = this.#room
     const resets = this.#resets
@@ -108,17 +118,21 @@ export class Reader implements RoomReader {
       this.#output.frames(batchOf(piece))
       this.#next = lastOf(piece) + 1
       if (piece === page.at(-1)) return pages.lengthAfter(page, length, this.#next, !stream.isFull)
-      // Give everybody else a turn: writing whole pages to many readers would hold up the live ones.
+      // Give everybody else a turn: writing whole pages to many readers would hold up the live
+      // ones.
       await setImmediate()
-      if (!await stream.drainedWithin(PATIENCE_MS)) return pages.lengthAfter(page, length, this.#next, false)
+      if (!(await stream.drainedWithin(PATIENCE_MS))) {
+        return pages.lengthAfter(page, length, this.#next, false)
+      }
     }
     return length
   }
 
-  // The page that holds a sequence; empty only when this reader was reset or its stream has ended. If the store has no such page, the log
-  // was rewound or is gone for a moment, and the room does not know it yet: so the room syncs. There is always a pause before the next
-  // attempt, because a sync may return at once and change nothing.
-  async #page (seq: number, length?: number): Promise<Page> {
+  // The page that holds a sequence; empty only when this reader was reset or its stream has ended.
+  // If the store has no such page, the log was rewound or is gone for a moment, and the room does
+  // not know it yet: so the room syncs. There is always a pause before the next attempt, because a
+  // sync may return at once and change nothing.
+  async #page(seq: number, length?: number): Promise<Page> {
     const resets = this.#resets
     const pause = new Pause()
     for (;;) {
@@ -130,15 +144,16 @@ export class Reader implements RoomReader {
     }
   }
 
-  #announce (): void {
+  #announce(): void {
     if (this.#isAnnounced) return
     this.#isAnnounced = true
     const { room, head, headMs } = this.#room
     this.#output.event('live', head === 0 ? '0' : formatCursor(head, headMs), { room, head })
   }
 
-  // A cursor beyond what this process has seen may still be right, if another process was faster. The store decides.
-  async #contradicts ({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
+  // A cursor beyond what this process has seen may still be right, if another process was faster.
+  // The store decides.
+  async #contradicts({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
     // Twice, because with an open gap a sync reads only as far as was published here.
     for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'

@@ -1,5 +1,6 @@
-// Repeats an operation until it succeeds, one attempt at a time, with pauses between failed attempts.
-// Invariant: a call of `run` during an attempt starts another one after it, because the current attempt may have read before the call.
+// Repeats an operation until it succeeds, one attempt at a time, with pauses between failed
+// attempts. Invariant: a call of `run` during an attempt starts another one after it, because the
+// current attempt may have read before the call.
 import { Pause } from './pause.js'
 
 export class Retrier {
@@ -9,28 +10,31 @@ export class Retrier {
   #isDue = false
   #isStopped = false
 
-  constructor (attempt: () => Promise<void>, onFailed: (error: unknown) => void) {
+  constructor(attempt: () => Promise<void>, onFailed: (error: unknown) => void) {
     this.#attempt = attempt
     this.#onFailed = onFailed
   }
 
-  get isRunning (): boolean {
+  get isRunning(): boolean {
     return this.#running !== undefined
   }
 
-  /** Resolves when an attempt that began after this call has succeeded, or when the retrier was stopped. */
-  async run (): Promise<void> {
+  /**
+   * Resolves when an attempt that began after this call has succeeded, or when the retrier was
+   * stopped.
+   */
+  async run(): Promise<void> {
     if (this.#isStopped) return
     this.#isDue = true
     this.#running ??= this.#run()
     await this.#running
   }
 
-  stop (): void {
+  stop(): void {
     this.#isStopped = true
   }
 
-  async #run (): Promise<void> {
+  async #run(): Promise<void> {
     const pause = new Pause()
     while (this.#isDue && !this.#isStopped) {
       this.#isDue = false
@@ -42,7 +46,8 @@ export class Retrier {
         await pause.wait()
       }
     }
-    // Not in a `finally` of the promise: a call that came in the turn between would resolve without an attempt.
+    // Not in a `finally` of the promise: a call that came in the turn between would resolve without
+    // an attempt.
     this.#running = undefined
   }
 }

@@ -1,15 +1,24 @@
-// A room in this process: the next sequence that it has not seen, the newest frames, and its readers.
-// Invariant: frames go to the ring and to the live readers in the order of their sequences, each once. A publication with the next
-// sequence is delivered, and an older one is a duplicate. A newer one proves a gap, which is read from the store: a message is committed
-// before it is published, so it is there. After every (re)subscription the room is read up to its head, and the last message delivered
-// is compared with the log. A failover may have lost what no replica had; its sequences are then given out again, and only that
-// comparison shows it.
+// A room in this process: the next sequence that it has not seen, the newest frames, and its
+// readers. Invariant: frames go to the ring and to the live readers in the order of their
+// sequences, each once. A publication with the next sequence is delivered, and an older one is a
+// duplicate. A newer one proves a gap, which is read from the store: a message is committed before
+// it is published, so it is there. After every (re)subscription the room is read up to its head,
+// and the last message delivered is compared with the log. A failover may have lost what no replica
+// had; its sequences are then given out again, and only that comparison shows it.
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { parseReference } from '../message/message.js'
 import { EarlyFrames } from './early-frames.js'
 import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
-import { decodePublication, frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from '../message/frame.js'
+import {
+  decodePublication,
+  frameAt,
+  frameMs,
+  framesFrom,
+  framesOf,
+  lastOf,
+  type Frames
+} from '../message/frame.js'
 import { type Page, type Pages } from './pages.js'
 import { Retrier } from './retrier.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
@@ -24,7 +33,10 @@ export type RoomOptions = {
   readonly pages: Pages
   /** Frames that may wait for the gap before them to close. */
   readonly heldLengthMax: number
-  /** How long a gap may take to close by itself: publications of two writers can overtake each other. */
+  /**
+   * How long a gap may take to close by itself: publications of two writers can overtake each
+   * other.
+   */
   readonly gapWaitMs: number
 }
 
@@ -33,16 +45,25 @@ export type RoomEvents = {
   gap: () => void
   reset: (reason: ResetReason) => void
   heldFull: () => void
-  /** The store did not answer before its deadline. A sync is tried again; a reader's stream is ended. */
+  /**
+   * The store did not answer before its deadline. A sync is tried again; a reader's stream is
+   * ended.
+   */
   failed: (what: 'sync' | 'reader', error: unknown) => void
 }
 
-/** Epochs are numbered over all rooms, so that what was read in one epoch is never mixed with another. */
+/**
+ * Epochs are numbered over all rooms, so that what was read in one epoch is never mixed with
+ * another.
+ */
 let nextEpoch = 1
 
 export class Room {
   readonly room: string
-  /** When a message was last delivered, or the log last read; by performance.now(). The audit leaves busy rooms alone. */
+  /**
+   * When a message was last delivered, or the log last read; by performance.now(). The audit leaves
+   * busy rooms alone.
+   */
   heardAt = 0
   readonly #log: RoomLog
   readonly #history: RoomHistory
@@ -54,7 +75,10 @@ export class Room {
   readonly #early: EarlyFrames
   readonly #sync: Retrier
   #headMs = 0
-  /** The room's epoch: it changes whenever the log turns out to have been rewound. What was read before does not belong to it. */
+  /**
+   * The room's epoch: it changes whenever the log turns out to have been rewound. What was read
+   * before does not belong to it.
+   */
   #epoch = nextEpoch++
   #isReady = false
   #whenReady: Array<() => void> = []
@@ -62,7 +86,13 @@ export class Room {
   #missingSince: number | undefined
   #isClosed = false
 
-  constructor (room: string, log: RoomLog, history: RoomHistory, options: RoomOptions, events: RoomEvents) {
+  constructor(
+    room: string,
+    log: RoomLog,
+    history: RoomHistory,
+    options: RoomOptions,
+    events: RoomEvents
+  ) {
     this.room = room
     this.#log = log
     this.#history = history
@@ -71,41 +101,46 @@ export class Room {
     this.#ring = new Ring(1, options.ring, options.budget)
     this.#early = new EarlyFrames(options.heldLengthMax)
     // While the store does not answer, readers wait and heartbeats go on.
-    this.#sync = new Retrier(() => this.#readUp(), error => { events.failed('sync', error) })
+    this.#sync = new Retrier(
+      () => this.#readUp(),
+      error => {
+        events.failed('sync', error)
+      }
+    )
   }
 
   /** The last sequence that this process has seen. */
-  get head (): number {
+  get head(): number {
     return this.#ring.next - 1
   }
 
   /** The entry time of the head; 0 in an empty room. */
-  get headMs (): number {
+  get headMs(): number {
     return this.#headMs
   }
 
-  get pages (): Pages {
+  get pages(): Pages {
     return this.#options.pages
   }
 
-  get readerCount (): number {
+  get readerCount(): number {
     return this.#readers.size
   }
 
-  get isSyncing (): boolean {
+  get isSyncing(): boolean {
     return this.#sync.isRunning
   }
 
-  add (reader: RoomReader): void {
+  add(reader: RoomReader): void {
     this.#readers.add(reader)
   }
 
-  remove (reader: RoomReader): void {
+  remove(reader: RoomReader): void {
     this.#readers.delete(reader)
     this.#fanOut.remove(reader)
   }
 
-  close (): void {
+  close(): void {
     this.#isClosed = true
     this.#sync.stop()
     clearTimeout(this.#gapTimer)
@@ -115,13 +150,18 @@ export class Room {
   }
 
   /** Resolves when the room is subscribed and has been read up to its head once. */
-  async ready (): Promise<void> {
+  async ready(): Promise<void> {
     if (this.#isReady || this.#isClosed) return
-    await new Promise<void>(resolve => { this.#whenReady.push(resolve) })
+    await new Promise<void>(resolve => {
+      this.#whenReady.push(resolve)
+    })
   }
 
-  /** Makes a reader live if it has everything up to this moment. No await lies between the comparison and the joining. */
-  goLive (reader: RoomReader, next: number): boolean {
+  /**
+   * Makes a reader live if it has everything up to this moment. No await lies between the
+   * comparison and the joining.
+   */
+  goLive(reader: RoomReader, next: number): boolean {
     if (next !== this.#ring.next) return false
     this.#fanOut.flush()
     if (this.#readers.has(reader)) this.#fanOut.add(reader)
@@ -129,44 +169,51 @@ export class Room {
   }
 
   /** A reader met an error that ends its stream. */
-  readerFailed (error: unknown): void {
+  readerFailed(error: unknown): void {
     this.#events.failed('reader', error)
   }
 
-  leaveLive (reader: RoomReader): void {
+  leaveLive(reader: RoomReader): void {
     this.#fanOut.remove(reader)
   }
 
   /**
-   * Frames from a sequence on that the room has seen, out of the ring or the store: at least one. Undefined when the store does not have
-   * what the room has seen.
+   * Frames from a sequence on that the room has seen, out of the ring or the store: at least one.
+   * Undefined when the store does not have what the room has seen.
    */
-  async pageFrom (seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
+  async pageFrom(seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
     const epoch = this.#epoch
     const page = await this.pages.read(this.room, epoch, seq, this.#ring.first - 1, length)
-    if (epoch === this.#epoch && !this.#isClosed) for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
+    if (epoch === this.#epoch && !this.#isClosed) {
+      for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
+    }
     const rest = page.filter(frames => lastOf(frames) >= seq)
     const [first] = rest
-    return first === undefined || first.first > seq ? undefined : [framesFrom(first, seq), ...rest.slice(1)]
+    return first === undefined || first.first > seq
+      ? undefined
+      : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
   /** Takes a publication. */
-  receive (payload: Buffer): void {
+  receive(payload: Buffer): void {
     const frames = decodePublication(payload)
     if (frames === undefined || this.#isClosed) return
     if (this.#isReady) this.#accept(frames)
     else this.#hold(frames)
   }
 
-  /** Reads the room up to its head, checks what was delivered, and fills the gap. Retries until it succeeds or the room is closed. */
-  async sync (): Promise<void> {
+  /**
+   * Reads the room up to its head, checks what was delivered, and fills the gap. Retries until it
+   * succeeds or the room is closed.
+   */
+  async sync(): Promise<void> {
     await this.#sync.run()
   }
 
-  async #readUp (): Promise<void> {
+  async #readUp(): Promise<void> {
     const known = this.head
     const knownMs = this.#headMs
     const lookedAt = performance.now()
@@ -177,21 +224,28 @@ export class Room {
     if (!this.#isReady) return this.#begin(head, headMs)
     if (this.#isMissing(head, known)) throw new Error('The log is gone')
     if (head < known) return this.#reset('rewound', head, headMs)
-    const thereMs = head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
+    const thereMs =
+      head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
-    // Everything before an early frame is committed and was published; what lies beyond the last one may not have reached a replica yet.
-    // There may be several gaps: each is read up to the early frames behind it.
+    // Everything before an early frame is committed and was published; what lies beyond the last
+    // one may not have reached a replica yet. There may be several gaps: each is read up to the
+    // early frames behind it.
     const target = this.#early.isEmpty ? head : Math.min(head, this.#early.last)
     while (this.head < target && !this.#isClosed) {
-      const page = await this.#history.range(this.room, this.head + 1, Math.min(this.head + this.pages.length, target, this.#early.first - 1), this.#epoch)
+      const page = await this.#history.range(
+        this.room,
+        this.head + 1,
+        Math.min(this.head + this.pages.length, target, this.#early.first - 1),
+        this.#epoch
+      )
       if (page.length === 0) throw new Error('The log ends before its head')
       this.#accept(framesOf(page))
     }
   }
 
-  // A log can disappear for seconds when the owner of its half-moved slot dies (see Committer). It is looked for again until
-  // LOG_GONE_MS_MAX; after that it counts as deleted.
-  #isMissing (head: number, known: number): boolean {
+  // A log can disappear for seconds when the owner of its half-moved slot dies (see Committer). It
+  // is looked for again until LOG_GONE_MS_MAX; after that it counts as deleted.
+  #isMissing(head: number, known: number): boolean {
     if (head > 0 || known === 0) {
       this.#missingSince = undefined
       return false
@@ -200,7 +254,7 @@ export class Room {
     return performance.now() < this.#missingSince + LOG_GONE_MS_MAX
   }
 
-  #begin (head: number, headMs: number): void {
+  #begin(head: number, headMs: number): void {
     this.#ring.clear(head + 1)
     this.#headMs = headMs
     this.#isReady = true
@@ -210,7 +264,7 @@ export class Room {
     this.#whenReady = []
   }
 
-  #reset (reason: ResetReason, head: number, headMs: number): void {
+  #reset(reason: ResetReason, head: number, headMs: number): void {
     this.#fanOut.flush()
     this.#epoch = nextEpoch++
     this.#early.clear()
@@ -220,13 +274,14 @@ export class Room {
     for (const reader of [...this.#readers]) reader.reset(reason)
   }
 
-  #accept (frames: Frames): void {
+  #accept(frames: Frames): void {
     if (this.#place(frames) && !this.#early.isEmpty) this.#releaseEarly()
   }
 
   /** @returns whether the head has moved */
-  #place (frames: Frames): boolean {
-    // A sync that began before the room was closed may still bring frames. The ring no longer counts in the common budget.
+  #place(frames: Frames): boolean {
+    // A sync that began before the room was closed may still bring frames. The ring no longer
+    // counts in the common budget.
     if (this.#isClosed) return false
     const { next } = this.#ring
     if (frames.first > next) {
@@ -243,29 +298,36 @@ export class Room {
     return false
   }
 
-  // Known sequences with other bytes: the log was rewound and gave them out again, or a shard has its texts back.
-  #contradicts (frames: Frames): boolean {
+  // Known sequences with other bytes: the log was rewound and gave them out again, or a shard has
+  // its texts back.
+  #contradicts(frames: Frames): boolean {
     for (let seq = frames.first; seq <= Math.min(lastOf(frames), this.head); seq++) {
       const frame = frameAt(frames, seq)
       const known = this.#ring.frame(seq)
-      if (known === undefined ? seq === this.head && frameMs(frame) !== this.#headMs : !known.equals(frame)) return true
+      if (
+        known === undefined
+          ? seq === this.head && frameMs(frame) !== this.#headMs
+          : !known.equals(frame)
+      ) {
+        return true
+      }
     }
     return false
   }
 
-  #deliver (frames: Frames): void {
+  #deliver(frames: Frames): void {
     this.heardAt = performance.now()
     this.#ring.push(frames)
     this.#headMs = frameMs(frameAt(frames, lastOf(frames)))
     this.#fanOut.push(frames, this.heardAt)
   }
 
-  #hold (frames: Frames): void {
+  #hold(frames: Frames): void {
     if (!this.#early.add(frames)) this.#events.heldFull()
     if (this.#isReady) this.#watchGap()
   }
 
-  #watchGap (): void {
+  #watchGap(): void {
     if (this.#early.isEmpty || this.#gapTimer !== undefined) return
     this.#gapTimer = setTimeout(() => {
       this.#gapTimer = undefined
@@ -275,9 +337,10 @@ export class Room {
     }, this.#options.gapWaitMs)
   }
 
-  #releaseEarly (): void {
+  #releaseEarly(): void {
     for (const frames of this.#early.take(this.#ring.next)) this.#place(frames)
   }
 }
 
-const msOf = (reference: string | undefined): number => reference === undefined ? 0 : parseReference(reference).ms
+const msOf = (reference: string | undefined): number =>
+  reference === undefined ? 0 : parseReference(reference).ms

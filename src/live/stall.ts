@@ -1,4 +1,5 @@
-// Whether a client takes what it is sent: for how long nothing of what waits in its socket has been taken.
+// Whether a client takes what it is sent: for how long nothing of what waits in its socket has been
+// taken.
 import { type Socket } from 'node:net'
 
 export class Stall {
@@ -6,12 +7,12 @@ export class Stall {
   #takenBytes = 0
   #takenAt = performance.now()
 
-  constructor (socket: Pick<Socket, 'writableLength' | 'bytesWritten'>) {
+  constructor(socket: Pick<Socket, 'writableLength' | 'bytesWritten'>) {
     this.#socket = socket
   }
 
   /** In ms; 0 when nothing waits. Exact to the time between two calls. */
-  ms (now: number): number {
+  ms(now: number): number {
     const waiting = this.#socket.writableLength
     // bytesWritten counts what was accepted for writing; what is still here has not been taken.
     const taken = this.#socket.bytesWritten - waiting

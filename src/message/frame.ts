@@ -1,18 +1,21 @@
-// What goes over the wire to readers: SSE frames (https://html.spec.whatwg.org/multipage/server-sent-events.html), and publications,
-// the groups of frames that travel from the writer's process to every other. A frame is encoded once per message, by the
-// writer, and stays the same bytes up to the last socket.
+// What goes over the wire to readers: SSE frames
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html), and publications, the groups of
+// frames that travel from the writer's process to every other. A frame is encoded once per message,
+// by the writer, and stays the same bytes up to the last socket.
 import { Remembered } from '../remembered.js'
 import { formatCursor, isLost, type Entry, type Message } from './message.js'
 
-/** The JSON of a message, as POST answers it and as the frame's data: `{room, seq, user, text, at}`. */
-export function messageJson ({ room, seq, user, text, ms }: Message): string {
+/**
+ * The JSON of a message, as POST answers it and as the frame's data: `{room, seq, user, text, at}`.
+ */
+export function messageJson({ room, seq, user, text, ms }: Message): string {
   return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
 }
 
 // The same few names come again and again.
 const names = new Remembered<string>()
 
-function nameJson (name: string): string {
+function nameJson(name: string): string {
   const known = names.get(name)
   if (known !== undefined) return known
   const json = JSON.stringify(name)
@@ -21,24 +24,28 @@ function nameJson (name: string): string {
 }
 
 /** The JSON of what a page or a reader gets in place of a message that is gone. */
-export const lostJson = (room: string, seq: number): string => `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
+export const lostJson = (room: string, seq: number): string =>
+  `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
 
-export const entryJson = (entry: Entry): string => isLost(entry) ? lostJson(entry.room, entry.seq) : messageJson(entry)
+export const entryJson = (entry: Entry): string =>
+  isLost(entry) ? lostJson(entry.room, entry.seq) : messageJson(entry)
 
-export function encodeFrame (entry: Entry): string {
+export function encodeFrame(entry: Entry): string {
   const event = isLost(entry) ? 'event: lost\n' : ''
   return `id: ${formatCursor(entry.seq, entry.ms)}\n${event}data: ${entryJson(entry)}\n\n`
 }
 
 /** A frame that is no message: `live` and `reset`. */
-export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string => `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string =>
+  `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
-// Of times that follow each other only the milliseconds are new, mostly: `toISOString` for each was a tenth of reading history.
+// Of times that follow each other only the milliseconds are new, mostly: `toISOString` for each was
+// a tenth of reading history.
 let formattedS = Number.NaN
 let formatted = ''
 
 /** RFC 3339 with milliseconds, in UTC. */
-export function formatTime (ms: number): string {
+export function formatTime(ms: number): string {
   const s = Math.floor(ms / 1000)
   if (s !== formattedS) {
     formattedS = s
@@ -47,15 +54,26 @@ export function formatTime (ms: number): string {
   return `${formatted}${String(ms - s * 1000).padStart(3, '0')}Z`
 }
 
-/** Consecutive frames of one room, as bytes. `ends[i]` is where the frame of sequence `first + i` ends. */
-export type Frames = { readonly first: number, readonly bytes: Buffer, readonly ends: readonly number[] }
+/**
+ * Consecutive frames of one room, as bytes. `ends[i]` is where the frame of sequence `first + i`
+ * ends.
+ */
+export type Frames = {
+  readonly first: number
+  readonly bytes: Buffer
+  readonly ends: readonly number[]
+}
 
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
 
-export const framesOf = (entries: readonly Entry[]): Frames => piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
+export const framesOf = (entries: readonly Entry[]): Frames =>
+  piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
 
-/** Frames in pieces of at most so many bytes, but at least one frame. Each piece has bytes of its own: who holds one keeps no other alive. */
-export function piecesOf (entries: readonly Entry[], bytesMax: number): Frames[] {
+/**
+ * Frames in pieces of at most so many bytes, but at least one frame. Each piece has bytes of its
+ * own: who holds one keeps no other alive.
+ */
+export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] {
   const pieces: Frames[] = []
   let first = entries[0]?.seq ?? 0
   let texts = ''
@@ -83,41 +101,51 @@ export function piecesOf (entries: readonly Entry[], bytesMax: number): Frames[]
 }
 
 /** The frames from sequence `seq` on; `seq` must be within or right behind. Shares the bytes. */
-export function framesFrom (frames: Frames, seq: number): Frames {
+export function framesFrom(frames: Frames, seq: number): Frames {
   const skipped = Math.max(0, seq - frames.first)
   if (skipped === 0) return frames
   const start = frames.ends[skipped - 1] ?? frames.bytes.length
-  return { first: frames.first + skipped, bytes: frames.bytes.subarray(start), ends: frames.ends.slice(skipped).map(end => end - start) }
+  return {
+    first: frames.first + skipped,
+    bytes: frames.bytes.subarray(start),
+    ends: frames.ends.slice(skipped).map(end => end - start)
+  }
 }
 
 /** The bytes of one frame. */
-export function frameAt ({ first, bytes, ends }: Frames, seq: number): Buffer {
+export function frameAt({ first, bytes, ends }: Frames, seq: number): Buffer {
   const index = seq - first
   return bytes.subarray(index === 0 ? 0 : ends[index - 1], ends[index])
 }
 
 /** The entry time in a frame's `id: <seq>-<ms>`. */
-export function frameMs (frame: Buffer): number {
+export function frameMs(frame: Buffer): number {
   const line = frame.toString('latin1', 0, Math.min(frame.length, 64))
   return Number.parseInt(line.slice(line.indexOf('-') + 1), 10)
 }
 
 /** What is published: a line `<first> <length of each frame in bytes> …`, then the frames. */
-export function encodePublication (messages: readonly Message[]): string {
+export function encodePublication(messages: readonly Message[]): string {
   const texts = messages.map(encodeFrame)
   return `${messages[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
 }
 
 const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
 
-/** The inverse; undefined for what no version of this service has published. Copies: a payload is a slice of a far larger chunk. */
-export function decodePublication (payload: Buffer): Frames | undefined {
+/**
+ * The inverse; undefined for what no version of this service has published. Copies: a payload is a
+ * slice of a far larger chunk.
+ */
+export function decodePublication(payload: Buffer): Frames | undefined {
   const newline = payload.indexOf(10)
   const header = payload.toString('latin1', 0, Math.max(0, newline))
   if (!HEADER.test(header)) return undefined
   const [first = 0, ...lengths] = header.split(' ').map(Number)
   let end = 0
-  const ends = lengths.map(length => { end += length; return end })
+  const ends = lengths.map(length => {
+    end += length
+    return end
+  })
   if (end !== payload.length - newline - 1) return undefined
   return { first, bytes: Buffer.from(payload.subarray(newline + 1)), ends }
 }

@@ -1,4 +1,5 @@
-// A message, and how it is referred to: the reference that the log keeps, and the cursor that readers keep.
+// A message, and how it is referred to: the reference that the log keeps, and the cursor that
+// readers keep.
 import { DialogsError } from '../errors.js'
 import { splitNumber } from '../store/keys.js'
 
@@ -12,22 +13,37 @@ export type Message = {
   readonly ms: number
 }
 
-/** The log has the sequence, but its message is gone: a shard lost data. `ms` is 0 where even the reference is gone. */
-export type Lost = { readonly room: string, readonly seq: number, readonly ms: number, readonly lost: true }
+/**
+ * The log has the sequence, but its message is gone: a shard lost data. `ms` is 0 where even the
+ * reference is gone.
+ */
+export type Lost = {
+  readonly room: string
+  readonly seq: number
+  readonly ms: number
+  readonly lost: true
+}
 
 export type Entry = Message | Lost
 
 export const isLost = (entry: Entry): entry is Lost => 'lost' in entry
 
-/** A parsed `<user>.<block>/<entry id>`. `tag` is `<user>.<block>`, the hash tag of the block's key. */
-export type Reference = { readonly tag: string, readonly user: string, readonly id: string, readonly ms: number }
+/**
+ * A parsed `<user>.<block>/<entry id>`. `tag` is `<user>.<block>`, the hash tag of the block's key.
+ */
+export type Reference = {
+  readonly tag: string
+  readonly user: string
+  readonly id: string
+  readonly ms: number
+}
 
 export const formatReference = (tag: string, id: string): string => `${tag}/${id}`
 
 const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
 
 /** @throws Error on anything that no version of this service has written */
-export function parseReference (reference: string): Reference {
+export function parseReference(reference: string): Reference {
   const [, user, id] = REFERENCE.exec(reference) ?? []
   if (user === undefined || id === undefined) throw new Error(`Not a reference: ${reference}`)
   return { tag: reference.slice(0, -1 - id.length), user, id, ms: Number.parseInt(id, 10) }
@@ -37,27 +53,37 @@ export function parseReference (reference: string): Reference {
 export const blockOf = (n: number, blockLength: number): number => Math.floor((n - 1) / blockLength)
 
 /** `<user>.<block>` for a user's n-th message. */
-export const blockTag = (user: string, n: number, blockLength: number): string => `${user}.${blockOf(n, blockLength)}`
+export const blockTag = (user: string, n: number, blockLength: number): string =>
+  `${user}.${blockOf(n, blockLength)}`
 
 export const blockNumber = (tag: string): number => splitNumber(tag)?.[1] ?? Number.NaN
 
-/** The id of the entry `offset` after `first`, in a group that one script appended: `5-7` and 2 → `5-9`. */
-export function entryIdAfter (first: string, offset: number): string {
+/**
+ * The id of the entry `offset` after `first`, in a group that one script appended: `5-7` and 2 →
+ * `5-9`.
+ */
+export function entryIdAfter(first: string, offset: number): string {
   if (offset === 0) return first
   const dash = first.indexOf('-')
   return `${first.slice(0, dash + 1)}${Number(first.slice(dash + 1)) + offset}`
 }
 
-/** Where a reader stands: the last sequence it has, and the time of that message's entry if it knows. */
-export type Cursor = { readonly seq: number, readonly ms: number | undefined }
+/**
+ * Where a reader stands: the last sequence it has, and the time of that message's entry if it
+ * knows.
+ */
+export type Cursor = { readonly seq: number; readonly ms: number | undefined }
 
 const CURSOR = /^(0|[1-9]\d{0,14})(?:-(0|[1-9]\d{0,14}))?$/
 
 /** Parses `<seq>` or `<seq>-<entry ms>`. @throws DialogsError INVALID_CURSOR */
-export function parseCursor (text: string): Cursor {
+export function parseCursor(text: string): Cursor {
   const match = CURSOR.exec(text)
   if (match === null) {
-    throw new DialogsError('INVALID_CURSOR', 'The cursor must be a sequence such as 42, or the id of an event such as 42-1700000000000.')
+    throw new DialogsError(
+      'INVALID_CURSOR',
+      'The cursor must be a sequence such as 42, or the id of an event such as 42-1700000000000.'
+    )
   }
   return { seq: Number(match[1]), ms: match[2] === undefined ? undefined : Number(match[2]) }
 }

@@ -1,10 +1,13 @@
-// The characters of Unicode 15.0. Processes run on different versions of Node, each with the Unicode version of its ICU. If every process
-// judged names by its own version, a room named with a character of Unicode 17 could be written to through one process and not be read
-// through another, and so could a name whose normal form only the newer version knows. So names are limited to characters that every
-// supported Node (20.11 and later) knows: once a character is assigned, its normal form never changes
-// (https://www.unicode.org/policies/stability_policy.html). RFC 8264 section 9.10 asks the same of the protocols that use it.
+// The characters of Unicode 15.0. Processes run on different versions of Node, each with the
+// Unicode version of its ICU. If every process judged names by its own version, a room named with a
+// character of Unicode 17 could be written to through one process and not be read through another,
+// and so could a name whose normal form only the newer version knows. So names are limited to
+// characters that every supported Node (20.11 and later) knows: once a character is assigned, its
+// normal form never changes (https://www.unicode.org/policies/stability_policy.html). RFC 8264
+// section 9.10 asks the same of the protocols that use it.
 
-// Ranges of assigned code points (DerivedAge.txt of Unicode 15.0), in base 36: how many are skipped, how many follow, and so on.
+// Ranges of assigned code points (DerivedAge.txt of Unicode 15.0), in base 36: how many are
+// skipped, how many follow, and so on.
 const RANGES = `
   0 oo 2 6 4 7 1 1 1 k 1 b1 1 12 2 1e 2 3 1 1j 8 r 4 6 b 7i 1 1o 2 2t e 1n 2 1d 2 f 1 s 2 1 1 b
   5 v 1 2 6 6k 1 8 2 2 2 m 1 7 1 1 3 4 2 9 2 2 2 4 8 1 4 2 1 5 2 p 2 3 1 6 4 2 2 m 1 7 1 2 1 2 1
@@ -42,10 +45,13 @@ const RANGES = `
   2 1eke
 `
 
-function classOf (ranges: string): string {
+function classOf(ranges: string): string {
   let next = 0
   const hex = (codePoint: number): string => `\\u{${codePoint.toString(16)}}`
-  const numbers = ranges.trim().split(/\s+/).map(text => parseInt(text, 36))
+  const numbers = ranges
+    .trim()
+    .split(/\s+/)
+    .map(text => parseInt(text, 36))
   let source = ''
   for (let index = 0; index + 1 < numbers.length; index += 2) {
     const first = next + (numbers[index] ?? 0)

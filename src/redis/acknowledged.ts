@@ -1,5 +1,5 @@
-// Writes that must be on a replica. If the connection breaks before the acknowledgement, nobody knows
-// whether a replica has the write: it is written again, until the deadline.
+// Writes that must be on a replica. If the connection breaks before the acknowledgement, nobody
+// knows whether a replica has the write: it is written again, until the deadline.
 import { DialogsError } from '../errors.js'
 import { ConnectionLost } from './connection.js'
 import { type Written } from './node-pipeline.js'
@@ -10,7 +10,10 @@ import { type Written } from './node-pipeline.js'
  * @param deadline on the clock of performance.now()
  * @throws DialogsError STORE_UNAVAILABLE after the deadline, or whatever else prevents the write
  */
-export async function untilAcknowledged (write: () => Promise<Written>, deadline: number): Promise<void> {
+export async function untilAcknowledged(
+  write: () => Promise<Written>,
+  deadline: number
+): Promise<void> {
   for (;;) {
     const { replicated } = await write()
     try {
@@ -21,8 +24,17 @@ export async function untilAcknowledged (write: () => Promise<Written>, deadline
   }
 }
 
-/** Returns only when the write may be repeated: its acknowledgement was lost, and there is time left. */
-export function throwUnlessLost (error: unknown, deadline: number): void {
+/**
+ * Returns only when the write may be repeated: its acknowledgement was lost, and there is time
+ * left.
+ */
+export function throwUnlessLost(error: unknown, deadline: number): void {
   if (!(error instanceof ConnectionLost)) throw error
-  if (performance.now() >= deadline) throw new DialogsError('STORE_UNAVAILABLE', 'The store does not acknowledge: try again with the same Idempotency-Key.', { cause: error })
+  if (performance.now() >= deadline) {
+    throw new DialogsError(
+      'STORE_UNAVAILABLE',
+      'The store does not acknowledge: try again with the same Idempotency-Key.',
+      { cause: error }
+    )
+  }
 }

@@ -41,7 +41,13 @@ export type ClusterEvents = {
 }
 
 export type Args = Array<string | Buffer>
-type Send = (node: Node, args: Args, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void) => void
+type Send = (
+  node: Node,
+  args: Args,
+  isAsking: boolean,
+  resolve: (written: Written) => void,
+  reject: (error: unknown) => void
+) => void
 type Command = {
   readonly args: Args
   readonly deadline: number | undefined
@@ -78,42 +84,59 @@ export class Cluster {
   #refreshedAt = -Infinity
   #timer: NodeJS.Timeout | undefined
 
-  private constructor (options: ClusterOptions, events: ClusterEvents) {
+  private constructor(options: ClusterOptions, events: ClusterEvents) {
     this.#options = options
     this.#events = events
     this.#nodes = new Nodes(options, {
       degraded: events.degraded,
-      refused: error => { this.refused(error) },
+      refused: error => {
+        this.refused(error)
+      },
       verify: (node, connection) => this.#markers.verify(node, key => connection.send(['GET', key]))
     })
     this.#markers = new Markers({
-      get: (slot, key) => this.#persist(slot, { args: ['GET', key], deadline: performance.now() + options.connectTimeoutMs, send: sendCommand })
-        .then(({ reply }) => reply, error => isLoss(error) ? null : undefined),
+      get: (slot, key) =>
+        this.#persist(slot, {
+          args: ['GET', key],
+          deadline: performance.now() + options.connectTimeoutMs,
+          send: sendCommand
+        }).then(
+          ({ reply }) => reply,
+          error => (isLoss(error) ? null : undefined)
+        ),
       set: (slot, args) => {
         const deadline = performance.now() + options.deadlineMs
-        return untilAcknowledged(() => this.#persist(slot, { args, deadline, send: sendWrite }), deadline)
+        return untilAcknowledged(
+          () => this.#persist(slot, { args, deadline, send: sendWrite }),
+          deadline
+        )
       },
       isStranded: key => this.isStranded(key),
       topology: () => this.#topology
     })
     this.#importers = new Importers(this.#nodes)
-    this.#suitability = options.requirements === undefined
-      ? undefined
-      : new Suitability({
-        requirements: options.requirements,
-        replicaAcks: options.replicaAcks,
-        ask: (node, args) => this.#nodes.askInTime(node, args),
-        examineData: () => this.#markers.check(),
-        onFault: fault => { events.refused?.(fault) },
-        onDoubt: text => { events.doubted?.(text) }
-      })
+    this.#suitability =
+      options.requirements === undefined
+        ? undefined
+        : new Suitability({
+            requirements: options.requirements,
+            replicaAcks: options.replicaAcks,
+            ask: (node, args) => this.#nodes.askInTime(node, args),
+            examineData: () => this.#markers.check(),
+            onFault: fault => {
+              events.refused?.(fault)
+            },
+            onDoubt: text => {
+              events.doubted?.(text)
+            }
+          })
   }
 
   /**
    * @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline,
    *   STORE_DENIED or STORE_UNSUITABLE when one refuses the login, or what the service will need
    */
-  static async connect (options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
+  static async connect(options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
     try {
       await cluster.#firstLook(performance.now() + options.deadlineMs)
@@ -122,12 +145,14 @@ export class Cluster {
       cluster.close()
       throw error
     }
-    cluster.#timer = setInterval(() => { cluster.refresh().catch(() => undefined) }, options.refreshMs)
+    cluster.#timer = setInterval(() => {
+      cluster.refresh().catch(() => undefined)
+    }, options.refreshMs)
     cluster.#timer.unref()
     return cluster
   }
 
-  async #firstLook (deadline: number): Promise<void> {
+  async #firstLook(deadline: number): Promise<void> {
     for (;;) {
       try {
         return await this.refresh()
@@ -135,14 +160,18 @@ export class Cluster {
         const step = nextStep(error, '')
         if (step.kind === 'give-up' && step.error instanceof DialogsError) throw step.error
         if (step.kind === 'give-up' || performance.now() > deadline) {
-          throw new DialogsError('STORE_UNAVAILABLE', `No Redis Cluster at ${this.#options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`, { cause: error })
+          throw new DialogsError(
+            'STORE_UNAVAILABLE',
+            `No Redis Cluster at ${this.#options.seeds.map(addressKey).join(', ')}: ${messageOf(error)}`,
+            { cause: error }
+          )
         }
         await sleep(BACKOFF_MS_MAX)
       }
     }
   }
 
-  get topology (): Topology {
+  get topology(): Topology {
     return this.#topology
   }
 
@@ -150,25 +179,36 @@ export class Cluster {
    * Why the cluster as a whole cannot take work now, as far as a look at it that is at most a
    * second old tells; undefined when it can.
    */
-  async outage (): Promise<DialogsError | undefined> {
-    if (performance.now() - this.#refreshedAt > FRESH_MS || this.#blindness !== undefined) await this.refresh().catch(() => undefined)
+  async outage(): Promise<DialogsError | undefined> {
+    if (performance.now() - this.#refreshedAt > FRESH_MS || this.#blindness !== undefined) {
+      await this.refresh().catch(() => undefined)
+    }
     if (this.#suitability?.fault !== undefined) return this.#suitability.fault
-    if (this.#blindness !== undefined) return new DialogsError('STORE_UNAVAILABLE', `No node of the cluster answers: ${messageOf(this.#blindness)}`, { cause: this.#blindness })
+    if (this.#blindness !== undefined) {
+      return new DialogsError(
+        'STORE_UNAVAILABLE',
+        `No node of the cluster answers: ${messageOf(this.#blindness)}`,
+        { cause: this.#blindness }
+      )
+    }
     const { unservedSlots } = this.#topology
     if (unservedSlots === 0) return undefined
-    return new DialogsError('STORE_UNAVAILABLE', `${unservedSlots} of ${SLOT_COUNT} slots of the cluster are not served: they have no owner, or a failed one.`)
+    return new DialogsError(
+      'STORE_UNAVAILABLE',
+      `${unservedSlots} of ${SLOT_COUNT} slots of the cluster are not served: they have no owner, or a failed one.`
+    )
   }
 
   /**
    * Redis has refused something. If that will not go away by itself, writes are refused until it
    * has, which is looked at now and then.
    */
-  refused (error: unknown): void {
+  refused(error: unknown): void {
     this.#suitability?.note(error)
   }
 
   /** Calls back after every look and every MOVED. The subscriber then moves its channels. */
-  onChange (listener: () => void): void {
+  onChange(listener: () => void): void {
     this.#listeners.add(listener)
   }
 
@@ -181,13 +221,13 @@ export class Cluster {
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will
    *   not go away
    */
-  async command (slot: number, args: Args, deadline?: number): Promise<Reply> {
+  async command(slot: number, args: Args, deadline?: number): Promise<Reply> {
     this.#refuseIfLost()
     return (await this.#persist(slot, { args, deadline, send: sendCommand })).reply
   }
 
   /** As `command`, on the connection for large replies. */
-  async read (slot: number, args: Args, deadline?: number): Promise<Reply> {
+  async read(slot: number, args: Args, deadline?: number): Promise<Reply> {
     this.#refuseIfLost()
     return (await this.#persist(slot, { args, deadline, send: sendRead })).reply
   }
@@ -198,7 +238,7 @@ export class Cluster {
    * @param inMigration what to send instead when the slot is moving and its keys are on both sides
    *   (TRYAGAIN)
    */
-  write (slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
+  write(slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
     // A write of which a later step is refused would be stored, and answered with an error.
     if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
     return this.#persist(slot, { args, deadline, send: sendWrite, inMigration })
@@ -209,27 +249,29 @@ export class Cluster {
    * being moved to when its last owner died. It can be reached again when the move is finished.
    * Cheap: the nodes are asked once a second at most.
    */
-  async isStranded (key: string): Promise<boolean> {
+  async isStranded(key: string): Promise<boolean> {
     return await this.#importers.mayHave(key)
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
-  async onNode (key: string, args: string[]): Promise<Reply> {
+  async onNode(key: string, args: string[]): Promise<Reply> {
     return await this.#nodes.ask(key, args)
   }
 
   /** Looks at the topology again. Calls made during a look share it. */
-  async refresh (): Promise<void> {
-    this.#refreshing ??= this.#look().finally(() => { this.#refreshing = undefined })
+  async refresh(): Promise<void> {
+    this.#refreshing ??= this.#look().finally(() => {
+      this.#refreshing = undefined
+    })
     await this.#refreshing
   }
 
   /** Takes note of a MOVED that a subscription got. */
-  moved (slot: number, announced: Address): void {
+  moved(slot: number, announced: Address): void {
     this.#move(slot, this.#nodes.reachable(announced))
   }
 
-  close (): void {
+  close(): void {
     this.#abort.abort()
     clearInterval(this.#timer)
     this.#suitability?.close()
@@ -237,26 +279,35 @@ export class Cluster {
   }
 
   /** The operator gives up what was lost: the service works with what is there. */
-  async acceptLoss (): Promise<void> {
+  async acceptLoss(): Promise<void> {
     await this.#markers.write()
   }
 
   // A room without its log would look as if nobody had written there.
-  #refuseIfLost (): void {
+  #refuseIfLost(): void {
     const fault = this.#suitability?.fault
     if (isLoss(fault)) throw fault
   }
 
   // Every command goes through here. Nearly always the first attempt is the only one, and costs
   // nothing extra.
-  #persist (slot: number, command: Command): Promise<Written> {
+  #persist(slot: number, command: Command): Promise<Written> {
     const node = this.#ownerOf(slot)
     if (node === undefined) return this.#tryAgain(slot, command, NO_OWNER, undefined)
-    return new Promise(resolve => { command.send(node, command.args, false, resolve, error => { resolve(this.#tryAgain(slot, command, error, node)) }) })
+    return new Promise(resolve => {
+      command.send(node, command.args, false, resolve, error => {
+        resolve(this.#tryAgain(slot, command, error, node))
+      })
+    })
   }
 
   // Limits: the deadline, and close().
-  async #tryAgain (slot: number, original: Command, firstError: unknown, firstNode: Node | undefined): Promise<Written> {
+  async #tryAgain(
+    slot: number,
+    original: Command,
+    firstError: unknown,
+    firstNode: Node | undefined
+  ): Promise<Written> {
     const until = original.deadline ?? performance.now() + this.#options.deadlineMs
     let command = original
     let failure = { error: firstError, node: firstNode }
@@ -271,11 +322,16 @@ export class Cluster {
         throw step.error
       }
       if (this.#abort.signal.aborted || performance.now() >= until) {
-        throw new DialogsError('STORE_UNAVAILABLE', 'The store does not answer: try again with the same Idempotency-Key.', { cause: error })
+        throw new DialogsError(
+          'STORE_UNAVAILABLE',
+          'The store does not answer: try again with the same Idempotency-Key.',
+          { cause: error }
+        )
       }
       await this.#pauseBefore(step, command, tries)
       command = adapted(command, step)
-      const to = step.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(step.to)) : this.#ownerOf(slot)
+      const to =
+        step.kind === 'ask' ? this.#nodes.add(this.#nodes.reachable(step.to)) : this.#ownerOf(slot)
       try {
         const written = await sendOnce(command, to, step.kind === 'ask')
         return wasLost ? { ...written, wasLost } : written
@@ -287,19 +343,21 @@ export class Cluster {
 
   // If another node is known it is tried at once. If not, look at the topology and give the node a
   // moment.
-  async #pauseBefore (step: NextStep, command: Command, tries: number): Promise<void> {
+  async #pauseBefore(step: NextStep, command: Command, tries: number): Promise<void> {
     const isAtOnce = tries < REDIRECTS_AT_ONCE && hasWay(step, command)
     if (step.kind === 'moved') this.#move(step.slot, this.#nodes.reachable(step.to))
-    if (step.kind === 'moved' || (step.kind === 'again' && step.mayHaveMoved)) await this.#refreshSoon(isAtOnce)
+    if (step.kind === 'moved' || (step.kind === 'again' && step.mayHaveMoved)) {
+      await this.#refreshSoon(isAtOnce)
+    }
     if (!isAtOnce) await sleep(backoffMs(tries, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
   }
 
-  #ownerOf (slot: number): Node | undefined {
+  #ownerOf(slot: number): Node | undefined {
     const key = this.#topology.ownerOf(slot)
     return key === undefined ? undefined : this.#nodes.get(key)
   }
 
-  #move (slot: number, to: Address): void {
+  #move(slot: number, to: Address): void {
     const key = addressKey(to)
     if (this.#topology.ownerOf(slot) === key) return
     if (!this.#topology.nodes.has(key)) this.#nodes.forgetEndpoints()
@@ -310,13 +368,13 @@ export class Cluster {
 
   // After a MOVED the new owner is known, so nobody waits for the look. Otherwise the look may show
   // another owner.
-  async #refreshSoon (isInBackground: boolean): Promise<void> {
+  async #refreshSoon(isInBackground: boolean): Promise<void> {
     if (performance.now() - this.#refreshedAt < REFRESH_PAUSE_MS) return
     const refreshed = this.refresh().catch(() => undefined)
     if (!isInBackground) await refreshed
   }
 
-  async #look (): Promise<void> {
+  async #look(): Promise<void> {
     try {
       // A MOVED is not lost: the view with the highest epoch contains it.
       const before = this.#topology.masters.join()
@@ -335,32 +393,51 @@ export class Cluster {
     for (const listener of this.#listeners) listener()
   }
 
-  get #livingNodes (): string[] {
+  get #livingNodes(): string[] {
     return [...this.#topology.nodes].filter(([, { isFailed }]) => !isFailed).map(([key]) => key)
   }
 }
 
 const hasWay = (step: NextStep, { inMigration }: Command): boolean =>
-  step.kind === 'moved' || step.kind === 'ask' || step.kind === 'no-script' || (step.kind === 'half-moved' && inMigration !== undefined)
+  step.kind === 'moved' ||
+  step.kind === 'ask' ||
+  step.kind === 'no-script' ||
+  (step.kind === 'half-moved' && inMigration !== undefined)
 
 /** The command as it has to be sent from now on. */
-function adapted (command: Command, step: NextStep): Command {
-  if (step.kind === 'half-moved' && command.inMigration !== undefined) return { ...command, args: command.inMigration, inMigration: undefined }
-  if (step.kind === 'no-script') return { ...command, args: ['EVAL', scriptText(command.args[1]), ...command.args.slice(2)] }
+function adapted(command: Command, step: NextStep): Command {
+  if (step.kind === 'half-moved' && command.inMigration !== undefined) {
+    return { ...command, args: command.inMigration, inMigration: undefined }
+  }
+  if (step.kind === 'no-script') {
+    return { ...command, args: ['EVAL', scriptText(command.args[1]), ...command.args.slice(2)] }
+  }
   return command
 }
 
-async function sendOnce ({ args, send }: Command, node: Node | undefined, isAsking: boolean): Promise<Written> {
+async function sendOnce(
+  { args, send }: Command,
+  node: Node | undefined,
+  isAsking: boolean
+): Promise<Written> {
   if (node === undefined) throw NO_OWNER
-  return await new Promise((resolve, reject) => { send(node, args, isAsking, resolve, reject) })
+  return await new Promise((resolve, reject) => {
+    send(node, args, isAsking, resolve, reject)
+  })
 }
 
-const sendCommand: Send = (node, args, isAsking, resolve, reject) => { node.commands.send(args, isAsking, resolve, reject) }
-const sendWrite: Send = (node, args, isAsking, resolve, reject) => { node.writes.send(args, isAsking, resolve, reject) }
-const sendRead: Send = (node, args, isAsking, resolve, reject) => { read(node, args, isAsking).then(resolve, reject) }
+const sendCommand: Send = (node, args, isAsking, resolve, reject) => {
+  node.commands.send(args, isAsking, resolve, reject)
+}
+const sendWrite: Send = (node, args, isAsking, resolve, reject) => {
+  node.writes.send(args, isAsking, resolve, reject)
+}
+const sendRead: Send = (node, args, isAsking, resolve, reject) => {
+  read(node, args, isAsking).then(resolve, reject)
+}
 
-async function read (node: Node, args: Args, isAsking: boolean): Promise<Written> {
-  const connection = node.reads.current ?? await node.reads.open()
+async function read(node: Node, args: Args, isAsking: boolean): Promise<Written> {
+  const connection = node.reads.current ?? (await node.reads.open())
   if (isAsking) connection.send(['ASKING']).catch(() => undefined)
   return { reply: await connection.send(args), replicated: NOTHING_TO_REPLICATE, wasLost: false }
 }

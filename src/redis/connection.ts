@@ -33,16 +33,21 @@ const WATCH_MS = 100
 
 /** The connection broke, was refused or fell silent. Commands in flight may or may not have run. */
 export class ConnectionLost extends Error {
-  constructor (message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: ErrorOptions) {
     super(message, options)
     this.name = 'ConnectionLost'
   }
 }
 
-type TlsOptions = { readonly ca?: string, readonly cert?: string, readonly key?: string }
+type TlsOptions = { readonly ca?: string; readonly cert?: string; readonly key?: string }
 
 /** Undefined without TLS. Certificates are checked against the host's name or address. */
-export function tlsOptions ({ tls, tlsCa, tlsCert, tlsKey }: ConnectionOptions): TlsOptions | undefined {
+export function tlsOptions({
+  tls,
+  tlsCa,
+  tlsCert,
+  tlsKey
+}: ConnectionOptions): TlsOptions | undefined {
   if (!tls) return undefined
   return {
     ...(tlsCa === undefined ? {} : { ca: tlsCa }),
@@ -52,7 +57,7 @@ export function tlsOptions ({ tls, tlsCa, tlsCert, tlsKey }: ConnectionOptions):
 }
 
 /** The password to log in with now. */
-export function passwordOf ({ password }: Pick<ConnectionOptions, 'password'>): string | undefined {
+export function passwordOf({ password }: Pick<ConnectionOptions, 'password'>): string | undefined {
   return typeof password === 'function' ? password() : password
 }
 
@@ -66,7 +71,7 @@ export class Connection {
   #replies = 0
   #closed: ConnectionLost | undefined
 
-  private constructor (client: Client) {
+  private constructor(client: Client) {
     this.#client = client
   }
 
@@ -75,7 +80,7 @@ export class Connection {
    * @throws ConnectionLost when the node refuses or does not answer in time; Redis' own error when
    *   it denies the login
    */
-  static async open (address: Address, options: ConnectionOptions): Promise<Connection> {
+  static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
     const password = passwordOf(options)
     const client = createClient({
       socket: {
@@ -93,14 +98,22 @@ export class Connection {
       disableClientInfo: true
     })
     const connection = new Connection(client)
-    client.on('error', (error: Error) => { connection.#end(error) })
-    const timer = setTimeout(() => { connection.close('it did not answer the greeting in time') }, options.connectTimeoutMs)
+    client.on('error', (error: Error) => {
+      connection.#end(error)
+    })
+    const timer = setTimeout(() => {
+      connection.close('it did not answer the greeting in time')
+    }, options.connectTimeoutMs)
     try {
       await client.connect()
       await greet(client)
     } catch (error) {
       connection.close('it could not be opened')
-      throw isRedisError(error) ? error : new ConnectionLost(`No connection to ${addressKey(address)}: ${messageOf(error)}`, { cause: error })
+      throw isRedisError(error)
+        ? error
+        : new ConnectionLost(`No connection to ${addressKey(address)}: ${messageOf(error)}`, {
+            cause: error
+          })
     } finally {
       clearTimeout(timer)
     }
@@ -108,12 +121,12 @@ export class Connection {
     return connection
   }
 
-  get isUsable (): boolean {
+  get isUsable(): boolean {
     return this.#closed === undefined && this.#client.isReady
   }
 
   /** Commands that wait for their reply. */
-  get pending (): number {
+  get pending(): number {
     return this.#pending
   }
 
@@ -122,37 +135,51 @@ export class Connection {
    * other (that is what ASKING needs).
    * @throws ConnectionLost, or Redis' error reply
    */
-  send (args: Array<string | Buffer>): Promise<Reply> {
-    return new Promise((resolve, reject) => { this.dispatch(args, resolve, reject) })
+  send(args: Array<string | Buffer>): Promise<Reply> {
+    return new Promise((resolve, reject) => {
+      this.dispatch(args, resolve, reject)
+    })
   }
 
   /**
    * As `send`, with callbacks instead of a promise: on the hot path a promise costs more than it
    * seems.
    */
-  dispatch (args: Array<string | Buffer>, resolve: (reply: Reply) => void, reject: (error: unknown) => void): void {
+  dispatch(
+    args: Array<string | Buffer>,
+    resolve: (reply: Reply) => void,
+    reject: (error: unknown) => void
+  ): void {
     if (this.#closed !== undefined) {
       reject(this.#closed)
       return
     }
     this.#pending++
-    this.#client.sendCommand(args).then(reply => {
-      this.#pending--
-      this.#replies++
-      // The library's type is wider: buffers come only when asked for.
-      resolve(reply as Reply)
-    }, error => {
-      this.#pending--
-      this.#replies++
-      reject(isRedisError(error) ? error : this.#closed ?? new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error }))
-    })
+    this.#client.sendCommand(args).then(
+      reply => {
+        this.#pending--
+        this.#replies++
+        // The library's type is wider: buffers come only when asked for.
+        resolve(reply as Reply)
+      },
+      error => {
+        this.#pending--
+        this.#replies++
+        reject(
+          isRedisError(error)
+            ? error
+            : (this.#closed ??
+                new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error }))
+        )
+      }
+    )
   }
 
-  close (reason: string): void {
+  close(reason: string): void {
     this.#end(new Error(reason))
   }
 
-  #end (cause: Error): void {
+  #end(cause: Error): void {
     if (this.#closed !== undefined) return
     this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
     // Rejects all that is pending. It may report that the socket has been closed already, which is
@@ -161,7 +188,7 @@ export class Connection {
   }
 
   // Counts replies instead of timing commands: no clock on the hot path.
-  #watch (commandTimeoutMs: number): void {
+  #watch(commandTimeoutMs: number): void {
     let seen = 0
     let silentMs = 0
     const timer = setInterval(() => {
@@ -174,11 +201,11 @@ export class Connection {
   }
 }
 
-// A node with too many clients says so unasked. node-redis takes that for the reply to a command; with
-// none in flight it throws inside the socket's data handler, which ends the process (4.7.1,
+// A node with too many clients says so unasked. node-redis takes that for the reply to a command;
+// with none in flight it throws inside the socket's data handler, which ends the process (4.7.1,
 // commands-queue.js, onReply). So a command is in flight from the first moment. Any other error is
 // left to the commands that follow, which know what to do about it.
-async function greet (client: Client): Promise<void> {
+async function greet(client: Client): Promise<void> {
   try {
     await client.sendCommand(['PING'])
   } catch (error) {
@@ -186,5 +213,8 @@ async function greet (client: Client): Promise<void> {
   }
 }
 
-/** An error that Redis itself replied with: its message starts with an upper-case word such as MOVED. */
+/**
+ * An error that Redis itself replied with: its message starts with an upper-case word such as
+ * MOVED.
+ */
 export const isRedisError = (error: unknown): error is ErrorReply => error instanceof ErrorReply

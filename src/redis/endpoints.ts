@@ -14,7 +14,7 @@ export class Endpoints {
   readonly #seen = new Set<string>()
 
   /** Where a node wants to be reached that `CLUSTER NODES` shows at this address. */
-  of (announced: Address): Address {
+  of(announced: Address): Address {
     return this.#preferred.get(addressKey(announced)) ?? announced
   }
 
@@ -23,7 +23,11 @@ export class Endpoints {
    * @param askedHost where the answering node was reached
    * @param askShards sends it `CLUSTER SHARDS`
    */
-  async learn (nodesReply: string, askedHost: string, askShards: () => Promise<Reply>): Promise<void> {
+  async learn(
+    nodesReply: string,
+    askedHost: string,
+    askShards: () => Promise<Reply>
+  ): Promise<void> {
     const announced = announcedIn(nodesReply)
     if (announced.every(words => this.#seen.has(words))) return
     try {
@@ -46,42 +50,58 @@ export class Endpoints {
   }
 
   /** Everything is asked anew: a node was found to be reached in another way. */
-  forget (): void {
+  forget(): void {
     this.#seen.clear()
   }
 }
 
 // Id and addresses of each node that has been met: `<id> <ip:port@cport[,hostname…]>`.
-function announcedIn (nodesReply: string): string[] {
+function announcedIn(nodesReply: string): string[] {
   return nodesReply.split('\n').flatMap(line => {
     const [id, where, flags] = line.split(' ')
-    return id === undefined || where === undefined || flags === undefined || /handshake|noaddr/.test(flags) ? [] : [`${id} ${where}`]
+    return id === undefined ||
+      where === undefined ||
+      flags === undefined ||
+      /handshake|noaddr/.test(flags)
+      ? []
+      : [`${id} ${where}`]
   })
 }
 
-type ShardNode = { readonly ip: string, readonly ports: readonly number[], readonly endpoint: string | null }
+type ShardNode = {
+  readonly ip: string
+  readonly ports: readonly number[]
+  readonly endpoint: string | null
+}
 
 /**
  * Reads `CLUSTER SHARDS`: a list of shards, which are flat lists of names and values, as their
  * nodes are.
  */
-export function parseShards (reply: Reply): ShardNode[] {
-  return listOf(reply).flatMap(shard => listOf(fieldsOf(shard).get('nodes')).map(node => {
-    const fields = fieldsOf(node)
-    const endpoint = fields.get('endpoint')
-    return {
-      ip: String(fields.get('ip') ?? ''),
-      ports: [fields.get('port'), fields.get('tls-port')].filter(port => typeof port === 'number'),
-      endpoint: typeof endpoint === 'string' ? endpoint : null
-    }
-  }))
+export function parseShards(reply: Reply): ShardNode[] {
+  return listOf(reply).flatMap(shard =>
+    listOf(fieldsOf(shard).get('nodes')).map(node => {
+      const fields = fieldsOf(node)
+      const endpoint = fields.get('endpoint')
+      return {
+        ip: String(fields.get('ip') ?? ''),
+        ports: [fields.get('port'), fields.get('tls-port')].filter(
+          port => typeof port === 'number'
+        ),
+        endpoint: typeof endpoint === 'string' ? endpoint : null
+      }
+    })
+  )
 }
 
-const listOf = (reply: Reply | undefined): readonly Reply[] => Array.isArray(reply) ? reply as readonly Reply[] : []
+const listOf = (reply: Reply | undefined): readonly Reply[] =>
+  Array.isArray(reply) ? (reply as readonly Reply[]) : []
 
-function fieldsOf (reply: Reply): Map<string, Reply> {
+function fieldsOf(reply: Reply): Map<string, Reply> {
   const list = listOf(reply)
   const fields = new Map<string, Reply>()
-  for (let index = 0; index + 1 < list.length; index += 2) fields.set(String(list[index]), list[index + 1] ?? null)
+  for (let index = 0; index + 1 < list.length; index += 2) {
+    fields.set(String(list[index]), list[index + 1] ?? null)
+  }
   return fields
 }

@@ -4,14 +4,19 @@
 /** A node answers within milliseconds, or not at all. */
 const LATE_MS = 150
 
-export type Gathered<T> = { readonly found: readonly T[], readonly lastError: unknown }
+export type Gathered<T> = { readonly found: readonly T[]; readonly lastError: unknown }
 
 /**
  * Asks in the order of the keys, `atOnce` of them at a time, until `count` have answered. One that
  * is late makes room for the next. When nobody is left to be asked, those that are late are waited
  * for only if there is no answer at all, or if `isComplete`.
  */
-export function gather<T> (keys: readonly string[], count: number, ask: (key: string) => Promise<T>, { atOnce = count, isComplete = false } = {}): Promise<Gathered<T>> {
+export function gather<T>(
+  keys: readonly string[],
+  count: number,
+  ask: (key: string) => Promise<T>,
+  { atOnce = count, isComplete = false } = {}
+): Promise<Gathered<T>> {
   return new Promise(resolve => {
     const found: T[] = []
     const lateTimers = new Set<NodeJS.Timeout>()
@@ -22,7 +27,9 @@ export function gather<T> (keys: readonly string[], count: number, ask: (key: st
 
     const proceed = (): void => {
       if (hasEnded) return
-      while (found.length < count && lateTimers.size < atOnce && next < keys.length) begin(keys[next++] as string)
+      while (found.length < count && lateTimers.size < atOnce && next < keys.length) {
+        begin(keys[next++] as string)
+      }
       const isWaitedFor = lateTimers.size > 0 || (pending > 0 && (isComplete || found.length === 0))
       if (found.length < count && isWaitedFor) return
       hasEnded = true
@@ -36,12 +43,21 @@ export function gather<T> (keys: readonly string[], count: number, ask: (key: st
         proceed()
       }, LATE_MS)
       lateTimers.add(late)
-      ask(key).then(answer => { found.push(answer) }, (error: unknown) => { lastError = error }).finally(() => {
-        pending--
-        clearTimeout(late)
-        lateTimers.delete(late)
-        proceed()
-      })
+      ask(key)
+        .then(
+          answer => {
+            found.push(answer)
+          },
+          (error: unknown) => {
+            lastError = error
+          }
+        )
+        .finally(() => {
+          pending--
+          clearTimeout(late)
+          lateTimers.delete(late)
+          proceed()
+        })
     }
     proceed()
   })

@@ -8,7 +8,7 @@ const REFUSED_FOR_MS = 50
 /** A login that Redis denies is not repeated for each command that waits. */
 const DENIED_FOR_MS = 1000
 
-type Refusal = { readonly error: unknown, readonly until: number }
+type Refusal = { readonly error: unknown; readonly until: number }
 
 export class Link {
   readonly #address: Address
@@ -24,32 +24,47 @@ export class Link {
   #giveUp: (error: ConnectionLost) => void = () => undefined
 
   /** @param verify looks at the node before the connection is used, and throws if it must not be */
-  constructor (address: Address, options: ConnectionOptions, verify?: (connection: Connection) => Promise<void>) {
+  constructor(
+    address: Address,
+    options: ConnectionOptions,
+    verify?: (connection: Connection) => Promise<void>
+  ) {
     this.#address = address
     this.#options = options
     this.#verify = verify
   }
 
   /** The open and verified connection, if there is one. It spares the hot path a promise. */
-  get current (): Connection | undefined {
+  get current(): Connection | undefined {
     return this.#connection?.isUsable === true && this.#isVerified ? this.#connection : undefined
   }
 
   /** @throws ConnectionLost when the node cannot be reached, or what `verify` throws */
-  async open (): Promise<Connection> {
+  async open(): Promise<Connection> {
     const current = this.current
     if (current !== undefined) return current
-    if (this.#refused !== undefined && performance.now() < this.#refused.until) throw this.#refused.error
-    this.#verifying ??= this.#openVerified().finally(() => { this.#verifying = undefined })
+    if (this.#refused !== undefined && performance.now() < this.#refused.until) {
+      throw this.#refused.error
+    }
+    this.#verifying ??= this.#openVerified().finally(() => {
+      this.#verifying = undefined
+    })
     return await this.#verifying
   }
 
-  /** For questions about the cluster, which a node that must not be used for data may answer as well. @throws ConnectionLost */
-  async openUnverified (): Promise<Connection> {
+  /**
+   * For questions about the cluster, which a node that must not be used for data may answer as
+   * well. @throws ConnectionLost
+   */
+  async openUnverified(): Promise<Connection> {
     if (this.#connection?.isUsable === true) return this.#connection
     if (this.#isClosed) throw new ConnectionLost('The link was closed')
-    if (this.#unreached !== undefined && performance.now() < this.#unreached.until) throw this.#unreached.error
-    this.#connecting ??= this.#connect().finally(() => { this.#connecting = undefined })
+    if (this.#unreached !== undefined && performance.now() < this.#unreached.until) {
+      throw this.#unreached.error
+    }
+    this.#connecting ??= this.#connect().finally(() => {
+      this.#connecting = undefined
+    })
     return await this.#connecting
   }
 
@@ -57,18 +72,18 @@ export class Link {
    * The cluster holds the node for dead: what waits for it fails now, not when the time for opening
    * or answering is over.
    */
-  abandon (): void {
+  abandon(): void {
     const reason = 'the cluster holds the node for dead'
     this.#connection?.close(reason)
     this.#giveUp(new ConnectionLost(`No connection: ${reason}`))
   }
 
-  close (): void {
+  close(): void {
     this.#isClosed = true
     this.#connection?.close('closed by this process')
   }
 
-  async #openVerified (): Promise<Connection> {
+  async #openVerified(): Promise<Connection> {
     const connection = await this.openUnverified()
     try {
       await this.#verify?.(connection)
@@ -81,10 +96,15 @@ export class Link {
     return connection
   }
 
-  async #connect (): Promise<Connection> {
+  async #connect(): Promise<Connection> {
     const opening = Connection.open(this.#address, this.#options)
     try {
-      const connection = await Promise.race([opening, new Promise<never>((_resolve, reject) => { this.#giveUp = reject })])
+      const connection = await Promise.race([
+        opening,
+        new Promise<never>((_resolve, reject) => {
+          this.#giveUp = reject
+        })
+      ])
       if (this.#isClosed) connection.close('closed by this process')
       this.#connection = connection
       this.#isVerified = false
@@ -92,8 +112,17 @@ export class Link {
       return connection
     } catch (error) {
       // It may still succeed after it was abandoned.
-      opening.then(connection => { connection.close('nobody waits for it') }, () => undefined)
-      this.#unreached = { error, until: performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS) }
+      opening.then(
+        connection => {
+          connection.close('nobody waits for it')
+        },
+        () => undefined
+      )
+      this.#unreached = {
+        error,
+        until:
+          performance.now() + (error instanceof ConnectionLost ? REFUSED_FOR_MS : DENIED_FOR_MS)
+      }
       throw error
     }
   }

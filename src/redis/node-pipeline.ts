@@ -53,7 +53,7 @@ export class NodePipeline {
   readonly #queue: Item[] = []
   #gathering: Group | undefined
 
-  constructor (links: readonly Link[], replication?: Replication) {
+  constructor(links: readonly Link[], replication?: Replication) {
     this.#free = [...links]
     this.#replication = replication
   }
@@ -62,7 +62,12 @@ export class NodePipeline {
    * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED where no
    * replica would acknowledge it
    */
-  send (args: Array<string | Buffer>, isAsking: boolean, resolve: (written: Written) => void, reject: (error: unknown) => void): void {
+  send(
+    args: Array<string | Buffer>,
+    isAsking: boolean,
+    resolve: (written: Written) => void,
+    reject: (error: unknown) => void
+  ): void {
     const refusal = this.#replication?.refusal
     if (refusal !== undefined) return reject(refusal)
     const item = { args, isAsking, resolve, reject }
@@ -73,7 +78,7 @@ export class NodePipeline {
 
   // The library gets each command as it arrives, and writes all of them at the end of the turn. The
   // WAIT has to be queued before that: the library's immediate is set after this one.
-  #begin (): Group | undefined {
+  #begin(): Group | undefined {
     const link = this.#free.pop()
     if (link === undefined) return undefined
     const connection = link.current
@@ -82,17 +87,32 @@ export class NodePipeline {
       return undefined
     }
     let settle: (outcome: Promise<void>) => void = nothing
-    const replicated = this.#replication !== undefined ? new Promise<void>(resolve => { settle = resolve }) : ALREADY
+    const replicated =
+      this.#replication !== undefined
+        ? new Promise<void>(resolve => {
+            settle = resolve
+          })
+        : ALREADY
     // Every caller gets this promise. If none of them awaits it, that must not count as an
     // unhandled rejection.
     replicated.catch(nothing)
-    const group = { link, connection, replicated, settle, length: 0, unanswered: 0, isSealed: false }
+    const group = {
+      link,
+      connection,
+      replicated,
+      settle,
+      length: 0,
+      unanswered: 0,
+      isSealed: false
+    }
     this.#gathering = group
-    setImmediate(() => { this.#seal(group) })
+    setImmediate(() => {
+      this.#seal(group)
+    })
     return group
   }
 
-  async #open (link: Link): Promise<void> {
+  async #open(link: Link): Promise<void> {
     try {
       await link.open()
     } catch (error) {
@@ -101,21 +121,25 @@ export class NodePipeline {
     this.#release(link)
   }
 
-  #add (group: Group, { args, isAsking, resolve, reject }: Item): void {
+  #add(group: Group, { args, isAsking, resolve, reject }: Item): void {
     group.length++
     group.unanswered++
     if (isAsking) group.connection.send(['ASKING']).catch(nothing)
-    group.connection.dispatch(args, reply => {
-      resolve({ reply, replicated: group.replicated, wasLost: false })
-      this.#answered(group)
-    }, error => {
-      reject(error)
-      this.#answered(group)
-    })
+    group.connection.dispatch(
+      args,
+      reply => {
+        resolve({ reply, replicated: group.replicated, wasLost: false })
+        this.#answered(group)
+      },
+      error => {
+        reject(error)
+        this.#answered(group)
+      }
+    )
     if (group.length === GROUP_LENGTH_MAX) this.#seal(group)
   }
 
-  #seal (group: Group): void {
+  #seal(group: Group): void {
     if (group.isSealed) return
     group.isSealed = true
     this.#gathering = undefined
@@ -124,19 +148,23 @@ export class NodePipeline {
     else if (group.unanswered === 0) this.#release(group.link)
   }
 
-  #answered (group: Group): void {
+  #answered(group: Group): void {
     group.unanswered--
-    if (group.isSealed && group.unanswered === 0 && this.#replication === undefined) this.#release(group.link)
+    if (group.isSealed && group.unanswered === 0 && this.#replication === undefined) {
+      this.#release(group.link)
+    }
   }
 
-  #acknowledge ({ link, connection, settle }: Group, replication: Replication): void {
+  #acknowledge({ link, connection, settle }: Group, replication: Replication): void {
     const outcome = replication.acknowledged(connection)
     settle(outcome)
-    const release = (): void => { this.#release(link) }
+    const release = (): void => {
+      this.#release(link)
+    }
     outcome.then(release, release)
   }
 
-  #release (link: Link): void {
+  #release(link: Link): void {
     this.#free.push(link)
     const refusal = this.#queue.length > 0 ? this.#replication?.refusal : undefined
     if (refusal !== undefined) {
@@ -146,7 +174,9 @@ export class NodePipeline {
     while (this.#queue.length > 0) {
       const group = this.#gathering ?? this.#begin()
       if (group === undefined) return
-      for (const item of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) this.#add(group, item)
+      for (const item of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) {
+        this.#add(group, item)
+      }
     }
   }
 }

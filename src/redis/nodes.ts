@@ -6,7 +6,13 @@
 import { addressKey, addressOf, type Address } from './address.js'
 import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
-import { type Connection, ConnectionLost, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
+import {
+  type Connection,
+  ConnectionLost,
+  type ConnectionOptions,
+  isRedisError,
+  type Reply
+} from './connection.js'
 import { Link } from './link.js'
 import { NodePipeline } from './node-pipeline.js'
 import { Replication, type Standing } from './replication.js'
@@ -48,65 +54,81 @@ export class Nodes {
   readonly #endpoints = new Endpoints()
   #topology = Topology.empty()
 
-  constructor (options: NodesOptions, events: NodesEvents) {
+  constructor(options: NodesOptions, events: NodesEvents) {
     this.#options = options
     this.#events = events
   }
 
-  get (key: string): Node | undefined {
+  get(key: string): Node | undefined {
     return this.#nodes.get(key)
   }
 
   /** Where a node is reached that announces this address, or prefers to be reached at it. */
-  reachable (announced: Address): Address {
+  reachable(announced: Address): Address {
     const { addressMap } = this.#options
     const preferred = this.#endpoints.of(announced)
-    return addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
+    return (
+      addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
+    )
   }
 
   /**
    * A node was redirected to under an address that no look has shown: the way in which nodes are
    * reached may have changed.
    */
-  forgetEndpoints (): void {
+  forgetEndpoints(): void {
     this.#endpoints.forget()
   }
 
   /** The node at a reachable address; opens no connection yet. */
-  add (address: Address): Node {
+  add(address: Address): Node {
     const key = addressKey(address)
     const known = this.#nodes.get(key)
     if (known !== undefined) return known
     const { commandConnections, writeConnections, replicaAcks: acks, deadlineMs } = this.#options
-    const link = (): Link => new Link(address, this.#options, connection => this.#events.verify?.(key, connection) ?? Promise.resolve())
+    const link = (): Link =>
+      new Link(
+        address,
+        this.#options,
+        connection => this.#events.verify?.(key, connection) ?? Promise.resolve()
+      )
     const links = (count: number): Link[] => Array.from({ length: count }, link)
     const commanding = links(commandConnections)
     const writing = links(writeConnections)
     const reads = link()
-    const replication = acks === 0
-      ? undefined
-      : new Replication({
-        acks,
-        deadlineMs,
-        standing: () => this.#standingOf(key),
-        isLoading: replica => this.#isLoading(replica),
-        onDegraded: isDegraded => { this.#events.degraded(key, isDegraded) },
-        onRefused: error => { this.#events.refused(error) }
-      })
+    const replication =
+      acks === 0
+        ? undefined
+        : new Replication({
+            acks,
+            deadlineMs,
+            standing: () => this.#standingOf(key),
+            isLoading: replica => this.#isLoading(replica),
+            onDegraded: isDegraded => {
+              this.#events.degraded(key, isDegraded)
+            },
+            onRefused: error => {
+              this.#events.refused(error)
+            }
+          })
     const node: Node = {
       address,
       commands: new NodePipeline(commanding),
       writes: new NodePipeline(writing, replication),
       reads,
-      abandon: () => { for (const link of [...commanding, ...writing, reads]) link.abandon() },
-      close: () => { for (const link of [...commanding, ...writing, reads]) link.close() }
+      abandon: () => {
+        for (const link of [...commanding, ...writing, reads]) link.abandon()
+      },
+      close: () => {
+        for (const link of [...commanding, ...writing, reads]) link.close()
+      }
     }
     this.#nodes.set(key, node)
     return node
   }
 
   /** Adds the nodes of a topology, and closes those that it no longer contains. */
-  follow (topology: Topology): void {
+  follow(topology: Topology): void {
     this.#topology = topology
     for (const node of topology.nodes.values()) if (!node.isFailed) this.add(node.address)
     for (const [key, node] of this.#nodes) {
@@ -118,13 +140,13 @@ export class Nodes {
     }
   }
 
-  close (): void {
+  close(): void {
     for (const node of this.#nodes.values()) node.close()
     this.#nodes.clear()
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
-  async ask (key: string, args: string[]): Promise<Reply> {
+  async ask(key: string, args: string[]): Promise<Reply> {
     const connection = await this.add(addressOf(key)).reads.openUnverified()
     return await connection.send(args)
   }
@@ -136,15 +158,24 @@ export class Nodes {
    * of any slot. One that is late is not waited for where another can be asked.
    * @throws the last error when nobody tells of any slot
    */
-  async views (count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
+  async views(count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
     const { masters, nodes } = this.#topology
     const isFailed = (key: string): boolean => nodes.get(key)?.isFailed === true
-    const rank = (key: string): number => Math.random() + (masters.includes(key) ? 0 : this.#nodes.has(key) ? 1 : 2)
+    const rank = (key: string): number =>
+      Math.random() + (masters.includes(key) ? 0 : this.#nodes.has(key) ? 1 : 2)
     const known = [...new Set([...this.#nodes.keys(), ...this.#options.seeds.map(addressKey)])]
-    const order = known.map(key => ({ key, rank: rank(key) })).sort((a, b) => a.rank - b.rank).map(({ key }) => key)
+    const order = known
+      .map(key => ({ key, rank: rank(key) }))
+      .sort((a, b) => a.rank - b.rank)
+      .map(({ key }) => key)
     const ask = (key: string): Promise<ClusterNode[]> => this.#viewOf(key)
     const isComplete = count === Infinity
-    const { found, lastError } = await gather(order.filter(key => !isFailed(key)), count, ask, { isComplete })
+    const { found, lastError } = await gather(
+      order.filter(key => !isFailed(key)),
+      count,
+      ask,
+      { isComplete }
+    )
     if (found.some(tellsOfSlots)) return found
     const rest = await gather(order.filter(isFailed), count, ask, { isComplete })
     if (rest.found.some(tellsOfSlots)) return rest.found
@@ -153,37 +184,59 @@ export class Nodes {
   }
 
   /** As `ask`, and gives up after the time for opening a connection. */
-  async askInTime (key: string, args: string[]): Promise<Reply> {
+  async askInTime(key: string, args: string[]): Promise<Reply> {
     return await withTimeout(this.ask(key, args), this.#options.connectTimeoutMs)
   }
 
-  async #viewOf (key: string): Promise<ClusterNode[]> {
+  async #viewOf(key: string): Promise<ClusterNode[]> {
     const askedHost = addressOf(key).host
     const reply = String(await this.askInTime(key, ['CLUSTER', 'NODES']))
     await this.#endpoints.learn(reply, askedHost, () => this.askInTime(key, ['CLUSTER', 'SHARDS']))
-    return parseClusterNodes(reply, askedHost).map(node => ({ ...node, address: this.reachable(node.address) }))
+    return parseClusterNodes(reply, askedHost).map(node => ({
+      ...node,
+      address: this.reachable(node.address)
+    }))
   }
 
   // Waits for no more answers than a majority needs: a node whose host has vanished does not answer
   // at all. Masters that suspect it themselves do not vouch for it. Two majorities have a master in
   // common, so none can have voted for another one before it answered.
-  async #standingOf (key: string): Promise<Standing> {
+  async #standingOf(key: string): Promise<Standing> {
     const { masters } = this.#topology
     const quorum = Math.floor(masters.length / 2) + 1
     let isDenied = false
-    const { found } = await gather(masters, quorum, async voter => {
-      const view = await this.#viewOf(voter)
-      const node = view.find(({ address }) => addressKey(address) === key)
-      if (node?.role === 'master' && !node.isFailed && !node.isSuspected && node.slots.length > 0) return { id: node.id, view }
-      isDenied = true
-      throw new ConnectionLost(`${voter} does not call ${key} a master`)
-    }, { atOnce: masters.length, isComplete: true })
-    if (found.length < quorum && !isDenied) throw new ConnectionLost('No majority of the masters answers')
-    const replicas = found.flatMap(({ id, view }) => view.filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed))
-    return { isMaster: found.length >= quorum, replicas: [...new Set(replicas.map(({ address }) => addressKey(address)))] }
+    const { found } = await gather(
+      masters,
+      quorum,
+      async voter => {
+        const view = await this.#viewOf(voter)
+        const node = view.find(({ address }) => addressKey(address) === key)
+        if (
+          node?.role === 'master' &&
+          !node.isFailed &&
+          !node.isSuspected &&
+          node.slots.length > 0
+        ) {
+          return { id: node.id, view }
+        }
+        isDenied = true
+        throw new ConnectionLost(`${voter} does not call ${key} a master`)
+      },
+      { atOnce: masters.length, isComplete: true }
+    )
+    if (found.length < quorum && !isDenied) {
+      throw new ConnectionLost('No majority of the masters answers')
+    }
+    const replicas = found.flatMap(({ id, view }) =>
+      view.filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed)
+    )
+    return {
+      isMaster: found.length >= quorum,
+      replicas: [...new Set(replicas.map(({ address }) => addressKey(address)))]
+    }
   }
 
-  async #isLoading (key: string): Promise<boolean> {
+  async #isLoading(key: string): Promise<boolean> {
     try {
       await this.askInTime(key, ['PING'])
       return false
@@ -193,12 +246,15 @@ export class Nodes {
   }
 }
 
-const tellsOfSlots = (view: readonly ClusterNode[]): boolean => view.some(node => node.slots.length > 0)
+const tellsOfSlots = (view: readonly ClusterNode[]): boolean =>
+  view.some(node => node.slots.length > 0)
 
-async function withTimeout<T> (promise: Promise<T>, ms: number): Promise<T> {
+async function withTimeout<T>(promise: Promise<T>, ms: number): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => { reject(new ConnectionLost(`no answer for ${ms} ms`)) }, ms)
+    timer = setTimeout(() => {
+      reject(new ConnectionLost(`no answer for ${ms} ms`))
+    }, ms)
   })
   try {
     return await Promise.race([promise, late])

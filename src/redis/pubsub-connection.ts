@@ -25,7 +25,9 @@ export type PubSubEvents = {
   onEnd: (reason: Error) => void
 }
 
-type Sent = { readonly kind: 'subscribe' | 'unsubscribe', readonly channel: string } | { readonly kind: 'auth' }
+type Sent =
+  | { readonly kind: 'subscribe' | 'unsubscribe'; readonly channel: string }
+  | { readonly kind: 'auth' }
 
 const PING_MS = 1000
 
@@ -38,49 +40,62 @@ export class PubSubConnection {
   #heardAt = performance.now()
   #hasEnded = false
 
-  constructor (address: Address, options: ConnectionOptions, events: PubSubEvents) {
+  constructor(address: Address, options: ConnectionOptions, events: PubSubEvents) {
     this.#events = events
     const tlsWith = tlsOptions(options)
-    this.#socket = tlsWith === undefined ? net.connect(address.port, address.host) : tls.connect({ ...address, ...tlsWith, ...serverName(address.host) })
+    this.#socket =
+      tlsWith === undefined
+        ? net.connect(address.port, address.host)
+        : tls.connect({ ...address, ...tlsWith, ...serverName(address.host) })
     this.#socket.setNoDelay(true)
     this.#socket.on('data', chunk => {
       this.#heardAt = performance.now()
       for (const reply of this.#decode(chunk)) this.#receive(reply)
     })
-    this.#socket.on('error', error => { this.#end(error) })
-    this.#socket.on('close', () => { this.#end(new Error('the connection was closed')) })
+    this.#socket.on('error', error => {
+      this.#end(error)
+    })
+    this.#socket.on('close', () => {
+      this.#end(new Error('the connection was closed'))
+    })
     // Pings also serve as the time-out of connecting: a silent node is given up after
     // commandTimeoutMs.
-    this.#timer = setInterval(() => {
-      if (performance.now() - this.#heardAt > options.commandTimeoutMs) this.#end(new Error('the node fell silent'))
-      else if (this.#socket.readyState === 'open') this.#write(['PING'])
-    }, Math.min(PING_MS, options.commandTimeoutMs / 2))
+    this.#timer = setInterval(
+      () => {
+        if (performance.now() - this.#heardAt > options.commandTimeoutMs) {
+          this.#end(new Error('the node fell silent'))
+        } else if (this.#socket.readyState === 'open') this.#write(['PING'])
+      },
+      Math.min(PING_MS, options.commandTimeoutMs / 2)
+    )
     const password = passwordOf(options)
     if (password !== undefined) {
       this.#sent.push({ kind: 'auth' })
-      this.#write(options.username === undefined ? ['AUTH', password] : ['AUTH', options.username, password])
+      this.#write(
+        options.username === undefined ? ['AUTH', password] : ['AUTH', options.username, password]
+      )
     }
   }
 
-  subscribe (channel: string): void {
+  subscribe(channel: string): void {
     this.#sent.push({ kind: 'subscribe', channel })
     this.#write(['SSUBSCRIBE', channel])
   }
 
-  unsubscribe (channel: string): void {
+  unsubscribe(channel: string): void {
     this.#sent.push({ kind: 'unsubscribe', channel })
     this.#write(['SUNSUBSCRIBE', channel])
   }
 
-  close (): void {
+  close(): void {
     this.#end(new Error('closed by this process'))
   }
 
-  #write (args: string[]): void {
+  #write(args: string[]): void {
     this.#socket.write(encodeCommand(args))
   }
 
-  #decode (chunk: Buffer): RawReply[] {
+  #decode(chunk: Buffer): RawReply[] {
     try {
       return this.#decoder.take(chunk)
     } catch (error) {
@@ -89,7 +104,7 @@ export class PubSubConnection {
     }
   }
 
-  #receive (reply: RawReply): void {
+  #receive(reply: RawReply): void {
     if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
       // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first
@@ -107,7 +122,10 @@ export class PubSubConnection {
       case 'ssubscribe': {
         const name = channel.toString()
         // All that was sent before it has been answered.
-        this.#sent.splice(0, 1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name))
+        this.#sent.splice(
+          0,
+          1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name)
+        )
         this.#events.onSubscribed(name)
         break
       }
@@ -120,18 +138,24 @@ export class PubSubConnection {
     }
   }
 
-  #refused (error: ErrorReply): void {
+  #refused(error: ErrorReply): void {
     const [word, slot] = error.message.split(' ')
     const next = this.#sent[0]
     // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its
     // answer: this is the real one.
-    if (word === 'MOVED' && next?.kind !== 'auth' && (next === undefined || Number(slot) !== slotOf(next.channel))) return
+    if (
+      word === 'MOVED' &&
+      next?.kind !== 'auth' &&
+      (next === undefined || Number(slot) !== slotOf(next.channel))
+    ) {
+      return
+    }
     this.#sent.shift()
     if (next === undefined || next.kind === 'auth') this.#end(error)
     else if (next.kind === 'subscribe') this.#events.onUnsubscribed(next.channel, error)
   }
 
-  #end (reason: Error): void {
+  #end(reason: Error): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
     clearInterval(this.#timer)
@@ -142,4 +166,5 @@ export class PubSubConnection {
 
 // The name for which a server with several certificates shows the right one; an IP address is no
 // name (RFC 6066, section 3).
-const serverName = (host: string): { servername?: string } => net.isIP(host) === 0 ? { servername: host } : {}
+const serverName = (host: string): { servername?: string } =>
+  net.isIP(host) === 0 ? { servername: host } : {}

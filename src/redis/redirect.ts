@@ -8,12 +8,12 @@ import { parseAddress } from './topology.js'
 
 export type NextStep =
   /** The slot has moved for good: go there at once, and remember it. */
-  | { readonly kind: 'moved', readonly slot: number, readonly to: Address }
+  | { readonly kind: 'moved'; readonly slot: number; readonly to: Address }
   /**
    * The slot is moving and the key is no longer here, or never was: go there once, behind an
    * ASKING.
    */
-  | { readonly kind: 'ask', readonly to: Address }
+  | { readonly kind: 'ask'; readonly to: Address }
   /** The node does not know the script: send its text. */
   | { readonly kind: 'no-script' }
   /**
@@ -22,14 +22,14 @@ export type NextStep =
    */
   | { readonly kind: 'half-moved' }
   /** Try the same again in a moment. `mayHaveMoved`: look at the topology first. */
-  | { readonly kind: 'again', readonly mayHaveMoved: boolean }
-  | { readonly kind: 'give-up', readonly error: unknown }
+  | { readonly kind: 'again'; readonly mayHaveMoved: boolean }
+  | { readonly kind: 'give-up'; readonly error: unknown }
 
 /**
  * Error words of Redis and Redis Cluster:
  * https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
  */
-export function nextStep (error: unknown, askedHost: string): NextStep {
+export function nextStep(error: unknown, askedHost: string): NextStep {
   if (error instanceof ConnectionLost) return { kind: 'again', mayHaveMoved: true }
   if (!isRedisError(error)) return { kind: 'give-up', error }
   const [word, slot, where] = error.message.split(' ')
@@ -54,42 +54,92 @@ export function nextStep (error: unknown, askedHost: string): NextStep {
     case 'NOREPLICAS':
       return { kind: 'again', mayHaveMoved: true }
     case 'OOM':
-      return { kind: 'give-up', error: new DialogsError('STORE_FULL', 'The store is full: give Redis more memory or another shard.', { cause: error }) }
+      return {
+        kind: 'give-up',
+        error: new DialogsError(
+          'STORE_FULL',
+          'The store is full: give Redis more memory or another shard.',
+          { cause: error }
+        )
+      }
     case 'MISCONF':
-      return { kind: 'give-up', error: new DialogsError('STORE_READ_ONLY', 'The store does not take writes: Redis cannot persist its data (see its log).', { cause: error }) }
+      return {
+        kind: 'give-up',
+        error: new DialogsError(
+          'STORE_READ_ONLY',
+          'The store does not take writes: Redis cannot persist its data (see its log).',
+          { cause: error }
+        )
+      }
     case 'NOAUTH':
     case 'WRONGPASS':
-      return { kind: 'give-up', error: new DialogsError('STORE_DENIED', 'Redis denies the service: check user and password in REDIS_NODES.', { cause: error }) }
+      return {
+        kind: 'give-up',
+        error: new DialogsError(
+          'STORE_DENIED',
+          'Redis denies the service: check user and password in REDIS_NODES.',
+          { cause: error }
+        )
+      }
     case 'NOPERM':
       return { kind: 'give-up', error: denied(error) }
     default:
       // A node that has too many clients answers this instead of a greeting.
-      if (error.message.startsWith('ERR max number of clients')) return { kind: 'again', mayHaveMoved: false }
+      if (error.message.startsWith('ERR max number of clients')) {
+        return { kind: 'again', mayHaveMoved: false }
+      }
       // A script that met one of the above puts its word in the middle of the message.
-      if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(error.message)) return { kind: 'again', mayHaveMoved: true }
-      if (/\bNOPERM\b|ACL failure|executing the script can't/.test(error.message)) return { kind: 'give-up', error: denied(error) }
-      if (/unknown (redis |sub)?command/i.test(error.message)) return { kind: 'give-up', error: unknownCommand(error) }
-      return { kind: 'give-up', error: new DialogsError('STORE_REFUSED', 'Redis refused a command of the service: the service\'s log says which.', { cause: error }) }
+      if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(error.message)) {
+        return { kind: 'again', mayHaveMoved: true }
+      }
+      if (/\bNOPERM\b|ACL failure|executing the script can't/.test(error.message)) {
+        return { kind: 'give-up', error: denied(error) }
+      }
+      if (/unknown (redis |sub)?command/i.test(error.message)) {
+        return { kind: 'give-up', error: unknownCommand(error) }
+      }
+      return {
+        kind: 'give-up',
+        error: new DialogsError(
+          'STORE_REFUSED',
+          "Redis refused a command of the service: the service's log says which.",
+          { cause: error }
+        )
+      }
   }
 }
 
 /** The error that a caller gets for a refusal, whatever Redis called it. */
-export function refusalOf (error: unknown): unknown {
+export function refusalOf(error: unknown): unknown {
   const step = nextStep(error, '')
   return step.kind === 'give-up' ? step.error : error
 }
 
 /** A refusal that only whoever runs Redis can end: repeating the command does not help. */
 export const isForGood = (error: unknown): error is DialogsError =>
-  error instanceof DialogsError && ['STORE_DENIED', 'STORE_UNSUITABLE', 'STORE_LOST'].includes(error.code)
+  error instanceof DialogsError &&
+  ['STORE_DENIED', 'STORE_UNSUITABLE', 'STORE_LOST'].includes(error.code)
 
-function denied (error: Error): DialogsError {
+function denied(error: Error): DialogsError {
   const command = /'([\w|]+)' command/.exec(error.message)?.[1]
-  const what = command === undefined ? /channel/.test(error.message) ? 'its channels' : 'its keys or commands' : `the command ${command.toUpperCase()}`
-  return new DialogsError('STORE_DENIED', `Redis denies the service ${what}: grant what compose/README.md lists under "Redis permissions".`, { cause: error })
+  const what =
+    command === undefined
+      ? /channel/.test(error.message)
+        ? 'its channels'
+        : 'its keys or commands'
+      : `the command ${command.toUpperCase()}`
+  return new DialogsError(
+    'STORE_DENIED',
+    `Redis denies the service ${what}: grant what compose/README.md lists under "Redis permissions".`,
+    { cause: error }
+  )
 }
 
-function unknownCommand (error: Error): DialogsError {
+function unknownCommand(error: Error): DialogsError {
   const command = /command '([^']+)'/i.exec(error.message)?.[1]
-  return new DialogsError('STORE_UNSUITABLE', `Redis does not know ${command === undefined ? 'a command of the service' : `the command ${command}`}: it is renamed, disabled or too old (messages need 7.0).`, { cause: error })
+  return new DialogsError(
+    'STORE_UNSUITABLE',
+    `Redis does not know ${command === undefined ? 'a command of the service' : `the command ${command}`}: it is renamed, disabled or too old (messages need 7.0).`,
+    { cause: error }
+  )
 }

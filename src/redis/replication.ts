@@ -94,7 +94,7 @@ export class Replication {
   #refusal: DialogsError | undefined
   #probeAt = 0
 
-  constructor (options: ReplicationOptions) {
+  constructor(options: ReplicationOptions) {
     this.#options = options
     this.#patienceMs = Math.min(PATIENCE_MS, options.deadlineMs)
   }
@@ -103,7 +103,7 @@ export class Replication {
    * Why a write need not be sent now: no replica would acknowledge it. Lets one group through now
    * and then, to try.
    */
-  get refusal (): DialogsError | undefined {
+  get refusal(): DialogsError | undefined {
     if (this.#refusal === undefined) return undefined
     const now = performance.now()
     if (now < this.#probeAt) return this.#refusal
@@ -116,7 +116,7 @@ export class Replication {
    * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no
    *   longer be the master
    */
-  async acknowledged (connection: Sender): Promise<void> {
+  async acknowledged(connection: Sender): Promise<void> {
     const { acks } = this.#options
     const sentAt = performance.now()
     // Nearly always. A shard that is not known to have enough replicas is asked for them instead of
@@ -126,20 +126,30 @@ export class Replication {
     if (acknowledged >= acks) return this.#settle(acks)
     for (;;) {
       const state = await this.#stateOf(connection)
-      if (state !== undefined && state.role !== 'master') throw new ConnectionLost('The node is no longer a master')
+      if (state !== undefined && state.role !== 'master') {
+        throw new ConnectionLost('The node is no longer a master')
+      }
       const possible = Math.min(acks, state?.online ?? acks)
       if (this.#isDecided(state)) {
-        if (this.#needed === 0 || await this.#wait(connection, this.#needed) >= this.#needed) return
+        if (this.#needed === 0 || (await this.#wait(connection, this.#needed)) >= this.#needed) {
+          return
+        }
       } else if (possible === 0) {
         return await this.#withoutReplica(state)
-      } else if (this.#needed < possible && this.#decidedUntil > -Infinity && await this.#isAsBefore(connection, possible)) {
+      } else if (
+        this.#needed < possible &&
+        this.#decidedUntil > -Infinity &&
+        (await this.#isAsBefore(connection, possible))
+      ) {
         return this.#settle(this.#needed, state?.online)
       }
       if (acknowledged < possible) acknowledged = await this.#wait(connection, possible)
       if (acknowledged >= possible) return this.#settle(possible)
       const { replicas } = await this.#standing()
       // The majority holds the others for failed.
-      if (acknowledged >= Math.min(possible, replicas.length)) return this.#settle(acknowledged, state?.online)
+      if (acknowledged >= Math.min(possible, replicas.length)) {
+        return this.#settle(acknowledged, state?.online)
+      }
       const waitedMs = performance.now() - sentAt
       // Its offsets arrive, so it is neither dead nor cut off: it does not keep up.
       if (waitedMs >= LAG_MS && state !== undefined && state.lagS <= 1) {
@@ -151,13 +161,16 @@ export class Replication {
   }
 
   // A replica that has come (back) since is waited for at once.
-  #isDecided (state: ReplicaState | undefined): boolean {
-    return performance.now() < this.#decidedUntil && (state?.online ?? this.#onlineThen) <= this.#onlineThen
+  #isDecided(state: ReplicaState | undefined): boolean {
+    return (
+      performance.now() < this.#decidedUntil &&
+      (state?.online ?? this.#onlineThen) <= this.#onlineThen
+    )
   }
 
   // More replicas are connected than were waited for. Are the others still failed, or lagging, or
   // on their way back? Waiting for them first would cost half a second again and again.
-  async #isAsBefore (connection: Sender, possible: number): Promise<boolean> {
+  async #isAsBefore(connection: Sender, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
     const now = performance.now()
     if (now < this.#laggingUntil) return true
@@ -168,18 +181,22 @@ export class Replication {
     // The others see it again, but its connection to the master may still wait to send again. What
     // it lacks was written without it anyway.
     this.#backUntil ??= now + BACK_MS_MAX
-    return now < this.#backUntil && await this.#wait(connection, possible, BACK_WAIT_MS) < possible
+    return (
+      now < this.#backUntil && (await this.#wait(connection, possible, BACK_WAIT_MS)) < possible
+    )
   }
 
-  async #standing (): Promise<Standing> {
+  async #standing(): Promise<Standing> {
     const standing = await this.#options.standing()
-    if (!standing.isMaster) throw new ConnectionLost('The majority of the masters does not call the node a master')
+    if (!standing.isMaster) {
+      throw new ConnectionLost('The majority of the masters does not call the node a master')
+    }
     return standing
   }
 
   // No replica is connected. That is so when it died, and also when this master was stopped and has
   // been replaced meanwhile: then its writes are lost, and only the others know.
-  async #withoutReplica (state: ReplicaState | undefined): Promise<void> {
+  async #withoutReplica(state: ReplicaState | undefined): Promise<void> {
     const { replicas } = await this.#standing()
     if (replicas.length > 0 && (state?.synchronizing ?? 0) === 0) {
       // The others see a replica that is not connected to its master: it was restarted a moment
@@ -188,20 +205,25 @@ export class Replication {
       const now = performance.now()
       this.#awaySince ??= now
       if (this.#refusal !== undefined || now - this.#awaySince >= AWAY_MS) {
-        const areLoading = await Promise.all(replicas.map(replica => this.#options.isLoading(replica)))
+        const areLoading = await Promise.all(
+          replicas.map(replica => this.#options.isLoading(replica))
+        )
         if (areLoading.includes(false)) throw this.#refuse()
       }
     }
     this.#settle(0, 0)
   }
 
-  async #wait (connection: Sender, acks: number, ms = WAIT_MS): Promise<number> {
+  async #wait(connection: Sender, acks: number, ms = WAIT_MS): Promise<number> {
     try {
       return Number(await connection.send(['WAIT', String(acks), String(ms)]))
     } catch (error) {
       if (!isRedisError(error)) throw error
-      // It has become a replica between the write and this: what was written may be lost with its past.
-      if (error.message.includes('WAIT cannot be used with replica')) throw new ConnectionLost('The node is no longer a master', { cause: error })
+      // It has become a replica between the write and this: what was written may be lost with its
+      // past.
+      if (error.message.includes('WAIT cannot be used with replica')) {
+        throw new ConnectionLost('The node is no longer a master', { cause: error })
+      }
       const step = nextStep(error, '')
       if (step.kind === 'give-up') {
         this.#options.onRefused(step.error)
@@ -213,40 +235,48 @@ export class Replication {
     }
   }
 
-  async #stateOf (connection: Sender): Promise<ReplicaState | undefined> {
+  async #stateOf(connection: Sender): Promise<ReplicaState | undefined> {
     if (this.#isInfoDenied) return undefined
     try {
       return parseReplication(String(await connection.send(['INFO', 'replication'])))
     } catch (error) {
       if (!isRedisError(error)) throw error
-      if (nextStep(error, '').kind !== 'give-up') throw new ConnectionLost(`The node does not tell of its replicas: ${error.message}`, { cause: error })
+      if (nextStep(error, '').kind !== 'give-up') {
+        throw new ConnectionLost(`The node does not tell of its replicas: ${error.message}`, {
+          cause: error
+        })
+      }
       this.#isInfoDenied = true
       return undefined
     }
   }
 
   /** So many replicas count from now on; fewer than wanted only for a moment. */
-  #settle (needed: number, online = 0): void {
+  #settle(needed: number, online = 0): void {
     this.#needed = needed
     this.#refusal = undefined
     if (needed > 0) this.#awaySince = undefined
     if (needed === this.#options.acks) this.#backUntil = undefined
-    this.#decidedUntil = needed < this.#options.acks ? performance.now() + CONFIRMED_FOR_MS : -Infinity
+    this.#decidedUntil =
+      needed < this.#options.acks ? performance.now() + CONFIRMED_FOR_MS : -Infinity
     this.#onlineThen = online
     const isAlone = needed === 0
     if (isAlone !== this.#isAlone) this.#options.onDegraded(isAlone)
     this.#isAlone = isAlone
   }
 
-  #refuse (): DialogsError {
-    this.#refusal = new DialogsError('NOT_REPLICATED', 'The shard has a replica that does not acknowledge what is written: try again with the same Idempotency-Key.')
+  #refuse(): DialogsError {
+    this.#refusal = new DialogsError(
+      'NOT_REPLICATED',
+      'The shard has a replica that does not acknowledge what is written: try again with the same Idempotency-Key.'
+    )
     this.#probeAt = performance.now() + PROBE_MS
     return this.#refusal
   }
 }
 
 /** Reads `INFO replication` (https://redis.io/commands/info). */
-export function parseReplication (info: string): ReplicaState {
+export function parseReplication(info: string): ReplicaState {
   const replicas = [...info.matchAll(/^slave\d+:(.*)$/gm)].map(([, fields = '']) => fields)
   const online = replicas.filter(fields => fields.includes('state=online'))
   return {

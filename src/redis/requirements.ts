@@ -12,8 +12,8 @@ export type Requirements = {
    */
   readonly keyed: readonly string[]
   /** Each kind of key: an example, and the pattern that permits it. */
-  readonly keys: ReadonlyArray<{ readonly example: string, readonly pattern: string }>
-  readonly channels: ReadonlyArray<{ readonly example: string, readonly pattern: string }>
+  readonly keys: ReadonlyArray<{ readonly example: string; readonly pattern: string }>
+  readonly channels: ReadonlyArray<{ readonly example: string; readonly pattern: string }>
 }
 
 const NAMED_MAX = 5
@@ -28,10 +28,21 @@ const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
 const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
 
 /** The rules of `ACL SETUSER` that permit just what the service sends. */
-export function leastAcl ({ keyed, keys, channels }: Requirements): string {
-  const patterns = (prefix: string, kinds: Requirements['keys']): string[] => [...new Set(kinds.map(({ pattern }) => `${prefix}${pattern}`))]
-  const commands = [...CLIENT, 'WAIT', ...OPTIONAL, ...CHANNEL, ...keyed].map(command => `+${command.toLowerCase()}`)
-  return ['resetkeys', 'resetchannels', '-@all', ...patterns('~', keys), ...patterns('&', channels), ...new Set(commands)].join(' ')
+export function leastAcl({ keyed, keys, channels }: Requirements): string {
+  const patterns = (prefix: string, kinds: Requirements['keys']): string[] => [
+    ...new Set(kinds.map(({ pattern }) => `${prefix}${pattern}`))
+  ]
+  const commands = [...CLIENT, 'WAIT', ...OPTIONAL, ...CHANNEL, ...keyed].map(
+    command => `+${command.toLowerCase()}`
+  )
+  return [
+    'resetkeys',
+    'resetchannels',
+    '-@all',
+    ...patterns('~', keys),
+    ...patterns('&', channels),
+    ...new Set(commands)
+  ].join(' ')
 }
 
 const CHECK = `
@@ -54,12 +65,23 @@ end
 return found`
 
 /** The command that has one node check everything: for `unmetBy`. */
-export function checkCommand ({ keyed, keys, channels }: Requirements, replicaAcks: number): string[] {
+export function checkCommand(
+  { keyed, keys, channels }: Requirements,
+  replicaAcks: number
+): string[] {
   const lines = [
-    ...CLIENT.filter(command => !command.startsWith('EVAL')).map(command => command.replace('|', ' ')),
+    ...CLIENT.filter(command => !command.startsWith('EVAL')).map(command =>
+      command.replace('|', ' ')
+    ),
     ...(replicaAcks > 0 ? ['WAIT 1 1'] : []),
-    ...keys.flatMap(({ example }) => [`EVALSHA x 1 ${example}`, `EVAL x 1 ${example}`, ...keyed.map(command => `${command} ${example}${command === 'RENAME' ? ` ${example}` : ''}`)]),
-    ...channels.flatMap(({ example }) => CHANNEL.map(command => `${command} ${example}${command === 'SPUBLISH' ? ' 1' : ''}`))
+    ...keys.flatMap(({ example }) => [
+      `EVALSHA x 1 ${example}`,
+      `EVAL x 1 ${example}`,
+      ...keyed.map(command => `${command} ${example}${command === 'RENAME' ? ` ${example}` : ''}`)
+    ]),
+    ...channels.flatMap(({ example }) =>
+      CHANNEL.map(command => `${command} ${example}${command === 'SPUBLISH' ? ' 1' : ''}`)
+    )
   ]
   return ['EVAL', CHECK, '0', ...lines]
 }
@@ -71,29 +93,50 @@ export const serverIn = (reply: Reply): string => String((reply as readonly stri
  * What stands in the way, in one sentence that names each command or key; undefined when nothing
  * does.
  */
-export function unmetBy (reply: Reply, requirements: Requirements): DialogsError | undefined {
+export function unmetBy(reply: Reply, requirements: Requirements): DialogsError | undefined {
   // The script answers a list of strings.
   const [, isChecked, ...found] = reply as readonly string[]
   const server = serverIn(reply)
-  if (isChecked === undefined) return new DialogsError('STORE_UNSUITABLE', `${server} is too old: the service needs sharded pub/sub and scripts of Redis 7.0.`)
+  if (isChecked === undefined) {
+    return new DialogsError(
+      'STORE_UNSUITABLE',
+      `${server} is too old: the service needs sharded pub/sub and scripts of Redis 7.0.`
+    )
+  }
   const unknown = unknownIn(found.filter(line => line.startsWith('unknown')))
-  if (unknown.length > 0) return new DialogsError('STORE_UNSUITABLE', `${server} does not know ${unknown.join(', ')}: the service needs Redis 7.0 or later, with these commands neither renamed nor disabled.`)
-  const denied = denials(found.filter(line => line.startsWith('denied')), requirements)
+  if (unknown.length > 0) {
+    return new DialogsError(
+      'STORE_UNSUITABLE',
+      `${server} does not know ${unknown.join(', ')}: the service needs Redis 7.0 or later, with these commands neither renamed nor disabled.`
+    )
+  }
+  const denied = denials(
+    found.filter(line => line.startsWith('denied')),
+    requirements
+  )
   if (denied.length === 0) return undefined
-  const hint = denied.some(text => text.startsWith('WAIT')) ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.' : ''
-  return new DialogsError('STORE_DENIED', `Redis denies the service ${denied.join(', ')}: grant what compose/README.md lists under "Redis permissions".${hint}`)
+  const hint = denied.some(text => text.startsWith('WAIT'))
+    ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.'
+    : ''
+  return new DialogsError(
+    'STORE_DENIED',
+    `Redis denies the service ${denied.join(', ')}: grant what compose/README.md lists under "Redis permissions".${hint}`
+  )
 }
 
 /** An eviction policy deletes messages when memory is full; `noeviction` refuses writes instead. */
-export function evictionIn (infoMemory: string): DialogsError | undefined {
+export function evictionIn(infoMemory: string): DialogsError | undefined {
   const policy = /^maxmemory_policy:(\S+)/m.exec(infoMemory)?.[1]
   if (policy === undefined || policy === 'noeviction') return undefined
-  return new DialogsError('STORE_UNSUITABLE', `Redis has maxmemory-policy ${policy}, which deletes stored messages when memory is full: set maxmemory-policy noeviction.`)
+  return new DialogsError(
+    'STORE_UNSUITABLE',
+    `Redis has maxmemory-policy ${policy}, which deletes stored messages when memory is full: set maxmemory-policy noeviction.`
+  )
 }
 
 // A command that is denied for every key is named alone, and a key that is denied to every command
 // too: both in a few words.
-function denials (found: readonly string[], { keyed, keys }: Requirements): string[] {
+function denials(found: readonly string[], { keyed, keys }: Requirements): string[] {
   const byCommand = new Map<string, Set<string>>()
   const byKey = new Map<string, Set<string>>()
   for (const line of found) {
@@ -102,19 +145,28 @@ function denials (found: readonly string[], { keyed, keys }: Requirements): stri
     if (keyed.includes(name)) byKey.set(key, (byKey.get(key) ?? new Set()).add(name))
   }
   const isWhole = (count: number): boolean => count === keys.length
-  const closedKeys = [...byKey].filter(([, names]) => names.size === keyed.length && !isWhole(byKey.size)).map(([key]) => key)
+  const closedKeys = [...byKey]
+    .filter(([, names]) => names.size === keyed.length && !isWhole(byKey.size))
+    .map(([key]) => key)
   const commands = [...byCommand].flatMap(([name, examples]) => {
     const left = [...examples].filter(example => !closedKeys.includes(example))
     if (left.length === 0) return []
     return left[0] === '' || isWhole(left.length) ? [name] : [`${name} on ${left[0] ?? ''}`]
   })
   const named = [...closedKeys.map(key => `keys such as ${key}`), ...commands]
-  return named.length > NAMED_MAX ? [...named.slice(0, NAMED_MAX), `and ${named.length - NAMED_MAX} more`] : named
+  return named.length > NAMED_MAX
+    ? [...named.slice(0, NAMED_MAX), `and ${named.length - NAMED_MAX} more`]
+    : named
 }
 
-const unknownIn = (found: readonly string[]): string[] => [...new Set(found.map(line => parseLine(line).name))]
+const unknownIn = (found: readonly string[]): string[] => [
+  ...new Set(found.map(line => parseLine(line).name))
+]
 
-function parseLine (line: string): { readonly name: string, readonly key: string } {
+function parseLine(line: string): { readonly name: string; readonly key: string } {
   const [, command = '', ...rest] = line.split(' ')
-  return { name: command === 'CLUSTER' ? `CLUSTER ${rest[0] ?? ''}` : command, key: rest.find(word => word.includes('{')) ?? '' }
+  return {
+    name: command === 'CLUSTER' ? `CLUSTER ${rest[0] ?? ''}` : command,
+    key: rest.find(word => word.includes('{')) ?? ''
+  }
 }

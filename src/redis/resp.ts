@@ -1,10 +1,12 @@
-// Redis' wire protocol, RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), for the
-// connections that this project drives itself.
-// Invariant: replies come out in the order in which their bytes went in, wherever the chunks are cut.
-// Bytes that are not RESP2 throw: the connection is useless from there on, and its owner must close it.
+// Redis' wire protocol, RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), for
+// the connections that this project drives itself. Invariant: replies come out in the order in
+// which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw: the
+// connection is useless from there on, and its owner must close it.
 import { ErrorReply } from 'redis'
 
-/** Bulk strings and simple strings are buffers; an error reply is a value here, not an exception. */
+/**
+ * Bulk strings and simple strings are buffers; an error reply is a value here, not an exception.
+ */
 export type RawReply = Buffer | number | null | ErrorReply | readonly RawReply[]
 
 /** Redis' own limit for one string (proto-max-bulk-len). */
@@ -23,7 +25,7 @@ const DOLLAR = 36
 const STAR = 42
 
 /** A command as the server reads it. */
-export function encodeCommand (args: readonly string[]): string {
+export function encodeCommand(args: readonly string[]): string {
   let text = `*${args.length}${CRLF}`
   for (const arg of args) text += `$${Buffer.byteLength(arg)}${CRLF}${arg}${CRLF}`
   return text
@@ -33,14 +35,17 @@ export class ReplyDecoder {
   /** The beginning of a reply that is not complete. */
   #chunks: Buffer[] = []
   #length = 0
-  /** It cannot be complete before it has this many bytes. Otherwise a large reply would be read anew for each chunk. */
+  /**
+   * It cannot be complete before it has this many bytes. Otherwise a large reply would be read anew
+   * for each chunk.
+   */
   #lengthNeeded = 0
 
   /**
-   * Takes the next bytes and answers the replies that they complete. Buffers in them share memory with the
-   * chunk: copy what is kept for long. @throws Error when the bytes are not RESP2
+   * Takes the next bytes and answers the replies that they complete. Buffers in them share memory
+   * with the chunk: copy what is kept for long. @throws Error when the bytes are not RESP2
    */
-  take (chunk: Buffer): RawReply[] {
+  take(chunk: Buffer): RawReply[] {
     this.#chunks.push(chunk)
     this.#length += chunk.length
     const replies: RawReply[] = []
@@ -70,26 +75,32 @@ class Reading {
   /** After INCOMPLETE: how many bytes there must be at least for a further try to be worth it. */
   lengthNeeded = 0
 
-  constructor (bytes: Buffer) {
+  constructor(bytes: Buffer) {
     this.#bytes = bytes
   }
 
-  reply (depth: number): RawReply | typeof INCOMPLETE {
+  reply(depth: number): RawReply | typeof INCOMPLETE {
     const kind = this.#bytes[this.position]
     const line = this.#line()
     if (line === undefined) return INCOMPLETE
     switch (kind) {
-      case PLUS: return line
-      case MINUS: return new ErrorReply(line.toString())
-      case COLON: return integer(line, -Infinity, Infinity)
-      case DOLLAR: return this.#bulk(integer(line, -1, BULK_BYTES_MAX))
-      case STAR: return this.#array(integer(line, -1, ARRAY_LENGTH_MAX), depth)
-      default: throw notRedis(this.#bytes)
+      case PLUS:
+        return line
+      case MINUS:
+        return new ErrorReply(line.toString())
+      case COLON:
+        return integer(line, -Infinity, Infinity)
+      case DOLLAR:
+        return this.#bulk(integer(line, -1, BULK_BYTES_MAX))
+      case STAR:
+        return this.#array(integer(line, -1, ARRAY_LENGTH_MAX), depth)
+      default:
+        throw notRedis(this.#bytes)
     }
   }
 
   // Without its first byte and its CRLF.
-  #line (): Buffer | undefined {
+  #line(): Buffer | undefined {
     const from = this.position + 1
     const end = this.#bytes.indexOf(CR, from)
     if ((end < 0 ? this.#bytes.length : end) - from > LINE_BYTES_MAX) throw notRedis(this.#bytes)
@@ -101,7 +112,7 @@ class Reading {
     return this.#bytes.subarray(from, end)
   }
 
-  #bulk (length: number): Buffer | null | typeof INCOMPLETE {
+  #bulk(length: number): Buffer | null | typeof INCOMPLETE {
     if (length < 0) return null
     const end = this.position + length
     if (end + CRLF.length > this.#bytes.length) {
@@ -113,7 +124,7 @@ class Reading {
     return bytes
   }
 
-  #array (length: number, depth: number): RawReply[] | null | typeof INCOMPLETE {
+  #array(length: number, depth: number): RawReply[] | null | typeof INCOMPLETE {
     if (length < 0) return null
     if (depth === DEPTH_MAX) throw notRedis(this.#bytes)
     const replies: RawReply[] = []
@@ -130,13 +141,15 @@ class Reading {
   }
 }
 
-function integer (line: Buffer, min: number, max: number): number {
+function integer(line: Buffer, min: number, max: number): number {
   const text = line.toString('latin1')
   const value = Number(text)
   if (!/^-?\d+$/.test(text) || value < min || value > max) throw notRedis(line)
   return value
 }
 
-function notRedis (bytes: Buffer): Error {
-  return new Error(`The server does not speak Redis' protocol: ${JSON.stringify(bytes.toString('latin1', 0, 40))}`)
+function notRedis(bytes: Buffer): Error {
+  return new Error(
+    `The server does not speak Redis' protocol: ${JSON.stringify(bytes.toString('latin1', 0, 40))}`
+  )
 }

@@ -48,32 +48,34 @@ export class Subscriber {
   #isRefusedForGood = false
   #isClosed = false
 
-  constructor (cluster: Cluster, options: ConnectionOptions, events: SubscriberEvents) {
+  constructor(cluster: Cluster, options: ConnectionOptions, events: SubscriberEvents) {
     this.#cluster = cluster
     this.#options = options
     this.#events = events
-    cluster.onChange(() => { this.#placeAll() })
+    cluster.onChange(() => {
+      this.#placeAll()
+    })
   }
 
   /** Open connections: at most one for each shard. */
-  get connectionCount (): number {
+  get connectionCount(): number {
     return this.#connections.size
   }
 
-  subscribe (name: string, listener: ChannelListener): void {
+  subscribe(name: string, listener: ChannelListener): void {
     if (this.#channels.has(name)) throw new Error(`Channel ${name} has a listener already`)
     const channel: Channel = { name, slot: slotOf(name), listener, node: undefined }
     this.#channels.set(name, channel)
     this.#place(channel)
   }
 
-  unsubscribe (name: string): void {
+  unsubscribe(name: string): void {
     const channel = this.#channels.get(name)
     if (channel?.node !== undefined) this.#connections.get(channel.node)?.unsubscribe(name)
     this.#channels.delete(name)
   }
 
-  close (): void {
+  close(): void {
     this.#isClosed = true
     this.#channels.clear()
     for (const connection of this.#connections.values()) connection.close()
@@ -81,7 +83,7 @@ export class Subscriber {
 
   // Subscribes at the slot's owner and unsubscribes at the previous one. A slot without an owner is
   // tried again at the next change.
-  #place (channel: Channel): void {
+  #place(channel: Channel): void {
     const owner = this.#cluster.topology.ownerOf(channel.slot)
     if (owner === channel.node) return
     if (channel.node !== undefined) this.#connections.get(channel.node)?.unsubscribe(channel.name)
@@ -89,33 +91,41 @@ export class Subscriber {
     if (owner !== undefined) this.#connectionTo(owner).subscribe(channel.name)
   }
 
-  #placeAll (): void {
+  #placeAll(): void {
     if (this.#isClosed) return
     for (const channel of this.#channels.values()) this.#place(channel)
     const masters = new Set(this.#cluster.topology.masters)
     for (const [node, connection] of this.#connections) if (!masters.has(node)) connection.close()
   }
 
-  #connectionTo (node: string): PubSubConnection {
+  #connectionTo(node: string): PubSubConnection {
     const open = this.#connections.get(node)
     if (open !== undefined) return open
     const connection = new PubSubConnection(addressOf(node), this.#options, {
-      onMessage: (name, payload) => { this.#channels.get(name)?.listener.onMessage(payload) },
-      onSubscribed: name => { this.#subscribed(name, node) },
-      onUnsubscribed: (name, refusal) => { this.#unsubscribed(name, node, refusal) },
-      onEnd: reason => { this.#ended(node, connection, reason) }
+      onMessage: (name, payload) => {
+        this.#channels.get(name)?.listener.onMessage(payload)
+      },
+      onSubscribed: name => {
+        this.#subscribed(name, node)
+      },
+      onUnsubscribed: (name, refusal) => {
+        this.#unsubscribed(name, node, refusal)
+      },
+      onEnd: reason => {
+        this.#ended(node, connection, reason)
+      }
     })
     this.#connections.set(node, connection)
     return connection
   }
 
-  #subscribed (name: string, node: string): void {
+  #subscribed(name: string, node: string): void {
     const channel = this.#channels.get(name)
     this.#tries = 0
     if (channel?.node === node) channel.listener.onSubscribed()
   }
 
-  #unsubscribed (name: string, node: string, refusal: Error | undefined): void {
+  #unsubscribed(name: string, node: string, refusal: Error | undefined): void {
     const channel = this.#channels.get(name)
     if (channel?.node !== node) return
     channel.node = undefined
@@ -124,7 +134,7 @@ export class Subscriber {
     this.#placeSoon()
   }
 
-  #refused (error: unknown, node: string): void {
+  #refused(error: unknown, node: string): void {
     const step = nextStep(error, addressOf(node).host)
     if (step.kind === 'moved') this.#cluster.moved(step.slot, step.to)
     if (step.kind !== 'give-up') return
@@ -132,12 +142,14 @@ export class Subscriber {
     this.#isRefusedForGood ||= isForGood(step.error)
   }
 
-  #ended (node: string, connection: PubSubConnection, reason: Error): void {
+  #ended(node: string, connection: PubSubConnection, reason: Error): void {
     if (this.#connections.get(node) !== connection) return
     this.#connections.delete(node)
     if (this.#isClosed) return
     this.#refused(reason, node)
-    for (const channel of this.#channels.values()) if (channel.node === node) channel.node = undefined
+    for (const channel of this.#channels.values()) {
+      if (channel.node === node) channel.node = undefined
+    }
     this.#events.lost('connection')
     this.#placeSoon()
   }
@@ -146,11 +158,13 @@ export class Subscriber {
   // channel is placed. The pauses get longer, because a dead node refuses at once; they are longest
   // where only the operator of Redis can help. Looks for other reasons place the channels too, so
   // that with traffic the pause delays nothing after a failover.
-  #placeSoon (): void {
+  #placeSoon(): void {
     if (this.#isPlacing) return
     this.#isPlacing = true
     void (async () => {
-      const waitMs = this.#isRefusedForGood ? REFUSED_RETRY_MS : backoffMs(this.#tries++, RETRY_MS, RETRY_MS_MAX)
+      const waitMs = this.#isRefusedForGood
+        ? REFUSED_RETRY_MS
+        : backoffMs(this.#tries++, RETRY_MS, RETRY_MS_MAX)
       const restMs = this.#placedAt + waitMs - performance.now()
       if (restMs > 0) await sleep(restMs, undefined, { ref: false })
       this.#isRefusedForGood = false

@@ -35,18 +35,18 @@ export class Suitability {
   readonly #doubts = new Set<string>()
   #isClosed = false
 
-  constructor (options: SuitabilityOptions) {
+  constructor(options: SuitabilityOptions) {
     this.#options = options
     this.#command = checkCommand(options.requirements, options.replicaAcks)
   }
 
   /** What Redis refuses for good, as far as is known. */
-  get fault (): DialogsError | undefined {
+  get fault(): DialogsError | undefined {
     return this.#fault
   }
 
   /** Checks all nodes. @throws DialogsError STORE_DENIED, STORE_UNSUITABLE or STORE_LOST */
-  async start (nodes: readonly string[]): Promise<void> {
+  async start(nodes: readonly string[]): Promise<void> {
     this.#nodes = new Set(nodes)
     const fault = await this.#examineAll(nodes)
     if (fault !== undefined) throw fault
@@ -54,15 +54,19 @@ export class Suitability {
   }
 
   /** The nodes of the cluster now: those that are new are checked. */
-  follow (nodes: readonly string[]): void {
+  follow(nodes: readonly string[]): void {
     if (this.#timer === undefined) return
     const added = nodes.filter(node => !this.#nodes.has(node))
     this.#nodes = new Set(nodes)
-    if (added.length > 0) void this.#examineAll(added).then(fault => { if (fault !== undefined) this.note(fault) })
+    if (added.length > 0) {
+      void this.#examineAll(added).then(fault => {
+        if (fault !== undefined) this.note(fault)
+      })
+    }
   }
 
   /** A refusal that was met at work. */
-  note (error: unknown): void {
+  note(error: unknown): void {
     if (!isForGood(error) || this.#isClosed) return
     if (this.#fault?.message !== error.message) this.#options.onFault(error)
     this.#fault = error
@@ -70,23 +74,25 @@ export class Suitability {
   }
 
   /** Checks everything soon. */
-  checkSoon (): void {
+  checkSoon(): void {
     if (this.#timer !== undefined) this.#checkIn(AGAIN_MS)
   }
 
-  close (): void {
+  close(): void {
     this.#isClosed = true
     clearTimeout(this.#timer)
   }
 
-  #checkIn (ms: number): void {
+  #checkIn(ms: number): void {
     clearTimeout(this.#timer)
     if (this.#isClosed) return
-    this.#timer = setTimeout(() => { void this.#check() }, ms)
+    this.#timer = setTimeout(() => {
+      void this.#check()
+    }, ms)
     this.#timer.unref()
   }
 
-  async #check (): Promise<void> {
+  async #check(): Promise<void> {
     const fault = await this.#examineAll([...this.#nodes])
     if (fault !== undefined) return this.note(fault)
     if (this.#fault !== undefined) this.#options.onFault(undefined)
@@ -94,13 +100,13 @@ export class Suitability {
     this.#checkIn(EVERY_MS)
   }
 
-  async #examineAll (nodes: readonly string[]): Promise<DialogsError | undefined> {
+  async #examineAll(nodes: readonly string[]): Promise<DialogsError | undefined> {
     const faults = await Promise.all(nodes.map(node => this.#examine(node)))
-    return faults.find(fault => fault !== undefined) ?? await this.#options.examineData()
+    return faults.find(fault => fault !== undefined) ?? (await this.#options.examineData())
   }
 
   // A node that does not answer is not judged: it is checked again with all others.
-  async #examine (node: string): Promise<DialogsError | undefined> {
+  async #examine(node: string): Promise<DialogsError | undefined> {
     try {
       const reply = await this.#options.ask(node, this.#command)
       const unmet = unmetBy(reply, this.#options.requirements)
@@ -114,17 +120,21 @@ export class Suitability {
     }
   }
 
-  async #evictionAt (node: string): Promise<DialogsError | undefined> {
+  async #evictionAt(node: string): Promise<DialogsError | undefined> {
     try {
       return evictionIn(String(await this.#options.ask(node, ['INFO', 'memory'])))
     } catch (error) {
-      if (error instanceof ConnectionLost || nextStep(error, '').kind !== 'give-up') return undefined
-      this.#doubt(`Redis denies the service INFO (${messageOf(error)}). So it cannot check that maxmemory-policy is noeviction, and a replica that is still synchronizing holds up writes.`)
+      if (error instanceof ConnectionLost || nextStep(error, '').kind !== 'give-up') {
+        return undefined
+      }
+      this.#doubt(
+        `Redis denies the service INFO (${messageOf(error)}). So it cannot check that maxmemory-policy is noeviction, and a replica that is still synchronizing holds up writes.`
+      )
       return undefined
     }
   }
 
-  #doubt (text: string): void {
+  #doubt(text: string): void {
     if (this.#doubts.has(text)) return
     this.#doubts.add(text)
     this.#options.onDoubt(text)

@@ -20,8 +20,8 @@ export type ClusterNode = {
   /** Pairs of first and last slot, both inclusive. */
   readonly slots: ReadonlyArray<readonly [first: number, last: number]>
   /** Slots that are moving to or from another node. A node shows only its own. */
-  readonly migrating: ReadonlyArray<{ readonly slot: number, readonly to: string }>
-  readonly importing: ReadonlyArray<{ readonly slot: number, readonly from: string }>
+  readonly migrating: ReadonlyArray<{ readonly slot: number; readonly to: string }>
+  readonly importing: ReadonlyArray<{ readonly slot: number; readonly from: string }>
 }
 
 /**
@@ -30,7 +30,7 @@ export type ClusterNode = {
  * <link-state> <slot> … <slot>`. Nodes without an address, or still in handshake, are left out.
  * `askedHost` stands in where a node does not know its own.
  */
-export function parseClusterNodes (reply: string, askedHost: string): ClusterNode[] {
+export function parseClusterNodes(reply: string, askedHost: string): ClusterNode[] {
   const nodes: ClusterNode[] = []
   for (const line of reply.split('\n')) {
     const [id, where, flagWords, master, , , epoch, link, ...slotWords] = line.trim().split(' ')
@@ -59,7 +59,7 @@ export function parseClusterNodes (reply: string, askedHost: string): ClusterNod
  * that was asked; `?`, of a node that should have a name and has none, means nothing. Undefined
  * when it is no address.
  */
-export function parseAddress (text: string, askedHost: string): Address | undefined {
+export function parseAddress(text: string, askedHost: string): Address | undefined {
   const colon = text.lastIndexOf(':')
   const port = Number(text.slice(colon + 1))
   if (colon < 0 || !Number.isInteger(port) || port < 1 || port > 65535) return undefined
@@ -67,10 +67,10 @@ export function parseAddress (text: string, askedHost: string): Address | undefi
   return host === '?' ? undefined : { host: host === '' ? askedHost : host, port }
 }
 
-function parseSlots (words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 'importing'> {
+function parseSlots(words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 'importing'> {
   const slots: Array<[number, number]> = []
-  const migrating: Array<{ slot: number, to: string }> = []
-  const importing: Array<{ slot: number, from: string }> = []
+  const migrating: Array<{ slot: number; to: string }> = []
+  const importing: Array<{ slot: number; from: string }> = []
   for (const word of words) {
     const half = /^\[(\d+)-([<>])-(\w+)\]$/.exec(word)
     if (half?.[2] === '>') migrating.push({ slot: Number(half[1]), to: half[3] ?? '' })
@@ -89,16 +89,16 @@ export class Topology {
   readonly #owners: Array<string | undefined>
   #masters: readonly string[] | undefined
 
-  private constructor (nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
+  private constructor(nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
     this.nodes = nodes
     this.#owners = owners
   }
 
-  static empty (): Topology {
+  static empty(): Topology {
     return new Topology(new Map(), new Array<string | undefined>(SLOT_COUNT))
   }
 
-  static fromViews (views: ReadonlyArray<readonly ClusterNode[]>): Topology {
+  static fromViews(views: ReadonlyArray<readonly ClusterNode[]>): Topology {
     const nodes = new Map<string, ClusterNode>()
     const owners = new Array<string | undefined>(SLOT_COUNT)
     const epochs = new Float64Array(SLOT_COUNT).fill(-1)
@@ -106,7 +106,13 @@ export class Topology {
       for (const node of view) {
         const key = addressKey(node.address)
         const known = nodes.get(key)
-        if (known === undefined || node.epoch > known.epoch || (node.epoch === known.epoch && node.isFailed)) nodes.set(key, node)
+        if (
+          known === undefined ||
+          node.epoch > known.epoch ||
+          (node.epoch === known.epoch && node.isFailed)
+        ) {
+          nodes.set(key, node)
+        }
         if (node.role !== 'master') continue
         for (const [first, last] of node.slots) {
           for (let slot = first; slot <= last; slot++) {
@@ -121,24 +127,24 @@ export class Topology {
   }
 
   /** The `host:port` of the master that owns a slot; undefined while there is none. */
-  ownerOf (slot: number): string | undefined {
+  ownerOf(slot: number): string | undefined {
     return this.#owners[slot]
   }
 
   /** Notes a MOVED, which is newer than the last views. */
-  move (slot: number, owner: string): void {
+  move(slot: number, owner: string): void {
     this.#owners[slot] = owner
     this.#masters = undefined
   }
 
   /** Masters that own a slot, each once, in the order of their first slot. */
-  get masters (): readonly string[] {
+  get masters(): readonly string[] {
     this.#masters ??= [...new Set(this.#owners.filter(owner => owner !== undefined))]
     return this.#masters
   }
 
   /** Slots that nobody serves: without an owner, or with one that the cluster holds for dead. */
-  get unservedSlots (): number {
+  get unservedSlots(): number {
     let count = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       const owner = this.#owners[slot]
@@ -148,8 +154,10 @@ export class Topology {
   }
 
   /** The replicas of a master that are alive according to the cluster. */
-  livingReplicasOf (master: string): ClusterNode[] {
+  livingReplicasOf(master: string): ClusterNode[] {
     const id = this.nodes.get(master)?.id
-    return [...this.nodes.values()].filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed && node.isLinked)
+    return [...this.nodes.values()].filter(
+      node => node.role === 'replica' && node.masterId === id && !node.isFailed && node.isLinked
+    )
   }
 }

@@ -1,23 +1,33 @@
-// Which servers the service has been tried on: `npm run test:servers` runs the tests and the drills on them. Others may well work; that
-// they have not been tried is said once, at start.
+// Which servers the service has been tried on: `npm run test:servers` runs the tests and the drills
+// on them. Others may well work; that they have not been tried is said once, at start.
 
 type Version = readonly [major: number, minor: number]
 
-const TRIED: Readonly<Record<string, { readonly from: Version, readonly to: Version }>> = {
+const TRIED: Readonly<Record<string, { readonly from: Version; readonly to: Version }>> = {
   Redis: { from: [7, 0], to: [8, 6] },
   Valkey: { from: [8, 0], to: [9, 1] }
 }
 
 /**
- * What to know about a server that the tests were not run on, in a sentence; undefined for one they were run on.
+ * What to know about a server that the tests were not run on, in a sentence; undefined for one they
+ * were run on.
  * @param server as it names itself: `Redis 8.2.3`, `Valkey 9.1.2`
  */
-export function untriedIn (server: string): string | undefined {
+export function untriedIn(server: string): string | undefined {
   const [name = '', version = ''] = server.split(' ')
   const tried = TRIED[name]
   const [major = NaN, minor = NaN] = version.split('.').map(Number)
-  if (tried !== undefined && major + minor >= 0 && !isBefore([major, minor], tried.from) && !isBefore(tried.to, [major, minor])) return undefined
-  const ranges = Object.entries(TRIED).map(([name, { from, to }]) => `${name} ${from.join('.')} to ${to.join('.')}`)
+  if (
+    tried !== undefined &&
+    major + minor >= 0 &&
+    !isBefore([major, minor], tried.from) &&
+    !isBefore(tried.to, [major, minor])
+  ) {
+    return undefined
+  }
+  const ranges = Object.entries(TRIED).map(
+    ([name, { from, to }]) => `${name} ${from.join('.')} to ${to.join('.')}`
+  )
   return `${server} has not been tried with this service, which is tested on ${ranges.join(' and ')}.`
 }
 

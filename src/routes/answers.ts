@@ -1,6 +1,7 @@
-// Answers that may be long: pages of messages, users and blocks.
-// Invariant: identical requests share one read and one piece of memory; only so many different ones are read at once, the others wait
-// their turn; and when the answers that clients have not taken yet exceed a limit, further requests are refused at once.
+// Answers that may be long: pages of messages, users and blocks. Invariant: identical requests
+// share one read and one piece of memory; only so many different ones are read at once, the others
+// wait their turn; and when the answers that clients have not taken yet exceed a limit, further
+// requests are refused at once.
 import { type ServerResponse } from 'node:http'
 import { type FastifyReply } from 'fastify'
 import pLimit, { type LimitFunction } from 'p-limit'
@@ -22,13 +23,13 @@ export class Answers {
   readonly #reads = new Shared<Buffer>()
   #bytes = 0
 
-  constructor (options: AnswersOptions) {
+  constructor(options: AnswersOptions) {
     this.#options = options
     this.#limit = pLimit(options.answerReadsMax)
   }
 
   /** Bytes of answers that clients have not taken yet. */
-  get bytes (): number {
+  get bytes(): number {
     return this.#bytes
   }
 
@@ -37,17 +38,26 @@ export class Answers {
    * @param key what is asked for: requests with the same key get the same answer
    * @throws DialogsError OVERLOADED when too many answers wait to be taken; or what `read` throws
    */
-  async send (reply: FastifyReply, key: string, read: () => Promise<string>): Promise<FastifyReply> {
-    if (this.#bytes >= this.#options.answersBytesMax) throw new DialogsError('OVERLOADED', 'Too many answers have not been taken by their clients: try again in a second.')
-    const body = await this.#reads.read(key, () => this.#limit(async () => Buffer.from(await read())))
+  async send(reply: FastifyReply, key: string, read: () => Promise<string>): Promise<FastifyReply> {
+    if (this.#bytes >= this.#options.answersBytesMax) {
+      throw new DialogsError(
+        'OVERLOADED',
+        'Too many answers have not been taken by their clients: try again in a second.'
+      )
+    }
+    const body = await this.#reads.read(key, () =>
+      this.#limit(async () => Buffer.from(await read()))
+    )
     this.#hold(reply.raw, body.length)
     return reply.header('content-type', JSON_TYPE).send(body)
   }
 
-  #hold (response: ServerResponse, bytes: number): void {
+  #hold(response: ServerResponse, bytes: number): void {
     // Its client may have gone while it was read.
     if (response.destroyed) return
     this.#bytes += bytes
-    response.once('close', () => { this.#bytes -= bytes })
+    response.once('close', () => {
+      this.#bytes -= bytes
+    })
   }
 }

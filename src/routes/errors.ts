@@ -1,30 +1,60 @@
-// Turns every failure into the one form that clients see: `{statusCode, code, message}`. What Node or the framework refuses gets a code
-// of ours, too; what nobody foresaw is a 500 whose cause is logged and not told.
+// Turns every failure into the one form that clients see: `{statusCode, code, message}`. What Node
+// or the framework refuses gets a code of ours, too; what nobody foresaw is a 500 whose cause is
+// logged and not told.
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
-import { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import {
+  type FastifyError,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest
+} from 'fastify'
 import { DialogsError, STATUS } from '../errors.js'
 import { type Reports } from '../reports.js'
 import { allowedMethods, type KnownRoutes } from './known-routes.js'
 
 const RETRY_AFTER_S = 1
 
-/** On every answer of the API: it is never to be kept by a cache, nor to be taken for another type than it says. */
-export const API_HEADERS = { 'cache-control': 'no-store', 'x-content-type-options': 'nosniff' } as const
+/**
+ * On every answer of the API: it is never to be kept by a cache, nor to be taken for another type
+ * than it says.
+ */
+export const API_HEADERS = {
+  'cache-control': 'no-store',
+  'x-content-type-options': 'nosniff'
+} as const
 
 export type SendError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
-/** Answers what no route takes. Before a body is read: another one's type or size is no matter then. */
-export function errorRoutes (app: FastifyInstance, sendError: SendError, routes: KnownRoutes): void {
+/**
+ * Answers what no route takes. Before a body is read: another one's type or size is no matter then.
+ */
+export function errorRoutes(app: FastifyInstance, sendError: SendError, routes: KnownRoutes): void {
   const answerUnknown = (request: FastifyRequest, reply: FastifyReply): void => {
     const path = pathOf(request)
     const methods = allowedMethods(routes, path)
     if (methods.length === 0 || methods.includes(request.method)) {
-      return sendError(new DialogsError('NOT_FOUND', `There is no ${request.method} ${path.slice(0, 200)}: see /openapi.json.`), request, reply)
+      return sendError(
+        new DialogsError(
+          'NOT_FOUND',
+          `There is no ${request.method} ${path.slice(0, 200)}: see /openapi.json.`
+        ),
+        request,
+        reply
+      )
     }
     reply.header('allow', [...methods, 'OPTIONS'].join(', '))
     if (request.method === 'OPTIONS') void reply.code(204).headers(API_HEADERS).send()
-    else sendError(new DialogsError('METHOD_NOT_ALLOWED', `${path.slice(0, 200)} does not take ${request.method}: see the header Allow.`), request, reply)
+    else {
+      sendError(
+        new DialogsError(
+          'METHOD_NOT_ALLOWED',
+          `${path.slice(0, 200)} does not take ${request.method}: see the header Allow.`
+        ),
+        request,
+        reply
+      )
+    }
   }
   app.setErrorHandler(sendError)
   app.addHook('onRequest', (request, reply, done) => {
@@ -35,15 +65,28 @@ export function errorRoutes (app: FastifyInstance, sendError: SendError, routes:
   app.setNotFoundHandler(answerUnknown)
 }
 
-export function errorSender (reports: Reports): SendError {
+export function errorSender(reports: Reports): SendError {
   return (error, _request, reply) => {
     const known = error instanceof DialogsError ? error : translate(error)
-    const { statusCode, code, message } = known ?? { statusCode: STATUS.INTERNAL, code: 'INTERNAL', message: 'Something went wrong in the service; its log says what.' }
+    const { statusCode, code, message } = known ?? {
+      statusCode: STATUS.INTERNAL,
+      code: 'INTERNAL',
+      message: 'Something went wrong in the service; its log says what.'
+    }
     if (known === undefined) {
-      reports.report(kindOf(error), { level: 'error', message: 'a request failed for a reason that nobody foresaw', error })
+      reports.report(kindOf(error), {
+        level: 'error',
+        message: 'a request failed for a reason that nobody foresaw',
+        error
+      })
     } else if (statusCode === 503) {
       reply.header('retry-after', RETRY_AFTER_S)
-      reports.report(code, { level: 'warn', message, fields: { code }, ...(known.cause === undefined ? {} : { error: known }) })
+      reports.report(code, {
+        level: 'warn',
+        message,
+        fields: { code },
+        ...(known.cause === undefined ? {} : { error: known })
+      })
     }
     if (code === 'STOPPING') reply.header('connection', 'close')
     // The range that would have been satisfiable.
@@ -55,88 +98,174 @@ export function errorSender (reports: Reports): SendError {
 }
 
 // Two failures are of a kind when they come from the same place.
-function kindOf (error: unknown): string {
-  const stack = error instanceof Error ? error.stack ?? error.message : String(error)
+function kindOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return stack.split('\n').find(line => /^ +at /.test(line)) ?? stack.slice(0, 200)
 }
 
-/** Answers a request whose Expect header asks for what there is not, in the same form; without a listener Node sends no body. */
-export function answerExpectations (server: Server): void {
+/**
+ * Answers a request whose Expect header asks for what there is not, in the same form; without a
+ * listener Node sends no body.
+ */
+export function answerExpectations(server: Server): void {
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
-    const { statusCode, headers, body } = plainAnswer(new DialogsError('EXPECTATION_FAILED', 'The only expectation that can be met is 100-continue: leave out the header Expect.'))
+    const { statusCode, headers, body } = plainAnswer(
+      new DialogsError(
+        'EXPECTATION_FAILED',
+        'The only expectation that can be met is 100-continue: leave out the header Expect.'
+      )
+    )
     response.writeHead(statusCode, headers).end(body)
   })
 }
 
 /** Answers on its socket what does not get as far as a request, in the same form, and closes it. */
-export function answerBrokenRequest (error: NodeJS.ErrnoException & { readonly reason?: string }, socket: Socket): void {
-  // Node's own handler, too, looks whether an answer has begun (a stream has): then nothing can be said.
-  const { _httpMessage: answer } = socket as Socket & { readonly _httpMessage?: { readonly headersSent: boolean } | null }
+export function answerBrokenRequest(
+  error: NodeJS.ErrnoException & { readonly reason?: string },
+  socket: Socket
+): void {
+  // Node's own handler, too, looks whether an answer has begun (a stream has): then nothing can be
+  // said.
+  const { _httpMessage: answer } = socket as Socket & {
+    readonly _httpMessage?: { readonly headersSent: boolean } | null
+  }
   if (error.code === 'ECONNRESET' || !socket.writable || answer?.headersSent === true) {
     socket.destroy()
     return
   }
   const { statusCode, headers, body } = plainAnswer(ofParser(error))
-  const head = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('')
+  const head = Object.entries(headers)
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('')
   socket.end(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}\r\n${head}\r\n${body}`)
 }
 
-function plainAnswer ({ statusCode, code, message }: DialogsError): { statusCode: number, headers: Record<string, string | number>, body: string } {
+function plainAnswer({ statusCode, code, message }: DialogsError): {
+  statusCode: number
+  headers: Record<string, string | number>
+  body: string
+} {
   const body = JSON.stringify({ statusCode, code, message })
-  const headers = { 'content-type': 'application/json; charset=utf-8', 'content-length': Buffer.byteLength(body), ...API_HEADERS, connection: 'close' }
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    ...API_HEADERS,
+    connection: 'close'
+  }
   return { statusCode, headers, body }
 }
 
 // https://nodejs.org/docs/latest-v20.x/api/http.html#event-clienterror
-function ofParser ({ code, reason }: { readonly code?: string | undefined, readonly reason?: string }): DialogsError {
+function ofParser({
+  code,
+  reason
+}: {
+  readonly code?: string | undefined
+  readonly reason?: string
+}): DialogsError {
   switch (code) {
     case 'ERR_HTTP_REQUEST_TIMEOUT':
-      return new DialogsError('REQUEST_TIMEOUT', 'The request did not arrive in time: send it whole.')
+      return new DialogsError(
+        'REQUEST_TIMEOUT',
+        'The request did not arrive in time: send it whole.'
+      )
     case 'HPE_HEADER_OVERFLOW':
-      return new DialogsError('HEADERS_TOO_LARGE', 'The URL and the headers are too large: shorten them, or ask for fewer rooms.')
+      return new DialogsError(
+        'HEADERS_TOO_LARGE',
+        'The URL and the headers are too large: shorten them, or ask for fewer rooms.'
+      )
     case 'HPE_INVALID_URL':
-      return new DialogsError('BAD_REQUEST', 'The URL has a character that URLs cannot hold: percent-encode it, for example é as %C3%A9.')
+      return new DialogsError(
+        'BAD_REQUEST',
+        'The URL has a character that URLs cannot hold: percent-encode it, for example é as %C3%A9.'
+      )
     case 'HPE_INVALID_CONSTANT':
       // What a space in a URL looks like.
-      return new DialogsError('BAD_REQUEST', 'The request line is not METHOD URL HTTP/1.1: percent-encode spaces in the URL as %20.')
+      return new DialogsError(
+        'BAD_REQUEST',
+        'The request line is not METHOD URL HTTP/1.1: percent-encode spaces in the URL as %20.'
+      )
     default:
-      return new DialogsError('BAD_REQUEST', `This is not an HTTP/1.1 request${reason === undefined ? '' : ` (${reason})`}.`)
+      return new DialogsError(
+        'BAD_REQUEST',
+        `This is not an HTTP/1.1 request${reason === undefined ? '' : ` (${reason})`}.`
+      )
   }
 }
 
 // https://fastify.dev/docs/latest/Reference/Errors/
-function translate (error: unknown): DialogsError | undefined {
+function translate(error: unknown): DialogsError | undefined {
   // Whatever is thrown inside Fastify has at most these fields.
-  const { code, validation, validationContext, statusCode, message } = error as Partial<FastifyError>
-  if (validation !== undefined) return new DialogsError(validationContext === 'body' ? 'INVALID_BODY' : 'INVALID_QUERY', describe(validation, validationContext))
+  const { code, validation, validationContext, statusCode, message } =
+    error as Partial<FastifyError>
+  if (validation !== undefined) {
+    return new DialogsError(
+      validationContext === 'body' ? 'INVALID_BODY' : 'INVALID_QUERY',
+      describe(validation, validationContext)
+    )
+  }
   switch (code) {
     case 'FST_ERR_CTP_BODY_TOO_LARGE':
       return new DialogsError('BODY_TOO_LARGE', 'The body is too large: shorten the text.')
     case 'FST_ERR_CTP_INVALID_MEDIA_TYPE':
     case 'FST_ERR_CTP_EMPTY_TYPE':
-      return new DialogsError('UNSUPPORTED_MEDIA_TYPE', 'The body must be JSON: send it with Content-Type: application/json.')
+      return new DialogsError(
+        'UNSUPPORTED_MEDIA_TYPE',
+        'The body must be JSON: send it with Content-Type: application/json.'
+      )
     case 'FST_ERR_CTP_EMPTY_JSON_BODY':
-      return new DialogsError('INVALID_BODY', 'The body is empty: send JSON such as {"user":"ann","text":"hello"}.')
+      return new DialogsError(
+        'INVALID_BODY',
+        'The body is empty: send JSON such as {"user":"ann","text":"hello"}.'
+      )
     case 'FST_ERR_BAD_URL':
-      return new DialogsError('BAD_REQUEST', 'The URL is not well encoded: percent-encode it as UTF-8.')
+      return new DialogsError(
+        'BAD_REQUEST',
+        'The URL is not well encoded: percent-encode it as UTF-8.'
+      )
     case 'FST_ERR_MAX_PARAM_LENGTH':
       return new DialogsError('URI_TOO_LONG', 'A part of the path is too long.')
     default:
-      if (statusCode === 412) return new DialogsError('PRECONDITION_FAILED', 'The file has changed: leave out the condition, or use the present ETag.')
-      if (statusCode === 416) return new DialogsError('RANGE_NOT_SATISFIABLE', 'The file does not reach that far: see the header Content-Range.')
-      if (error instanceof SyntaxError || statusCode === 400) return new DialogsError('INVALID_BODY', `The request cannot be read: ${message ?? 'it is malformed'}.`)
-      if (statusCode !== undefined && statusCode > 400 && statusCode < 500) return new DialogsError('BAD_REQUEST', message ?? 'The request is not understood.')
+      if (statusCode === 412) {
+        return new DialogsError(
+          'PRECONDITION_FAILED',
+          'The file has changed: leave out the condition, or use the present ETag.'
+        )
+      }
+      if (statusCode === 416) {
+        return new DialogsError(
+          'RANGE_NOT_SATISFIABLE',
+          'The file does not reach that far: see the header Content-Range.'
+        )
+      }
+      if (error instanceof SyntaxError || statusCode === 400) {
+        return new DialogsError(
+          'INVALID_BODY',
+          `The request cannot be read: ${message ?? 'it is malformed'}.`
+        )
+      }
+      if (statusCode !== undefined && statusCode > 400 && statusCode < 500) {
+        return new DialogsError('BAD_REQUEST', message ?? 'The request is not understood.')
+      }
       return undefined
   }
 }
 
-function describe (validation: NonNullable<FastifyError['validation']>, context: string | undefined): string {
+function describe(
+  validation: NonNullable<FastifyError['validation']>,
+  context: string | undefined
+): string {
   const [first] = validation
-  const where = context === 'body' ? 'body' : context === 'querystring' ? 'query' : context ?? 'request'
+  const where =
+    context === 'body' ? 'body' : context === 'querystring' ? 'query' : (context ?? 'request')
   if (first === undefined) return `The ${where} is not valid.`
   const field = first.instancePath.slice(1).replaceAll('/', '.')
-  if (first.keyword === 'additionalProperties') return `The ${where} has an unknown field ${JSON.stringify(first.params['additionalProperty'])}: remove it.`
-  if (first.keyword === 'required') return `The ${where} lacks the field ${JSON.stringify(first.params['missingProperty'])}: add it.`
+  if (first.keyword === 'additionalProperties') {
+    return `The ${where} has an unknown field ${JSON.stringify(first.params['additionalProperty'])}: remove it.`
+  }
+  if (first.keyword === 'required') {
+    return `The ${where} lacks the field ${JSON.stringify(first.params['missingProperty'])}: add it.`
+  }
   return `The ${where}${field === '' ? '' : `'s field "${field}"`} ${first.message ?? 'is not valid'}.`
 }
 

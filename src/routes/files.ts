@@ -1,5 +1,6 @@
-// Files for a browser, served from where they lie: the written ones (HTML, CSS, icons) in web/, the compiled ones in
-// dist/web/, so that nothing is copied. A browser may load nothing from elsewhere: each folder has a policy of its own.
+// Files for a browser, served from where they lie: the written ones (HTML, CSS, icons) in web/, the
+// compiled ones in dist/web/, so that nothing is copied. A browser may load nothing from elsewhere:
+// each folder has a policy of its own.
 import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
@@ -24,7 +25,10 @@ export type FilesOptions = {
 }
 
 /** Serves files below a prefix. Anything else there is answered 404 by the app's own handler. */
-export async function serveFiles (app: FastifyInstance, { prefix, served, policy, index, folders = [], decoratesReply = false }: FilesOptions): Promise<void> {
+export async function serveFiles(
+  app: FastifyInstance,
+  { prefix, served, policy, index, folders = [], decoratesReply = false }: FilesOptions
+): Promise<void> {
   const contentSecurityPolicy = policy.join('; ')
   await app.register(fastifyStatic, {
     root: [WRITTEN, COMPILED, ...folders],
@@ -32,10 +36,10 @@ export async function serveFiles (app: FastifyInstance, { prefix, served, policy
     index: index ?? false,
     decorateReply: decoratesReply,
     allowedPath: path => served.test(path),
-    // Files have no hashes in their names: a browser asks each time and is mostly answered 304, so that no page is ever
-    // half of one version and half of another.
+    // Files have no hashes in their names: a browser asks each time and is mostly answered 304, so
+    // that no page is ever half of one version and half of another.
     cacheControl: false,
-    setHeaders (response) {
+    setHeaders(response) {
       response.setHeader('cache-control', 'no-cache')
       response.setHeader('content-security-policy', contentSecurityPolicy)
       response.setHeader('x-content-type-options', 'nosniff')

@@ -1,5 +1,6 @@
-// Reads a request's body. What is not plainly JSON in UTF-8 is refused, not guessed at: a decoder that replaces what it does not
-// understand would make two different names one. A field that comes twice is refused too, for a proxy may have read the other one.
+// Reads a request's body. What is not plainly JSON in UTF-8 is refused, not guessed at: a decoder
+// that replaces what it does not understand would make two different names one. A field that comes
+// twice is refused too, for a proxy may have read the other one.
 import { isUtf8 } from 'node:buffer'
 import { type FastifyInstance } from 'fastify'
 import { DialogsError } from '../errors.js'
@@ -7,50 +8,72 @@ import { DialogsError } from '../errors.js'
 // RFC 9110 section 8.3.1: parameters are name=value or name="value".
 const PARAMETER = /;\s*([^\s=;]+)\s*=\s*(?:"([^"]*)"|([^\s;]*))/g
 const UTF_8 = /^utf-?8$/i
-const BYTE_ORDER_MARK = 0xFEFF
+const BYTE_ORDER_MARK = 0xfeff
 // Strings are consumed whole, so a colon inside one is not taken for the end of a field's name.
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g
 
-export function readJsonBodies (app: FastifyInstance): void {
+export function readJsonBodies(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body: Buffer, done) => {
-    const fault = codingFault(request.headers)
-    if (fault !== undefined) return done(new DialogsError('UNSUPPORTED_MEDIA_TYPE', fault))
-    if (!isUtf8(body)) return done(new DialogsError('INVALID_BODY', 'The body is not well-formed UTF-8: encode it as UTF-8.'))
-    const text = body.toString()
-    if (text.charCodeAt(0) === BYTE_ORDER_MARK) return done(new DialogsError('INVALID_BODY', 'The body begins with a byte order mark: remove it.'))
-    // Fastify's type says that the parser may return a promise; this one calls back.
-    void parse(request, text, (error, value?: unknown) => {
-      if (error === null && fieldsOf(text) !== fieldsIn(value)) done(new DialogsError('INVALID_BODY', 'The body has a field twice: send each once.'))
-      else done(error, value)
-    })
-  })
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body: Buffer, done) => {
+      const fault = codingFault(request.headers)
+      if (fault !== undefined) return done(new DialogsError('UNSUPPORTED_MEDIA_TYPE', fault))
+      if (!isUtf8(body)) {
+        return done(
+          new DialogsError('INVALID_BODY', 'The body is not well-formed UTF-8: encode it as UTF-8.')
+        )
+      }
+      const text = body.toString()
+      if (text.charCodeAt(0) === BYTE_ORDER_MARK) {
+        return done(
+          new DialogsError('INVALID_BODY', 'The body begins with a byte order mark: remove it.')
+        )
+      }
+      // Fastify's type says that the parser may return a promise; this one calls back.
+      void parse(request, text, (error, value?: unknown) => {
+        if (error === null && fieldsOf(text) !== fieldsIn(value)) {
+          done(new DialogsError('INVALID_BODY', 'The body has a field twice: send each once.'))
+        } else done(error, value)
+      })
+    }
+  )
 }
 
 /** What of the content type, the content coding and the transfer coding is not supported. */
-function codingFault (headers: Readonly<Record<string, string | string[] | undefined>>): string | undefined {
+function codingFault(
+  headers: Readonly<Record<string, string | string[] | undefined>>
+): string | undefined {
   const type = String(headers['content-type'])
   if (type.includes(';')) {
     for (const [, name = '', quoted, plain = ''] of type.matchAll(PARAMETER)) {
-      if (name.toLowerCase() === 'charset' && !UTF_8.test(quoted ?? plain)) return 'The body must be UTF-8: send no other charset.'
+      if (name.toLowerCase() === 'charset' && !UTF_8.test(quoted ?? plain)) {
+        return 'The body must be UTF-8: send no other charset.'
+      }
     }
   }
-  const { 'content-encoding': coding = 'identity', 'transfer-encoding': transfer = 'chunked' } = headers
-  if (String(coding).trim().toLowerCase() !== 'identity') return 'The body must not be compressed: send it without Content-Encoding.'
-  if (String(transfer).trim().toLowerCase() !== 'chunked') return 'The body must not be compressed: send it without Transfer-Encoding but chunked.'
+  const { 'content-encoding': coding = 'identity', 'transfer-encoding': transfer = 'chunked' } =
+    headers
+  if (String(coding).trim().toLowerCase() !== 'identity') {
+    return 'The body must not be compressed: send it without Content-Encoding.'
+  }
+  if (String(transfer).trim().toLowerCase() !== 'chunked') {
+    return 'The body must not be compressed: send it without Transfer-Encoding but chunked.'
+  }
   return undefined
 }
 
 /** Names of fields in a JSON text, each as often as it comes. */
-function fieldsOf (json: string): number {
+function fieldsOf(json: string): number {
   let count = 0
   for (const [, colon] of json.matchAll(STRING)) if (colon !== undefined) count++
   return count
 }
 
 /** Fields in the value that it stands for. */
-function fieldsIn (value: unknown): number {
+function fieldsIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
   const values: unknown[] = Object.values(value)
   let count = Array.isArray(value) ? 0 : values.length

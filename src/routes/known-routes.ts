@@ -5,7 +5,7 @@ import { type FastifyInstance } from 'fastify'
 export type KnownRoutes = ReadonlyMap<string, ReadonlySet<string>>
 
 /** Goes on collecting; call it before the routes are registered. */
-export function collectRoutes (app: FastifyInstance): KnownRoutes {
+export function collectRoutes(app: FastifyInstance): KnownRoutes {
   const routes = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
     const methods = routes.get(url) ?? new Set()
@@ -15,14 +15,26 @@ export function collectRoutes (app: FastifyInstance): KnownRoutes {
   return routes
 }
 
-/** In alphabetical order; none when there is no such path. `*` stands for the service as a whole. */
-export function allowedMethods (routes: KnownRoutes, path: string): string[] {
+/**
+ * In alphabetical order; none when there is no such path. `*` stands for the service as a whole.
+ */
+export function allowedMethods(routes: KnownRoutes, path: string): string[] {
   const segments = path.split('/')
-  const matching = [...routes].filter(([pattern]) => path === '*' || matches(pattern.split('/'), segments))
+  const matching = [...routes].filter(
+    ([pattern]) => path === '*' || matches(pattern.split('/'), segments)
+  )
   return [...new Set(matching.flatMap(([, methods]) => [...methods]))].sort()
 }
 
-function matches (pattern: readonly string[], segments: readonly string[]): boolean {
-  if (pattern.at(-1) === '*') return segments.length >= pattern.length && pattern.slice(0, -1).every((part, index) => part === segments[index])
-  return pattern.length === segments.length && pattern.every((part, index) => part.startsWith(':') || part === segments[index])
+function matches(pattern: readonly string[], segments: readonly string[]): boolean {
+  if (pattern.at(-1) === '*') {
+    return (
+      segments.length >= pattern.length &&
+      pattern.slice(0, -1).every((part, index) => part === segments[index])
+    )
+  }
+  return (
+    pattern.length === segments.length &&
+    pattern.every((part, index) => part.startsWith(':') || part === segments[index])
+  )
 }

@@ -1,6 +1,7 @@
-// A page of messages as JSON, which ends at a number of bytes as well as of messages.
-// Invariant: a page is contiguous, and has at least one message if there is any. What is cut off is what lies farthest from where the client
-// goes on: with `after` the newest, otherwise the oldest. Texts are read in pieces, so that little more is read than is sent.
+// A page of messages as JSON, which ends at a number of bytes as well as of messages. Invariant: a
+// page is contiguous, and has at least one message if there is any. What is cut off is what lies
+// farthest from where the client goes on: with `after` the newest, otherwise the oldest. Texts are
+// read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
 import { type LogEntry } from '../store/log.js'
 import { type Store } from '../store/store.js'
@@ -19,19 +20,29 @@ export type PageBounds = {
 }
 
 const CODE_POINT_BYTES_MAX = 4
-/** One piece may have so many times the bytes of a page, if all of its texts are as long as can be. */
+/**
+ * One piece may have so many times the bytes of a page, if all of its texts are as long as can be.
+ */
 const PIECE_PAGES = 2
 
-export async function messagePage (store: Store, { room, after, before, limit }: PageAsked, bounds: PageBounds): Promise<string> {
+export async function messagePage(
+  store: Store,
+  { room, after, before, limit }: PageAsked,
+  bounds: PageBounds
+): Promise<string> {
   const { head, log } = await readLog(store, { room, after, before, limit })
-  const messages = after === undefined
-    ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
-    : await boundedJson(store, room, log, bounds)
+  const messages =
+    after === undefined
+      ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
+      : await boundedJson(store, room, log, bounds)
   return `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
 }
 
 // Without `after` the page ends at `before` or the head; with it, it begins right behind.
-async function readLog (store: Store, { room, after, before, limit }: PageAsked): Promise<{ head: number, log: LogEntry[] }> {
+async function readLog(
+  store: Store,
+  { room, after, before, limit }: PageAsked
+): Promise<{ head: number; log: LogEntry[] }> {
   if (after === undefined && before === undefined) {
     const log = await store.log.newest(room, limit)
     return { head: log.at(-1)?.seq ?? 0, log }
@@ -43,8 +54,16 @@ async function readLog (store: Store, { room, after, before, limit }: PageAsked)
 }
 
 /** The first of these entries, as many as fit. */
-async function boundedJson (store: Store, room: string, log: readonly LogEntry[], { bytesMax, textMax }: PageBounds): Promise<string[]> {
-  const lengthMax = Math.max(1, Math.floor(PIECE_PAGES * bytesMax / (CODE_POINT_BYTES_MAX * textMax)))
+async function boundedJson(
+  store: Store,
+  room: string,
+  log: readonly LogEntry[],
+  { bytesMax, textMax }: PageBounds
+): Promise<string[]> {
+  const lengthMax = Math.max(
+    1,
+    Math.floor((PIECE_PAGES * bytesMax) / (CODE_POINT_BYTES_MAX * textMax))
+  )
   const page: string[] = []
   let left = bytesMax
   let length = Math.ceil(lengthMax / 2)

@@ -1,4 +1,5 @@
-// Writing and reading messages over HTTP: checks what comes in, hands it to the store, and answers in the frames' own JSON.
+// Writing and reading messages over HTTP: checks what comes in, hands it to the store, and answers
+// in the frames' own JSON.
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
@@ -9,7 +10,20 @@ import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
-import { BlocksAnswer, BlocksQuery, ErrorAnswer, MessageAnswer, MessageParams, NewMessage, NoQuery, PageAnswer, PageQuery, RoomParams, UsersAnswer, UsersQuery } from './schemas.js'
+import {
+  BlocksAnswer,
+  BlocksQuery,
+  ErrorAnswer,
+  MessageAnswer,
+  MessageParams,
+  NewMessage,
+  NoQuery,
+  PageAnswer,
+  PageQuery,
+  RoomParams,
+  UsersAnswer,
+  UsersQuery
+} from './schemas.js'
 
 export type MessageRoutesOptions = {
   readonly store: Store
@@ -17,7 +31,10 @@ export type MessageRoutesOptions = {
   readonly textMax: number
   readonly pageBytesMax: number
   readonly sendError: SendError
-  /** A POST was answered, with a message or an error. Not an `onResponse` hook: with one Fastify listens for the end of each answer (app.ts). */
+  /**
+   * A POST was answered, with a message or an error. Not an `onResponse` hook: with one Fastify
+   * listens for the end of each answer (app.ts).
+   */
   readonly onPost: (code: number, seconds: number) => void
 }
 
@@ -25,95 +42,176 @@ const PAGE_LIMIT = 50
 const PAGE_LIMIT_MAX = 1000
 const JSON_TYPE = 'application/json; charset=utf-8'
 
-export async function messageRoutes (fastify: FastifyInstance, { store, answers, textMax, pageBytesMax, sendError, onPost }: MessageRoutesOptions): Promise<void> {
+export async function messageRoutes(
+  fastify: FastifyInstance,
+  { store, answers, textMax, pageBytesMax, sendError, onPost }: MessageRoutesOptions
+): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
-  const posted = (code: number, { startedAt }: FastifyRequest): void => { onPost(code, (performance.now() - startedAt) / 1000) }
+  const posted = (code: number, { startedAt }: FastifyRequest): void => {
+    onPost(code, (performance.now() - startedAt) / 1000)
+  }
 
-  app.post('/rooms/:room/messages', {
-    config: { contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415] } },
-    schema: { summary: 'Write a message', params: RoomParams, querystring: NoQuery, body: NewMessage, response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } },
-    errorHandler: (error, request, reply) => {
-      sendError(error, request, reply)
-      posted(reply.statusCode, request)
+  app.post(
+    '/rooms/:room/messages',
+    {
+      config: { contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415] } },
+      schema: {
+        summary: 'Write a message',
+        params: RoomParams,
+        querystring: NoQuery,
+        body: NewMessage,
+        response: { 200: MessageAnswer, 201: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      },
+      errorHandler: (error, request, reply) => {
+        sendError(error, request, reply)
+        posted(reply.statusCode, request)
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      const { user, text } = request.body
+      checkName('room', room)
+      checkName('user', user)
+      checkText(text, textMax)
+      const once = request.headers['idempotency-key']
+      if (once !== undefined) checkIdempotencyKey(String(once))
+      const { message, isNew } = await store.append({
+        room,
+        user,
+        text,
+        once: once === undefined ? undefined : String(once)
+      })
+      const code = isNew ? 201 : 200
+      posted(code, request)
+      reply
+        .code(code)
+        .header('location', `/rooms/${encodeURIComponent(room)}/messages/${message.seq}`)
+      return sendJson(reply, messageJson(message))
     }
-  }, async (request, reply) => {
-    const { room } = request.params
-    const { user, text } = request.body
-    checkName('room', room)
-    checkName('user', user)
-    checkText(text, textMax)
-    const once = request.headers['idempotency-key']
-    if (once !== undefined) checkIdempotencyKey(String(once))
-    const { message, isNew } = await store.append({ room, user, text, once: once === undefined ? undefined : String(once) })
-    const code = isNew ? 201 : 200
-    posted(code, request)
-    reply.code(code).header('location', `/rooms/${encodeURIComponent(room)}/messages/${message.seq}`)
-    return sendJson(reply, messageJson(message))
-  })
+  )
 
-  app.get('/rooms/:room/messages', {
-    config: { contract: { id: 'readMessages', tag: 'messages' } },
-    schema: { summary: 'A page of messages, ascending', params: RoomParams, querystring: PageQuery, response: { 200: PageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async (request, reply) => {
-    const { room } = request.params
-    checkName('room', room)
-    const limit = parseLimit(request.query.limit)
-    const after = request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
-    const before = request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
-    const key = JSON.stringify(['messages', room, after, before, limit])
-    return await answers.send(reply, key, () => messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax }))
-  })
+  app.get(
+    '/rooms/:room/messages',
+    {
+      config: { contract: { id: 'readMessages', tag: 'messages' } },
+      schema: {
+        summary: 'A page of messages, ascending',
+        params: RoomParams,
+        querystring: PageQuery,
+        response: { 200: PageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      checkName('room', room)
+      const limit = parseLimit(request.query.limit)
+      const after =
+        request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
+      const before =
+        request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
+      const key = JSON.stringify(['messages', room, after, before, limit])
+      return await answers.send(reply, key, () =>
+        messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax })
+      )
+    }
+  )
 
-  app.get('/rooms/:room/messages/:seq', {
-    config: { contract: { id: 'readMessage', tag: 'messages', errors: [404, 410] } },
-    schema: { summary: 'One message', params: MessageParams, querystring: NoQuery, response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async (request, reply) => {
-    const { room, seq } = request.params
-    checkName('room', room)
-    if (!/^[1-9]\d{0,14}$/.test(seq)) throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
-    const entry = await store.message(room, Number(seq))
-    if (entry === undefined) throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
-    if (isLost(entry)) throw new DialogsError('MESSAGE_LOST', `Message ${seq} of room ${room} has been lost by the store.`)
-    return sendJson(reply, messageJson(entry))
-  })
+  app.get(
+    '/rooms/:room/messages/:seq',
+    {
+      config: { contract: { id: 'readMessage', tag: 'messages', errors: [404, 410] } },
+      schema: {
+        summary: 'One message',
+        params: MessageParams,
+        querystring: NoQuery,
+        response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room, seq } = request.params
+      checkName('room', room)
+      if (!/^[1-9]\d{0,14}$/.test(seq)) {
+        throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
+      }
+      const entry = await store.message(room, Number(seq))
+      if (entry === undefined) {
+        throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
+      }
+      if (isLost(entry)) {
+        throw new DialogsError(
+          'MESSAGE_LOST',
+          `Message ${seq} of room ${room} has been lost by the store.`
+        )
+      }
+      return sendJson(reply, messageJson(entry))
+    }
+  )
 
-  app.get('/rooms/:room/users', {
-    config: { contract: { id: 'listUsers', tag: 'rooms' } },
-    schema: { summary: 'Who has written here, and how much', params: RoomParams, querystring: UsersQuery, response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async (request, reply) => {
-    const { room } = request.params
-    const { after } = request.query
-    checkName('room', room)
-    const limit = parseLimit(request.query.limit)
-    return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
-      const { total, users, next = null } = await store.users.page(room, after, limit)
-      return JSON.stringify({ room, total, users, next })
-    })
-  })
+  app.get(
+    '/rooms/:room/users',
+    {
+      config: { contract: { id: 'listUsers', tag: 'rooms' } },
+      schema: {
+        summary: 'Who has written here, and how much',
+        params: RoomParams,
+        querystring: UsersQuery,
+        response: { 200: UsersAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      const { after } = request.query
+      checkName('room', room)
+      const limit = parseLimit(request.query.limit)
+      return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
+        const { total, users, next = null } = await store.users.page(room, after, limit)
+        return JSON.stringify({ room, total, users, next })
+      })
+    }
+  )
 
-  app.get('/rooms/:room/blocks', {
-    config: { contract: { id: 'listBlocks', tag: 'rooms' } },
-    schema: { summary: 'The blocks of a room, and where they lie', params: RoomParams, querystring: BlocksQuery, response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer } }
-  }, async (request, reply) => {
-    const { room } = request.params
-    const { after } = request.query
-    checkName('room', room)
-    const limit = parseLimit(request.query.limit)
-    return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
-      const { users, blocks, next = null } = await store.blocks.page(room, after, limit)
-      return JSON.stringify({ room, users, blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })), next })
-    })
-  })
+  app.get(
+    '/rooms/:room/blocks',
+    {
+      config: { contract: { id: 'listBlocks', tag: 'rooms' } },
+      schema: {
+        summary: 'The blocks of a room, and where they lie',
+        params: RoomParams,
+        querystring: BlocksQuery,
+        response: { 200: BlocksAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      const { after } = request.query
+      checkName('room', room)
+      const limit = parseLimit(request.query.limit)
+      return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
+        const { users, blocks, next = null } = await store.blocks.page(room, after, limit)
+        return JSON.stringify({
+          room,
+          users,
+          blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })),
+          next
+        })
+      })
+    }
+  )
 }
 
 // Messages are JSON already, in the bytes that readers get; the schema only describes them.
-function sendJson (reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
+function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
   return reply.header('content-type', JSON_TYPE).send(json)
 }
 
-function parseLimit (text: string | undefined): number {
+function parseLimit(text: string | undefined): number {
   if (text === undefined) return PAGE_LIMIT
   const limit = Number(text)
-  if (!/^\d+$/.test(text) || limit < 1 || limit > PAGE_LIMIT_MAX) throw new DialogsError('INVALID_QUERY', `The limit must be a whole number from 1 to ${PAGE_LIMIT_MAX}.`)
+  if (!/^\d+$/.test(text) || limit < 1 || limit > PAGE_LIMIT_MAX) {
+    throw new DialogsError(
+      'INVALID_QUERY',
+      `The limit must be a whole number from 1 to ${PAGE_LIMIT_MAX}.`
+    )
+  }
   return limit
 }

@@ -12,7 +12,7 @@ export type Team = {
   /** The metrics of all of them, added up, as Prometheus reads them. */
   readonly metricsText: () => Promise<string>
   /** How many serve, and how many should. */
-  readonly fleet: () => { readonly running: number, readonly wanted: number }
+  readonly fleet: () => { readonly running: number; readonly wanted: number }
 }
 
 export type OperationRoutesOptions = {
@@ -25,38 +25,67 @@ export type OperationRoutesOptions = {
   readonly isStopping: () => boolean
 }
 
-export async function operationRoutes (fastify: FastifyInstance, { cluster, describeApi, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions): Promise<void> {
+export async function operationRoutes(
+  fastify: FastifyInstance,
+  { cluster, describeApi, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions
+): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
 
-  app.get('/health/live', {
-    config: { contract: { id: 'isAlive', tag: 'operations' } },
-    schema: { summary: 'The process runs', response: { 200: HealthAnswer } }
-  }, () => ({ status: 'ok' as const }))
+  app.get(
+    '/health/live',
+    {
+      config: { contract: { id: 'isAlive', tag: 'operations' } },
+      schema: { summary: 'The process runs', response: { 200: HealthAnswer } }
+    },
+    () => ({ status: 'ok' as const })
+  )
 
-  app.get('/health/ready', {
-    config: { contract: { id: 'isReady', tag: 'operations' } },
-    schema: { summary: 'The process takes work: Redis answers, and lets it do all that it needs', response: { 200: HealthAnswer } }
-  }, async () => {
-    if (isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: use another.')
-    const outage = await cluster.outage()
-    if (outage !== undefined) throw outage
-    return { status: 'ok' as const, shards: cluster.topology.masters.length, ...(workers === undefined ? {} : { workers: workers() }) }
-  })
+  app.get(
+    '/health/ready',
+    {
+      config: { contract: { id: 'isReady', tag: 'operations' } },
+      schema: {
+        summary: 'The process takes work: Redis answers, and lets it do all that it needs',
+        response: { 200: HealthAnswer }
+      }
+    },
+    async () => {
+      if (isStopping()) throw new DialogsError('STOPPING', 'This process is stopping: use another.')
+      const outage = await cluster.outage()
+      if (outage !== undefined) throw outage
+      return {
+        status: 'ok' as const,
+        shards: cluster.topology.masters.length,
+        ...(workers === undefined ? {} : { workers: workers() })
+      }
+    }
+  )
 
-  app.get('/metrics', {
-    config: { contract: { id: 'readMetrics', tag: 'operations', mediaType: 'text/plain' } },
-    schema: { summary: 'Prometheus metrics', response: { 200: Type.String(), '5xx': ErrorAnswer } }
-  }, async (_request, reply) => {
-    reply.header('content-type', metricsType)
-    return reply.send(await metricsText())
-  })
+  app.get(
+    '/metrics',
+    {
+      config: { contract: { id: 'readMetrics', tag: 'operations', mediaType: 'text/plain' } },
+      schema: {
+        summary: 'Prometheus metrics',
+        response: { 200: Type.String(), '5xx': ErrorAnswer }
+      }
+    },
+    async (_request, reply) => {
+      reply.header('content-type', metricsType)
+      return reply.send(await metricsText())
+    }
+  )
 
-  app.get('/cluster', {
-    config: { contract: { id: 'readCluster', tag: 'operations' } },
-    schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } }
-  }, async () => {
-    return { shards: await describeShards(cluster) }
-  })
+  app.get(
+    '/cluster',
+    {
+      config: { contract: { id: 'readCluster', tag: 'operations' } },
+      schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } }
+    },
+    async () => {
+      return { shards: await describeShards(cluster) }
+    }
+  )
 
   app.get('/openapi.json', () => describeApi())
 }

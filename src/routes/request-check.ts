@@ -1,36 +1,58 @@
-// What must be right about every request before a route sees it: the host it is for, and the encoding of its URL. Both are checked for
-// each POST, so the common case costs two comparisons.
+// What must be right about every request before a route sees it: the host it is for, and the
+// encoding of its URL. Both are checked for each POST, so the common case costs two comparisons.
 import { type IncomingMessage } from 'node:http'
 import { DialogsError } from '../errors.js'
 import { type Hosts } from './hosts.js'
 
 /** Answers why the request is refused, or undefined. */
-export function requestFault (request: IncomingMessage, hosts: Hosts): DialogsError | undefined {
+export function requestFault(request: IncomingMessage, hosts: Hosts): DialogsError | undefined {
   return hostFault(request, hosts) ?? queryFault(request.url ?? '')
 }
 
-function hostFault ({ headers, httpVersion, url = '' }: IncomingMessage, hosts: Hosts): DialogsError | undefined {
+function hostFault(
+  { headers, httpVersion, url = '' }: IncomingMessage,
+  hosts: Hosts
+): DialogsError | undefined {
   const { host } = headers
   if (host === undefined) {
     // HTTP/1.0 has none; no browser speaks that.
-    return httpVersion === '1.0' ? undefined : new DialogsError('BAD_REQUEST', 'The request has no Host: send one.')
+    return httpVersion === '1.0'
+      ? undefined
+      : new DialogsError('BAD_REQUEST', 'The request has no Host: send one.')
   }
   let fault = hosts.faultOf(host)
-  // The absolute form of a URL, as proxies send it: what it names counts as well (RFC 9112 section 3.2.2).
-  if (fault === undefined && !url.startsWith('/') && url !== '*') fault = hosts.faultOf(/^https?:\/\/([^/?#]*)/i.exec(url)?.[1] ?? '')
-  if (fault === 'malformed') return new DialogsError('BAD_REQUEST', 'The Host is not one host name with an optional port: send one such line.')
-  if (fault === 'foreign') return new DialogsError('HOST_NOT_ALLOWED', 'This service does not answer to that Host: add its name to ALLOWED_HOSTS.')
+  // The absolute form of a URL, as proxies send it: what it names counts as well (RFC 9112 section
+  // 3.2.2).
+  if (fault === undefined && !url.startsWith('/') && url !== '*') {
+    fault = hosts.faultOf(/^https?:\/\/([^/?#]*)/i.exec(url)?.[1] ?? '')
+  }
+  if (fault === 'malformed') {
+    return new DialogsError(
+      'BAD_REQUEST',
+      'The Host is not one host name with an optional port: send one such line.'
+    )
+  }
+  if (fault === 'foreign') {
+    return new DialogsError(
+      'HOST_NOT_ALLOWED',
+      'This service does not answer to that Host: add its name to ALLOWED_HOSTS.'
+    )
+  }
   return undefined
 }
 
-// The path is checked by the router. The parser of queries would leave a wrong encoding as it is: `?room=a%FF` would be a room of that name.
-function queryFault (url: string): DialogsError | undefined {
+// The path is checked by the router. The parser of queries would leave a wrong encoding as it is:
+// `?room=a%FF` would be a room of that name.
+function queryFault(url: string): DialogsError | undefined {
   const query = url.indexOf('?')
   if (query === -1 || !url.includes('%', query)) return undefined
   try {
     decodeURIComponent(url.slice(query))
     return undefined
   } catch {
-    return new DialogsError('BAD_REQUEST', 'The query is not well encoded: percent-encode it as UTF-8.')
+    return new DialogsError(
+      'BAD_REQUEST',
+      'The query is not well encoded: percent-encode it as UTF-8.'
+    )
   }
 }

@@ -1,14 +1,23 @@
-// The shapes of requests and answers, for validation and for /openapi.json. What a schema cannot say well (names, texts, cursors)
-// is checked by src/message/names.ts, whose messages tell what to change.
+// The shapes of requests and answers, for validation and for /openapi.json. What a schema cannot
+// say well (names, texts, cursors) is checked by src/message/names.ts, whose messages tell what to
+// change.
 import { Type, type Static } from '@sinclair/typebox'
 
-export const RoomParams = Type.Object({ room: Type.String({ description: '1 to 64 characters in NFC, no control characters, no braces' }) })
-export const MessageParams = Type.Object({ room: RoomParams.properties.room, seq: Type.String({ description: 'the sequence, from 1' }) })
+export const RoomParams = Type.Object({
+  room: Type.String({ description: '1 to 64 characters in NFC, no control characters, no braces' })
+})
+export const MessageParams = Type.Object({
+  room: RoomParams.properties.room,
+  seq: Type.String({ description: 'the sequence, from 1' })
+})
 
-export const NewMessage = Type.Object({
-  user: Type.String({ description: '1 to 64 characters, as a room' }),
-  text: Type.String({ description: '1 to TEXT_MAX characters' })
-}, { additionalProperties: false })
+export const NewMessage = Type.Object(
+  {
+    user: Type.String({ description: '1 to 64 characters, as a room' }),
+    text: Type.String({ description: '1 to TEXT_MAX characters' })
+  },
+  { additionalProperties: false }
+)
 export type NewMessage = Static<typeof NewMessage>
 
 export const MessageAnswer = Type.Object({
@@ -19,28 +28,56 @@ export const MessageAnswer = Type.Object({
   at: Type.String({ format: 'date-time' })
 })
 
-export const LostAnswer = Type.Object({ room: Type.String(), seq: Type.Integer(), lost: Type.Literal(true) })
+export const LostAnswer = Type.Object({
+  room: Type.String(),
+  seq: Type.Integer(),
+  lost: Type.Literal(true)
+})
 
-export const PageQuery = Type.Object({
-  after: Type.Optional(Type.String({ description: 'cursor: only messages after it' })),
-  before: Type.Optional(Type.String({ description: 'cursor: only messages before it' })),
-  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50; a page may end earlier, at PAGE_BYTES_MAX bytes' }))
-}, { additionalProperties: false })
+export const PageQuery = Type.Object(
+  {
+    after: Type.Optional(Type.String({ description: 'cursor: only messages after it' })),
+    before: Type.Optional(Type.String({ description: 'cursor: only messages before it' })),
+    limit: Type.Optional(
+      Type.String({
+        description: '1 to 1000, default 50; a page may end earlier, at PAGE_BYTES_MAX bytes'
+      })
+    )
+  },
+  { additionalProperties: false }
+)
 
 export const PageAnswer = Type.Object({
   room: Type.String(),
   head: Type.Integer({ description: 'the last sequence of the room, 0 when it is empty' }),
-  messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), { description: 'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1' })
+  messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), {
+    description:
+      'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1'
+  })
 })
 
 /** For routes without parameters: a misspelt one is refused there as well. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-// Unknown parameters are ignored on streams: polyfills of EventSource add some, and would take a refusal as final.
+// Unknown parameters are ignored on streams: polyfills of EventSource add some, and would take a
+// refusal as final.
 const Resuming = {
-  after: Type.Optional(Type.String({ description: 'cursor: what came after it; lastEventId and the Last-Event-ID header win over it' })),
-  last: Type.Optional(Type.String({ description: 'begin with the newest so many messages; default: the whole history' })),
-  lastEventId: Type.Optional(Type.String({ description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins' })),
+  after: Type.Optional(
+    Type.String({
+      description:
+        'cursor: what came after it; lastEventId and the Last-Event-ID header win over it'
+    })
+  ),
+  last: Type.Optional(
+    Type.String({
+      description: 'begin with the newest so many messages; default: the whole history'
+    })
+  ),
+  lastEventId: Type.Optional(
+    Type.String({
+      description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins'
+    })
+  ),
   lastEventID: Type.Optional(Type.String({ description: 'another spelling of lastEventId' }))
 }
 
@@ -48,49 +85,80 @@ export const EventsQuery = Type.Object(Resuming)
 export type EventsQuery = Static<typeof EventsQuery>
 
 export const RoomsEventsQuery = Type.Object({
-  room: Type.Union([Type.String(), Type.Array(Type.String())], { description: 'once for each room' }),
+  room: Type.Union([Type.String(), Type.Array(Type.String())], {
+    description: 'once for each room'
+  }),
   ...Resuming
 })
 export type RoomsEventsQuery = Static<typeof RoomsEventsQuery>
 
-export const UsersQuery = Type.Object({
-  after: Type.Optional(Type.String({ description: 'the next of the page before' })),
-  limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
-}, { additionalProperties: false })
+export const UsersQuery = Type.Object(
+  {
+    after: Type.Optional(Type.String({ description: 'the next of the page before' })),
+    limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
+  },
+  { additionalProperties: false }
+)
 
-const Next = Type.Union([Type.String(), Type.Null()], { description: 'after of the next page; null on the last one' })
+const Next = Type.Union([Type.String(), Type.Null()], {
+  description: 'after of the next page; null on the last one'
+})
 
 export const UsersAnswer = Type.Object({
   room: Type.String(),
   total: Type.Integer({ description: 'users in the room, on all pages' }),
-  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }), { description: 'most messages first, then by name; in a room of thousands in a fixed order' }),
+  users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }), {
+    description: 'most messages first, then by name; in a room of thousands in a fixed order'
+  }),
   next: Next
 })
 
-export const BlocksQuery = Type.Object({
-  after: UsersQuery.properties.after,
-  limit: Type.Optional(Type.String({ description: 'how many blocks are looked at, 1 to 1000, default 50' }))
-}, { additionalProperties: false })
+export const BlocksQuery = Type.Object(
+  {
+    after: UsersQuery.properties.after,
+    limit: Type.Optional(
+      Type.String({ description: 'how many blocks are looked at, 1 to 1000, default 50' })
+    )
+  },
+  { additionalProperties: false }
+)
 
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
   users: Type.Integer({ description: 'users in the room, whose blocks all pages together hold' }),
-  blocks: Type.Array(Type.Object({ key: Type.String(), slot: Type.Integer(), shard: Type.Union([Type.String(), Type.Null()]), messages: Type.Integer() }), { description: 'those that were looked at and are not empty; may be none, also where there is a next page' }),
+  blocks: Type.Array(
+    Type.Object({
+      key: Type.String(),
+      slot: Type.Integer(),
+      shard: Type.Union([Type.String(), Type.Null()]),
+      messages: Type.Integer()
+    }),
+    {
+      description:
+        'those that were looked at and are not empty; may be none, also where there is a next page'
+    }
+  ),
   next: Next
 })
 
 const NodeAnswer = Type.Object({ id: Type.String(), address: Type.String(), isUp: Type.Boolean() })
 
 export const ClusterAnswer = Type.Object({
-  shards: Type.Array(Type.Object({
-    id: Type.String({ description: "the master's node id" }),
-    master: NodeAnswer,
-    replicas: Type.Array(NodeAnswer),
-    slots: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()]), { description: 'ranges, first and last inclusive' }),
-    slotCount: Type.Integer(),
-    keys: Type.Union([Type.Integer(), Type.Null()], { description: 'null: the master does not answer' }),
-    memoryBytes: Type.Union([Type.Integer(), Type.Null()])
-  }))
+  shards: Type.Array(
+    Type.Object({
+      id: Type.String({ description: "the master's node id" }),
+      master: NodeAnswer,
+      replicas: Type.Array(NodeAnswer),
+      slots: Type.Array(Type.Tuple([Type.Integer(), Type.Integer()]), {
+        description: 'ranges, first and last inclusive'
+      }),
+      slotCount: Type.Integer(),
+      keys: Type.Union([Type.Integer(), Type.Null()], {
+        description: 'null: the master does not answer'
+      }),
+      memoryBytes: Type.Union([Type.Integer(), Type.Null()])
+    })
+  )
 })
 export type ClusterAnswer = Static<typeof ClusterAnswer>
 
@@ -100,4 +168,8 @@ export const HealthAnswer = Type.Object({
   workers: Type.Optional(Type.Object({ running: Type.Integer(), wanted: Type.Integer() }))
 })
 
-export const ErrorAnswer = Type.Object({ statusCode: Type.Integer(), code: Type.String(), message: Type.String() })
+export const ErrorAnswer = Type.Object({
+  statusCode: Type.Integer(),
+  code: Type.String(),
+  message: Type.String()
+})

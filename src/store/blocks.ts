@@ -1,13 +1,22 @@
-// Which blocks a room has, and where they lie, a page at a time. There is no directory of them: a user's blocks are counted over all rooms,
-// so each block that a user of the room has anywhere is asked for. The cost is one XLEN for each, and a page looks at only so many.
+// Which blocks a room has, and where they lie, a page at a time. There is no directory of them: a
+// user's blocks are counted over all rooms, so each block that a user of the room has anywhere is
+// asked for. The cost is one XLEN for each, and a page looks at only so many.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { blockOf } from '../message/message.js'
 import { blockKey, splitNumber, userCountKey } from './keys.js'
 import { type Users } from './users.js'
 
-/** One stream of a user's messages in a room, and where it lies. `shard` is the master's `host:port`. */
-export type Block = { readonly key: string, readonly slot: number, readonly shard: string | undefined, readonly messages: number }
+/**
+ * One stream of a user's messages in a room, and where it lies. `shard` is the master's
+ * `host:port`.
+ */
+export type Block = {
+  readonly key: string
+  readonly slot: number
+  readonly shard: string | undefined
+  readonly messages: number
+}
 
 export type BlocksPage = {
   /** Users in the room, whose blocks these pages hold. */
@@ -25,18 +34,25 @@ export class Blocks {
   readonly #users: Users
   readonly #blockLength: number
 
-  constructor (cluster: Cluster, users: Users, blockLength: number) {
+  constructor(cluster: Cluster, users: Users, blockLength: number) {
     this.#cluster = cluster
     this.#users = users
     this.#blockLength = blockLength
   }
 
-  /** Looks at up to `limit` blocks behind `after`, in the order by user (Users.page) and number. @throws DialogsError INVALID_CURSOR as Users.page */
-  async page (room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
-    const [afterUser, afterBlock] = after === undefined ? [undefined, 0] : splitNumber(after) ?? [after, 0]
+  /**
+   * Looks at up to `limit` blocks behind `after`, in the order by user (Users.page) and number.
+   * @throws DialogsError INVALID_CURSOR as Users.page
+   */
+  async page(room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
+    const [afterUser, afterBlock] =
+      after === undefined ? [undefined, 0] : (splitNumber(after) ?? [after, 0])
     const tags = afterUser === undefined ? [] : await this.#tags(afterUser, afterBlock + 1)
     let total: number | undefined
-    for (let behind = afterUser, isLast = false; !isLast && (tags.length <= limit || total === undefined);) {
+    for (
+      let behind = afterUser, isLast = false;
+      !isLast && (tags.length <= limit || total === undefined);
+    ) {
       const page = await this.#users.page(room, behind, Math.min(USERS_AT_ONCE, limit))
       total = page.total
       tags.push(...(await Promise.all(page.users.map(({ user }) => this.#tags(user, 0)))).flat())
@@ -45,11 +61,15 @@ export class Blocks {
     }
     const looked = tags.slice(0, limit)
     const blocks = await Promise.all(looked.map(tag => this.#block(room, tag)))
-    return { users: total ?? 0, blocks: blocks.filter(({ messages }) => messages > 0), next: tags.length > limit ? looked.at(-1) : undefined }
+    return {
+      users: total ?? 0,
+      blocks: blocks.filter(({ messages }) => messages > 0),
+      next: tags.length > limit ? looked.at(-1) : undefined
+    }
   }
 
   /** Every block of a room, page by page. */
-  async all (room: string): Promise<Block[]> {
+  async all(room: string): Promise<Block[]> {
     const blocks: Block[] = []
     let after: string | undefined
     do {
@@ -60,13 +80,18 @@ export class Blocks {
     return blocks
   }
 
-  async #tags (user: string, from: number): Promise<string[]> {
-    const count = Number(await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)]))
+  async #tags(user: string, from: number): Promise<string[]> {
+    const count = Number(
+      await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)])
+    )
     const blocks = count < 1 ? 0 : blockOf(count, this.#blockLength) + 1
-    return Array.from({ length: Math.max(0, blocks - from) }, (_, index) => `${user}.${from + index}`)
+    return Array.from(
+      { length: Math.max(0, blocks - from) },
+      (_, index) => `${user}.${from + index}`
+    )
   }
 
-  async #block (room: string, tag: string): Promise<Block> {
+  async #block(room: string, tag: string): Promise<Block> {
     const key = blockKey(room, tag)
     const slot = slotOf(key)
     const messages = Number(await this.#cluster.command(slot, ['XLEN', key]))

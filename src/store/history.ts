@@ -1,6 +1,7 @@
-// Reading messages: references from the log, grouped by block, one XRANGE per run of a block, all nodes at once.
-// Invariant: every sequence asked for and not beyond the head comes back exactly once, ascending, as a message or as lost.
-// The cost follows the page, not the room. Identical reads in flight are one read.
+// Reading messages: references from the log, grouped by block, one XRANGE per run of a block, all
+// nodes at once. Invariant: every sequence asked for and not beyond the head comes back exactly
+// once, ascending, as a message or as lost. The cost follows the page, not the room. Identical
+// reads in flight are one read.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey } from './keys.js'
@@ -22,63 +23,77 @@ export class History {
   readonly #reading = new Map<string, Promise<Entry[]>>()
   #reads = 0
 
-  /** @param lostPatienceMs how long a page waits for the text of a new message whose reference is there already */
-  constructor (cluster: Cluster, log: Log, lostPatienceMs: number) {
+  /**
+   * @param lostPatienceMs how long a page waits for the text of a new message whose reference is
+   * there already
+   */
+  constructor(cluster: Cluster, log: Log, lostPatienceMs: number) {
     this.#cluster = cluster
     this.#log = log
     this.#lostPatienceMs = lostPatienceMs
   }
 
   /** Reads that went to the store since the start, shared ones counted once. */
-  get reads (): number {
+  get reads(): number {
     return this.#reads
   }
 
   /**
    * The messages from `from` to `to`, both inclusive; what lies beyond the head is left out.
-   * @param past a number for what the room's log is known to be: a read that began when it was another one is not shared
+   * @param past a number for what the room's log is known to be: a read that began when it was
+   * another one is not shared
    */
-  async range (room: string, from: number, to: number, past = 0): Promise<Entry[]> {
+  async range(room: string, from: number, to: number, past = 0): Promise<Entry[]> {
     const key = `${past} ${from} ${to} ${room}`
     const earlier = this.#reading.get(key)
     if (earlier !== undefined) {
       const entries = await earlier
-      // A whole range never changes. What this one lacks may have been committed after it began, and before this call.
+      // A whole range never changes. What this one lacks may have been committed after it began,
+      // and before this call.
       if (entries.at(-1)?.seq === to) return entries
     }
     let reading = this.#reading.get(key)
     if (reading === undefined) {
       this.#reads++
-      reading = this.#range(room, from, to).finally(() => { this.#reading.delete(key) })
+      reading = this.#range(room, from, to).finally(() => {
+        this.#reading.delete(key)
+      })
       this.#reading.set(key, reading)
     }
     return await reading
   }
 
-  /** The newest `count` messages, ascending; the last one is the head. Not shared: a reader's start must not be older than its call. */
-  async newest (room: string, count: number): Promise<Entry[]> {
+  /**
+   * The newest `count` messages, ascending; the last one is the head. Not shared: a reader's start
+   * must not be older than its call.
+   */
+  async newest(room: string, count: number): Promise<Entry[]> {
     this.#reads++
     return await this.#messages(room, await this.#log.newest(room, count))
   }
 
   /** The messages of some entries of a log, in the same order. */
-  async entries (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+  async entries(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     this.#reads++
     return await this.#messages(room, log)
   }
 
-  /** One message as it is now: does not wait for one that its writer may put back. Undefined beyond the head. */
-  async glance (room: string, seq: number): Promise<Entry | undefined> {
+  /**
+   * One message as it is now: does not wait for one that its writer may put back. Undefined beyond
+   * the head.
+   */
+  async glance(room: string, seq: number): Promise<Entry | undefined> {
     return (await this.#look(room, await this.#log.range(room, seq, seq)))[0]
   }
 
-  async #range (room: string, from: number, to: number): Promise<Entry[]> {
+  async #range(room: string, from: number, to: number): Promise<Entry[]> {
     return await this.#messages(room, await this.#log.range(room, from, to))
   }
 
-  // The text of a message that was committed a moment ago may be gone with a master while its log is not: then its writer, who has no
-  // acknowledgement, puts it back (Appender.ensure). Only what stays away, or is older, is lost; for that a page waits, and not for long.
-  async #messages (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+  // The text of a message that was committed a moment ago may be gone with a master while its log
+  // is not: then its writer, who has no acknowledgement, puts it back (Appender.ensure). Only what
+  // stays away, or is older, is lost; for that a page waits, and not for long.
+  async #messages(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const until = performance.now() + this.#lostPatienceMs
     for (;;) {
       const entries = await this.#look(room, log)
@@ -88,24 +103,40 @@ export class History {
     }
   }
 
-  async #look (room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+  async #look(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const runs = new Map<string, Run>()
-    const places = log.map(({ reference }) => reference === undefined ? undefined : placeOf(parseReference(reference), runs))
-    await Promise.all([...runs].map(async ([tag, run]) => {
-      const key = blockKey(room, tag)
-      run.found(await this.#cluster.read(slotOf(key), ['XRANGE', key, run.first.id, run.last.id]) as readonly BlockEntry[])
-    }))
+    const places = log.map(({ reference }) =>
+      reference === undefined ? undefined : placeOf(parseReference(reference), runs)
+    )
+    await Promise.all(
+      [...runs].map(async ([tag, run]) => {
+        const key = blockKey(room, tag)
+        run.found(
+          (await this.#cluster.read(slotOf(key), [
+            'XRANGE',
+            key,
+            run.first.id,
+            run.last.id
+          ])) as readonly BlockEntry[]
+        )
+      })
+    )
     return log.map(({ seq }, index) => {
       const place = places[index]
       const text = place?.run.textOf(place.reference.id)
-      if (place === undefined || text === undefined) return { room, seq, ms: place?.reference.ms ?? 0, lost: true }
+      if (place === undefined || text === undefined) {
+        return { room, seq, ms: place?.reference.ms ?? 0, lost: true }
+      }
       const { user, ms } = place.reference
       return { room, seq, user, text, ms }
     })
   }
 }
 
-function placeOf (reference: Reference, runs: Map<string, Run>): { readonly reference: Reference, readonly run: Run } {
+function placeOf(
+  reference: Reference,
+  runs: Map<string, Run>
+): { readonly reference: Reference; readonly run: Run } {
   let run = runs.get(reference.tag)
   if (run === undefined) {
     run = new Run(reference)
@@ -114,8 +145,9 @@ function placeOf (reference: Reference, runs: Map<string, Run>): { readonly refe
   return { reference, run }
 }
 
-// What a page has of one block: from the first to the last of its entry ids. Entries between them that are not on the page are few: a
-// block is one user's in one room, and what is committed together was appended together.
+// What a page has of one block: from the first to the last of its entry ids. Entries between them
+// that are not on the page are few: a block is one user's in one room, and what is committed
+// together was appended together.
 class Run {
   first: Reference
   last: Reference
@@ -124,21 +156,21 @@ class Run {
   #next = 0
   #texts: Map<string, string> | undefined
 
-  constructor (reference: Reference) {
+  constructor(reference: Reference) {
     this.first = reference
     this.last = reference
   }
 
-  span (reference: Reference): void {
+  span(reference: Reference): void {
     if (isBefore(reference, this.first)) this.first = reference
     else if (isBefore(this.last, reference)) this.last = reference
   }
 
-  found (entries: readonly BlockEntry[]): void {
+  found(entries: readonly BlockEntry[]): void {
     this.#entries = entries
   }
 
-  textOf (id: string): string | undefined {
+  textOf(id: string): string | undefined {
     const next = this.#entries[this.#next]
     if (next?.[0] === id) {
       this.#next++
@@ -150,10 +182,11 @@ class Run {
 }
 
 // The order of stream entry ids `<ms>-<n>`. Mostly the time decides, and is known as a number.
-const isBefore = (a: Reference, b: Reference): boolean => a.ms !== b.ms ? a.ms < b.ms : compareIds(a.id, b.id) < 0
+const isBefore = (a: Reference, b: Reference): boolean =>
+  a.ms !== b.ms ? a.ms < b.ms : compareIds(a.id, b.id) < 0
 
 /** Orders stream entry ids `<ms>-<n>` as Redis does. */
-export function compareIds (a: string, b: string): number {
+export function compareIds(a: string, b: string): number {
   const ms = Number.parseInt(a, 10) - Number.parseInt(b, 10)
   return ms !== 0 ? ms : Number(a.slice(a.indexOf('-') + 1)) - Number(b.slice(b.indexOf('-') + 1))
 }

@@ -1,6 +1,7 @@
-// Work in groups by key: what arrives for a key while its last group is on its way becomes its next group. Nothing waits on a timer.
-// Invariant: at most one group of a key is on its way, and groups of a key start in the order in which their items came.
-// Bounds nothing but the group: the number of items that wait is the caller's limit.
+// Work in groups by key: what arrives for a key while its last group is on its way becomes its next
+// group. Nothing waits on a timer. Invariant: at most one group of a key is on its way, and groups
+// of a key start in the order in which their items came. Bounds nothing but the group: the number
+// of items that wait is the caller's limit.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const SETTLED_POLL_MS = 5
@@ -16,13 +17,17 @@ export class Lanes<T> {
    * @param run must settle every item of its group itself, unless it rejects
    * @param fail settles the items of a group whose run has rejected
    */
-  constructor (groupLengthMax: number, run: (key: string, group: T[]) => Promise<void>, fail: (group: T[], error: unknown) => void) {
+  constructor(
+    groupLengthMax: number,
+    run: (key: string, group: T[]) => Promise<void>,
+    fail: (group: T[], error: unknown) => void
+  ) {
     this.#groupLengthMax = groupLengthMax
     this.#run = run
     this.#fail = fail
   }
 
-  add (key: string, item: T): void {
+  add(key: string, item: T): void {
     const waiting = this.#waiting.get(key)
     if (waiting !== undefined) {
       waiting.push(item)
@@ -30,21 +35,28 @@ export class Lanes<T> {
     }
     this.#waiting.set(key, [item])
     // A microtask, not a turn: items that one reply or one request brings are together already.
-    if (this.#fresh.push(key) === 1) queueMicrotask(() => { this.#start() })
+    if (this.#fresh.push(key) === 1) {
+      queueMicrotask(() => {
+        this.#start()
+      })
+    }
   }
 
-  /** Resolves when nothing waits and nothing is on its way. Looks now and then: for a stop that is soon enough, and costs the groups nothing. */
-  async settled (): Promise<void> {
+  /**
+   * Resolves when nothing waits and nothing is on its way. Looks now and then: for a stop that is
+   * soon enough, and costs the groups nothing.
+   */
+  async settled(): Promise<void> {
     while (this.#waiting.size > 0) await sleep(SETTLED_POLL_MS)
   }
 
-  #start (): void {
+  #start(): void {
     const fresh = this.#fresh
     this.#fresh = []
     for (const key of fresh) void this.#drain(key)
   }
 
-  async #drain (key: string): Promise<void> {
+  async #drain(key: string): Promise<void> {
     const waiting = this.#waiting.get(key) ?? []
     while (waiting.length > 0) {
       const group = waiting.splice(0, this.#groupLengthMax)

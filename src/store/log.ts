@@ -1,6 +1,7 @@
-// The order of a room: reading it, and sealing its old pieces into segments.
-// Invariant: every committed sequence is in the tail or in a sealed segment at every moment, because a segment is written and
-// acknowledged before the tail is trimmed; whoever reads the tail first and then what is missing below it finds everything.
+// The order of a room: reading it, and sealing its old pieces into segments. Invariant: every
+// committed sequence is in the tail or in a sealed segment at every moment, because a segment is
+// written and acknowledged before the tail is trimmed; whoever reads the tail first and then what
+// is missing below it finds everything.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
@@ -11,12 +12,18 @@ import { NEEDS_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { parseReference } from '../message/message.js'
 
-/** A log entry: its sequence, and the reference to its message (undefined: that piece of the log is gone). */
-export type LogEntry = { readonly seq: number, readonly reference: string | undefined }
+/**
+ * A log entry: its sequence, and the reference to its message (undefined: that piece of the log is
+ * gone).
+ */
+export type LogEntry = { readonly seq: number; readonly reference: string | undefined }
 
 type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
 
-/** A log that was there and is nowhere is taken for deleted after so long: much longer than a failover and the return of who moves slots. */
+/**
+ * A log that was there and is nowhere is taken for deleted after so long: much longer than a
+ * failover and the return of who moves slots.
+ */
 export const LOG_GONE_MS_MAX = 30_000
 
 const FIND_LENGTH = 1000
@@ -26,39 +33,67 @@ const CLOCKS_APART_MS_MAX = 60_000
 export class Log {
   readonly segmentLength: number
   readonly #cluster: Commands
-  /** Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong after an older data set was restored, until a look at the head. */
+  /**
+   * Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong
+   * after an older data set was restored, until a look at the head.
+   */
   readonly #sealed = new Remembered<number>()
   readonly #sealing = new Map<string, Promise<void>>()
 
-  constructor (cluster: Commands, segmentLength: number) {
+  constructor(cluster: Commands, segmentLength: number) {
     this.#cluster = cluster
     this.segmentLength = segmentLength
   }
 
-  /** The newest entries of a room, ascending; the last one is its head. Empty for a room without messages. */
-  async newest (room: string, count: number): Promise<LogEntry[]> {
-    const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', String(Math.max(1, count))])).reverse()
+  /**
+   * The newest entries of a room, ascending; the last one is its head. Empty for a room without
+   * messages.
+   */
+  async newest(room: string, count: number): Promise<LogEntry[]> {
+    const entries = parseEntries(
+      await this.#cluster.read(roomSlot(room), [
+        'XREVRANGE',
+        logKey(room),
+        '+',
+        '-',
+        'COUNT',
+        String(Math.max(1, count))
+      ])
+    ).reverse()
     const first = entries[0]
     if (first === undefined) await this.#believeEmpty(room)
     if (first === undefined || entries.length >= count || first.seq === 1) return entries
     const from = Math.max(1, first.seq - (count - entries.length))
-    return [...await this.#fromSegments(room, from, first.seq - 1), ...entries]
+    return [...(await this.#fromSegments(room, from, first.seq - 1)), ...entries]
   }
 
   /**
    * The last sequence of a room and its reference; undefined for a room without messages.
-   * @throws DialogsError STORE_UNAVAILABLE when the log is there and out of reach, as `newest` does; a range is empty then
+   * @throws DialogsError STORE_UNAVAILABLE when the log is there and out of reach, as `newest`
+   * does; a range is empty then
    */
-  async head (room: string): Promise<LogEntry | undefined> {
-    const [head] = parseEntries(await this.#cluster.command(roomSlot(room), ['XREVRANGE', logKey(room), '+', '-', 'COUNT', '1']))
+  async head(room: string): Promise<LogEntry | undefined> {
+    const [head] = parseEntries(
+      await this.#cluster.command(roomSlot(room), [
+        'XREVRANGE',
+        logKey(room),
+        '+',
+        '-',
+        'COUNT',
+        '1'
+      ])
+    )
     if (head === undefined) await this.#believeEmpty(room)
     // A log that was begun anew does not reach as far as its old segments, which are still there.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head
   }
 
-  /** The entries from `from` to `to`, both inclusive, ascending, without a gap; those beyond the head are left out. */
-  async range (room: string, from: number, to: number): Promise<LogEntry[]> {
+  /**
+   * The entries from `from` to `to`, both inclusive, ascending, without a gap; those beyond the
+   * head are left out.
+   */
+  async range(room: string, from: number, to: number): Promise<LogEntry[]> {
     if (to < from) return []
     if (to <= (this.#sealed.get(room) ?? 0)) {
       const sealed = await this.#fromSegments(room, from, to)
@@ -70,22 +105,32 @@ export class Log {
     return await this.#above(room, from, tail)
   }
 
-  async #fromTail (room: string, from: number, to: number): Promise<LogEntry[]> {
-    const tail = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`]))
+  async #fromTail(room: string, from: number, to: number): Promise<LogEntry[]> {
+    const tail = parseEntries(
+      await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`])
+    )
     return withoutGap(tail, tail[0]?.seq ?? from, tail.at(-1)?.seq ?? 0)
   }
 
   // What the tail does not hold any more comes before what it holds.
-  async #above (room: string, from: number, tail: LogEntry[]): Promise<LogEntry[]> {
+  async #above(room: string, from: number, tail: LogEntry[]): Promise<LogEntry[]> {
     const [first] = tail
-    return first === undefined || first.seq <= from ? tail : [...await this.#fromSegments(room, from, first.seq - 1), ...tail]
+    return first === undefined || first.seq <= from
+      ? tail
+      : [...(await this.#fromSegments(room, from, first.seq - 1)), ...tail]
   }
 
   /**
-   * The sequence that a reference has between two sequences, both inclusive; undefined when it is not among them. Looks from the newest
-   * on, and no further back than what is older than the reference itself: a commit comes after its append.
+   * The sequence that a reference has between two sequences, both inclusive; undefined when it is
+   * not among them. Looks from the newest on, and no further back than what is older than the
+   * reference itself: a commit comes after its append.
    */
-  async find (room: string, reference: string, from: number, to: number): Promise<number | undefined> {
+  async find(
+    room: string,
+    reference: string,
+    from: number,
+    to: number
+  ): Promise<number | undefined> {
     const oldestMs = msOf(reference) - CLOCKS_APART_MS_MAX
     for (let last = to; last >= from; last -= FIND_LENGTH) {
       const entries = await this.range(room, Math.max(from, last - FIND_LENGTH + 1), last)
@@ -96,9 +141,12 @@ export class Log {
     return undefined
   }
 
-  // Below the tail, or beyond the head; meanwhile others may have appended, so that only what the tail holds now can tell.
-  async #outsideTail (room: string, from: number, to: number): Promise<LogEntry[]> {
-    const [first] = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1']))
+  // Below the tail, or beyond the head; meanwhile others may have appended, so that only what the
+  // tail holds now can tell.
+  async #outsideTail(room: string, from: number, to: number): Promise<LogEntry[]> {
+    const [first] = parseEntries(
+      await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1'])
+    )
     if (first === undefined) return []
     if (to < first.seq) {
       this.#sealed.set(room, first.seq - 1)
@@ -108,80 +156,122 @@ export class Log {
     if (head < from) return []
     const last = Math.min(to, head)
     const tail = await this.#fromTail(room, from, last)
-    return tail.length === 0 ? await this.#fromSegments(room, from, last) : await this.#above(room, from, tail)
+    return tail.length === 0
+      ? await this.#fromSegments(room, from, last)
+      : await this.#above(room, from, tail)
   }
 
-  // That a room has no messages is believed when its log is not elsewhere: readers would be told that there were none.
-  async #believeEmpty (room: string): Promise<void> {
-    if (!await this.#cluster.isStranded(logKey(room))) return
-    throw new DialogsError('STORE_UNAVAILABLE', 'The log of the room is out of reach, its slot is half-moved: run npm run cluster -- finish')
+  // That a room has no messages is believed when its log is not elsewhere: readers would be told
+  // that there were none.
+  async #believeEmpty(room: string): Promise<void> {
+    if (!(await this.#cluster.isStranded(logKey(room)))) return
+    throw new DialogsError(
+      'STORE_UNAVAILABLE',
+      'The log of the room is out of reach, its slot is half-moved: run npm run cluster -- finish'
+    )
   }
 
-  // Sequences that no segment has any more come without a reference: a hole in the content, never in the order.
-  async #fromSegments (room: string, from: number, to: number): Promise<LogEntry[]> {
+  // Sequences that no segment has any more come without a reference: a hole in the content, never
+  // in the order.
+  async #fromSegments(room: string, from: number, to: number): Promise<LogEntry[]> {
     const first = Math.floor((from - 1) / this.segmentLength)
     const last = Math.floor((to - 1) / this.segmentLength)
-    const segments = await Promise.all(Array.from({ length: last - first + 1 }, async (_, index) => {
-      const key = segmentKey(room, first + index)
-      return parseEntries(await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`]))
-    }))
+    const segments = await Promise.all(
+      Array.from({ length: last - first + 1 }, async (_, index) => {
+        const key = segmentKey(room, first + index)
+        return parseEntries(
+          await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`])
+        )
+      })
+    )
     return withoutGap(segments.flat(), from, to)
   }
 
   /**
-   * Seals the oldest segments while the tail is longer than two. Called by the writer whose commit completed a segment; may be
-   * called by anybody at any time, also twice at once: the same entries are written to the same key.
+   * Seals the oldest segments while the tail is longer than two. Called by the writer whose commit
+   * completed a segment; may be called by anybody at any time, also twice at once: the same entries
+   * are written to the same key.
    */
-  async seal (room: string): Promise<void> {
+  async seal(room: string): Promise<void> {
     const running = this.#sealing.get(room)
     if (running !== undefined) return await running
-    const sealing = this.#sealOldest(room).finally(() => { this.#sealing.delete(room) })
+    const sealing = this.#sealOldest(room).finally(() => {
+      this.#sealing.delete(room)
+    })
     this.#sealing.set(room, sealing)
     await sealing
   }
 
-  async #sealOldest (room: string): Promise<void> {
+  async #sealOldest(room: string): Promise<void> {
     const key = logKey(room)
     for (;;) {
-      const entries = parseEntries(await this.#cluster.read(roomSlot(room), ['XRANGE', key, '-', '+', 'COUNT', String(this.segmentLength)]))
+      const entries = parseEntries(
+        await this.#cluster.read(roomSlot(room), [
+          'XRANGE',
+          key,
+          '-',
+          '+',
+          'COUNT',
+          String(this.segmentLength)
+        ])
+      )
       const first = entries[0]
       const head = (await this.head(room))?.seq ?? 0
-      // By what was read, not by the tail's length now: another process may have trimmed it since, and two of them the whole of it.
+      // By what was read, not by the tail's length now: another process may have trimmed it since,
+      // and two of them the whole of it.
       if (first === undefined || head - first.seq < 2 * this.segmentLength) return
       const segment = Math.floor((first.seq - 1) / this.segmentLength)
       const next = (segment + 1) * this.segmentLength + 1
       if (first.seq !== segment * this.segmentLength + 1 || entries.at(-1)?.seq !== next - 1) {
-        throw new DialogsError('STORE_UNAVAILABLE', `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`)
+        throw new DialogsError(
+          'STORE_UNAVAILABLE',
+          `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`
+        )
       }
-      // A segment outlives a failover of the log: only what a replica of that has, too, may be sealed.
+      // A segment outlives a failover of the log: only what a replica of that has, too, may be
+      // sealed.
       const logged = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', key])
       await logged.replicated
       const target = segmentKey(room, segment)
       // Only what a replica has may be cut off the tail.
-      await this.#write(target, first.seq, entries.map(entry => entry.reference ?? ''))
+      await this.#write(
+        target,
+        first.seq,
+        entries.map(entry => entry.reference ?? '')
+      )
       await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
       this.#sealed.set(room, next - 1)
     }
   }
 
-  async #write (segment: string, first: number, references: readonly string[]): Promise<void> {
-    const write = (args: string[]): Promise<Written> => this.#cluster.write(slotOf(segment), ['EVALSHA', ...args, String(first), ...references])
+  async #write(segment: string, first: number, references: readonly string[]): Promise<void> {
+    const write = (args: string[]): Promise<Written> =>
+      this.#cluster.write(slotOf(segment), ['EVALSHA', ...args, String(first), ...references])
     const sealed = await write([SEAL.sha, '1', segment])
-    const { replicated } = sealed.reply === NEEDS_COPY ? await write([SEAL_BY_COPY.sha, '2', segment, copyKey(segment)]) : sealed
+    const { replicated } =
+      sealed.reply === NEEDS_COPY
+        ? await write([SEAL_BY_COPY.sha, '2', segment, copyKey(segment)])
+        : sealed
     await replicated
   }
 }
 
-function withoutGap (entries: LogEntry[], from: number, to: number): LogEntry[] {
+function withoutGap(entries: LogEntry[], from: number, to: number): LogEntry[] {
   if (entries.length === to - from + 1) return entries
   const references = new Map(entries.map(entry => [entry.seq, entry.reference]))
-  return Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => ({ seq: from + index, reference: references.get(from + index) }))
+  return Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => ({
+    seq: from + index,
+    reference: references.get(from + index)
+  }))
 }
 
-const msOf = (reference: string | undefined): number => reference === undefined ? 0 : parseReference(reference).ms
+const msOf = (reference: string | undefined): number =>
+  reference === undefined ? 0 : parseReference(reference).ms
 
 /** Entries as XRANGE gives them: `[['0-7', ['r', '<reference>']], …]`. */
-export function parseEntries (reply: Reply): LogEntry[] {
+export function parseEntries(reply: Reply): LogEntry[] {
   // XRANGE and XREVRANGE answer exactly this shape (https://redis.io/commands/xrange).
-  return (reply as ReadonlyArray<readonly [string, readonly [string, string]]>).map(([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] }))
+  return (reply as ReadonlyArray<readonly [string, readonly [string, string]]>).map(
+    ([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] })
+  )
 }

@@ -1,19 +1,68 @@
-// What the store and the live streams send to Redis, for the check at start and the least permissions. A command that is
-// sent and missing here is denied to the service in the tests, which run with just these permissions.
+// What the store and the live streams send to Redis, for the check at start and the least
+// permissions. A command that is sent and missing here is denied to the service in the tests, which
+// run with just these permissions.
 import { markers } from '../redis/markers.js'
 import { type Requirements } from '../redis/requirements.js'
 import { commandsOf } from '../redis/script.js'
-import { blockKey, logKey, onceKey, roomChannel, segmentKey, userCountKey, usersKey } from './keys.js'
-import { APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, MOVE_USERS, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
+import {
+  blockKey,
+  logKey,
+  onceKey,
+  roomChannel,
+  segmentKey,
+  userCountKey,
+  usersKey
+} from './keys.js'
+import {
+  APPEND,
+  COMMIT,
+  COMMIT_ONCE,
+  COUNT,
+  ENSURE,
+  ENSURE_BY_COPY,
+  MOVE_USERS,
+  SEAL,
+  SEAL_BY_COPY,
+  TOUCH_KEY
+} from './scripts.js'
 
-const SENT = ['GET', 'SET', 'EXISTS', 'INCRBY', 'HEXISTS', 'HGET', 'HGETALL', 'HLEN', 'HSCAN', 'XADD', 'XDEL', 'XLEN', 'XRANGE', 'XREVRANGE', 'XTRIM']
-const SCRIPTS = [APPEND, COMMIT, COMMIT_ONCE, COUNT, ENSURE, ENSURE_BY_COPY, MOVE_USERS, SEAL, SEAL_BY_COPY, TOUCH_KEY]
+const SENT = [
+  'GET',
+  'SET',
+  'EXISTS',
+  'INCRBY',
+  'HEXISTS',
+  'HGET',
+  'HGETALL',
+  'HLEN',
+  'HSCAN',
+  'XADD',
+  'XDEL',
+  'XLEN',
+  'XRANGE',
+  'XREVRANGE',
+  'XTRIM'
+]
+const SCRIPTS = [
+  APPEND,
+  COMMIT,
+  COMMIT_ONCE,
+  COUNT,
+  ENSURE,
+  ENSURE_BY_COPY,
+  MOVE_USERS,
+  SEAL,
+  SEAL_BY_COPY,
+  TOUCH_KEY
+]
 
 export const REQUIREMENTS: Requirements = {
   keyed: [...new Set([...SENT, ...commandsOf(SCRIPTS)])].sort(),
   keys: [
     { example: userCountKey('check'), pattern: 'user:*' },
-    ...[logKey('check'), segmentKey('check', 0), usersKey('check'), onceKey('check', 'check')].map(example => ({ example, pattern: 'room:*' })),
+    ...[logKey('check'), segmentKey('check', 0), usersKey('check'), onceKey('check', 'check')].map(
+      example => ({ example, pattern: 'room:*' })
+    ),
     { example: markers[0]?.key ?? '', pattern: 'dialogs:*' },
     { example: blockKey('check', 'check.0'), pattern: '*.{*}' }
   ],

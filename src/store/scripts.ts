@@ -1,13 +1,15 @@
-// The Lua that runs inside Redis. Each script touches the keys of one slot. Those of a single key work on both sides of a moving slot;
-// one with several is answered TRYAGAIN while some of them have gone ahead.
-// Scripts replicate by their effects (Redis 7), and may be run twice: what that does is said at each.
+// The Lua that runs inside Redis. Each script touches the keys of one slot. Those of a single key
+// work on both sides of a moving slot; one with several is answered TRYAGAIN while some of them
+// have gone ahead. Scripts replicate by their effects (Redis 7), and may be run twice: what that
+// does is said at each.
 import { script } from '../redis/script.js'
 import { PARTS_MARK, USERS_PARTS } from './keys.js'
 
 /**
- * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow it by one each, by command: the
- * clock of Redis 7.0 goes on inside a script, so that `*` would sooner or later jump to the next ms (7.2 has it stand still).
- * Run twice, it leaves entries that nothing refers to (orphans).
+ * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow
+ * it by one each, by command: the clock of Redis 7.0 goes on inside a script, so that `*` would
+ * sooner or later jump to the next ms (7.2 has it stand still). Run twice, it leaves entries that
+ * nothing refers to (orphans).
  */
 export const APPEND = script(`
 local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[1])
@@ -16,9 +18,9 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
- * Lua that writes a key without changing it, so that a WAIT behind it covers everything the key holds: since Redis 7.2 a WAIT covers
- * only writes of its own connection. Works for every type, and cannot be refused: XSETID, for one, refuses an id below the highest that
- * was ever deleted.
+ * Lua that writes a key without changing it, so that a WAIT behind it covers everything the key
+ * holds: since Redis 7.2 a WAIT covers only writes of its own connection. Works for every type, and
+ * cannot be refused: XSETID, for one, refuses an id below the highest that was ever deleted.
  */
 const TOUCH = `
 local function touch (key)
@@ -33,13 +35,18 @@ if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 touch(KEYS[1])
 return 1`)
 
-/** What the scripts answer that will not write a stream anew in place, because they could not be sure to complete it. */
+/**
+ * What the scripts answer that will not write a stream anew in place, because they could not be
+ * sure to complete it.
+ */
 export const NEEDS_COPY = 'needs copy'
 
-// A stream takes entries at its end only. To get one into the middle it is emptied and filled again. It is never deleted for that: in a
-// slot that is moving away a script cannot create a key, and would end half-way. Emptied by XTRIM it still exists, and takes any id again
-// unless something was deleted from it by XDEL: from Redis 7.2 on, no id below the highest of those is accepted. Which of the two it is,
-// the error tells that an attempt to set the last id to 0-0 gets while there are entries.
+// A stream takes entries at its end only. To get one into the middle it is emptied and filled
+// again. It is never deleted for that: in a slot that is moving away a script cannot create a key,
+// and would end half-way. Emptied by XTRIM it still exists, and takes any id again unless something
+// was deleted from it by XDEL: from Redis 7.2 on, no id below the highest of those is accepted.
+// Which of the two it is, the error tells that an attempt to set the last id to 0-0 gets while
+// there are entries.
 const REFILL = `
 local function canRefill (key)
   local refused = redis.pcall('XSETID', key, '0-0')
@@ -51,8 +58,9 @@ local function empty (key)
 end`
 
 /**
- * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing. Answers 1, or NEEDS_COPY when later
- * entries have come since a failover took this one, and the block cannot be written anew in place: then ENSURE_BY_COPY does it.
+ * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing.
+ * Answers 1, or NEEDS_COPY when later entries have come since a failover took this one, and the
+ * block cannot be written anew in place: then ENSURE_BY_COPY does it.
  */
 export const ENSURE = script(`${TOUCH}${REFILL}
 local key, id, text = KEYS[1], ARGV[1], ARGV[2]
@@ -73,8 +81,9 @@ for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[
 return 1`)
 
 /**
- * The same by way of a copy, which takes the block's place when it is complete: KEYS block, copy, ARGV id, text. Having two keys it is
- * answered TRYAGAIN while the slot is moving, and waits. Run twice, it changes nothing.
+ * The same by way of a copy, which takes the block's place when it is complete: KEYS block, copy,
+ * ARGV id, text. Having two keys it is answered TRYAGAIN while the slot is moving, and waits. Run
+ * twice, it changes nothing.
  */
 export const ENSURE_BY_COPY = script(`
 local key, copy, id = KEYS[1], KEYS[2], ARGV[1]
@@ -92,8 +101,9 @@ return 1`)
 /** Nothing was committed: the log has no entries, and it was not allowed to begin it. */
 export type NoLog = readonly [outcome: 'no log']
 
-// Counts in a room's first key, or where that says that the room is split, in the part: both only if it was given the part. Answers how many
-// fields the first key has then, less than 0 when the room is split (Users.noteLength).
+// Counts in a room's first key, or where that says that the room is split, in the part: both only
+// if it was given the part. Answers how many fields the first key has then, less than 0 when the
+// room is split (Users.noteLength).
 const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
@@ -106,19 +116,26 @@ end`
 
 export type CommitReply =
   | NoLog
-  /** The first one's sequence, and 1 if there is nothing left to count; if it has counted, USERS_LENGTH. */
+  /**
+   * The first one's sequence, and 1 if there is nothing left to count; if it has counted,
+   * USERS_LENGTH.
+   */
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
-  /** Nothing was committed: it could not see all that came behind `after`. The log's last sequence. */
+  /**
+   * Nothing was committed: it could not see all that came behind `after`. The log's last sequence.
+   */
   | readonly [outcome: 'unseen', head: number]
 
 /**
- * Commits a group: KEYS log and, but in a moving slot, users and perhaps the part of each user; ARGV after, 1 if it may begin the log, number of users, (user, count) …,
- * references …. All or none, and contiguous. Answers a CommitReply.
- * Run twice it commits once, in whatever order a delayed first and a hasty second attempt arrive: it looks for the first reference among
- * what came behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all of that (the log was trimmed
- * beyond `after`, or lost its end) it commits nothing.
- * It looks before it adds, because an entry cannot be taken back: a stream accepts no id below one that was deleted from it, and the
- * sequence would be burnt. Nearly always nothing came behind `after`, and the look is one entry long.
+ * Commits a group: KEYS log and, but in a moving slot, users and perhaps the part of each user;
+ * ARGV after, 1 if it may begin the log, number of users, (user, count) …, references …. All or
+ * none, and contiguous. Answers a CommitReply. Run twice it commits once, in whatever order a
+ * delayed first and a hasty second attempt arrive: it looks for the first reference among what came
+ * behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all
+ * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing. It looks before
+ * it adds, because an entry cannot be taken back: a stream accepts no id below one that was deleted
+ * from it, and the sequence would be burnt. Nearly always nothing came behind `after`, and the look
+ * is one entry long.
  */
 export const COMMIT = script(`${TOUCH}${COUNT_IN}
 local log, floor, first = KEYS[1], '0-' .. ARGV[1], 4 + 2 * tonumber(ARGV[3])
@@ -159,8 +176,9 @@ export type CommitOnceReply =
   | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV reference, time to live in s, user, 1 if it may begin the log.
- * Check and commit are one atomic step. Answers a CommitOnceReply.
+ * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV
+ * reference, time to live in s, user, 1 if it may begin the log. Check and commit are one atomic
+ * step. Answers a CommitOnceReply.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -176,9 +194,10 @@ redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1)
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
 /**
- * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at all; run twice, it writes the same.
- * A segment that holds something else is of a past that a failover took back, and is replaced. Answers how many entries it has, or
- * NEEDS_COPY when it has to be replaced and that cannot be done in place: then SEAL_BY_COPY does it.
+ * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at
+ * all; run twice, it writes the same. A segment that holds something else is of a past that a
+ * failover took back, and is replaced. Answers how many entries it has, or NEEDS_COPY when it has
+ * to be replaced and that cannot be done in place: then SEAL_BY_COPY does it.
  */
 export const SEAL = script(`${TOUCH}${REFILL}
 local key, count = KEYS[1], #ARGV - 1
@@ -200,21 +219,28 @@ end
 for i = 1, count do redis.call('XADD', key, ids[i], 'r', ARGV[i + 1]) end
 return count`)
 
-/** The same by way of a copy, as ENSURE_BY_COPY: KEYS segment, copy, ARGV first sequence, references. */
+/**
+ * The same by way of a copy, as ENSURE_BY_COPY: KEYS segment, copy, ARGV first sequence,
+ * references.
+ */
 export const SEAL_BY_COPY = script(`
 redis.call('DEL', KEYS[2])
 for i = 2, #ARGV do redis.call('XADD', KEYS[2], string.format('0-%d', ARGV[1] + i - 2), 'r', ARGV[i]) end
 redis.call('RENAME', KEYS[2], KEYS[1])
 return #ARGV - 1`)
 
-/** Adds to a room's counters: KEYS users, ARGV user, count, user, count … Run twice, it counts twice; `npm run check -- --repair` mends it. */
+/**
+ * Adds to a room's counters: KEYS users, ARGV user, count, user, count … Run twice, it counts
+ * twice; `npm run check -- --repair` mends it.
+ */
 export const COUNT = script(`
 for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`)
 
 /**
- * Moves users of a room from its first key to their parts, and marks the room as split: KEYS users, parts …, ARGV user, which of the
- * keys is its part, user, which … Run twice, it changes nothing: a user who is not there any more has been moved.
+ * Moves users of a room from its first key to their parts, and marks the room as split: KEYS users,
+ * parts …, ARGV user, which of the keys is its part, user, which … Run twice, it changes nothing: a
+ * user who is not there any more has been moved.
  */
 export const MOVE_USERS = script(`
 redis.call('HSET', KEYS[1], '${PARTS_MARK}', '${USERS_PARTS}')
@@ -227,21 +253,28 @@ for i = 1, #ARGV, 2 do
 end
 return 1`)
 
-/** The ids of a block's entries without their texts, for `npm run check`: KEYS block, ARGV start (`-`, or `(` and an id), count. */
+/**
+ * The ids of a block's entries without their texts, for `npm run check`: KEYS block, ARGV start
+ * (`-`, or `(` and an id), count.
+ */
 export const ENTRY_IDS = script(`
 local ids = {}
 for i, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV[2])) do ids[i] = entry[1] end
 return ids`)
 
-/** Removes entries from a block, and the block with its last one: KEYS block, ARGV ids. Answers how many were there. */
+/**
+ * Removes entries from a block, and the block with its last one: KEYS block, ARGV ids. Answers how
+ * many were there.
+ */
 export const REMOVE_ENTRIES = script(`
 local removed = redis.call('XDEL', KEYS[1], unpack(ARGV))
 if redis.call('XLEN', KEYS[1]) == 0 then redis.call('DEL', KEYS[1]) end
 return removed`)
 
 /**
- * Corrects a room's counter: KEYS users, ARGV user, the count that was read, difference. Does nothing where it has changed since, and so
- * nothing when run twice; removes a counter of nothing. Answers 1 if it has corrected.
+ * Corrects a room's counter: KEYS users, ARGV user, the count that was read, difference. Does
+ * nothing where it has changed since, and so nothing when run twice; removes a counter of nothing.
+ * Answers 1 if it has corrected.
  */
 export const CORRECT_COUNT = script(`
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end

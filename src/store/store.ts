@@ -1,5 +1,6 @@
-// What the rest of the process knows of the store: append a message, read messages, and ask about a room. Knows no HTTP.
-// Composes queue, appender, log and history; itself it only decides what a repeated idempotency key means.
+// What the rest of the process knows of the store: append a message, read messages, and ask about a
+// room. Knows no HTTP. Composes queue, appender, log and history; itself it only decides what a
+// repeated idempotency key means.
 import { DialogsError } from '../errors.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -13,9 +14,10 @@ import { Log } from './log.js'
 import { Users } from './users.js'
 import { isLost, parseReference, type Entry, type Message } from '../message/message.js'
 
-export type StoreOptions = AppenderOptions & AdmissionOptions & { readonly segmentLength: number, readonly lostPatienceMs: number }
+export type StoreOptions = AppenderOptions &
+  AdmissionOptions & { readonly segmentLength: number; readonly lostPatienceMs: number }
 
-export type Appended = { readonly message: Message, readonly isNew: boolean }
+export type Appended = { readonly message: Message; readonly isNew: boolean }
 
 export class Store {
   readonly log: Log
@@ -28,36 +30,46 @@ export class Store {
   readonly #admission: Admission
   readonly #once = new Map<string, Promise<Message>>()
 
-  constructor (cluster: Cluster, options: StoreOptions) {
+  constructor(cluster: Cluster, options: StoreOptions) {
     this.#cluster = cluster
     this.#options = options
     this.log = new Log(cluster, options.segmentLength)
     this.history = new History(cluster, this.log, options.lostPatienceMs)
-    this.users = new Users(cluster, error => { options.onFault('split', error) })
+    this.users = new Users(cluster, error => {
+      options.onFault('split', error)
+    })
     this.blocks = new Blocks(cluster, this.users, options.blockLength)
     this.appender = new Appender(cluster, this.log, this.users, options)
     this.#admission = new Admission(options)
   }
 
   /** Messages that were taken and not settled yet. */
-  get queueLength (): number {
+  get queueLength(): number {
     return this.#admission.length
   }
 
   /**
-   * Stores a message once. With an idempotency key that is known: the message it led to, `isNew` false.
-   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as Admission.admit and Appender.append
+   * Stores a message once. With an idempotency key that is known: the message it led to, `isNew`
+   * false.
+   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as
+   * Admission.admit and Appender.append
    */
-  append (message: NewMessage): Promise<Appended> {
+  append(message: NewMessage): Promise<Appended> {
     const { once } = message
-    return this.#admission.admit(message.text, deadline => once === undefined ? this.#appendNew(message, deadline) : this.#appendKeyed(message, once, deadline))
+    return this.#admission.admit(message.text, deadline =>
+      once === undefined
+        ? this.#appendNew(message, deadline)
+        : this.#appendKeyed(message, once, deadline)
+    )
   }
 
   // Repetitions that come to this process while the first is on its way share its outcome.
-  async #appendKeyed (message: NewMessage, once: string, deadline: number): Promise<Appended> {
+  async #appendKeyed(message: NewMessage, once: string, deadline: number): Promise<Appended> {
     const key = `${once} ${message.room}`
     const earlier = this.#once.get(key)
-    if (earlier !== undefined) return { message: sameOrConflict(await earlier, message), isNew: false }
+    if (earlier !== undefined) {
+      return { message: sameOrConflict(await earlier, message), isNew: false }
+    }
     const appended = this.#appendOnce(message, once, deadline)
     const settled = appended.then(({ message }) => message)
     settled.catch(() => undefined)
@@ -69,29 +81,37 @@ export class Store {
     }
   }
 
-  async #appendNew (message: NewMessage, deadline: number): Promise<Appended> {
+  async #appendNew(message: NewMessage, deadline: number): Promise<Appended> {
     const { room, user, text } = message
     const { seq, ms, isNew } = await this.appender.append(message, deadline)
     return { message: { room, seq, user, text, ms }, isNew }
   }
 
-  // A look at the key first: a repetition that comes late costs no entry in a block. What breaks an acknowledgement may be a failover that took
-  // back the message or the key: then it is looked up anew.
-  async #appendOnce (message: NewMessage, once: string, deadline: number): Promise<Appended> {
+  // A look at the key first: a repetition that comes late costs no entry in a block. What breaks an
+  // acknowledgement may be a failover that took back the message or the key: then it is looked up
+  // anew.
+  async #appendOnce(message: NewMessage, once: string, deadline: number): Promise<Appended> {
     for (;;) {
       try {
-        const known = await this.#cluster.command(roomSlot(message.room), ['GET', onceKey(message.room, once)], deadline)
+        const known = await this.#cluster.command(
+          roomSlot(message.room),
+          ['GET', onceKey(message.room, once)],
+          deadline
+        )
         if (known !== null) return await this.#repeated(message, Number(known), deadline)
         const appended = await this.#appendNew(message, deadline)
-        return appended.isNew ? appended : await this.#repeated(message, appended.message.seq, deadline)
+        return appended.isNew
+          ? appended
+          : await this.#repeated(message, appended.message.seq, deadline)
       } catch (error) {
         throwUnlessLost(error, deadline)
       }
     }
   }
 
-  // The first call may have been cut off before its acknowledgement: what is answered now must survive a failover as well.
-  async #repeated (message: NewMessage, seq: number, deadline: number): Promise<Appended> {
+  // The first call may have been cut off before its acknowledgement: what is answered now must
+  // survive a failover as well.
+  async #repeated(message: NewMessage, seq: number, deadline: number): Promise<Appended> {
     const { room, text } = message
     const entry = await this.history.glance(room, seq)
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
@@ -99,28 +119,40 @@ export class Store {
     const { tag, id, user, ms } = parseReference(reference)
     // Of a lost message only the user is known; it comes back with the text of its repetition.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
-    const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)], deadline)
+    const { replicated } = await this.#cluster.write(
+      roomSlot(room),
+      ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)],
+      deadline
+    )
     await replicated
     await this.appender.ensure(room, tag, id, text, deadline)
-    // The first call may have died before it published. Readers that have it drop it as a duplicate.
+    // The first call may have died before it published. Readers that have it drop it as a
+    // duplicate.
     this.#options.publish(room, [stored])
     return { message: stored, isNew: false }
   }
 
-  // Lost is a place within the log. A log that does not reach so far may be on its way: who then sent it with a new key would store it twice.
-  async #absence (room: string, seq: number): Promise<DialogsError> {
-    return await this.head(room) < seq
-      ? new DialogsError('STORE_UNAVAILABLE', 'The message that this Idempotency-Key led to is out of reach: try again with the same key.')
-      : new DialogsError('MESSAGE_LOST', 'The message that this Idempotency-Key led to has been lost: send it with a new key.')
+  // Lost is a place within the log. A log that does not reach so far may be on its way: who then
+  // sent it with a new key would store it twice.
+  async #absence(room: string, seq: number): Promise<DialogsError> {
+    return (await this.head(room)) < seq
+      ? new DialogsError(
+          'STORE_UNAVAILABLE',
+          'The message that this Idempotency-Key led to is out of reach: try again with the same key.'
+        )
+      : new DialogsError(
+          'MESSAGE_LOST',
+          'The message that this Idempotency-Key led to has been lost: send it with a new key.'
+        )
   }
 
   /** The last sequence of a room, 0 when nobody has written there. */
-  async head (room: string): Promise<number> {
+  async head(room: string): Promise<number> {
     return (await this.log.head(room))?.seq ?? 0
   }
 
   /** One message, or undefined when the room has no such sequence. */
-  async message (room: string, seq: number): Promise<Entry | undefined> {
+  async message(room: string, seq: number): Promise<Entry | undefined> {
     const [entry] = await this.history.range(room, seq, seq)
     // Is there no such sequence, or is the log out of reach? Then this throws.
     if (entry === undefined) await this.head(room)
@@ -128,9 +160,12 @@ export class Store {
   }
 }
 
-function sameOrConflict (stored: Message, repeated: NewMessage): Message {
+function sameOrConflict(stored: Message, repeated: NewMessage): Message {
   if (stored.user !== repeated.user || stored.text !== repeated.text) {
-    throw new DialogsError('IDEMPOTENCY_CONFLICT', `This Idempotency-Key was used for another message (sequence ${stored.seq}): use a new key for a new message.`)
+    throw new DialogsError(
+      'IDEMPOTENCY_CONFLICT',
+      `This Idempotency-Key was used for another message (sequence ${stored.seq}): use a new key for a new message.`
+    )
   }
   return stored
 }

@@ -3,17 +3,19 @@
 //   room:{<room>}:users        hash of user → messages, of a small room all of it
 //   room:{<room>}:users:<n>    of a large room, the users whose hash is n
 //
-// Invariant: a user's count is what the first key has for them plus what their part has. So either may be written at any time, and a room
-// is split step by step: first the mark, from which on writers count in the parts; then a group of users at a time moves over, each group in
-// one script. Whatever a crash leaves is valid, and the next commit or a check goes on with it. A room stays split.
-// With 512 parts no key exceeds 2 MiB below 2,500,000 users of the longest names (computed, not measured).
+// Invariant: a user's count is what the first key has for them plus what their part has. So either
+// may be written at any time, and a room is split step by step: first the mark, from which on
+// writers count in the parts; then a group of users at a time moves over, each group in one script.
+// Whatever a crash leaves is valid, and the next commit or a check goes on with it. A room stays
+// split. With 512 parts no key exceeds 2 MiB below 2,500,000 users of the longest names (computed,
+// not measured).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
 import { MOVE_USERS } from './scripts.js'
 
-export type User = { readonly user: string, readonly messages: number }
+export type User = { readonly user: string; readonly messages: number }
 
 export type UsersPage = {
   /** Users in the room, on all pages. */
@@ -40,24 +42,29 @@ export class Users {
   readonly #split = new Remembered<true>()
   readonly #splitting = new Map<string, Promise<void>>()
   readonly #failedAt = new Remembered<number>()
-  readonly #totals = new Remembered<{ readonly readAt: number, readonly total: Promise<number> }>()
+  readonly #totals = new Remembered<{ readonly readAt: number; readonly total: Promise<number> }>()
 
-  constructor (cluster: Cluster, onFault: (error: unknown) => void) {
+  constructor(cluster: Cluster, onFault: (error: unknown) => void) {
     this.#cluster = cluster
     this.#onFault = onFault
   }
 
-  /** The keys that a commit counts these users in: one for all, or also the part of each, in the same order. */
-  countKeys (room: string, users: Iterable<string>): string[] {
+  /**
+   * The keys that a commit counts these users in: one for all, or also the part of each, in the
+   * same order.
+   */
+  countKeys(room: string, users: Iterable<string>): string[] {
     const key = usersKey(room)
-    return this.#split.has(room) ? [key, ...Array.from(users, user => usersPartKey(room, usersPart(user)))] : [key]
+    return this.#split.has(room)
+      ? [key, ...Array.from(users, user => usersPartKey(room, usersPart(user)))]
+      : [key]
   }
 
   /**
-   * A commit tells how many fields the room's first key has; less than 0 when the room is split. Begins or goes on with splitting it
-   * where there is something to do, and does not wait for that.
+   * A commit tells how many fields the room's first key has; less than 0 when the room is split.
+   * Begins or goes on with splitting it where there is something to do, and does not wait for that.
    */
-  noteLength (room: string, length: number): void {
+  noteLength(room: string, length: number): void {
     if (length > 0 && length <= SMALL_MAX) return
     // One field is the mark.
     if (length < 0) this.#split.set(room, true)
@@ -70,94 +77,148 @@ export class Users {
   }
 
   /** Resolves when no room is being split. */
-  async settled (): Promise<void> {
+  async settled(): Promise<void> {
     await Promise.allSettled(this.#splitting.values())
   }
 
-  /** Moves all users of a room from its first key to the parts. May be called by anybody at any time, also twice at once. */
-  async split (room: string): Promise<void> {
+  /**
+   * Moves all users of a room from its first key to the parts. May be called by anybody at any
+   * time, also twice at once.
+   */
+  async split(room: string): Promise<void> {
     const running = this.#splitting.get(room)
     if (running !== undefined) return await running
-    const splitting = this.#splitAll(room).finally(() => { this.#splitting.delete(room) })
+    const splitting = this.#splitAll(room).finally(() => {
+      this.#splitting.delete(room)
+    })
     this.#splitting.set(room, splitting)
     await splitting
   }
 
   /** How many messages a user has written; undefined when they are not in the room. */
-  async get (room: string, user: string): Promise<number | undefined> {
-    const [direct, inPart] = await Promise.all([usersKey(room), usersPartKey(room, usersPart(user))].map(async key => {
-      const count = await this.#cluster.command(roomSlot(room), ['HGET', key, user])
-      return count === null ? undefined : Number(count)
-    }))
+  async get(room: string, user: string): Promise<number | undefined> {
+    const [direct, inPart] = await Promise.all(
+      [usersKey(room), usersPartKey(room, usersPart(user))].map(async key => {
+        const count = await this.#cluster.command(roomSlot(room), ['HGET', key, user])
+        return count === null ? undefined : Number(count)
+      })
+    )
     return direct === undefined && inPart === undefined ? undefined : (direct ?? 0) + (inPart ?? 0)
   }
 
   /**
-   * A page of the users, those behind `after` in the order of the room: in a small room most messages first, then by name; in a large one
-   * by part and name, because only that order stands still while people write.
+   * A page of the users, those behind `after` in the order of the room: in a small room most
+   * messages first, then by name; in a large one by part and name, because only that order stands
+   * still while people write.
    * @throws DialogsError INVALID_CURSOR when a small room has no user `after`
    */
-  async page (room: string, after: string | undefined, limit: number): Promise<UsersPage> {
+  async page(room: string, after: string | undefined, limit: number): Promise<UsersPage> {
     const { isSplit, direct } = await this.#readDirect(room)
     if (isSplit) return await this.#pageOfParts(room, direct, after, limit)
     const users = usersOf(direct).sort(byMessages)
     const at = users.findIndex(({ user }) => user === after)
-    if (after !== undefined && at < 0) throw new DialogsError('INVALID_CURSOR', `The user ${after} is not in the room: begin again, without the parameter after.`)
+    if (after !== undefined && at < 0) {
+      throw new DialogsError(
+        'INVALID_CURSOR',
+        `The user ${after} is not in the room: begin again, without the parameter after.`
+      )
+    }
     return pageOf(users, at + 1, limit, users.length)
   }
 
-  // The first key. A large one that nobody has split yet is split first: it could not be read in one piece.
-  async #readDirect (room: string): Promise<{ isSplit: boolean, direct: Map<string, number> }> {
+  // The first key. A large one that nobody has split yet is split first: it could not be read in
+  // one piece.
+  async #readDirect(room: string): Promise<{ isSplit: boolean; direct: Map<string, number> }> {
     const slot = roomSlot(room)
-    if (Number(await this.#cluster.read(slot, ['HLEN', usersKey(room)])) > SMALL_MAX) await this.split(room)
+    if (Number(await this.#cluster.read(slot, ['HLEN', usersKey(room)])) > SMALL_MAX) {
+      await this.split(room)
+    }
     const direct = countsOf(await this.#cluster.read(slot, ['HGETALL', usersKey(room)]))
     const isSplit = direct.delete(PARTS_MARK)
     if (isSplit) this.#split.set(room, true)
     return { isSplit, direct }
   }
 
-  async #pageOfParts (room: string, direct: ReadonlyMap<string, number>, after: string | undefined, limit: number): Promise<UsersPage> {
+  async #pageOfParts(
+    room: string,
+    direct: ReadonlyMap<string, number>,
+    after: string | undefined,
+    limit: number
+  ): Promise<UsersPage> {
     const total = this.#recentTotal(room, direct)
     const users: User[] = []
     let part = after === undefined ? 0 : usersPart(after)
     let atOnce = 1
     while (part < USERS_PARTS && users.length <= limit) {
-      const parts = Array.from({ length: Math.min(atOnce, USERS_PARTS - part) }, (_, index) => part + index)
-      const read = await Promise.all(parts.map(async part => (await this.#readPart(room, part, direct)).filter(behind(after, part))))
+      const parts = Array.from(
+        { length: Math.min(atOnce, USERS_PARTS - part) },
+        (_, index) => part + index
+      )
+      const read = await Promise.all(
+        parts.map(async part =>
+          (await this.#readPart(room, part, direct)).filter(behind(after, part))
+        )
+      )
       const found = read.flat()
       users.push(...found)
       part += parts.length
-      atOnce = Math.max(1, Math.min(PARTS_AT_ONCE, Math.ceil(parts.length * (limit + 1 - users.length) / Math.max(1, found.length))))
+      atOnce = Math.max(
+        1,
+        Math.min(
+          PARTS_AT_ONCE,
+          Math.ceil((parts.length * (limit + 1 - users.length)) / Math.max(1, found.length))
+        )
+      )
     }
     return pageOf(users, 0, limit, await total)
   }
 
-  async #readPart (room: string, part: number, direct: ReadonlyMap<string, number>): Promise<User[]> {
-    const counts = countsOf(await this.#cluster.read(roomSlot(room), ['HGETALL', usersPartKey(room, part)]))
-    for (const [user, messages] of direct) if (usersPart(user) === part) counts.set(user, messages + (counts.get(user) ?? 0))
+  async #readPart(
+    room: string,
+    part: number,
+    direct: ReadonlyMap<string, number>
+  ): Promise<User[]> {
+    const counts = countsOf(
+      await this.#cluster.read(roomSlot(room), ['HGETALL', usersPartKey(room, part)])
+    )
+    for (const [user, messages] of direct) {
+      if (usersPart(user) === part) counts.set(user, messages + (counts.get(user) ?? 0))
+    }
     return usersOf(counts).sort(byName)
   }
 
   // To add it up takes 512 commands: pages that follow each other closely have the same one.
-  async #recentTotal (room: string, direct: ReadonlyMap<string, number>): Promise<number> {
+  async #recentTotal(room: string, direct: ReadonlyMap<string, number>): Promise<number> {
     const known = this.#totals.get(room)
     const now = performance.now()
     if (known !== undefined && now - known.readAt < TOTAL_MS) return await known.total
     const total = this.#total(room, direct)
     this.#totals.set(room, { readAt: now, total })
-    total.catch(() => { this.#totals.delete(room) })
+    total.catch(() => {
+      this.#totals.delete(room)
+    })
     return await total
   }
 
   // A user who is in the first key still, and in a part already, is counted once.
-  async #total (room: string, direct: ReadonlyMap<string, number>): Promise<number> {
+  async #total(room: string, direct: ReadonlyMap<string, number>): Promise<number> {
     const slot = roomSlot(room)
-    const lengths = Promise.all(allParts.map(async part => Number(await this.#cluster.read(slot, ['HLEN', usersPartKey(room, part)]))))
-    const doubled = Promise.all(Array.from(direct.keys(), async user => Number(await this.#cluster.read(slot, ['HEXISTS', usersPartKey(room, usersPart(user)), user]))))
+    const lengths = Promise.all(
+      allParts.map(async part =>
+        Number(await this.#cluster.read(slot, ['HLEN', usersPartKey(room, part)]))
+      )
+    )
+    const doubled = Promise.all(
+      Array.from(direct.keys(), async user =>
+        Number(
+          await this.#cluster.read(slot, ['HEXISTS', usersPartKey(room, usersPart(user)), user])
+        )
+      )
+    )
     return sum(await lengths) + direct.size - sum(await doubled)
   }
 
-  async #splitAll (room: string): Promise<void> {
+  async #splitAll(room: string): Promise<void> {
     const slot = roomSlot(room)
     // An empty group sets the mark.
     await this.#move(room, [])
@@ -165,14 +226,22 @@ export class Users {
     let cursor = '0'
     do {
       // HSCAN answers the next cursor, and field, value, field, value …
-      const [next, flat] = await this.#cluster.command(slot, ['HSCAN', usersKey(room), cursor, 'COUNT', String(SCAN_COUNT)]) as readonly [string, readonly string[]]
+      const [next, flat] = (await this.#cluster.command(slot, [
+        'HSCAN',
+        usersKey(room),
+        cursor,
+        'COUNT',
+        String(SCAN_COUNT)
+      ])) as readonly [string, readonly string[]]
       const users = flat.filter((field, index) => index % 2 === 0 && field !== PARTS_MARK)
-      for (let from = 0; from < users.length; from += MOVED_AT_ONCE) await this.#move(room, users.slice(from, from + MOVED_AT_ONCE))
+      for (let from = 0; from < users.length; from += MOVED_AT_ONCE) {
+        await this.#move(room, users.slice(from, from + MOVED_AT_ONCE))
+      }
       cursor = next
     } while (cursor !== '0')
   }
 
-  async #move (room: string, users: readonly string[]): Promise<void> {
+  async #move(room: string, users: readonly string[]): Promise<void> {
     const keys = [usersKey(room)]
     const places = new Map<string, number>()
     const args = users.flatMap(user => {
@@ -181,36 +250,46 @@ export class Users {
       places.set(key, place)
       return [user, String(place)]
     })
-    const { replicated } = await this.#cluster.write(roomSlot(room), ['EVALSHA', MOVE_USERS.sha, String(keys.length), ...keys, ...args])
+    const { replicated } = await this.#cluster.write(roomSlot(room), [
+      'EVALSHA',
+      MOVE_USERS.sha,
+      String(keys.length),
+      ...keys,
+      ...args
+    ])
     await replicated
   }
 }
 
 const allParts = Array.from({ length: USERS_PARTS }, (_, part) => part)
 
-const byMessages = (a: User, b: User): number => b.messages - a.messages || (a.user < b.user ? -1 : 1)
+const byMessages = (a: User, b: User): number =>
+  b.messages - a.messages || (a.user < b.user ? -1 : 1)
 
-const byName = (a: User, b: User): number => a.user < b.user ? -1 : 1
+const byName = (a: User, b: User): number => (a.user < b.user ? -1 : 1)
 
 /** Which users of a part come behind a user, in the order by part and name. */
-function behind (after: string | undefined, part: number): (user: User) => boolean {
+function behind(after: string | undefined, part: number): (user: User) => boolean {
   if (after === undefined || usersPart(after) < part) return () => true
   return usersPart(after) > part ? () => false : ({ user }) => user > after
 }
 
-function pageOf (users: readonly User[], from: number, limit: number, total: number): UsersPage {
+function pageOf(users: readonly User[], from: number, limit: number, total: number): UsersPage {
   const page = users.slice(from, from + limit)
   return { total, users: page, next: users.length > from + limit ? page.at(-1)?.user : undefined }
 }
 
 /** HGETALL answers field, value, field, value … as strings. */
-function countsOf (reply: unknown): Map<string, number> {
+function countsOf(reply: unknown): Map<string, number> {
   const flat = reply as readonly string[]
   const counts = new Map<string, number>()
-  for (let index = 0; index < flat.length; index += 2) counts.set(flat[index] ?? '', Number(flat[index + 1]))
+  for (let index = 0; index < flat.length; index += 2) {
+    counts.set(flat[index] ?? '', Number(flat[index + 1]))
+  }
   return counts
 }
 
-const usersOf = (counts: ReadonlyMap<string, number>): User[] => Array.from(counts, ([user, messages]) => ({ user, messages }))
+const usersOf = (counts: ReadonlyMap<string, number>): User[] =>
+  Array.from(counts, ([user, messages]) => ({ user, messages }))
 
 const sum = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0)

@@ -1,33 +1,33 @@
-// What the parent and its workers say to each other. Node delivers these in order, as JSON; a connection
-// travels with its message as a handle.
+// What the parent and its workers say to each other. Node delivers these in order, as JSON; a
+// connection travels with its message as a handle.
 import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client'
 
 export type MetricsJson = Array<MetricObjectWithValues<MetricValue<string>> | MetricObject>
 
-export type Fleet = { readonly running: number, readonly wanted: number }
+export type Fleet = { readonly running: number; readonly wanted: number }
 
 export type ToWorker =
   /** The first message: where Redis is. Everything else is in the environment. */
-  | { readonly kind: 'start', readonly redisUrls: readonly string[] | undefined }
+  | { readonly kind: 'start'; readonly redisUrls: readonly string[] | undefined }
   /** Comes with a socket, unless its client has left meanwhile. */
   | { readonly kind: 'connection' }
   | { readonly kind: 'stop' }
   /** Asks for this worker's own figures. */
-  | { readonly kind: 'count', readonly id: number }
+  | { readonly kind: 'count'; readonly id: number }
   /** The answer to `sum`. */
-  | { readonly kind: 'summed', readonly id: number, readonly text: string }
+  | { readonly kind: 'summed'; readonly id: number; readonly text: string }
   /** How many workers serve, whenever that changes. */
-  | { readonly kind: 'fleet', readonly fleet: Fleet }
+  | { readonly kind: 'fleet'; readonly fleet: Fleet }
 
 export type FromWorker =
   | { readonly kind: 'ready' }
-  | { readonly kind: 'failed', readonly message: string }
+  | { readonly kind: 'failed'; readonly message: string }
   /** It has got the connection that it was sent: it may be sent another one. */
   | { readonly kind: 'taken' }
   /** So many of its connections have been closed since it last said so. */
-  | { readonly kind: 'closed', readonly count: number }
+  | { readonly kind: 'closed'; readonly count: number }
   /** It is stopping by itself, and wants no more connections. */
   | { readonly kind: 'leaving' }
-  | { readonly kind: 'counted', readonly id: number, readonly metrics: MetricsJson }
+  | { readonly kind: 'counted'; readonly id: number; readonly metrics: MetricsJson }
   /** Asks for the figures of all workers together. */
-  | { readonly kind: 'sum', readonly id: number }
+  | { readonly kind: 'sum'; readonly id: number }

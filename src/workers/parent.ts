@@ -1,8 +1,8 @@
-// Several service processes behind one port (WORKERS). This process listens, hands each connection to the worker
-// that has the fewest, starts a dead worker again, and adds up the metrics. It serves nothing itself.
-// Invariant: the port is open from the first ready worker until the stop, whatever workers die: connections wait
-// here until one is free. SO_REUSEPORT would reset what waits for a worker that dies, and workers that accept
-// from one socket get very unequal shares.
+// Several service processes behind one port (WORKERS). This process listens, hands each connection
+// to the worker that has the fewest, starts a dead worker again, and adds up the metrics. It serves
+// nothing itself. Invariant: the port is open from the first ready worker until the stop, whatever
+// workers die: connections wait here until one is free. SO_REUSEPORT would reset what waits for a
+// worker that dies, and workers that accept from one socket get very unequal shares.
 import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -44,16 +44,21 @@ export class Parent {
   readonly #leaving = new Map<WorkerProcess, () => void>()
   #counts = 0
   #deaths = 0
-  #started: { resolve: () => void, reject: (error: Error) => void } | undefined
+  #started: { resolve: () => void; reject: (error: Error) => void } | undefined
   #stopping: Promise<void> | undefined
 
-  constructor (options: ParentOptions) {
+  constructor(options: ParentOptions) {
     this.#options = options
-    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => { this.#accept(socket) })
+    this.#server = createServer({ pauseOnConnect: true, allowHalfOpen: true }, socket => {
+      this.#accept(socket)
+    })
   }
 
-  /** Resolves with the port when all workers serve. @throws Error in the words of a worker that cannot start */
-  async start (): Promise<number> {
+  /**
+   * Resolves with the port when all workers serve. @throws Error in the words of a worker that
+   * cannot start
+   */
+  async start(): Promise<number> {
     await new Promise<void>((resolve, reject) => {
       this.#started = { resolve, reject }
       for (let number = 1; number <= this.#options.workers; number++) this.#startWorker(number)
@@ -66,34 +71,45 @@ export class Parent {
     return typeof address === 'object' && address !== null ? address.port : port
   }
 
-  /** Closes the port, lets every worker finish its requests and end its streams, and waits for them. */
-  stop (): Promise<void> {
+  /**
+   * Closes the port, lets every worker finish its requests and end its streams, and waits for them.
+   */
+  stop(): Promise<void> {
     this.#stopping ??= this.#stop()
     return this.#stopping
   }
 
-  async #stop (): Promise<void> {
+  async #stop(): Promise<void> {
     for (const timer of this.#restarts) clearTimeout(timer)
     // What the system has accepted and this process has not would be reset: a turn takes it in.
     await turn()
     if (this.#server.listening) this.#server.close()
     while (this.#waiting.length > 0 && this.#serving.length > 0) await turn()
-    const late = setTimeout(() => { for (const worker of this.#workers.values()) worker.kill() }, this.#options.stopMsMax)
-    await Promise.all([...this.#workers.values()].map(worker => new Promise<void>(resolve => {
-      this.#leaving.set(worker, resolve)
-      worker.tell({ kind: 'stop' })
-    })))
+    const late = setTimeout(() => {
+      for (const worker of this.#workers.values()) worker.kill()
+    }, this.#options.stopMsMax)
+    await Promise.all(
+      [...this.#workers.values()].map(
+        worker =>
+          new Promise<void>(resolve => {
+            this.#leaving.set(worker, resolve)
+            worker.tell({ kind: 'stop' })
+          })
+      )
+    )
     clearTimeout(late)
     for (const socket of this.#waiting.splice(0)) socket.destroy()
   }
 
-  get #serving (): WorkerProcess[] {
+  get #serving(): WorkerProcess[] {
     return [...this.#workers.values()].filter(worker => worker.isServing)
   }
 
-  #startWorker (number: number): void {
+  #startWorker(number: number): void {
     const worker = new WorkerProcess(number, this.#options.redisUrls, {
-      onMessage: (worker, message) => { this.#receive(worker, message) },
+      onMessage: (worker, message) => {
+        this.#receive(worker, message)
+      },
       onExit: (worker, how, untaken) => {
         this.#ended(worker, how)
         if (untaken !== undefined) this.#handOn(untaken)
@@ -102,7 +118,7 @@ export class Parent {
     this.#workers.set(number, worker)
   }
 
-  #receive (worker: WorkerProcess, message: FromWorker): void {
+  #receive(worker: WorkerProcess, message: FromWorker): void {
     switch (message.kind) {
       case 'ready':
         this.#tellFleet()
@@ -119,28 +135,35 @@ export class Parent {
         this.#counting.get(message.id)?.([worker.number, message.metrics])
         break
       case 'sum':
-        void this.#sum().then(text => { worker.tell({ kind: 'summed', id: message.id, text }) })
+        void this.#sum().then(text => {
+          worker.tell({ kind: 'summed', id: message.id, text })
+        })
     }
   }
 
-  #accept (socket: Socket): void {
+  #accept(socket: Socket): void {
     socket.on('error', () => undefined) // it is closed next
     if (this.#waiting.length >= this.#options.backlog) socket.destroy()
     else if (this.#waiting.push(socket) === 1) this.#dispatch()
   }
 
   // It was the first of those that wait.
-  #handOn (socket: Socket): void {
+  #handOn(socket: Socket): void {
     this.#waiting.unshift(socket)
     this.#dispatch()
   }
 
   // A worker whose loop is busy does not take what it was sent, and gets no more meanwhile.
-  #dispatch (): void {
+  #dispatch(): void {
     while (this.#waiting.length > 0) {
       let best: WorkerProcess | undefined
       for (const worker of this.#workers.values()) {
-        if (worker.canTake && (best === undefined || worker.openConnections < best.openConnections)) best = worker
+        if (
+          worker.canTake &&
+          (best === undefined || worker.openConnections < best.openConnections)
+        ) {
+          best = worker
+        }
       }
       if (best === undefined) return
       const socket = this.#waiting.shift()
@@ -148,7 +171,7 @@ export class Parent {
     }
   }
 
-  #ended (worker: WorkerProcess, how: string): void {
+  #ended(worker: WorkerProcess, how: string): void {
     this.#workers.delete(worker.number)
     this.#leaving.get(worker)?.()
     if (this.#stopping !== undefined) return
@@ -160,12 +183,16 @@ export class Parent {
     const hasLived = worker.readyAt !== undefined && performance.now() - worker.readyAt >= LIVED_MS
     this.#deaths = hasLived ? 1 : this.#deaths + 1
     if (this.#deaths >= DEATHS_MAX && this.#serving.length === 0) {
-      this.#options.warn(`Workers died ${this.#deaths} times in a row, the last by ${worker.failure ?? how}: giving up`)
+      this.#options.warn(
+        `Workers died ${this.#deaths} times in a row, the last by ${worker.failure ?? how}: giving up`
+      )
       this.#options.onGivenUp()
       return
     }
     const delayMs = Math.round(backoffMs(this.#deaths - 1, RESTART_MS_MIN, RESTART_MS_MAX))
-    this.#options.warn(`Worker ${worker.number} (process ${worker.pid}) ended: ${worker.failure ?? how}. Starting another in ${delayMs} ms`)
+    this.#options.warn(
+      `Worker ${worker.number} (process ${worker.pid}) ended: ${worker.failure ?? how}. Starting another in ${delayMs} ms`
+    )
     const timer = setTimeout(() => {
       this.#restarts.delete(timer)
       this.#startWorker(worker.number)
@@ -173,13 +200,13 @@ export class Parent {
     this.#restarts.add(timer)
   }
 
-  #tellFleet (): void {
+  #tellFleet(): void {
     const fleet = { running: this.#serving.length, wanted: this.#options.workers }
     for (const worker of this.#workers.values()) worker.tell({ kind: 'fleet', fleet })
   }
 
   // Without those that do not answer in time.
-  async #sum (): Promise<string> {
+  async #sum(): Promise<string> {
     const id = this.#counts++
     const reports = new Map<number, MetricsJson>()
     const serving = this.#serving

@@ -1,7 +1,7 @@
-// One worker, as the parent sees it: its process, and the connections that it has.
-// Invariant: at most one connection is on its way to it, and stays open here until the worker says that it has
-// it: what a worker has not taken when it dies goes to another one. (With node:cluster, and with a socket that is
-// not kept open while it is sent, the client of such a connection waits for ever.)
+// One worker, as the parent sees it: its process, and the connections that it has. Invariant: at
+// most one connection is on its way to it, and stays open here until the worker says that it has
+// it: what a worker has not taken when it dies goes to another one. (With node:cluster, and with a
+// socket that is not kept open while it is sent, the client of such a connection waits for ever.)
 import { fork, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -27,14 +27,15 @@ export class WorkerProcess {
   #onItsWay: Socket | undefined
   #isOver = false
 
-  constructor (number: number, redisUrls: readonly string[] | undefined, events: WorkerEvents) {
+  constructor(number: number, redisUrls: readonly string[] | undefined, events: WorkerEvents) {
     this.number = number
     this.#child = fork(FILE, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
     this.#child.on('message', (message: FromWorker) => {
       this.#note(message)
       events.onMessage(this, message)
     })
-    // What it said last may be read after its end: not before `disconnect` is it known what it had taken.
+    // What it said last may be read after its end: not before `disconnect` is it known what it had
+    // taken.
     let how: string | undefined
     const end = (): void => {
       if (how === undefined || this.#child.connected || this.#isOver) return
@@ -43,38 +44,48 @@ export class WorkerProcess {
       events.onExit(this, how, this.#onItsWay)
     }
     // `error`: it could not be started at all.
-    this.#child.once('error', error => { how ??= error.message; end() })
-    this.#child.once('exit', (code, signal) => { how ??= signal ?? `status ${code}`; end() })
+    this.#child.once('error', error => {
+      how ??= error.message
+      end()
+    })
+    this.#child.once('exit', (code, signal) => {
+      how ??= signal ?? `status ${code}`
+      end()
+    })
     this.#child.once('disconnect', end)
     this.tell({ kind: 'start', redisUrls })
   }
 
-  get pid (): number | undefined { return this.#child.pid }
+  get pid(): number | undefined {
+    return this.#child.pid
+  }
 
-  get canTake (): boolean {
+  get canTake(): boolean {
     return this.isServing && this.#onItsWay === undefined
   }
 
-  take (socket: Socket): void {
+  take(socket: Socket): void {
     this.#onItsWay = socket
     this.openConnections++
     this.#send({ kind: 'connection' }, socket)
   }
 
-  tell (message: ToWorker): void {
+  tell(message: ToWorker): void {
     this.#send(message)
   }
 
-  kill (): void {
+  kill(): void {
     this.#child.kill('SIGKILL')
   }
 
-  #send (message: ToWorker, socket?: Socket): void {
+  #send(message: ToWorker, socket?: Socket): void {
     // One that has just died says so by `exit`.
-    if (this.#child.connected) this.#child.send(message, socket, { keepOpen: true }, () => undefined)
+    if (this.#child.connected) {
+      this.#child.send(message, socket, { keepOpen: true }, () => undefined)
+    }
   }
 
-  #note (message: FromWorker): void {
+  #note(message: FromWorker): void {
     if (message.kind === 'ready') {
       this.isServing = true
       this.readyAt = performance.now()

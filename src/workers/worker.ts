@@ -1,6 +1,6 @@
-// One of several service processes behind one port (WORKERS). The parent accepts the connections and hands them
-// over; this process serves them exactly as a process of its own would.
-// Invariant: it never outlives its parent, and it ends by draining unless it is killed.
+// One of several service processes behind one port (WORKERS). The parent accepts the connections
+// and hands them over; this process serves them exactly as a process of its own would. Invariant:
+// it never outlives its parent, and it ends by draining unless it is killed.
 import type { Socket } from 'node:net'
 import type { App } from '../app.js'
 import { readConfig, redisTarget } from '../config.js'
@@ -18,30 +18,33 @@ const waiting = new Map<number, (text: string) => void>()
 let closed = 0
 
 // The parent may be gone already; then `disconnect` ends this process.
-function tell (message: FromWorker, onSent: () => void = () => undefined): void {
+function tell(message: FromWorker, onSent: () => void = () => undefined): void {
   if (process.connected) process.send?.(message, undefined, undefined, onSent)
 }
 
-async function start (redisUrls: readonly string[] | undefined): Promise<void> {
+async function start(redisUrls: readonly string[] | undefined): Promise<void> {
   const config = readConfig()
   const { buildApp } = await import('../app.js')
   const redis = config.redis ?? redisTarget(redisUrls ?? [])
   app = await buildApp(config, redis, { metricsText: sumOfAll, fleet: () => fleet })
-  // Connections come from the parent. This address is for Node, whose server times its requests only while it
-  // listens; it answers too, which helps to look at one worker alone.
+  // Connections come from the parent. This address is for Node, whose server times its requests
+  // only while it listens; it answers too, which helps to look at one worker alone.
   await app.fastify.listen({ host: '127.0.0.1', port: 0 })
   tell({ kind: 'ready' })
 }
 
-function stop (): void {
-  stopping ??= (app?.stop() ?? Promise.resolve())
-  stopping.then(() => process.exit(0), error => {
-    process.stderr.write(`Stopping a worker failed: ${messageOf(error)}\n`)
-    process.exit(1)
-  })
+function stop(): void {
+  stopping ??= app?.stop() ?? Promise.resolve()
+  stopping.then(
+    () => process.exit(0),
+    error => {
+      process.stderr.write(`Stopping a worker failed: ${messageOf(error)}\n`)
+      process.exit(1)
+    }
+  )
 }
 
-function serve (socket: Socket | undefined): void {
+function serve(socket: Socket | undefined): void {
   tell({ kind: 'taken' })
   if (socket === undefined || app === undefined) return countClosed()
   socket.once('close', countClosed)
@@ -52,7 +55,7 @@ function serve (socket: Socket | undefined): void {
   socket.resume()
 }
 
-function countClosed (): void {
+function countClosed(): void {
   if (closed++ > 0) return
   setTimeout(() => {
     tell({ kind: 'closed', count: closed })
@@ -60,7 +63,7 @@ function countClosed (): void {
   }, CLOSED_MS)
 }
 
-function sumOfAll (): Promise<string> {
+function sumOfAll(): Promise<string> {
   const id = sums++
   return new Promise(resolve => {
     waiting.set(id, resolve)
@@ -83,7 +86,12 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
       stop()
       break
     case 'count':
-      app?.metrics.registry.getMetricsAsJSON().then(metrics => { tell({ kind: 'counted', id: message.id, metrics }) }, () => undefined)
+      app?.metrics.registry.getMetricsAsJSON().then(
+        metrics => {
+          tell({ kind: 'counted', id: message.id, metrics })
+        },
+        () => undefined
+      )
       break
     case 'summed':
       waiting.get(message.id)?.(message.text)
@@ -94,7 +102,8 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
   }
 })
 process.once('disconnect', stop)
-// Ctrl-C in a terminal reaches every process at once. The parent closes the listener first, and then says stop.
+// Ctrl-C in a terminal reaches every process at once. The parent closes the listener first, and
+// then says stop.
 process.on('SIGINT', () => undefined)
 process.on('SIGTERM', () => {
   tell({ kind: 'leaving' })

@@ -1,5 +1,5 @@
-// `npm run check`: a sound store is found sound, also while it is written to; every way in which it may be unsound is found, told, and
-// where that is possible put right.
+// `npm run check`: a sound store is found sound, also while it is written to; every way in which it
+// may be unsound is found, told, and where that is possible put right.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,7 +11,14 @@ import t, { type Test } from 'tap'
 import { forEachAtOnce } from '../../src/cli/check/at-once.js'
 import { differenceOf } from '../../src/cli/check/counters.js'
 import { KINDS, type FindingKind } from '../../src/cli/check/finding.js'
-import { compare, entryIdOf, Merge, passOf, References, type EntryId } from '../../src/cli/check/references.js'
+import {
+  compare,
+  entryIdOf,
+  Merge,
+  passOf,
+  References,
+  type EntryId
+} from '../../src/cli/check/references.js'
 import { RoomCheck, workOf, type RoomReport } from '../../src/cli/check/room-check.js'
 import { findKeys, findRooms, groupsOf } from '../../src/cli/check/survey.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
@@ -32,14 +39,22 @@ const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const SEGMENT_LENGTH = 16
 
 const embedded = await startCluster(t)
-const open = (t: Test, options = {}): Promise<TestStore> => openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, ...options }, redisTarget(embedded.urls))
+const open = (t: Test, options = {}): Promise<TestStore> =>
+  openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, ...options }, redisTarget(embedded.urls))
 const openUnsealing = (t: Test): Promise<TestStore> => open(t, { segmentLength: 65_536 })
 
-type Result = { readonly status: number | null, readonly stdout: string, readonly stderr: string }
+type Result = { readonly status: number | null; readonly stdout: string; readonly stderr: string }
 
-async function run (env: Readonly<Record<string, string>>, ...args: string[]): Promise<Result> {
-  const child = spawn(process.execPath, ['--enable-source-maps', CHECK, ...args], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env['PATH'], ...env } })
-  const [stdout, stderr] = await Promise.all([textOf(child.stdout), textOf(child.stderr), child.exitCode ?? once(child, 'exit')])
+async function run(env: Readonly<Record<string, string>>, ...args: string[]): Promise<Result> {
+  const child = spawn(process.execPath, ['--enable-source-maps', CHECK, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { PATH: process.env['PATH'], ...env }
+  })
+  const [stdout, stderr] = await Promise.all([
+    textOf(child.stdout),
+    textOf(child.stderr),
+    child.exitCode ?? once(child, 'exit')
+  ])
   return { status: child.exitCode, stdout, stderr }
 }
 
@@ -49,82 +64,182 @@ const ORPHAN_AGE_MS_MIN = 2 * DEADLINE_MS
 
 /** The check as a person calls it. A short deadline allows young orphans. */
 const check = (...args: string[]): Promise<Result> =>
-  run({ REDIS_NODES: embedded.urls.join(','), SEGMENT_LENGTH: String(SEGMENT_LENGTH), STORE_DEADLINE_MS: String(DEADLINE_MS) }, ...args)
+  run(
+    {
+      REDIS_NODES: embedded.urls.join(','),
+      SEGMENT_LENGTH: String(SEGMENT_LENGTH),
+      STORE_DEADLINE_MS: String(DEADLINE_MS)
+    },
+    ...args
+  )
 
 /** The check within this process. */
-async function checkRoom ({ cluster, store }: TestStore, room: string, options: Partial<ConstructorParameters<typeof RoomCheck>[4]> = {}): Promise<RoomReport> {
+async function checkRoom(
+  { cluster, store }: TestStore,
+  room: string,
+  options: Partial<ConstructorParameters<typeof RoomCheck>[4]> = {}
+): Promise<RoomReport> {
   const keys = (await findKeys(cluster, [room])).get(room)
   assert.ok(keys)
-  return await new RoomCheck(cluster, store.log, room, keys, { isRepairing: false, orphanAgeMs: 60_000, settleMs: 100, referencesMax: 1_000_000, onProgress: () => undefined, ...options }).run()
+  return await new RoomCheck(cluster, store.log, room, keys, {
+    isRepairing: false,
+    orphanAgeMs: 60_000,
+    settleMs: 100,
+    referencesMax: 1_000_000,
+    onProgress: () => undefined,
+    ...options
+  }).run()
 }
 
 const kindsIn = ({ findings }: RoomReport): FindingKind[] => findings.map(({ kind }) => kind)
 
 t.test('a block and what refers to it', async t => {
   const ids = fc.record({ ms: fc.nat(5), n: fc.nat(3) })
-  const entryLists = fc.uniqueArray(ids, { selector: ({ ms, n }) => `${ms}-${n}` }).map(list => list.sort(compare))
+  const entryLists = fc
+    .uniqueArray(ids, { selector: ({ ms, n }) => `${ms}-${n}` })
+    .map(list => list.sort(compare))
 
   t.test('merged page by page are exactly what is lost, doubled and unreferred', async () => {
-    fc.assert(fc.property(fc.array(ids, { maxLength: 30 }), entryLists, fc.integer({ min: 1, max: 7 }), (referred, entries, pageLength) => {
-      const references = new References()
-      referred.forEach(({ ms, n }, index) => { references.add({ tag: 'u.0', user: 'u', id: `${ms}-${n}`, ms }, index + 1) })
-      const merge = new Merge(references.to('u.0'))
-      const found = { lost: new Array<number>(), doubled: new Array<readonly [number, number]>(), unreferred: new Array<EntryId>() }
-      const pages = [...sequence(0, entries.length / pageLength).map(page => entries.slice(page * pageLength, (page + 1) * pageLength)).filter(({ length }) => length > 0), []]
-      for (const page of pages) {
-        const { lost, doubled, unreferred } = merge.take(page)
-        found.lost.push(...lost.map(({ seq }) => seq))
-        found.doubled.push(...doubled.map(({ again, first }) => [again.seq, first.seq] as const))
-        found.unreferred.push(...unreferred)
-      }
-      // The same by sets and without order.
-      const has = (list: readonly EntryId[], id: EntryId): boolean => list.some(other => compare(other, id) === 0)
-      const firstOf = (id: EntryId): number => referred.findIndex(other => compare(other, id) === 0) + 1
-      assert.deepEqual(found.unreferred, entries.filter(id => !has(referred, id)))
-      const firsts = referred.flatMap((id, index) => firstOf(id) === index + 1 ? [index + 1] : [])
-      assert.deepEqual(found.lost.toSorted((a, b) => a - b), firsts.filter(seq => !has(entries, referred[seq - 1] ?? { ms: -1, n: 0 })))
-      assert.deepEqual(found.doubled.map(([again]) => again).sort((a, b) => a - b), sequence(1, referred.length).filter(seq => !firsts.includes(seq)))
-      assert.ok(found.doubled.every(([again, first]) => first < again && compare(referred[again - 1] ?? { ms: -1, n: 0 }, referred[first - 1] ?? { ms: -1, n: 0 }) === 0))
-    }), { numRuns: 500 })
+    fc.assert(
+      fc.property(
+        fc.array(ids, { maxLength: 30 }),
+        entryLists,
+        fc.integer({ min: 1, max: 7 }),
+        (referred, entries, pageLength) => {
+          const references = new References()
+          referred.forEach(({ ms, n }, index) => {
+            references.add({ tag: 'u.0', user: 'u', id: `${ms}-${n}`, ms }, index + 1)
+          })
+          const merge = new Merge(references.to('u.0'))
+          const found = {
+            lost: new Array<number>(),
+            doubled: new Array<readonly [number, number]>(),
+            unreferred: new Array<EntryId>()
+          }
+          const pages = [
+            ...sequence(0, entries.length / pageLength)
+              .map(page => entries.slice(page * pageLength, (page + 1) * pageLength))
+              .filter(({ length }) => length > 0),
+            []
+          ]
+          for (const page of pages) {
+            const { lost, doubled, unreferred } = merge.take(page)
+            found.lost.push(...lost.map(({ seq }) => seq))
+            found.doubled.push(
+              ...doubled.map(({ again, first }) => [again.seq, first.seq] as const)
+            )
+            found.unreferred.push(...unreferred)
+          }
+          // The same by sets and without order.
+          const has = (list: readonly EntryId[], id: EntryId): boolean =>
+            list.some(other => compare(other, id) === 0)
+          const firstOf = (id: EntryId): number =>
+            referred.findIndex(other => compare(other, id) === 0) + 1
+          assert.deepEqual(
+            found.unreferred,
+            entries.filter(id => !has(referred, id))
+          )
+          const firsts = referred.flatMap((id, index) =>
+            firstOf(id) === index + 1 ? [index + 1] : []
+          )
+          assert.deepEqual(
+            found.lost.toSorted((a, b) => a - b),
+            firsts.filter(seq => !has(entries, referred[seq - 1] ?? { ms: -1, n: 0 }))
+          )
+          assert.deepEqual(
+            found.doubled.map(([again]) => again).sort((a, b) => a - b),
+            sequence(1, referred.length).filter(seq => !firsts.includes(seq))
+          )
+          assert.ok(
+            found.doubled.every(
+              ([again, first]) =>
+                first < again &&
+                compare(
+                  referred[again - 1] ?? { ms: -1, n: 0 },
+                  referred[first - 1] ?? { ms: -1, n: 0 }
+                ) === 0
+            )
+          )
+        }
+      ),
+      { numRuns: 500 }
+    )
   })
 
   t.test('belong to one pass, and the blocks of a user to all of them', async t => {
     for (const passes of [1, 2, 3, 20]) {
       const counts = new Array<number>(passes).fill(0)
       for (const block of sequence(0, 999)) counts[passOf(`lady_gaga.${block}`, passes)]!++
-      t.equal(counts.reduce((sum, count) => sum + count), 1000)
+      t.equal(
+        counts.reduce((sum, count) => sum + count),
+        1000
+      )
       t.ok(Math.max(...counts) <= 1000 / passes + 1, counts.join(', '))
     }
     t.strictSame(entryIdOf('1700000000000-12'), { ms: 1_700_000_000_000, n: 12 })
   })
 })
 
-t.test('of many things as many are worked on at a time as said, each once, and none is begun after a failure', async t => {
-  let running = 0
-  let most = 0
-  const done: number[] = []
-  const work = async (thing: number): Promise<void> => {
-    most = Math.max(most, ++running)
-    await new Promise(resolve => { setImmediate(resolve) })
-    running--
-    if (thing === 50) throw new Error('fifty')
-    done.push(thing)
+t.test(
+  'of many things as many are worked on at a time as said, each once, and none is begun after a failure',
+  async t => {
+    let running = 0
+    let most = 0
+    const done: number[] = []
+    const work = async (thing: number): Promise<void> => {
+      most = Math.max(most, ++running)
+      await new Promise(resolve => {
+        setImmediate(resolve)
+      })
+      running--
+      if (thing === 50) throw new Error('fifty')
+      done.push(thing)
+    }
+    await forEachAtOnce(sequence(1, 20), 3, work)
+    t.equal(most, 3)
+    t.strictSame(
+      done.toSorted((a, b) => a - b),
+      sequence(1, 20)
+    )
+    await t.rejects(forEachAtOnce(sequence(40, 100), 3, work), { message: 'fifty' })
+    t.ok(Math.max(...done) <= 53, 'what was under way ended, the rest was not begun')
   }
-  await forEachAtOnce(sequence(1, 20), 3, work)
-  t.equal(most, 3)
-  t.strictSame(done.toSorted((a, b) => a - b), sequence(1, 20))
-  await t.rejects(forEachAtOnce(sequence(40, 100), 3, work), { message: 'fifty' })
-  t.ok(Math.max(...done) <= 53, 'what was under way ended, the rest was not begun')
-})
+)
 
 t.test('rooms are taken together as long as their blocks fit', async t => {
   t.strictSame(groupsOf(new Map(), 10), [])
-  t.strictSame(groupsOf(new Map([['a', 4], ['b', 6], ['c', 1], ['d', 10], ['e', 11], ['f', 0]]), 10), [['a', 'b'], ['c'], ['d'], ['e'], ['f']])
+  t.strictSame(
+    groupsOf(
+      new Map([
+        ['a', 4],
+        ['b', 6],
+        ['c', 1],
+        ['d', 10],
+        ['e', 11],
+        ['f', 0]
+      ]),
+      10
+    ),
+    [['a', 'b'], ['c'], ['d'], ['e'], ['f']]
+  )
 })
 
 t.test('a counter may be anything from what the log had to what it has', async t => {
-  for (const [logged, later, counted, difference] of [[5, 0, 5, 0], [5, 0, 4, 1], [5, 0, 6, -1], [5, 2, 4, 1], [5, 2, 5, 0], [5, 2, 7, 0], [5, 2, 8, -1], [0, 0, 3, -3]] as const) {
-    t.equal(differenceOf({ logged, later, counted }), difference + 0, `${logged} + ${later}, counted ${counted}`)
+  for (const [logged, later, counted, difference] of [
+    [5, 0, 5, 0],
+    [5, 0, 4, 1],
+    [5, 0, 6, -1],
+    [5, 2, 4, 1],
+    [5, 2, 5, 0],
+    [5, 2, 7, 0],
+    [5, 2, 8, -1],
+    [0, 0, 3, -3]
+  ] as const) {
+    t.equal(
+      differenceOf({ logged, later, counted }),
+      difference + 0,
+      `${logged} + ${later}, counted ${counted}`
+    )
   }
 })
 
@@ -137,13 +252,24 @@ t.test('a sound store is found sound, one room or all of them', async t => {
   await append(store, other, 'ผู้ใช้', 'hello')
   const one = await check('--room', room)
   t.equal(one.status, 0, one.stdout + one.stderr)
-  t.match(one.stdout, new RegExp(`^${room}: 101 messages of 2 users, \\d blocks, 5 segments: nothing is wrong\n1 room, 101 messages: nothing is wrong\n$`))
+  t.match(
+    one.stdout,
+    new RegExp(
+      `^${room}: 101 messages of 2 users, \\d blocks, 5 segments: nothing is wrong\n1 room, 101 messages: nothing is wrong\n$`
+    )
+  )
   t.match(one.stderr, /100 % {2}202 of 202 entries/)
   const all = await check('--json')
   t.equal(all.status, 0, all.stdout + all.stderr)
   const { rooms, total } = JSON.parse(all.stdout)
-  t.match(rooms.find((report: RoomReport) => report.room === room), { head: 101, users: 2, segments: 5, findings: { length: 0 }, violations: 0 })
-  t.match(rooms.find((report: RoomReport) => report.room === other), { head: 1, users: 1, blocks: 1, segments: 0, findings: { length: 0 }, violations: 0 })
+  t.match(
+    rooms.find((report: RoomReport) => report.room === room),
+    { head: 101, users: 2, segments: 5, findings: { length: 0 }, violations: 0 }
+  )
+  t.match(
+    rooms.find((report: RoomReport) => report.room === other),
+    { head: 1, users: 1, blocks: 1, segments: 0, findings: { length: 0 }, violations: 0 }
+  )
   t.equal(total.violations, 0)
   t.equal(total.rooms, rooms.length)
   const entries = (2 * total.messages).toLocaleString('en-US')
@@ -161,7 +287,11 @@ t.test('names that look like patterns or like other keys are checked like any ot
   for (const name of ['a*b', '[x]', 'a?', '\\', '^', 'room:', 'x.1', 'ห้อง', '🙂', 'user:']) {
     const room = `${freshRoom()}${name}`
     await appendMany(opened.store, room, `ann*.${name}`, 2)
-    t.match(await checkRoom(opened, room), { head: 2, users: 1, blocks: 1, findings: { length: 0 } }, JSON.stringify(room))
+    t.match(
+      await checkRoom(opened, room),
+      { head: 2, users: 1, blocks: 1, findings: { length: 0 } },
+      JSON.stringify(room)
+    )
     t.equal((await findRooms(opened.cluster)).get(room), 1)
   }
 })
@@ -174,87 +304,188 @@ t.test('in several passes it finds the same as in one', async t => {
   await appendMany(store, room, user, 100)
   await store.log.seal(room)
   await cluster.command(slotOf(blockKey(room, `${user}.3`)), ['DEL', blockKey(room, `${user}.3`)])
-  await cluster.command(slotOf(blockKey(room, `${user}.9`)), ['XADD', blockKey(room, `${user}.9`), '*', 't', 'orphan'])
+  await cluster.command(slotOf(blockKey(room, `${user}.9`)), [
+    'XADD',
+    blockKey(room, `${user}.9`),
+    '*',
+    't',
+    'orphan'
+  ])
   let entries = 0
   const one = await checkRoom(opened, room)
-  const many = await checkRoom(opened, room, { referencesMax: 7, onProgress: count => { entries += count } })
+  const many = await checkRoom(opened, room, {
+    referencesMax: 7,
+    onProgress: count => {
+      entries += count
+    }
+  })
   t.strictSame(many, one)
-  t.match(one.findings, { length: 2, 0: { kind: 'lost', count: 5 }, 1: { kind: 'uncommitted', count: 1 } })
+  t.match(one.findings, {
+    length: 2,
+    0: { kind: 'lost', count: 5 },
+    1: { kind: 'uncommitted', count: 1 }
+  })
   t.equal(entries, workOf(100, 7))
   t.equal(entries, 100 * 16)
 })
 
-t.test('every kind of violation is found and told, each by itself, and the status is 1', async t => {
-  const { store, cluster } = await open(t)
-  const unsealing = (await openUnsealing(t)).store
-  const command = (key: string, ...words: string[]): Promise<unknown> => cluster.command(slotOf(key), [words[0] ?? '', key, ...words.slice(1)])
-  const referenceAt = async (room: string, seq: number): Promise<string> => (await store.log.range(room, seq, seq))[0]?.reference ?? ''
-  const damages: ReadonlyArray<readonly [kind: FindingKind, count: number, example: RegExp, damage: (room: string) => Promise<unknown>]> = [
-    ['hole', 3, /^ {6}60 to 62$/m, async room => await command(logKey(room), 'XDEL', '0-60', '0-61', '0-62')],
-    ['hole', 16, /^ {6}17 to 32$/m, async room => await command(segmentKey(room, 1), 'DEL')],
-    ['hole', 1, /^ {6}1$/m, async room => await command(segmentKey(room, 0), 'XDEL', '0-1')],
-    ['no-reference', 1, /^ {6}65: "nonsense"$/m, async room => await command(logKey(room), 'XADD', '0-*', 'r', 'nonsense')],
-    ['lost', 1, /^ {6}5: \S+\.\{\S+\} \d+-\d+$/m, async room => {
-      const { tag, id } = parseReference(await referenceAt(room, 5))
-      await command(blockKey(room, tag), 'XDEL', id)
-    }],
-    ['lost', 64, /and 54 more/, async room => await command(blockKey(room, parseReference(await referenceAt(room, 5)).tag), 'DEL')],
-    ['doubled', 1, /^ {6}65: \S+ \d+-\d+, as 5$/m, async room => {
-      await command(logKey(room), 'XADD', '0-*', 'r', await referenceAt(room, 5))
-      await command(usersKey(room), 'HINCRBY', 'ann', '1')
-    }],
-    ['counter', 1, /^ {6}ann: counted 65, in the log 64$/m, async room => await command(usersKey(room), 'HINCRBY', 'ann', '1')],
-    ['counter', 1, /^ {6}ann: counted 0, in the log 64$/m, async room => await command(usersKey(room), 'DEL')],
-    ['counter', 1, /^ {6}bob: counted 2, in the log 0$/m, async room => await command(usersKey(room), 'HSET', 'bob', '2')],
-    ['segment-beyond', 1, /^ {6}segment 9 is of 145 to 160, the head is 64$/m, async room => await command(segmentKey(room, 9), 'XADD', '0-145', 'r', 'x.0/1-0')]
-  ]
-  for (const [kind, count, example, damage] of damages) {
-    const room = freshRoom()
-    await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
-    await store.log.seal(room)
-    await damage(room)
-    const { status, stdout } = await check('--room', room)
-    t.equal(status, 1, kind)
-    t.match(stdout, new RegExp(`^  ✗ ${KINDS[kind].about.replace(/[()?]/g, '\\$&')}: ${count}$`, 'm'))
-    t.match(stdout, example)
-    t.equal(stdout.match(/✗/g)?.length, 1, stdout)
+t.test(
+  'every kind of violation is found and told, each by itself, and the status is 1',
+  async t => {
+    const { store, cluster } = await open(t)
+    const unsealing = (await openUnsealing(t)).store
+    const command = (key: string, ...words: string[]): Promise<unknown> =>
+      cluster.command(slotOf(key), [words[0] ?? '', key, ...words.slice(1)])
+    const referenceAt = async (room: string, seq: number): Promise<string> =>
+      (await store.log.range(room, seq, seq))[0]?.reference ?? ''
+    const damages: ReadonlyArray<
+      readonly [
+        kind: FindingKind,
+        count: number,
+        example: RegExp,
+        damage: (room: string) => Promise<unknown>
+      ]
+    > = [
+      [
+        'hole',
+        3,
+        /^ {6}60 to 62$/m,
+        async room => await command(logKey(room), 'XDEL', '0-60', '0-61', '0-62')
+      ],
+      ['hole', 16, /^ {6}17 to 32$/m, async room => await command(segmentKey(room, 1), 'DEL')],
+      ['hole', 1, /^ {6}1$/m, async room => await command(segmentKey(room, 0), 'XDEL', '0-1')],
+      [
+        'no-reference',
+        1,
+        /^ {6}65: "nonsense"$/m,
+        async room => await command(logKey(room), 'XADD', '0-*', 'r', 'nonsense')
+      ],
+      [
+        'lost',
+        1,
+        /^ {6}5: \S+\.\{\S+\} \d+-\d+$/m,
+        async room => {
+          const { tag, id } = parseReference(await referenceAt(room, 5))
+          await command(blockKey(room, tag), 'XDEL', id)
+        }
+      ],
+      [
+        'lost',
+        64,
+        /and 54 more/,
+        async room =>
+          await command(blockKey(room, parseReference(await referenceAt(room, 5)).tag), 'DEL')
+      ],
+      [
+        'doubled',
+        1,
+        /^ {6}65: \S+ \d+-\d+, as 5$/m,
+        async room => {
+          await command(logKey(room), 'XADD', '0-*', 'r', await referenceAt(room, 5))
+          await command(usersKey(room), 'HINCRBY', 'ann', '1')
+        }
+      ],
+      [
+        'counter',
+        1,
+        /^ {6}ann: counted 65, in the log 64$/m,
+        async room => await command(usersKey(room), 'HINCRBY', 'ann', '1')
+      ],
+      [
+        'counter',
+        1,
+        /^ {6}ann: counted 0, in the log 64$/m,
+        async room => await command(usersKey(room), 'DEL')
+      ],
+      [
+        'counter',
+        1,
+        /^ {6}bob: counted 2, in the log 0$/m,
+        async room => await command(usersKey(room), 'HSET', 'bob', '2')
+      ],
+      [
+        'segment-beyond',
+        1,
+        /^ {6}segment 9 is of 145 to 160, the head is 64$/m,
+        async room => await command(segmentKey(room, 9), 'XADD', '0-145', 'r', 'x.0/1-0')
+      ]
+    ]
+    for (const [kind, count, example, damage] of damages) {
+      const room = freshRoom()
+      await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
+      await store.log.seal(room)
+      await damage(room)
+      const { status, stdout } = await check('--room', room)
+      t.equal(status, 1, kind)
+      t.match(
+        stdout,
+        new RegExp(`^  ✗ ${KINDS[kind].about.replace(/[()?]/g, '\\$&')}: ${count}$`, 'm')
+      )
+      t.match(stdout, example)
+      t.equal(stdout.match(/✗/g)?.length, 1, stdout)
+    }
+
+    const differing = freshRoom()
+    await appendMany(unsealing, differing, 'ann', 3 * SEGMENT_LENGTH)
+    for (const seq of sequence(1, SEGMENT_LENGTH)) {
+      await command(segmentKey(differing, 0), 'XADD', `0-${seq}`, 'r', `ann.0/1-${seq}`)
+    }
+    t.match(await check('--room', differing), {
+      status: 1,
+      stdout: `✗ ${KINDS['segment-differs'].about}: 1\n      segment 0, of 1 to 16\n`
+    })
+
+    const misplaced = freshRoom()
+    await appendMany(unsealing, misplaced, 'ann', 3 * SEGMENT_LENGTH)
+    await command(logKey(misplaced), 'XTRIM', 'MINID', '0-4')
+    t.match(await check('--room', misplaced), {
+      status: 1,
+      stdout: /✗ sequences missing from the log: 3\n[^]*✗ tails that do not begin .*: 1\n/
+    })
   }
+)
 
-  const differing = freshRoom()
-  await appendMany(unsealing, differing, 'ann', 3 * SEGMENT_LENGTH)
-  for (const seq of sequence(1, SEGMENT_LENGTH)) await command(segmentKey(differing, 0), 'XADD', `0-${seq}`, 'r', `ann.0/1-${seq}`)
-  t.match(await check('--room', differing), { status: 1, stdout: `✗ ${KINDS['segment-differs'].about}: 1\n      segment 0, of 1 to 16\n` })
+t.test(
+  'orphans are listed, and nothing wrong; with --repair the old ones go, and the young ones stay',
+  async t => {
+    const { store, cluster } = await open(t)
+    const room = freshRoom()
+    const user = `ann-${room}`
+    await appendMany(store, room, user, 3)
+    const block = blockKey(room, `${user}.0`)
+    // One in a block that has messages, one in a block by itself, and one of a user whom the log
+    // does not know.
+    const only = [blockKey(room, `${user}.7`), blockKey(room, 'nobody.0')]
+    for (const key of [block, ...only]) {
+      await cluster.command(slotOf(key), ['XADD', key, '*', 't', 'orphan'])
+    }
+    const young = await check('--room', room, '--repair')
+    t.match(young, { status: 0, stdout: `· ${KINDS.uncommitted.about}: 3\n` })
+    t.equal(await cluster.command(slotOf(block), ['XLEN', block]), 4)
 
-  const misplaced = freshRoom()
-  await appendMany(unsealing, misplaced, 'ann', 3 * SEGMENT_LENGTH)
-  await command(logKey(misplaced), 'XTRIM', 'MINID', '0-4')
-  t.match(await check('--room', misplaced), { status: 1, stdout: /✗ sequences missing from the log: 3\n[^]*✗ tails that do not begin .*: 1\n/ })
-})
-
-t.test('orphans are listed, and nothing wrong; with --repair the old ones go, and the young ones stay', async t => {
-  const { store, cluster } = await open(t)
-  const room = freshRoom()
-  const user = `ann-${room}`
-  await appendMany(store, room, user, 3)
-  const block = blockKey(room, `${user}.0`)
-  // One in a block that has messages, one in a block by itself, and one of a user whom the log does not know.
-  const only = [blockKey(room, `${user}.7`), blockKey(room, 'nobody.0')]
-  for (const key of [block, ...only]) await cluster.command(slotOf(key), ['XADD', key, '*', 't', 'orphan'])
-  const young = await check('--room', room, '--repair')
-  t.match(young, { status: 0, stdout: `· ${KINDS.uncommitted.about}: 3\n` })
-  t.equal(await cluster.command(slotOf(block), ['XLEN', block]), 4)
-
-  const age = String(ORPHAN_AGE_MS_MIN / 1000)
-  await new Promise(resolve => { setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100) }) // they have to age: nothing tells when that is
-  const listed = await check('--room', room, '--orphan-age', age)
-  t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
-  for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
-  const repaired = await check('--room', room, '--orphan-age', age, '--repair')
-  t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (put right)\n` })
-  t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), { blocks: 1, findings: { length: 0 } })
-  for (const key of only) t.equal(await cluster.command(slotOf(key), ['EXISTS', key]), 0, 'nothing is left of the block')
-  t.equal((await readAll(store, room)).length, 3)
-})
+    const age = String(ORPHAN_AGE_MS_MIN / 1000)
+    await new Promise(resolve => {
+      setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100)
+    }) // they have to age: nothing tells when that is
+    const listed = await check('--room', room, '--orphan-age', age)
+    t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
+    for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
+    const repaired = await check('--room', room, '--orphan-age', age, '--repair')
+    t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (put right)\n` })
+    t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), {
+      blocks: 1,
+      findings: { length: 0 }
+    })
+    for (const key of only) {
+      t.equal(
+        await cluster.command(slotOf(key), ['EXISTS', key]),
+        0,
+        'nothing is left of the block'
+      )
+    }
+    t.equal((await readAll(store, room)).length, 3)
+  }
+)
 
 t.test('a room of nothing but orphans is found by its blocks', async t => {
   const { cluster } = await open(t)
@@ -262,7 +493,10 @@ t.test('a room of nothing but orphans is found by its blocks', async t => {
   const key = blockKey(room, 'nobody.0')
   await cluster.command(slotOf(key), ['XADD', key, '1-1', 't', 'old'])
   const { rooms } = JSON.parse((await check('--json', '--repair')).stdout)
-  t.match(rooms.find((report: RoomReport) => report.room === room), { head: 0, findings: { length: 1, 0: { kind: 'orphan', count: 1, mended: 1 } } })
+  t.match(
+    rooms.find((report: RoomReport) => report.room === room),
+    { head: 0, findings: { length: 1, 0: { kind: 'orphan', count: 1, mended: 1 } } }
+  )
   t.notOk((await findRooms(cluster)).has(room))
 })
 
@@ -274,27 +508,54 @@ t.test('--repair corrects counters, and they stay right for whoever writes on', 
   await cluster.command(roomSlot(room), ['HDEL', usersKey(room), 'bob'])
   await cluster.command(roomSlot(room), ['HSET', usersKey(room), 'cyd', '21', 'ghost', '4'])
   t.match(await check('--room', room), { status: 1, stdout: `✗ ${KINDS.counter.about}: 4\n` })
-  t.match(await check('--room', room, '--repair'), { status: 0, stdout: `✗ ${KINDS.counter.about}: 4 (put right)\n` })
+  t.match(await check('--room', room, '--repair'), {
+    status: 0,
+    stdout: `✗ ${KINDS.counter.about}: 4 (put right)\n`
+  })
   t.match(await check('--room', room), { status: 0 })
   await append(store, room, 'ann', 'one more')
-  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user: 'ann', messages: 21 }, { user: 'bob', messages: 20 }, { user: 'cyd', messages: 20 }])
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [
+    { user: 'ann', messages: 21 },
+    { user: 'bob', messages: 20 },
+    { user: 'cyd', messages: 20 }
+  ])
 })
 
-t.test('--repair finishes sealing that was interrupted, and changes nothing for readers', async t => {
-  const opened = await openUnsealing(t)
-  const { store, cluster } = opened
-  const room = freshRoom()
-  await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
-  const whole = await store.log.range(room, 1, 1000)
-  const target = segmentKey(room, 0)
-  await cluster.command(slotOf(target), ['EVALSHA', SEAL.sha, '1', target, '1', ...whole.slice(0, SEGMENT_LENGTH).map(({ reference }) => reference ?? '')])
-  t.match(await check('--room', room), { status: 0, stdout: `· ${KINDS['half-sealed'].about}: 1\n` })
-  t.equal(await cluster.command(roomSlot(room), ['XLEN', logKey(room)]), 4 * SEGMENT_LENGTH, 'it only looked')
-  t.match(await check('--room', room, '--repair'), { status: 0, stdout: `· ${KINDS['half-sealed'].about}: 1 (put right)\n` })
-  t.equal(await cluster.command(roomSlot(room), ['XLEN', logKey(room)]), 2 * SEGMENT_LENGTH)
-  const { store: sealing } = await open(t)
-  t.strictSame(await sealing.log.range(room, 1, 1000), whole)
-})
+t.test(
+  '--repair finishes sealing that was interrupted, and changes nothing for readers',
+  async t => {
+    const opened = await openUnsealing(t)
+    const { store, cluster } = opened
+    const room = freshRoom()
+    await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
+    const whole = await store.log.range(room, 1, 1000)
+    const target = segmentKey(room, 0)
+    await cluster.command(slotOf(target), [
+      'EVALSHA',
+      SEAL.sha,
+      '1',
+      target,
+      '1',
+      ...whole.slice(0, SEGMENT_LENGTH).map(({ reference }) => reference ?? '')
+    ])
+    t.match(await check('--room', room), {
+      status: 0,
+      stdout: `· ${KINDS['half-sealed'].about}: 1\n`
+    })
+    t.equal(
+      await cluster.command(roomSlot(room), ['XLEN', logKey(room)]),
+      4 * SEGMENT_LENGTH,
+      'it only looked'
+    )
+    t.match(await check('--room', room, '--repair'), {
+      status: 0,
+      stdout: `· ${KINDS['half-sealed'].about}: 1 (put right)\n`
+    })
+    t.equal(await cluster.command(roomSlot(room), ['XLEN', logKey(room)]), 2 * SEGMENT_LENGTH)
+    const { store: sealing } = await open(t)
+    t.strictSame(await sealing.log.range(room, 1, 1000), whole)
+  }
+)
 
 t.test('what cannot be put right is left as it is, and the status stays 1', async t => {
   const { store, cluster } = await open(t)
@@ -309,20 +570,28 @@ t.test('what cannot be put right is left as it is, and the status stays 1', asyn
   t.strictSame(await store.log.range(room, 1, 1000), before)
 })
 
-t.test('a check with another SEGMENT_LENGTH than the service harms nothing, and says what may be wrong', async t => {
-  const { store } = await open(t)
-  const room = freshRoom()
-  await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
-  await store.log.seal(room)
-  const whole = await store.log.range(room, 1, 1000)
-  const env = { REDIS_NODES: embedded.urls.join(','), STORE_DEADLINE_MS: String(DEADLINE_MS) }
-  for (const length of ['17', '32', '1024']) {
-    const { status, stdout } = await run({ ...env, SEGMENT_LENGTH: length }, '--room', room, '--repair')
-    t.equal(status, 1)
-    t.match(stdout, /SEGMENT_LENGTH/, length)
-    t.strictSame(await store.log.range(room, 1, 1000), whole)
+t.test(
+  'a check with another SEGMENT_LENGTH than the service harms nothing, and says what may be wrong',
+  async t => {
+    const { store } = await open(t)
+    const room = freshRoom()
+    await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
+    await store.log.seal(room)
+    const whole = await store.log.range(room, 1, 1000)
+    const env = { REDIS_NODES: embedded.urls.join(','), STORE_DEADLINE_MS: String(DEADLINE_MS) }
+    for (const length of ['17', '32', '1024']) {
+      const { status, stdout } = await run(
+        { ...env, SEGMENT_LENGTH: length },
+        '--room',
+        room,
+        '--repair'
+      )
+      t.equal(status, 1)
+      t.match(stdout, /SEGMENT_LENGTH/, length)
+      t.strictSame(await store.log.range(room, 1, 1000), whole)
+    }
   }
-})
+)
 
 t.test('while writers go on, nothing is found and nothing is put right that was right', async t => {
   const writers = [await open(t, { blockLength: 10 }), await open(t, { blockLength: 10 })] as const
@@ -338,14 +607,23 @@ t.test('while writers go on, nothing is found and nothing is put right that was 
   const written = writers.flatMap(writer => ['ann', 'bob', 'cyd'].map(user => write(writer, user)))
   const reports: RoomReport[] = []
   while (reports.length < 15) {
-    await until('more was written', async () => await checker.store.head(room) > (reports.at(-1)?.head ?? 0))
+    await until(
+      'more was written',
+      async () => (await checker.store.head(room)) > (reports.at(-1)?.head ?? 0)
+    )
     reports.push(await checkRoom(checker, room, { isRepairing: true }))
   }
   const { status, stdout } = await check('--room', room, '--repair')
   t.equal(status, 0, stdout)
   writing.isOver = true
   const total = (await Promise.all(written)).reduce((sum, count) => sum + count)
-  for (const report of reports) t.strictSame(kindsIn(report).filter(kind => kind !== 'half-sealed' && kind !== 'uncommitted'), [], `at ${report.head}`)
+  for (const report of reports) {
+    t.strictSame(
+      kindsIn(report).filter(kind => kind !== 'half-sealed' && kind !== 'uncommitted'),
+      [],
+      `at ${report.head}`
+    )
+  }
   t.ok(new Set(reports.map(({ head }) => head)).size > 10, 'it was written meanwhile')
   t.match(await checkRoom(checker, room), { head: total, findings: { length: 0 } })
 })
@@ -358,35 +636,59 @@ t.test('a mistake on the line or in a setting is told, and the status is 2', asy
     [['--room', ''], /The room is empty/],
     [['--orphan-age', '1.9'], /--orphan-age must be a number from 2 to/],
     [['--orphan-age', 'x'], /--orphan-age must be a number/]
-  ] as const) t.match(await check(...args), { status: 2, stdout: '', stderr: message }, args.join(' '))
+  ] as const) {
+    t.match(await check(...args), { status: 2, stdout: '', stderr: message }, args.join(' '))
+  }
   t.match(await run({ REDIS_NODES: 'nonsense' }), { status: 2, stderr: /REDIS_NODES must hold/ })
-  t.match(await run({ REDIS_NODES: 'redis://127.0.0.1:1' }, '--orphan-age', '19'), { status: 2, stderr: /from 20 to/ })
+  t.match(await run({ REDIS_NODES: 'redis://127.0.0.1:1' }, '--orphan-age', '19'), {
+    status: 2,
+    stderr: /from 20 to/
+  })
   const dir = temporaryDir(t)
   t.match(await run({ DATA_DIR: dir }), { status: 2, stderr: /There is no embedded cluster in/ })
   t.notOk(existsSync(`${dir}/cluster.json`), 'it makes none')
   const help = await check('--help')
   t.equal(help.status, 0)
-  for (const option of ['--room', '--repair', '--orphan-age', '--json']) t.ok(help.stdout.includes(option), option)
+  for (const option of ['--room', '--repair', '--orphan-age', '--json']) {
+    t.ok(help.stdout.includes(option), option)
+  }
 })
 
 t.test('a store that does not answer is told in a line, and the status is 1', async t => {
-  const { status, stdout, stderr } = await run({ REDIS_NODES: 'redis://127.0.0.1:1', STORE_DEADLINE_MS: '200' })
+  const { status, stdout, stderr } = await run({
+    REDIS_NODES: 'redis://127.0.0.1:1',
+    STORE_DEADLINE_MS: '200'
+  })
   t.equal(status, 1)
   t.equal(stdout, '')
   t.match(stderr, /^The check could not be finished: No Redis Cluster at 127\.0\.0\.1:1: .*\n$/)
 })
 
-t.test('without REDIS_NODES it looks at the embedded cluster, of a running service and of a stopped one', async t => {
-  const dataDir = temporaryDir(t)
-  const service = await startService(t, { env: { DATA_DIR: dataDir } })
-  t.equal((await post(service.url, 'room123', 'ann', 'hello')).status, 201)
-  const running = await run({ DATA_DIR: dataDir })
-  t.match(running, { status: 0, stdout: /^room123: 1 message of 1 user, 1 block, 0 segments: nothing is wrong\n/ }, running.stderr)
-  t.equal((await post(service.url, 'room123', 'ann', 'hello')).status, 201, 'the service goes on')
-  await service.stop()
-  const stopped = await run({ DATA_DIR: dataDir })
-  t.match(stopped, { status: 0, stdout: /^room123: 2 messages of 1 user/, stderr: /Starting the 6 Redis nodes/ }, stopped.stderr)
-  const again = await EmbeddedCluster.start({ dataDir })
-  t.teardown(() => again.stop())
-  t.equal(again.nodes.length, 6, 'and it was stopped again')
-})
+t.test(
+  'without REDIS_NODES it looks at the embedded cluster, of a running service and of a stopped one',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const service = await startService(t, { env: { DATA_DIR: dataDir } })
+    t.equal((await post(service.url, 'room123', 'ann', 'hello')).status, 201)
+    const running = await run({ DATA_DIR: dataDir })
+    t.match(
+      running,
+      {
+        status: 0,
+        stdout: /^room123: 1 message of 1 user, 1 block, 0 segments: nothing is wrong\n/
+      },
+      running.stderr
+    )
+    t.equal((await post(service.url, 'room123', 'ann', 'hello')).status, 201, 'the service goes on')
+    await service.stop()
+    const stopped = await run({ DATA_DIR: dataDir })
+    t.match(
+      stopped,
+      { status: 0, stdout: /^room123: 2 messages of 1 user/, stderr: /Starting the 6 Redis nodes/ },
+      stopped.stderr
+    )
+    const again = await EmbeddedCluster.start({ dataDir })
+    t.teardown(() => again.stop())
+    t.equal(again.nodes.length, 6, 'and it was stopped again')
+  }
+)

@@ -1,5 +1,5 @@
-// Connections that are not as they should be: requests that do not arrive whole, clients that take nothing, streams behind another request;
-// and the longest requests that are right.
+// Connections that are not as they should be: requests that do not arrive whole, clients that take
+// nothing, streams behind another request; and the longest requests that are right.
 import net from 'node:net'
 import t, { type Test } from 'tap'
 import { freshRoom, post, request, sequence } from '../support/client.js'
@@ -11,92 +11,148 @@ import { until } from '../support/until.js'
 const cluster = await startCluster(t)
 
 /** A connection that sends this and nothing more. */
-function connect (t: Test, url: string, text: string): { socket: net.Socket, answer: () => string } {
+function connect(t: Test, url: string, text: string): { socket: net.Socket; answer: () => string } {
   const socket = net.connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
   t.teardown(() => socket.destroy())
   socket.on('error', () => undefined)
   let answer = ''
-  socket.on('data', chunk => { answer += String(chunk) })
+  socket.on('data', chunk => {
+    answer += String(chunk)
+  })
   socket.write(text)
   return { socket, answer: () => answer }
 }
 
-const HALF_A_POST = 'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
+const HALF_A_POST =
+  'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
 
-t.test('a stop does not wait for who does not read, nor for a request that does not come', async t => {
-  const service = await startService(t, { redisNodes: cluster.urls, env: { STORE_DEADLINE_MS: '500', SOCKET_BYTES_MAX: '16384' } })
-  const room = freshRoom()
-  const { socket } = connect(t, service.url, `GET /rooms/${room}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
-  socket.pause()
-  const half = connect(t, service.url, HALF_A_POST)
-  // It has come to the parser once a later one is answered.
-  await request(`${service.url}/health/live`)
-  const begun = performance.now()
-  t.equal(await service.stop(), 0)
-  const ms = performance.now() - begun
-  t.ok(ms < 6000, `${Math.round(ms)} ms`)
-  t.equal(half.answer(), '')
-})
+t.test(
+  'a stop does not wait for who does not read, nor for a request that does not come',
+  async t => {
+    const service = await startService(t, {
+      redisNodes: cluster.urls,
+      env: { STORE_DEADLINE_MS: '500', SOCKET_BYTES_MAX: '16384' }
+    })
+    const room = freshRoom()
+    const { socket } = connect(
+      t,
+      service.url,
+      `GET /rooms/${room}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`
+    )
+    socket.pause()
+    const half = connect(t, service.url, HALF_A_POST)
+    // It has come to the parser once a later one is answered.
+    await request(`${service.url}/health/live`)
+    const begun = performance.now()
+    t.equal(await service.stop(), 0)
+    const ms = performance.now() - begun
+    t.ok(ms < 6000, `${Math.round(ms)} ms`)
+    t.equal(half.answer(), '')
+  }
+)
 
 t.test('a request that does not arrive whole is cut off, a stream is not', async t => {
-  const { url } = await startService(t, { redisNodes: cluster.urls, env: { REQUEST_TIMEOUT_MS: '500' } })
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { REQUEST_TIMEOUT_MS: '500' }
+  })
   const stream = openSse(t, `${url}/rooms/${freshRoom()}/events`)
   await stream.isLive()
   const half = connect(t, url, HALF_A_POST)
   await until('it is cut off', () => half.socket.destroyed)
-  t.match(half.answer(), /^HTTP\/1\.1 408 Request Timeout\r\n[^]*\{"statusCode":408,"code":"REQUEST_TIMEOUT",/)
+  t.match(
+    half.answer(),
+    /^HTTP\/1\.1 408 Request Timeout\r\n[^]*\{"statusCode":408,"code":"REQUEST_TIMEOUT",/
+  )
   t.notOk(stream.hasEnded)
 })
 
-t.test('what is no request is told so, with a code: garbage, and more headers than fit', async t => {
-  const { url } = await startService(t, { redisNodes: cluster.urls })
-  const get = (bytes: number): string => `GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
-  for (const [text, answered] of [
-    ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
-    [get(120 * 1024), /^HTTP\/1\.1 200 /],
-    [get(128 * 1024), /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n[^]*"code":"HEADERS_TOO_LARGE"/]
-  ] as const) {
-    const { answer } = connect(t, url, text)
-    await until('it is answered', () => answered.test(answer()))
+t.test(
+  'what is no request is told so, with a code: garbage, and more headers than fit',
+  async t => {
+    const { url } = await startService(t, { redisNodes: cluster.urls })
+    const get = (bytes: number): string =>
+      `GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
+    for (const [text, answered] of [
+      ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
+      [get(120 * 1024), /^HTTP\/1\.1 200 /],
+      [
+        get(128 * 1024),
+        /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n[^]*"code":"HEADERS_TOO_LARGE"/
+      ]
+    ] as const) {
+      const { answer } = connect(t, url, text)
+      await until('it is answered', () => answered.test(answer()))
+    }
+    const stream = connect(
+      t,
+      url,
+      `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`
+    )
+    await until('it is live', () => stream.answer().includes('event: live'))
+    const before = stream.answer()
+    stream.socket.write('garbage\r\n\r\n')
+    await until('it is cut off', () => stream.socket.destroyed)
+    t.equal(stream.answer(), before, 'nothing is written into a stream')
   }
-  const stream = connect(t, url, `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`)
-  await until('it is live', () => stream.answer().includes('event: live'))
-  const before = stream.answer()
-  stream.socket.write('garbage\r\n\r\n')
-  await until('it is cut off', () => stream.socket.destroyed)
-  t.equal(stream.answer(), before, 'nothing is written into a stream')
-})
+)
 
-t.test('a stream behind another request on the same connection waits for its answer; what comes behind a stream is not answered', async t => {
-  const { url } = await startService(t, { redisNodes: cluster.urls })
-  const room = freshRoom()
-  await post(url, room, 'ann', 'hello')
-  const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
-  for (const path of [`/rooms/${room}/events`, `/events?room=${room}`]) {
-    const { answer, socket } = connect(t, url, get(`/rooms/${room}/messages`) + get(path) + get('/health/live').repeat(5))
-    await until('both are answered', () => answer().includes('event: live'))
-    t.match(answer(), /^HTTP\/1\.1 200 [^]*"messages":\[\{[^]*"text":"hello"[^]*HTTP\/1\.1 200 [^]*retry: 1000\n\n[^]*id: 1-[^]*"text":"hello"[^]*event: live/)
-    socket.write(get('/health/live').repeat(5))
-    await post(url, room, 'ann', 'and on')
-    await until('the stream goes on', () => answer().includes('and on'))
-    t.notMatch(answer(), /"status":"ok"/)
+t.test(
+  'a stream behind another request on the same connection waits for its answer; what comes behind a stream is not answered',
+  async t => {
+    const { url } = await startService(t, { redisNodes: cluster.urls })
+    const room = freshRoom()
+    await post(url, room, 'ann', 'hello')
+    const get = (path: string): string => `GET ${path} HTTP/1.1\r\nHost: localhost\r\n\r\n`
+    for (const path of [`/rooms/${room}/events`, `/events?room=${room}`]) {
+      const { answer, socket } = connect(
+        t,
+        url,
+        get(`/rooms/${room}/messages`) + get(path) + get('/health/live').repeat(5)
+      )
+      await until('both are answered', () => answer().includes('event: live'))
+      t.match(
+        answer(),
+        /^HTTP\/1\.1 200 [^]*"messages":\[\{[^]*"text":"hello"[^]*HTTP\/1\.1 200 [^]*retry: 1000\n\n[^]*id: 1-[^]*"text":"hello"[^]*event: live/
+      )
+      socket.write(get('/health/live').repeat(5))
+      await post(url, room, 'ann', 'and on')
+      await until('the stream goes on', () => answer().includes('and on'))
+      t.notMatch(answer(), /"status":"ok"/)
+    }
   }
-})
+)
 
-t.test('a stream of as many rooms as it may have, with the longest names, opens and is resumed', async t => {
-  const { url } = await startService(t, { redisNodes: cluster.urls })
-  // Six and twelve bytes in a URL.
-  for (const character of ['я', '😀']) {
-    const rooms = sequence(1, 100).map(n => `${freshRoom()}-${n}-`).map(name => name + character.repeat(64 - name.length))
-    const all = `${url}/events?${rooms.map(room => `room=${encodeURIComponent(room)}`).join('&')}`
-    await Promise.all(rooms.map(async room => { await post(url, room, 'ann', 'one') }))
-    const stream = openSse(t, all)
-    await until('it has all', () => stream.seqs.length === 100)
-    await until('all are live', () => stream.events.filter(({ event }) => event === 'live').length === 100)
-    stream.close()
-    await Promise.all(rooms.map(async room => { await post(url, room, 'ann', 'two') }))
-    const resumed = openSse(t, all, { 'last-event-id': stream.lastId })
-    await until('it has the rest', () => resumed.seqs.length === 100)
-    t.ok(resumed.seqs.every(seq => seq === 2))
+t.test(
+  'a stream of as many rooms as it may have, with the longest names, opens and is resumed',
+  async t => {
+    const { url } = await startService(t, { redisNodes: cluster.urls })
+    // Six and twelve bytes in a URL.
+    for (const character of ['я', '😀']) {
+      const rooms = sequence(1, 100)
+        .map(n => `${freshRoom()}-${n}-`)
+        .map(name => name + character.repeat(64 - name.length))
+      const all = `${url}/events?${rooms.map(room => `room=${encodeURIComponent(room)}`).join('&')}`
+      await Promise.all(
+        rooms.map(async room => {
+          await post(url, room, 'ann', 'one')
+        })
+      )
+      const stream = openSse(t, all)
+      await until('it has all', () => stream.seqs.length === 100)
+      await until(
+        'all are live',
+        () => stream.events.filter(({ event }) => event === 'live').length === 100
+      )
+      stream.close()
+      await Promise.all(
+        rooms.map(async room => {
+          await post(url, room, 'ann', 'two')
+        })
+      )
+      const resumed = openSse(t, all, { 'last-event-id': stream.lastId })
+      await until('it has the rest', () => resumed.seqs.length === 100)
+      t.ok(resumed.seqs.every(seq => seq === 2))
+    }
   }
-})
+)

@@ -1,5 +1,6 @@
-// /openapi.json is valid, describes every route, clients that are generated from it work, and a fuzzer finds no answer that it does not describe.
-// The tools come from PyPI and npm; where these cannot be had the parts that need them are skipped with a word.
+// /openapi.json is valid, describes every route, clients that are generated from it work, and a
+// fuzzer finds no answer that it does not describe. The tools come from PyPI and npm; where these
+// cannot be had the parts that need them are skipped with a word.
 import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,21 +20,36 @@ const { body: api } = await request(`${url}/openapi.json`)
 writeFileSync(file, JSON.stringify(api))
 
 /** Runs a tool; what it says is the error when it fails. */
-async function tool (command: string, ...args: string[]): Promise<string> {
+async function tool(command: string, ...args: string[]): Promise<string> {
   try {
-    const { stdout, stderr } = await run(command, args, { cwd: dir, maxBuffer: 1e8, timeout: 300_000, env: { ...process.env, PATH: `${join(dir, 'python/bin')}:${process.env['PATH']}` } })
+    const { stdout, stderr } = await run(command, args, {
+      cwd: dir,
+      maxBuffer: 1e8,
+      timeout: 300_000,
+      env: { ...process.env, PATH: `${join(dir, 'python/bin')}:${process.env['PATH']}` }
+    })
     return stdout + stderr
   } catch (error) {
-    const { stdout, stderr } = error as { readonly stdout?: string, readonly stderr?: string }
+    const { stdout, stderr } = error as { readonly stdout?: string; readonly stderr?: string }
     throw new Error(`${command} ${args.join(' ')}:\n${stdout ?? String(error)}${stderr ?? ''}`)
   }
 }
 
 const python = join(dir, 'python/bin')
-function installPython (): string | undefined {
+function installPython(): string | undefined {
   try {
     execFileSync('python3', ['-m', 'venv', join(dir, 'python')], { stdio: 'pipe' })
-    execFileSync(join(python, 'pip'), ['install', '--quiet', 'openapi-spec-validator==0.9.0', 'openapi-python-client==0.29.1', 'schemathesis==4.32.5'], { stdio: 'pipe', timeout: 300_000 })
+    execFileSync(
+      join(python, 'pip'),
+      [
+        'install',
+        '--quiet',
+        'openapi-spec-validator==0.9.0',
+        'openapi-python-client==0.29.1',
+        'schemathesis==4.32.5'
+      ],
+      { stdio: 'pipe', timeout: 300_000 }
+    )
     return undefined
   } catch {
     return 'python3 with venv, or PyPI, is not here'
@@ -41,35 +57,79 @@ function installPython (): string | undefined {
 }
 const noPython = installPython()
 
-function installNpm (): string | undefined {
+function installNpm(): string | undefined {
   try {
-    execFileSync('npm', ['install', '--silent', '--no-audit', '--no-fund', '--prefix', join(dir, 'npm'), '@redocly/cli@2.14.3', 'openapi-typescript@7.13.0', 'openapi-fetch@0.17.0', 'typescript@5.9.3'], { stdio: 'pipe', timeout: 300_000 })
+    execFileSync(
+      'npm',
+      [
+        'install',
+        '--silent',
+        '--no-audit',
+        '--no-fund',
+        '--prefix',
+        join(dir, 'npm'),
+        '@redocly/cli@2.14.3',
+        'openapi-typescript@7.13.0',
+        'openapi-fetch@0.17.0',
+        'typescript@5.9.3'
+      ],
+      { stdio: 'pipe', timeout: 300_000 }
+    )
     return undefined
   } catch {
     return 'the tools cannot be installed from npm here'
   }
 }
 const noNpm = installNpm()
-const npmTool = (name: string, ...args: string[]): Promise<string> => tool(join(dir, 'npm/node_modules/.bin', name), ...args)
+const npmTool = (name: string, ...args: string[]): Promise<string> =>
+  tool(join(dir, 'npm/node_modules/.bin', name), ...args)
 
 t.test('every route is described, with its parameters and each status', async t => {
   t.match(api, { openapi: '3.1.0', servers: [{ url: '/' }] })
-  const { paths } = api as { readonly paths: Record<string, Record<string, { readonly operationId: string, readonly responses: object }>> }
-  t.strictSame(Object.entries(paths).flatMap(([path, operations]) => Object.entries(operations).map(([method, { operationId, responses }]) => `${method} ${path} ${operationId} ${Object.keys(responses).join(' ')}`)), [
-    'post /rooms/{room}/messages writeMessage 200 201 400 408 409 413 414 415 417 421 431 500 503',
-    'get /rooms/{room}/messages readMessages 200 400 408 414 417 421 431 500 503',
-    'get /rooms/{room}/messages/{seq} readMessage 200 400 404 408 410 414 417 421 431 500 503',
-    'get /rooms/{room}/users listUsers 200 400 408 414 417 421 431 500 503',
-    'get /rooms/{room}/blocks listBlocks 200 400 408 414 417 421 431 500 503',
-    'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
-    'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
-    'get /metrics readMetrics 200 400 408 414 417 421 431 500 503',
-    'get /cluster readCluster 200 400 408 414 417 421 431 500 503',
-    'get /rooms/{room}/events followRoom 200 400 408 414 417 421 431 500 503',
-    'get /events followRooms 200 400 408 414 417 421 431 500 503'
-  ])
-  t.match(api['components'], { schemas: { Name: { minLength: 1, maxLength: 64 }, Text: { maxLength: 4096 }, Error: { properties: { code: { enum: Object.keys(STATUS) } } } }, responses: { E503: { headers: { 'Retry-After': {} } } } })
-  for (const header of ['Idempotency-Key', 'Last-Event-ID', 'Location', 'text/event-stream', '"type":"integer","minimum":1,"maximum":1000']) t.ok(JSON.stringify(api).includes(header), header)
+  const { paths } = api as {
+    readonly paths: Record<
+      string,
+      Record<string, { readonly operationId: string; readonly responses: object }>
+    >
+  }
+  t.strictSame(
+    Object.entries(paths).flatMap(([path, operations]) =>
+      Object.entries(operations).map(
+        ([method, { operationId, responses }]) =>
+          `${method} ${path} ${operationId} ${Object.keys(responses).join(' ')}`
+      )
+    ),
+    [
+      'post /rooms/{room}/messages writeMessage 200 201 400 408 409 413 414 415 417 421 431 500 503',
+      'get /rooms/{room}/messages readMessages 200 400 408 414 417 421 431 500 503',
+      'get /rooms/{room}/messages/{seq} readMessage 200 400 404 408 410 414 417 421 431 500 503',
+      'get /rooms/{room}/users listUsers 200 400 408 414 417 421 431 500 503',
+      'get /rooms/{room}/blocks listBlocks 200 400 408 414 417 421 431 500 503',
+      'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
+      'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
+      'get /metrics readMetrics 200 400 408 414 417 421 431 500 503',
+      'get /cluster readCluster 200 400 408 414 417 421 431 500 503',
+      'get /rooms/{room}/events followRoom 200 400 408 414 417 421 431 500 503',
+      'get /events followRooms 200 400 408 414 417 421 431 500 503'
+    ]
+  )
+  t.match(api['components'], {
+    schemas: {
+      Name: { minLength: 1, maxLength: 64 },
+      Text: { maxLength: 4096 },
+      Error: { properties: { code: { enum: Object.keys(STATUS) } } }
+    },
+    responses: { E503: { headers: { 'Retry-After': {} } } }
+  })
+  for (const header of [
+    'Idempotency-Key',
+    'Last-Event-ID',
+    'Location',
+    'text/event-stream',
+    '"type":"integer","minimum":1,"maximum":1000'
+  ]) {
+    t.ok(JSON.stringify(api).includes(header), header)
+  }
 })
 
 t.test('it is valid for openapi-spec-validator', { skip: noPython ?? false }, async t => {
@@ -80,10 +140,25 @@ t.test('it is valid for redocly', { skip: noNpm ?? false }, async t => {
   t.match(await npmTool('redocly', 'lint', file), /Your API description is valid/)
 })
 
-t.test('a client of openapi-python-client posts, reads a page and the users', { skip: noPython ?? false }, async t => {
-  const said = await tool(join(python, 'openapi-python-client'), 'generate', '--path', file, '--output-path', join(dir, 'client'), '--meta', 'none', '--overwrite')
-  t.notMatch(said, /WARNING|Error/, 'nothing is left out')
-  writeFileSync(join(dir, 'try.py'), `
+t.test(
+  'a client of openapi-python-client posts, reads a page and the users',
+  { skip: noPython ?? false },
+  async t => {
+    const said = await tool(
+      join(python, 'openapi-python-client'),
+      'generate',
+      '--path',
+      file,
+      '--output-path',
+      join(dir, 'client'),
+      '--meta',
+      'none',
+      '--overwrite'
+    )
+    t.notMatch(said, /WARNING|Error/, 'nothing is left out')
+    writeFileSync(
+      join(dir, 'try.py'),
+      `
 from client import Client
 from client.api.messages import write_message, read_messages, read_message
 from client.api.rooms import list_users
@@ -98,13 +173,20 @@ assert list_users.sync("pythons", client=client).users[0].user == "ann"
 refused = write_message.sync("a{", client=client, body=NewMessage(user="ann", text="hello"))
 assert refused.code == "INVALID_NAME", refused
 print("all well")
-`)
-  t.match(await tool(join(python, 'python'), 'try.py'), /all well/)
-})
+`
+    )
+    t.match(await tool(join(python, 'python'), 'try.py'), /all well/)
+  }
+)
 
-t.test('types of openapi-typescript compile, and its client works with them', { skip: noNpm ?? false }, async t => {
-  await npmTool('openapi-typescript', file, '-o', join(dir, 'npm/api.d.ts'))
-  writeFileSync(join(dir, 'npm/try.ts'), `
+t.test(
+  'types of openapi-typescript compile, and its client works with them',
+  { skip: noNpm ?? false },
+  async t => {
+    await npmTool('openapi-typescript', file, '-o', join(dir, 'npm/api.d.ts'))
+    writeFileSync(
+      join(dir, 'npm/try.ts'),
+      `
 import createClient from 'openapi-fetch'
 import type { paths, components } from './api.js'
 const client = createClient<paths>({ baseUrl: '${url}' })
@@ -117,18 +199,53 @@ const { error } = await client.POST('/rooms/{room}/messages', { params: { path: 
 const { error: named } = await client.POST('/rooms/{room}/messages', { params: { path: { room: '{' } }, body: { user: 'ann', text: 'x' } })
 const seq: number | undefined = data?.seq
 console.log(JSON.stringify([seq, page.data?.messages.length, users.data?.users[0]?.user, error?.code, named?.code === code]))
-`)
-  writeFileSync(join(dir, 'npm/package.json'), '{"type":"module"}')
-  await npmTool('tsc', '--strict', '--target', 'es2022', '--module', 'nodenext', '--lib', 'es2022,dom', '--skipLibCheck', join(dir, 'npm/try.ts'))
-  t.ok(existsSync(join(dir, 'npm/try.js')))
-  t.equal((await tool(process.execPath, join(dir, 'npm/try.js'))).trim(), '[1,1,"ann","INVALID_BODY",true]')
-})
+`
+    )
+    writeFileSync(join(dir, 'npm/package.json'), '{"type":"module"}')
+    await npmTool(
+      'tsc',
+      '--strict',
+      '--target',
+      'es2022',
+      '--module',
+      'nodenext',
+      '--lib',
+      'es2022,dom',
+      '--skipLibCheck',
+      join(dir, 'npm/try.ts')
+    )
+    t.ok(existsSync(join(dir, 'npm/try.js')))
+    t.equal(
+      (await tool(process.execPath, join(dir, 'npm/try.js'))).trim(),
+      '[1,1,"ann","INVALID_BODY",true]'
+    )
+  }
+)
 
-t.test('schemathesis finds no answer that is not described', { skip: noPython ?? false }, async t => {
-  for (const text of ['1', '2', '3']) await post(url, freshRoom(), 'ann', text)
-  // Streams do not end, and what the fuzzer cannot know (whether a name is in NFC) is no fault: hence neither those nor the checks of what is accepted.
-  const said = await tool(join(python, 'schemathesis'), 'run', file, '--url', url, '--exclude-path-regex', 'events$', '--max-examples', '100', '--request-timeout', '10',
-    '--no-color', '--checks', 'not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method')
-  t.match(said, /No issues found|passed/i)
-  t.notMatch(said, /FAILURES/)
-})
+t.test(
+  'schemathesis finds no answer that is not described',
+  { skip: noPython ?? false },
+  async t => {
+    for (const text of ['1', '2', '3']) await post(url, freshRoom(), 'ann', text)
+    // Streams do not end, and what the fuzzer cannot know (whether a name is in NFC) is no fault:
+    // hence neither those nor the checks of what is accepted.
+    const said = await tool(
+      join(python, 'schemathesis'),
+      'run',
+      file,
+      '--url',
+      url,
+      '--exclude-path-regex',
+      'events$',
+      '--max-examples',
+      '100',
+      '--request-timeout',
+      '10',
+      '--no-color',
+      '--checks',
+      'not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method'
+    )
+    t.match(said, /No issues found|passed/i)
+    t.notMatch(said, /FAILURES/)
+  }
+)

@@ -1,4 +1,5 @@
-// The embedded cluster through everything that happens to it on somebody's machine: stops, kills, taken ports, two owners.
+// The embedded cluster through everything that happens to it on somebody's machine: stops, kills,
+// taken ports, two owners.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -26,21 +27,24 @@ const STARTS_MAX = 3
 
 t.jobs = 3 // most of the time is Redis's own waiting: 2 s after each start
 
-t.test('a new cluster has three masters with a replica each, and every slot can be written to', async t => {
-  const cluster = await startCluster(t)
-  t.equal(cluster.nodes.length, 6)
-  t.equal(new Set(cluster.urls).size, 6)
-  await writeKeys(cluster)
-  t.equal(await countKeys(cluster), keyCount)
+t.test(
+  'a new cluster has three masters with a replica each, and every slot can be written to',
+  async t => {
+    const cluster = await startCluster(t)
+    t.equal(cluster.nodes.length, 6)
+    t.equal(new Set(cluster.urls).size, 6)
+    await writeKeys(cluster)
+    t.equal(await countKeys(cluster), keyCount)
 
-  for (const [index, node] of cluster.nodes.entries()) {
-    const info = await ask(node, 'INFO', 'replication')
-    if (index < 3) t.match(info, /role:master\r\nconnected_slaves:1\r/)
-    else t.match(info, /role:slave\r[^]*master_link_status:up\r/)
-    t.match(await ask(node, 'CONFIG', 'GET', 'stream-node-max-bytes'), '1024')
-    t.match(await ask(node, 'CONFIG', 'GET', 'bind'), /127\.0\.0\.1$/)
+    for (const [index, node] of cluster.nodes.entries()) {
+      const info = await ask(node, 'INFO', 'replication')
+      if (index < 3) t.match(info, /role:master\r\nconnected_slaves:1\r/)
+      else t.match(info, /role:slave\r[^]*master_link_status:up\r/)
+      t.match(await ask(node, 'CONFIG', 'GET', 'stream-node-max-bytes'), '1024')
+      t.match(await ask(node, 'CONFIG', 'GET', 'bind'), /127\.0\.0\.1$/)
+    }
   }
-})
+)
 
 t.test('shards and replicas are as asked for', async t => {
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })
@@ -49,40 +53,60 @@ t.test('shards and replicas are as asked for', async t => {
 })
 
 // Not buffered: it has the machine for itself, as far as tests go.
-t.test('data survives a stop, and the second start takes under 4 s', { buffered: false }, async t => {
-  const dataDir = temporaryDir(t)
-  const first = await start(t, dataDir)
-  await writeKeys(first)
-  const pids = pidsOf(first)
-  await first.stop()
-  await first.stop()
-  t.same(pids.map(startOf), pids.map(() => undefined), 'no process is left')
+t.test(
+  'data survives a stop, and the second start takes under 4 s',
+  { buffered: false },
+  async t => {
+    const dataDir = temporaryDir(t)
+    const first = await start(t, dataDir)
+    await writeKeys(first)
+    const pids = pidsOf(first)
+    await first.stop()
+    await first.stop()
+    t.same(
+      pids.map(startOf),
+      pids.map(() => undefined),
+      'no process is left'
+    )
 
-  const tookMs: number[] = []
-  do {
-    const begun = performance.now()
-    const next = await start(t, dataDir)
-    tookMs.push(Math.round(performance.now() - begun))
-    t.same(next.urls, first.urls)
-    t.equal(await countKeys(next), keyCount)
-    await next.stop()
-  } while (Math.min(...tookMs) >= START_MS_MAX && tookMs.length < STARTS_MAX)
-  t.ok(Math.min(...tookMs) < START_MS_MAX, `${tookMs.join(', ')} ms, of which Redis itself waits 2,000`)
-})
+    const tookMs: number[] = []
+    do {
+      const begun = performance.now()
+      const next = await start(t, dataDir)
+      tookMs.push(Math.round(performance.now() - begun))
+      t.same(next.urls, first.urls)
+      t.equal(await countKeys(next), keyCount)
+      await next.stop()
+    } while (Math.min(...tookMs) >= START_MS_MAX && tookMs.length < STARTS_MAX)
+    t.ok(
+      Math.min(...tookMs) < START_MS_MAX,
+      `${tookMs.join(', ')} ms, of which Redis itself waits 2,000`
+    )
+  }
+)
 
-t.test('a killed owner leaves redis processes behind, and the next start ends them and finds the data', async t => {
-  const dataDir = temporaryDir(t)
-  const { owner, pids } = await startOwner(t, dataDir)
-  owner.kill('SIGKILL')
-  await once(owner, 'exit')
-  t.ok(pids.every(pid => commandOf(pid)?.includes(dataDir)), 'its nodes are still there')
+t.test(
+  'a killed owner leaves redis processes behind, and the next start ends them and finds the data',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const { owner, pids } = await startOwner(t, dataDir)
+    owner.kill('SIGKILL')
+    await once(owner, 'exit')
+    t.ok(
+      pids.every(pid => commandOf(pid)?.includes(dataDir)),
+      'its nodes are still there'
+    )
 
-  const lines: string[] = []
-  const cluster = await start(t, dataDir, line => lines.push(line))
-  t.ok(pids.every(pid => !pidsOf(cluster).includes(pid) && startOf(pid) === undefined), 'they were ended')
-  t.ok(lines.some(line => line.includes('killed service')))
-  await writeKeys(cluster)
-})
+    const lines: string[] = []
+    const cluster = await start(t, dataDir, line => lines.push(line))
+    t.ok(
+      pids.every(pid => !pidsOf(cluster).includes(pid) && startOf(pid) === undefined),
+      'they were ended'
+    )
+    t.ok(lines.some(line => line.includes('killed service')))
+    await writeKeys(cluster)
+  }
+)
 
 t.test('a pid that was given to another process is left alone', async t => {
   const dataDir = temporaryDir(t)
@@ -96,13 +120,24 @@ t.test('a pid that was given to another process is left alone', async t => {
   t.equal(stranger.signalCode, null)
 })
 
-t.test('a living owner keeps its cluster: a second start fails with one line that names the owner', async t => {
-  const dataDir = temporaryDir(t)
-  const { owner, pids } = await startOwner(t, dataDir)
-  const error = await start(t, dataDir).then(() => undefined, (error: unknown) => error)
-  t.match(error, { message: `${dataDir} is in use by process ${owner.pid}: stop that service first, or set DATA_DIR to another folder` })
-  t.ok(pids.every(pid => startOf(pid) !== undefined), 'its nodes still run')
-})
+t.test(
+  'a living owner keeps its cluster: a second start fails with one line that names the owner',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const { owner, pids } = await startOwner(t, dataDir)
+    const error = await start(t, dataDir).then(
+      () => undefined,
+      (error: unknown) => error
+    )
+    t.match(error, {
+      message: `${dataDir} is in use by process ${owner.pid}: stop that service first, or set DATA_DIR to another folder`
+    })
+    t.ok(
+      pids.every(pid => startOf(pid) !== undefined),
+      'its nodes still run'
+    )
+  }
+)
 
 t.test('a start waits for an owner that is about to go', async t => {
   const dataDir = temporaryDir(t)
@@ -125,40 +160,53 @@ t.test('a lock whose pid belongs to a later process is taken over at once', asyn
 t.test('of many who find a dead owner, one gets the lock', async t => {
   const dir = temporaryDir(t)
   writeFileSync(join(dir, 'owner'), `${process.pid} 1`)
-  const results = await Promise.allSettled(Array.from({ length: 20 }, () => DataDirLock.acquire(dir, 0)))
+  const results = await Promise.allSettled(
+    Array.from({ length: 20 }, () => DataDirLock.acquire(dir, 0))
+  )
   t.equal(results.filter(result => result.status === 'fulfilled').length, 1)
 })
 
-t.test('a start that fails half-way stops what it started, and works again when the cause is gone', async t => {
-  const dataDir = temporaryDir(t)
-  const first = await start(t, dataDir)
-  await writeKeys(first)
-  await first.stop()
-  const nodesConf = join(dataDir, 'node-3', 'nodes.conf')
-  const intact = readFileSync(nodesConf)
-  writeFileSync(nodesConf, 'nonsense\n')
+t.test(
+  'a start that fails half-way stops what it started, and works again when the cause is gone',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const first = await start(t, dataDir)
+    await writeKeys(first)
+    await first.stop()
+    const nodesConf = join(dataDir, 'node-3', 'nodes.conf')
+    const intact = readFileSync(nodesConf)
+    writeFileSync(nodesConf, 'nonsense\n')
 
-  await t.rejects(start(t, dataDir), { message: /redis-server on port \d+ did not start: .*nodes\.conf|redis-server on port \d+ did not start/ })
-  for (const { name } of readClusterJson(dataDir).nodes) t.notOk(pidOf(join(dataDir, name)), `${name} does not run`)
+    await t.rejects(start(t, dataDir), {
+      message:
+        /redis-server on port \d+ did not start: .*nodes\.conf|redis-server on port \d+ did not start/
+    })
+    for (const { name } of readClusterJson(dataDir).nodes) {
+      t.notOk(pidOf(join(dataDir, name)), `${name} does not run`)
+    }
 
-  writeFileSync(nodesConf, intact)
-  t.equal(await countKeys(await start(t, dataDir)), keyCount)
-})
+    writeFileSync(nodesConf, intact)
+    t.equal(await countKeys(await start(t, dataDir)), keyCount)
+  }
+)
 
-t.test('nodes whose ports were taken meanwhile, node or bus, come back on others with their data', async t => {
-  const dataDir = temporaryDir(t)
-  const first = await start(t, dataDir)
-  await writeKeys(first)
-  await first.stop()
-  const [nodePort = 0, , , , busPort = 0] = first.nodes.map(node => node.port)
-  await occupy(t, nodePort)
-  await occupy(t, busPort + 10_000)
+t.test(
+  'nodes whose ports were taken meanwhile, node or bus, come back on others with their data',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const first = await start(t, dataDir)
+    await writeKeys(first)
+    await first.stop()
+    const [nodePort = 0, , , , busPort = 0] = first.nodes.map(node => node.port)
+    await occupy(t, nodePort)
+    await occupy(t, busPort + 10_000)
 
-  const second = await start(t, dataDir)
-  t.notOk(second.nodes.some(node => node.port === nodePort || node.port === busPort))
-  t.equal(second.nodes.filter(node => first.urls.includes(node.url)).length, 4)
-  t.equal(await countKeys(second), keyCount)
-})
+    const second = await start(t, dataDir)
+    t.notOk(second.nodes.some(node => node.port === nodePort || node.port === busPort))
+    t.equal(second.nodes.filter(node => first.urls.includes(node.url)).length, 4)
+    t.equal(await countKeys(second), keyCount)
+  }
+)
 
 t.test('a cluster that was not completely made is made anew while it is empty', async t => {
   const dataDir = temporaryDir(t)
@@ -169,15 +217,18 @@ t.test('a cluster that was not completely made is made anew while it is empty', 
   await writeKeys(await start(t, dataDir))
 })
 
-t.test('one that was not completely made but holds data is left as it is, with a clear word', async t => {
-  const dataDir = temporaryDir(t)
-  const first = await start(t, dataDir)
-  await writeKeys(first)
-  await first.stop()
-  pretendIncomplete(dataDir)
-  await t.rejects(start(t, dataDir), { message: /never completely made, yet has \d+ keys/ })
-  t.ok(existsSync(join(dataDir, 'node-1', 'appendonlydir')))
-})
+t.test(
+  'one that was not completely made but holds data is left as it is, with a clear word',
+  async t => {
+    const dataDir = temporaryDir(t)
+    const first = await start(t, dataDir)
+    await writeKeys(first)
+    await first.stop()
+    pretendIncomplete(dataDir)
+    await t.rejects(start(t, dataDir), { message: /never completely made, yet has \d+ keys/ })
+    t.ok(existsSync(join(dataDir, 'node-1', 'appendonlydir')))
+  }
+)
 
 t.test('a damaged or missing cluster.json is said, not repaired by deleting', async t => {
   const dataDir = temporaryDir(t)
@@ -225,7 +276,9 @@ t.test('a node can be killed, paused, and started again with its data', async t 
   await node.kill('SIGSTOP')
   t.ok(node.isRunning)
   let hasAnswered = false
-  const answer = ask(node, 'PING').then(() => { hasAnswered = true })
+  const answer = ask(node, 'PING').then(() => {
+    hasAnswered = true
+  })
   await sleep(50) // to see that nothing happens there is no condition to wait for
   t.notOk(hasAnswered)
   await node.kill('SIGCONT')
@@ -261,13 +314,21 @@ t.test('free ports are free, different, and avoid what they should', async t => 
   t.notOk(await isNodePortFree(port))
 })
 
-async function start (t: Test, dataDir: string, report: (line: string) => void = () => {}, size: { shards?: number, replicas?: number } = {}): Promise<EmbeddedCluster> {
+async function start(
+  t: Test,
+  dataDir: string,
+  report: (line: string) => void = () => {},
+  size: { shards?: number; replicas?: number } = {}
+): Promise<EmbeddedCluster> {
   const cluster = await EmbeddedCluster.start({ ...size, dataDir, report })
   t.teardown(() => cluster.stop())
   return cluster
 }
 
-async function startOwner (t: Test, dataDir: string): Promise<{ owner: ChildProcess, pids: number[] }> {
+async function startOwner(
+  t: Test,
+  dataDir: string
+): Promise<{ owner: ChildProcess; pids: number[] }> {
   const script = fileURLToPath(new URL('../support/cluster-owner.js', import.meta.url))
   const owner = spawn(process.execPath, [script, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(async () => {
@@ -281,21 +342,26 @@ async function startOwner (t: Test, dataDir: string): Promise<{ owner: ChildProc
   return { owner, pids: pids.map(Number) }
 }
 
-async function writeKeys (cluster: EmbeddedCluster): Promise<void> {
+async function writeKeys(cluster: EmbeddedCluster): Promise<void> {
   await withClient(cluster, async client => {
     for (let index = 0; index < keyCount; index++) await client.set(`key${index}`, String(index))
   })
 }
 
-async function countKeys (cluster: EmbeddedCluster): Promise<number> {
+async function countKeys(cluster: EmbeddedCluster): Promise<number> {
   return await withClient(cluster, async client => {
     let count = 0
-    for (let index = 0; index < keyCount; index++) if (await client.get(`key${index}`) === String(index)) count++
+    for (let index = 0; index < keyCount; index++) {
+      if ((await client.get(`key${index}`)) === String(index)) count++
+    }
     return count
   })
 }
 
-async function withClient<Result> (cluster: EmbeddedCluster, use: (client: ReturnType<typeof createCluster>) => Promise<Result>): Promise<Result> {
+async function withClient<Result>(
+  cluster: EmbeddedCluster,
+  use: (client: ReturnType<typeof createCluster>) => Promise<Result>
+): Promise<Result> {
   const client = createCluster({ rootNodes: cluster.urls.map(url => ({ url })) })
   await client.connect()
   try {
@@ -305,39 +371,50 @@ async function withClient<Result> (cluster: EmbeddedCluster, use: (client: Retur
   }
 }
 
-async function ask (node: EmbeddedNode | undefined, ...words: [string, ...string[]]): Promise<string> {
+async function ask(
+  node: EmbeddedNode | undefined,
+  ...words: [string, ...string[]]
+): Promise<string> {
   if (node === undefined) throw new Error('no such node')
   const client = await connect(node.url)
   try {
     const [command, ...rest] = words
-    return command === 'CLUSTER' ? await clusterCommand(client, ...rest) : String(await client.sendCommand(words))
+    return command === 'CLUSTER'
+      ? await clusterCommand(client, ...rest)
+      : String(await client.sendCommand(words))
   } finally {
     await client.disconnect()
   }
 }
 
-async function occupy (t: Test, port: number): Promise<void> {
+async function occupy(t: Test, port: number): Promise<void> {
   const server = createServer()
   t.teardown(() => new Promise(resolve => server.close(resolve)))
   server.listen(port, '127.0.0.1')
   await once(server, 'listening')
 }
 
-function pidsOf (cluster: EmbeddedCluster): number[] {
+function pidsOf(cluster: EmbeddedCluster): number[] {
   return cluster.nodes.flatMap(node => node.pid ?? [])
 }
 
 // Of the process that runs in this folder.
-function pidOf (nodeDir: string): number | undefined {
+function pidOf(nodeDir: string): number | undefined {
   const file = join(nodeDir, 'redis.pid')
   const pid = existsSync(file) ? Number.parseInt(readFileSync(file, 'utf8'), 10) : 0
   return commandOf(pid)?.includes(nodeDir) ? pid : undefined
 }
 
-function readClusterJson (dataDir: string): { isComplete: boolean, nodes: Array<{ name: string, port: number }> } {
+function readClusterJson(dataDir: string): {
+  isComplete: boolean
+  nodes: Array<{ name: string; port: number }>
+} {
   return JSON.parse(readFileSync(join(dataDir, 'cluster.json'), 'utf8'))
 }
 
-function pretendIncomplete (dataDir: string): void {
-  writeFileSync(join(dataDir, 'cluster.json'), JSON.stringify({ ...readClusterJson(dataDir), isComplete: false }))
+function pretendIncomplete(dataDir: string): void {
+  writeFileSync(
+    join(dataDir, 'cluster.json'),
+    JSON.stringify({ ...readClusterJson(dataDir), isComplete: false })
+  )
 }

@@ -1,4 +1,5 @@
-// Reading messages: every sequence once, with its text or as lost; at a cost that follows the page; shared only with those it is right for.
+// Reading messages: every sequence once, with its text or as lost; at a cost that follows the page;
+// shared only with those it is right for.
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import { type Cluster } from '../../src/redis/cluster.js'
@@ -17,33 +18,72 @@ const BLOCK_LENGTH = 10
 
 const embedded = await startCluster(t)
 const open = (t: Test, gate?: Gate): Promise<TestStore> =>
-  openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, blockLength: BLOCK_LENGTH }, gate === undefined ? {} : { addressMap: gate.addressMap })
+  openStore(
+    t,
+    embedded,
+    { segmentLength: SEGMENT_LENGTH, blockLength: BLOCK_LENGTH },
+    gate === undefined ? {} : { addressMap: gate.addressMap }
+  )
 
 const seqsOf = (entries: readonly Entry[]): number[] => entries.map(({ seq }) => seq)
 const lostSeqs = (entries: readonly Entry[]): number[] => seqsOf(entries.filter(isLost))
 
-async function commandCount (cluster: Cluster): Promise<number> {
-  const infos = await Promise.all(cluster.topology.masters.map(master => cluster.onNode(master, ['INFO', 'commandstats'])))
-  return infos.flatMap(info => [...String(info).matchAll(/^cmdstat_x\w+:calls=(\d+)/gm)]).reduce((sum, [, calls]) => sum + Number(calls), 0)
+async function commandCount(cluster: Cluster): Promise<number> {
+  const infos = await Promise.all(
+    cluster.topology.masters.map(master => cluster.onNode(master, ['INFO', 'commandstats']))
+  )
+  return infos
+    .flatMap(info => [...String(info).matchAll(/^cmdstat_x\w+:calls=(\d+)/gm)])
+    .reduce((sum, [, calls]) => sum + Number(calls), 0)
 }
 
-t.test('every text comes back as it was sent, whoever wrote it, in the order of the sequences', async t => {
-  const { store } = await open(t)
-  const texts = fc.array(fc.record({ user: fc.constantFrom('ann', 'ผู้ใช้', 'محمد', 'a.b/0', '🙂'), text: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 50 }) }), { minLength: 1, maxLength: 30 })
-  await fc.assert(fc.asyncProperty(texts, async texts => {
-    const room = freshRoom()
-    const sent = await Promise.all(texts.map(async ({ user, text }) => (await append(store, room, user, text)).message))
-    const stored = await readAll(store, room, 7)
-    return JSON.stringify(stored) === JSON.stringify(sent.sort((a, b) => a.seq - b.seq))
-  }), { numRuns: 20 })
-})
+t.test(
+  'every text comes back as it was sent, whoever wrote it, in the order of the sequences',
+  async t => {
+    const { store } = await open(t)
+    const texts = fc.array(
+      fc.record({
+        user: fc.constantFrom('ann', 'ผู้ใช้', 'محمد', 'a.b/0', '🙂'),
+        text: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 50 })
+      }),
+      { minLength: 1, maxLength: 30 }
+    )
+    await fc.assert(
+      fc.asyncProperty(texts, async texts => {
+        const room = freshRoom()
+        const sent = await Promise.all(
+          texts.map(async ({ user, text }) => (await append(store, room, user, text)).message)
+        )
+        const stored = await readAll(store, room, 7)
+        return JSON.stringify(stored) === JSON.stringify(sent.sort((a, b) => a.seq - b.seq))
+      }),
+      { numRuns: 20 }
+    )
+  }
+)
 
 t.test('texts of every kind survive: line ends, JSON, zero bytes, a megabyte', async t => {
   const { store } = await open(t)
   const room = freshRoom()
-  const texts = ['\r\n', 'a\n\nb', '{"t":1}', '\0', '*3\r\n$3\r\nSET', '%', '\\', '"', 'é', 'e\u0301', '\uFEFF', 'x'.repeat(2 ** 20)]
+  const texts = [
+    '\r\n',
+    'a\n\nb',
+    '{"t":1}',
+    '\0',
+    '*3\r\n$3\r\nSET',
+    '%',
+    '\\',
+    '"',
+    'é',
+    'e\u0301',
+    '\uFEFF',
+    'x'.repeat(2 ** 20)
+  ]
   for (const text of texts) await append(store, room, 'ann', text)
-  t.strictSame((await readAll(store, room)).map(entry => isLost(entry) ? undefined : entry.text), texts)
+  t.strictSame(
+    (await readAll(store, room)).map(entry => (isLost(entry) ? undefined : entry.text)),
+    texts
+  )
 })
 
 t.test('the newest and any range: at, below and above every edge', async t => {
@@ -55,9 +95,30 @@ t.test('the newest and any range: at, below and above every edge', async t => {
   t.strictSame(seqsOf(await store.history.newest(room, 5)), [1])
   await appendMany(store, room, 'ann', 59)
   await store.log.seal(room)
-  for (const count of [1, 59, 60, 61]) t.strictSame(seqsOf(await store.history.newest(room, count)), sequence(Math.max(1, 61 - count), 60), `the newest ${count}`)
-  for (const [from, to] of [[1, 1], [1, 60], [1, 61], [16, 17], [10, 11], [60, 60], [60, 70], [61, 61], [61, 99], [5, 4]] as const) {
-    t.strictSame(seqsOf(await store.history.range(room, from, to)), sequence(from, Math.min(60, to)), `${from} to ${to}`)
+  for (const count of [1, 59, 60, 61]) {
+    t.strictSame(
+      seqsOf(await store.history.newest(room, count)),
+      sequence(Math.max(1, 61 - count), 60),
+      `the newest ${count}`
+    )
+  }
+  for (const [from, to] of [
+    [1, 1],
+    [1, 60],
+    [1, 61],
+    [16, 17],
+    [10, 11],
+    [60, 60],
+    [60, 70],
+    [61, 61],
+    [61, 99],
+    [5, 4]
+  ] as const) {
+    t.strictSame(
+      seqsOf(await store.history.range(room, from, to)),
+      sequence(from, Math.min(60, to)),
+      `${from} to ${to}`
+    )
   }
   t.equal(await store.message(room, 61), undefined)
   t.match(await store.message(room, 60), { seq: 60, user: 'ann' })
@@ -80,19 +141,27 @@ t.test('a read of one past is not shared with the next', async t => {
   t.match(await old, [{ text: /old/ }, { text: /old/ }, { text: /old/ }])
 })
 
-t.test('a block that is gone is lost messages, each with its sequence and time, and nothing stalls on it', async t => {
-  const { store, cluster } = await open(t)
-  const room = freshRoom()
-  const user = `ann-${room}`
-  const messages = await appendMany(store, room, user, 3 * BLOCK_LENGTH)
-  await cluster.command(slotOf(blockKey(room, `${user}.1`)), ['DEL', blockKey(room, `${user}.1`)])
-  const entries = await readAll(store, room)
-  t.strictSame(seqsOf(entries), sequence(1, 3 * BLOCK_LENGTH))
-  t.equal(lostSeqs(entries).length, BLOCK_LENGTH)
-  for (const entry of entries) t.equal(entry.ms, messages[entry.seq - 1]?.ms)
-  const [first = 0] = lostSeqs(entries)
-  t.strictSame(await store.message(room, first), { room, seq: first, ms: messages[first - 1]?.ms, lost: true })
-})
+t.test(
+  'a block that is gone is lost messages, each with its sequence and time, and nothing stalls on it',
+  async t => {
+    const { store, cluster } = await open(t)
+    const room = freshRoom()
+    const user = `ann-${room}`
+    const messages = await appendMany(store, room, user, 3 * BLOCK_LENGTH)
+    await cluster.command(slotOf(blockKey(room, `${user}.1`)), ['DEL', blockKey(room, `${user}.1`)])
+    const entries = await readAll(store, room)
+    t.strictSame(seqsOf(entries), sequence(1, 3 * BLOCK_LENGTH))
+    t.equal(lostSeqs(entries).length, BLOCK_LENGTH)
+    for (const entry of entries) t.equal(entry.ms, messages[entry.seq - 1]?.ms)
+    const [first = 0] = lostSeqs(entries)
+    t.strictSame(await store.message(room, first), {
+      room,
+      seq: first,
+      ms: messages[first - 1]?.ms,
+      lost: true
+    })
+  }
+)
 
 t.test('single messages that are gone are lost, and their neighbours are not', async t => {
   const { store, cluster } = await open(t)
@@ -104,28 +173,41 @@ t.test('single messages that are gone are lost, and their neighbours are not', a
   t.strictSame(lostSeqs(await store.history.newest(room, 10)), [3])
 })
 
-t.test('a new message whose text is gone is waited for, so long and no longer; an old one is not', async t => {
-  const { store, cluster } = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH, blockLength: BLOCK_LENGTH, lostPatienceMs: 1000 })
-  const room = freshRoom()
-  await appendMany(store, room, 'ann', 3)
-  const { reference = '' } = (await store.log.range(room, 2, 2))[0] ?? {}
-  const [tag = '', id = ''] = reference.split('/')
-  const key = blockKey(room, tag)
-  await cluster.command(slotOf(key), ['XDEL', key, id])
-  const began = performance.now()
-  t.strictSame(lostSeqs(await store.history.range(room, 1, 3)), [2])
-  t.ok(performance.now() - began >= 1000, 'it might have been put back')
+t.test(
+  'a new message whose text is gone is waited for, so long and no longer; an old one is not',
+  async t => {
+    const { store, cluster } = await openStore(t, embedded, {
+      segmentLength: SEGMENT_LENGTH,
+      blockLength: BLOCK_LENGTH,
+      lostPatienceMs: 1000
+    })
+    const room = freshRoom()
+    await appendMany(store, room, 'ann', 3)
+    const { reference = '' } = (await store.log.range(room, 2, 2))[0] ?? {}
+    const [tag = '', id = ''] = reference.split('/')
+    const key = blockKey(room, tag)
+    await cluster.command(slotOf(key), ['XDEL', key, id])
+    const began = performance.now()
+    t.strictSame(lostSeqs(await store.history.range(room, 1, 3)), [2])
+    t.ok(performance.now() - began >= 1000, 'it might have been put back')
 
-  const reading = store.history.range(room, 1, 3)
-  t.match(await store.history.glance(room, 2), { lost: true }, 'who only glances does not wait')
-  await store.appender.ensure(room, tag, id, 'put back', performance.now() + 5000)
-  t.match(await reading, [{ seq: 1 }, { seq: 2, text: 'put back' }, { seq: 3 }])
+    const reading = store.history.range(room, 1, 3)
+    t.match(await store.history.glance(room, 2), { lost: true }, 'who only glances does not wait')
+    await store.appender.ensure(room, tag, id, 'put back', performance.now() + 5000)
+    t.match(await reading, [{ seq: 1 }, { seq: 2, text: 'put back' }, { seq: 3 }])
 
-  await cluster.command(slotOf(logKey(room)), ['XADD', logKey(room), '0-*', 'r', `ann.0/${Date.now() - 31_000}-0`])
-  const beganAgain = performance.now()
-  t.strictSame(lostSeqs(await store.history.range(room, 1, 4)), [4])
-  t.ok(performance.now() - beganAgain < 900, 'it will not come back')
-})
+    await cluster.command(slotOf(logKey(room)), [
+      'XADD',
+      logKey(room),
+      '0-*',
+      'r',
+      `ann.0/${Date.now() - 31_000}-0`
+    ])
+    const beganAgain = performance.now()
+    t.strictSame(lostSeqs(await store.history.range(room, 1, 4)), [4])
+    t.ok(performance.now() - beganAgain < 900, 'it will not come back')
+  }
+)
 
 t.test('a segment that is gone is lost messages of which not even the time is known', async t => {
   const { store, cluster } = await open(t)
@@ -151,23 +233,26 @@ t.test('identical reads in flight are one read', async t => {
   t.equal(store.history.reads - before, 2, 'the next one reads again')
 })
 
-t.test('a read that began before a message was stored is not given to those who ask after it', async t => {
-  const gate = await Gate.open(t, embedded.urls)
-  const [slow, other] = await Promise.all([open(t, gate), open(t)])
-  const room = freshRoom()
-  await append(slow.store, room, 'ann', 'one')
-  await slow.store.history.range(room, 1, 9)
-  const before = slow.store.history.reads
-  gate.hold('XRANGE')
-  const early = slow.store.history.range(room, 1, 2)
-  await until('its answer is on the way', () => gate.heldBytes > 0)
-  await append(other.store, room, 'bob', 'two')
-  const late = [slow.store.history.range(room, 1, 2), slow.store.history.range(room, 1, 2)]
-  gate.release()
-  t.strictSame(seqsOf(await early), [1])
-  for (const read of late) t.strictSame(seqsOf(await read), [1, 2])
-  t.equal(slow.store.history.reads - before, 2, 'those who came late share one')
-})
+t.test(
+  'a read that began before a message was stored is not given to those who ask after it',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const [slow, other] = await Promise.all([open(t, gate), open(t)])
+    const room = freshRoom()
+    await append(slow.store, room, 'ann', 'one')
+    await slow.store.history.range(room, 1, 9)
+    const before = slow.store.history.reads
+    gate.hold('XRANGE')
+    const early = slow.store.history.range(room, 1, 2)
+    await until('its answer is on the way', () => gate.heldBytes > 0)
+    await append(other.store, room, 'bob', 'two')
+    const late = [slow.store.history.range(room, 1, 2), slow.store.history.range(room, 1, 2)]
+    gate.release()
+    t.strictSame(seqsOf(await early), [1])
+    for (const read of late) t.strictSame(seqsOf(await read), [1, 2])
+    t.equal(slow.store.history.reads - before, 2, 'those who came late share one')
+  }
+)
 
 t.test('a page costs as many commands in a large room as in a small one', async t => {
   const { store, cluster } = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH })
@@ -176,11 +261,15 @@ t.test('a page costs as many commands in a large room as in a small one', async 
     const room = freshRoom()
     await appendMany(store, room, `ann-${room}`, length)
     await store.log.seal(room)
-    for (const [from, to] of [[1, 16], [33, 48], [length - 15, length]] as const) {
+    for (const [from, to] of [
+      [1, 16],
+      [33, 48],
+      [length - 15, length]
+    ] as const) {
       await store.history.range(room, from, to)
       const before = await commandCount(cluster)
       await store.history.range(room, from, to)
-      costs.push(await commandCount(cluster) - before)
+      costs.push((await commandCount(cluster)) - before)
     }
   }
   t.strictSame(costs.slice(0, 3), costs.slice(3))

@@ -1,4 +1,5 @@
-// The order of a room: sealing it piece by piece, reading it while that goes on, and commits whose outcome nobody knew.
+// The order of a room: sealing it piece by piece, reading it while that goes on, and commits whose
+// outcome nobody knew.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
@@ -18,54 +19,110 @@ const SEGMENT_LENGTH = 16
 
 const embedded = await startCluster(t)
 const open = (t: Test, gate?: Gate): Promise<TestStore> =>
-  openStore(t, embedded, { segmentLength: SEGMENT_LENGTH }, gate === undefined ? {} : { addressMap: gate.addressMap })
+  openStore(
+    t,
+    embedded,
+    { segmentLength: SEGMENT_LENGTH },
+    gate === undefined ? {} : { addressMap: gate.addressMap }
+  )
 
 /** Never seals: what it writes stays in the tail. */
-const openUnsealing = (t: Test): Promise<TestStore> => openStore(t, embedded, { segmentLength: 65_536 })
+const openUnsealing = (t: Test): Promise<TestStore> =>
+  openStore(t, embedded, { segmentLength: 65_536 })
 
-const seqsOf = (entries: ReadonlyArray<{ readonly seq: number }>): number[] => entries.map(({ seq }) => seq)
+const seqsOf = (entries: ReadonlyArray<{ readonly seq: number }>): number[] =>
+  entries.map(({ seq }) => seq)
 
-async function entriesAt (cluster: Cluster, key: string): Promise<LogEntry[]> {
+async function entriesAt(cluster: Cluster, key: string): Promise<LogEntry[]> {
   // XRANGE answers `[[id, ['r', reference]], …]`, ids being `0-<seq>`.
-  const reply = await cluster.command(slotOf(key), ['XRANGE', key, '-', '+']) as ReadonlyArray<readonly [string, readonly [string, string]]>
+  const reply = (await cluster.command(slotOf(key), ['XRANGE', key, '-', '+'])) as ReadonlyArray<
+    readonly [string, readonly [string, string]]
+  >
   return reply.map(([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] }))
 }
 
-const tailOf = (cluster: Cluster, room: string): Promise<LogEntry[]> => entriesAt(cluster, logKey(room))
+const tailOf = (cluster: Cluster, room: string): Promise<LogEntry[]> =>
+  entriesAt(cluster, logKey(room))
 
-t.test('whatever is appended, sealed and trimmed between two commands, a range holds every sequence up to the head exactly once', async () => {
-  const events: fc.Arbitrary<Meanwhile> = fc.oneof(fc.record({ append: fc.nat(20) }), fc.constantFrom('seal' as const, 'trim' as const))
-  const histories = fc.array(events, { maxLength: 40 })
-  const meanwhiles = fc.array(fc.array(events, { maxLength: 4 }), { maxLength: 8 })
-  const reads = fc.array(fc.record({ from: fc.integer({ min: 1, max: 150 }), length: fc.integer({ min: 0, max: 40 }), isNewest: fc.boolean() }), { minLength: 1, maxLength: 4 })
-  await fc.assert(fc.asyncProperty(fc.integer({ min: 1, max: 8 }), histories, meanwhiles, reads, async (segmentLength, history, meanwhile, reads) => {
-    const model = new LogModel('r', segmentLength, meanwhile)
-    for (const event of history) model.apply(event)
-    const log = new Log(model, segmentLength)
-    for (const { from, length, isNewest } of reads) {
-      const headBefore = model.head
-      const to = from + length - 1
-      const entries = isNewest ? await log.newest('r', length) : await log.range('r', from, to)
-      const first = isNewest ? Math.max(1, (entries.at(-1)?.seq ?? 0) - Math.max(1, length) + 1) : from
-      const last = entries.at(-1)?.seq ?? first - 1
-      assert.deepEqual(entries, sequence(first, last).map(seq => ({ seq, reference: referenceAt(seq) })))
-      assert.ok(last >= (isNewest ? headBefore : Math.min(to, headBefore)) || from > headBefore, 'nothing is left out that was there before')
-      assert.ok(last <= (isNewest ? model.head : Math.min(to, model.head)) || last < first, 'and nothing is made up')
-    }
-  }), { numRuns: 1000 })
-})
-
-t.test('a tail longer than two segments is sealed from its oldest end, and a segment holds exactly its sequences', async t => {
-  const { store, cluster } = await open(t)
-  const room = freshRoom()
-  for (const [count, tailFirst] of [[2 * SEGMENT_LENGTH - 1, 1], [1, 1], [SEGMENT_LENGTH - 1, 1], [1, SEGMENT_LENGTH + 1]] as const) {
-    for (const text of sequence(1, count)) await append(store, room, 'ann', String(text))
-    await until(`the tail begins at ${tailFirst}`, async () => (await tailOf(cluster, room))[0]?.seq === tailFirst)
+t.test(
+  'whatever is appended, sealed and trimmed between two commands, a range holds every sequence up to the head exactly once',
+  async () => {
+    const events: fc.Arbitrary<Meanwhile> = fc.oneof(
+      fc.record({ append: fc.nat(20) }),
+      fc.constantFrom('seal' as const, 'trim' as const)
+    )
+    const histories = fc.array(events, { maxLength: 40 })
+    const meanwhiles = fc.array(fc.array(events, { maxLength: 4 }), { maxLength: 8 })
+    const reads = fc.array(
+      fc.record({
+        from: fc.integer({ min: 1, max: 150 }),
+        length: fc.integer({ min: 0, max: 40 }),
+        isNewest: fc.boolean()
+      }),
+      { minLength: 1, maxLength: 4 }
+    )
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 8 }),
+        histories,
+        meanwhiles,
+        reads,
+        async (segmentLength, history, meanwhile, reads) => {
+          const model = new LogModel('r', segmentLength, meanwhile)
+          for (const event of history) model.apply(event)
+          const log = new Log(model, segmentLength)
+          for (const { from, length, isNewest } of reads) {
+            const headBefore = model.head
+            const to = from + length - 1
+            const entries = isNewest
+              ? await log.newest('r', length)
+              : await log.range('r', from, to)
+            const first = isNewest
+              ? Math.max(1, (entries.at(-1)?.seq ?? 0) - Math.max(1, length) + 1)
+              : from
+            const last = entries.at(-1)?.seq ?? first - 1
+            assert.deepEqual(
+              entries,
+              sequence(first, last).map(seq => ({ seq, reference: referenceAt(seq) }))
+            )
+            assert.ok(
+              last >= (isNewest ? headBefore : Math.min(to, headBefore)) || from > headBefore,
+              'nothing is left out that was there before'
+            )
+            assert.ok(
+              last <= (isNewest ? model.head : Math.min(to, model.head)) || last < first,
+              'and nothing is made up'
+            )
+          }
+        }
+      ),
+      { numRuns: 1000 }
+    )
   }
-  t.strictSame(seqsOf(await entriesAt(cluster, segmentKey(room, 0))), sequence(1, SEGMENT_LENGTH))
-  t.strictSame(await entriesAt(cluster, segmentKey(room, 1)), [])
-  t.strictSame(seqsOf(await store.log.range(room, 1, 100)), sequence(1, 3 * SEGMENT_LENGTH))
-})
+)
+
+t.test(
+  'a tail longer than two segments is sealed from its oldest end, and a segment holds exactly its sequences',
+  async t => {
+    const { store, cluster } = await open(t)
+    const room = freshRoom()
+    for (const [count, tailFirst] of [
+      [2 * SEGMENT_LENGTH - 1, 1],
+      [1, 1],
+      [SEGMENT_LENGTH - 1, 1],
+      [1, SEGMENT_LENGTH + 1]
+    ] as const) {
+      for (const text of sequence(1, count)) await append(store, room, 'ann', String(text))
+      await until(
+        `the tail begins at ${tailFirst}`,
+        async () => (await tailOf(cluster, room))[0]?.seq === tailFirst
+      )
+    }
+    t.strictSame(seqsOf(await entriesAt(cluster, segmentKey(room, 0))), sequence(1, SEGMENT_LENGTH))
+    t.strictSame(await entriesAt(cluster, segmentKey(room, 1)), [])
+    t.strictSame(seqsOf(await store.log.range(room, 1, 100)), sequence(1, 3 * SEGMENT_LENGTH))
+  }
+)
 
 t.test('many may seal at once, and one segment after the other comes out right', async t => {
   const room = freshRoom()
@@ -77,37 +134,59 @@ t.test('many may seal at once, and one segment after the other comes out right',
   const [first] = sealers
   t.ok(first)
   if (first === undefined) return
-  t.strictSame(seqsOf(await tailOf(first.cluster, room)), sequence(9 * SEGMENT_LENGTH + 1, 10 * SEGMENT_LENGTH + 5), 'the tail is shorter than two segments')
+  t.strictSame(
+    seqsOf(await tailOf(first.cluster, room)),
+    sequence(9 * SEGMENT_LENGTH + 1, 10 * SEGMENT_LENGTH + 5),
+    'the tail is shorter than two segments'
+  )
   for (const { store } of sealers) t.strictSame(await store.log.range(room, 1, 1000), whole)
 })
 
-t.test('a seal that was interrupted between segment and trim reads right, and is finished by the next', async t => {
-  const room = freshRoom()
-  const { store, cluster } = await openUnsealing(t)
-  await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
-  const whole = await store.log.range(room, 1, 1000)
-  const target = segmentKey(room, 0)
-  await cluster.command(slotOf(target), ['EVALSHA', SEAL.sha, '1', target, '1', ...whole.slice(0, SEGMENT_LENGTH).map(({ reference }) => reference ?? '')])
-  const { store: later } = await open(t)
-  t.strictSame(await later.log.range(room, 1, 1000), whole)
-  await later.log.seal(room)
-  t.strictSame(seqsOf(await tailOf(cluster, room)), sequence(SEGMENT_LENGTH + 1, 3 * SEGMENT_LENGTH))
-  t.strictSame(await later.log.range(room, 1, 1000), whole)
-})
+t.test(
+  'a seal that was interrupted between segment and trim reads right, and is finished by the next',
+  async t => {
+    const room = freshRoom()
+    const { store, cluster } = await openUnsealing(t)
+    await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
+    const whole = await store.log.range(room, 1, 1000)
+    const target = segmentKey(room, 0)
+    await cluster.command(slotOf(target), [
+      'EVALSHA',
+      SEAL.sha,
+      '1',
+      target,
+      '1',
+      ...whole.slice(0, SEGMENT_LENGTH).map(({ reference }) => reference ?? '')
+    ])
+    const { store: later } = await open(t)
+    t.strictSame(await later.log.range(room, 1, 1000), whole)
+    await later.log.seal(room)
+    t.strictSame(
+      seqsOf(await tailOf(cluster, room)),
+      sequence(SEGMENT_LENGTH + 1, 3 * SEGMENT_LENGTH)
+    )
+    t.strictSame(await later.log.range(room, 1, 1000), whole)
+  }
+)
 
-t.test('a segment that does not hold what the tail holds is written anew before the tail is trimmed', async t => {
-  const room = freshRoom()
-  const { store, cluster } = await openUnsealing(t)
-  await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
-  const whole = await store.log.range(room, 1, 1000)
-  const target = segmentKey(room, 0)
-  // What a failover may leave: a segment of a past that is no more, just as long.
-  for (const seq of sequence(1, SEGMENT_LENGTH)) await cluster.command(slotOf(target), ['XADD', target, `0-${seq}`, 'r', `ann.0/1-${seq}`])
-  const { store: sealer } = await open(t)
-  await sealer.log.seal(room)
-  t.equal((await tailOf(cluster, room))[0]?.seq, SEGMENT_LENGTH + 1)
-  t.strictSame(await sealer.log.range(room, 1, 1000), whole)
-})
+t.test(
+  'a segment that does not hold what the tail holds is written anew before the tail is trimmed',
+  async t => {
+    const room = freshRoom()
+    const { store, cluster } = await openUnsealing(t)
+    await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
+    const whole = await store.log.range(room, 1, 1000)
+    const target = segmentKey(room, 0)
+    // What a failover may leave: a segment of a past that is no more, just as long.
+    for (const seq of sequence(1, SEGMENT_LENGTH)) {
+      await cluster.command(slotOf(target), ['XADD', target, `0-${seq}`, 'r', `ann.0/1-${seq}`])
+    }
+    const { store: sealer } = await open(t)
+    await sealer.log.seal(room)
+    t.equal((await tailOf(cluster, room))[0]?.seq, SEGMENT_LENGTH + 1)
+    t.strictSame(await sealer.log.range(room, 1, 1000), whole)
+  }
+)
 
 t.test('a log that does not begin at a segment is left as it is', async t => {
   const room = freshRoom()
@@ -119,41 +198,59 @@ t.test('a log that does not begin at a segment is left as it is', async t => {
   t.equal((await tailOf(cluster, room)).length, 4 * SEGMENT_LENGTH - 3)
 })
 
-t.test('reading across tail and segments misses nothing while writing, sealing and trimming go on', async t => {
-  const room = freshRoom()
-  const [writer, otherWriter, reader] = await Promise.all([open(t), open(t), open(t)])
-  const texts = new Map<number, string>()
-  let head = 0
-  const writing = { isOver: false }
-  let reads = 0
-  const write = async ({ store }: TestStore, user: string): Promise<void> => {
-    for (const n of sequence(1, 150)) {
-      const { message } = await append(store, room, user, `${user} ${n}`)
-      texts.set(message.seq, message.text)
-      while (texts.has(head + 1)) head++
+t.test(
+  'reading across tail and segments misses nothing while writing, sealing and trimming go on',
+  async t => {
+    const room = freshRoom()
+    const [writer, otherWriter, reader] = await Promise.all([open(t), open(t), open(t)])
+    const texts = new Map<number, string>()
+    let head = 0
+    const writing = { isOver: false }
+    let reads = 0
+    const write = async ({ store }: TestStore, user: string): Promise<void> => {
+      for (const n of sequence(1, 150)) {
+        const { message } = await append(store, room, user, `${user} ${n}`)
+        texts.set(message.seq, message.text)
+        while (texts.has(head + 1)) head++
+      }
     }
-  }
-  const read = async (): Promise<void> => {
-    await until('there is something to read', () => head > 0)
-    for (let index = 0; !writing.isOver || index < 20; index++) {
-      const known = head
-      const from = 1 + Math.floor(Math.random() * known)
-      const to = Math.min(known, from + Math.floor(Math.random() * 5 * SEGMENT_LENGTH))
-      const entries = await reader.store.history.range(room, from, to)
-      const wrong = entries.filter(entry => 'lost' in entry || entry.text !== texts.get(entry.seq))
-      reads++
-      if (wrong.length > 0 || seqsOf(entries).join() !== sequence(from, to).join()) t.fail(`${from} to ${to}`, { wrong, seqs: seqsOf(entries) })
+    const read = async (): Promise<void> => {
+      await until('there is something to read', () => head > 0)
+      for (let index = 0; !writing.isOver || index < 20; index++) {
+        const known = head
+        const from = 1 + Math.floor(Math.random() * known)
+        const to = Math.min(known, from + Math.floor(Math.random() * 5 * SEGMENT_LENGTH))
+        const entries = await reader.store.history.range(room, from, to)
+        const wrong = entries.filter(
+          entry => 'lost' in entry || entry.text !== texts.get(entry.seq)
+        )
+        reads++
+        if (wrong.length > 0 || seqsOf(entries).join() !== sequence(from, to).join()) {
+          t.fail(`${from} to ${to}`, { wrong, seqs: seqsOf(entries) })
+        }
+      }
     }
+    const reading = Promise.all([read(), read(), read()])
+    await Promise.all([
+      write(writer, 'ann'),
+      write(writer, 'bob'),
+      write(otherWriter, 'cyd'),
+      write(otherWriter, 'dan')
+    ])
+    writing.isOver = true
+    await reading
+    t.ok(reads > 60, `${reads} reads`)
+    t.equal(await reader.store.head(room), 600)
+    await until(
+      'it is sealed',
+      async () => ((await tailOf(reader.cluster, room))[0]?.seq ?? 0) > 500
+    )
+    t.strictSame(
+      (await readAll(reader.store, room)).map(entry => ('lost' in entry ? undefined : entry.text)),
+      sequence(1, 600).map(seq => texts.get(seq))
+    )
   }
-  const reading = Promise.all([read(), read(), read()])
-  await Promise.all([write(writer, 'ann'), write(writer, 'bob'), write(otherWriter, 'cyd'), write(otherWriter, 'dan')])
-  writing.isOver = true
-  await reading
-  t.ok(reads > 60, `${reads} reads`)
-  t.equal(await reader.store.head(room), 600)
-  await until('it is sealed', async () => ((await tailOf(reader.cluster, room))[0]?.seq ?? 0) > 500)
-  t.strictSame((await readAll(reader.store, room)).map(entry => 'lost' in entry ? undefined : entry.text), sequence(1, 600).map(seq => texts.get(seq)))
-})
+)
 
 t.test('a lost segment is a hole in the content, and not in the order', async t => {
   const room = freshRoom()
@@ -165,21 +262,36 @@ t.test('a lost segment is a hole in the content, and not in the order', async t 
   for (const log of [store.log, other.log]) {
     const entries = await log.range(room, 1, 1000)
     t.strictSame(seqsOf(entries), sequence(1, 5 * SEGMENT_LENGTH))
-    t.strictSame(seqsOf(entries.filter(({ reference }) => reference === undefined)), sequence(SEGMENT_LENGTH + 1, 2 * SEGMENT_LENGTH))
+    t.strictSame(
+      seqsOf(entries.filter(({ reference }) => reference === undefined)),
+      sequence(SEGMENT_LENGTH + 1, 2 * SEGMENT_LENGTH)
+    )
   }
 })
 
-t.test('entries that are gone from the tail are holes in the content too, also where a range holds nothing else', async t => {
-  const room = freshRoom()
-  const { store, cluster } = await open(t)
-  await appendMany(store, room, 'ann', 20)
-  await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-5', '0-6', '0-7'])
-  for (const [from, to] of [[1, 20], [5, 7], [6, 6], [6, 9], [3, 21]] as const) {
-    const entries = await store.log.range(room, from, to)
-    t.strictSame(seqsOf(entries), sequence(from, Math.min(to, 20)))
-    t.strictSame(seqsOf(entries.filter(({ reference }) => reference === undefined)), sequence(Math.max(5, from), Math.min(7, to)))
+t.test(
+  'entries that are gone from the tail are holes in the content too, also where a range holds nothing else',
+  async t => {
+    const room = freshRoom()
+    const { store, cluster } = await open(t)
+    await appendMany(store, room, 'ann', 20)
+    await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-5', '0-6', '0-7'])
+    for (const [from, to] of [
+      [1, 20],
+      [5, 7],
+      [6, 6],
+      [6, 9],
+      [3, 21]
+    ] as const) {
+      const entries = await store.log.range(room, from, to)
+      t.strictSame(seqsOf(entries), sequence(from, Math.min(to, 20)))
+      t.strictSame(
+        seqsOf(entries.filter(({ reference }) => reference === undefined)),
+        sequence(Math.max(5, from), Math.min(7, to))
+      )
+    }
   }
-})
+)
 
 t.test('a log that was begun anew is not read from the segments of the old one', async t => {
   const room = freshRoom()
@@ -200,8 +312,23 @@ t.test('the newest entries: none, fewer, as many, and more than the tail holds',
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
   await store.log.seal(room)
   const head = 5 * SEGMENT_LENGTH
-  for (const count of [1, 2, SEGMENT_LENGTH, 2 * SEGMENT_LENGTH - 1, 2 * SEGMENT_LENGTH, 2 * SEGMENT_LENGTH + 1, head - 1, head, head + 1, 1000]) {
-    t.strictSame(seqsOf(await store.log.newest(room, count)), sequence(Math.max(1, head - count + 1), head), `the newest ${count}`)
+  for (const count of [
+    1,
+    2,
+    SEGMENT_LENGTH,
+    2 * SEGMENT_LENGTH - 1,
+    2 * SEGMENT_LENGTH,
+    2 * SEGMENT_LENGTH + 1,
+    head - 1,
+    head,
+    head + 1,
+    1000
+  ]) {
+    t.strictSame(
+      seqsOf(await store.log.newest(room, count)),
+      sequence(Math.max(1, head - count + 1), head),
+      `the newest ${count}`
+    )
   }
   t.match(await store.log.head(room), { seq: head })
 })
@@ -213,50 +340,110 @@ t.test('a range ends at the head, and may be empty', async t => {
   await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
   await store.log.seal(room)
   const head = 3 * SEGMENT_LENGTH
-  for (const [from, to] of [[1, 0], [5, 4], [1, 1], [1, head - 1], [1, head], [1, head + 1], [head, head], [head, head + 1], [head + 1, head + 1], [head + 1, head + 50], [SEGMENT_LENGTH, SEGMENT_LENGTH + 1]] as const) {
-    t.strictSame(seqsOf(await store.log.range(room, from, to)), sequence(from, Math.min(to, head)), `${from} to ${to}`)
+  for (const [from, to] of [
+    [1, 0],
+    [5, 4],
+    [1, 1],
+    [1, head - 1],
+    [1, head],
+    [1, head + 1],
+    [head, head],
+    [head, head + 1],
+    [head + 1, head + 1],
+    [head + 1, head + 50],
+    [SEGMENT_LENGTH, SEGMENT_LENGTH + 1]
+  ] as const) {
+    t.strictSame(
+      seqsOf(await store.log.range(room, from, to)),
+      sequence(from, Math.min(to, head)),
+      `${from} to ${to}`
+    )
   }
 })
 
-t.test('a commit whose answer was lost is found again, also when the log has been sealed and trimmed meanwhile', async t => {
-  const gate = await Gate.open(t, embedded.urls)
-  const [cut, other] = await Promise.all([open(t, gate), open(t)])
-  const room = freshRoom()
-  await append(cut.store, room, 'ann', 'first')
-  gate.hold(logKey(room))
-  const appended = append(cut.store, room, 'ann', 'second')
-  await until('the commit has been carried out, and its answer is held', () => gate.heldBytes > 0)
-  await appendMany(other.store, room, 'bob', 5 * SEGMENT_LENGTH)
-  await until('what was committed is no longer in the tail', async () => ((await tailOf(other.cluster, room))[0]?.seq ?? 0) > 2)
-  gate.cut()
-  t.equal((await appended).message.seq, 2)
-  const references = (await other.store.log.range(room, 1, 1000)).map(({ reference }) => reference)
-  t.equal(references.length, 2 + 5 * SEGMENT_LENGTH)
-  t.equal(new Set(references).size, references.length, 'no message is in the log twice')
-})
+t.test(
+  'a commit whose answer was lost is found again, also when the log has been sealed and trimmed meanwhile',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const [cut, other] = await Promise.all([open(t, gate), open(t)])
+    const room = freshRoom()
+    await append(cut.store, room, 'ann', 'first')
+    gate.hold(logKey(room))
+    const appended = append(cut.store, room, 'ann', 'second')
+    await until('the commit has been carried out, and its answer is held', () => gate.heldBytes > 0)
+    await appendMany(other.store, room, 'bob', 5 * SEGMENT_LENGTH)
+    await until(
+      'what was committed is no longer in the tail',
+      async () => ((await tailOf(other.cluster, room))[0]?.seq ?? 0) > 2
+    )
+    gate.cut()
+    t.equal((await appended).message.seq, 2)
+    const references = (await other.store.log.range(room, 1, 1000)).map(
+      ({ reference }) => reference
+    )
+    t.equal(references.length, 2 + 5 * SEGMENT_LENGTH)
+    t.equal(new Set(references).size, references.length, 'no message is in the log twice')
+  }
+)
 
-t.test('a commit that a failover took back before a replica had it gets another place, and is answered with that', async t => {
-  const gate = await Gate.open(t, embedded.urls)
-  // Two connections: the commit must not wait for the acknowledgement of the message's own entry.
-  const cut = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH }, { addressMap: gate.addressMap, writeConnections: 2 })
-  const other = await openStore(t, embedded, { segmentLength: SEGMENT_LENGTH }, { replicaAcks: 0 })
-  const room = freshRoom()
-  await append(cut.store, room, 'ann', 'first')
-  const owner = other.cluster.topology.ownerOf(roomSlot(room)) ?? ''
-  const replica = embedded.nodes.find(({ port }) => port === other.cluster.topology.livingReplicasOf(owner)[0]?.address.port)
-  t.ok(replica)
-  await replica?.kill('SIGSTOP')
-  t.teardown(() => replica?.kill('SIGCONT'))
-  const appended = append(cut.store, room, 'ann', 'second')
-  await until('it is committed, and waits for the replica', async () => (await other.store.head(room)) === 2)
-  // What a failover would do, as far as the writer can tell: its commit is gone, and its place taken.
-  const [first] = await tailOf(other.cluster, room)
-  await other.cluster.command(roomSlot(room), ['DEL', logKey(room)])
-  await other.cluster.command(roomSlot(room), ['XADD', logKey(room), '0-1', 'r', first?.reference ?? ''])
-  t.equal((await append(other.store, room, 'bob', 'in its place')).message.seq, 2)
-  gate.cut()
-  await replica?.kill('SIGCONT')
-  t.match(await appended, { message: { seq: 3, text: 'second' }, isNew: true })
-  t.strictSame(cut.published.map(({ seq, text }) => [seq, text]), [[1, 'first'], [3, 'second']])
-  t.match(await readAll(other.store, room), { length: 3, 0: { text: 'first' }, 1: { text: 'in its place' }, 2: { text: 'second' } })
-})
+t.test(
+  'a commit that a failover took back before a replica had it gets another place, and is answered with that',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    // Two connections: the commit must not wait for the acknowledgement of the message's own entry.
+    const cut = await openStore(
+      t,
+      embedded,
+      { segmentLength: SEGMENT_LENGTH },
+      { addressMap: gate.addressMap, writeConnections: 2 }
+    )
+    const other = await openStore(
+      t,
+      embedded,
+      { segmentLength: SEGMENT_LENGTH },
+      { replicaAcks: 0 }
+    )
+    const room = freshRoom()
+    await append(cut.store, room, 'ann', 'first')
+    const owner = other.cluster.topology.ownerOf(roomSlot(room)) ?? ''
+    const replica = embedded.nodes.find(
+      ({ port }) => port === other.cluster.topology.livingReplicasOf(owner)[0]?.address.port
+    )
+    t.ok(replica)
+    await replica?.kill('SIGSTOP')
+    t.teardown(() => replica?.kill('SIGCONT'))
+    const appended = append(cut.store, room, 'ann', 'second')
+    await until(
+      'it is committed, and waits for the replica',
+      async () => (await other.store.head(room)) === 2
+    )
+    // What a failover would do, as far as the writer can tell: its commit is gone, and its place
+    // taken.
+    const [first] = await tailOf(other.cluster, room)
+    await other.cluster.command(roomSlot(room), ['DEL', logKey(room)])
+    await other.cluster.command(roomSlot(room), [
+      'XADD',
+      logKey(room),
+      '0-1',
+      'r',
+      first?.reference ?? ''
+    ])
+    t.equal((await append(other.store, room, 'bob', 'in its place')).message.seq, 2)
+    gate.cut()
+    await replica?.kill('SIGCONT')
+    t.match(await appended, { message: { seq: 3, text: 'second' }, isNew: true })
+    t.strictSame(
+      cut.published.map(({ seq, text }) => [seq, text]),
+      [
+        [1, 'first'],
+        [3, 'second']
+      ]
+    )
+    t.match(await readAll(other.store, room), {
+      length: 3,
+      0: { text: 'first' },
+      1: { text: 'in its place' },
+      2: { text: 'second' }
+    })
+  }
+)

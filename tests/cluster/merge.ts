@@ -1,4 +1,5 @@
-// What is left when the owner of a half-moved slot dies: two copies of a block, each with messages that the other one lacks.
+// What is left when the owner of a half-moved slot dies: two copies of a block, each with messages
+// that the other one lacks.
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
@@ -7,31 +8,56 @@ import { blockKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { startCluster } from '../support/embedded.js'
 
-t.test('a block of which two nodes have a copy is put together from both, and nothing is dropped', async t => {
-  const cluster = await startCluster(t)
-  const admin = await Admin.connect(redisTarget(cluster.urls))
-  t.teardown(() => { admin.close() })
-  const key = blockKey('room123', 'lady_gaga.0')
-  const slot = slotOf(key)
-  const map = await admin.look()
-  const [owner, other] = [map.ownerOf(slot), map.masters.find(({ id }) => id !== map.ownerOf(slot))?.id].map(id => map.nodes.get(id ?? ''))
-  if (owner === undefined || other === undefined) throw new Error('The cluster has no two masters')
-  const entries = (...ids: string[]): string[][] => ids.map(id => [id, `text of ${id}`])
-  const write = async (ids: string[]): Promise<void> => { for (const [id = '', text = ''] of entries(...ids)) await admin.ask(owner, 'XADD', key, id, 't', text) }
+t.test(
+  'a block of which two nodes have a copy is put together from both, and nothing is dropped',
+  async t => {
+    const cluster = await startCluster(t)
+    const admin = await Admin.connect(redisTarget(cluster.urls))
+    t.teardown(() => {
+      admin.close()
+    })
+    const key = blockKey('room123', 'lady_gaga.0')
+    const slot = slotOf(key)
+    const map = await admin.look()
+    const [owner, other] = [
+      map.ownerOf(slot),
+      map.masters.find(({ id }) => id !== map.ownerOf(slot))?.id
+    ].map(id => map.nodes.get(id ?? ''))
+    if (owner === undefined || other === undefined) {
+      throw new Error('The cluster has no two masters')
+    }
+    const entries = (...ids: string[]): string[][] => ids.map(id => [id, `text of ${id}`])
+    const write = async (ids: string[]): Promise<void> => {
+      for (const [id = '', text = ''] of entries(...ids)) {
+        await admin.ask(owner, 'XADD', key, id, 't', text)
+      }
+    }
 
-  await write(['5-0', '5-1', '9-10', '20-0'])
-  await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
-  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
-  await admin.ask(owner, 'MIGRATE', '127.0.0.1', String(other.address.port), key, '0', '1000')
-  // As its replica would be, were it dead: the owner, and not knowing that the slot is on its way.
-  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
-  // The other node's clock may be behind.
-  await write(['9-2', '9-9', '30-0', '31-0'])
-  await admin.ask(owner, 'XDEL', key, '31-0')
+    await write(['5-0', '5-1', '9-10', '20-0'])
+    await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
+    await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
+    await admin.ask(owner, 'MIGRATE', '127.0.0.1', String(other.address.port), key, '0', '1000')
+    // As its replica would be, were it dead: the owner, and not knowing that the slot is on its
+    // way.
+    await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
+    // The other node's clock may be behind.
+    await write(['9-2', '9-9', '30-0', '31-0'])
+    await admin.ask(owner, 'XDEL', key, '31-0')
 
-  const lines: string[] = []
-  const { isComplete } = await moveSlots(admin, [{ slot, from: owner.id, to: other.id }], { report: line => { lines.push(line) } })
-  t.ok(isComplete)
-  t.same(await admin.ask(other, 'XRANGE', key, '-', '+'), entries('5-0', '5-1', '9-2', '9-9', '9-10', '20-0', '30-0').map(([id, text]) => [id, ['t', text]]))
-  t.match(lines.join('\n'), /kept all, 4 messages only the second had/)
-})
+    const lines: string[] = []
+    const { isComplete } = await moveSlots(admin, [{ slot, from: owner.id, to: other.id }], {
+      report: line => {
+        lines.push(line)
+      }
+    })
+    t.ok(isComplete)
+    t.same(
+      await admin.ask(other, 'XRANGE', key, '-', '+'),
+      entries('5-0', '5-1', '9-2', '9-9', '9-10', '20-0', '30-0').map(([id, text]) => [
+        id,
+        ['t', text]
+      ])
+    )
+    t.match(lines.join('\n'), /kept all, 4 messages only the second had/)
+  }
+)

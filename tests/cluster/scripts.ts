@@ -1,32 +1,53 @@
-// The scripts that write the log, its segments and the blocks, one by one and directly: what they do when they are run twice, when a
-// stream had entries deleted from it, and in a slot that is moving away. What newer servers refuse shows here first.
+// The scripts that write the log, its segments and the blocks, one by one and directly: what they
+// do when they are run twice, when a stream had entries deleted from it, and in a slot that is
+// moving away. What newer servers refuse shows here first.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Script } from '../../src/redis/script.js'
 import { blockKey, copyKey, logKey, segmentKey, usersKey } from '../../src/store/keys.js'
-import { COMMIT, ENSURE, ENSURE_BY_COPY, NEEDS_COPY, REMOVE_ENTRIES, SEAL, SEAL_BY_COPY, TOUCH_KEY } from '../../src/store/scripts.js'
+import {
+  COMMIT,
+  ENSURE,
+  ENSURE_BY_COPY,
+  NEEDS_COPY,
+  REMOVE_ENTRIES,
+  SEAL,
+  SEAL_BY_COPY,
+  TOUCH_KEY
+} from '../../src/store/scripts.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { sequence } from '../support/log-model.js'
 
 const cluster = await startCluster(t)
 const admin = await Admin.connect(redisTarget(cluster.urls))
-t.teardown(() => { admin.close() })
+t.teardown(() => {
+  admin.close()
+})
 const map = await admin.look()
 
 const ownerOf = (key: string) => map.masterNamed(map.ownerOf(slotOf(key)) ?? '')
-const tell = async (key: string, ...words: string[]): Promise<unknown> => await admin.ask(ownerOf(key), ...words)
-const run = async ({ text }: Script, keys: readonly string[], ...args: Array<string | number>): Promise<unknown> =>
+const tell = async (key: string, ...words: string[]): Promise<unknown> =>
+  await admin.ask(ownerOf(key), ...words)
+const run = async (
+  { text }: Script,
+  keys: readonly string[],
+  ...args: Array<string | number>
+): Promise<unknown> =>
   await tell(keys[0] ?? '', 'EVAL', text, String(keys.length), ...keys, ...args.map(String))
 
-/** Marks the key's slot as moving away to another master, without moving anything; puts it back after the test. */
-async function moving (t: Test, key: string): Promise<void> {
+/**
+ * Marks the key's slot as moving away to another master, without moving anything; puts it back
+ * after the test.
+ */
+async function moving(t: Test, key: string): Promise<void> {
   const owner = ownerOf(key)
   const other = map.masters.find(({ id }) => id !== owner.id)
   if (other === undefined) throw new Error('The cluster has no two masters')
-  const setSlot = (node: typeof owner, ...words: string[]): Promise<unknown> => admin.ask(node, 'CLUSTER', 'SETSLOT', String(slotOf(key)), ...words)
+  const setSlot = (node: typeof owner, ...words: string[]): Promise<unknown> =>
+    admin.ask(node, 'CLUSTER', 'SETSLOT', String(slotOf(key)), ...words)
   await setSlot(other, 'IMPORTING', owner.id)
   await setSlot(owner, 'MIGRATING', other.id)
   t.teardown(async () => {
@@ -36,56 +57,110 @@ async function moving (t: Test, key: string): Promise<void> {
 }
 
 const freshBlock = (): string => blockKey(freshRoom(), 'ann.0')
-const idsOf = async (key: string): Promise<string[]> => (await tell(key, 'XRANGE', key, '-', '+') as ReadonlyArray<readonly [string]>).map(([id]) => id)
-const add = async (key: string, field: string, ...ids: string[]): Promise<void> => { for (const id of ids) await tell(key, 'XADD', key, id, field, `text of ${id}`) }
+const idsOf = async (key: string): Promise<string[]> =>
+  ((await tell(key, 'XRANGE', key, '-', '+')) as ReadonlyArray<readonly [string]>).map(([id]) => id)
+const add = async (key: string, field: string, ...ids: string[]): Promise<void> => {
+  for (const id of ids) await tell(key, 'XADD', key, id, field, `text of ${id}`)
+}
 
-t.test('a commit that is run again, or cannot see what it has to, leaves the log as it was', async t => {
-  const room = freshRoom()
-  const log = logKey(room)
-  // Without the fourth part of the reply, how many users the room has.
-  const commit = async (after: number, mayBegin: 0 | 1, ...references: string[]): Promise<unknown> =>
-    (await run(COMMIT, [log, usersKey(room)], after, mayBegin, 1, 'ann', references.length, ...references) as unknown[]).slice(0, 3)
-  const state = async (): Promise<unknown> => {
-    // Fields and values by turns; where the stream ends, and what was ever deleted from it, are not the same thing.
-    const info = await tell(log, 'XINFO', 'STREAM', log) as string[]
-    return [info[info.indexOf('last-generated-id') + 1], info[info.indexOf('max-deleted-entry-id') + 1], await tell(log, 'XRANGE', log, '-', '+')]
+t.test(
+  'a commit that is run again, or cannot see what it has to, leaves the log as it was',
+  async t => {
+    const room = freshRoom()
+    const log = logKey(room)
+    // Without the fourth part of the reply, how many users the room has.
+    const commit = async (
+      after: number,
+      mayBegin: 0 | 1,
+      ...references: string[]
+    ): Promise<unknown> =>
+      (
+        (await run(
+          COMMIT,
+          [log, usersKey(room)],
+          after,
+          mayBegin,
+          1,
+          'ann',
+          references.length,
+          ...references
+        )) as unknown[]
+      ).slice(0, 3)
+    const state = async (): Promise<unknown> => {
+      // Fields and values by turns; where the stream ends, and what was ever deleted from it, are
+      // not the same thing.
+      const info = (await tell(log, 'XINFO', 'STREAM', log)) as string[]
+      return [
+        info[info.indexOf('last-generated-id') + 1],
+        info[info.indexOf('max-deleted-entry-id') + 1],
+        await tell(log, 'XRANGE', log, '-', '+')
+      ]
+    }
+    const isThere = (): Promise<unknown> => tell(log, 'EXISTS', log)
+
+    t.strictSame(await commit(0, 0, 'ann.0/1-1'), ['no log'])
+    t.equal(await isThere(), 0)
+    t.strictSame(
+      await commit(7, 1, 'ann.0/1-1'),
+      ['unseen', 0],
+      'a log of which seven are known is not begun at one'
+    )
+    t.equal(await isThere(), 0)
+    t.strictSame(await commit(0, 1, 'ann.0/1-1', 'ann.0/1-2'), ['committed', 1, 1])
+    const begun = await state()
+    t.strictSame(
+      await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'),
+      ['committed', 1, 1],
+      'run again, it finds itself'
+    )
+    t.strictSame(await state(), begun)
+    // More than one look takes in.
+    for (let seq = 3; seq <= 140; seq++) {
+      t.strictSame(await commit(seq - 1, 0, `ann.0/2-${seq}`), ['committed', seq, 1])
+    }
+    const long = await state()
+    t.strictSame(
+      await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'),
+      ['committed', 1, 1],
+      'behind others as well'
+    )
+    t.strictSame(await commit(2, 0, 'ann.0/2-3'), ['committed', 3, 1])
+    t.strictSame(await commit(1000, 0, 'ann.0/9-1'), ['unseen', 140], 'the log has lost its end')
+    t.strictSame(await state(), long)
+    await tell(log, 'XTRIM', log, 'MINID', '0-100')
+    const trimmed = await state()
+    t.strictSame(
+      await commit(98, 0, 'ann.0/9-1'),
+      ['unseen', 140],
+      'the log was trimmed beyond what is known'
+    )
+    t.strictSame(await commit(0, 0, 'ann.0/9-1'), ['unseen', 140])
+    t.strictSame(await state(), trimmed)
+    t.strictSame(
+      await commit(100, 0, 'ann.0/9-1'),
+      ['committed', 141, 1],
+      'others have committed, it has not: it comes next'
+    )
+    t.strictSame(await tell(log, 'HGETALL', usersKey(room)), ['ann', '141'])
   }
-  const isThere = (): Promise<unknown> => tell(log, 'EXISTS', log)
+)
 
-  t.strictSame(await commit(0, 0, 'ann.0/1-1'), ['no log'])
-  t.equal(await isThere(), 0)
-  t.strictSame(await commit(7, 1, 'ann.0/1-1'), ['unseen', 0], 'a log of which seven are known is not begun at one')
-  t.equal(await isThere(), 0)
-  t.strictSame(await commit(0, 1, 'ann.0/1-1', 'ann.0/1-2'), ['committed', 1, 1])
-  const begun = await state()
-  t.strictSame(await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'), ['committed', 1, 1], 'run again, it finds itself')
-  t.strictSame(await state(), begun)
-  // More than one look takes in.
-  for (let seq = 3; seq <= 140; seq++) t.strictSame(await commit(seq - 1, 0, `ann.0/2-${seq}`), ['committed', seq, 1])
-  const long = await state()
-  t.strictSame(await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'), ['committed', 1, 1], 'behind others as well')
-  t.strictSame(await commit(2, 0, 'ann.0/2-3'), ['committed', 3, 1])
-  t.strictSame(await commit(1000, 0, 'ann.0/9-1'), ['unseen', 140], 'the log has lost its end')
-  t.strictSame(await state(), long)
-  await tell(log, 'XTRIM', log, 'MINID', '0-100')
-  const trimmed = await state()
-  t.strictSame(await commit(98, 0, 'ann.0/9-1'), ['unseen', 140], 'the log was trimmed beyond what is known')
-  t.strictSame(await commit(0, 0, 'ann.0/9-1'), ['unseen', 140])
-  t.strictSame(await state(), trimmed)
-  t.strictSame(await commit(100, 0, 'ann.0/9-1'), ['committed', 141, 1], 'others have committed, it has not: it comes next')
-  t.strictSame(await tell(log, 'HGETALL', usersKey(room)), ['ann', '141'])
-})
-
-t.test('a commit that is run again finds itself also in a log from which entries were deleted by hand, and burns no sequence', async t => {
-  const room = freshRoom()
-  const log = logKey(room)
-  const commit = (after: number, reference: string): Promise<unknown> => run(COMMIT, [log], after, 1, 0, reference)
-  for (const seq of sequence(1, 10)) t.strictSame(await commit(seq - 1, `ann.0/1-${seq}`), ['committed', seq, 0])
-  await tell(log, 'XDEL', log, '0-4', '0-9')
-  t.strictSame(await commit(7, 'ann.0/1-8'), ['committed', 8, 1])
-  t.strictSame(await commit(9, 'ann.0/2-1'), ['unseen', 10])
-  t.strictSame(await commit(10, 'ann.0/2-1'), ['committed', 11, 0])
-})
+t.test(
+  'a commit that is run again finds itself also in a log from which entries were deleted by hand, and burns no sequence',
+  async t => {
+    const room = freshRoom()
+    const log = logKey(room)
+    const commit = (after: number, reference: string): Promise<unknown> =>
+      run(COMMIT, [log], after, 1, 0, reference)
+    for (const seq of sequence(1, 10)) {
+      t.strictSame(await commit(seq - 1, `ann.0/1-${seq}`), ['committed', seq, 0])
+    }
+    await tell(log, 'XDEL', log, '0-4', '0-9')
+    t.strictSame(await commit(7, 'ann.0/1-8'), ['committed', 8, 1])
+    t.strictSame(await commit(9, 'ann.0/2-1'), ['unseen', 10])
+    t.strictSame(await commit(10, 'ann.0/2-1'), ['committed', 11, 0])
+  }
+)
 
 t.test('a late entry comes to its place in a block', async t => {
   const late = async (key: string): Promise<void> => {
@@ -94,74 +169,117 @@ t.test('a late entry comes to its place in a block', async t => {
     t.equal(await run(ENSURE, [key], '5-5', 'text of 5-5'), 1, 'and is there once')
     t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
     await add(key, 't', '9-1')
-    t.strictSame(await tell(key, 'XRANGE', key, '5-5', '7-0'), [['5-5', ['t', 'text of 5-5']], ['7-0', ['t', 'text of 7-0']]])
+    t.strictSame(await tell(key, 'XRANGE', key, '5-5', '7-0'), [
+      ['5-5', ['t', 'text of 5-5']],
+      ['7-0', ['t', 'text of 7-0']]
+    ])
   }
   const [first, second] = [freshBlock(), freshBlock()]
   for (const key of [first, second]) await add(key, 't', '5-0', '7-0', '9-0')
   await late(first)
-  await t.test('also while the slot is moving away, in which a block that is deleted cannot be written again', async t => {
-    await moving(t, second)
-    await late(second)
-  })
+  await t.test(
+    'also while the slot is moving away, in which a block that is deleted cannot be written again',
+    async t => {
+      await moving(t, second)
+      await late(second)
+    }
+  )
 })
 
-t.test('a late entry comes to its place by way of a copy in a block from which others were deleted', async t => {
-  const key = freshBlock()
-  await add(key, 't', '5-0', '6-0', '7-0', '9-0', '9-1')
-  // The newest as well: the end of the stream is then behind its last entry.
-  t.equal(await run(REMOVE_ENTRIES, [key], '6-0', '9-1'), 2)
-  await tell(key, 'PEXPIRE', key, '600000')
-  t.equal(await run(ENSURE, [key], '9-0', 'text of 9-0'), 1, 'what is there only needs to be found')
-  const inPlace = await run(ENSURE, [key], '5-5', 'text of 5-5')
-  if (inPlace === NEEDS_COPY) {
-    t.strictSame(await idsOf(key), ['5-0', '7-0', '9-0'], 'nothing is touched that could not be written again')
-    await t.test('which waits while the slot is moving away', async t => {
-      await moving(t, key)
-      await t.rejects(run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), /TRYAGAIN/)
-      t.strictSame(await idsOf(key), ['5-0', '7-0', '9-0'])
+t.test(
+  'a late entry comes to its place by way of a copy in a block from which others were deleted',
+  async t => {
+    const key = freshBlock()
+    await add(key, 't', '5-0', '6-0', '7-0', '9-0', '9-1')
+    // The newest as well: the end of the stream is then behind its last entry.
+    t.equal(await run(REMOVE_ENTRIES, [key], '6-0', '9-1'), 2)
+    await tell(key, 'PEXPIRE', key, '600000')
+    t.equal(
+      await run(ENSURE, [key], '9-0', 'text of 9-0'),
+      1,
+      'what is there only needs to be found'
+    )
+    const inPlace = await run(ENSURE, [key], '5-5', 'text of 5-5')
+    if (inPlace === NEEDS_COPY) {
+      t.strictSame(
+        await idsOf(key),
+        ['5-0', '7-0', '9-0'],
+        'nothing is touched that could not be written again'
+      )
+      await t.test('which waits while the slot is moving away', async t => {
+        await moving(t, key)
+        await t.rejects(run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), /TRYAGAIN/)
+        t.strictSame(await idsOf(key), ['5-0', '7-0', '9-0'])
+      })
+    } else t.equal(inPlace, 1, 'Redis 7.0 writes it anew in place')
+    t.equal(await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), 1)
+    t.equal(
+      await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'),
+      1,
+      'run twice, it is there once'
+    )
+    t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
+    t.equal(await tell(key, 'EXISTS', copyKey(key)), 0)
+    t.ok(Number(await tell(key, 'PTTL', key)) > 500_000, 'what was to expire still does')
+  }
+)
+
+t.test(
+  'a segment of another past is replaced, whatever was deleted from it and wherever its slot is going',
+  async t => {
+    const references = ['ann.0/1-1', 'bob.0/1-1', 'ann.0/1-2']
+    const whole = references.map((reference, index) => [`0-${index + 4}`, ['r', reference]])
+    const seal = (key: string): Promise<unknown> => run(SEAL, [key], 4, ...references)
+    const [fresh, moved, deleted] = [0, 0, 0].map(() => segmentKey(freshRoom(), 0)) as [
+      string,
+      string,
+      string
+    ]
+    t.equal(await seal(fresh), 3)
+    t.equal(await seal(fresh), 3)
+    t.strictSame(await tell(fresh, 'XRANGE', fresh, '-', '+'), whole)
+    for (const key of [moved, deleted]) await add(key, 'r', '0-4', '0-5', '0-6', '0-7')
+    await t.test('in a slot that is moving away', async t => {
+      await moving(t, moved)
+      t.equal(await seal(moved), 3)
+      t.strictSame(await tell(moved, 'XRANGE', moved, '-', '+'), whole)
     })
-  } else t.equal(inPlace, 1, 'Redis 7.0 writes it anew in place')
-  t.equal(await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), 1)
-  t.equal(await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), 1, 'run twice, it is there once')
-  t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
-  t.equal(await tell(key, 'EXISTS', copyKey(key)), 0)
-  t.ok(Number(await tell(key, 'PTTL', key)) > 500_000, 'what was to expire still does')
-})
-
-t.test('a segment of another past is replaced, whatever was deleted from it and wherever its slot is going', async t => {
-  const references = ['ann.0/1-1', 'bob.0/1-1', 'ann.0/1-2']
-  const whole = references.map((reference, index) => [`0-${index + 4}`, ['r', reference]])
-  const seal = (key: string): Promise<unknown> => run(SEAL, [key], 4, ...references)
-  const [fresh, moved, deleted] = [0, 0, 0].map(() => segmentKey(freshRoom(), 0)) as [string, string, string]
-  t.equal(await seal(fresh), 3)
-  t.equal(await seal(fresh), 3)
-  t.strictSame(await tell(fresh, 'XRANGE', fresh, '-', '+'), whole)
-  for (const key of [moved, deleted]) await add(key, 'r', '0-4', '0-5', '0-6', '0-7')
-  await t.test('in a slot that is moving away', async t => {
-    await moving(t, moved)
-    t.equal(await seal(moved), 3)
-    t.strictSame(await tell(moved, 'XRANGE', moved, '-', '+'), whole)
-  })
-  await tell(deleted, 'XDEL', deleted, '0-7')
-  if (await seal(deleted) === NEEDS_COPY) {
-    t.strictSame(await idsOf(deleted), ['0-4', '0-5', '0-6'], 'nothing is touched that could not be written again')
-    t.equal(await run(SEAL_BY_COPY, [deleted, copyKey(deleted)], 4, ...references), 3)
+    await tell(deleted, 'XDEL', deleted, '0-7')
+    if ((await seal(deleted)) === NEEDS_COPY) {
+      t.strictSame(
+        await idsOf(deleted),
+        ['0-4', '0-5', '0-6'],
+        'nothing is touched that could not be written again'
+      )
+      t.equal(await run(SEAL_BY_COPY, [deleted, copyKey(deleted)], 4, ...references), 3)
+    }
+    t.strictSame(await tell(deleted, 'XRANGE', deleted, '-', '+'), whole)
+    t.equal(await tell(deleted, 'EXISTS', copyKey(deleted)), 0)
   }
-  t.strictSame(await tell(deleted, 'XRANGE', deleted, '-', '+'), whole)
-  t.equal(await tell(deleted, 'EXISTS', copyKey(deleted)), 0)
-})
+)
 
-t.test('touching a key is a write that a WAIT covers, and changes neither the key nor when it expires', async t => {
-  const key = freshBlock()
-  await add(key, 't', '5-0', '7-0')
-  await tell(key, 'XDEL', key, '7-0')
-  const offset = async (): Promise<number> => Number(/^master_repl_offset:(\d+)/m.exec(String(await tell(key, 'INFO', 'replication')))?.[1])
-  for (const ttl of [-1, 600_000]) {
-    if (ttl > 0) await tell(key, 'PEXPIRE', key, String(ttl))
-    const [dump, expires, before] = [await tell(key, 'DUMP', key), await tell(key, 'PEXPIRETIME', key), await offset()]
-    t.equal(await run(TOUCH_KEY, [key]), 1)
-    t.ok(await offset() > before)
-    t.strictSame([await tell(key, 'DUMP', key), await tell(key, 'PEXPIRETIME', key)], [dump, expires])
+t.test(
+  'touching a key is a write that a WAIT covers, and changes neither the key nor when it expires',
+  async t => {
+    const key = freshBlock()
+    await add(key, 't', '5-0', '7-0')
+    await tell(key, 'XDEL', key, '7-0')
+    const offset = async (): Promise<number> =>
+      Number(/^master_repl_offset:(\d+)/m.exec(String(await tell(key, 'INFO', 'replication')))?.[1])
+    for (const ttl of [-1, 600_000]) {
+      if (ttl > 0) await tell(key, 'PEXPIRE', key, String(ttl))
+      const [dump, expires, before] = [
+        await tell(key, 'DUMP', key),
+        await tell(key, 'PEXPIRETIME', key),
+        await offset()
+      ]
+      t.equal(await run(TOUCH_KEY, [key]), 1)
+      t.ok((await offset()) > before)
+      t.strictSame(
+        [await tell(key, 'DUMP', key), await tell(key, 'PEXPIRETIME', key)],
+        [dump, expires]
+      )
+    }
+    t.equal(await run(TOUCH_KEY, [freshBlock()]), 0, 'there is nothing to touch')
   }
-  t.equal(await run(TOUCH_KEY, [freshBlock()]), 0, 'there is nothing to touch')
-})
+)

@@ -1,4 +1,5 @@
-// Redis behind TLS, with user and password, announcing addresses that cannot be reached from here: as in containers and managed clusters.
+// Redis behind TLS, with user and password, announcing addresses that cannot be reached from here:
+// as in containers and managed clusters.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
@@ -12,13 +13,37 @@ import { openSse } from '../support/sse.js'
 import { until } from '../support/until.js'
 
 const dir = temporaryDir(t)
-execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1', '-keyout', `${dir}/key.pem`, '-out', `${dir}/cert.pem`], { stdio: 'pipe' })
+execFileSync(
+  'openssl',
+  [
+    'req',
+    '-x509',
+    '-newkey',
+    'ec',
+    '-pkeyopt',
+    'ec_paramgen_curve:prime256v1',
+    '-nodes',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=localhost',
+    '-addext',
+    'subjectAltName=DNS:localhost,IP:127.0.0.1',
+    '-keyout',
+    `${dir}/key.pem`,
+    '-out',
+    `${dir}/cert.pem`
+  ],
+  { stdio: 'pipe' }
+)
 
 const [port = 0] = await freePorts(1)
 // What the node says of itself leads nowhere from here.
 const announced = '10.255.255.1'
 
-writeFileSync(`${dir}/redis.conf`, `
+writeFileSync(
+  `${dir}/redis.conf`,
+  `
 port 0
 tls-port ${port}
 bind 127.0.0.1
@@ -33,7 +58,8 @@ tls-cluster yes
 save ""
 user default off
 user chat on >s3cret:/@ ~* &* +@all
-`)
+`
+)
 const command = await findRedisServer()
 const server = spawn(command, [`${dir}/redis.conf`], { stdio: 'ignore' })
 t.teardown(async () => {
@@ -42,11 +68,35 @@ t.teardown(async () => {
   await exited
 })
 
-function cli (...args: string[]): string {
-  return execFileSync(command.replace('server', 'cli'), ['-h', '127.0.0.1', '-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 's3cret:/@', '--no-auth-warning', ...args], { encoding: 'utf8', stdio: 'pipe' })
+function cli(...args: string[]): string {
+  return execFileSync(
+    command.replace('server', 'cli'),
+    [
+      '-h',
+      '127.0.0.1',
+      '-p',
+      String(port),
+      '--tls',
+      '--cacert',
+      `${dir}/cert.pem`,
+      '--user',
+      'chat',
+      '--pass',
+      's3cret:/@',
+      '--no-auth-warning',
+      ...args
+    ],
+    { encoding: 'utf8', stdio: 'pipe' }
+  )
 }
 
-await until('redis answers', () => { try { return cli('PING').startsWith('PONG') } catch { return false } })
+await until('redis answers', () => {
+  try {
+    return cli('PING').startsWith('PONG')
+  } catch {
+    return false
+  }
+})
 cli('CLUSTER', 'ADDSLOTSRANGE', '0', '16383')
 await until('the cluster is up', () => cli('CLUSTER', 'INFO').includes('cluster_state:ok'))
 
@@ -66,28 +116,78 @@ t.test('writes, reads and streams over TLS with user, password and mapped addres
   await stream.sees('all ten', () => stream.seqs.length === 10)
   t.same(stream.seqs, sequence(1, 10))
   t.equal((await readAll(url, room)).length, 10)
-  t.match((await request(`${url}/cluster`)).body, { shards: { length: 1, 0: { master: { address: `127.0.0.1:${port}` }, keys: Number } } })
+  t.match((await request(`${url}/cluster`)).body, {
+    shards: { length: 1, 0: { master: { address: `127.0.0.1:${port}` }, keys: Number } }
+  })
 })
 
 t.test('a password in a file is read again for each connection', async t => {
   const file = `${dir}/password`
   writeFileSync(file, 's3cret:/@\n')
-  const { url } = await startService(t, { env: { ...env, REDIS_NODES: `rediss://chat@localhost:${port}`, REDIS_PASSWORD_FILE: file } })
+  const { url } = await startService(t, {
+    env: { ...env, REDIS_NODES: `rediss://chat@localhost:${port}`, REDIS_PASSWORD_FILE: file }
+  })
   const room = freshRoom()
   await postMany(url, room, 'ann', 3)
   // The old password is good for the connections that are open, and for no new one.
   cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
-  t.teardown(() => { execFileSync(command.replace('server', 'cli'), ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@'], { stdio: 'pipe' }) })
+  t.teardown(() => {
+    execFileSync(
+      command.replace('server', 'cli'),
+      [
+        '-p',
+        String(port),
+        '--tls',
+        '--cacert',
+        `${dir}/cert.pem`,
+        '--user',
+        'chat',
+        '--pass',
+        'fresh',
+        '--no-auth-warning',
+        'ACL',
+        'SETUSER',
+        'chat',
+        'resetpass',
+        '>s3cret:/@'
+      ],
+      { stdio: 'pipe' }
+    )
+  })
   writeFileSync(file, 'fresh')
-  execFileSync(command.replace('server', 'cli'), ['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--user', 'chat', '--pass', 'fresh', '--no-auth-warning', 'CLIENT', 'KILL', 'TYPE', 'normal'], { stdio: 'pipe' })
+  execFileSync(
+    command.replace('server', 'cli'),
+    [
+      '-p',
+      String(port),
+      '--tls',
+      '--cacert',
+      `${dir}/cert.pem`,
+      '--user',
+      'chat',
+      '--pass',
+      'fresh',
+      '--no-auth-warning',
+      'CLIENT',
+      'KILL',
+      'TYPE',
+      'normal'
+    ],
+    { stdio: 'pipe' }
+  )
   await until('it writes again', async () => (await post(url, room, 'ann', 'again')).status === 201)
 })
 
 t.test('a wrong password is said at the start', async t => {
-  const service = new Service({ env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') } })
+  const service = new Service({
+    env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') }
+  })
   t.teardown(() => service.kill())
   await t.rejects(service.start())
-  t.match(service.errors, /^Dialogs cannot start: Redis denies the service: check user and password/)
+  t.match(
+    service.errors,
+    /^Dialogs cannot start: Redis denies the service: check user and password/
+  )
   t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the password is not shown')
 })
 
@@ -103,9 +203,14 @@ t.test('permissions that are taken away are an honest 503', async t => {
   const room = freshRoom()
   t.equal((await post(url, room, 'ann', 'hello')).status, 201)
   cli('ACL', 'SETUSER', 'chat', '-xadd')
-  t.teardown(() => { cli('ACL', 'SETUSER', 'chat', '+@all') })
+  t.teardown(() => {
+    cli('ACL', 'SETUSER', 'chat', '+@all')
+  })
   t.match(await post(url, room, 'ann', 'hello'), { status: 503, body: { code: 'STORE_DENIED' } })
   cli('ACL', 'SETUSER', 'chat', '+@all')
-  await until('the permission is noticed', async () => (await request(`${url}/health/ready`)).status === 200)
+  await until(
+    'the permission is noticed',
+    async () => (await request(`${url}/health/ready`)).status === 200
+  )
   t.match(await post(url, room, 'ann', 'hello'), { status: 201, body: { seq: 2 } })
 })

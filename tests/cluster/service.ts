@@ -9,7 +9,10 @@ import { openSse } from '../support/sse.js'
 import { until } from '../support/until.js'
 
 const cluster = await startCluster(t)
-const service = await startService(t, { redisNodes: cluster.urls, env: { HEARTBEAT_MS: '150', AUDIT_MS: '500', DRAIN_MS: '2000' } })
+const service = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { HEARTBEAT_MS: '150', AUDIT_MS: '500', DRAIN_MS: '2000' }
+})
 const other = await startService(t, { redisNodes: cluster.urls })
 const { url } = service
 
@@ -18,7 +21,13 @@ t.test('a message is answered with its sequence, its time and its place', async 
   const before = Date.now()
   const { status, headers, body } = await post(url, room, 'ann', 'hello')
   t.equal(status, 201)
-  t.match(body, { room, seq: 1, user: 'ann', text: 'hello', at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/ })
+  t.match(body, {
+    room,
+    seq: 1,
+    user: 'ann',
+    text: 'hello',
+    at: /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/
+  })
   t.ok(Math.abs(Date.parse(String(body['at'])) - before) < 5000)
   t.equal(headers.get('location'), `/rooms/${room}/messages/1`)
   t.same((await request(url + headers.get('location'))).body, body)
@@ -26,11 +35,22 @@ t.test('a message is answered with its sequence, its time and its place', async 
 
 t.test('sequences of a room are 1, 2, 3 … whoever writes to whichever process', async t => {
   const room = freshRoom()
-  await Promise.all([postMany(url, room, 'ann', 40), postMany(other.url, room, 'bob', 40), postMany(url, room, 'cyd', 40)])
+  await Promise.all([
+    postMany(url, room, 'ann', 40),
+    postMany(other.url, room, 'bob', 40),
+    postMany(url, room, 'cyd', 40)
+  ])
   const messages = await readAll(other.url, room)
-  t.same(messages.map(({ seq }) => seq), sequence(1, 120))
+  t.same(
+    messages.map(({ seq }) => seq),
+    sequence(1, 120)
+  )
   for (const user of ['ann', 'bob', 'cyd']) {
-    t.same(messages.filter(message => message['user'] === user).map(({ text }) => text), sequence(1, 40).map(n => `${user} ${n}`), 'in the order in which they were written')
+    t.same(
+      messages.filter(message => message['user'] === user).map(({ text }) => text),
+      sequence(1, 40).map(n => `${user} ${n}`),
+      'in the order in which they were written'
+    )
   }
 })
 
@@ -48,9 +68,12 @@ t.test('names and texts of any language come back as they were given', async t =
 t.test('pages', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 60)
-  const page = async (query: string): Promise<{ head: unknown, seqs: unknown[] }> => {
+  const page = async (query: string): Promise<{ head: unknown; seqs: unknown[] }> => {
     const { body } = await request(`${url}/rooms/${room}/messages${query}`)
-    return { head: body['head'], seqs: (body['messages'] as Array<{ seq: number }>).map(({ seq }) => seq) }
+    return {
+      head: body['head'],
+      seqs: (body['messages'] as Array<{ seq: number }>).map(({ seq }) => seq)
+    }
   }
   t.same(await page(''), { head: 60, seqs: sequence(11, 60) }, 'the newest 50 by default')
   t.same(await page('?limit=1'), { head: 60, seqs: [60] })
@@ -61,8 +84,16 @@ t.test('pages', async t => {
   t.same(await page('?before=1'), { head: 60, seqs: [] })
   t.same(await page('?after=60'), { head: 60, seqs: [] })
   t.same(await page('?after=61'), { head: 60, seqs: [] })
-  t.same(await page('?after=59-1700000000000'), { head: 60, seqs: [60] }, 'a cursor from a stream will do')
-  t.same((await request(`${url}/rooms/${freshRoom()}/messages`)).body['messages'], [], 'a room that nobody has written to is empty')
+  t.same(
+    await page('?after=59-1700000000000'),
+    { head: 60, seqs: [60] },
+    'a cursor from a stream will do'
+  )
+  t.same(
+    (await request(`${url}/rooms/${freshRoom()}/messages`)).body['messages'],
+    [],
+    'a room that nobody has written to is empty'
+  )
 })
 
 t.test('users and blocks of a room', async t => {
@@ -70,37 +101,98 @@ t.test('users and blocks of a room', async t => {
   const [lady, bob] = [`lady-${room}`, `bob-${room}`]
   await postMany(url, room, lady, 3)
   await postMany(url, room, bob, 1)
-  await until('the counters are there', async () => (await request(`${url}/rooms/${room}/users`)).body['users']?.toString() !== '')
-  await until('all are counted', async () => JSON.stringify((await request(`${url}/rooms/${room}/users`)).body['users']) === JSON.stringify([{ user: lady, messages: 3 }, { user: bob, messages: 1 }]))
+  await until(
+    'the counters are there',
+    async () => (await request(`${url}/rooms/${room}/users`)).body['users']?.toString() !== ''
+  )
+  await until(
+    'all are counted',
+    async () =>
+      JSON.stringify((await request(`${url}/rooms/${room}/users`)).body['users']) ===
+      JSON.stringify([
+        { user: lady, messages: 3 },
+        { user: bob, messages: 1 }
+      ])
+  )
   const { body } = await request(`${url}/rooms/${room}/blocks`)
-  t.match(body, { room, blocks: { length: 2, 0: { key: `${room}.{${lady}.0}`, slot: Number, shard: /^127\.0\.0\.1:\d+$/, messages: 3 }, 1: { key: `${room}.{${bob}.0}`, messages: 1 } } })
+  t.match(body, {
+    room,
+    blocks: {
+      length: 2,
+      0: { key: `${room}.{${lady}.0}`, slot: Number, shard: /^127\.0\.0\.1:\d+$/, messages: 3 },
+      1: { key: `${room}.{${bob}.0}`, messages: 1 }
+    }
+  })
 })
 
 t.test('the cluster is shown with its shards', async t => {
   const { body } = await request(`${url}/cluster`)
   const shards = body['shards'] as Array<Record<string, unknown>>
   t.equal(shards.length, 3)
-  t.equal(shards.reduce((sum, { slotCount }) => sum + Number(slotCount), 0), 16384)
-  for (const shard of shards) t.match(shard, { id: /^[0-9a-f]{40}$/, master: { isUp: true }, replicas: { length: 1, 0: { isUp: true } }, keys: Number, memoryBytes: Number })
+  t.equal(
+    shards.reduce((sum, { slotCount }) => sum + Number(slotCount), 0),
+    16384
+  )
+  for (const shard of shards) {
+    t.match(shard, {
+      id: /^[0-9a-f]{40}$/,
+      master: { isUp: true },
+      replicas: { length: 1, 0: { isUp: true } },
+      keys: Number,
+      memoryBytes: Number
+    })
+  }
 })
 
 t.test('operations', async t => {
   t.equal((await request(`${url}/health/live`)).status, 200)
   t.match((await request(`${url}/health/ready`)).body, { status: 'ok', shards: 3 })
   await postMany(url, freshRoom(), 'ann', 3)
-  const metrics = async (): Promise<{ readonly created: number, readonly refused: number, readonly timed: number }> => {
+  const metrics = async (): Promise<{
+    readonly created: number
+    readonly refused: number
+    readonly timed: number
+  }> => {
     const text = await (await fetch(`${url}/metrics`)).text()
     const value = (line: RegExp): number => Number(line.exec(text)?.[1] ?? 0)
-    return { created: value(/^dialogs_posts_total\{code="201"\} (\d+)$/m), refused: value(/^dialogs_posts_total\{code="400"\} (\d+)$/m), timed: value(/^dialogs_post_seconds_count (\d+)$/m) }
+    return {
+      created: value(/^dialogs_posts_total\{code="201"\} (\d+)$/m),
+      refused: value(/^dialogs_posts_total\{code="400"\} (\d+)$/m),
+      timed: value(/^dialogs_post_seconds_count (\d+)$/m)
+    }
   }
   const before = await metrics()
   t.ok(before.created >= 3)
   t.same(await metrics(), before, 'looking changes nothing')
   await postMany(url, freshRoom(), 'ann', 2)
-  t.equal((await request(`${url}/rooms/${freshRoom()}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"ann"}' })).status, 400)
-  t.equal((await request(`${url}/rooms/${freshRoom()}/messages`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"user":"{ann}","text":"hello"}' })).status, 400)
-  t.same(await metrics(), { created: before.created + 2, refused: before.refused + 2, timed: before.timed + 4 }, 'messages and refusals are counted and timed, whoever refused')
-  t.match((await request(`${url}/openapi.json`)).body, { paths: { '/rooms/{room}/messages': { post: {}, get: {} }, '/rooms/{room}/events': { get: {} } } })
+  t.equal(
+    (
+      await request(`${url}/rooms/${freshRoom()}/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{"user":"ann"}'
+      })
+    ).status,
+    400
+  )
+  t.equal(
+    (
+      await request(`${url}/rooms/${freshRoom()}/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/json' },
+        body: '{"user":"{ann}","text":"hello"}'
+      })
+    ).status,
+    400
+  )
+  t.same(
+    await metrics(),
+    { created: before.created + 2, refused: before.refused + 2, timed: before.timed + 4 },
+    'messages and refusals are counted and timed, whoever refused'
+  )
+  t.match((await request(`${url}/openapi.json`)).body, {
+    paths: { '/rooms/{room}/messages': { post: {}, get: {} }, '/rooms/{room}/events': { get: {} } }
+  })
 })
 
 t.test('a stream brings the history, says that it is live, and goes on', async t => {
@@ -109,10 +201,18 @@ t.test('a stream brings the history, says that it is live, and goes on', async t
   const stream = openSse(t, `${url}/rooms/${room}/events`)
   await stream.isLive()
   t.equal(stream.status, 200)
-  t.match(stream.headers, { 'content-type': /^text\/event-stream/, 'x-accel-buffering': 'no', 'cache-control': /no-cache.*no-transform/ })
+  t.match(stream.headers, {
+    'content-type': /^text\/event-stream/,
+    'x-accel-buffering': 'no',
+    'cache-control': /no-cache.*no-transform/
+  })
   t.match(stream.text, /^retry: 1000\n\n/)
   t.same(stream.seqs, sequence(1, 5))
-  t.match(stream.events[0], { id: /^1-\d{13}$/, event: 'message', data: { room, seq: 1, user: 'ann', text: 'ann 1' } })
+  t.match(stream.events[0], {
+    id: /^1-\d{13}$/,
+    event: 'message',
+    data: { room, seq: 1, user: 'ann', text: 'ann 1' }
+  })
   t.match(stream.events[5], { id: /^5-\d{13}$/, event: 'live', data: { room, head: 5 } })
   await postMany(other.url, room, 'bob', 5)
   await stream.sees('all ten', () => stream.seqs.length === 10)
@@ -156,21 +256,36 @@ t.test('users and blocks come in pages, with totals beside them', async t => {
   const names = sequence(1, 5).map(n => `${room}-${n}`)
   // The fifth writes most.
   for (const [index, name] of names.entries()) await postMany(url, room, name, index + 1)
-  const get = async (path: string): Promise<Record<string, unknown>> => (await request(`${url}/rooms/${room}/${path}`)).body
+  const get = async (path: string): Promise<Record<string, unknown>> =>
+    (await request(`${url}/rooms/${room}/${path}`)).body
   const ranked = names.toReversed().map((user, index) => ({ user, messages: 5 - index }))
   t.strictSame(await get('users'), { room, total: 5, users: ranked, next: null })
   t.strictSame(await get('users?limit=5'), { room, total: 5, users: ranked, next: null })
-  t.strictSame(await get('users?limit=4'), { room, total: 5, users: ranked.slice(0, 4), next: names[1] })
-  t.strictSame(await get(`users?limit=4&after=${names[1]}`), { room, total: 5, users: ranked.slice(4), next: null })
+  t.strictSame(await get('users?limit=4'), {
+    room,
+    total: 5,
+    users: ranked.slice(0, 4),
+    next: names[1]
+  })
+  t.strictSame(await get(`users?limit=4&after=${names[1]}`), {
+    room,
+    total: 5,
+    users: ranked.slice(4),
+    next: null
+  })
   t.strictSame(await get('users?limit=1000'), await get('users'))
   t.match(await get('users?after=nobody'), { statusCode: 400, code: 'INVALID_CURSOR' })
   for (const limit of ['0', '1001', 'x', '']) {
-    for (const what of ['users', 'blocks']) t.match(await get(`${what}?limit=${limit}`), { statusCode: 400, code: 'INVALID_QUERY' })
+    for (const what of ['users', 'blocks']) {
+      t.match(await get(`${what}?limit=${limit}`), { statusCode: 400, code: 'INVALID_QUERY' })
+    }
   }
   const keys: string[] = []
   let pages = 0
   for (let after = ''; ; pages++) {
-    const { users, blocks, next } = await get(`blocks?limit=2${after === '' ? '' : `&after=${after}`}`)
+    const { users, blocks, next } = await get(
+      `blocks?limit=2${after === '' ? '' : `&after=${after}`}`
+    )
     t.equal(users, 5)
     // BlocksAnswer in src/routes/schemas.ts.
     keys.push(...(blocks as ReadonlyArray<{ key: string }>).map(({ key }) => key))
@@ -178,7 +293,10 @@ t.test('users and blocks come in pages, with totals beside them', async t => {
     after = encodeURIComponent(String(next))
   }
   t.equal(pages, 2)
-  t.strictSame(keys.sort(), names.map(name => `${room}.{${name}.0}`))
+  t.strictSame(
+    keys.sort(),
+    names.map(name => `${room}.{${name}.0}`)
+  )
   t.strictSame(await get(`blocks?after=${names[0]}.999`), await get(`blocks?after=${names[0]}.0`))
 })
 
@@ -194,8 +312,12 @@ t.test('the npm package eventsource follows a room, and resumes by itself', asyn
   await postMany(url, room, 'ann', 3)
   const seqs: number[] = []
   const source = new EventSource(`${url}/rooms/${room}/events`)
-  t.teardown(() => { source.close() })
-  source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }
+  t.teardown(() => {
+    source.close()
+  })
+  source.onmessage = ({ data }) => {
+    seqs.push(JSON.parse(data).seq)
+  }
   await until('the history', () => seqs.length === 3)
   await service.restart()
   await postMany(other.url, room, 'bob', 3)
@@ -206,14 +328,21 @@ t.test('the npm package eventsource follows a room, and resumes by itself', asyn
 t.test('curl -N shows the history and then what is posted', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 2)
-  const curl = spawn('curl', ['-sN', `${url}/rooms/${room}/events`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const curl = spawn('curl', ['-sN', `${url}/rooms/${room}/events`], {
+    stdio: ['ignore', 'pipe', 'inherit']
+  })
   t.teardown(() => curl.kill())
   let stdout = ''
-  curl.stdout.on('data', chunk => { stdout += String(chunk) })
+  curl.stdout.on('data', chunk => {
+    stdout += String(chunk)
+  })
   await until('curl is live', () => stdout.includes('event: live'))
   await post(url, room, 'bob', 'live')
   await until('curl has the new message', () => stdout.includes('"text":"live"'))
-  t.match(stdout, /id: 1-\d+\ndata: {.*}\n\nid: 2-\d+\ndata: {.*}\n\nid: 2-\d+\nevent: live\ndata: {.*}\n\n(event: ping\ndata: {}\n\n)*id: 3-\d+\ndata: {.*"text":"live".*}\n/)
+  t.match(
+    stdout,
+    /id: 1-\d+\ndata: {.*}\n\nid: 2-\d+\ndata: {.*}\n\nid: 2-\d+\nevent: live\ndata: {.*}\n\n(event: ping\ndata: {}\n\n)*id: 3-\d+\ndata: {.*"text":"live".*}\n/
+  )
 })
 
 t.test('several rooms on one connection, resumed by one id', async t => {
@@ -222,9 +351,17 @@ t.test('several rooms on one connection, resumed by one id', async t => {
   await postMany(url, b, 'bob', 2)
   const query = `?room=${a}&room=${b}&room=${c}`
   const stream = openSse(t, `${url}/events${query}`)
-  const seqs = (events: readonly { data: Record<string, unknown>, event: string }[], room: string): unknown[] =>
-    events.filter(({ data, event }) => event === 'message' && data['room'] === room).map(({ data }) => data['seq'])
-  await stream.sees('live three times', events => events.filter(({ event }) => event === 'live').length === 3)
+  const seqs = (
+    events: readonly { data: Record<string, unknown>; event: string }[],
+    room: string
+  ): unknown[] =>
+    events
+      .filter(({ data, event }) => event === 'message' && data['room'] === room)
+      .map(({ data }) => data['seq'])
+  await stream.sees(
+    'live three times',
+    events => events.filter(({ event }) => event === 'live').length === 3
+  )
   t.same(seqs(stream.events, a), [1, 2, 3])
   t.same(seqs(stream.events, b), [1, 2])
   await post(other.url, c, 'cyd', 'x')
@@ -235,24 +372,40 @@ t.test('several rooms on one connection, resumed by one id', async t => {
   await postMany(url, a, 'ann', 2)
   await postMany(url, c, 'cyd', 1)
   const resumed = openSse(t, `${other.url}/events${query}`, { 'last-event-id': lastId })
-  await resumed.sees('live three times', events => events.filter(({ event }) => event === 'live').length === 3)
+  await resumed.sees(
+    'live three times',
+    events => events.filter(({ event }) => event === 'live').length === 3
+  )
   t.same(seqs(resumed.events, a), [4, 5])
   t.same(seqs(resumed.events, b), [])
   t.same(seqs(resumed.events, c), [2])
   // A room that had nothing to say when the id was made is begun as asked.
-  const early = openSse(t, `${url}/events${query}`, { 'last-event-id': `${stream.events[0]?.id.split(',')[0] ?? ''},,` })
-  await early.sees('live three times', events => events.filter(({ event }) => event === 'live').length === 3)
+  const early = openSse(t, `${url}/events${query}`, {
+    'last-event-id': `${stream.events[0]?.id.split(',')[0] ?? ''},,`
+  })
+  await early.sees(
+    'live three times',
+    events => events.filter(({ event }) => event === 'live').length === 3
+  )
   t.same(seqs(early.events, b), [1, 2])
 })
 
 t.test('an Idempotency-Key stores one message, whichever process is asked', async t => {
   const room = freshRoom()
   const key = { 'idempotency-key': room }
-  const answers = await Promise.all(sequence(1, 20).map(n => post(n % 2 === 0 ? url : other.url, room, 'ann', 'once', key)))
+  const answers = await Promise.all(
+    sequence(1, 20).map(n => post(n % 2 === 0 ? url : other.url, room, 'ann', 'once', key))
+  )
   t.equal(answers.filter(({ status }) => status === 201).length, 1)
   t.equal(answers.filter(({ status }) => status === 200).length, 19)
   for (const { body } of answers) t.match(body, { room, seq: 1, user: 'ann', text: 'once' })
   t.equal((await readAll(url, room)).length, 1)
-  t.match(await post(other.url, room, 'ann', 'twice', key), { status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } })
-  t.match(await post(url, room, 'bob', 'once', key), { status: 409, body: { code: 'IDEMPOTENCY_CONFLICT' } })
+  t.match(await post(other.url, room, 'ann', 'twice', key), {
+    status: 409,
+    body: { code: 'IDEMPOTENCY_CONFLICT' }
+  })
+  t.match(await post(url, room, 'bob', 'once', key), {
+    status: 409,
+    body: { code: 'IDEMPOTENCY_CONFLICT' }
+  })
 })

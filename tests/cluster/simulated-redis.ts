@@ -1,5 +1,5 @@
-// The simulated Redis node against a real one: the same random commands, among them the service's own scripts, and the same answers. What is
-// compared needs no clock: ids and times are given.
+// The simulated Redis node against a real one: the same random commands, among them the service's
+// own scripts, and the same answers. What is compared needs no clock: ids and times are given.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -7,7 +7,13 @@ import { join } from 'node:path'
 import fc from 'fast-check'
 import { createClient, ErrorReply } from 'redis'
 import t from 'tap'
-import { COMMANDS, checkArity, runOnKeys, type Context, type ServerKind } from '../simulation/commands.js'
+import {
+  COMMANDS,
+  checkArity,
+  runOnKeys,
+  type Context,
+  type ServerKind
+} from '../simulation/commands.js'
 import { Keyspace } from '../simulation/keyspace.js'
 import { runScript } from '../simulation/lua.js'
 import { ReplyError, Status, type Value } from '../simulation/resp.js'
@@ -23,28 +29,80 @@ const FAR_MS = 9_000_000_000_000
 
 const key = fc.constantFrom(...KEYS)
 const number = fc.integer({ min: -3, max: 9 }).map(String)
-const id = fc.oneof(fc.constantFrom('0-*', '0-1', '0-2', '0-3', '5-1', '5-*', '5', '0-0', 'x'), fc.nat(9).map(n => `0-${n}`))
-const bound = fc.oneof(fc.constantFrom('-', '+', '(0-1', '(0-3'), id.filter(text => !text.endsWith('*')))
+const id = fc.oneof(
+  fc.constantFrom('0-*', '0-1', '0-2', '0-3', '5-1', '5-*', '5', '0-0', 'x'),
+  fc.nat(9).map(n => `0-${n}`)
+)
+const bound = fc.oneof(
+  fc.constantFrom('-', '+', '(0-1', '(0-3'),
+  id.filter(text => !text.endsWith('*'))
+)
 const field = fc.constantFrom('f', 'g')
 
 const command: fc.Arbitrary<string[]> = fc.oneof(
-  fc.tuple(fc.constant('GET'), key), fc.tuple(fc.constant('SET'), key, number), fc.tuple(fc.constant('SET'), key, number, fc.constant('EX'), fc.constantFrom('0', '1000000')),
-  fc.tuple(fc.constant('INCRBY'), key, number), fc.tuple(fc.constant('DEL'), key), fc.tuple(fc.constant('EXISTS'), key, key), fc.tuple(fc.constant('TYPE'), key),
-  fc.tuple(fc.constant('PEXPIREAT'), key, fc.constant(String(FAR_MS))), fc.tuple(fc.constant('PEXPIRETIME'), key), fc.tuple(fc.constant('PERSIST'), key), fc.tuple(fc.constant('RENAME'), key, key),
-  fc.tuple(fc.constant('HINCRBY'), key, field, number), fc.tuple(fc.constant('HGET'), key, field), fc.tuple(fc.constant('HDEL'), key, field), fc.tuple(fc.constant('HLEN'), key),
-  fc.tuple(fc.constant('XADD'), key, id, fc.constant('r'), number), fc.tuple(fc.constant('XADD'), key, fc.constant('NOMKSTREAM'), id, fc.constant('r'), number),
-  fc.tuple(fc.constant('XRANGE'), key, bound, bound), fc.tuple(fc.constant('XREVRANGE'), key, bound, bound, fc.constant('COUNT'), fc.constantFrom('1', '2')),
-  fc.tuple(fc.constant('XLEN'), key), fc.tuple(fc.constant('XDEL'), key, id), fc.tuple(fc.constant('XTRIM'), key, fc.constant('MINID'), bound), fc.tuple(fc.constant('XTRIM'), key, fc.constant('MAXLEN'), fc.constantFrom('0', '2')),
-  fc.tuple(fc.constant('XSETID'), key, id), fc.tuple(fc.constant('XSETID'), key, id, fc.constant('MAXDELETEDID'), id), fc.tuple(fc.constant('XADD'), key, fc.constant('0-*')), fc.tuple(fc.constant('GET'))
+  fc.tuple(fc.constant('GET'), key),
+  fc.tuple(fc.constant('SET'), key, number),
+  fc.tuple(fc.constant('SET'), key, number, fc.constant('EX'), fc.constantFrom('0', '1000000')),
+  fc.tuple(fc.constant('INCRBY'), key, number),
+  fc.tuple(fc.constant('DEL'), key),
+  fc.tuple(fc.constant('EXISTS'), key, key),
+  fc.tuple(fc.constant('TYPE'), key),
+  fc.tuple(fc.constant('PEXPIREAT'), key, fc.constant(String(FAR_MS))),
+  fc.tuple(fc.constant('PEXPIRETIME'), key),
+  fc.tuple(fc.constant('PERSIST'), key),
+  fc.tuple(fc.constant('RENAME'), key, key),
+  fc.tuple(fc.constant('HINCRBY'), key, field, number),
+  fc.tuple(fc.constant('HGET'), key, field),
+  fc.tuple(fc.constant('HDEL'), key, field),
+  fc.tuple(fc.constant('HLEN'), key),
+  fc.tuple(fc.constant('XADD'), key, id, fc.constant('r'), number),
+  fc.tuple(fc.constant('XADD'), key, fc.constant('NOMKSTREAM'), id, fc.constant('r'), number),
+  fc.tuple(fc.constant('XRANGE'), key, bound, bound),
+  fc.tuple(
+    fc.constant('XREVRANGE'),
+    key,
+    bound,
+    bound,
+    fc.constant('COUNT'),
+    fc.constantFrom('1', '2')
+  ),
+  fc.tuple(fc.constant('XLEN'), key),
+  fc.tuple(fc.constant('XDEL'), key, id),
+  fc.tuple(fc.constant('XTRIM'), key, fc.constant('MINID'), bound),
+  fc.tuple(fc.constant('XTRIM'), key, fc.constant('MAXLEN'), fc.constantFrom('0', '2')),
+  fc.tuple(fc.constant('XSETID'), key, id),
+  fc.tuple(fc.constant('XSETID'), key, id, fc.constant('MAXDELETEDID'), id),
+  fc.tuple(fc.constant('XADD'), key, fc.constant('0-*')),
+  fc.tuple(fc.constant('GET'))
 )
 
-const script = (script: Script, keys: number, ...args: Array<fc.Arbitrary<string>>): fc.Arbitrary<string[]> =>
-  fc.tuple(fc.constant('EVAL'), fc.constant(script.text), fc.constant(String(keys)), ...KEYS.slice(0, keys).map(name => fc.constant(name)), ...args)
+const script = (
+  script: Script,
+  keys: number,
+  ...args: Array<fc.Arbitrary<string>>
+): fc.Arbitrary<string[]> =>
+  fc.tuple(
+    fc.constant('EVAL'),
+    fc.constant(script.text),
+    fc.constant(String(keys)),
+    ...KEYS.slice(0, keys).map(name => fc.constant(name)),
+    ...args
+  )
 
 const reference = fc.constantFrom('ann.0/5-1', 'ann.0/5-2', 'bob.0/5-1')
 const user = fc.constantFrom('ann', 'bob')
 const scripted = fc.oneof(
-  script(COMMIT, 2, fc.nat(4).map(String), fc.constantFrom('0', '1'), fc.constant('1'), user, fc.constant('2'), reference, reference),
+  script(
+    COMMIT,
+    2,
+    fc.nat(4).map(String),
+    fc.constantFrom('0', '1'),
+    fc.constant('1'),
+    user,
+    fc.constant('2'),
+    reference,
+    reference
+  ),
   script(COMMIT, 1, fc.nat(4).map(String), fc.constantFrom('0', '1'), fc.constant('0'), reference),
   script(COMMIT_ONCE, 3, reference, fc.constant('1000000'), user, fc.constantFrom('0', '1')),
   script(SEAL, 1, fc.constantFrom('1', '3'), reference, reference),
@@ -53,38 +111,53 @@ const scripted = fc.oneof(
   script(TOUCH_KEY, 1)
 )
 
-/** A reply as plain data. Errors of scripts are compared without what a version adds to them, one of Lua itself only as an error. */
-function plain (value: Value): unknown {
+/**
+ * A reply as plain data. Errors of scripts are compared without what a version adds to them, one of
+ * Lua itself only as an error.
+ */
+function plain(value: Value): unknown {
   if (value instanceof ReplyError) return { error: errorText(value.message) }
   if (value instanceof Status) return value.text
   return Array.isArray(value) ? (value as readonly Value[]).map(plain) : value
 }
 
-const errorText = (message: string): string => /user_script:\d+:/.test(message.replace(/, on @user_script:\d+\.$/, '')) ? 'an error of Lua' : message.replace(/ script: [0-9a-f]+, on @user_script:\d+\.$/, '').trim()
+const errorText = (message: string): string =>
+  /user_script:\d+:/.test(message.replace(/, on @user_script:\d+\.$/, ''))
+    ? 'an error of Lua'
+    : message.replace(/ script: [0-9a-f]+, on @user_script:\d+\.$/, '').trim()
 
 // A time that was counted from now is different each time.
-const withoutClock = (reply: unknown): unknown => typeof reply === 'number' && reply > 1e12 && reply !== FAR_MS ? 'a time' : reply
+const withoutClock = (reply: unknown): unknown =>
+  typeof reply === 'number' && reply > 1e12 && reply !== FAR_MS ? 'a time' : reply
 
 class Simulated {
   readonly #db = new Keyspace()
   readonly #context: Context
 
-  constructor (kind: ServerKind) {
+  constructor(kind: ServerKind) {
     this.#context = { db: this.#db, clockMs: 1_800_000_000_000, kind, effect: () => undefined }
   }
 
-  run (args: readonly string[]): unknown {
+  run(args: readonly string[]): unknown {
     try {
       if (args[0] !== 'EVAL') return plain(this.#command(args))
       const [, text = '', count = '0', ...rest] = args
-      return plain(runScript(createHash('sha1').update(text).digest('hex'), text, rest.slice(0, Number(count)), rest.slice(Number(count)), args => this.#command(args)))
+      return plain(
+        runScript(
+          createHash('sha1').update(text).digest('hex'),
+          text,
+          rest.slice(0, Number(count)),
+          rest.slice(Number(count)),
+          args => this.#command(args)
+        )
+      )
     } catch (error) {
       if (error instanceof ReplyError) return plain(error)
       throw error
     }
   }
 
-  #command (args: readonly string[]): Value {
+  #command(args: readonly string[]): Value {
     const [name = ''] = args
     const command = COMMANDS.get(name)
     if (command === undefined) throw new Error(`${name} is not simulated`)
@@ -96,13 +169,21 @@ class Simulated {
 t.test('a simulated node answers random commands and scripts as a real server does', async t => {
   const dir = temporaryDir(t)
   const socket = join(dir, 'redis.sock')
-  const server = spawn(await findRedisServer(), ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', dir], { stdio: 'ignore' })
-  t.teardown(() => { server.kill('SIGKILL') })
+  const server = spawn(
+    await findRedisServer(),
+    ['--port', '0', '--unixsocket', socket, '--save', '', '--dir', dir],
+    { stdio: 'ignore' }
+  )
+  t.teardown(() => {
+    server.kill('SIGKILL')
+  })
   await until('the server listens', () => existsSync(socket))
   const client = createClient({ socket: { path: socket } })
   client.on('error', () => undefined)
   await client.connect()
-  t.teardown(async () => { await client.disconnect() })
+  t.teardown(async () => {
+    await client.disconnect()
+  })
   const version = /redis_version:(\d+\.\d+)/.exec(await client.info('server'))?.[1] ?? ''
   const real = async (args: string[]): Promise<unknown> => {
     try {
@@ -113,15 +194,25 @@ t.test('a simulated node answers random commands and scripts as a real server do
     }
   }
   let compared = 0
-  await fc.assert(fc.asyncProperty(fc.array(fc.oneof(command, scripted), { minLength: 5, maxLength: 40 }), async sequence => {
-    await client.sendCommand(['FLUSHALL'])
-    const simulated = new Simulated(version === '7.0' ? '7.0' : '8')
-    for (const args of sequence) {
-      const [here, there] = [withoutClock(simulated.run(args)), withoutClock(await real(args))]
-      if (JSON.stringify(here) !== JSON.stringify(there)) throw new Error(`${args.join(' ').replaceAll('\n', ' ').slice(-90)} is answered ${JSON.stringify(here)}, and by Redis ${version} ${JSON.stringify(there)}`)
-      compared++
-    }
-  }), { numRuns: RUNS })
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(fc.oneof(command, scripted), { minLength: 5, maxLength: 40 }),
+      async sequence => {
+        await client.sendCommand(['FLUSHALL'])
+        const simulated = new Simulated(version === '7.0' ? '7.0' : '8')
+        for (const args of sequence) {
+          const [here, there] = [withoutClock(simulated.run(args)), withoutClock(await real(args))]
+          if (JSON.stringify(here) !== JSON.stringify(there)) {
+            throw new Error(
+              `${args.join(' ').replaceAll('\n', ' ').slice(-90)} is answered ${JSON.stringify(here)}, and by Redis ${version} ${JSON.stringify(there)}`
+            )
+          }
+          compared++
+        }
+      }
+    ),
+    { numRuns: RUNS }
+  )
   t.comment(`${compared} answers compared with ${version}`)
   t.ok(compared >= 5 * RUNS)
 })

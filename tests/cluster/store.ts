@@ -1,5 +1,5 @@
-// Writing and reading by the store against a real cluster: numbers and blocks, what a repeated key means, its limits, and every way in
-// which Redis may refuse.
+// Writing and reading by the store against a real cluster: numbers and blocks, what a repeated key
+// means, its limits, and every way in which Redis may refuse.
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -25,7 +25,7 @@ const masters = embedded.nodes.slice(0, 3)
 const freshUser = (): string => freshRoom().replace('room', 'user')
 
 /** Sends one command to one node, past the service's own connections. */
-async function tell (node: EmbeddedNode, ...words: string[]): Promise<unknown> {
+async function tell(node: EmbeddedNode, ...words: string[]): Promise<unknown> {
   const client = await connect(node.url)
   try {
     return await client.sendCommand(words)
@@ -34,45 +34,83 @@ async function tell (node: EmbeddedNode, ...words: string[]): Promise<unknown> {
   }
 }
 
-const nodeOf = (cluster: Cluster, slot: number): EmbeddedNode | undefined => embedded.nodes.find(({ url }) => url.endsWith(cluster.topology.ownerOf(slot) ?? '?'))
+const nodeOf = (cluster: Cluster, slot: number): EmbeddedNode | undefined =>
+  embedded.nodes.find(({ url }) => url.endsWith(cluster.topology.ownerOf(slot) ?? '?'))
 
-const textsOf = async (store: Store, room: string): Promise<Array<string | undefined>> => (await readAll(store, room)).map(entry => isLost(entry) ? undefined : entry.text)
+const textsOf = async (store: Store, room: string): Promise<Array<string | undefined>> =>
+  (await readAll(store, room)).map(entry => (isLost(entry) ? undefined : entry.text))
 
-const lengthOf = async (cluster: Cluster, key: string): Promise<number> => Number(await cluster.command(slotOf(key), ['XLEN', key]))
+const lengthOf = async (cluster: Cluster, key: string): Promise<number> =>
+  Number(await cluster.command(slotOf(key), ['XLEN', key]))
 
-t.test('five thousand messages of one user are five blocks of exactly a thousand, spread over the shards', async t => {
-  const { store, cluster } = await openStore(t, embedded)
-  const [room, user] = [freshRoom(), freshUser()]
-  const messages = await appendMany(store, room, user, 5000)
-  t.strictSame(messages.map(({ seq }) => seq), sequence(1, 5000))
-  const blocks = await store.blocks.all(room)
-  t.strictSame(blocks.map(({ key, messages }) => [key, messages]), sequence(0, 4).map(block => [`${room}.{${user}.${block}}`, 1000]))
-  for (const { key, slot, shard } of blocks) {
-    const node = nodeOf(cluster, slot)
-    t.equal(node === undefined ? undefined : await tell(node, 'CLUSTER', 'KEYSLOT', key), slot, 'Redis agrees about the slot')
-    t.equal(shard, `127.0.0.1:${node?.port}`)
-    t.equal(node === undefined ? undefined : await tell(node, 'XLEN', key), 1000, 'and has it')
+t.test(
+  'five thousand messages of one user are five blocks of exactly a thousand, spread over the shards',
+  async t => {
+    const { store, cluster } = await openStore(t, embedded)
+    const [room, user] = [freshRoom(), freshUser()]
+    const messages = await appendMany(store, room, user, 5000)
+    t.strictSame(
+      messages.map(({ seq }) => seq),
+      sequence(1, 5000)
+    )
+    const blocks = await store.blocks.all(room)
+    t.strictSame(
+      blocks.map(({ key, messages }) => [key, messages]),
+      sequence(0, 4).map(block => [`${room}.{${user}.${block}}`, 1000])
+    )
+    for (const { key, slot, shard } of blocks) {
+      const node = nodeOf(cluster, slot)
+      t.equal(
+        node === undefined ? undefined : await tell(node, 'CLUSTER', 'KEYSLOT', key),
+        slot,
+        'Redis agrees about the slot'
+      )
+      t.equal(shard, `127.0.0.1:${node?.port}`)
+      t.equal(node === undefined ? undefined : await tell(node, 'XLEN', key), 1000, 'and has it')
+    }
+    t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 5000 }])
   }
-  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 5000 }])
-})
+)
 
-t.test('a user\'s numbers are counted over all rooms: no block number is used by more than its length of messages', async t => {
-  const { store } = await openStore(t, embedded, { blockLength: 10 })
-  const user = freshUser()
-  const rooms = [freshRoom(), freshRoom(), freshRoom()]
-  await Promise.all(rooms.map(room => appendMany(store, room, user, 40)))
-  const lengths = new Map<string, number>()
-  for (const room of rooms) for (const { key, messages } of await store.blocks.all(room)) lengths.set(key.slice(room.length), (lengths.get(key.slice(room.length)) ?? 0) + messages)
-  t.strictSame([...lengths.values()], sequence(1, 12).map(() => 10))
-})
+t.test(
+  "a user's numbers are counted over all rooms: no block number is used by more than its length of messages",
+  async t => {
+    const { store } = await openStore(t, embedded, { blockLength: 10 })
+    const user = freshUser()
+    const rooms = [freshRoom(), freshRoom(), freshRoom()]
+    await Promise.all(rooms.map(room => appendMany(store, room, user, 40)))
+    const lengths = new Map<string, number>()
+    for (const room of rooms) {
+      for (const { key, messages } of await store.blocks.all(room)) {
+        lengths.set(key.slice(room.length), (lengths.get(key.slice(room.length)) ?? 0) + messages)
+      }
+    }
+    t.strictSame(
+      [...lengths.values()],
+      sequence(1, 12).map(() => 10)
+    )
+  }
+)
 
 t.test('two processes never use a number twice', async t => {
-  const [one, other] = await Promise.all([openStore(t, embedded, { blockLength: 10 }), openStore(t, embedded, { blockLength: 10 })])
+  const [one, other] = await Promise.all([
+    openStore(t, embedded, { blockLength: 10 }),
+    openStore(t, embedded, { blockLength: 10 })
+  ])
   const [room, user] = [freshRoom(), freshUser()]
-  await Promise.all([appendMany(one.store, room, user, 100), appendMany(other.store, room, user, 100)])
+  await Promise.all([
+    appendMany(one.store, room, user, 100),
+    appendMany(other.store, room, user, 100)
+  ])
   const blocks = await one.store.blocks.all(room)
-  t.ok(blocks.every(({ messages }) => messages <= 10), 'no block is longer than its length')
-  t.equal(blocks.reduce((sum, { messages }) => sum + messages, 0), 200)
+  t.ok(
+    blocks.every(({ messages }) => messages <= 10),
+    'no block is longer than its length'
+  )
+  t.equal(
+    blocks.reduce((sum, { messages }) => sum + messages, 0),
+    200
+  )
   t.strictSame((await one.store.users.page(room, undefined, 1000)).users, [{ user, messages: 200 }])
 })
 
@@ -81,8 +119,20 @@ t.test('who has written is listed by how much, then by name', async t => {
   const room = freshRoom()
   t.strictSame((await store.users.page(room, undefined, 1000)).users, [])
   t.strictSame(await store.blocks.all(room), [])
-  for (const [user, count] of [['bob', 1], ['zoe', 2], ['ann', 1], ['ผู้ใช้', 3]] as const) await appendMany(store, room, user, count)
-  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user: 'ผู้ใช้', messages: 3 }, { user: 'zoe', messages: 2 }, { user: 'ann', messages: 1 }, { user: 'bob', messages: 1 }])
+  for (const [user, count] of [
+    ['bob', 1],
+    ['zoe', 2],
+    ['ann', 1],
+    ['ผู้ใช้', 3]
+  ] as const) {
+    await appendMany(store, room, user, count)
+  }
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [
+    { user: 'ผู้ใช้', messages: 3 },
+    { user: 'zoe', messages: 2 },
+    { user: 'ann', messages: 1 },
+    { user: 'bob', messages: 1 }
+  ])
 })
 
 t.test('what was stored is published in the order of the sequences, each once', async t => {
@@ -93,103 +143,165 @@ t.test('what was stored is published in the order of the sequences, each once', 
   t.strictSame(published, messages)
 })
 
-t.test('a large group that takes Redis longer than a millisecond keeps every text with its message', async t => {
-  const { store } = await openStore(t, embedded)
-  const room = freshRoom()
-  // 256 texts of 16 KB go to one block in one step; that is several ms of Redis' time.
-  const sent = new Map<number, string>()
-  await Promise.all(Array.from({ length: 256 }, async (_, index) => {
-    const text = `${index} ${'x'.repeat(16_000)}`
-    const { message } = await append(store, room, 'ann', text)
-    sent.set(message.seq, text)
-  }))
-  const entries = await readAll(store, room)
-  t.equal(entries.length, 256)
-  t.strictSame(entries.filter(entry => isLost(entry) || sent.get(entry.seq) !== entry.text).map(({ seq }) => seq), [], 'none is lost or has another\'s text')
-})
+t.test(
+  'a large group that takes Redis longer than a millisecond keeps every text with its message',
+  async t => {
+    const { store } = await openStore(t, embedded)
+    const room = freshRoom()
+    // 256 texts of 16 KB go to one block in one step; that is several ms of Redis' time.
+    const sent = new Map<number, string>()
+    await Promise.all(
+      Array.from({ length: 256 }, async (_, index) => {
+        const text = `${index} ${'x'.repeat(16_000)}`
+        const { message } = await append(store, room, 'ann', text)
+        sent.set(message.seq, text)
+      })
+    )
+    const entries = await readAll(store, room)
+    t.equal(entries.length, 256)
+    t.strictSame(
+      entries
+        .filter(entry => isLost(entry) || sent.get(entry.seq) !== entry.text)
+        .map(({ seq }) => seq),
+      [],
+      "none is lost or has another's text"
+    )
+  }
+)
 
 t.test('idempotency keys', async t => {
   t.test('repeats at the same time in one process are one message, and all get it', async t => {
     const { store } = await openStore(t, embedded)
     const room = freshRoom()
-    const appended = await Promise.all(sequence(1, 50).map(() => append(store, room, 'ann', 'hello', 'k')))
+    const appended = await Promise.all(
+      sequence(1, 50).map(() => append(store, room, 'ann', 'hello', 'k'))
+    )
     t.equal(appended.filter(({ isNew }) => isNew).length, 1)
     for (const { message } of appended) t.strictSame(message, appended[0]?.message)
     t.strictSame(await textsOf(store, room), ['hello'])
   })
 
-  t.test('a repeat is answered with the first message, also by another process, and is published again', async t => {
-    const [one, other] = await Promise.all([openStore(t, embedded), openStore(t, embedded)])
-    const room = freshRoom()
-    const first = await append(one.store, room, 'ann', 'hello', 'k')
-    t.ok(first.isNew)
-    for (const { store, published } of [one, other]) {
-      t.strictSame(await append(store, room, 'ann', 'hello', 'k'), { message: first.message, isNew: false })
-      t.strictSame(published.at(-1), first.message, 'the first process may have died before it published')
+  t.test(
+    'a repeat is answered with the first message, also by another process, and is published again',
+    async t => {
+      const [one, other] = await Promise.all([openStore(t, embedded), openStore(t, embedded)])
+      const room = freshRoom()
+      const first = await append(one.store, room, 'ann', 'hello', 'k')
+      t.ok(first.isNew)
+      for (const { store, published } of [one, other]) {
+        t.strictSame(await append(store, room, 'ann', 'hello', 'k'), {
+          message: first.message,
+          isNew: false
+        })
+        t.strictSame(
+          published.at(-1),
+          first.message,
+          'the first process may have died before it published'
+        )
+      }
+      t.equal(await one.store.head(room), 1)
     }
-    t.equal(await one.store.head(room), 1)
-  })
+  )
 
   t.test('a key belongs to its room', async t => {
     const { store } = await openStore(t, embedded)
-    for (const room of [freshRoom(), freshRoom()]) t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: true, message: { seq: 1 } })
+    for (const room of [freshRoom(), freshRoom()]) {
+      t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: true, message: { seq: 1 } })
+    }
   })
 
-  t.test('of two processes that both found the key free, one commits, and the other takes its entry back', async t => {
-    const gate = await Gate.open(t, embedded.urls)
-    const [slow, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
-    const [room, user] = [freshRoom(), freshUser()]
-    gate.hold(onceKey(room, 'k'))
-    const late = append(slow.store, room, user, 'hello', 'k')
-    await until('it has looked for the key', () => gate.heldBytes > 0)
-    const first = await append(other.store, room, user, 'hello', 'k')
-    gate.release()
-    t.strictSame(await late, { message: first.message, isNew: false })
-    t.equal(await other.store.head(room), 1)
-    await until('only the committed entry is left', async () => await lengthOf(other.cluster, blockKey(room, `${user}.0`)) === 1)
-    t.strictSame(slow.faults, [])
-  })
+  t.test(
+    'of two processes that both found the key free, one commits, and the other takes its entry back',
+    async t => {
+      const gate = await Gate.open(t, embedded.urls)
+      const [slow, other] = await Promise.all([
+        openStore(t, embedded, {}, { addressMap: gate.addressMap }),
+        openStore(t, embedded)
+      ])
+      const [room, user] = [freshRoom(), freshUser()]
+      gate.hold(onceKey(room, 'k'))
+      const late = append(slow.store, room, user, 'hello', 'k')
+      await until('it has looked for the key', () => gate.heldBytes > 0)
+      const first = await append(other.store, room, user, 'hello', 'k')
+      gate.release()
+      t.strictSame(await late, { message: first.message, isNew: false })
+      t.equal(await other.store.head(room), 1)
+      await until(
+        'only the committed entry is left',
+        async () => (await lengthOf(other.cluster, blockKey(room, `${user}.0`))) === 1
+      )
+      t.strictSame(slow.faults, [])
+    }
+  )
 
-  t.test('the same key with another user or text is a conflict, at the same time and later', async t => {
-    const { store } = await openStore(t, embedded)
-    const room = freshRoom()
-    const [first, ...others] = await Promise.allSettled([append(store, room, 'ann', 'hello', 'k'), append(store, room, 'bob', 'hello', 'k'), append(store, room, 'ann', 'bye', 'k')])
-    t.match(first, { status: 'fulfilled' })
-    for (const other of others) t.match(other, { status: 'rejected', reason: { code: 'IDEMPOTENCY_CONFLICT', statusCode: 409 } })
-    await t.rejects(append(store, room, 'bob', 'hello', 'k'), { code: 'IDEMPOTENCY_CONFLICT' })
-    await t.rejects(append(store, room, 'ann', 'hello ', 'k'), { code: 'IDEMPOTENCY_CONFLICT' })
-    t.strictSame(await textsOf(store, room), ['hello'])
-  })
+  t.test(
+    'the same key with another user or text is a conflict, at the same time and later',
+    async t => {
+      const { store } = await openStore(t, embedded)
+      const room = freshRoom()
+      const [first, ...others] = await Promise.allSettled([
+        append(store, room, 'ann', 'hello', 'k'),
+        append(store, room, 'bob', 'hello', 'k'),
+        append(store, room, 'ann', 'bye', 'k')
+      ])
+      t.match(first, { status: 'fulfilled' })
+      for (const other of others) {
+        t.match(other, {
+          status: 'rejected',
+          reason: { code: 'IDEMPOTENCY_CONFLICT', statusCode: 409 }
+        })
+      }
+      await t.rejects(append(store, room, 'bob', 'hello', 'k'), { code: 'IDEMPOTENCY_CONFLICT' })
+      await t.rejects(append(store, room, 'ann', 'hello ', 'k'), { code: 'IDEMPOTENCY_CONFLICT' })
+      t.strictSame(await textsOf(store, room), ['hello'])
+    }
+  )
 
   t.test('a process that died after the commit: the repeat elsewhere finds it', async t => {
     const gate = await Gate.open(t, embedded.urls)
-    const [dying, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
+    const [dying, other] = await Promise.all([
+      openStore(t, embedded, {}, { addressMap: gate.addressMap }),
+      openStore(t, embedded)
+    ])
     const [room, user] = [freshRoom(), freshUser()]
-    // With a key as well: a node that does not know the script yet would ask for it by an answer that is held.
+    // With a key as well: a node that does not know the script yet would ask for it by an answer
+    // that is held.
     await append(dying.store, room, user, 'before', 'k0')
     gate.hold('EVALSHA')
     const lost = append(dying.store, room, user, 'hello', 'k')
-    await until('it is committed', async () => await other.store.head(room) === 2)
+    await until('it is committed', async () => (await other.store.head(room)) === 2)
     dying.cluster.close()
     await t.rejects(lost, { code: 'STORE_UNAVAILABLE' })
-    t.match(await append(other.store, room, user, 'hello', 'k'), { isNew: false, message: { seq: 2, text: 'hello' } })
+    t.match(await append(other.store, room, user, 'hello', 'k'), {
+      isNew: false,
+      message: { seq: 2, text: 'hello' }
+    })
     t.strictSame(await textsOf(other.store, room), ['before', 'hello'])
   })
 
-  t.test('a process that died before the commit: the repeat is the message, and an orphan stays behind', async t => {
-    const gate = await Gate.open(t, embedded.urls)
-    const [dying, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
-    const [room, user] = [freshRoom(), freshUser()]
-    const block = blockKey(room, `${user}.0`)
-    gate.hold(block)
-    const lost = append(dying.store, room, user, 'hello', 'k')
-    await until('it is in its block', async () => await lengthOf(other.cluster, block) === 1)
-    dying.cluster.close()
-    await t.rejects(lost, { code: 'STORE_UNAVAILABLE' })
-    t.match(await append(other.store, room, user, 'hello', 'k'), { isNew: true, message: { seq: 1 } })
-    t.equal(await lengthOf(other.cluster, block), 2)
-    t.strictSame(await textsOf(other.store, room), ['hello'])
-  })
+  t.test(
+    'a process that died before the commit: the repeat is the message, and an orphan stays behind',
+    async t => {
+      const gate = await Gate.open(t, embedded.urls)
+      const [dying, other] = await Promise.all([
+        openStore(t, embedded, {}, { addressMap: gate.addressMap }),
+        openStore(t, embedded)
+      ])
+      const [room, user] = [freshRoom(), freshUser()]
+      const block = blockKey(room, `${user}.0`)
+      gate.hold(block)
+      const lost = append(dying.store, room, user, 'hello', 'k')
+      await until('it is in its block', async () => (await lengthOf(other.cluster, block)) === 1)
+      dying.cluster.close()
+      await t.rejects(lost, { code: 'STORE_UNAVAILABLE' })
+      t.match(await append(other.store, room, user, 'hello', 'k'), {
+        isNew: true,
+        message: { seq: 1 }
+      })
+      t.equal(await lengthOf(other.cluster, block), 2)
+      t.strictSame(await textsOf(other.store, room), ['hello'])
+    }
+  )
 
   t.test('a commit whose answer was lost is found by its key, and is new', async t => {
     const gate = await Gate.open(t, embedded.urls)
@@ -211,7 +323,9 @@ t.test('idempotency keys', async t => {
     const { message } = await append(store, room, user, 'hello', 'k')
     await cluster.command(slotOf(blockKey(room, `${user}.0`)), ['DEL', blockKey(room, `${user}.0`)])
     t.match(await store.message(room, 1), { lost: true })
-    await t.rejects(append(store, room, 'somebody else', 'hello', 'k'), { code: 'IDEMPOTENCY_CONFLICT' })
+    await t.rejects(append(store, room, 'somebody else', 'hello', 'k'), {
+      code: 'IDEMPOTENCY_CONFLICT'
+    })
     t.strictSame(await append(store, room, user, 'hello', 'k'), { message, isNew: false })
     t.strictSame(await store.message(room, 1), message)
   })
@@ -238,37 +352,61 @@ t.test('idempotency keys', async t => {
     await appendMany(store, room, 'ann', 50)
     await store.log.seal(room)
     await cluster.command(slotOf(segmentKey(room, 0)), ['DEL', segmentKey(room, 0)])
-    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'MESSAGE_LOST', statusCode: 410 })
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
+      code: 'MESSAGE_LOST',
+      statusCode: 410
+    })
   })
 
-  t.test('a message beyond the end of the log is out of reach, and not said to be lost', async t => {
-    const { store, cluster } = await openStore(t, embedded)
-    const room = freshRoom()
-    await append(store, room, 'ann', 'before')
-    await append(store, room, 'ann', 'hello', 'k')
-    await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-2'])
-    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'STORE_UNAVAILABLE', statusCode: 503 })
-    await cluster.command(roomSlot(room), ['DEL', logKey(room)])
-    await t.rejects(append(store, room, 'ann', 'hello', 'k'), { code: 'STORE_UNAVAILABLE', statusCode: 503 })
-  })
+  t.test(
+    'a message beyond the end of the log is out of reach, and not said to be lost',
+    async t => {
+      const { store, cluster } = await openStore(t, embedded)
+      const room = freshRoom()
+      await append(store, room, 'ann', 'before')
+      await append(store, room, 'ann', 'hello', 'k')
+      await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-2'])
+      await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
+        code: 'STORE_UNAVAILABLE',
+        statusCode: 503
+      })
+      await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+      await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
+        code: 'STORE_UNAVAILABLE',
+        statusCode: 503
+      })
+    }
+  )
 
-  t.test('a repeat whose acknowledgement is lost with its connection is made sure of again', async t => {
-    const gate = await Gate.open(t, embedded.urls)
-    const [cut, other] = await Promise.all([openStore(t, embedded, {}, { addressMap: gate.addressMap }), openStore(t, embedded)])
-    const room = freshRoom()
-    const { message } = await append(cut.store, room, 'ann', 'hello', 'k')
-    const owner = nodeOf(other.cluster, roomSlot(room))
-    const replica = embedded.nodes.find(({ port }) => port === other.cluster.topology.livingReplicasOf(`127.0.0.1:${owner?.port}`)[0]?.address.port)
-    t.ok(owner !== undefined && replica !== undefined)
-    if (owner === undefined || replica === undefined) return
-    await replica.kill('SIGSTOP')
-    t.teardown(() => replica.kill('SIGCONT'))
-    const repeated = append(cut.store, room, 'ann', 'hello', 'k')
-    await until('it waits for the replica', async () => String(await tell(owner, 'INFO', 'clients')).includes('blocked_clients:1'))
-    gate.cut()
-    await replica.kill('SIGCONT')
-    t.strictSame(await repeated, { message, isNew: false })
-  })
+  t.test(
+    'a repeat whose acknowledgement is lost with its connection is made sure of again',
+    async t => {
+      const gate = await Gate.open(t, embedded.urls)
+      const [cut, other] = await Promise.all([
+        openStore(t, embedded, {}, { addressMap: gate.addressMap }),
+        openStore(t, embedded)
+      ])
+      const room = freshRoom()
+      const { message } = await append(cut.store, room, 'ann', 'hello', 'k')
+      const owner = nodeOf(other.cluster, roomSlot(room))
+      const replica = embedded.nodes.find(
+        ({ port }) =>
+          port ===
+          other.cluster.topology.livingReplicasOf(`127.0.0.1:${owner?.port}`)[0]?.address.port
+      )
+      t.ok(owner !== undefined && replica !== undefined)
+      if (owner === undefined || replica === undefined) return
+      await replica.kill('SIGSTOP')
+      t.teardown(() => replica.kill('SIGCONT'))
+      const repeated = append(cut.store, room, 'ann', 'hello', 'k')
+      await until('it waits for the replica', async () =>
+        String(await tell(owner, 'INFO', 'clients')).includes('blocked_clients:1')
+      )
+      gate.cut()
+      await replica.kill('SIGCONT')
+      t.strictSame(await repeated, { message, isNew: false })
+    }
+  )
 
   t.test('a key is forgotten after its time, and not before', async t => {
     const { store, cluster } = await openStore(t, embedded, { onceTtlS: 3 })
@@ -277,56 +415,99 @@ t.test('idempotency keys', async t => {
     const owner = nodeOf(cluster, roomSlot(room))
     t.ok(owner !== undefined && Number(await tell(owner, 'PTTL', onceKey(room, 'k'))) > 0)
     t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: false })
-    await until('the key has expired', async () => await cluster.command(roomSlot(room), ['EXISTS', onceKey(room, 'k')]) === 0)
+    await until(
+      'the key has expired',
+      async () => (await cluster.command(roomSlot(room), ['EXISTS', onceKey(room, 'k')])) === 0
+    )
     t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: true, message: { seq: 2 } })
   })
 })
 
-t.test('a message that a failover took before a replica had it is put back before it is acknowledged', async t => {
-  const gate = await Gate.open(t, embedded.urls)
-  // Several connections: number, entry and commit may lie on the same shard, and none must wait for the acknowledgement of another.
-  const cut = await openStore(t, embedded, {}, { addressMap: gate.addressMap, writeConnections: 4 })
-  const other = await openStore(t, embedded, {}, { replicaAcks: 0 })
-  const [room, user] = [freshRoom(), freshUser()]
-  await append(cut.store, room, user, 'first')
-  const block = blockKey(room, `${user}.0`)
-  const replica = embedded.nodes.find(({ port }) => port === other.cluster.topology.livingReplicasOf(other.cluster.topology.ownerOf(slotOf(block)) ?? '')[0]?.address.port)
-  t.ok(replica)
-  await replica?.kill('SIGSTOP')
-  t.teardown(() => replica?.kill('SIGCONT'))
-  const appended = append(cut.store, room, user, 'second')
-  await until('it is committed, and its entry waits for the replica', async () => (await other.store.head(room)) === 2)
-  // What a failover would do, as far as the writer can tell: its entry is gone, and the block has gone on.
-  await other.cluster.command(slotOf(block), ['XDEL', block, parseReference((await other.store.log.range(room, 2, 2))[0]?.reference ?? '').id])
-  await append(other.store, room, user, 'third')
-  gate.cut()
-  await replica?.kill('SIGCONT')
-  t.match(await appended, { message: { seq: 2, text: 'second' }, isNew: true })
-  t.strictSame(await textsOf(other.store, room), ['first', 'second', 'third'])
-})
+t.test(
+  'a message that a failover took before a replica had it is put back before it is acknowledged',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    // Several connections: number, entry and commit may lie on the same shard, and none must wait
+    // for the acknowledgement of another.
+    const cut = await openStore(
+      t,
+      embedded,
+      {},
+      { addressMap: gate.addressMap, writeConnections: 4 }
+    )
+    const other = await openStore(t, embedded, {}, { replicaAcks: 0 })
+    const [room, user] = [freshRoom(), freshUser()]
+    await append(cut.store, room, user, 'first')
+    const block = blockKey(room, `${user}.0`)
+    const replica = embedded.nodes.find(
+      ({ port }) =>
+        port ===
+        other.cluster.topology.livingReplicasOf(
+          other.cluster.topology.ownerOf(slotOf(block)) ?? ''
+        )[0]?.address.port
+    )
+    t.ok(replica)
+    await replica?.kill('SIGSTOP')
+    t.teardown(() => replica?.kill('SIGCONT'))
+    const appended = append(cut.store, room, user, 'second')
+    await until(
+      'it is committed, and its entry waits for the replica',
+      async () => (await other.store.head(room)) === 2
+    )
+    // What a failover would do, as far as the writer can tell: its entry is gone, and the block has
+    // gone on.
+    await other.cluster.command(slotOf(block), [
+      'XDEL',
+      block,
+      parseReference((await other.store.log.range(room, 2, 2))[0]?.reference ?? '').id
+    ])
+    await append(other.store, room, user, 'third')
+    gate.cut()
+    await replica?.kill('SIGCONT')
+    t.match(await appended, { message: { seq: 2, text: 'second' }, isNew: true })
+    t.strictSame(await textsOf(other.store, room), ['first', 'second', 'third'])
+  }
+)
 
-t.test('the queue is bounded: one less and exactly its length are taken, one more is refused at once, and nothing taken is lost', async t => {
-  const gate = await Gate.open(t, embedded.urls)
-  const { store } = await openStore(t, embedded, { queueLengthMax: 5 }, { addressMap: gate.addressMap })
-  const room = freshRoom()
-  await append(store, room, 'ann', 'before')
-  gate.hold('')
-  const taken = sequence(1, 4).map(n => append(store, room, 'ann', `taken ${n}`))
-  t.equal(store.queueLength, 4)
-  taken.push(append(store, room, 'ann', 'taken 5'))
-  t.equal(store.queueLength, 5)
-  await t.rejects(append(store, room, 'bob', 'refused'), { code: 'OVERLOADED', statusCode: 503 })
-  await t.rejects(append(store, freshRoom(), 'bob', 'refused'), { code: 'OVERLOADED' })
-  gate.release()
-  await Promise.all(taken)
-  t.equal(store.queueLength, 0)
-  await append(store, room, 'ann', 'after')
-  t.strictSame((await textsOf(store, room)).toSorted(), ['after', 'before', ...sequence(1, 5).map(n => `taken ${n}`)])
-})
+t.test(
+  'the queue is bounded: one less and exactly its length are taken, one more is refused at once, and nothing taken is lost',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const { store } = await openStore(
+      t,
+      embedded,
+      { queueLengthMax: 5 },
+      { addressMap: gate.addressMap }
+    )
+    const room = freshRoom()
+    await append(store, room, 'ann', 'before')
+    gate.hold('')
+    const taken = sequence(1, 4).map(n => append(store, room, 'ann', `taken ${n}`))
+    t.equal(store.queueLength, 4)
+    taken.push(append(store, room, 'ann', 'taken 5'))
+    t.equal(store.queueLength, 5)
+    await t.rejects(append(store, room, 'bob', 'refused'), { code: 'OVERLOADED', statusCode: 503 })
+    await t.rejects(append(store, freshRoom(), 'bob', 'refused'), { code: 'OVERLOADED' })
+    gate.release()
+    await Promise.all(taken)
+    t.equal(store.queueLength, 0)
+    await append(store, room, 'ann', 'after')
+    t.strictSame((await textsOf(store, room)).toSorted(), [
+      'after',
+      'before',
+      ...sequence(1, 5).map(n => `taken ${n}`)
+    ])
+  }
+)
 
 t.test('the queue is bounded in bytes as well', async t => {
   const gate = await Gate.open(t, embedded.urls)
-  const { store } = await openStore(t, embedded, { queueBytesMax: 10_000 }, { addressMap: gate.addressMap })
+  const { store } = await openStore(
+    t,
+    embedded,
+    { queueBytesMax: 10_000 },
+    { addressMap: gate.addressMap }
+  )
   const room = freshRoom()
   await append(store, room, 'ann', 'before')
   gate.hold('')
@@ -339,59 +520,115 @@ t.test('the queue is bounded in bytes as well', async t => {
 
 t.test('messages with a key wait in the same queue, from the look for their key on', async t => {
   const gate = await Gate.open(t, embedded.urls)
-  const { store } = await openStore(t, embedded, { queueLengthMax: 3 }, { addressMap: gate.addressMap })
+  const { store } = await openStore(
+    t,
+    embedded,
+    { queueLengthMax: 3 },
+    { addressMap: gate.addressMap }
+  )
   const room = freshRoom()
   await append(store, room, 'ann', 'before', 'k0')
   gate.hold('')
-  const taken = [append(store, room, 'ann', 'one', 'k1'), append(store, room, 'ann', 'two', 'k2'), append(store, room, 'ann', 'two', 'k2')]
+  const taken = [
+    append(store, room, 'ann', 'one', 'k1'),
+    append(store, room, 'ann', 'two', 'k2'),
+    append(store, room, 'ann', 'two', 'k2')
+  ]
   await t.rejects(append(store, room, 'ann', 'refused', 'k3'), { code: 'OVERLOADED' })
   gate.release()
   await Promise.all(taken)
   t.match(await append(store, room, 'ann', 'refused', 'k3'), { isNew: true, message: { seq: 4 } })
 })
 
-t.test('whatever hangs, an answer comes by the deadline, and the queue is held until the work has ended', async t => {
-  for (const [held, once] of [['GET', 'k'], ['INCRBY', undefined], ['XADD', undefined], ['EVALSHA', undefined], ['WAIT', undefined], ['EVALSHA', 'k2']] as const) {
-    const gate = await Gate.open(t, embedded.urls)
-    // Only the answer has so short a deadline, not the connection.
-    const { store } = await openStore(t, embedded, { deadlineMs: 400 }, { addressMap: gate.addressMap, deadlineMs: 10_000 })
-    const [room, user] = [freshRoom(), freshUser()]
-    await until('it is warm', () => append(store, room, freshUser(), 'before').then(() => true, () => false))
-    gate.hold(held)
-    const begun = performance.now()
-    // A timer beside it: what the machine adds, it adds to both.
-    const control = sleep(400).then(() => performance.now() - begun)
-    await t.rejects(append(store, room, user, 'hello', once), { code: 'STORE_UNAVAILABLE', statusCode: 503 }, held)
-    const [tookMs, controlMs] = [performance.now() - begun, await control]
-    t.ok(tookMs > 350 && tookMs < controlMs + 500, `${Math.round(tookMs)} ms for ${held}, a timer ${Math.round(controlMs)} ms`)
-    gate.release()
-    await until('the queue is empty again', () => store.queueLength === 0)
+t.test(
+  'whatever hangs, an answer comes by the deadline, and the queue is held until the work has ended',
+  async t => {
+    for (const [held, once] of [
+      ['GET', 'k'],
+      ['INCRBY', undefined],
+      ['XADD', undefined],
+      ['EVALSHA', undefined],
+      ['WAIT', undefined],
+      ['EVALSHA', 'k2']
+    ] as const) {
+      const gate = await Gate.open(t, embedded.urls)
+      // Only the answer has so short a deadline, not the connection.
+      const { store } = await openStore(
+        t,
+        embedded,
+        { deadlineMs: 400 },
+        { addressMap: gate.addressMap, deadlineMs: 10_000 }
+      )
+      const [room, user] = [freshRoom(), freshUser()]
+      await until('it is warm', () =>
+        append(store, room, freshUser(), 'before').then(
+          () => true,
+          () => false
+        )
+      )
+      gate.hold(held)
+      const begun = performance.now()
+      // A timer beside it: what the machine adds, it adds to both.
+      const control = sleep(400).then(() => performance.now() - begun)
+      await t.rejects(
+        append(store, room, user, 'hello', once),
+        { code: 'STORE_UNAVAILABLE', statusCode: 503 },
+        held
+      )
+      const [tookMs, controlMs] = [performance.now() - begun, await control]
+      t.ok(
+        tookMs > 350 && tookMs < controlMs + 500,
+        `${Math.round(tookMs)} ms for ${held}, a timer ${Math.round(controlMs)} ms`
+      )
+      gate.release()
+      await until('the queue is empty again', () => store.queueLength === 0)
+    }
   }
-})
+)
 
-t.test('a store that is full says so, keeps what it has, and goes on when there is room again', async t => {
-  const { store, cluster } = await openStore(t, embedded)
-  const room = freshRoom()
-  const user = freshUser()
-  await append(store, room, user, 'before')
-  const block = blockKey(room, `${user}.0`)
-  for (const [what, full] of [
-    ['every shard', masters],
-    ['the shard of the log', [nodeOf(cluster, roomSlot(room))]],
-    ['the shard of the block', [nodeOf(cluster, slotOf(block))]]
-  ] as const) {
-    await Promise.all(full.map(node => node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '1')))
-    const begun = performance.now()
-    // Several: one alone goes to its block without a script, and a lease may spare the counter.
-    const refused = await Promise.allSettled([...sequence(1, 3).map(() => append(store, room, user, 'refused')), append(store, room, user, 'refused', `k ${what}`)])
-    for (const outcome of refused) t.match(outcome, { status: 'rejected', reason: { code: 'STORE_FULL', statusCode: 503 } }, what)
-    t.ok(performance.now() - begun < 8000, 'before the deadline')
-    t.strictSame(await textsOf(store, room), ['before'], 'reading goes on')
-    await Promise.all(full.map(node => node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '0')))
+t.test(
+  'a store that is full says so, keeps what it has, and goes on when there is room again',
+  async t => {
+    const { store, cluster } = await openStore(t, embedded)
+    const room = freshRoom()
+    const user = freshUser()
+    await append(store, room, user, 'before')
+    const block = blockKey(room, `${user}.0`)
+    for (const [what, full] of [
+      ['every shard', masters],
+      ['the shard of the log', [nodeOf(cluster, roomSlot(room))]],
+      ['the shard of the block', [nodeOf(cluster, slotOf(block))]]
+    ] as const) {
+      await Promise.all(
+        full.map(node =>
+          node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '1')
+        )
+      )
+      const begun = performance.now()
+      // Several: one alone goes to its block without a script, and a lease may spare the counter.
+      const refused = await Promise.allSettled([
+        ...sequence(1, 3).map(() => append(store, room, user, 'refused')),
+        append(store, room, user, 'refused', `k ${what}`)
+      ])
+      for (const outcome of refused) {
+        t.match(
+          outcome,
+          { status: 'rejected', reason: { code: 'STORE_FULL', statusCode: 503 } },
+          what
+        )
+      }
+      t.ok(performance.now() - begun < 8000, 'before the deadline')
+      t.strictSame(await textsOf(store, room), ['before'], 'reading goes on')
+      await Promise.all(
+        full.map(node =>
+          node === undefined ? undefined : tell(node, 'CONFIG', 'SET', 'maxmemory', '0')
+        )
+      )
+    }
+    t.equal((await append(store, room, user, 'after')).message.seq, 2)
+    t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 2 }])
   }
-  t.equal((await append(store, room, user, 'after')).message.seq, 2)
-  t.strictSame((await store.users.page(room, undefined, 1000)).users, [{ user, messages: 2 }])
-})
+)
 
 t.test('a store that cannot persist says that it is read-only', async t => {
   const { store, cluster } = await openStore(t, embedded)
@@ -403,13 +640,19 @@ t.test('a store that cannot persist says that it is read-only', async t => {
   // A directory where the snapshot should be: saving fails, also for root.
   const blocker = join(node.dir, 'dump.rdb')
   const saved = async (status: string): Promise<void> => {
-    await tell(node, 'BGSAVE', 'SCHEDULE') // where the append-only file is being rewritten just then, right behind that
-    await until(`saving ends with ${status}`, async () => String(await tell(node, 'INFO', 'persistence')).includes(`rdb_last_bgsave_status:${status}`))
+    // where the append-only file is being rewritten just then, right behind that
+    await tell(node, 'BGSAVE', 'SCHEDULE')
+    await until(`saving ends with ${status}`, async () =>
+      String(await tell(node, 'INFO', 'persistence')).includes(`rdb_last_bgsave_status:${status}`)
+    )
   }
   mkdirSync(blocker)
   await tell(node, 'CONFIG', 'SET', 'save', '3600 1')
   await saved('err')
-  await t.rejects(append(store, room, 'ann', 'refused'), { code: 'STORE_READ_ONLY', statusCode: 503 })
+  await t.rejects(append(store, room, 'ann', 'refused'), {
+    code: 'STORE_READ_ONLY',
+    statusCode: 503
+  })
   await t.rejects(append(store, room, 'ann', 'refused', 'k'), { code: 'STORE_READ_ONLY' })
   t.strictSame(await textsOf(store, room), ['before'])
   rmdirSync(blocker)
@@ -419,18 +662,31 @@ t.test('a store that cannot persist says that it is read-only', async t => {
 })
 
 t.test('a wrong password is denied at once, not after a deadline', async t => {
-  await Promise.all(embedded.nodes.map(node => tell(node, 'ACL', 'SETUSER', 'dialogs', 'on', '>secret', '~*', '&*', '+@all')))
+  await Promise.all(
+    embedded.nodes.map(node =>
+      tell(node, 'ACL', 'SETUSER', 'dialogs', 'on', '>secret', '~*', '&*', '+@all')
+    )
+  )
   const { store } = await openStore(t, embedded, {}, { username: 'dialogs', password: 'secret' })
   const room = freshRoom()
   t.equal((await append(store, room, 'ann', 'hello')).message.seq, 1)
   const begun = performance.now()
-  await t.rejects(connectTo(t, embedded.urls, { username: 'dialogs', password: 'wrong' }), { code: 'STORE_DENIED' })
-  await t.rejects(connectTo(t, embedded.urls, { username: 'nobody', password: 'secret' }), { code: 'STORE_DENIED' })
+  await t.rejects(connectTo(t, embedded.urls, { username: 'dialogs', password: 'wrong' }), {
+    code: 'STORE_DENIED'
+  })
+  await t.rejects(connectTo(t, embedded.urls, { username: 'nobody', password: 'secret' }), {
+    code: 'STORE_DENIED'
+  })
   t.ok(performance.now() - begun < 8000)
 })
 
 t.test('a user who loses a right is denied, and served again when it is given back', async t => {
-  const rights = (...rules: string[]): Promise<unknown> => Promise.all(embedded.nodes.map(node => tell(node, 'ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', ...rules)))
+  const rights = (...rules: string[]): Promise<unknown> =>
+    Promise.all(
+      embedded.nodes.map(node =>
+        tell(node, 'ACL', 'SETUSER', 'limited', 'on', '>secret', '~*', '&*', '+@all', ...rules)
+      )
+    )
   await rights()
   const { store } = await openStore(t, embedded, {}, { username: 'limited', password: 'secret' })
   const room = freshRoom()
@@ -443,36 +699,51 @@ t.test('a user who loses a right is denied, and served again when it is given ba
 
 t.test('without a cluster there is an honest error within the deadline', async t => {
   const begun = performance.now()
-  await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { deadlineMs: 300 }), { code: 'STORE_UNAVAILABLE', message: /127\.0\.0\.1:1/ })
+  await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { deadlineMs: 300 }), {
+    code: 'STORE_UNAVAILABLE',
+    message: /127\.0\.0\.1:1/
+  })
   t.ok(performance.now() - begun < 5000)
 })
 
-t.test('a log that was deleted is begun anew when it has been found gone for half a minute, and no sooner for having been gone long ago', async t => {
-  const now = performance.now.bind(performance)
-  let aheadMs = 0
-  performance.now = () => now() + aheadMs
-  t.teardown(() => { performance.now = now })
-  for (const once of [undefined, 'k']) {
-    const { store, cluster } = await openStore(t, embedded, { deadlineMs: 400 })
-    const room = freshRoom()
-    await appendMany(store, room, 'ann', 3)
-    await cluster.command(roomSlot(room), ['DEL', logKey(room)])
-    for (const laterMs of [0, 3_600_000, 20_000]) {
-      aheadMs += laterMs
-      await t.rejects(append(store, room, 'ann', 'waits', once), { code: 'STORE_UNAVAILABLE' }, `${laterMs} ms later`)
+t.test(
+  'a log that was deleted is begun anew when it has been found gone for half a minute, and no sooner for having been gone long ago',
+  async t => {
+    const now = performance.now.bind(performance)
+    let aheadMs = 0
+    performance.now = () => now() + aheadMs
+    t.teardown(() => {
+      performance.now = now
+    })
+    for (const once of [undefined, 'k']) {
+      const { store, cluster } = await openStore(t, embedded, { deadlineMs: 400 })
+      const room = freshRoom()
+      await appendMany(store, room, 'ann', 3)
+      await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+      for (const laterMs of [0, 3_600_000, 20_000]) {
+        aheadMs += laterMs
+        await t.rejects(
+          append(store, room, 'ann', 'waits', once),
+          { code: 'STORE_UNAVAILABLE' },
+          `${laterMs} ms later`
+        )
+      }
+      aheadMs += 10_000
+      t.equal((await append(store, room, 'ann', 'begins it', once)).message.seq, 1)
+      t.equal((await append(store, room, 'ann', 'goes on')).message.seq, 2)
     }
-    aheadMs += 10_000
-    t.equal((await append(store, room, 'ann', 'begins it', once)).message.seq, 1)
-    t.equal((await append(store, room, 'ann', 'goes on')).message.seq, 2)
   }
-})
+)
 
 t.test('scripts that Redis has forgotten are sent again', async t => {
   const { store } = await openStore(t, embedded, { segmentLength: 16 })
   const room = freshRoom()
   for (const n of sequence(1, 5)) {
     await Promise.all(masters.map(node => tell(node, 'SCRIPT', 'FLUSH')))
-    await Promise.all([appendMany(store, room, 'ann', 10), append(store, room, 'bob', 'keyed', `k${n}`)])
+    await Promise.all([
+      appendMany(store, room, 'ann', 10),
+      append(store, room, 'bob', 'keyed', `k${n}`)
+    ])
     await Promise.all(masters.map(node => tell(node, 'SCRIPT', 'FLUSH')))
     await store.log.seal(room)
   }
@@ -480,59 +751,123 @@ t.test('scripts that Redis has forgotten are sent again', async t => {
   t.notOk((await textsOf(store, room)).includes(undefined))
 })
 
-/** Kills every client's connections, again 50 ms after that is done, while the work goes on, and answers how many times. */
-async function whileConnectionsAreCut (work: () => Promise<unknown>): Promise<number> {
+/**
+ * Kills every client's connections, again 50 ms after that is done, while the work goes on, and
+ * answers how many times.
+ */
+async function whileConnectionsAreCut(work: () => Promise<unknown>): Promise<number> {
   let times = 0
   const over = new AbortController()
   const cutting = (async () => {
     for (; !over.signal.aborted; times++) {
-      await Promise.all(embedded.nodes.map(node => tell(node, 'CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')))
+      await Promise.all(
+        embedded.nodes.map(node => tell(node, 'CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes'))
+      )
       await sleep(50)
     }
   })()
-  await Promise.all([work().finally(() => { over.abort() }), cutting])
+  await Promise.all([
+    work().finally(() => {
+      over.abort()
+    }),
+    cutting
+  ])
   return times
 }
 
-t.test('connections that are cut again and again: nothing acknowledged is lost, nothing is doubled, and every message is acknowledged', async t => {
-  const stores = [await openStore(t, embedded, { segmentLength: 16 }), await openStore(t, embedded, { segmentLength: 16 })] as const
-  const rooms = [freshRoom(), freshRoom()]
-  const seqs = new Map<string, number>()
-  const write = async (store: Store, room: string, user: string, prefix: string): Promise<void> => {
-    for (const n of sequence(1, 60)) {
-      const text = `${prefix} ${n}`
-      const { message, isNew } = await append(store, room, user, text, n % 3 === 0 ? `${prefix}-${n}` : undefined)
-      if (!isNew || message.text !== text) t.fail(`${text} got the answer of ${message.text}`)
-      seqs.set(text, message.seq)
+t.test(
+  'connections that are cut again and again: nothing acknowledged is lost, nothing is doubled, and every message is acknowledged',
+  async t => {
+    const stores = [
+      await openStore(t, embedded, { segmentLength: 16 }),
+      await openStore(t, embedded, { segmentLength: 16 })
+    ] as const
+    const rooms = [freshRoom(), freshRoom()]
+    const seqs = new Map<string, number>()
+    const write = async (
+      store: Store,
+      room: string,
+      user: string,
+      prefix: string
+    ): Promise<void> => {
+      for (const n of sequence(1, 60)) {
+        const text = `${prefix} ${n}`
+        const { message, isNew } = await append(
+          store,
+          room,
+          user,
+          text,
+          n % 3 === 0 ? `${prefix}-${n}` : undefined
+        )
+        if (!isNew || message.text !== text) t.fail(`${text} got the answer of ${message.text}`)
+        seqs.set(text, message.seq)
+      }
+    }
+    const users = ['ann', 'bob', 'cyd']
+    const times = await whileConnectionsAreCut(() =>
+      Promise.all(
+        stores.flatMap(({ store }, process) =>
+          rooms.flatMap(room =>
+            users.map(user => write(store, room, user, `${room}-${process}-${user}`))
+          )
+        )
+      )
+    )
+    t.ok(times >= 2, `${times} times`)
+    const [{ store, cluster }] = stores
+    for (const room of rooms) {
+      const texts = await textsOf(store, room)
+      t.equal(texts.length, 360, 'each message is in the log')
+      t.equal(new Set(texts).size, 360, 'once')
+      t.strictSame(
+        texts.filter((text, index) => seqs.get(text ?? '') !== index + 1),
+        [],
+        'where its answer said'
+      )
+      t.strictSame(
+        (await store.users.page(room, undefined, 1000)).users,
+        users.map(user => ({ user, messages: 120 }))
+      )
+      await store.log.seal(room)
+      t.ok((await lengthOf(cluster, logKey(room))) <= 32)
     }
   }
-  const users = ['ann', 'bob', 'cyd']
-  const times = await whileConnectionsAreCut(() => Promise.all(stores.flatMap(({ store }, process) => rooms.flatMap(room => users.map(user => write(store, room, user, `${room}-${process}-${user}`))))))
-  t.ok(times >= 2, `${times} times`)
-  const [{ store, cluster }] = stores
-  for (const room of rooms) {
-    const texts = await textsOf(store, room)
-    t.equal(texts.length, 360, 'each message is in the log')
-    t.equal(new Set(texts).size, 360, 'once')
-    t.strictSame(texts.filter((text, index) => seqs.get(text ?? '') !== index + 1), [], 'where its answer said')
-    t.strictSame((await store.users.page(room, undefined, 1000)).users, users.map(user => ({ user, messages: 120 })))
-    await store.log.seal(room)
-    t.ok(await lengthOf(cluster, logKey(room)) <= 32)
-  }
-})
+)
 
-t.test('a storm of repeats from two processes, with connections being cut: as many messages as keys', async t => {
-  const stores = [await openStore(t, embedded), await openStore(t, embedded)] as const
-  const room = freshRoom()
-  const seqs = new Map<string, Set<number>>()
-  const storm = (wave: number): Promise<unknown> => Promise.all(sequence(1, 1000).map(async index => {
-    const key = `${wave}-${index % 100}`
-    const { message } = await append(stores[index % 2 === 0 ? 0 : 1].store, room, 'ann', key, key)
-    seqs.set(message.text, (seqs.get(message.text) ?? new Set()).add(message.seq))
-  }))
-  const times = await whileConnectionsAreCut(async () => { for (const wave of sequence(1, 10)) await storm(wave) })
-  t.ok(times >= 2, `${times} times`)
-  t.equal(await stores[0].store.head(room), 1000)
-  t.ok([...seqs.values()].every(({ size }) => size === 1), 'every repeat was answered with the same sequence')
-  t.strictSame((await readAll(stores[0].store, room)).map(entry => isLost(entry) ? undefined : [...seqs.get(entry.text) ?? []]), sequence(1, 1000).map(seq => [seq]))
-})
+t.test(
+  'a storm of repeats from two processes, with connections being cut: as many messages as keys',
+  async t => {
+    const stores = [await openStore(t, embedded), await openStore(t, embedded)] as const
+    const room = freshRoom()
+    const seqs = new Map<string, Set<number>>()
+    const storm = (wave: number): Promise<unknown> =>
+      Promise.all(
+        sequence(1, 1000).map(async index => {
+          const key = `${wave}-${index % 100}`
+          const { message } = await append(
+            stores[index % 2 === 0 ? 0 : 1].store,
+            room,
+            'ann',
+            key,
+            key
+          )
+          seqs.set(message.text, (seqs.get(message.text) ?? new Set()).add(message.seq))
+        })
+      )
+    const times = await whileConnectionsAreCut(async () => {
+      for (const wave of sequence(1, 10)) await storm(wave)
+    })
+    t.ok(times >= 2, `${times} times`)
+    t.equal(await stores[0].store.head(room), 1000)
+    t.ok(
+      [...seqs.values()].every(({ size }) => size === 1),
+      'every repeat was answered with the same sequence'
+    )
+    t.strictSame(
+      (await readAll(stores[0].store, room)).map(entry =>
+        isLost(entry) ? undefined : [...(seqs.get(entry.text) ?? [])]
+      ),
+      sequence(1, 1000).map(seq => [seq])
+    )
+  }
+)

@@ -21,7 +21,7 @@ if (reason === undefined) {
   t.test('the Compose file on a real Docker engine', { skip: reason }, async () => undefined)
 }
 
-function testProject (): void {
+function testProject(): void {
   const old = isAvailable(REDIS_BEFORE) ? REDIS_BEFORE : REDIS
   const project = new Project(t, { REDIS_IMAGE: old, WAIT_S: '12' })
   /** How many messages were acknowledged so far, by room. */
@@ -29,7 +29,10 @@ function testProject (): void {
 
   /** Runs traffic while something happens, and checks that nobody noticed. */
   const during = async (
-    t: Test, room: string, isPersistent: boolean, act: () => Promise<void>
+    t: Test,
+    room: string,
+    isPersistent: boolean,
+    act: () => Promise<void>
   ): Promise<void> => {
     const end = project.traffic({ room, writers: 4, readers: 4, pauseMs: 20, isPersistent })
     await until('traffic flows', async () => (await project.read(room)).length > 20, 30_000)
@@ -47,7 +50,10 @@ function testProject (): void {
     for (const [room, posted] of rooms) {
       const seqs = await project.read(room)
       t.ok(seqs.length >= posted, `${room}: ${seqs.length} messages, ${posted} acknowledged`)
-      t.ok(seqs.every((seq, index) => seq === index + 1), `${room} has no hole`)
+      t.ok(
+        seqs.every((seq, index) => seq === index + 1),
+        `${room} has no hole`
+      )
     }
   }
 
@@ -57,7 +63,7 @@ function testProject (): void {
     const size = async (image: string): Promise<number> => {
       return Number((await docker(['image', 'inspect', '--format', '{{.Size}}', image])).stdout)
     }
-    const added = await size(project.image) - await size(BASE)
+    const added = (await size(project.image)) - (await size(BASE))
     t.ok(added > 0 && added <= IMAGE_BYTES_MAX, `${added} bytes`)
     t.comment(`The image adds ${(added / 1024 / 1024).toFixed(1)} MB; Redis is ${old}`)
   })
@@ -96,17 +102,26 @@ function testProject (): void {
     }
   })
 
-  t.test('Redis asks for a password, never evicts, and its health check reads the reply', async t => {
-    const policy = await project.redis('redis-1', 'config', 'get', 'maxmemory-policy')
-    t.equal(policy.split('\n')[1], 'noeviction')
-    const anonymous = await project.compose('exec', '-T', 'redis-1', 'redis-cli', 'ping')
-    t.match(anonymous.output, /NOAUTH/)
-    const check = ['redis-1', 'sh', '/etc/dialogs/check-node.sh']
-    t.equal((await project.compose('exec', '-T', ...check)).status, 0)
-    // The wrong password: redis-cli says so and exits with 0.
-    const wrong = await project.compose('exec', '-T', '-e', 'PASSWORD_FILE=/etc/hostname', ...check)
-    t.not(wrong.status, 0)
-  })
+  t.test(
+    'Redis asks for a password, never evicts, and its health check reads the reply',
+    async t => {
+      const policy = await project.redis('redis-1', 'config', 'get', 'maxmemory-policy')
+      t.equal(policy.split('\n')[1], 'noeviction')
+      const anonymous = await project.compose('exec', '-T', 'redis-1', 'redis-cli', 'ping')
+      t.match(anonymous.output, /NOAUTH/)
+      const check = ['redis-1', 'sh', '/etc/dialogs/check-node.sh']
+      t.equal((await project.compose('exec', '-T', ...check)).status, 0)
+      // The wrong password: redis-cli says so and exits with 0.
+      const wrong = await project.compose(
+        'exec',
+        '-T',
+        '-e',
+        'PASSWORD_FILE=/etc/hostname',
+        ...check
+      )
+      t.not(wrong.status, 0)
+    }
+  )
 
   t.test('each service is replaced under load: no POST fails, no frame is missing', async t => {
     await during(t, 'recreate', false, async () => {
@@ -116,7 +131,11 @@ function testProject (): void {
 
   t.test('nginx stops in time although streams are open', async t => {
     const end = project.traffic({
-      room: 'nginx', writers: 1, readers: 8, pauseMs: 50, isPersistent: true
+      room: 'nginx',
+      writers: 1,
+      readers: 8,
+      pauseMs: 50,
+      isPersistent: true
     })
     await until('traffic flows', async () => (await project.read('nginx')).length > 5, 30_000)
     const begun = performance.now()
@@ -130,15 +149,22 @@ function testProject (): void {
     checkReport(t, await end())
   })
 
-  const outages = [['stopped', 'stop', 'start'], ['frozen', 'pause', 'unpause']] as const
+  const outages = [
+    ['stopped', 'stop', 'start'],
+    ['frozen', 'pause', 'unpause']
+  ] as const
   for (const [what, begin, finish] of outages) {
     t.test(`a master is ${what} and returns under load: nothing acknowledged is lost`, async t => {
       const [master = ''] = await project.masters()
       await during(t, what, true, async () => {
         await project.succeed(begin, master)
-        await until('its replica has taken over', async () => {
-          return (await project.masters()).filter(name => name !== master).length === 3
-        }, 30_000)
+        await until(
+          'its replica has taken over',
+          async () => {
+            return (await project.masters()).filter(name => name !== master).length === 3
+          },
+          30_000
+        )
         await project.succeed(finish, master)
         await until('it has its copy', () => project.hasCopy(master), 60_000)
       })
@@ -166,15 +192,18 @@ function testProject (): void {
     await checkRooms(t)
   })
 
-  t.test('everything is stopped and started, under the same addresses and under new ones', async t => {
-    for (const moves of [false, true]) {
-      await project.succeed('down')
-      if (moves) project.move()
-      const { status, output } = await project.up()
-      t.equal(status, 0, output)
-      await checkRooms(t)
+  t.test(
+    'everything is stopped and started, under the same addresses and under new ones',
+    async t => {
+      for (const moves of [false, true]) {
+        await project.succeed('down')
+        if (moves) project.move()
+        const { status, output } = await project.up()
+        t.equal(status, 0, output)
+        await checkRooms(t)
+      }
     }
-  })
+  )
 
   t.test('a running node loses its volume: it refuses to start, and is replaced', async t => {
     const masters = await project.masters()
@@ -194,26 +223,29 @@ function testProject (): void {
     await checkRooms(t)
   })
 
-  t.test('each node in turn loses its volume while everything is down: nothing is lost', async t => {
-    for (const node of NODES) {
-      const wasMaster = (await project.masters()).includes(node)
-      await project.succeed('down')
-      await project.removeVolume(node)
-      const { status, output } = await project.compose('up', '--detach')
-      const said = (await project.compose('logs', 'redis-cluster', node)).output
-      t.match(said, `${node} refuses to start`)
-      t.match(said, `replace ${node}`)
-      if (wasMaster) t.not(status, 0, 'a shard has no master, so the service does not start')
-      else t.equal(status, 0, output)
-      await project.succeed('run', '--rm', '--no-deps', 'redis-cluster', 'replace', node)
-      const again = await project.up()
-      t.equal(again.status, 0, again.output)
-      await checkRooms(t)
+  t.test(
+    'each node in turn loses its volume while everything is down: nothing is lost',
+    async t => {
+      for (const node of NODES) {
+        const wasMaster = (await project.masters()).includes(node)
+        await project.succeed('down')
+        await project.removeVolume(node)
+        const { status, output } = await project.compose('up', '--detach')
+        const said = (await project.compose('logs', 'redis-cluster', node)).output
+        t.match(said, `${node} refuses to start`)
+        t.match(said, `replace ${node}`)
+        if (wasMaster) t.not(status, 0, 'a shard has no master, so the service does not start')
+        else t.equal(status, 0, output)
+        await project.succeed('run', '--rm', '--no-deps', 'redis-cluster', 'replace', node)
+        const again = await project.up()
+        t.equal(again.status, 0, again.output)
+        await checkRooms(t)
+      }
     }
-  })
+  )
 }
 
-function checkReport (t: Test, report: Report): void {
+function checkReport(t: Test, report: Report): void {
   t.same(report.failures, [], 'no POST failed')
   t.same(report.missing, [], 'every reader has what was acknowledged')
   for (const { faults } of report.readers) {
@@ -221,8 +253,10 @@ function checkReport (t: Test, report: Report): void {
   }
   t.ok(report.posted > 0)
   const reconnects = report.readers.map(reader => reader.reconnects).join(', ')
-  t.comment(`${report.posted} messages, the slowest in ${report.slowestMs} ms; ` +
-    `reconnects of readers: ${reconnects}`)
+  t.comment(
+    `${report.posted} messages, the slowest in ${report.slowestMs} ms; ` +
+      `reconnects of readers: ${reconnects}`
+  )
 }
 
 type Inspected = {

@@ -1,4 +1,5 @@
-// `npm run drill -- bounds`: the promises that are limits. Each is measured by an experiment of its own.
+// `npm run drill -- bounds`: the promises that are limits. Each is measured by an experiment of its
+// own.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { evenness } from './evenness.js'
@@ -21,25 +22,45 @@ export type ExperimentName = keyof typeof EXPERIMENTS
 export const BOUNDS_HELP = `npm run drill -- bounds --experiment slow-readers --scale 1
 
   --experiment NAME  default all, one after the other:
-${Object.entries(EXPERIMENTS).map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`).join('\n')}
+${Object.entries(EXPERIMENTS)
+  .map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`)
+  .join('\n')}
   --scale FRACTION   0.01 to 1, default 1: smaller and shorter, with the same limits
   --seed N           repeats a run; default random, and reported`
 
 /** @returns the exit status: 1 when a limit was not kept */
-export async function holdBounds (args: readonly string[]): Promise<number> {
-  const values = readOptions(args, { experiment: { type: 'string', default: 'all' }, scale: { type: 'string' }, seed: { type: 'string' } })
+export async function holdBounds(args: readonly string[]): Promise<number> {
+  const values = readOptions(args, {
+    experiment: { type: 'string', default: 'all' },
+    scale: { type: 'string' },
+    seed: { type: 'string' }
+  })
   // Object.keys forgets which keys there are.
   const all = Object.keys(EXPERIMENTS) as ExperimentName[]
   const names = values.experiment === 'all' ? all : all.filter(name => name === values.experiment)
-  if (names.length === 0) throw new UsageError(`--experiment must be all or one of ${all.join(', ')}, not '${values.experiment}'.`)
+  if (names.length === 0) {
+    throw new UsageError(
+      `--experiment must be all or one of ${all.join(', ')}, not '${values.experiment}'.`
+    )
+  }
   const scale = readNumber('scale', values.scale, { min: 0.01, max: 1, isFraction: true }) ?? 1
   const seed = readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32)
   let isBroken = false
   for (const name of names) {
     console.log(`\n${name}: ${EXPERIMENTS[name].about} (--scale ${scale} --seed ${seed})`)
-    const { figures, violations } = await EXPERIMENTS[name].hold({ scale, seed, report: line => { console.log(`  ${line}`) } })
+    const { figures, violations } = await EXPERIMENTS[name].hold({
+      scale,
+      seed,
+      report: line => {
+        console.log(`  ${line}`)
+      }
+    })
     for (const line of figures) console.log(line)
-    console.log(violations.length === 0 ? 'Kept' : `BROKEN\n${violations.map(violation => `  ${violation}`).join('\n')}`)
+    console.log(
+      violations.length === 0
+        ? 'Kept'
+        : `BROKEN\n${violations.map(violation => `  ${violation}`).join('\n')}`
+    )
     isBroken ||= violations.length > 0
   }
   return isBroken ? 1 : 0

@@ -1,4 +1,5 @@
-// Runs `npm run check` on the cluster of a drill, in a process of its own: the keys in Redis must be sound, too.
+// Runs `npm run check` on the cluster of a drill, in a process of its own: the keys in Redis must
+// be sound, too.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -9,7 +10,10 @@ const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 /** The findings of the check; empty when all is sound. */
-export async function runCheck (world: World, env: Readonly<Record<string, string>>): Promise<string[]> {
+export async function runCheck(
+  world: World,
+  env: Readonly<Record<string, string>>
+): Promise<string[]> {
   try {
     const living = world.cluster.nodes.filter(node => node.isRunning).map(({ url }) => url)
     await promisify(execFile)(process.execPath, [CHECK], {
@@ -19,7 +23,9 @@ export async function runCheck (world: World, env: Readonly<Record<string, strin
     return []
   } catch (error) {
     // When the status is not 0, promisify(execFile) rejects with an error that carries the output.
-    const { stdout = '', stderr = '' } = error as { stdout?: string, stderr?: string }
-    return [`npm run check finds: ${(stdout.trim() === '' ? stderr : stdout).trim().replaceAll('\n', '; ') || String(error)}`]
+    const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string }
+    return [
+      `npm run check finds: ${(stdout.trim() === '' ? stderr : stdout).trim().replaceAll('\n', '; ') || String(error)}`
+    ]
   }
 }

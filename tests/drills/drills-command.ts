@@ -1,4 +1,5 @@
-// `npm run drill -- reshard` and the like: runs one drill or all of them, shows the result, and writes the report.
+// `npm run drill -- reshard` and the like: runs one drill or all of them, shows the result, and
+// writes the report.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions } from '../../src/cli/options.js'
 import { measureDistribution } from './distribution.js'
@@ -25,8 +26,14 @@ ${DRILL_NAMES.map(name => `  ${name.padEnd(19)}${DRILLS[name].about}`).join('\n'
 const BLOCKS = [1, 10, 100, 1000]
 const REPORT = 'bench/RESHARDING.md'
 
-/** @returns the exit status: 1 when anything was lost, repeated, reordered or refused, or a limit was not kept */
-export async function holdDrills (which: DrillName | 'all', args: readonly string[]): Promise<number> {
+/**
+ * @returns the exit status: 1 when anything was lost, repeated, reordered or refused, or a limit
+ * was not kept
+ */
+export async function holdDrills(
+  which: DrillName | 'all',
+  args: readonly string[]
+): Promise<number> {
   const values = readOptions(args, {
     seed: { type: 'string' },
     rate: { type: 'string' },
@@ -40,7 +47,8 @@ export async function holdDrills (which: DrillName | 'all', args: readonly strin
     seed: readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32),
     rate: readNumber('rate', values.rate, { min: 1, max: 1000 }) ?? 20,
     readers: readNumber('readers', values.readers, { min: 1, max: 5000 }) ?? 100,
-    quietMs: 1000 * (readNumber('quiet', values.quiet, { min: 1, max: 3600, isFraction: true }) ?? 10),
+    quietMs:
+      1000 * (readNumber('quiet', values.quiet, { min: 1, max: 3600, isFraction: true }) ?? 10),
     history: readNumber('history', values.history, { min: 0, max: 1_000_000 }) ?? 5000
   }
   const blocksMax = readNumber('blocks', values.blocks, { min: 1, max: 100_000 }) ?? 1000
@@ -49,13 +57,20 @@ export async function holdDrills (which: DrillName | 'all', args: readonly strin
   for (const name of which === 'all' ? DRILL_NAMES : [which]) {
     console.log(`\n${name}: ${DRILLS[name].about} (--seed ${size.seed})`)
     const startedMs = performance.now()
-    const result = await holdDrill(DRILLS[name], size, line => { console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`) })
-    for (const { words, output } of result.runs) console.log(`\n$ npm run cluster -- ${words.join(' ')}\n${output}`)
+    const result = await holdDrill(DRILLS[name], size, line => {
+      console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`)
+    })
+    for (const { words, output } of result.runs) {
+      console.log(`\n$ npm run cluster -- ${words.join(' ')}\n${output}`)
+    }
     console.log(`\n${drillText(result)}`)
     results.set(name, result)
   }
   if (report !== undefined) {
-    const distribution = await measureDistribution([...BLOCKS.filter(blocks => blocks < blocksMax), blocksMax], size.seed)
+    const distribution = await measureDistribution(
+      [...BLOCKS.filter(blocks => blocks < blocksMax), blocksMax],
+      size.seed
+    )
     writeReport(report, { results, distribution, command: [which, ...args].join(' ') })
     console.log(`\nThe report: ${report}`)
   }

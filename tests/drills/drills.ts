@@ -1,4 +1,5 @@
-// The drills: changes of a cluster under load, made with the commands that a person would give, and what they may cost.
+// The drills: changes of a cluster under load, made with the commands that a person would give, and
+// what they may cost.
 import { killMasterOnly, revive, rollingRestart } from './faults.js'
 import { type ClusterRuns } from './cluster-runs.js'
 import { type Trial } from './trial.js'
@@ -62,7 +63,8 @@ export const DRILLS = {
   },
   failover: {
     title: 'A master dies',
-    about: 'kill -9 of a master; its replica takes over; the dead node comes back as a replica; then a failover by hand gives it its place again',
+    about:
+      'kill -9 of a master; its replica takes over; the dead node comes back as a replica; then a failover by hand gives it its place again',
     excused: 'failover',
     isSmooth: false,
     perform: async (trial, runs) => {
@@ -89,8 +91,12 @@ export const DRILLS = {
 
 export type DrillName = keyof typeof DRILLS
 
-async function masterPorts ({ world }: Trial): Promise<[string, string]> {
-  const [first, second] = (await world.operator.masters()).map(({ process }) => String(process.port))
-  if (first === undefined || second === undefined) throw new Error('The cluster has fewer than two masters')
+async function masterPorts({ world }: Trial): Promise<[string, string]> {
+  const [first, second] = (await world.operator.masters()).map(({ process }) =>
+    String(process.port)
+  )
+  if (first === undefined || second === undefined) {
+    throw new Error('The cluster has fewer than two masters')
+  }
   return [first, second]
 }

@@ -1,4 +1,5 @@
-// `npm run drill -- faults`: runs one scenario or all of them at any size, and says whether the promises were kept.
+// `npm run drill -- faults`: runs one scenario or all of them at any size, and says whether the
+// promises were kept.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { latencyText, verdictText } from './figures.js'
@@ -8,7 +9,9 @@ import { Hosts } from './hosts.js'
 import { Trial, type TrialOptions } from './trial.js'
 
 const namesOf = (table: Readonly<Record<string, Scenario>>): string =>
-  Object.entries(table).map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`).join('\n')
+  Object.entries(table)
+    .map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`)
+    .join('\n')
 
 export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
 npm run drill -- partitions --scenario cut-master     (as root: each node and service on a host of its own, a network namespace)
@@ -24,7 +27,14 @@ ${namesOf(PARTITIONS)}
   --readers N        default 40
   --seed N           repeats a run; default random, and reported`
 
-export type FaultsSize = { readonly messages: number, readonly rate: number | undefined, readonly writers: number, readonly rooms: number, readonly readers: number, readonly seed: number }
+export type FaultsSize = {
+  readonly messages: number
+  readonly rate: number | undefined
+  readonly writers: number
+  readonly rooms: number
+  readonly readers: number
+  readonly seed: number
+}
 
 // Short blocks and segments are filled, sealed and read all the time.
 const ENV = { BLOCK_LENGTH: '50', SEGMENT_LENGTH: '64' }
@@ -32,9 +42,16 @@ const COMBINED = 2
 const PAGERS = 3
 
 /** The options of a trial that runs a scenario. */
-export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, readers, seed }: FaultsSize): TrialOptions {
+export function trialOf(
+  scenario: Scenario,
+  { messages, rate, writers, rooms, readers, seed }: FaultsSize
+): TrialOptions {
   const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
-  const writer = (index: number): TrialOptions['writers'][number] => ({ user: `writer-${index + 1}`, rooms: names, ...(rate === undefined ? {} : { perSecond: rate / writers }) })
+  const writer = (index: number): TrialOptions['writers'][number] => ({
+    user: `writer-${index + 1}`,
+    rooms: names,
+    ...(rate === undefined ? {} : { perSecond: rate / writers })
+  })
   return {
     seed,
     rooms: names,
@@ -51,12 +68,14 @@ export function trialOf (scenario: Scenario, { messages, rate, writers, rooms, r
 }
 
 /** @returns the exit status: 1 when a promise was broken */
-export async function holdFaults (args: readonly string[]): Promise<number> {
+export async function holdFaults(args: readonly string[]): Promise<number> {
   return await holdAll(SCENARIOS, args, trialOf)
 }
 
-/** As `holdFaults`, with a network between the nodes. Skipped with a word where there can be none. */
-export async function holdPartitions (args: readonly string[]): Promise<number> {
+/**
+ * As `holdFaults`, with a network between the nodes. Skipped with a word where there can be none.
+ */
+export async function holdPartitions(args: readonly string[]): Promise<number> {
   const missing = Hosts.unavailable()
   if (missing !== undefined) {
     console.log(`Skipped: ${missing}.`)
@@ -71,17 +90,23 @@ export async function holdPartitions (args: readonly string[]): Promise<number> 
 }
 
 /** The options of a trial that runs a partition on these hosts. */
-export function partitionOf (partition: Partition, size: FaultsSize, hosts: Hosts): TrialOptions {
+export function partitionOf(partition: Partition, size: FaultsSize, hosts: Hosts): TrialOptions {
   return { ...trialOf(partition, size), hosts, env: PARTITION_ENV, faults: faultsOf(partition) }
 }
 
-async function holdAll<T extends Scenario> (table: Readonly<Record<string, T>>, args: readonly string[], optionsOf: (scenario: T, size: FaultsSize) => TrialOptions): Promise<number> {
+async function holdAll<T extends Scenario>(
+  table: Readonly<Record<string, T>>,
+  args: readonly string[],
+  optionsOf: (scenario: T, size: FaultsSize) => TrialOptions
+): Promise<number> {
   const { chosen, size } = readFaultsOptions(args, table)
   let isBroken = false
   for (const [name, scenario] of chosen) {
     console.log(`\n${name}: ${scenario.about} (--seed ${size.seed})`)
     const startedMs = performance.now()
-    const report = (line: string): void => { console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`) }
+    const report = (line: string): void => {
+      console.log(`${((performance.now() - startedMs) / 1000).toFixed(1).padStart(7)} s  ${line}`)
+    }
     await Trial.hold({ ...optionsOf(scenario, size), report }, (trial, verdict) => {
       console.log(`${verdictText(verdict)}\n${latencyText(trial)}`)
       isBroken ||= verdict.violations.length > 0
@@ -90,7 +115,10 @@ async function holdAll<T extends Scenario> (table: Readonly<Record<string, T>>, 
   return isBroken ? 1 : 0
 }
 
-function readFaultsOptions<T> (args: readonly string[], table: Readonly<Record<string, T>>): { chosen: Array<[name: string, scenario: T]>, size: FaultsSize } {
+function readFaultsOptions<T>(
+  args: readonly string[],
+  table: Readonly<Record<string, T>>
+): { chosen: Array<[name: string, scenario: T]>; size: FaultsSize } {
   const values = readOptions(args, {
     scenario: { type: 'string', default: 'all' },
     messages: { type: 'string' },
@@ -100,8 +128,14 @@ function readFaultsOptions<T> (args: readonly string[], table: Readonly<Record<s
     readers: { type: 'string' },
     seed: { type: 'string' }
   })
-  const chosen = Object.entries(table).filter(([name]) => values.scenario === 'all' || values.scenario === name)
-  if (chosen.length === 0) throw new UsageError(`--scenario must be all or one of ${Object.keys(table).join(', ')}, not '${values.scenario}'.`)
+  const chosen = Object.entries(table).filter(
+    ([name]) => values.scenario === 'all' || values.scenario === name
+  )
+  if (chosen.length === 0) {
+    throw new UsageError(
+      `--scenario must be all or one of ${Object.keys(table).join(', ')}, not '${values.scenario}'.`
+    )
+  }
   return {
     chosen,
     size: {

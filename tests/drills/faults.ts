@@ -1,5 +1,5 @@
-// The faults. Unless its comment says otherwise, a fault resolves when it is over: whatever was stopped runs again, and the cluster
-// is healthy. The trial's random numbers choose the targets.
+// The faults. Unless its comment says otherwise, a fault resolves when it is over: whatever was
+// stopped runs again, and the cluster is healthy. The trial's random numbers choose the targets.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { type Admin } from '../../src/cli/cluster/admin.js'
@@ -11,7 +11,10 @@ import { type Trial } from './trial.js'
 import { type Takeover } from './verdict.js'
 
 const HOST = '127.0.0.1'
-/** Percent. A drill moves slots fast, so that much happens at once; the command's own default is gentle. */
+/**
+ * Percent. A drill moves slots fast, so that much happens at once; the command's own default is
+ * gentle.
+ */
 const SPEED = 100
 const DEAD_MS = 3_000
 /** Redis gives up a manual failover after 5 s. */
@@ -20,7 +23,10 @@ const KILLS = 10
 const KILLS_EVERY_MS = 300
 
 /** kill -9 of a master. Resolves when its replica has taken over. The dead node stays dead. */
-export async function killMaster ({ world, pick }: Trial): Promise<{ readonly dead: EmbeddedNode, readonly takeover: Takeover }> {
+export async function killMaster({
+  world,
+  pick
+}: Trial): Promise<{ readonly dead: EmbeddedNode; readonly takeover: Takeover }> {
   const { operator } = world
   const { process: dead, node } = pick(await operator.masters())
   world.did(`kill -9 of the master ${dead.port}`)
@@ -31,22 +37,25 @@ export async function killMaster ({ world, pick }: Trial): Promise<{ readonly de
   return { dead, takeover: { slots: node.slots, killedMs, takenOverMs } }
 }
 
-/** As killMaster, and the verdict judges how soon writing resumed. Only for trials in which nothing else is broken at that time. */
-export async function killMasterOnly (trial: Trial): Promise<EmbeddedNode> {
+/**
+ * As killMaster, and the verdict judges how soon writing resumed. Only for trials in which nothing
+ * else is broken at that time.
+ */
+export async function killMasterOnly(trial: Trial): Promise<EmbeddedNode> {
   const { dead, takeover } = await killMaster(trial)
   trial.takeovers.push(takeover)
   return dead
 }
 
 /** Starts a dead node again, and waits until it is a healthy replica. */
-export async function revive ({ world }: Trial, node: EmbeddedNode): Promise<void> {
+export async function revive({ world }: Trial, node: EmbeddedNode): Promise<void> {
   await node.start()
   world.did(`the node ${node.port} is back`)
   await world.operator.untilHealthy()
   world.did('the cluster is healthy')
 }
 
-export async function killReplica ({ world, pick }: Trial): Promise<void> {
+export async function killReplica({ world, pick }: Trial): Promise<void> {
   const { process } = pick(await world.operator.replicas())
   world.did(`kill -9 of the replica ${process.port}`)
   await process.kill('SIGKILL')
@@ -57,8 +66,11 @@ export async function killReplica ({ world, pick }: Trial): Promise<void> {
   await world.operator.untilHealthy()
 }
 
-/** Stops a master for a while. When it resumes, it does not know that time has passed, nor that its replica may have taken over. */
-export async function pauseMaster ({ world, pick }: Trial, seconds: number): Promise<void> {
+/**
+ * Stops a master for a while. When it resumes, it does not know that time has passed, nor that its
+ * replica may have taken over.
+ */
+export async function pauseMaster({ world, pick }: Trial, seconds: number): Promise<void> {
   const { operator } = world
   const { process } = pick(await operator.masters())
   world.did(`SIGSTOP of the master ${process.port}`)
@@ -70,16 +82,26 @@ export async function pauseMaster ({ world, pick }: Trial, seconds: number): Pro
 }
 
 /** Kills all connections of clients (`normal`) or of subscribers (`pubsub`) on all nodes. */
-export async function killConnections ({ world }: Trial, type: 'normal' | 'pubsub', times = KILLS): Promise<void> {
+export async function killConnections(
+  { world }: Trial,
+  type: 'normal' | 'pubsub',
+  times = KILLS
+): Promise<void> {
   for (let kill = 0; kill < times; kill++) {
     const killed = await world.operator.askAll('CLIENT', 'KILL', 'TYPE', type, 'SKIPME', 'yes')
-    world.did(`CLIENT KILL TYPE ${type}: ${killed.reduce<number>((sum, count) => sum + Number(count), 0)} connections`)
+    world.did(
+      `CLIENT KILL TYPE ${type}: ${killed.reduce<number>((sum, count) => sum + Number(count), 0)} connections`
+    )
     await sleep(KILLS_EVERY_MS)
   }
 }
 
 /** Ends a service process, any one by default, and starts it again. */
-export async function restartService ({ world, pick }: Trial, signal: 'SIGKILL' | 'SIGTERM', service = pick(world.services)): Promise<void> {
+export async function restartService(
+  { world, pick }: Trial,
+  signal: 'SIGKILL' | 'SIGTERM',
+  service = pick(world.services)
+): Promise<void> {
   world.did(`${signal} to the service ${service.url}`)
   const status = await service.end(signal)
   world.did(`it ended${status === null ? '' : ` with status ${status}`}`)
@@ -87,8 +109,14 @@ export async function restartService ({ world, pick }: Trial, signal: 'SIGKILL' 
   world.did('it is back')
 }
 
-/** Restarts all nodes one after the other, each when the cluster is healthy. Masters may hand over to their replica before that. */
-export async function rollingRestart ({ world }: Trial, { isHandedOver }: { readonly isHandedOver: boolean }): Promise<void> {
+/**
+ * Restarts all nodes one after the other, each when the cluster is healthy. Masters may hand over
+ * to their replica before that.
+ */
+export async function rollingRestart(
+  { world }: Trial,
+  { isHandedOver }: { readonly isHandedOver: boolean }
+): Promise<void> {
   const { operator, cluster } = world
   for (const process of cluster.nodes) {
     const member = (await operator.members()).find(member => member.process === process)
@@ -101,14 +129,16 @@ export async function rollingRestart ({ world }: Trial, { isHandedOver }: { read
 }
 
 /** Lets a replica take over while its master is alive (`CLUSTER FAILOVER`), which loses nothing. */
-export async function handOver (world: Trial['world'], master: Member): Promise<void> {
+export async function handOver(world: Trial['world'], master: Member): Promise<void> {
   const { operator } = world
   const replica = (await operator.replicas()).find(({ node }) => node.masterId === master.node.id)
   if (replica === undefined) throw new Error(`The master ${master.process.port} has no replica`)
   world.did(`CLUSTER FAILOVER from ${master.process.port} to ${replica.process.port}`)
   await operator.ask(replica.process, 'CLUSTER', 'FAILOVER')
   // A replica that has become the master meanwhile refuses the command, which does no harm.
-  const again = setInterval(() => { operator.ask(replica.process, 'CLUSTER', 'FAILOVER').catch(() => undefined) }, FAILOVER_EVERY_MS)
+  const again = setInterval(() => {
+    operator.ask(replica.process, 'CLUSTER', 'FAILOVER').catch(() => undefined)
+  }, FAILOVER_EVERY_MS)
   try {
     await operator.untilTakenOver(master.node.slots[0]?.[0] ?? 0, master.process)
   } finally {
@@ -118,7 +148,7 @@ export async function handOver (world: Trial['world'], master: Member): Promise<
 }
 
 /** Moves some slots of a master, drawn at random, to another. */
-export async function moveSome ({ world, pick, random }: Trial, count: number): Promise<void> {
+export async function moveSome({ world, pick, random }: Trial, count: number): Promise<void> {
   await world.administer(async admin => {
     const holdings = (await admin.look()).holdings.filter(({ slots }) => slots.length > 0)
     const from = pick(holdings)
@@ -128,8 +158,11 @@ export async function moveSome ({ world, pick, random }: Trial, count: number): 
   })
 }
 
-/** Moves slots while masters are killed: half-moved slots have to survive. Few enough that no master is ever emptied, because two masters cannot elect a third. */
-export async function killWhileMoving (trial: Trial): Promise<void> {
+/**
+ * Moves slots while masters are killed: half-moved slots have to survive. Few enough that no master
+ * is ever emptied, because two masters cannot elect a third.
+ */
+export async function killWhileMoving(trial: Trial): Promise<void> {
   for (let kill = 0; kill < 3; kill++) {
     const moving = moveSome(trial, 1200)
     moving.catch(() => undefined)
@@ -141,8 +174,11 @@ export async function killWhileMoving (trial: Trial): Promise<void> {
   }
 }
 
-/** Starts a new, empty master with a replica, and gives it its share of slots. @returns the new master */
-export async function growByOne ({ world }: Trial): Promise<EmbeddedNode> {
+/**
+ * Starts a new, empty master with a replica, and gives it its share of slots. @returns the new
+ * master
+ */
+export async function growByOne({ world }: Trial): Promise<EmbeddedNode> {
   const [master, replica] = [await world.cluster.addNode(), await world.cluster.addNode()]
   await world.administer(async admin => {
     await addShard(admin, { host: HOST, port: master.port }, [{ host: HOST, port: replica.port }])
@@ -153,20 +189,36 @@ export async function growByOne ({ world }: Trial): Promise<EmbeddedNode> {
 }
 
 /** Moves all slots of a master to the others, and takes it out of the cluster with its replicas. */
-export async function shrinkBy ({ world }: Trial, master: EmbeddedNode): Promise<void> {
+export async function shrinkBy({ world }: Trial, master: EmbeddedNode): Promise<void> {
   const { cluster } = world
   await world.administer(async admin => {
     const map = await admin.look()
     const leaving = map.masterNamed(String(master.port))
-    await move(world, admin, planDrain({ id: leaving.id, slots: map.slotsOf(leaving.id) }, map.holdings.filter(({ id }) => id !== leaving.id)))
+    await move(
+      world,
+      admin,
+      planDrain(
+        { id: leaving.id, slots: map.slotsOf(leaving.id) },
+        map.holdings.filter(({ id }) => id !== leaving.id)
+      )
+    )
     const left = new Set((await removeShard(admin, leaving)).map(({ reachable }) => reachable.port))
-    for (const node of cluster.nodes.filter(({ port }) => left.has(port))) await cluster.forgetNode(node)
+    for (const node of cluster.nodes.filter(({ port }) => left.has(port))) {
+      await cluster.forgetNode(node)
+    }
     world.did(`${[...left].join(' and ')} are removed`)
   })
 }
 
-async function move (world: Trial['world'], admin: Admin, moves: readonly Move[]): Promise<void> {
+async function move(world: Trial['world'], admin: Admin, moves: readonly Move[]): Promise<void> {
   await admin.claim(await admin.look())
-  const { slotsDone, keysDone, retries, elapsedMs } = await moveSlots(admin, moves, { speed: SPEED, report: line => { world.did(line) } })
-  world.did(`${slotsDone} slots with ${keysDone} keys moved in ${Math.round(elapsedMs)} ms${retries === 0 ? '' : `, ${retries} times tried again`}`)
+  const { slotsDone, keysDone, retries, elapsedMs } = await moveSlots(admin, moves, {
+    speed: SPEED,
+    report: line => {
+      world.did(line)
+    }
+  })
+  world.did(
+    `${slotsDone} slots with ${keysDone} keys moved in ${Math.round(elapsedMs)} ms${retries === 0 ? '' : `, ${retries} times tried again`}`
+  )
 }

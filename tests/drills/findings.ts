@@ -1,12 +1,20 @@
 // The result of an experiment: lines with figures to read, and the broken promises.
 
-export type Findings = { readonly figures: readonly string[], readonly violations: readonly string[] }
+export type Findings = {
+  readonly figures: readonly string[]
+  readonly violations: readonly string[]
+}
 
 export type Experiment = {
   readonly about: string
   /** @param scale 1 is full size; a smaller run is shorter, with the same promises */
-  readonly hold: (options: { readonly scale: number, readonly seed: number, readonly report: (line: string) => void }) => Promise<Findings>
+  readonly hold: (options: {
+    readonly scale: number
+    readonly seed: number
+    readonly report: (line: string) => void
+  }) => Promise<Findings>
 }
 
 /** Full size times scale, but at least `min`. */
-export const scaled = (full: number, scale: number, min = 1): number => Math.max(min, Math.round(full * scale))
+export const scaled = (full: number, scale: number, min = 1): number =>
+  Math.max(min, Math.round(full * scale))

@@ -1,6 +1,7 @@
-// Hosts with a network between them, on one machine: network namespaces (ip-netns(8)), each with an address of its own on a bridge.
-// A cut drops packets without a word, as a dead switch does: a permanent neighbour entry sends them to a hardware address that
-// nobody has. This process is outside and reaches every host always, so that it sees both sides of a partition.
+// Hosts with a network between them, on one machine: network namespaces (ip-netns(8)), each with an
+// address of its own on a bridge. A cut drops packets without a word, as a dead switch does: a
+// permanent neighbour entry sends them to a hardware address that nobody has. This process is
+// outside and reaches every host always, so that it sees both sides of a partition.
 import { execFile, execFileSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { promisify } from 'node:util'
@@ -16,14 +17,14 @@ export class Hosts {
   readonly #bridge: string
   readonly #net: string
 
-  private constructor (count: number, net: string) {
+  private constructor(count: number, net: string) {
     this.count = count
     this.#net = net
     this.#bridge = `dl${process.pid}`
   }
 
   /** Why there can be none here; undefined when there can. */
-  static unavailable (): string | undefined {
+  static unavailable(): string | undefined {
     if (process.getuid?.() !== 0) return 'network namespaces need root'
     const probe = `${PREFIX}-${process.pid}-probe`
     try {
@@ -31,11 +32,11 @@ export class Hosts {
       execFileSync('ip', ['netns', 'del', probe], { stdio: 'pipe' })
       return undefined
     } catch {
-      return 'there are no network namespaces (iproute2, and the kernel\'s permission)'
+      return "there are no network namespaces (iproute2, and the kernel's permission)"
     }
   }
 
-  static async make (count: number): Promise<Hosts> {
+  static async make(count: number): Promise<Hosts> {
     removeLeft()
     const hosts = new Hosts(count, `10.${randomInt(64, 128)}.${randomInt(256)}`)
     process.once('exit', hosts.#removeAtExit)
@@ -47,7 +48,18 @@ export class Hosts {
       for (let host = 0; host < count; host++) {
         const name = hosts.#name(host)
         await ip('netns', 'add', name)
-        await ip('link', 'add', `${bridge}h${host}`, 'type', 'veth', 'peer', 'name', 'eth0', 'netns', name)
+        await ip(
+          'link',
+          'add',
+          `${bridge}h${host}`,
+          'type',
+          'veth',
+          'peer',
+          'name',
+          'eth0',
+          'netns',
+          name
+        )
         await ip('link', 'set', `${bridge}h${host}`, 'master', bridge, 'up')
         await ip('-n', name, 'addr', 'add', `${hosts.#address(host)}/24`, 'dev', 'eth0')
         await ip('-n', name, 'link', 'set', 'eth0', 'up')
@@ -60,69 +72,90 @@ export class Hosts {
     }
   }
 
-  /** Where a process on this host runs; negative numbers count from the end, and large ones go round. */
-  at (index: number): Place {
+  /**
+   * Where a process on this host runs; negative numbers count from the end, and large ones go
+   * round.
+   */
+  at(index: number): Place {
     const host = ((index % this.count) + this.count) % this.count
     return { host: this.#address(host), within: ['ip', 'netns', 'exec', this.#name(host)] }
   }
 
   /** The number of the host with this address. */
-  indexOf (address: string): number {
+  indexOf(address: string): number {
     return Number(address.split('.').at(-1)) - 1
   }
 
   /** Drops all packets from one host to another; the other direction goes on. */
-  async cutOneWay (from: number, to: number): Promise<void> {
-    await ip('-n', this.#name(from), 'neigh', 'replace', this.#address(to), 'lladdr', NOWHERE, 'nud', 'permanent', 'dev', 'eth0')
+  async cutOneWay(from: number, to: number): Promise<void> {
+    await ip(
+      '-n',
+      this.#name(from),
+      'neigh',
+      'replace',
+      this.#address(to),
+      'lladdr',
+      NOWHERE,
+      'nud',
+      'permanent',
+      'dev',
+      'eth0'
+    )
   }
 
-  async cut (one: number, other: number): Promise<void> {
+  async cut(one: number, other: number): Promise<void> {
     await Promise.all([this.cutOneWay(one, other), this.cutOneWay(other, one)])
   }
 
   /** Cuts some hosts off from all others; among themselves they go on. */
-  async isolate (...side: readonly number[]): Promise<void> {
+  async isolate(...side: readonly number[]): Promise<void> {
     const others = this.#all.filter(host => !side.includes(host))
     await Promise.all(side.flatMap(one => others.map(other => this.cut(one, other))))
   }
 
   /** Ends all cuts. */
-  async heal (): Promise<void> {
-    await Promise.all(this.#all.map(host => ip('-n', this.#name(host), 'neigh', 'flush', 'dev', 'eth0', 'nud', 'permanent')))
+  async heal(): Promise<void> {
+    await Promise.all(
+      this.#all.map(host =>
+        ip('-n', this.#name(host), 'neigh', 'flush', 'dev', 'eth0', 'nud', 'permanent')
+      )
+    )
   }
 
-  remove (): void {
+  remove(): void {
     process.off('exit', this.#removeAtExit)
     this.#removeAtExit()
   }
 
-  readonly #removeAtExit = (): void => { removeOf(String(process.pid), this.#bridge) }
+  readonly #removeAtExit = (): void => {
+    removeOf(String(process.pid), this.#bridge)
+  }
 
-  get #all (): number[] {
+  get #all(): number[] {
     return Array.from({ length: this.count }, (_, host) => host)
   }
 
-  #name (host: number): string {
+  #name(host: number): string {
     return `${PREFIX}-${process.pid}-${host}`
   }
 
-  #address (host: number): string {
+  #address(host: number): string {
     return `${this.#net}.${host + 1}`
   }
 }
 
-async function ip (...words: string[]): Promise<void> {
+async function ip(...words: string[]): Promise<void> {
   await run('ip', words)
 }
 
 // The virtual links go with their namespaces.
-function removeOf (pid: string, bridge: string): void {
+function removeOf(pid: string, bridge: string): void {
   for (const name of names()) if (name.startsWith(`${PREFIX}-${pid}-`)) tryIp('netns', 'del', name)
   tryIp('link', 'del', bridge)
 }
 
 // What a killed drill left behind.
-function removeLeft (): void {
+function removeLeft(): void {
   for (const pid of new Set(names().map(name => name.split('-')[1] ?? ''))) {
     try {
       process.kill(Number(pid), 0)
@@ -132,11 +165,14 @@ function removeLeft (): void {
   }
 }
 
-function names (): string[] {
-  return execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' }).split('\n').map(line => line.split(' ')[0] ?? '').filter(name => name.startsWith(`${PREFIX}-`))
+function names(): string[] {
+  return execFileSync('ip', ['netns', 'list'], { encoding: 'utf8' })
+    .split('\n')
+    .map(line => line.split(' ')[0] ?? '')
+    .filter(name => name.startsWith(`${PREFIX}-`))
 }
 
-function tryIp (...words: string[]): void {
+function tryIp(...words: string[]): void {
   try {
     execFileSync('ip', words, { stdio: 'pipe' })
   } catch {

@@ -1,6 +1,6 @@
-// One entry per message: what was sent, and what was answered. Kept to the end.
-// Invariant: each text belongs to one message only, however often that message is repeated under its key. A text that is found
-// twice in the store was therefore stored twice.
+// One entry per message: what was sent, and what was answered. Kept to the end. Invariant: each
+// text belongs to one message only, however often that message is repeated under its key. A text
+// that is found twice in the store was therefore stored twice.
 import { randomUUID } from 'node:crypto'
 import { type Outcome } from '../../src/cli/post.js'
 import { Samples } from './samples.js'
@@ -17,7 +17,8 @@ export type Sent = {
   answeredMs: number
 }
 
-const PROSE = 'the quick brown fox jumps over the lazy dog and everyone in the room sees it in the same order '
+const PROSE =
+  'the quick brown fox jumps over the lazy dog and everyone in the room sees it in the same order '
 
 export class Ledger {
   readonly all: Sent[] = []
@@ -28,14 +29,27 @@ export class Ledger {
   readonly #run = randomUUID().slice(0, 8)
 
   /** Makes a new message. Its text contains its index in this ledger and its time. */
-  compose (room: string, user: string, textBytes: number, dueMs: number): Sent {
+  compose(room: string, user: string, textBytes: number, dueMs: number): Sent {
     const head = `${this.#run} #${this.all.length} @${dueMs.toFixed(2)} `
-    const sent = { room, user, text: head + PROSE.repeat(Math.ceil(textBytes / PROSE.length)).slice(0, Math.max(0, textBytes - head.length)), dueMs, sentMs: performance.now(), outcome: undefined, answeredMs: 0 }
+    const sent = {
+      room,
+      user,
+      text:
+        head +
+        PROSE.repeat(Math.ceil(textBytes / PROSE.length)).slice(
+          0,
+          Math.max(0, textBytes - head.length)
+        ),
+      dueMs,
+      sentMs: performance.now(),
+      outcome: undefined,
+      answeredMs: 0
+    }
     this.all.push(sent)
     return sent
   }
 
-  answer (sent: Sent, outcome: Outcome): void {
+  answer(sent: Sent, outcome: Outcome): void {
     sent.outcome = outcome
     sent.answeredMs = performance.now()
     if (outcome.isAcknowledged) {
@@ -47,20 +61,20 @@ export class Ledger {
   }
 
   /** The entry of a text; undefined when the text is not from this ledger. */
-  find (text: string): Sent | undefined {
+  find(text: string): Sent | undefined {
     const [run, number] = text.split(' ', 2)
     if (run !== this.#run || number === undefined) return undefined
     const sent = this.all[Number(number.slice(1))]
     return sent?.text === text ? sent : undefined
   }
 
-  get rooms (): string[] {
+  get rooms(): string[] {
     return [...new Set(this.all.map(({ room }) => room))].sort()
   }
 }
 
 /** When the message with this text was due; NaN for a text that is from no ledger. */
-export function dueMsOf (text: string): number {
+export function dueMsOf(text: string): number {
   const at = text.indexOf('@')
   return at < 0 ? Number.NaN : Number.parseFloat(text.slice(at + 1))
 }

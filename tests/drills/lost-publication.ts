@@ -1,4 +1,5 @@
-// The publication of a room's last message is lost. Only the audit can tell the readers that there is more.
+// The publication of a room's last message is lost. Only the audit can tell the readers that there
+// is more.
 import { Client } from 'undici'
 import { post } from '../../src/cli/post.js'
 import { type Experiment } from './findings.js'
@@ -15,16 +16,21 @@ const AUDIT_MS = 2000
 const TIMES = 5
 /** The time that the look at the store itself may take on a busy machine. */
 const LOOK_MS_MAX = 500
-/** One trial may meet a moment in which the machine is busy: the audit begins late, or once more. */
+/**
+ * One trial may meet a moment in which the machine is busy: the audit begins late, or once more.
+ */
 const LONGEST_MS_MAX = 2 * AUDIT_MS + 4000
 
 export const lostPublication: Experiment = {
-  about: 'the publication of the last message is refused by Redis: readers have it within the interval of the audit',
+  about:
+    'the publication of the last message is refused by Redis: readers have it within the interval of the audit',
   hold: async ({ scale, seed, report }) => {
     const world = await World.start({ env: { AUDIT_MS: String(AUDIT_MS) }, report })
     const [writing = '', reading = ''] = world.urls
     const room = `audit-${seed}`
-    const recorder = new Recorder(new ReaderRecord(new Transcript(room), 0), { urls: [reading] }).start()
+    const recorder = new Recorder(new ReaderRecord(new Transcript(room), 0), {
+      urls: [reading]
+    }).start()
     const client = new Client(writing)
     const ledger = new Ledger()
     const delaysMs: number[] = []
@@ -32,25 +38,47 @@ export const lostPublication: Experiment = {
       await until('the reader is live', () => recorder.record.isLive)
       for (let time = 0; time < Math.max(2, TIMES * scale); time++) {
         await write(client, ledger, room)
-        await until('the first message is there', () => recorder.record.last === ledger.acknowledged)
-        // Right after a message that arrived: the room was just heard of, so that the audit leaves it alone for longest.
+        await until(
+          'the first message is there',
+          () => recorder.record.last === ledger.acknowledged
+        )
+        // Right after a message that arrived: the room was just heard of, so that the audit leaves
+        // it alone for longest.
         await world.operator.askAll('ACL', 'SETUSER', 'default', '-spublish')
         await write(client, ledger, room)
         const answeredMs = performance.now()
-        if (recorder.record.last === ledger.acknowledged) throw new Error('The publication was not lost')
+        if (recorder.record.last === ledger.acknowledged) {
+          throw new Error('The publication was not lost')
+        }
         await until('the last message is there', () => recorder.record.last === ledger.acknowledged)
         delaysMs.push(performance.now() - answeredMs)
         await world.operator.askAll('ACL', 'SETUSER', 'default', '+spublish')
       }
-      const verdict = await judgeAll({ ledger, readers: [recorder], url: writing, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+      const verdict = await judgeAll({
+        ledger,
+        readers: [recorder],
+        url: writing,
+        excused: 'none',
+        answerMsMax: Infinity,
+        takeovers: [],
+        startedMs: 0
+      })
       const medianMs = percentile(Float64Array.from(delaysMs).sort(), 50)
       const longestMs = Math.max(...delaysMs)
       return {
-        figures: [`a lost last message was there after ${delaysMs.map(ms => Math.round(ms)).join(', ')} ms; the audit's interval is ${AUDIT_MS} ms`],
+        figures: [
+          `a lost last message was there after ${delaysMs.map(ms => Math.round(ms)).join(', ')} ms; the audit's interval is ${AUDIT_MS} ms`
+        ],
         violations: [
           ...verdict.violations,
-          ...medianMs > AUDIT_MS + LOOK_MS_MAX ? [`the median of ${Math.round(medianMs)} ms is later than the audit's interval of ${AUDIT_MS} ms`] : [],
-          ...longestMs > LONGEST_MS_MAX ? [`one came after ${Math.round(longestMs)} ms, later than ${LONGEST_MS_MAX} ms`] : []
+          ...(medianMs > AUDIT_MS + LOOK_MS_MAX
+            ? [
+                `the median of ${Math.round(medianMs)} ms is later than the audit's interval of ${AUDIT_MS} ms`
+              ]
+            : []),
+          ...(longestMs > LONGEST_MS_MAX
+            ? [`one came after ${Math.round(longestMs)} ms, later than ${LONGEST_MS_MAX} ms`]
+            : [])
         ]
       }
     } finally {
@@ -61,7 +89,7 @@ export const lostPublication: Experiment = {
   }
 }
 
-async function write (client: Client, ledger: Ledger, room: string): Promise<void> {
+async function write(client: Client, ledger: Ledger, room: string): Promise<void> {
   const sent = ledger.compose(room, 'ann', 50, performance.now())
   ledger.answer(sent, await post(client, sent, { basePath: '', key: undefined, isRepeated: false }))
 }

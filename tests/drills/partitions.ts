@@ -1,5 +1,6 @@
-// Faults of the network between hosts, by name: what `npm run drill -- partitions` and the tests run. Each node has a host of its own;
-// the services are on the hosts of the first master and of the last replica. Packets are dropped, not refused.
+// Faults of the network between hosts, by name: what `npm run drill -- partitions` and the tests
+// run. Each node has a host of its own; the services are on the hosts of the first master and of
+// the last replica. Packets are dropped, not refused.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, roomSlot, userCountKey } from '../../src/store/keys.js'
@@ -19,23 +20,43 @@ const CUT_MS = 9_000
 
 export const PARTITIONS = {
   'cut-master': {
-    about: 'a master\'s host is cut off from all others for 9 s: its replica takes over',
+    about: "a master's host is cut off from all others for 9 s: its replica takes over",
     excused: '5xx',
     faults: async trial => {
       const { master } = await shard(trial, 1)
-      await cutFor(trial, CUT_MS, `the host of master ${master.process.port}`, async hosts => { await hosts.isolate(hostOf(trial, master)) }, async killedMs => {
-        const takenOverMs = await trial.world.operator.untilTakenOver(master.node.slots[0]?.[0] ?? 0, master.process)
-        trial.world.did(`its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`)
-        trial.takeovers.push({ slots: master.node.slots, killedMs, takenOverMs })
-      })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the host of master ${master.process.port}`,
+        async hosts => {
+          await hosts.isolate(hostOf(trial, master))
+        },
+        async killedMs => {
+          const takenOverMs = await trial.world.operator.untilTakenOver(
+            master.node.slots[0]?.[0] ?? 0,
+            master.process
+          )
+          trial.world.did(
+            `its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`
+          )
+          trial.takeovers.push({ slots: master.node.slots, killedMs, takenOverMs })
+        }
+      )
     }
   },
   minority: {
-    about: 'a master\'s host with a service in it is cut off for 9 s, and clients reach both sides',
+    about: "a master's host with a service in it is cut off for 9 s, and clients reach both sides",
     excused: '5xx',
     faults: async trial => {
       const { master } = await shard(trial, 0)
-      await cutFor(trial, CUT_MS, `the host of master ${master.process.port} and a service`, async hosts => { await hosts.isolate(hostOf(trial, master)) })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the host of master ${master.process.port} and a service`,
+        async hosts => {
+          await hosts.isolate(hostOf(trial, master))
+        }
+      )
     }
   },
   'cut-link': {
@@ -43,7 +64,14 @@ export const PARTITIONS = {
     excused: '5xx',
     faults: async trial => {
       const { master } = await shard(trial, 2)
-      await cutFor(trial, CUT_MS, `the link from the service on host 0 to master ${master.process.port}`, async hosts => { await hosts.cut(0, hostOf(trial, master)) })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the link from the service on host 0 to master ${master.process.port}`,
+        async hosts => {
+          await hosts.cut(0, hostOf(trial, master))
+        }
+      )
     }
   },
   'cut-one-way': {
@@ -53,16 +81,21 @@ export const PARTITIONS = {
       const { master } = await shard(trial, 1)
       const host = hostOf(trial, master)
       await cutFor(trial, CUT_MS, `all links to master ${master.process.port}`, async hosts => {
-        for (let other = 0; other < hosts.count; other++) if (other !== host) await hosts.cutOneWay(other, host)
+        for (let other = 0; other < hosts.count; other++) {
+          if (other !== host) await hosts.cutOneWay(other, host)
+        }
       })
     }
   },
   'cut-replica': {
-    about: 'a replica\'s host is cut off for 9 s: its master goes on alone within the node timeout and a second',
+    about:
+      "a replica's host is cut off for 9 s: its master goes on alone within the node timeout and a second",
     excused: '5xx',
     faults: async trial => {
       const { replica } = await shard(trial, 1)
-      await cutFor(trial, CUT_MS, `the host of replica ${replica.process.port}`, async hosts => { await hosts.isolate(hostOf(trial, replica)) })
+      await cutFor(trial, CUT_MS, `the host of replica ${replica.process.port}`, async hosts => {
+        await hosts.isolate(hostOf(trial, replica))
+      })
     },
     outageMsMax: OUTAGE_MS_MAX
   },
@@ -72,21 +105,40 @@ export const PARTITIONS = {
     faults: async trial => {
       const { operator } = trial.world
       const { replica } = await shard(trial, 1)
-      await cutFor(trial, CUT_MS, `replica ${replica.process.port} by SIGSTOP`, async () => { await operator.pause(replica.process) }, undefined, async () => { await operator.resume(replica.process) })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `replica ${replica.process.port} by SIGSTOP`,
+        async () => {
+          await operator.pause(replica.process)
+        },
+        undefined,
+        async () => {
+          await operator.resume(replica.process)
+        }
+      )
     },
     outageMsMax: OUTAGE_MS_MAX
   },
   apart: {
-    about: 'only the link between a master and its replica is cut for 9 s: its shard refuses writes at once, the others go on',
+    about:
+      'only the link between a master and its replica is cut for 9 s: its shard refuses writes at once, the others go on',
     excused: '5xx',
     faults: async trial => {
       const { master, replica } = await shard(trial, 1)
-      await cutFor(trial, CUT_MS, `the link between master ${master.process.port} and its replica`, async hosts => { await hosts.cut(hostOf(trial, master), hostOf(trial, replica)) })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the link between master ${master.process.port} and its replica`,
+        async hosts => {
+          await hosts.cut(hostOf(trial, master), hostOf(trial, replica))
+        }
+      )
     },
     isApart: true
   },
   flapping: {
-    about: 'a master\'s host is cut off and back again, ten times in 12 s',
+    about: "a master's host is cut off and back again, ten times in 12 s",
     excused: '5xx',
     faults: async trial => {
       const { master } = await shard(trial, 1)
@@ -101,14 +153,20 @@ export const PARTITIONS = {
     }
   },
   'majority-lost': {
-    about: 'two of three masters\' hosts are cut off from everybody for 9 s: nothing can be written, and nothing acknowledged is lost',
+    about:
+      "two of three masters' hosts are cut off from everybody for 9 s: nothing can be written, and nothing acknowledged is lost",
     excused: '5xx',
     faults: async trial => {
       const [one, other] = [await shard(trial, 1), await shard(trial, 2)]
-      await cutFor(trial, CUT_MS, `the hosts of masters ${one.master.process.port} and ${other.master.process.port}`, async hosts => {
-        await hosts.isolate(hostOf(trial, one.master))
-        await hosts.isolate(hostOf(trial, other.master))
-      })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the hosts of masters ${one.master.process.port} and ${other.master.process.port}`,
+        async hosts => {
+          await hosts.isolate(hostOf(trial, one.master))
+          await hosts.isolate(hostOf(trial, other.master))
+        }
+      )
     }
   }
 } as const satisfies Record<string, Partition>
@@ -126,13 +184,14 @@ export type Partition = Scenario & {
 export const PARTITION_ENV = {
   BLOCK_LENGTH: '100000',
   SEGMENT_LENGTH: '64',
-  // A writer that is cut off puts a text back when it is back itself: readers on the other side wait for longer than the cut.
+  // A writer that is cut off puts a text back when it is back itself: readers on the other side
+  // wait for longer than the cut.
   LOST_PATIENCE_MS: '20000'
 }
 export const HOSTS = 6
 
 /** The faults of a partition, with what it promises beyond the verdict of every drill. */
-export function faultsOf (partition: Partition): (trial: Trial) => Promise<void> {
+export function faultsOf(partition: Partition): (trial: Trial) => Promise<void> {
   return async trial => {
     await partition.faults?.(trial)
     const cut = trial.cuts.at(-1)
@@ -143,18 +202,36 @@ export function faultsOf (partition: Partition): (trial: Trial) => Promise<void>
   }
 }
 
-export type Cut = { readonly fromMs: number, readonly toMs: number, readonly slots: Member['node']['slots'] }
+export type Cut = {
+  readonly fromMs: number
+  readonly toMs: number
+  readonly slots: Member['node']['slots']
+}
 
-async function shard ({ world: { operator } }: Trial, index: number): Promise<{ readonly master: Member, readonly replica: Member }> {
+async function shard(
+  { world: { operator } }: Trial,
+  index: number
+): Promise<{ readonly master: Member; readonly replica: Member }> {
   const master = (await operator.masters())[index]
   const replica = (await operator.replicas()).find(({ node }) => node.masterId === master?.node.id)
-  if (master === undefined || replica === undefined) throw new Error(`There is no shard ${index} with a replica`)
+  if (master === undefined || replica === undefined) {
+    throw new Error(`There is no shard ${index} with a replica`)
+  }
   return { master, replica }
 }
 
 const hostOf = ({ world }: Trial, { process }: Member): number => world.hosts.indexOf(process.host)
 
-async function cutFor (trial: Trial, ms: number, what: string, cut: (hosts: Trial['world']['hosts']) => Promise<void>, during?: (fromMs: number) => Promise<void>, heal = async (): Promise<void> => { await trial.world.hosts.heal() }): Promise<void> {
+async function cutFor(
+  trial: Trial,
+  ms: number,
+  what: string,
+  cut: (hosts: Trial['world']['hosts']) => Promise<void>,
+  during?: (fromMs: number) => Promise<void>,
+  heal = async (): Promise<void> => {
+    await trial.world.hosts.heal()
+  }
+): Promise<void> {
   const { world } = trial
   const { slots } = (await shard(trial, 1)).master.node
   await cut(world.hosts)
@@ -168,24 +245,77 @@ async function cutFor (trial: Trial, ms: number, what: string, cut: (hosts: Tria
   await world.operator.untilHealthy()
 }
 
-function judgeOutage (trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): void {
-  const late = trial.ledger.all.filter(({ outcome, sentMs, answeredMs }) => outcome?.isAcknowledged === false && sentMs > fromMs + outageMsMax + trial.lag.overlapMs(fromMs, sentMs) && answeredMs < toMs)
-  if (late.length > 0) trial.findings.push(`${late.length} POSTs failed although the outage should have been over after ${outageMsMax} ms: the last was sent after ${Math.round(Math.max(...late.map(({ sentMs }) => sentMs)) - fromMs)} ms`)
-  const held = trial.ledger.all.filter(({ outcome, sentMs, answeredMs }) => outcome?.isAcknowledged === true && sentMs > fromMs && sentMs < toMs && answeredMs - sentMs > outageMsMax + trial.lag.overlapMs(sentMs, answeredMs))
-  if (held.length > 0) trial.findings.push(`${held.length} POSTs were held up for longer than ${outageMsMax} ms: ${Math.round(Math.max(...held.map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`)
-  trial.world.did(`slowest POST during the cut: ${Math.round(Math.max(0, ...trial.ledger.all.filter(({ sentMs }) => sentMs > fromMs && sentMs < toMs).map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`)
+function judgeOutage(trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): void {
+  const late = trial.ledger.all.filter(
+    ({ outcome, sentMs, answeredMs }) =>
+      outcome?.isAcknowledged === false &&
+      sentMs > fromMs + outageMsMax + trial.lag.overlapMs(fromMs, sentMs) &&
+      answeredMs < toMs
+  )
+  if (late.length > 0) {
+    trial.findings.push(
+      `${late.length} POSTs failed although the outage should have been over after ${outageMsMax} ms: the last was sent after ${Math.round(Math.max(...late.map(({ sentMs }) => sentMs)) - fromMs)} ms`
+    )
+  }
+  const held = trial.ledger.all.filter(
+    ({ outcome, sentMs, answeredMs }) =>
+      outcome?.isAcknowledged === true &&
+      sentMs > fromMs &&
+      sentMs < toMs &&
+      answeredMs - sentMs > outageMsMax + trial.lag.overlapMs(sentMs, answeredMs)
+  )
+  if (held.length > 0) {
+    trial.findings.push(
+      `${held.length} POSTs were held up for longer than ${outageMsMax} ms: ${Math.round(Math.max(...held.map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`
+    )
+  }
+  trial.world.did(
+    `slowest POST during the cut: ${Math.round(Math.max(0, ...trial.ledger.all.filter(({ sentMs }) => sentMs > fromMs && sentMs < toMs).map(({ sentMs, answeredMs }) => answeredMs - sentMs)))} ms`
+  )
 }
 
-function judgeApart (trial: Trial, { fromMs, toMs, slots }: Cut): void {
-  const isCut = (slot: number): boolean => slots.some(([first, last]) => first <= slot && slot <= last)
-  const needs = ({ room, user }: Sent): number[] => [roomSlot(room), slotOf(userCountKey(user)), slotOf(blockKey(room, `${user}.0`))]
-  const during = trial.ledger.all.filter(({ sentMs, answeredMs }) => sentMs > fromMs && answeredMs < toMs)
-  const [healthy, touched] = [during.filter(sent => !needs(sent).some(isCut)), during.filter(sent => needs(sent).some(isCut))]
-  const slowest = (sents: readonly Sent[]): number => Math.round(Math.max(0, ...sents.map(({ sentMs, answeredMs }) => answeredMs - sentMs - trial.lag.overlapMs(sentMs, answeredMs))))
+function judgeApart(trial: Trial, { fromMs, toMs, slots }: Cut): void {
+  const isCut = (slot: number): boolean =>
+    slots.some(([first, last]) => first <= slot && slot <= last)
+  const needs = ({ room, user }: Sent): number[] => [
+    roomSlot(room),
+    slotOf(userCountKey(user)),
+    slotOf(blockKey(room, `${user}.0`))
+  ]
+  const during = trial.ledger.all.filter(
+    ({ sentMs, answeredMs }) => sentMs > fromMs && answeredMs < toMs
+  )
+  const [healthy, touched] = [
+    during.filter(sent => !needs(sent).some(isCut)),
+    during.filter(sent => needs(sent).some(isCut))
+  ]
+  const slowest = (sents: readonly Sent[]): number =>
+    Math.round(
+      Math.max(
+        0,
+        ...sents.map(
+          ({ sentMs, answeredMs }) => answeredMs - sentMs - trial.lag.overlapMs(sentMs, answeredMs)
+        )
+      )
+    )
   const failed = healthy.filter(({ outcome }) => outcome?.isAcknowledged === false)
-  if (failed.length > 0) trial.findings.push(`${failed.length} of ${healthy.length} POSTs failed whose shards were healthy`)
+  if (failed.length > 0) {
+    trial.findings.push(
+      `${failed.length} of ${healthy.length} POSTs failed whose shards were healthy`
+    )
+  }
   const refused = touched.filter(({ sentMs }) => sentMs > fromMs + REFUSING_AFTER_MS)
-  if (refused.length === 0 || healthy.length === 0) trial.findings.push(`There was nothing to judge: ${refused.length} POSTs to the shard, ${healthy.length} to others`)
-  if (slowest(refused) > REFUSED_WITHIN_MS) trial.findings.push(`A POST to the shard was held up for ${slowest(refused)} ms instead of being refused at once`)
-  trial.world.did(`${healthy.length} POSTs to healthy shards, slowest ${slowest(healthy)} ms; ${refused.length} to the shard after ${REFUSING_AFTER_MS} ms, ${refused.filter(({ outcome }) => outcome?.isAcknowledged === true).length} of them acknowledged, slowest ${slowest(refused)} ms`)
+  if (refused.length === 0 || healthy.length === 0) {
+    trial.findings.push(
+      `There was nothing to judge: ${refused.length} POSTs to the shard, ${healthy.length} to others`
+    )
+  }
+  if (slowest(refused) > REFUSED_WITHIN_MS) {
+    trial.findings.push(
+      `A POST to the shard was held up for ${slowest(refused)} ms instead of being refused at once`
+    )
+  }
+  trial.world.did(
+    `${healthy.length} POSTs to healthy shards, slowest ${slowest(healthy)} ms; ${refused.length} to the shard after ${REFUSING_AFTER_MS} ms, ${refused.filter(({ outcome }) => outcome?.isAcknowledged === true).length} of them acknowledged, slowest ${slowest(refused)} ms`
+  )
 }

@@ -1,14 +1,18 @@
-// A plot over time as SVG: panels one below the other with a common time axis, marks for the steps, and a shaded span while they ran.
-// Knows nothing about drills.
+// A plot over time as SVG: panels one below the other with a common time axis, marks for the steps,
+// and a shaded span while they ran. Knows nothing about drills.
 
-export type Series = { readonly name: string, readonly color: string, readonly points: ReadonlyArray<readonly [x: number, y: number]> }
-export type Panel = { readonly label: string, readonly series: readonly Series[] }
+export type Series = {
+  readonly name: string
+  readonly color: string
+  readonly points: ReadonlyArray<readonly [x: number, y: number]>
+}
+export type Panel = { readonly label: string; readonly series: readonly Series[] }
 export type Plot = {
   readonly title: string
   readonly seconds: number
   readonly panels: readonly Panel[]
-  readonly marks: ReadonlyArray<{ readonly atS: number, readonly text: string }>
-  readonly span: { readonly fromS: number, readonly toS: number } | undefined
+  readonly marks: ReadonlyArray<{ readonly atS: number; readonly text: string }>
+  readonly span: { readonly fromS: number; readonly toS: number } | undefined
 }
 
 const WIDTH = 960
@@ -19,8 +23,8 @@ const PANEL = 120
 const GAP = 34
 const LINE = 14
 
-export function plotSvg ({ title, seconds, panels, marks, span }: Plot): string {
-  const x = (second: number): number => LEFT + second / seconds * (WIDTH - LEFT - RIGHT)
+export function plotSvg({ title, seconds, panels, marks, span }: Plot): string {
+  const x = (second: number): number => LEFT + (second / seconds) * (WIDTH - LEFT - RIGHT)
   const top = (panel: number): number => TOP + panel * (PANEL + GAP)
   const bottom = top(panels.length) - GAP
   const height = bottom + 40 + marks.length * LINE
@@ -29,7 +33,11 @@ export function plotSvg ({ title, seconds, panels, marks, span }: Plot): string 
     `<rect width="${WIDTH}" height="${height}" fill="#fff"/>`,
     text(LEFT, 20, title, 'font-size="15" font-weight="bold"')
   ]
-  if (span !== undefined) parts.push(`<rect x="${fixed(x(span.fromS))}" y="${TOP}" width="${fixed(x(span.toS) - x(span.fromS))}" height="${bottom - TOP}" fill="#f2f4f8"/>`)
+  if (span !== undefined) {
+    parts.push(
+      `<rect x="${fixed(x(span.fromS))}" y="${TOP}" width="${fixed(x(span.toS) - x(span.fromS))}" height="${bottom - TOP}" fill="#f2f4f8"/>`
+    )
+  }
   for (const [index, panel] of panels.entries()) parts.push(...panelParts(panel, top(index), x))
   for (const [index, { atS }] of marks.entries()) {
     parts.push(
@@ -38,16 +46,24 @@ export function plotSvg ({ title, seconds, panels, marks, span }: Plot): string 
     )
   }
   const step = niceStep(seconds / 10)
-  for (let second = 0; second <= seconds; second += step) parts.push(text(x(second), bottom + 14, `${second} s`, 'text-anchor="middle" fill="#666"'))
-  for (const [index, { atS, text: what }] of marks.entries()) parts.push(text(LEFT, bottom + 36 + index * LINE, `${index + 1}  ${atS.toFixed(1)} s  ${what}`))
+  for (let second = 0; second <= seconds; second += step) {
+    parts.push(text(x(second), bottom + 14, `${second} s`, 'text-anchor="middle" fill="#666"'))
+  }
+  for (const [index, { atS, text: what }] of marks.entries()) {
+    parts.push(text(LEFT, bottom + 36 + index * LINE, `${index + 1}  ${atS.toFixed(1)} s  ${what}`))
+  }
   return [...parts, '</svg>', ''].join('\n')
 }
 
-function panelParts ({ label, series }: Panel, top: number, x: (second: number) => number): string[] {
+function panelParts(
+  { label, series }: Panel,
+  top: number,
+  x: (second: number) => number
+): string[] {
   const highest = Math.max(0, ...series.flatMap(({ points }) => points.map(([, y]) => y)))
   const step = niceStep(highest / 4)
   const max = Math.max(step, Math.ceil(highest / step) * step)
-  const y = (value: number): number => top + PANEL - value / max * PANEL
+  const y = (value: number): number => top + PANEL - (value / max) * PANEL
   const parts = [text(LEFT, top - 5, label, 'font-weight="bold"')]
   for (let value = 0; value <= max; value += step) {
     parts.push(
@@ -73,7 +89,7 @@ const text = (x: number, y: number, what: string, attributes = ''): string =>
 const fixed = (value: number): string => value.toFixed(1)
 
 /** The least of 1, 2 or 5 times a power of ten that is not below the value. */
-function niceStep (least: number): number {
+function niceStep(least: number): number {
   const power = 10 ** Math.floor(Math.log10(Math.max(least, 1e-6)))
   return [1, 2, 5, 10].map(factor => factor * power).find(step => step >= least) ?? 10 * power
 }

@@ -1,5 +1,6 @@
-// What one reader received, checked as it arrives: sequences from its cursor on, without a hole or a repeat, with the same data as
-// every other reader of the room. Counts violations and goes on. Knows no transport.
+// What one reader received, checked as it arrives: sequences from its cursor on, without a hole or
+// a repeat, with the same data as every other reader of the room. Counts violations and goes on.
+// Knows no transport.
 import { type Lag } from './lag.js'
 import { type Transcript } from './transcript.js'
 
@@ -15,7 +16,7 @@ export type Faults = {
 }
 
 /** On the clock of performance.now(). */
-type Pause = { readonly fromMs: number, readonly toMs: number }
+type Pause = { readonly fromMs: number; readonly toMs: number }
 
 /** Shorter pauses are not kept: nobody notices them. */
 const PAUSE_MS_MIN = 50
@@ -24,7 +25,14 @@ export class ReaderRecord {
   readonly transcript: Transcript
   /** The sequence before the first expected one. */
   readonly after: number
-  readonly faults: Faults = { missing: 0, repeated: 0, outOfOrder: 0, different: 0, lost: 0, resets: 0 }
+  readonly faults: Faults = {
+    missing: 0,
+    repeated: 0,
+    outOfOrder: 0,
+    different: 0,
+    lost: 0,
+    resets: 0
+  }
   received = 0
   /** How often the reader got `live`. */
   lives = 0
@@ -35,7 +43,11 @@ export class ReaderRecord {
   #lastAtMs: number | undefined
   readonly #onDelivered: (atMs: number, latencyMs: number) => void
 
-  constructor (transcript: Transcript, after: number, onDelivered: (atMs: number, latencyMs: number) => void = () => {}) {
+  constructor(
+    transcript: Transcript,
+    after: number,
+    onDelivered: (atMs: number, latencyMs: number) => void = () => {}
+  ) {
     this.transcript = transcript
     this.after = after
     this.#next = after + 1
@@ -43,34 +55,47 @@ export class ReaderRecord {
   }
 
   /** The last sequence that was received. */
-  get last (): number {
+  get last(): number {
     return this.#next - 1
   }
 
-  get isLive (): boolean {
+  get isLive(): boolean {
     return this.lives > 0
   }
 
   /** Pauses count from now on, until `unwatch`. */
-  watch (): void {
+  watch(): void {
     this.#lastAtMs = performance.now()
   }
 
   /**
-   * The longest pause between two messages that overlaps this span; 0 when all were shorter than 50 ms.
+   * The longest pause between two messages that overlaps this span; 0 when all were shorter than 50
+   * ms.
    * @param lag time in which the machine stood still is taken off
    */
-  longestPauseMs (fromMs: number, toMs: number, { isWhole = false, lag }: { readonly isWhole?: boolean, readonly lag?: Lag } = {}): number {
-    const isMeant = (pause: Pause): boolean => isWhole ? pause.fromMs >= fromMs && pause.toMs <= toMs : pause.fromMs < toMs && pause.toMs > fromMs
-    return Math.max(0, ...this.#pauses.filter(isMeant).map(pause => pause.toMs - pause.fromMs - (lag?.overlapMs(pause.fromMs, pause.toMs) ?? 0)))
+  longestPauseMs(
+    fromMs: number,
+    toMs: number,
+    { isWhole = false, lag }: { readonly isWhole?: boolean; readonly lag?: Lag } = {}
+  ): number {
+    const isMeant = (pause: Pause): boolean =>
+      isWhole
+        ? pause.fromMs >= fromMs && pause.toMs <= toMs
+        : pause.fromMs < toMs && pause.toMs > fromMs
+    return Math.max(
+      0,
+      ...this.#pauses
+        .filter(isMeant)
+        .map(pause => pause.toMs - pause.fromMs - (lag?.overlapMs(pause.fromMs, pause.toMs) ?? 0))
+    )
   }
 
-  unwatch (): void {
+  unwatch(): void {
     this.#pause(performance.now())
     this.#lastAtMs = undefined
   }
 
-  message (seq: number, data: Buffer, atMs: number): void {
+  message(seq: number, data: Buffer, atMs: number): void {
     if (!this.transcript.isSame(seq, data)) this.faults.different++
     if (!this.#place(seq)) return
     this.received++
@@ -79,24 +104,24 @@ export class ReaderRecord {
     this.#onDelivered(atMs, atMs - this.transcript.dueMs(seq))
   }
 
-  lost (seq: number): void {
+  lost(seq: number): void {
     this.faults.lost++
     this.#place(seq)
   }
 
-  live (): void {
+  live(): void {
     this.lives++
   }
 
   /** @param seq the history begins again after this sequence */
-  reset (seq: number, reason: string): void {
+  reset(seq: number, reason: string): void {
     this.faults.resets++
     this.resetReasons.push(reason)
     this.#passedOver.clear()
     this.#next = seq + 1
   }
 
-  #place (seq: number): boolean {
+  #place(seq: number): boolean {
     if (seq === this.#next) {
       this.#next = seq + 1
       return true
@@ -116,9 +141,11 @@ export class ReaderRecord {
     return false
   }
 
-  #pause (atMs: number): void {
+  #pause(atMs: number): void {
     if (this.#lastAtMs === undefined) return
-    if (atMs - this.#lastAtMs >= PAUSE_MS_MIN) this.#pauses.push({ fromMs: this.#lastAtMs, toMs: atMs })
+    if (atMs - this.#lastAtMs >= PAUSE_MS_MIN) {
+      this.#pauses.push({ fromMs: this.#lastAtMs, toMs: atMs })
+    }
     this.#lastAtMs = atMs
   }
 }

@@ -1,5 +1,6 @@
-// Thousands of readers of one room reconnect at the same moment, each a hundred messages behind, to a process that has not opened the
-// room yet. They must share a handful of reads, and all be live within seconds.
+// Thousands of readers of one room reconnect at the same moment, each a hundred messages behind, to
+// a process that has not opened the room yet. They must share a handful of reads, and all be live
+// within seconds.
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { type Experiment, scaled } from './findings.js'
@@ -22,7 +23,8 @@ const LIVE_MS_MAX = 3000
 const WRITERS = 20
 
 export const reconnectStorm: Experiment = {
-  about: '5,000 readers come back at once, each 100 messages behind: how many reads, and how long until all are live',
+  about:
+    '5,000 readers come back at once, each 100 messages behind: how many reads, and how long until all are live',
   hold: async ({ scale, seed, report }) => {
     const world = await World.start({ report })
     const recorders: Recorder[] = []
@@ -30,25 +32,53 @@ export const reconnectStorm: Experiment = {
       const room = `storm-${seed}`
       const [first = '', second = ''] = world.urls
       const ledger = new Ledger()
-      const writers = new Writers({ urls: [first], ledger, random: randomFrom(seed), messagesMax: HISTORY_LENGTH, writers: Array.from({ length: WRITERS }, (_, index) => ({ user: `writer-${index}`, rooms: [room] })) }).start()
+      const writers = new Writers({
+        urls: [first],
+        ledger,
+        random: randomFrom(seed),
+        messagesMax: HISTORY_LENGTH,
+        writers: Array.from({ length: WRITERS }, (_, index) => ({
+          user: `writer-${index}`,
+          rooms: [room]
+        }))
+      }).start()
       await writers.done()
       await writers.stop()
-      const after = await readHead(first, room) - BEHIND
+      const after = (await readHead(first, room)) - BEHIND
       const transcript = new Transcript(room)
-      for (let index = 0; index < scaled(READERS, scale); index++) recorders.push(new Recorder(new ReaderRecord(transcript, after), { urls: [second], query: `after=${after}` }))
+      for (let index = 0; index < scaled(READERS, scale); index++) {
+        recorders.push(
+          new Recorder(new ReaderRecord(transcript, after), {
+            urls: [second],
+            query: `after=${after}`
+          })
+        )
+      }
       const readsBefore = await readMetric(second, 'dialogs_store_reads_total')
       const startMs = performance.now()
       for (const recorder of recorders) recorder.start()
       await until('all are live', () => recorders.every(({ record }) => record.isLive))
       const liveMs = performance.now() - startMs
-      const reads = await readMetric(second, 'dialogs_store_reads_total') - readsBefore
-      const verdict = await judgeAll({ ledger, readers: recorders, url: first, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+      const reads = (await readMetric(second, 'dialogs_store_reads_total')) - readsBefore
+      const verdict = await judgeAll({
+        ledger,
+        readers: recorders,
+        url: first,
+        excused: 'none',
+        answerMsMax: Infinity,
+        takeovers: [],
+        startedMs: 0
+      })
       return {
-        figures: [`${count(recorders.length)} readers, ${count(verdict.frames.received)} frames: all live after ${Math.round(liveMs)} ms, with ${reads} reads of the store`],
+        figures: [
+          `${count(recorders.length)} readers, ${count(verdict.frames.received)} frames: all live after ${Math.round(liveMs)} ms, with ${reads} reads of the store`
+        ],
         violations: [
           ...verdict.violations,
-          ...reads > READS_MAX ? [`${reads} reads, more than ${READS_MAX}`] : [],
-          ...liveMs > LIVE_MS_MAX ? [`all live only after ${Math.round(liveMs)} ms, later than ${LIVE_MS_MAX}`] : []
+          ...(reads > READS_MAX ? [`${reads} reads, more than ${READS_MAX}`] : []),
+          ...(liveMs > LIVE_MS_MAX
+            ? [`all live only after ${Math.round(liveMs)} ms, later than ${LIVE_MS_MAX}`]
+            : [])
         ]
       }
     } finally {

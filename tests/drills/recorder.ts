@@ -1,5 +1,6 @@
-// A reader of one room. Like an EventSource it reconnects by itself with its cursor, and like behind a load balancer each time to the
-// next of several services. What it receives goes to its record.
+// A reader of one room. Like an EventSource it reconnects by itself with its cursor, and like
+// behind a load balancer each time to the next of several services. What it receives goes to its
+// record.
 import { type ReaderRecord } from './reader-record.js'
 import { SseConnection } from './sse-connection.js'
 
@@ -33,35 +34,35 @@ export class Recorder {
   /** Why its connections ended, newest last. */
   readonly ends: string[] = []
 
-  constructor (record: ReaderRecord, options: RecorderOptions) {
+  constructor(record: ReaderRecord, options: RecorderOptions) {
     this.record = record
     this.#options = options
     this.#turn = options.first ?? 0
     this.#bytesPerSecond = options.bytesPerSecond
   }
 
-  start (): this {
+  start(): this {
     this.#connect()
     return this
   }
 
   /** Breaks its connection. It reconnects with its cursor. */
-  cut (): void {
+  cut(): void {
     this.#connection?.cut()
   }
 
-  throttle (bytesPerSecond: number | undefined): void {
+  throttle(bytesPerSecond: number | undefined): void {
     this.#bytesPerSecond = bytesPerSecond
     this.#connection?.throttle(bytesPerSecond)
   }
 
-  stop (): void {
+  stop(): void {
     this.#isStopped = true
     clearTimeout(this.#timer)
     this.#connection?.cut()
   }
 
-  #connect (): void {
+  #connect(): void {
     const { urls, query } = this.#options
     const base = urls[this.#turn++ % urls.length] ?? ''
     const path = `/rooms/${encodeURIComponent(this.record.transcript.room)}/events`
@@ -70,32 +71,44 @@ export class Recorder {
       new URL(`${base}${path}${query === undefined ? '' : `?${query}`}`),
       this.#cursor === '' ? {} : { 'last-event-id': this.#cursor },
       {
-        onOpen: () => { isOpen = true; this.connects++ },
-        onFrame: frame => { this.#take(frame) },
+        onOpen: () => {
+          isOpen = true
+          this.connects++
+        },
+        onFrame: frame => {
+          this.#take(frame)
+        },
         onEnd: reason => {
           this.#connection = undefined
           this.ends.push(reason)
           if (this.#isStopped) return
-          this.#timer = setTimeout(() => { this.#connect() }, isOpen ? this.#retryMs : REFUSED_MS)
+          this.#timer = setTimeout(
+            () => {
+              this.#connect()
+            },
+            isOpen ? this.#retryMs : REFUSED_MS
+          )
         }
       },
       this.#bytesPerSecond
     )
   }
 
-  // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a heartbeat, `event: ping`; or a comment.
-  #take (frame: Buffer): void {
+  // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a
+  // heartbeat, `event: ping`; or a comment.
+  #take(frame: Buffer): void {
     if (frame.toString('latin1', 0, 4) !== 'id: ') return this.#takeOther(frame.toString('latin1'))
     const idEnd = frame.indexOf(LINE_FEED)
     const cursor = frame.toString('latin1', 4, idEnd)
     const seq = Number.parseInt(cursor, 10)
     const isMessage = frame[idEnd + 1] === DATA[0]
-    if (isMessage) this.record.message(seq, frame.subarray(idEnd + 1 + DATA.length), performance.now())
-    else this.#takeEvent(seq, frame.toString('utf8', idEnd + 1))
+    if (isMessage) {
+      this.record.message(seq, frame.subarray(idEnd + 1 + DATA.length), performance.now())
+    } else this.#takeEvent(seq, frame.toString('utf8', idEnd + 1))
     this.#cursor = cursor
   }
 
-  #takeEvent (seq: number, lines: string): void {
+  #takeEvent(seq: number, lines: string): void {
     const event = /^event: (\w+)$/m.exec(lines)?.[1]
     if (event === 'live') this.record.live()
     else if (event === 'lost') this.record.lost(seq)
@@ -103,10 +116,12 @@ export class Recorder {
     else throw new Error(`A frame that is no event of this service: ${lines}`)
   }
 
-  #takeOther (text: string): void {
+  #takeOther(text: string): void {
     const retryMs = /^retry: (\d+)$/.exec(text)?.[1]
     if (retryMs !== undefined) this.#retryMs = Number(retryMs)
-    else if (!text.startsWith('event: ping\n') && !text.startsWith(':')) throw new Error(`A frame that is no event of this service: ${text}`)
+    else if (!text.startsWith('event: ping\n') && !text.startsWith(':')) {
+      throw new Error(`A frame that is no event of this service: ${text}`)
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// Posts each of many keys ten times at once, half to each process, while connections are cut on both sides. One message per key may
-// be stored.
+// Posts each of many keys ten times at once, half to each process, while connections are cut on
+// both sides. One message per key may be stored.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -25,23 +25,63 @@ export const repeatStorm: Experiment = {
     const ledger = new Ledger()
     try {
       const room = `repeats-${seed}`
-      const drafts = Array.from({ length: scaled(KEYS, scale, 20) }, (_, index) => ({ sent: ledger.compose(room, `user-${index % 7}`, 80, performance.now()), key: randomUUID() }))
-      const posts = drafts.flatMap(({ sent, key }) => Array.from({ length: POSTS_A_KEY }, (_, index) => ({ sent, key, url: world.urls[index % world.urls.length] ?? '' })))
-      const answering = Promise.all(posts.map(async ({ sent, key, url }) => ({ sent, outcome: await postUntilAnswered(url, sent, key, random) })))
+      const drafts = Array.from({ length: scaled(KEYS, scale, 20) }, (_, index) => ({
+        sent: ledger.compose(room, `user-${index % 7}`, 80, performance.now()),
+        key: randomUUID()
+      }))
+      const posts = drafts.flatMap(({ sent, key }) =>
+        Array.from({ length: POSTS_A_KEY }, (_, index) => ({
+          sent,
+          key,
+          url: world.urls[index % world.urls.length] ?? ''
+        }))
+      )
+      const answering = Promise.all(
+        posts.map(async ({ sent, key, url }) => ({
+          sent,
+          outcome: await postUntilAnswered(url, sent, key, random)
+        }))
+      )
       for (let kill = 0; kill < CONNECTION_KILLS; kill++) {
         await sleep(PAUSE_MS)
         await world.operator.askAll('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
       }
       const answers = await answering
-      for (const { sent } of drafts) ledger.answer(sent, answers.find(answer => answer.sent === sent)?.outcome ?? NONE)
-      const seqs = new Map(drafts.map(({ sent }) => [sent, new Set(answers.filter(answer => answer.sent === sent).map(({ outcome }) => outcome.isAcknowledged ? outcome.seq : outcome.code))]))
-      const verdict = await judgeAll({ ledger, readers: [], url: world.urls[0] ?? '', excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+      for (const { sent } of drafts) {
+        ledger.answer(sent, answers.find(answer => answer.sent === sent)?.outcome ?? NONE)
+      }
+      const seqs = new Map(
+        drafts.map(({ sent }) => [
+          sent,
+          new Set(
+            answers
+              .filter(answer => answer.sent === sent)
+              .map(({ outcome }) => (outcome.isAcknowledged ? outcome.seq : outcome.code))
+          )
+        ])
+      )
+      const verdict = await judgeAll({
+        ledger,
+        readers: [],
+        url: world.urls[0] ?? '',
+        excused: 'none',
+        answerMsMax: Infinity,
+        takeovers: [],
+        startedMs: 0
+      })
       return {
-        figures: [`${posts.length} POSTs with ${drafts.length} keys: ${verdict.stored.messages} messages`],
+        figures: [
+          `${posts.length} POSTs with ${drafts.length} keys: ${verdict.stored.messages} messages`
+        ],
         violations: [
           ...verdict.violations,
-          ...verdict.stored.messages === drafts.length ? [] : [`${verdict.stored.messages} messages of ${drafts.length} keys`],
-          ...[...seqs.values()].filter(({ size }) => size !== 1).slice(0, 5).map(answers => `one key was answered differently: ${[...answers].join(', ')}`)
+          ...(verdict.stored.messages === drafts.length
+            ? []
+            : [`${verdict.stored.messages} messages of ${drafts.length} keys`]),
+          ...[...seqs.values()]
+            .filter(({ size }) => size !== 1)
+            .slice(0, 5)
+            .map(answers => `one key was answered differently: ${[...answers].join(', ')}`)
         ]
       }
     } finally {
@@ -50,13 +90,31 @@ export const repeatStorm: Experiment = {
   }
 }
 
-const NONE: Outcome = { isAcknowledged: false, status: undefined, code: 'NONE', reason: 'nobody answered', isWorthRetrying: false, retryAfterMs: 0 }
+const NONE: Outcome = {
+  isAcknowledged: false,
+  status: undefined,
+  code: 'NONE',
+  reason: 'nobody answered',
+  isWorthRetrying: false,
+  retryAfterMs: 0
+}
 
-// Each attempt has a connection of its own. Some connections are cut after a random time, and the POST is sent again.
-async function postUntilAnswered (url: string, sent: Sent, key: string, random: () => number): Promise<Outcome> {
+// Each attempt has a connection of its own. Some connections are cut after a random time, and the
+// POST is sent again.
+async function postUntilAnswered(
+  url: string,
+  sent: Sent,
+  key: string,
+  random: () => number
+): Promise<Outcome> {
   for (;;) {
     const client = new Client(url)
-    const cut = random() < CUT_SHARE ? setTimeout(() => { void client.destroy() }, random() * CUT_MS_MAX) : undefined
+    const cut =
+      random() < CUT_SHARE
+        ? setTimeout(() => {
+            void client.destroy()
+          }, random() * CUT_MS_MAX)
+        : undefined
     // Another one of the ten may have been first: then 200 is right.
     const outcome = await post(client, sent, { basePath: '', key, isRepeated: true })
     clearTimeout(cut)

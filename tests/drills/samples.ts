@@ -1,5 +1,5 @@
-// Keeps all measured values with their times, so that exact percentiles of any span can be computed afterwards. A value takes 16
-// bytes, and adding one only stores it.
+// Keeps all measured values with their times, so that exact percentiles of any span can be computed
+// afterwards. A value takes 16 bytes, and adding one only stores it.
 
 const CAPACITY_MIN = 4096
 
@@ -8,11 +8,11 @@ export class Samples {
   #values = new Float64Array(CAPACITY_MIN)
   #length = 0
 
-  get length (): number {
+  get length(): number {
     return this.#length
   }
 
-  add (atMs: number, value: number): void {
+  add(atMs: number, value: number): void {
     if (this.#length === this.#times.length) {
       this.#times = grown(this.#times)
       this.#values = grown(this.#values)
@@ -21,38 +21,57 @@ export class Samples {
     this.#values[this.#length++] = value
   }
 
-  /** The values of a span of time without its end, ascending. @param corrected maps a value and its time to the value to use */
-  between (fromMs: number, toMs: number, corrected?: (atMs: number, value: number) => number): Float64Array {
+  /**
+   * The values of a span of time without its end, ascending. @param corrected maps a value and its
+   * time to the value to use
+   */
+  between(
+    fromMs: number,
+    toMs: number,
+    corrected?: (atMs: number, value: number) => number
+  ): Float64Array {
     const times = this.#times.subarray(0, this.#length)
     const values = this.#values.subarray(0, this.#length)
-    const all = corrected === undefined ? values : values.map((value, index) => corrected(times[index] ?? Number.NaN, value))
+    const all =
+      corrected === undefined
+        ? values
+        : values.map((value, index) => corrected(times[index] ?? Number.NaN, value))
     return all.filter((_, index) => isWithin(times[index] ?? Number.NaN, fromMs, toMs)).sort()
   }
 
   /** All values in the order in which they were added. */
-  entries (): Array<{ readonly atMs: number, readonly value: number }> {
-    return Array.from({ length: this.#length }, (_, index) => ({ atMs: this.#times[index] ?? 0, value: this.#values[index] ?? 0 }))
+  entries(): Array<{ readonly atMs: number; readonly value: number }> {
+    return Array.from({ length: this.#length }, (_, index) => ({
+      atMs: this.#times[index] ?? 0,
+      value: this.#values[index] ?? 0
+    }))
   }
 
   /** The values of each of `count` spans of `widthMs`, ascending. */
-  bins (fromMs: number, widthMs: number, count: number): Float64Array[] {
+  bins(fromMs: number, widthMs: number, count: number): Float64Array[] {
     const bins: number[][] = Array.from({ length: count }, () => [])
     for (let index = 0; index < this.#length; index++) {
-      bins[Math.floor(((this.#times[index] ?? 0) - fromMs) / widthMs)]?.push(this.#values[index] ?? 0)
+      bins[Math.floor(((this.#times[index] ?? 0) - fromMs) / widthMs)]?.push(
+        this.#values[index] ?? 0
+      )
     }
     return bins.map(values => Float64Array.from(values).sort())
   }
 }
 
-const isWithin = (time: number, fromMs: number, toMs: number): boolean => time >= fromMs && time < toMs
+const isWithin = (time: number, fromMs: number, toMs: number): boolean =>
+  time >= fromMs && time < toMs
 
-function grown (array: Float64Array): Float64Array<ArrayBuffer> {
+function grown(array: Float64Array): Float64Array<ArrayBuffer> {
   const larger = new Float64Array(2 * array.length)
   larger.set(array)
   return larger
 }
 
-/** The percentile by nearest rank: the smallest value with at least so many percent of values at or below it; NaN of nothing. */
-export function percentile (ascending: Float64Array, percent: number): number {
-  return ascending[Math.max(0, Math.ceil(percent / 100 * ascending.length) - 1)] ?? Number.NaN
+/**
+ * The percentile by nearest rank: the smallest value with at least so many percent of values at or
+ * below it; NaN of nothing.
+ */
+export function percentile(ascending: Float64Array, percent: number): number {
+  return ascending[Math.max(0, Math.ceil((percent / 100) * ascending.length) - 1)] ?? Number.NaN
 }

@@ -1,6 +1,20 @@
-// The faults that the promises are tried under, by name. `npm run drill -- faults` and the tests run them at any size.
+// The faults that the promises are tried under, by name. `npm run drill -- faults` and the tests
+// run them at any size.
 import { chaos } from './chaos.js'
-import { growByOne, killConnections, killMaster, killMasterOnly, killReplica, killWhileMoving, moveSome, pauseMaster, restartService, revive, rollingRestart, shrinkBy } from './faults.js'
+import {
+  growByOne,
+  killConnections,
+  killMaster,
+  killMasterOnly,
+  killReplica,
+  killWhileMoving,
+  moveSome,
+  pauseMaster,
+  restartService,
+  revive,
+  rollingRestart,
+  shrinkBy
+} from './faults.js'
 import { type Trial } from './trial.js'
 import { type Excused } from './verdict.js'
 
@@ -32,7 +46,8 @@ export const SCENARIOS = {
     faults: trial => restartService(trial, 'SIGKILL')
   },
   'repeat-through-kills': {
-    about: 'SIGKILL of both service processes in turn, and of a master, while writers repeat under their keys',
+    about:
+      'SIGKILL of both service processes in turn, and of a master, while writers repeat under their keys',
     excused: 'none',
     isRepeating: true,
     faults: async trial => {
@@ -62,7 +77,8 @@ export const SCENARIOS = {
     faults: trial => pauseMaster(trial, 3)
   },
   'replace-master': {
-    about: 'SIGSTOP of a master for so long that its replica takes over; then it comes back unaware',
+    about:
+      'SIGSTOP of a master for so long that its replica takes over; then it comes back unaware',
     excused: '5xx',
     faults: trial => pauseMaster(trial, 8)
   },
@@ -79,7 +95,9 @@ export const SCENARIOS = {
   'move-slots': {
     about: 'slots moved between masters, ten times',
     excused: 'none',
-    faults: async trial => { for (let move = 0; move < 10; move++) await moveSome(trial, 300) }
+    faults: async trial => {
+      for (let move = 0; move < 10; move++) await moveSome(trial, 300)
+    }
   },
   'change-shards': {
     about: 'a new shard is added and given its share of slots; an old one is drained and removed',
@@ -91,12 +109,14 @@ export const SCENARIOS = {
     }
   },
   'kill-while-moving': {
-    about: 'masters are killed, one after the other, while slots are moved between them; each comes back',
+    about:
+      'masters are killed, one after the other, while slots are moved between them; each comes back',
     excused: '5xx',
     faults: killWhileMoving
   },
   chaos: {
-    about: 'for 30 s something at random is broken every 2 s: readers, subscriptions, services, masters, slots',
+    about:
+      'for 30 s something at random is broken every 2 s: readers, subscriptions, services, masters, slots',
     excused: 'unanswered',
     faults: trial => chaos(trial, 30)
   },

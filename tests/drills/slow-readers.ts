@@ -1,5 +1,6 @@
-// Readers at 1 KB/s beside many fast ones. The fast ones must not notice, the memory of the process may grow only by the allowance of
-// each slow reader, and the slow ones must get everything when they speed up.
+// Readers at 1 KB/s beside many fast ones. The fast ones must not notice, the memory of the process
+// may grow only by the allowance of each slow reader, and the slow ones must get everything when
+// they speed up.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
@@ -20,19 +21,25 @@ import { Writers } from './writers.js'
 const FAST = 500
 const SLOW = 50
 const SLOW_BYTES_PER_SECOND = 1024
-/** Far more than the system buffers for a connection, so that the service has to hold back the rest. */
+/**
+ * Far more than the system buffers for a connection, so that the service has to hold back the rest.
+ */
 const HISTORY_LENGTH = 5000
 const TEXT_BYTES = 2000
 const PER_SECOND = 50
 const PHASE_MS = 10_000
 const WINDOW_MS = 500
 const LATENCY_FACTOR_MAX = 1.5
-/** A factor means little when it applies to a few milliseconds: the process may have waited for the processor. */
+/**
+ * A factor means little when it applies to a few milliseconds: the process may have waited for the
+ * processor.
+ */
 const LATENCY_MS_MIN = 20
 const COLLECTIONS = 4
 
-// The defaults of the service, repeated here because the bound follows from them. Each slow reader may hold what its socket takes and
-// one more piece of a page. All of them together may hold a page, both from the store and as frames, and the room's ring.
+// The defaults of the service, repeated here because the bound follows from them. Each slow reader
+// may hold what its socket takes and one more piece of a page. All of them together may hold a
+// page, both from the store and as frames, and the room's ring.
 const SOCKET_BYTES_MAX = 64 * 1024
 const PAGE_BYTES_MAX = 1024 * 1024
 const RING_BYTES_MAX = 1024 * 1024
@@ -62,12 +69,21 @@ export const slowReaders: Experiment = {
   }
 }
 
-async function measure (world: World, recorders: Recorder[], scale: number, seed: number): Promise<Findings> {
+async function measure(
+  world: World,
+  recorders: Recorder[],
+  scale: number,
+  seed: number
+): Promise<Findings> {
   const [url = ''] = world.urls
   const room = `slow-${seed}`
   const ledger = new Ledger()
   const writing = { urls: world.urls, ledger, random: randomFrom(seed), textBytes: TEXT_BYTES }
-  const fill = new Writers({ ...writing, messagesMax: HISTORY_LENGTH, writers: Array.from({ length: 20 }, (_, index) => ({ user: `writer-${index}`, rooms: [room] })) }).start()
+  const fill = new Writers({
+    ...writing,
+    messagesMax: HISTORY_LENGTH,
+    writers: Array.from({ length: 20 }, (_, index) => ({ user: `writer-${index}`, rooms: [room] }))
+  }).start()
   await fill.done()
   await fill.stop()
   const head = await readHead(url, room)
@@ -76,14 +92,27 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
   const transcript = new Transcript(room)
   const deliveryMs = new Samples()
   const join = (after: number, bytesPerSecond?: number): Recorder => {
-    const record = new ReaderRecord(transcript, after, (atMs, latencyMs) => { deliveryMs.add(atMs, latencyMs) })
-    const recorder = new Recorder(record, { urls: world.urls, query: `after=${after}`, ...(bytesPerSecond === undefined ? {} : { bytesPerSecond }) })
+    const record = new ReaderRecord(transcript, after, (atMs, latencyMs) => {
+      deliveryMs.add(atMs, latencyMs)
+    })
+    const recorder = new Recorder(record, {
+      urls: world.urls,
+      query: `after=${after}`,
+      ...(bytesPerSecond === undefined ? {} : { bytesPerSecond })
+    })
     recorders.push(recorder)
     return recorder.start()
   }
   const fast = Array.from({ length: scaled(FAST, scale) }, () => join(head))
   await until('the fast readers are live', () => fast.every(({ record }) => record.isLive))
-  const writers = new Writers({ ...writing, writers: Array.from({ length: 10 }, (_, index) => ({ user: `writer-${index}`, rooms: [room], perSecond: PER_SECOND / 10 })) }).start()
+  const writers = new Writers({
+    ...writing,
+    writers: Array.from({ length: 10 }, (_, index) => ({
+      user: `writer-${index}`,
+      rooms: [room],
+      perSecond: PER_SECOND / 10
+    }))
+  }).start()
   const phaseMs = scaled(PHASE_MS, scale, 4000)
 
   world.did(`${fast.length} fast readers`)
@@ -93,15 +122,25 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
   world.did(`${slow.length} slow readers`)
   await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
   const beside = await observe(deliveryMs, phaseMs)
-  const grownBytes = await heldBytes(world) - bytesWithout
+  const grownBytes = (await heldBytes(world)) - bytesWithout
   const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
   await writers.stop()
   const behind = slow.filter(({ record }) => record.last < head / 2).length
   for (const recorder of slow) recorder.throttle(undefined)
   const end = await readHead(url, room)
   world.did('the slow readers read fast')
-  await until('everyone has everything', () => recorders.every(({ record }) => record.last >= end)).catch(() => undefined)
-  const verdict = await judgeAll({ ledger, readers: recorders, url, excused: 'none', answerMsMax: Infinity, takeovers: [], startedMs: 0 })
+  await until('everyone has everything', () =>
+    recorders.every(({ record }) => record.last >= end)
+  ).catch(() => undefined)
+  const verdict = await judgeAll({
+    ledger,
+    readers: recorders,
+    url,
+    excused: 'none',
+    answerMsMax: Infinity,
+    takeovers: [],
+    startedMs: 0
+  })
 
   return {
     figures: [
@@ -111,33 +150,60 @@ async function measure (world: World, recorders: Recorder[], scale: number, seed
     ],
     violations: [
       ...verdict.violations,
-      ...beside.typicalMs > Math.max(LATENCY_FACTOR_MAX * without.typicalMs, without.typicalMs + LATENCY_MS_MIN) ? [`p99 of fast readers grew from ${without.typicalMs.toFixed(1)} to ${beside.typicalMs.toFixed(1)} ms`] : [],
-      ...grownBytes > bytesMax ? [`memory grew by ${mib(grownBytes)}, more than ${mib(bytesMax)}`] : [],
-      ...behind < slow.length ? [`only ${behind} of ${slow.length} slow readers were slow: nothing was tried`] : []
+      ...(beside.typicalMs >
+      Math.max(LATENCY_FACTOR_MAX * without.typicalMs, without.typicalMs + LATENCY_MS_MIN)
+        ? [
+            `p99 of fast readers grew from ${without.typicalMs.toFixed(1)} to ${beside.typicalMs.toFixed(1)} ms`
+          ]
+        : []),
+      ...(grownBytes > bytesMax
+        ? [`memory grew by ${mib(grownBytes)}, more than ${mib(bytesMax)}`]
+        : []),
+      ...(behind < slow.length
+        ? [`only ${behind} of ${slow.length} slow readers were slow: nothing was tried`]
+        : [])
     ]
   }
 }
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
-/** The p99 over a phase, and the median of the p99 of its windows, which one busy moment of the machine does not spoil. */
-async function observe (deliveryMs: Samples, phaseMs: number): Promise<{ p99Ms: number, typicalMs: number }> {
+/**
+ * The p99 over a phase, and the median of the p99 of its windows, which one busy moment of the
+ * machine does not spoil.
+ */
+async function observe(
+  deliveryMs: Samples,
+  phaseMs: number
+): Promise<{ p99Ms: number; typicalMs: number }> {
   const fromMs = performance.now()
   await sleep(phaseMs)
-  const windows = deliveryMs.bins(fromMs, WINDOW_MS, Math.floor(phaseMs / WINDOW_MS)).filter(({ length }) => length > 0)
+  const windows = deliveryMs
+    .bins(fromMs, WINDOW_MS, Math.floor(phaseMs / WINDOW_MS))
+    .filter(({ length }) => length > 0)
   return {
     p99Ms: percentile(deliveryMs.between(fromMs, performance.now()), 99),
-    typicalMs: percentile(Float64Array.from(windows.map(window => percentile(window, 99))).sort(), 50)
+    typicalMs: percentile(
+      Float64Array.from(windows.map(window => percentile(window, 99))).sort(),
+      50
+    )
   }
 }
 
-/** The memory of JavaScript and its buffers in the service after a collection of garbage: the least of several looks, because a busy process makes more. */
-async function heldBytes ({ services: [service] }: World): Promise<number> {
+/**
+ * The memory of JavaScript and its buffers in the service after a collection of garbage: the least
+ * of several looks, because a busy process makes more.
+ */
+async function heldBytes({ services: [service] }: World): Promise<number> {
   if (service?.pid === undefined) throw new Error('The service is not running')
   let least = Infinity
   for (let look = 0; look < COLLECTIONS; look++) {
     await collectGarbage(service.pid)
-    least = Math.min(least, await readMetric(service.url, 'nodejs_heap_size_used_bytes') + await readMetric(service.url, 'nodejs_external_memory_bytes'))
+    least = Math.min(
+      least,
+      (await readMetric(service.url, 'nodejs_heap_size_used_bytes')) +
+        (await readMetric(service.url, 'nodejs_external_memory_bytes'))
+    )
   }
   return least
 }

@@ -1,6 +1,7 @@
-// One connection to an event stream at the least cost for a drill: a plain socket, a request written by hand, and frames as slices of
-// the received bytes. It can be cut, and it can read slowly. Understands only what this service sends (no chunked body).
-// Does not reconnect, and does not know what frames mean.
+// One connection to an event stream at the least cost for a drill: a plain socket, a request
+// written by hand, and frames as slices of the received bytes. It can be cut, and it can read
+// slowly. Understands only what this service sends (no chunked body). Does not reconnect, and does
+// not know what frames mean.
 import net from 'node:net'
 
 export type SseHandlers = {
@@ -16,7 +17,8 @@ const FRAME_END = Buffer.from('\n\n')
 const HEAD_BYTES_MAX = 65_536
 const SLOW_TICK_MS = 100
 
-// A read fills the buffer and hands it over in the same turn, so that one buffer serves all sockets.
+// A read fills the buffer and hands it over in the same turn, so that one buffer serves all
+// sockets.
 const shared = Buffer.allocUnsafeSlow(65_536)
 
 export class SseConnection {
@@ -25,10 +27,15 @@ export class SseConnection {
   #rest = Buffer.alloc(0)
   #isOpen = false
   #hasEnded = false
-  #slow: { readonly buffer: Buffer, readonly timer: NodeJS.Timeout } | undefined
+  #slow: { readonly buffer: Buffer; readonly timer: NodeJS.Timeout } | undefined
 
   /** @param bytesPerSecond the most that is read; default: everything as it arrives; 0: nothing */
-  constructor (url: URL, headers: Readonly<Record<string, string>>, handlers: SseHandlers, bytesPerSecond?: number) {
+  constructor(
+    url: URL,
+    headers: Readonly<Record<string, string>>,
+    handlers: SseHandlers,
+    bytesPerSecond?: number
+  ) {
     this.#handlers = handlers
     if (bytesPerSecond !== undefined) this.throttle(bytesPerSecond)
     this.#socket = net.connect({
@@ -45,31 +52,42 @@ export class SseConnection {
       }
     })
     this.#socket.setNoDelay(true)
-    this.#socket.on('error', error => { this.#end(error.message) })
-    this.#socket.on('close', () => { this.#end('the connection was closed') })
-    const lines = Object.entries({ host: url.host, accept: 'text/event-stream', ...headers }).map(([name, value]) => `${name}: ${value}\r\n`)
+    this.#socket.on('error', error => {
+      this.#end(error.message)
+    })
+    this.#socket.on('close', () => {
+      this.#end('the connection was closed')
+    })
+    const lines = Object.entries({ host: url.host, accept: 'text/event-stream', ...headers }).map(
+      ([name, value]) => `${name}: ${value}\r\n`
+    )
     this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`)
   }
 
   /** Limits the reading from now on; undefined lifts the limit. */
-  throttle (bytesPerSecond: number | undefined): void {
+  throttle(bytesPerSecond: number | undefined): void {
     clearInterval(this.#slow?.timer)
     if (bytesPerSecond === undefined) {
       this.#slow = undefined
       this.#socket.resume()
       return
     }
-    const timer = setInterval(() => { if (bytesPerSecond > 0) this.#socket.resume() }, SLOW_TICK_MS)
-    this.#slow = { timer, buffer: Buffer.alloc(Math.max(1, Math.round(bytesPerSecond * SLOW_TICK_MS / 1000))) }
+    const timer = setInterval(() => {
+      if (bytesPerSecond > 0) this.#socket.resume()
+    }, SLOW_TICK_MS)
+    this.#slow = {
+      timer,
+      buffer: Buffer.alloc(Math.max(1, Math.round((bytesPerSecond * SLOW_TICK_MS) / 1000)))
+    }
   }
 
   /** Ends the connection as a broken network would: at once, without a farewell. */
-  cut (): void {
+  cut(): void {
     this.#socket.resetAndDestroy()
     this.#end('cut by the drill')
   }
 
-  #receive (chunk: Buffer): void {
+  #receive(chunk: Buffer): void {
     const bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
     let from = 0
     if (!this.#isOpen) {
@@ -93,11 +111,11 @@ export class SseConnection {
     this.#keep(bytes.subarray(from))
   }
 
-  #keep (bytes: Buffer): void {
+  #keep(bytes: Buffer): void {
     this.#rest = Buffer.from(bytes)
   }
 
-  #end (reason: string): void {
+  #end(reason: string): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
     clearInterval(this.#slow?.timer)

@@ -1,4 +1,5 @@
-// What the readers of one room have seen: the bytes of each sequence, as the first reader got them. All others must get the same.
+// What the readers of one room have seen: the bytes of each sequence, as the first reader got them.
+// All others must get the same.
 import { dueMsOf } from './ledger.js'
 
 export class Transcript {
@@ -6,12 +7,12 @@ export class Transcript {
   readonly #data: Array<Buffer | undefined> = []
   readonly #dueMs: number[] = []
 
-  constructor (room: string) {
+  constructor(room: string) {
     this.room = room
   }
 
   /** Notes the data of a sequence, or compares it; false when another reader got other data. */
-  isSame (seq: number, data: Buffer): boolean {
+  isSame(seq: number, data: Buffer): boolean {
     const known = this.#data[seq]
     if (known !== undefined) return known.equals(data)
     this.#data[seq] = Buffer.from(data)
@@ -20,17 +21,17 @@ export class Transcript {
   }
 
   /** The last sequence that any reader has seen. */
-  get length (): number {
+  get length(): number {
     return Math.max(0, this.#data.length - 1)
   }
 
   /** When the message of a sequence was due; NaN for a message that no drill has sent. */
-  dueMs (seq: number): number {
+  dueMs(seq: number): number {
     return this.#dueMs[seq] ?? Number.NaN
   }
 
   /** The text that readers saw at a sequence; undefined when none has seen it. */
-  text (seq: number): string | undefined {
+  text(seq: number): string | undefined {
     const data = this.#data[seq]
     if (data === undefined) return undefined
     // It may be any JSON: only a message has a text.

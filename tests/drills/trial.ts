@@ -1,5 +1,6 @@
-// One trial: a cluster with services, readers, writers, and faults in the middle of the load; then the verdict. The same seed chooses
-// the same rooms, targets and moments. A trial ends everything that it started.
+// One trial: a cluster with services, readers, writers, and faults in the middle of the load; then
+// the verdict. The same seed chooses the same rooms, targets and moments. A trial ends everything
+// that it started.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { runCheck } from './check-run.js'
@@ -22,7 +23,7 @@ export type TrialOptions = WorldOptions & {
   readonly seed: number
   readonly rooms: readonly string[]
   /** Messages that are written before any reader connects. */
-  readonly history?: { readonly user: string, readonly room: string, readonly messages: number }
+  readonly history?: { readonly user: string; readonly room: string; readonly messages: number }
   readonly writers: readonly Writer[]
   /** Streams of one room each. */
   readonly readers: number
@@ -37,7 +38,10 @@ export type TrialOptions = WorldOptions & {
   readonly isRepeating?: boolean
   readonly textBytes?: number
   readonly excused?: Excused
-  /** Other client libraries that read as well. Each writes what it receives to the record that it is given. */
+  /**
+   * Other client libraries that read as well. Each writes what it receives to the record that it is
+   * given.
+   */
   readonly guests?: ReadonlyArray<(record: ReaderRecord, urls: readonly string[]) => Promise<Guest>>
   /** The faults in the middle of the load. */
   readonly faults?: (trial: Trial) => Promise<void>
@@ -45,12 +49,17 @@ export type TrialOptions = WorldOptions & {
 
 export type Guest = Reader & { readonly stop: () => Promise<void> }
 
-/** Times on the clock of performance.now(): the load runs from start to end, the faults from `faultsMs` to `healedMs`. */
-export type Times = { startMs: number, faultsMs: number, healedMs: number, endMs: number }
+/**
+ * Times on the clock of performance.now(): the load runs from start to end, the faults from
+ * `faultsMs` to `healedMs`.
+ */
+export type Times = { startMs: number; faultsMs: number; healedMs: number; endMs: number }
 
 const POLL_MS = 20
 const CATCH_UP_MS_MAX = 60_000
-const ANSWER_MS_MAX = 15_000 // the service has 10 s from when it has read a POST; the rest is for the way there and back on a busy machine
+// the service has 10 s from when it has read a POST; the rest is for the way there and back on a
+// busy machine
+const ANSWER_MS_MAX = 15_000
 const SHARE_BEFORE = 0.25
 const HISTORY_WRITERS = 32
 const EXAMPLES_MAX = 10
@@ -65,7 +74,10 @@ export class Trial {
   readonly #pagers: readonly Pager[]
   readonly #guests: Guest[] = []
   readonly #transcripts: readonly Transcript[]
-  /** The latency of each delivery: from when the message was due, in ms, noted at the time of the delivery. */
+  /**
+   * The latency of each delivery: from when the message was due, in ms, noted at the time of the
+   * delivery.
+   */
   readonly deliveryMs = new Samples()
   /** Notices when the machine stands still during the load. */
   readonly lag = new Lag()
@@ -79,21 +91,41 @@ export class Trial {
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
   readonly #options: TrialOptions
 
-  private constructor (options: TrialOptions, world: World) {
+  private constructor(options: TrialOptions, world: World) {
     this.#options = options
     this.world = world
     this.random = randomFrom(options.seed)
     this.#transcripts = options.rooms.map(room => new Transcript(room))
     this.recorders = Array.from({ length: options.readers }, (_, index) => {
-      const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => { this.deliveryMs.add(atMs, latencyMs) })
-      return new Recorder(record, { urls: world.urls, first: Math.floor(index / this.#transcripts.length) })
+      const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => {
+        this.deliveryMs.add(atMs, latencyMs)
+      })
+      return new Recorder(record, {
+        urls: world.urls,
+        first: Math.floor(index / this.#transcripts.length)
+      })
     })
-    this.combined = Array.from({ length: options.combined ?? 0 }, () => new CombinedRecorder(this.#transcripts.slice(0, ROOMS_PER_STREAM_MAX).map(transcript => new ReaderRecord(transcript, 0)), world.urls))
-    this.#pagers = Array.from({ length: options.pagers ?? 0 }, () => new Pager(this.#transcripts, world.urls, this.random))
+    this.combined = Array.from(
+      { length: options.combined ?? 0 },
+      () =>
+        new CombinedRecorder(
+          this.#transcripts
+            .slice(0, ROOMS_PER_STREAM_MAX)
+            .map(transcript => new ReaderRecord(transcript, 0)),
+          world.urls
+        )
+    )
+    this.#pagers = Array.from(
+      { length: options.pagers ?? 0 },
+      () => new Pager(this.#transcripts, world.urls, this.random)
+    )
   }
 
   /** Runs a trial from start to end. `look` gets it before its cluster and services are gone. */
-  static async hold<T> (options: TrialOptions, look: (trial: Trial, verdict: Verdict) => Promise<T> | T): Promise<T> {
+  static async hold<T>(
+    options: TrialOptions,
+    look: (trial: Trial, verdict: Verdict) => Promise<T> | T
+  ): Promise<T> {
     const world = await World.start(options)
     const trial = new Trial(options, world)
     try {
@@ -111,29 +143,59 @@ export class Trial {
     return one
   }
 
-  async #run (): Promise<Verdict> {
-    const { history, guests = [], messages, quietMs = 0, faults, excused = 'none', isRepeating = false, textBytes = 100 } = this.#options
+  async #run(): Promise<Verdict> {
+    const {
+      history,
+      guests = [],
+      messages,
+      quietMs = 0,
+      faults,
+      excused = 'none',
+      isRepeating = false,
+      textBytes = 100
+    } = this.#options
     const { world, ledger, recorders, times } = this
     if (history !== undefined) await this.#fill(history)
     const answered = ledger.acknowledged + ledger.failed
     for (const recorder of [...recorders, ...this.combined]) recorder.start()
-    for (const [index, guest] of guests.entries()) this.#guests.push(await guest(new ReaderRecord(at(this.#transcripts, index), 0), world.urls))
+    for (const [index, guest] of guests.entries()) {
+      this.#guests.push(await guest(new ReaderRecord(at(this.#transcripts, index), 0), world.urls))
+    }
     await until('every reader is live', () => this.#readers.every(({ record }) => record.isLive))
 
     for (const { record } of recorders) record.watch()
     times.startMs = performance.now()
     this.lag.start()
-    const writers = new Writers({ urls: world.urls, writers: this.#options.writers, ledger, random: this.random, isRepeating, textBytes }).start()
+    const writers = new Writers({
+      urls: world.urls,
+      writers: this.#options.writers,
+      ledger,
+      random: this.random,
+      isRepeating,
+      textBytes
+    }).start()
     for (const pager of this.#pagers) pager.start()
     try {
       if (faults !== undefined) {
-        await until('the load has begun', () => ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages && performance.now() >= times.startMs + quietMs, Infinity)
+        await until(
+          'the load has begun',
+          () =>
+            ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages &&
+            performance.now() >= times.startMs + quietMs,
+          Infinity
+        )
         times.faultsMs = performance.now()
         await faults(this)
         times.healedMs = performance.now()
       }
       const fromMs = performance.now()
-      await until('the load is done', () => ledger.acknowledged + ledger.failed >= answered + messages && performance.now() >= fromMs + quietMs, Infinity)
+      await until(
+        'the load is done',
+        () =>
+          ledger.acknowledged + ledger.failed >= answered + messages &&
+          performance.now() >= fromMs + quietMs,
+        Infinity
+      )
     } finally {
       await writers.stop()
       for (const pager of this.#pagers) await pager.stop()
@@ -143,34 +205,70 @@ export class Trial {
     for (const { record } of recorders) record.unwatch()
     await this.#caughtUp()
     const answerMsMax = isRepeating ? Infinity : ANSWER_MS_MAX
-    const verdict = await judgeAll({ ledger, readers: this.#readers, url: this.#livingUrl, excused, answerMsMax, takeovers: this.takeovers, lag: this.lag, startedMs: times.startMs })
+    const verdict = await judgeAll({
+      ledger,
+      readers: this.#readers,
+      url: this.#livingUrl,
+      excused,
+      answerMsMax,
+      takeovers: this.takeovers,
+      lag: this.lag,
+      startedMs: times.startMs
+    })
     const ofPages = this.#pagers.flatMap(({ violations }) => violations).slice(0, EXAMPLES_MAX)
-    return { ...verdict, violations: [...verdict.violations, ...this.findings, ...ofPages, ...await runCheck(world, this.#options.env ?? {})] }
+    return {
+      ...verdict,
+      violations: [
+        ...verdict.violations,
+        ...this.findings,
+        ...ofPages,
+        ...(await runCheck(world, this.#options.env ?? {}))
+      ]
+    }
   }
 
-  async #fill ({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
+  async #fill({ user, room, messages }: NonNullable<TrialOptions['history']>): Promise<void> {
     const { world, ledger, random } = this
     const writer: Writer = { user, rooms: [room] }
-    const writers = new Writers({ urls: world.urls, ledger, random, messagesMax: messages, writers: new Array<Writer>(HISTORY_WRITERS).fill(writer) }).start()
+    const writers = new Writers({
+      urls: world.urls,
+      ledger,
+      random,
+      messagesMax: messages,
+      writers: new Array<Writer>(HISTORY_WRITERS).fill(writer)
+    }).start()
     await writers.done()
     await writers.stop()
   }
 
-  get #readers (): Reader[] {
-    const combined = this.combined.flatMap(({ records, ends }) => [...records.values()].map(record => ({ record, ends })))
+  get #readers(): Reader[] {
+    const combined = this.combined.flatMap(({ records, ends }) =>
+      [...records.values()].map(record => ({ record, ends }))
+    )
     return [...this.recorders, ...combined, ...this.#guests]
   }
 
-  get #livingUrl (): string {
+  get #livingUrl(): string {
     return this.world.services.find(({ isRunning }) => isRunning)?.url ?? ''
   }
 
   // Wait no longer for late readers: the verdict says what is missing.
-  async #caughtUp (): Promise<void> {
+  async #caughtUp(): Promise<void> {
     const heads = new Map<string, number>()
-    for (const { record: { transcript: { room } } } of this.#readers) if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))
+    for (const {
+      record: {
+        transcript: { room }
+      }
+    } of this.#readers) {
+      if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))
+    }
     const deadline = performance.now() + CATCH_UP_MS_MAX
-    while (performance.now() < deadline && !this.#readers.every(({ record }) => record.last >= (heads.get(record.transcript.room) ?? 0))) await sleep(POLL_MS)
+    while (
+      performance.now() < deadline &&
+      !this.#readers.every(({ record }) => record.last >= (heads.get(record.transcript.room) ?? 0))
+    ) {
+      await sleep(POLL_MS)
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// The surroundings of a drill: an embedded cluster and some service processes of its own, in a temporary folder, and a list of what
-// was done to them and when. `stop` removes all of it.
+// The surroundings of a drill: an embedded cluster and some service processes of its own, in a
+// temporary folder, and a list of what was done to them and when. `stop` removes all of it.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -15,7 +15,10 @@ export type WorldOptions = {
   /** Service processes, default 2. */
   readonly services?: number
   readonly shards?: number
-  /** Networked hosts, one for each node; the services run on the first and the last. Default: all on loopback. */
+  /**
+   * Networked hosts, one for each node; the services run on the first and the last. Default: all on
+   * loopback.
+   */
   readonly hosts?: Hosts
   /** Settings of the services by their environment names. */
   readonly env?: Readonly<Record<string, string>>
@@ -26,7 +29,7 @@ export type WorldOptions = {
 }
 
 /** `atMs` is on the clock of performance.now(). */
-export type Deed = { readonly atMs: number, readonly text: string }
+export type Deed = { readonly atMs: number; readonly text: string }
 
 export class World {
   readonly cluster: EmbeddedCluster
@@ -37,7 +40,13 @@ export class World {
   readonly #folder: string
   readonly #report: (line: string) => void
 
-  private constructor (folder: string, cluster: EmbeddedCluster, services: readonly Service[], hosts: Hosts | undefined, report: (line: string) => void) {
+  private constructor(
+    folder: string,
+    cluster: EmbeddedCluster,
+    services: readonly Service[],
+    hosts: Hosts | undefined,
+    report: (line: string) => void
+  ) {
     this.#hosts = hosts
     this.#folder = folder
     this.cluster = cluster
@@ -46,14 +55,34 @@ export class World {
     this.#report = report
   }
 
-  static async start ({ services = 2, shards = 3, hosts, env = {}, nodeOptions = [], report = () => {} }: WorldOptions): Promise<World> {
+  static async start({
+    services = 2,
+    shards = 3,
+    hosts,
+    env = {},
+    nodeOptions = [],
+    report = () => {}
+  }: WorldOptions): Promise<World> {
     const folder = mkdtempSync(join(tmpdir(), 'dialogs-drill-'))
     for (const signal of SIGNALS) process.once(signal, exit)
     let world: World | undefined
     try {
       const ports = await freePorts(services)
-      const cluster = await EmbeddedCluster.start({ dataDir: folder, shards, ...(hosts === undefined ? {} : { place: index => hosts.at(index) }) })
-      const placed = ports.map((port, index) => new Service({ port, redisNodes: cluster.urls, env, nodeOptions, ...(hosts === undefined ? {} : { place: hosts.at(-index) }) }))
+      const cluster = await EmbeddedCluster.start({
+        dataDir: folder,
+        shards,
+        ...(hosts === undefined ? {} : { place: index => hosts.at(index) })
+      })
+      const placed = ports.map(
+        (port, index) =>
+          new Service({
+            port,
+            redisNodes: cluster.urls,
+            env,
+            nodeOptions,
+            ...(hosts === undefined ? {} : { place: hosts.at(-index) })
+          })
+      )
       world = new World(folder, cluster, placed, hosts, report)
       process.once('exit', world.#endAtExit)
       await Promise.all(world.services.map(service => service.start()))
@@ -66,28 +95,28 @@ export class World {
   }
 
   /** DATA_DIR of its embedded cluster. */
-  get dataDir (): string {
+  get dataDir(): string {
     return this.#folder
   }
 
   /** @throws Error in a world on loopback */
-  get hosts (): Hosts {
+  get hosts(): Hosts {
     if (this.#hosts === undefined) throw new Error('This world has no hosts')
     return this.#hosts
   }
 
-  get urls (): string[] {
+  get urls(): string[] {
     return this.services.map(({ url }) => url)
   }
 
   /** Notes a deed with the present time. */
-  did (text: string): void {
+  did(text: string): void {
     this.deeds.push({ atMs: performance.now(), text })
     this.#report(text)
   }
 
   /** Works on the cluster with the code of the cluster command. */
-  async administer<T> (work: (admin: Admin) => Promise<T>): Promise<T> {
+  async administer<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
     const admin = await Admin.connect(redisTarget(this.cluster.urls))
     try {
       return await work(admin)
@@ -96,7 +125,7 @@ export class World {
     }
   }
 
-  async stop (): Promise<void> {
+  async stop(): Promise<void> {
     await Promise.all(this.services.map(service => service.end('SIGKILL')))
     process.off('exit', this.#endAtExit)
     for (const signal of SIGNALS) process.off(signal, exit)
@@ -110,6 +139,7 @@ export class World {
   }
 }
 
-// A process that dies of a signal runs no exit handlers. The nodes are in process groups of their own, and would run for ever.
+// A process that dies of a signal runs no exit handlers. The nodes are in process groups of their
+// own, and would run for ever.
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const
 const exit = (): never => process.exit(1)

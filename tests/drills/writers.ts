@@ -1,7 +1,8 @@
-// Many concurrent writers: each sends as soon as its last message was answered, or at a rate of its own, to several services in turn.
-// With a rate the loop is open: a message is sent when it is due, however long others take, and its latency counts from then. Only
-// when very many are in flight does the next one wait, and its latency still counts from when it was due.
-// Invariant: every message that was begun has its outcome in the ledger before `stop` resolves.
+// Many concurrent writers: each sends as soon as its last message was answered, or at a rate of its
+// own, to several services in turn. With a rate the loop is open: a message is sent when it is due,
+// however long others take, and its latency counts from then. Only when very many are in flight
+// does the next one wait, and its latency still counts from when it was due. Invariant: every
+// message that was begun has its outcome in the ledger before `stop` resolves.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -20,7 +21,10 @@ export type WritersOptions = {
   readonly writers: readonly Writer[]
   readonly ledger: Ledger
   readonly random: () => number
-  /** Sends an Idempotency-Key with every message, and repeats a message at the next service after no answer or a 5xx. */
+  /**
+   * Sends an Idempotency-Key with every message, and repeats a message at the next service after no
+   * answer or a 5xx.
+   */
   readonly isRepeating?: boolean
   /** The writer ends by itself after this many messages. */
   readonly messagesMax?: number
@@ -45,35 +49,41 @@ export class Writers {
   #turn = 0
   #running: Promise<unknown> | undefined
 
-  constructor (options: WritersOptions) {
+  constructor(options: WritersOptions) {
     this.#options = options
     this.#idle = options.urls.map(() => [])
   }
 
-  start (): this {
-    this.#running = Promise.all(this.#options.writers.map(writer => writer.perSecond === undefined ? this.#writeOnAndOn(writer) : this.#writeAtRate(writer, writer.perSecond)))
+  start(): this {
+    this.#running = Promise.all(
+      this.#options.writers.map(writer =>
+        writer.perSecond === undefined
+          ? this.#writeOnAndOn(writer)
+          : this.#writeAtRate(writer, writer.perSecond)
+      )
+    )
     return this
   }
 
   /** Resolves when `messagesMax` are answered. */
-  async done (): Promise<void> {
+  async done(): Promise<void> {
     await this.#running
     while (this.#underWay > 0) await sleep(TICK_MS)
   }
 
   /** Begins no more messages; resolves when all have their outcome. */
-  async stop (): Promise<void> {
+  async stop(): Promise<void> {
     this.#isOver.abort()
     await this.done()
     await Promise.all([...this.#clients].map(client => client.destroy()))
   }
 
-  get #isAtEnd (): boolean {
+  get #isAtEnd(): boolean {
     const { ledger, messagesMax = Infinity } = this.#options
     return this.#isOver.signal.aborted || ledger.all.length >= messagesMax
   }
 
-  async #writeOnAndOn (writer: Writer): Promise<void> {
+  async #writeOnAndOn(writer: Writer): Promise<void> {
     while (!this.#isAtEnd) {
       const sent = this.#compose(writer, performance.now())
       await this.#send(sent)
@@ -82,29 +92,42 @@ export class Writers {
     }
   }
 
-  async #writeAtRate (writer: Writer, perSecond: number): Promise<void> {
+  async #writeAtRate(writer: Writer, perSecond: number): Promise<void> {
     const periodMs = 1000 / perSecond
     // Each writer begins at another moment, so that they do not send in bursts.
     let dueMs = performance.now() + this.#options.random() * periodMs
     while (!this.#isAtEnd) {
-      for (; dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd; dueMs += periodMs) void this.#send(this.#compose(writer, dueMs))
+      for (
+        ;
+        dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd;
+        dueMs += periodMs
+      ) {
+        void this.#send(this.#compose(writer, dueMs))
+      }
       await sleep(Math.max(TICK_MS, dueMs - performance.now()))
     }
   }
 
-  #compose ({ user, rooms }: Writer, dueMs: number): Sent {
+  #compose({ user, rooms }: Writer, dueMs: number): Sent {
     const { ledger, random, textBytes = TEXT_BYTES } = this.#options
     return ledger.compose(rooms[Math.floor(random() * rooms.length)] ?? '', user, textBytes, dueMs)
   }
 
-  async #send (sent: Sent): Promise<void> {
+  async #send(sent: Sent): Promise<void> {
     const { ledger, isRepeating = false } = this.#options
     const key = isRepeating ? randomUUID() : undefined
     this.#underWay++
     try {
       for (let repeats = 0; ; repeats++) {
         const outcome = await this.#attempt(sent, key, repeats > 0)
-        if (outcome.isAcknowledged || key === undefined || !outcome.isWorthRetrying || repeats === REPEATS_MAX) return ledger.answer(sent, outcome)
+        if (
+          outcome.isAcknowledged ||
+          key === undefined ||
+          !outcome.isWorthRetrying ||
+          repeats === REPEATS_MAX
+        ) {
+          return ledger.answer(sent, outcome)
+        }
         await sleep(PAUSE_MS)
       }
     } finally {
@@ -113,7 +136,11 @@ export class Writers {
   }
 
   // A connection carries one message at a time, and is reused.
-  async #attempt (sent: Sent, key: string | undefined, isRepeated: boolean): ReturnType<typeof post> {
+  async #attempt(
+    sent: Sent,
+    key: string | undefined,
+    isRepeated: boolean
+  ): ReturnType<typeof post> {
     const { urls } = this.#options
     const index = this.#turn++ % urls.length
     const client = this.#idle[index]?.pop() ?? this.#open(urls[index] ?? '')
@@ -124,7 +151,7 @@ export class Writers {
     }
   }
 
-  #open (url: string): Client {
+  #open(url: string): Client {
     const client = new Client(url, { headersTimeout: ANSWER_MS_MAX, bodyTimeout: ANSWER_MS_MAX })
     this.#clients.add(client)
     return client

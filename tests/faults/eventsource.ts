@@ -1,5 +1,6 @@
-// Clients that cannot be changed, the npm package `eventsource` and Chromium's own EventSource, on one process without a proxy: whatever is
-// only temporary (restarts, too many streams, a store out of reach) never closes them for good, and they miss nothing.
+// Clients that cannot be changed, the npm package `eventsource` and Chromium's own EventSource, on
+// one process without a proxy: whatever is only temporary (restarts, too many streams, a store out
+// of reach) never closes them for good, and they miss nothing.
 import { EventSource } from 'eventsource'
 import t, { type Test } from 'tap'
 import { openChromium } from '../support/chromium.js'
@@ -18,73 +19,108 @@ type Follower = {
   readonly isClosed: () => Promise<boolean>
 }
 
-function follow (t: Test, url: string): Follower {
+function follow(t: Test, url: string): Follower {
   const seqs: number[] = []
   const source = new EventSource(url)
-  t.teardown(() => { source.close() })
-  source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }
+  t.teardown(() => {
+    source.close()
+  })
+  source.onmessage = ({ data }) => {
+    seqs.push(JSON.parse(data).seq)
+  }
   return { seqs: async () => seqs, isClosed: async () => source.readyState === EventSource.CLOSED }
 }
 
-async function followInChromium (t: Test, base: string, room: string): Promise<Follower[]> {
+async function followInChromium(t: Test, base: string, room: string): Promise<Follower[]> {
   const browser = await openChromium(t)
-  return await Promise.all(sequence(1, PAGES).map(async () => {
-    const context = await browser.newContext()
-    const page = await context.newPage()
-    await page.goto(`${base}/health/live`)
-    await page.evaluate(`
+  return await Promise.all(
+    sequence(1, PAGES).map(async () => {
+      const context = await browser.newContext()
+      const page = await context.newPage()
+      await page.goto(`${base}/health/live`)
+      await page.evaluate(`
       globalThis.seqs = []
       globalThis.source = new EventSource('/rooms/${room}/events')
       source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }`)
-    return {
-      // It is what the script above has put there.
-      seqs: async () => await page.evaluate('seqs') as number[],
-      isClosed: async () => await page.evaluate('source.readyState === 2') as boolean
-    }
-  }))
+      return {
+        // It is what the script above has put there.
+        seqs: async () => (await page.evaluate('seqs')) as number[],
+        isClosed: async () => (await page.evaluate('source.readyState === 2')) as boolean
+      }
+    })
+  )
 }
 
-async function haveAll (followers: readonly Follower[], count: number): Promise<boolean> {
+async function haveAll(followers: readonly Follower[], count: number): Promise<boolean> {
   const lengths = await Promise.all(followers.map(async ({ seqs }) => (await seqs()).length))
   return lengths.every(length => length >= count)
 }
 
-async function closedForGood (followers: readonly Follower[]): Promise<number> {
+async function closedForGood(followers: readonly Follower[]): Promise<number> {
   return (await Promise.all(followers.map(({ isClosed }) => isClosed()))).filter(Boolean).length
 }
 
-t.test('200 readers and a browser follow a room through ten restarts by SIGTERM and SIGKILL', async t => {
-  const service = await startService(t, { redisNodes: cluster.urls, env: { DRAIN_MS: '500', RETRY_MS: '200' } })
-  const room = freshRoom()
-  const followers = [
-    ...sequence(1, READERS).map(() => follow(t, `${service.url}/rooms/${room}/events`)),
-    ...await followInChromium(t, service.url, room)
-  ]
-  let sent = 0
-  const send = async (): Promise<void> => { if ((await post(service.url, room, 'ann', `text ${sent + 1}`)).status === 201) sent++ }
-  for (const restart of sequence(1, 10)) {
-    await send()
-    await until('all have what was sent', () => haveAll(followers, sent), 60_000)
-    // Somebody is always opening a stream while the process stops: here those that are new, in life those that come back.
-    const late = sequence(1, 20).map(() => follow(t, `${service.url}/rooms/${room}/events`))
-    followers.push(...restart === 1 ? late : [])
-    await service.end(restart % 2 === 1 ? 'SIGTERM' : 'SIGKILL')
-    await service.start()
-    await send()
-    t.equal(await closedForGood([...followers, ...late]), 0, `restart ${restart}: none is closed for good`)
+t.test(
+  '200 readers and a browser follow a room through ten restarts by SIGTERM and SIGKILL',
+  async t => {
+    const service = await startService(t, {
+      redisNodes: cluster.urls,
+      env: { DRAIN_MS: '500', RETRY_MS: '200' }
+    })
+    const room = freshRoom()
+    const followers = [
+      ...sequence(1, READERS).map(() => follow(t, `${service.url}/rooms/${room}/events`)),
+      ...(await followInChromium(t, service.url, room))
+    ]
+    let sent = 0
+    const send = async (): Promise<void> => {
+      if ((await post(service.url, room, 'ann', `text ${sent + 1}`)).status === 201) sent++
+    }
+    for (const restart of sequence(1, 10)) {
+      await send()
+      await until('all have what was sent', () => haveAll(followers, sent), 60_000)
+      // Somebody is always opening a stream while the process stops: here those that are new, in
+      // life those that come back.
+      const late = sequence(1, 20).map(() => follow(t, `${service.url}/rooms/${room}/events`))
+      followers.push(...(restart === 1 ? late : []))
+      await service.end(restart % 2 === 1 ? 'SIGTERM' : 'SIGKILL')
+      await service.start()
+      await send()
+      t.equal(
+        await closedForGood([...followers, ...late]),
+        0,
+        `restart ${restart}: none is closed for good`
+      )
+    }
+    await until('all have everything', () => haveAll(followers, sent), 60_000)
+    for (const { seqs } of followers) t.same(await seqs(), sequence(1, sent))
   }
-  await until('all have everything', () => haveAll(followers, sent), 60_000)
-  for (const { seqs } of followers) t.same(await seqs(), sequence(1, sent))
-})
+)
 
 t.test('beyond STREAMS_MAX they wait, and get their turn', async t => {
-  const { url } = await startService(t, { redisNodes: cluster.urls, env: { STREAMS_MAX: '20', RETRY_MS: '100' } })
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { STREAMS_MAX: '20', RETRY_MS: '100' }
+  })
   const room = freshRoom()
   await post(url, room, 'ann', 'hello')
   const first = sequence(1, 20).map(() => new EventSource(`${url}/rooms/${room}/events`))
-  await until('as many as may be are open', () => first.every(({ readyState }) => readyState === EventSource.OPEN))
-  const late = [...sequence(1, 15).map(() => follow(t, `${url}/rooms/${room}/events`)), ...await followInChromium(t, url, room)]
-  await until('they were told to come back', async () => Number(/^dialogs_streams_put_off_total\{code="TOO_MANY_STREAMS"\} (\d+)$/m.exec(await (await fetch(`${url}/metrics`)).text())?.[1] ?? 0) > 60)
+  await until('as many as may be are open', () =>
+    first.every(({ readyState }) => readyState === EventSource.OPEN)
+  )
+  const late = [
+    ...sequence(1, 15).map(() => follow(t, `${url}/rooms/${room}/events`)),
+    ...(await followInChromium(t, url, room))
+  ]
+  await until(
+    'they were told to come back',
+    async () =>
+      Number(
+        /^dialogs_streams_put_off_total\{code="TOO_MANY_STREAMS"\} (\d+)$/m.exec(
+          await (await fetch(`${url}/metrics`)).text()
+        )?.[1] ?? 0
+      ) > 60
+  )
   t.equal(await closedForGood(late), 0)
   for (const source of first) source.close()
   await until('there is room for all', () => haveAll(late, 1))
@@ -93,20 +129,37 @@ t.test('beyond STREAMS_MAX they wait, and get their turn', async t => {
 
 t.test('with the store out of reach they wait for it', async t => {
   const own = await startCluster(t)
-  const { url } = await startService(t, { redisNodes: own.urls, env: { RETRY_MS: '100', STORE_DEADLINE_MS: '1000', COMMAND_TIMEOUT_MS: '700', HEARTBEAT_MS: '500' } })
+  const { url } = await startService(t, {
+    redisNodes: own.urls,
+    env: {
+      RETRY_MS: '100',
+      STORE_DEADLINE_MS: '1000',
+      COMMAND_TIMEOUT_MS: '700',
+      HEARTBEAT_MS: '500'
+    }
+  })
   const [room, other] = [freshRoom(), freshRoom()]
   await post(url, room, 'ann', 'hello')
   await post(url, other, 'ann', 'hello')
-  const early = [...sequence(1, 20).map(() => follow(t, `${url}/rooms/${room}/events`)), ...await followInChromium(t, url, room)]
+  const early = [
+    ...sequence(1, 20).map(() => follow(t, `${url}/rooms/${room}/events`)),
+    ...(await followInChromium(t, url, room))
+  ]
   await until('they have the history', () => haveAll(early, 1))
   for (const node of own.nodes) await node.kill('SIGSTOP')
-  const late = [room, other].flatMap(room => sequence(1, 20).map(() => follow(t, `${url}/rooms/${room}/events`)))
-  late.push(...await followInChromium(t, url, other))
+  const late = [room, other].flatMap(room =>
+    sequence(1, 20).map(() => follow(t, `${url}/rooms/${room}/events`))
+  )
+  late.push(...(await followInChromium(t, url, other)))
   await new Promise(resolve => setTimeout(resolve, 5000))
   t.equal(await closedForGood([...early, ...late]), 0)
   for (const node of own.nodes) await node.kill('SIGCONT')
   await until('they have the history', () => haveAll([...early, ...late], 1), 60_000)
-  await until('a POST is taken', async () => (await post(url, room, 'ann', 'again')).status === 201, 60_000)
+  await until(
+    'a POST is taken',
+    async () => (await post(url, room, 'ann', 'again')).status === 201,
+    60_000
+  )
   await until('they have what is new', () => haveAll(early, 2), 60_000)
   t.equal(await closedForGood([...early, ...late]), 0)
 })

@@ -1,5 +1,6 @@
-// The owner of a half-moved slot dies while a room's log is on the other side already: the replica that takes over knows nothing of the
-// move, and the log seems to be gone. Nobody may begin it anew, nor tell readers that it was rewound.
+// The owner of a half-moved slot dies while a room's log is on the other side already: the replica
+// that takes over knows nothing of the move, and the log seems to be gone. Nobody may begin it
+// anew, nor tell readers that it was rewound.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
@@ -14,14 +15,17 @@ import { openSse } from '../support/sse.js'
 import { until } from '../support/until.js'
 
 const cluster = await startCluster(t)
-const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300', RING_LENGTH_MAX: '2' } })
+const service = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { AUDIT_MS: '300', RING_LENGTH_MAX: '2' }
+})
 /** Sees a room for the first time when its log has gone: as a process does that was restarted. */
 const stranger = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
 
-type Move = { readonly slot: number, readonly owner: MapNode, readonly other: MapNode }
+type Move = { readonly slot: number; readonly owner: MapNode; readonly other: MapNode }
 
 // Half a move: all keys of the room's slot go to another master, and both nodes' marks stay.
-async function goAhead (admin: Admin, room: string): Promise<Move> {
+async function goAhead(admin: Admin, room: string): Promise<Move> {
   const slot = roomSlot(room)
   const map = await admin.look()
   const owner = map.nodes.get(map.ownerOf(slot) ?? '')
@@ -30,7 +34,13 @@ async function goAhead (admin: Admin, room: string): Promise<Move> {
   await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
   await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
   // GETKEYSINSLOT answers a list of keys.
-  for (const key of await admin.ask(owner, 'CLUSTER', 'GETKEYSINSLOT', String(slot), '100') as readonly string[]) {
+  for (const key of (await admin.ask(
+    owner,
+    'CLUSTER',
+    'GETKEYSINSLOT',
+    String(slot),
+    '100'
+  )) as readonly string[]) {
     await admin.ask(owner, 'MIGRATE', '127.0.0.1', String(other.address.port), key, '0', '1000')
   }
   return { slot, owner, other }
@@ -40,42 +50,62 @@ async function goAhead (admin: Admin, room: string): Promise<Move> {
 const FAILOVER_MS = 1100
 
 // The same, and the owner forgets it: as a replica does that has taken over.
-async function hide (t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
+async function hide(t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
   const admin = await Admin.connect(redisTarget(cluster.urls))
-  t.teardown(() => { admin.close() })
+  t.teardown(() => {
+    admin.close()
+  })
   const { slot, owner, other } = await goAhead(admin, room)
   await new Promise(resolve => setTimeout(resolve, FAILOVER_MS))
   await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
-  return { goOn: async () => { await moveSlots(admin, [{ slot, from: owner.id, to: other.id }]) } }
+  return {
+    goOn: async () => {
+      await moveSlots(admin, [{ slot, from: owner.id, to: other.id }])
+    }
+  }
 }
 
-for (const [kind, headers] of [['a message', {}], ['a message with a key', { 'idempotency-key': 'k' }]] as const) {
-  for (const [whose, writer] of [['', service], [', also in a process that has never seen the room', stranger]] as const) {
-    t.test(`${kind} waits for a log that seems to be gone, and readers are told nothing${whose}`, async t => {
-      const room = freshRoom()
-      await postMany(service.url, room, 'ann', 3)
-      const reader = openSse(t, `${service.url}/rooms/${room}/events`)
-      await reader.isLive()
-      const { goOn } = await hide(t, room)
-      let answered = false
-      const posting = post(writer.url, room, 'ann', 'the fourth', headers).finally(() => { answered = true })
-      const joining = openSse(t, `${writer.url}/rooms/${room}/events`)
-      // Several audits and attempts.
-      await new Promise(resolve => setTimeout(resolve, 1500))
-      t.notOk(answered)
-      // Below the ring, and later than any page is kept.
-      const late = openSse(t, `${service.url}/rooms/${room}/events`)
-      await new Promise(resolve => setTimeout(resolve, 100))
-      t.match(await request(`${service.url}/health/live`, { signal: AbortSignal.timeout(3000) }), { status: 200 })
-      t.notOk(reader.events.some(({ event }) => event === 'reset'))
-      await goOn()
-      t.match(await posting, { status: 201, body: { seq: 4 } })
-      for (const each of [reader, joining, late]) {
-        await each.sees('the fourth', () => each.seqs.length === 4)
-        t.same(each.seqs, sequence(1, 4))
-        t.notOk(each.events.some(({ event }) => event === 'reset'))
+for (const [kind, headers] of [
+  ['a message', {}],
+  ['a message with a key', { 'idempotency-key': 'k' }]
+] as const) {
+  for (const [whose, writer] of [
+    ['', service],
+    [', also in a process that has never seen the room', stranger]
+  ] as const) {
+    t.test(
+      `${kind} waits for a log that seems to be gone, and readers are told nothing${whose}`,
+      async t => {
+        const room = freshRoom()
+        await postMany(service.url, room, 'ann', 3)
+        const reader = openSse(t, `${service.url}/rooms/${room}/events`)
+        await reader.isLive()
+        const { goOn } = await hide(t, room)
+        let answered = false
+        const posting = post(writer.url, room, 'ann', 'the fourth', headers).finally(() => {
+          answered = true
+        })
+        const joining = openSse(t, `${writer.url}/rooms/${room}/events`)
+        // Several audits and attempts.
+        await new Promise(resolve => setTimeout(resolve, 1500))
+        t.notOk(answered)
+        // Below the ring, and later than any page is kept.
+        const late = openSse(t, `${service.url}/rooms/${room}/events`)
+        await new Promise(resolve => setTimeout(resolve, 100))
+        t.match(
+          await request(`${service.url}/health/live`, { signal: AbortSignal.timeout(3000) }),
+          { status: 200 }
+        )
+        t.notOk(reader.events.some(({ event }) => event === 'reset'))
+        await goOn()
+        t.match(await posting, { status: 201, body: { seq: 4 } })
+        for (const each of [reader, joining, late]) {
+          await each.sees('the fourth', () => each.seqs.length === 4)
+          t.same(each.seqs, sequence(1, 4))
+          t.notOk(each.events.some(({ event }) => event === 'reset'))
+        }
       }
-    })
+    )
   }
 }
 
@@ -84,7 +114,13 @@ t.test('nobody is told that a room is empty whose log seems to be gone', async t
   await postMany(service.url, room, 'ann', 3)
   const { goOn } = await hide(t, room)
   const joining = openSse(t, `${stranger.url}/rooms/${room}/events`)
-  for (const query of ['', '?after=0', '?before=3', '/2']) t.match(await request(`${stranger.url}/rooms/${room}/messages${query}`), { status: 503, body: { code: 'STORE_UNAVAILABLE' } }, query)
+  for (const query of ['', '?after=0', '?before=3', '/2']) {
+    t.match(
+      await request(`${stranger.url}/rooms/${room}/messages${query}`),
+      { status: 503, body: { code: 'STORE_UNAVAILABLE' } },
+      query
+    )
+  }
   t.same(joining.events, [])
   await goOn()
   await joining.isLive()
@@ -108,7 +144,9 @@ t.test('a real failover of the owner, and a process that was started after it', 
   const room = freshRoom()
   await postMany(service.url, room, 'ann', 3)
   const admin = await Admin.connect(redisTarget(cluster.urls))
-  t.teardown(() => { admin.close() })
+  t.teardown(() => {
+    admin.close()
+  })
   const { slot, owner } = await goAhead(admin, room)
   const node = cluster.nodes.find(({ port }) => port === owner.address.port)
   await node?.kill('SIGKILL')
@@ -119,14 +157,20 @@ t.test('a real failover of the owner, and a process that was started after it', 
   })
   const late = await startService(t, { redisNodes: cluster.urls })
   let answered = false
-  const posting = post(late.url, room, 'ann', 'the fourth').finally(() => { answered = true })
+  const posting = post(late.url, room, 'ann', 'the fourth').finally(() => {
+    answered = true
+  })
   await new Promise(resolve => setTimeout(resolve, 1000))
-  // From Valkey 8 on, replicas know of the move: then the one that took over sends clients to the log at once.
+  // From Valkey 8 on, replicas know of the move: then the one that took over sends clients to the
+  // log at once.
   const map = await admin.look()
   const knowsOfTheMove = map.nodes.get(map.ownerOf(slot) ?? '')?.migrating.has(slot) === true
   t.equal(answered, knowsOfTheMove)
   await node?.start()
   // The old owner is a replica now.
-  await until('the slot is finished', async () => (await finishHalfMoved(admin))?.isComplete === true)
+  await until(
+    'the slot is finished',
+    async () => (await finishHalfMoved(admin))?.isComplete === true
+  )
   t.match(await posting, { status: 201, body: { seq: 4 } })
 })

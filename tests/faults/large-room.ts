@@ -1,11 +1,20 @@
-// Rooms of so many users that their counters are kept in parts: crossing over to that while people write, half-done, and at full size. With
-// LARGE_ROOM_USERS=1000000 (10 minutes, 2 GB) the last test is what the limits promise; by default it has 20,000.
+// Rooms of so many users that their counters are kept in parts: crossing over to that while people
+// write, half-done, and at full size. With LARGE_ROOM_USERS=1000000 (10 minutes, 2 GB) the last
+// test is what the limits promise; by default it has 20,000.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
 import { redisTarget } from '../../src/config.js'
-import { logKey, PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from '../../src/store/keys.js'
+import {
+  logKey,
+  PARTS_MARK,
+  roomSlot,
+  USERS_PARTS,
+  usersKey,
+  usersPart,
+  usersPartKey
+} from '../../src/store/keys.js'
 import { MOVE_USERS } from '../../src/store/scripts.js'
 import { type User, type Users } from '../../src/store/users.js'
 import { freshRoom, post, request, sequence } from '../support/client.js'
@@ -20,9 +29,12 @@ const KEY_BYTES_MAX = 2 * 2 ** 20
 const PAUSE_MS_MAX = 50
 
 /** A name of 64 characters, each of four bytes. */
-const longName = (n: number): string => [...String(n).padStart(8, '0')].map(digit => String.fromCodePoint(0x1F600 + Number(digit))).join('') + '😀'.repeat(56)
+const longName = (n: number): string =>
+  [...String(n).padStart(8, '0')]
+    .map(digit => String.fromCodePoint(0x1f600 + Number(digit)))
+    .join('') + '😀'.repeat(56)
 
-async function allUsers (users: Users, room: string, limit: number): Promise<User[]> {
+async function allUsers(users: Users, room: string, limit: number): Promise<User[]> {
   const all: User[] = []
   for (let after: string | undefined; ;) {
     const page = await users.page(room, after, limit)
@@ -32,12 +44,22 @@ async function allUsers (users: Users, room: string, limit: number): Promise<Use
   }
 }
 
-async function largestKey (admin: Admin, room: string): Promise<number> {
+async function largestKey(admin: Admin, room: string): Promise<number> {
   const map = await admin.look()
   const owner = map.nodes.get(map.ownerOf(roomSlot(room)) ?? '')
   if (owner === undefined) throw new Error('The slot has no owner')
-  const keys = [usersKey(room), ...sequence(0, USERS_PARTS - 1).map(part => usersPartKey(room, part))]
-  return Math.max(...(await admin.askAll(owner, keys.map(key => ['MEMORY', 'USAGE', key, 'SAMPLES', '0']))).map(Number))
+  const keys = [
+    usersKey(room),
+    ...sequence(0, USERS_PARTS - 1).map(part => usersPartKey(room, part))
+  ]
+  return Math.max(
+    ...(
+      await admin.askAll(
+        owner,
+        keys.map(key => ['MEMORY', 'USAGE', key, 'SAMPLES', '0'])
+      )
+    ).map(Number)
+  )
 }
 
 for (const count of [2999, 3000, 3001, 3500]) {
@@ -45,16 +67,29 @@ for (const count of [2999, 3000, 3001, 3500]) {
     const { store, cluster: connected, faults } = await openStore(t, cluster)
     const room = freshRoom()
     const names = sequence(1, count).map(n => `user ${n}`)
-    for (let from = 0; from < count; from += 500) await Promise.all(names.slice(from, from + 500).map(name => append(store, room, name, 'hello')))
+    for (let from = 0; from < count; from += 500) {
+      await Promise.all(
+        names.slice(from, from + 500).map(name => append(store, room, name, 'hello'))
+      )
+    }
     // Some write while it is split and after it.
     await Promise.all(names.slice(0, 200).map(name => append(store, room, name, 'again')))
     await append(store, room, names[0] ?? '', 'once', 'a key')
     await append(store, room, names[1] ?? '', 'and once', 'another key')
     await store.appender.settled()
-    const isSplit = await connected.command(roomSlot(room), ['HEXISTS', usersKey(room), PARTS_MARK]) === 1
+    const isSplit =
+      (await connected.command(roomSlot(room), ['HEXISTS', usersKey(room), PARTS_MARK])) === 1
     t.equal(isSplit, count > 3000)
-    if (isSplit) t.equal(await connected.command(roomSlot(room), ['HLEN', usersKey(room)]), 1, 'nobody is left in the first key')
-    const expected = new Map(names.map((name, index) => [name, index < 2 ? 3 : index < 200 ? 2 : 1]))
+    if (isSplit) {
+      t.equal(
+        await connected.command(roomSlot(room), ['HLEN', usersKey(room)]),
+        1,
+        'nobody is left in the first key'
+      )
+    }
+    const expected = new Map(
+      names.map((name, index) => [name, index < 2 ? 3 : index < 200 ? 2 : 1])
+    )
     for (const limit of [1000, 997]) {
       const all = await allUsers(store.users, room, limit)
       t.equal(all.length, count)
@@ -75,106 +110,157 @@ for (const count of [2999, 3000, 3001, 3500]) {
   })
 }
 
-t.test('a room whose splitting was broken off anywhere counts and reads right, and the next commit goes on with it', async t => {
-  const { store, cluster: connected } = await openStore(t, cluster)
-  const slot = (room: string): number => roomSlot(room)
-  for (const moved of [0, 1, 50]) {
+t.test(
+  'a room whose splitting was broken off anywhere counts and reads right, and the next commit goes on with it',
+  async t => {
+    const { store, cluster: connected } = await openStore(t, cluster)
+    const slot = (room: string): number => roomSlot(room)
+    for (const moved of [0, 1, 50]) {
+      const room = freshRoom()
+      const names = sequence(1, 100).map(n => `user ${n}`)
+      await Promise.all(names.map(name => append(store, room, name, 'hello')))
+      const first = names.slice(0, moved)
+      const parts = [...new Set(first.map(name => usersPartKey(room, usersPart(name))))]
+      const args = first.flatMap(name => [
+        name,
+        String(2 + parts.indexOf(usersPartKey(room, usersPart(name))))
+      ])
+      // Twice: nobody knows whether it was carried out.
+      for (let n = 0; n < 2; n++) {
+        await connected.command(slot(room), [
+          'EVALSHA',
+          MOVE_USERS.sha,
+          String(1 + parts.length),
+          usersKey(room),
+          ...parts,
+          ...args
+        ])
+      }
+      const right = (extra: number): Map<string, number> =>
+        new Map(names.map((name, index) => [name, index === 0 || index === 99 ? 1 + extra : 1]))
+      const read = async (): Promise<Map<string, number>> =>
+        new Map(
+          (await allUsers(store.users, room, 30)).map(({ user, messages }) => [user, messages])
+        )
+      t.strictSame(await read(), right(0))
+      t.equal((await store.users.page(room, undefined, 10)).total, 100)
+      const { store: stranger } = await openStore(t, cluster)
+      await append(stranger, room, 'user 1', 'again')
+      await append(stranger, room, 'user 100', 'again')
+      await stranger.appender.settled()
+      t.strictSame(await read(), right(1))
+      t.equal(await connected.command(slot(room), ['HLEN', usersKey(room)]), 1)
+    }
+  }
+)
+
+t.test(
+  `a room of ${LARGE.toLocaleString('en')} users with the longest names: written to, paged through, its slot moved`,
+  async t => {
+    const service = await startService(t, { redisNodes: cluster.urls })
+    const { store, cluster: connected } = await openStore(t, cluster)
     const room = freshRoom()
-    const names = sequence(1, 100).map(n => `user ${n}`)
-    await Promise.all(names.map(name => append(store, room, name, 'hello')))
-    const first = names.slice(0, moved)
-    const parts = [...new Set(first.map(name => usersPartKey(room, usersPart(name))))]
-    const args = first.flatMap(name => [name, String(2 + parts.indexOf(usersPartKey(room, usersPart(name))))])
-    // Twice: nobody knows whether it was carried out.
-    for (let n = 0; n < 2; n++) await connected.command(slot(room), ['EVALSHA', MOVE_USERS.sha, String(1 + parts.length), usersKey(room), ...parts, ...args])
-    const right = (extra: number): Map<string, number> => new Map(names.map((name, index) => [name, index === 0 || index === 99 ? 1 + extra : 1]))
-    const read = async (): Promise<Map<string, number>> => new Map((await allUsers(store.users, room, 30)).map(({ user, messages }) => [user, messages]))
-    t.strictSame(await read(), right(0))
-    t.equal((await store.users.page(room, undefined, 10)).total, 100)
-    const { store: stranger } = await openStore(t, cluster)
-    await append(stranger, room, 'user 1', 'again')
-    await append(stranger, room, 'user 100', 'again')
-    await stranger.appender.settled()
-    t.strictSame(await read(), right(1))
-    t.equal(await connected.command(slot(room), ['HLEN', usersKey(room)]), 1)
-  }
-})
-
-t.test(`a room of ${LARGE.toLocaleString('en')} users with the longest names: written to, paged through, its slot moved`, async t => {
-  const service = await startService(t, { redisNodes: cluster.urls })
-  const { store, cluster: connected } = await openStore(t, cluster)
-  const room = freshRoom()
-  const slot = roomSlot(room)
-  await post(service.url, room, longName(0), 'the first')
-  await store.users.split(room)
-  // As invited users have it: counted, with no message.
-  const byPart = new Map<number, string[]>()
-  for (let n = 1; n < LARGE; n++) {
-    const part = usersPart(longName(n))
-    const names = byPart.get(part)
-    if (names === undefined) byPart.set(part, [longName(n)])
-    else names.push(longName(n))
-  }
-  for (const [part, names] of byPart) await connected.command(slot, ['HSET', usersPartKey(room, part), ...names.flatMap(name => [name, '0'])])
-  const admin = await Admin.connect(redisTarget(cluster.urls))
-  t.teardown(() => { admin.close() })
-  const bytes = await largestKey(admin, room)
-  t.comment(`the largest key has ${bytes.toLocaleString('en')} bytes`)
-  t.ok(bytes <= KEY_BYTES_MAX)
-
-  let during = 'writing'
-  const times = new Map<string, number[]>()
-  const stop = new AbortController()
-  let sent = 1
-  const writing = (async () => {
-    while (!stop.signal.aborted) {
-      const begun = performance.now()
-      const { status } = await post(service.url, room, longName(sent % 2 === 0 ? sent : LARGE + sent), 'hello')
-      if (status !== 201) throw new Error(`A POST was answered ${status} while ${during}`)
-      sent++
-      times.set(during, [...times.get(during) ?? [], performance.now() - begun])
-      await sleep(5)
+    const slot = roomSlot(room)
+    await post(service.url, room, longName(0), 'the first')
+    await store.users.split(room)
+    // As invited users have it: counted, with no message.
+    const byPart = new Map<number, string[]>()
+    for (let n = 1; n < LARGE; n++) {
+      const part = usersPart(longName(n))
+      const names = byPart.get(part)
+      if (names === undefined) byPart.set(part, [longName(n)])
+      else names.push(longName(n))
     }
-  })()
-  await sleep(3000)
-  during = 'paging'
-  const seen = new Map<string, number>()
-  for (let after: string | null = ''; after !== null;) {
-    const { body } = await request(`${service.url}/rooms/${room}/users?limit=1000${after === '' ? '' : `&after=${encodeURIComponent(after)}`}`)
-    // UsersAnswer in src/routes/schemas.ts.
-    const page = body as unknown as { total: number, users: User[], next: string | null }
-    for (const { user, messages } of page.users) {
-      if (seen.has(user)) t.fail(`${user} is on two pages`)
-      seen.set(user, messages)
+    for (const [part, names] of byPart) {
+      await connected.command(slot, [
+        'HSET',
+        usersPartKey(room, part),
+        ...names.flatMap(name => [name, '0'])
+      ])
     }
-    after = page.next
-  }
-  t.equal(sequence(0, LARGE - 1).filter(n => !seen.has(longName(n))).length, 0, 'everybody is on a page')
-  during = 'asking for blocks'
-  for (let n = 0; n < 20; n++) t.match(await request(`${service.url}/rooms/${room}/blocks?limit=100`), { status: 200 })
+    const admin = await Admin.connect(redisTarget(cluster.urls))
+    t.teardown(() => {
+      admin.close()
+    })
+    const bytes = await largestKey(admin, room)
+    t.comment(`the largest key has ${bytes.toLocaleString('en')} bytes`)
+    t.ok(bytes <= KEY_BYTES_MAX)
 
-  during = 'moving'
-  const map = await admin.look()
-  const from = map.ownerOf(slot) ?? ''
-  const to = map.masters.find(({ id }) => id !== from)?.id ?? ''
-  const begun = performance.now()
-  const moved = await moveSlots(admin, [{ slot, from, to }])
-  t.ok(moved.isComplete)
-  t.comment(`its slot of ${moved.keysDone} keys was moved in ${((performance.now() - begun) / 1000).toFixed(1)} s, the longest batch took ${moved.batchMsMax.toFixed(1)} ms`)
-  during = 'written to again'
-  await sleep(1000)
-  stop.abort()
-  await writing
-  await until('all is counted', async () => {
-    const counted = await Promise.all(sequence(1, sent - 1).map(n => store.users.get(room, longName(n % 2 === 0 ? n : LARGE + n))))
-    return counted.every(count => count === 1)
-  })
-  t.equal(Number((await store.log.head(room))?.seq), sent)
-  t.equal(await connected.command(slot, ['EXISTS', logKey(room)]), 1)
-  for (const [what, each] of times) {
-    const sorted = each.sort((a, b) => a - b)
-    t.comment(`POST while ${what}: ${sorted.length}, p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms, max ${sorted.at(-1)?.toFixed(1)} ms`)
+    let during = 'writing'
+    const times = new Map<string, number[]>()
+    const stop = new AbortController()
+    let sent = 1
+    const writing = (async () => {
+      while (!stop.signal.aborted) {
+        const begun = performance.now()
+        const { status } = await post(
+          service.url,
+          room,
+          longName(sent % 2 === 0 ? sent : LARGE + sent),
+          'hello'
+        )
+        if (status !== 201) throw new Error(`A POST was answered ${status} while ${during}`)
+        sent++
+        times.set(during, [...(times.get(during) ?? []), performance.now() - begun])
+        await sleep(5)
+      }
+    })()
+    await sleep(3000)
+    during = 'paging'
+    const seen = new Map<string, number>()
+    for (let after: string | null = ''; after !== null;) {
+      const { body } = await request(
+        `${service.url}/rooms/${room}/users?limit=1000${after === '' ? '' : `&after=${encodeURIComponent(after)}`}`
+      )
+      // UsersAnswer in src/routes/schemas.ts.
+      const page = body as unknown as { total: number; users: User[]; next: string | null }
+      for (const { user, messages } of page.users) {
+        if (seen.has(user)) t.fail(`${user} is on two pages`)
+        seen.set(user, messages)
+      }
+      after = page.next
+    }
+    t.equal(
+      sequence(0, LARGE - 1).filter(n => !seen.has(longName(n))).length,
+      0,
+      'everybody is on a page'
+    )
+    during = 'asking for blocks'
+    for (let n = 0; n < 20; n++) {
+      t.match(await request(`${service.url}/rooms/${room}/blocks?limit=100`), { status: 200 })
+    }
+
+    during = 'moving'
+    const map = await admin.look()
+    const from = map.ownerOf(slot) ?? ''
+    const to = map.masters.find(({ id }) => id !== from)?.id ?? ''
+    const begun = performance.now()
+    const moved = await moveSlots(admin, [{ slot, from, to }])
+    t.ok(moved.isComplete)
+    t.comment(
+      `its slot of ${moved.keysDone} keys was moved in ${((performance.now() - begun) / 1000).toFixed(1)} s, the longest batch took ${moved.batchMsMax.toFixed(1)} ms`
+    )
+    during = 'written to again'
+    await sleep(1000)
+    stop.abort()
+    await writing
+    await until('all is counted', async () => {
+      const counted = await Promise.all(
+        sequence(1, sent - 1).map(n => store.users.get(room, longName(n % 2 === 0 ? n : LARGE + n)))
+      )
+      return counted.every(count => count === 1)
+    })
+    t.equal(Number((await store.log.head(room))?.seq), sent)
+    t.equal(await connected.command(slot, ['EXISTS', logKey(room)]), 1)
+    for (const [what, each] of times) {
+      const sorted = each.sort((a, b) => a - b)
+      t.comment(
+        `POST while ${what}: ${sorted.length}, p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms, max ${sorted.at(-1)?.toFixed(1)} ms`
+      )
+    }
+    // A measurement, on a machine that does nothing else.
+    if (process.env['LARGE_ROOM_USERS'] !== undefined) {
+      t.ok(moved.batchMsMax < PAUSE_MS_MAX, 'no batch holds up its nodes for longer')
+    }
   }
-  // A measurement, on a machine that does nothing else.
-  if (process.env['LARGE_ROOM_USERS'] !== undefined) t.ok(moved.batchMsMax < PAUSE_MS_MAX, 'no batch holds up its nodes for longer')
-})
+)

@@ -1,5 +1,5 @@
-// Redis loses data, as real processes do: a master's files are deleted. The service refuses instead of showing
-// empty rooms, says why in one line, and goes on when the operator says so.
+// Redis loses data, as real processes do: a master's files are deleted. The service refuses instead
+// of showing empty rooms, says why in one line, and goes on when the operator says so.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
@@ -18,15 +18,25 @@ import { until } from '../support/until.js'
 
 const ACCEPT = fileURLToPath(new URL('../../src/cli/accept-loss.js', import.meta.url))
 
-async function accept (redisNodes: readonly string[], ...words: string[]): Promise<{ status: unknown, output: string }> {
-  const child = spawn(process.execPath, [ACCEPT, ...words], { env: { PATH: process.env['PATH'], REDIS_NODES: redisNodes.join() }, stdio: ['ignore', 'pipe', 'pipe'] })
+async function accept(
+  redisNodes: readonly string[],
+  ...words: string[]
+): Promise<{ status: unknown; output: string }> {
+  const child = spawn(process.execPath, [ACCEPT, ...words], {
+    env: { PATH: process.env['PATH'], REDIS_NODES: redisNodes.join() },
+    stdio: ['ignore', 'pipe', 'pipe']
+  })
   let output = ''
-  for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => { output += String(chunk) })
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', chunk => {
+      output += String(chunk)
+    })
+  }
   const [status]: unknown[] = await once(child, 'close')
   return { status, output }
 }
 
-async function ask (node: EmbeddedNode, ...words: string[]): Promise<unknown> {
+async function ask(node: EmbeddedNode, ...words: string[]): Promise<unknown> {
   const client = await connect(node.url)
   try {
     return await client.sendCommand(words)
@@ -35,13 +45,21 @@ async function ask (node: EmbeddedNode, ...words: string[]): Promise<unknown> {
   }
 }
 
-/** A room whose log is in the first third of the slots, at the first node of a new cluster of three masters. */
+/**
+ * A room whose log is in the first third of the slots, at the first node of a new cluster of three
+ * masters.
+ */
 const ofFirst = (n: number): string => {
-  for (let suffix = 0; ; suffix++) if (slotOf(logKey(`room${n}-${suffix}`)) < 5000) return `room${n}-${suffix}`
+  for (let suffix = 0; ; suffix++) {
+    if (slotOf(logKey(`room${n}-${suffix}`)) < 5000) return `room${n}-${suffix}`
+  }
 }
 
-/** Deletes a master's data within the node timeout: it is still the master, and its replica copies the emptiness. */
-async function empty (node: EmbeddedNode): Promise<void> {
+/**
+ * Deletes a master's data within the node timeout: it is still the master, and its replica copies
+ * the emptiness.
+ */
+async function empty(node: EmbeddedNode): Promise<void> {
   await node.kill('SIGKILL')
   rmSync(join(node.dir, 'appendonlydir'), { recursive: true })
   await node.start()
@@ -49,59 +67,104 @@ async function empty (node: EmbeddedNode): Promise<void> {
 
 const refusal = { status: 503, body: { code: 'STORE_LOST' } }
 
-async function startAndFill (t: Test, rooms: readonly string[]) {
+async function startAndFill(t: Test, rooms: readonly string[]) {
   // Long enough that the cluster keeps the node that comes back as the master.
   const cluster = await startCluster(t, { nodeTimeoutMs: 15_000 })
-  const service = await startService(t, { redisNodes: cluster.serviceUrls, env: { STORE_DEADLINE_MS: '3000' } })
-  for (const room of rooms) for (const n of sequence(1, 3)) t.equal((await post(service.url, room, 'ann', `text ${n}`)).status, 201)
+  const service = await startService(t, {
+    redisNodes: cluster.serviceUrls,
+    env: { STORE_DEADLINE_MS: '3000' }
+  })
+  for (const room of rooms) {
+    for (const n of sequence(1, 3)) {
+      t.equal((await post(service.url, room, 'ann', `text ${n}`)).status, 201)
+    }
+  }
   return { cluster, service }
 }
 
-t.test('a master that comes back empty is refused, by the running service and by the next, until the loss is accepted', async t => {
-  const rooms = sequence(1, 5).map(ofFirst)
-  const { cluster, service } = await startAndFill(t, rooms)
-  const [master] = cluster.nodes
-  if (master === undefined) throw new Error('no master')
+t.test(
+  'a master that comes back empty is refused, by the running service and by the next, until the loss is accepted',
+  async t => {
+    const rooms = sequence(1, 5).map(ofFirst)
+    const { cluster, service } = await startAndFill(t, rooms)
+    const [master] = cluster.nodes
+    if (master === undefined) throw new Error('no master')
 
-  const over = new AbortController()
-  const odd: unknown[] = []
-  const asking = rooms.map(async room => {
-    while (!over.signal.aborted) {
-      const answers = [await post(service.url, room, 'bob', 'more'), await request(`${service.url}/rooms/${room}/messages`)]
-      for (const { status, body } of answers) {
-        const isSound = status === 503 || (status === 201 && Number(body['seq']) > 3) || (status === 200 && Number(body['head']) >= 3)
-        if (!isSound) odd.push({ status, body })
+    const over = new AbortController()
+    const odd: unknown[] = []
+    const asking = rooms.map(async room => {
+      while (!over.signal.aborted) {
+        const answers = [
+          await post(service.url, room, 'bob', 'more'),
+          await request(`${service.url}/rooms/${room}/messages`)
+        ]
+        for (const { status, body } of answers) {
+          const isSound =
+            status === 503 ||
+            (status === 201 && Number(body['seq']) > 3) ||
+            (status === 200 && Number(body['head']) >= 3)
+          if (!isSound) odd.push({ status, body })
+        }
       }
+    })
+    await empty(master)
+    await until(
+      'the service refuses',
+      async () =>
+        (await request(`${service.url}/health/ready`)).status === 503 &&
+        service.errors.includes('STORE_LOST'),
+      20_000
+    )
+    for (const room of rooms) {
+      t.match(await post(service.url, room, 'ann', 'more'), refusal)
+      t.match(await request(`${service.url}/rooms/${room}/messages`), refusal)
     }
-  })
-  await empty(master)
-  await until('the service refuses', async () => (await request(`${service.url}/health/ready`)).status === 503 && service.errors.includes('STORE_LOST'), 20_000)
-  for (const room of rooms) {
-    t.match(await post(service.url, room, 'ann', 'more'), refusal)
-    t.match(await request(`${service.url}/rooms/${room}/messages`), refusal)
+    over.abort()
+    await Promise.all(asking)
+    t.strictSame(odd, [], 'no room was ever shown empty, or begun again')
+    const ready = await request(`${service.url}/health/ready`)
+    t.match(ready, {
+      ...refusal,
+      body: {
+        ...refusal.body,
+        message: `Redis has lost data: 127.0.0.1:${master.port} no longer has what the service had stored there.`
+      }
+    })
+    const said = service.errors
+      .split('\n')
+      .filter(line => line.includes('"level":50') && line.includes('Redis has lost data'))
+    t.equal(said.length, 1, 'one line says so')
+
+    const next = new Service({
+      redisNodes: cluster.serviceUrls,
+      env: { STORE_DEADLINE_MS: '3000' }
+    })
+    await t.rejects(
+      next.start(),
+      /Dialogs cannot start: Redis has lost data: 127\.0\.0\.1:\d+ no longer has/
+    )
+
+    t.match(await accept(cluster.urls), { status: 2, output: /Say --yes/ })
+    t.match(await accept(cluster.urls, '--yes'), { status: 0, output: /takes what Redis has now/ })
+    await until(
+      'it is ready again',
+      async () => (await request(`${service.url}/health/ready`)).status === 200,
+      20_000
+    )
+    // For half a minute a process takes a log that it knew for one that is out of reach, and not
+    // for one that was deleted.
+    let first: Awaited<ReturnType<typeof post>> | undefined
+    await until(
+      'the room begins anew',
+      async () => {
+        first = await post(service.url, rooms[0] ?? '', 'ann', 'anew')
+        return first.status === 201
+      },
+      60_000
+    )
+    t.equal(first?.body['seq'], 1)
   }
-  over.abort()
-  await Promise.all(asking)
-  t.strictSame(odd, [], 'no room was ever shown empty, or begun again')
-  const ready = await request(`${service.url}/health/ready`)
-  t.match(ready, { ...refusal, body: { ...refusal.body, message: `Redis has lost data: 127.0.0.1:${master.port} no longer has what the service had stored there.` } })
-  const said = service.errors.split('\n').filter(line => line.includes('"level":50') && line.includes('Redis has lost data'))
-  t.equal(said.length, 1, 'one line says so')
-
-  const next = new Service({ redisNodes: cluster.serviceUrls, env: { STORE_DEADLINE_MS: '3000' } })
-  await t.rejects(next.start(), /Dialogs cannot start: Redis has lost data: 127\.0\.0\.1:\d+ no longer has/)
-
-  t.match(await accept(cluster.urls), { status: 2, output: /Say --yes/ })
-  t.match(await accept(cluster.urls, '--yes'), { status: 0, output: /takes what Redis has now/ })
-  await until('it is ready again', async () => (await request(`${service.url}/health/ready`)).status === 200, 20_000)
-  // For half a minute a process takes a log that it knew for one that is out of reach, and not for one that was deleted.
-  let first: Awaited<ReturnType<typeof post>> | undefined
-  await until('the room begins anew', async () => {
-    first = await post(service.url, rooms[0] ?? '', 'ann', 'anew')
-    return first.status === 201
-  }, 60_000)
-  t.equal(first?.body['seq'], 1)
-})
+)
 
 t.test('a master that was emptied by a command is found at the next start', async t => {
   const { cluster, service } = await startAndFill(t, [ofFirst(1)])

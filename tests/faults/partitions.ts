@@ -1,5 +1,6 @@
-// Networks that fall apart: each node on a host of its own (a network namespace), packets dropped without a word, and a verdict over
-// every message that was sent, answered, stored and streamed. Short of what `npm run drill -- partitions` does; the same code.
+// Networks that fall apart: each node on a host of its own (a network namespace), packets dropped
+// without a word, and a verdict over every message that was sent, answered, stored and streamed.
+// Short of what `npm run drill -- partitions` does; the same code.
 import t, { type Test } from 'tap'
 import { partitionOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'
@@ -13,19 +14,47 @@ const size = { messages: 2000, rate: 200, writers: 40, rooms: 20, readers: 20, s
 
 const skip = Hosts.unavailable() ?? false
 const hosts = skip === false ? await Hosts.make(HOSTS) : undefined
-t.teardown(() => { hosts?.remove() })
+t.teardown(() => {
+  hosts?.remove()
+})
 
-async function keepsItsPromises (t: Test, name: PartitionName): Promise<void> {
+async function keepsItsPromises(t: Test, name: PartitionName): Promise<void> {
   if (hosts === undefined) return
-  await Trial.hold({ ...partitionOf(PARTITIONS[name], size, hosts), report: line => { t.comment(line) } }, (trial, verdict) => {
-    for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) t.comment(line)
-    t.same(verdict.violations, [])
-    t.ok(verdict.posts.acknowledged > 0)
-    t.equal(verdict.frames.received, verdict.frames.expected)
-  })
+  await Trial.hold(
+    {
+      ...partitionOf(PARTITIONS[name], size, hosts),
+      report: line => {
+        t.comment(line)
+      }
+    },
+    (trial, verdict) => {
+      for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) {
+        t.comment(line)
+      }
+      t.same(verdict.violations, [])
+      t.ok(verdict.posts.acknowledged > 0)
+      t.equal(verdict.frames.received, verdict.frames.expected)
+    }
+  )
 }
 
-t.test('a master\'s host is cut off: its replica takes over, and nothing acknowledged is lost', { skip }, t => keepsItsPromises(t, 'cut-master'))
-t.test('a minority with a service in it is cut off: nothing that it acknowledges is lost', { skip }, t => keepsItsPromises(t, 'minority'))
-t.test('a replica\'s host vanishes: its master goes on alone within the node timeout and a second', { skip }, t => keepsItsPromises(t, 'cut-replica'))
-t.test('a master and its replica are cut off from each other: their shard refuses writes at once, the others go on', { skip }, t => keepsItsPromises(t, 'apart'))
+t.test(
+  "a master's host is cut off: its replica takes over, and nothing acknowledged is lost",
+  { skip },
+  t => keepsItsPromises(t, 'cut-master')
+)
+t.test(
+  'a minority with a service in it is cut off: nothing that it acknowledges is lost',
+  { skip },
+  t => keepsItsPromises(t, 'minority')
+)
+t.test(
+  "a replica's host vanishes: its master goes on alone within the node timeout and a second",
+  { skip },
+  t => keepsItsPromises(t, 'cut-replica')
+)
+t.test(
+  'a master and its replica are cut off from each other: their shard refuses writes at once, the others go on',
+  { skip },
+  t => keepsItsPromises(t, 'apart')
+)

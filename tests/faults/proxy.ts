@@ -19,15 +19,18 @@ const START = fileURLToPath(new URL('../../../compose/nginx/start.sh', import.me
 
 const cluster = await startCluster(t)
 const services = await startServices({ HEARTBEAT_MS: '500', DRAIN_MS: '300' })
-const { url } = await startNginx(t, services.map(service => service.url))
+const { url } = await startNginx(
+  t,
+  services.map(service => service.url)
+)
 
-function startServices (env: Readonly<Record<string, string>>): Promise<Service[]> {
+function startServices(env: Readonly<Record<string, string>>): Promise<Service[]> {
   return Promise.all([1, 2].map(() => startService(t, { redisNodes: cluster.urls, env })))
 }
 
-type Nginx = { readonly url: string, readonly process: ChildProcess }
+type Nginx = { readonly url: string; readonly process: ChildProcess }
 
-async function startNginx (t: Test, targets: readonly string[]): Promise<Nginx> {
+async function startNginx(t: Test, targets: readonly string[]): Promise<Nginx> {
   const dir = temporaryDir(t)
   const [port] = await freePorts(1)
   const nginx = spawn('sh', [START, dir], {
@@ -45,7 +48,11 @@ async function startNginx (t: Test, targets: readonly string[]): Promise<Nginx> 
     await exited
   })
   const url = `http://127.0.0.1:${port}`
-  const answers = (): Promise<boolean> => fetch(`${url}/health/live`).then(({ ok }) => ok, () => false)
+  const answers = (): Promise<boolean> =>
+    fetch(`${url}/health/live`).then(
+      ({ ok }) => ok,
+      () => false
+    )
   await until('nginx answers', answers)
   return { url, process: nginx }
 }
@@ -88,38 +95,53 @@ t.test('heartbeats pass, on the stream of one room and of several', async t => {
   }
 })
 
-t.test('an EventSource misses nothing while each service in turn is stopped and killed', async t => {
-  const room = freshRoom()
-  const seqs: number[] = []
-  const source = new EventSource(`${url}/rooms/${room}/events`)
-  t.teardown(() => { source.close() })
-  source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }
-  let sent = 0
-  const ends = services.flatMap(service => [[service, 'SIGTERM'], [service, 'SIGKILL']] as const)
-  for (const [service, signal] of ends) {
-    await postMany(url, room, 'ann', 10)
-    await service.end(signal)
-    await postMany(url, room, 'ann', 10)
-    sent += 20
-    await until('it has everything so far', () => seqs.length >= sent, 20_000)
-    await service.start()
+t.test(
+  'an EventSource misses nothing while each service in turn is stopped and killed',
+  async t => {
+    const room = freshRoom()
+    const seqs: number[] = []
+    const source = new EventSource(`${url}/rooms/${room}/events`)
+    t.teardown(() => {
+      source.close()
+    })
+    source.onmessage = ({ data }) => {
+      seqs.push(JSON.parse(data).seq)
+    }
+    let sent = 0
+    const ends = services.flatMap(
+      service =>
+        [
+          [service, 'SIGTERM'],
+          [service, 'SIGKILL']
+        ] as const
+    )
+    for (const [service, signal] of ends) {
+      await postMany(url, room, 'ann', 10)
+      await service.end(signal)
+      await postMany(url, room, 'ann', 10)
+      sent += 20
+      await until('it has everything so far', () => seqs.length >= sent, 20_000)
+      await service.start()
+    }
+    t.same(seqs, sequence(1, sent))
+    t.equal((await readAll(url, room)).length, sent)
   }
-  t.same(seqs, sequence(1, sent))
-  t.equal((await readAll(url, room)).length, sent)
-})
+)
 
 t.test('no POST fails while each service in turn is stopped and started', async t => {
   const room = freshRoom()
   const failures: string[] = []
   let sent = 0
   const done = new AbortController()
-  const writing = Promise.all(sequence(1, 20).map(async writer => {
-    while (!done.signal.aborted) {
-      const text = `text ${++sent} of ${writer}`
-      const status = await post(url, room, 'ann', text).then(({ status }) => status, String)
-      if (status !== 201) failures.push(`${status}: ${text}`)
-    }
-  }))
+  const writing = Promise.all(
+    sequence(1, 20).map(async writer => {
+      while (!done.signal.aborted) {
+        const text = `text ${++sent} of ${writer}`
+        const status = await post(url, room, 'ann', text).then(({ status }) => status, String)
+        if (status !== 201) failures.push(`${status}: ${text}`)
+      }
+    })
+  )
   for (let round = 0; round < 3; round++) {
     for (const service of services) await service.restart()
   }
@@ -158,7 +180,12 @@ t.test('nginx hides what only operators need', async t => {
 t.test('services that can take no more streams still take POSTs', async t => {
   const room = freshRoom()
   const full = await startServices({ STREAMS_MAX: '3' })
-  const through = (await startNginx(t, full.map(service => service.url))).url
+  const through = (
+    await startNginx(
+      t,
+      full.map(service => service.url)
+    )
+  ).url
   const readers = sequence(1, 6).map(() => openSse(t, `${through}/rooms/${room}/events`))
   await Promise.all(readers.map(reader => reader.isLive()))
   const statuses: number[] = []
@@ -170,7 +197,10 @@ t.test('services that can take no more streams still take POSTs', async t => {
     await refused.text()
     statuses.push((await post(through, room, 'ann', `text ${n}`)).status)
   }
-  t.same(statuses.filter(status => status !== 201), [])
+  t.same(
+    statuses.filter(status => status !== 201),
+    []
+  )
   await until('the readers have all', () => readers.every(reader => reader.seqs.length === 50))
 })
 
@@ -194,7 +224,10 @@ t.test('a vanished service delays one request every five seconds, not every thir
 })
 
 t.test('nginx stops soon although streams are open', async t => {
-  const { url: through, process: nginx } = await startNginx(t, services.map(({ url }) => url))
+  const { url: through, process: nginx } = await startNginx(
+    t,
+    services.map(({ url }) => url)
+  )
   const reader = openSse(t, `${through}/rooms/${freshRoom()}/events`)
   await reader.isLive()
   const begun = performance.now()
@@ -205,21 +238,23 @@ t.test('nginx stops soon although streams are open', async t => {
 })
 
 /**
- * Starts a listener that neither accepts nor refuses connections, like a machine that is gone: it is
- * frozen, and its queue of connections is full.
+ * Starts a listener that neither accepts nor refuses connections, like a machine that is gone: it
+ * is frozen, and its queue of connections is full.
  */
-async function startMute (t: Test): Promise<string> {
+async function startMute(t: Test): Promise<string> {
   const script = `const server = require('net').createServer()
     server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port))`
   const child = spawn(process.execPath, ['-e', script], { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
-  const [line] = await once(child.stdout, 'data') as [Buffer]
+  const [line] = (await once(child.stdout, 'data')) as [Buffer]
   const port = Number(String(line))
   child.kill('SIGSTOP')
   const sockets = sequence(1, 4).map(() => net.connect(port, '127.0.0.1'))
   // The last ones time out at some time; nobody cares.
   for (const socket of sockets) socket.on('error', () => undefined)
-  t.teardown(() => { for (const socket of sockets) socket.destroy() })
+  t.teardown(() => {
+    for (const socket of sockets) socket.destroy()
+  })
   const queued = (): number => sockets.filter(({ readyState }) => readyState === 'open').length
   await until('its queue is full', () => queued() >= 2)
   return `http://127.0.0.1:${port}`

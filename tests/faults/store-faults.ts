@@ -1,5 +1,6 @@
-// The store under faults: many writers on two service processes, and a verdict over every message that was sent, answered, stored and
-// streamed. Short of what `npm run drill -- faults --messages 100000` does at full size; the same code, the same promises.
+// The store under faults: many writers on two service processes, and a verdict over every message
+// that was sent, answered, stored and streamed. Short of what `npm run drill -- faults --messages
+// 100000` does at full size; the same code, the same promises.
 import t, { type Test } from 'tap'
 import { EXPERIMENTS, type ExperimentName } from '../drills/bounds-command.js'
 import { trialOf } from '../drills/faults-command.js'
@@ -10,32 +11,76 @@ import { Trial } from '../drills/trial.js'
 const SEED = Number(process.env['SEED'] ?? 1)
 const size = { messages: 5000, rate: 700, writers: 50, rooms: 20, readers: 40, seed: SEED }
 
-async function keepsItsPromises (t: Test, name: ScenarioName): Promise<void> {
-  await Trial.hold({ ...trialOf(SCENARIOS[name], size), report: line => { t.comment(line) } }, (trial, verdict) => {
-    for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) t.comment(line)
-    t.same(verdict.violations, [])
-    t.ok(verdict.posts.acknowledged >= size.messages / 2, 'most messages were acknowledged')
-    t.equal(verdict.frames.received, verdict.frames.expected)
-  })
+async function keepsItsPromises(t: Test, name: ScenarioName): Promise<void> {
+  await Trial.hold(
+    {
+      ...trialOf(SCENARIOS[name], size),
+      report: line => {
+        t.comment(line)
+      }
+    },
+    (trial, verdict) => {
+      for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) {
+        t.comment(line)
+      }
+      t.same(verdict.violations, [])
+      t.ok(verdict.posts.acknowledged >= size.messages / 2, 'most messages were acknowledged')
+      t.equal(verdict.frames.received, verdict.frames.expected)
+    }
+  )
 }
 
-async function keepsItsBounds (t: Test, name: ExperimentName, scale: number): Promise<void> {
-  const { figures, violations } = await EXPERIMENTS[name].hold({ scale, seed: SEED, report: line => { t.comment(line) } })
+async function keepsItsBounds(t: Test, name: ExperimentName, scale: number): Promise<void> {
+  const { figures, violations } = await EXPERIMENTS[name].hold({
+    scale,
+    seed: SEED,
+    report: line => {
+      t.comment(line)
+    }
+  })
   for (const line of figures) t.comment(line)
   t.same(violations, [])
 }
 
-t.test('fifty writers on two processes: every room is 1…n, every 201 is where it said', t => keepsItsPromises(t, 'none'))
-t.test('a master is killed, and another one when it is back: nothing acknowledged is lost or doubled', t => keepsItsPromises(t, 'kill-master'))
-t.test('a service process is killed: nothing acknowledged is lost or doubled', t => keepsItsPromises(t, 'kill-service'))
-t.test('services and a master are killed while writers repeat under their keys: every message is stored once', t => keepsItsPromises(t, 'repeat-through-kills'))
+t.test('fifty writers on two processes: every room is 1…n, every 201 is where it said', t =>
+  keepsItsPromises(t, 'none')
+)
+t.test(
+  'a master is killed, and another one when it is back: nothing acknowledged is lost or doubled',
+  t => keepsItsPromises(t, 'kill-master')
+)
+t.test('a service process is killed: nothing acknowledged is lost or doubled', t =>
+  keepsItsPromises(t, 'kill-service')
+)
+t.test(
+  'services and a master are killed while writers repeat under their keys: every message is stored once',
+  t => keepsItsPromises(t, 'repeat-through-kills')
+)
 t.test('a replica is killed: nothing is lost', t => keepsItsPromises(t, 'kill-replica'))
-t.test('all connections to Redis are killed ten times: nothing is lost or doubled', t => keepsItsPromises(t, 'kill-connections'))
-t.test('a master stands still for 3 s: nothing is lost or doubled', t => keepsItsPromises(t, 'pause-master'))
-t.test('a master comes back after its replica has taken over: nothing acknowledged is lost', t => keepsItsPromises(t, 'replace-master'))
-t.test('all nodes are restarted in turn: nothing acknowledged is lost', t => keepsItsPromises(t, 'rolling-restart'))
-t.test('all nodes are restarted in turn, masters after a failover by hand: no POST fails', t => keepsItsPromises(t, 'rolling-failover'))
+t.test('all connections to Redis are killed ten times: nothing is lost or doubled', t =>
+  keepsItsPromises(t, 'kill-connections')
+)
+t.test('a master stands still for 3 s: nothing is lost or doubled', t =>
+  keepsItsPromises(t, 'pause-master')
+)
+t.test('a master comes back after its replica has taken over: nothing acknowledged is lost', t =>
+  keepsItsPromises(t, 'replace-master')
+)
+t.test('all nodes are restarted in turn: nothing acknowledged is lost', t =>
+  keepsItsPromises(t, 'rolling-restart')
+)
+t.test('all nodes are restarted in turn, masters after a failover by hand: no POST fails', t =>
+  keepsItsPromises(t, 'rolling-failover')
+)
 t.test('slots are moved ten times: no POST fails', t => keepsItsPromises(t, 'move-slots'))
-t.test('a shard is added and another one drained and removed: no POST fails', t => keepsItsPromises(t, 'change-shards'))
-t.test('a storm of repeated POSTs at both processes, connections being cut, stores one message a key', t => keepsItsBounds(t, 'repeat-storm', 1))
-t.test('one user who writes everything fills all shards evenly, and no key grows with the number of messages', t => keepsItsBounds(t, 'evenness', 0.1))
+t.test('a shard is added and another one drained and removed: no POST fails', t =>
+  keepsItsPromises(t, 'change-shards')
+)
+t.test(
+  'a storm of repeated POSTs at both processes, connections being cut, stores one message a key',
+  t => keepsItsBounds(t, 'repeat-storm', 1)
+)
+t.test(
+  'one user who writes everything fills all shards evenly, and no key grows with the number of messages',
+  t => keepsItsBounds(t, 'evenness', 0.1)
+)

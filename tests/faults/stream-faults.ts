@@ -1,5 +1,6 @@
-// Streams under faults: recorders of every room, on two service processes, and each must end with exactly 1…head of its room, in order.
-// Short of what `npm run drill -- faults --scenario chaos --rate 2000 --readers 200` does at full size.
+// Streams under faults: recorders of every room, on two service processes, and each must end with
+// exactly 1…head of its room, in order. Short of what `npm run drill -- faults --scenario chaos
+// --rate 2000 --readers 200` does at full size.
 import t, { type Test } from 'tap'
 import { trialOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'
@@ -13,25 +14,58 @@ import { browserGuest, eventSourceGuest } from '../support/harness-eventsource.j
 const SEED = Number(process.env['SEED'] ?? 1)
 const CHAOS_S = 14
 
-t.test('everything is broken at random: sockets, the package eventsource and Chromium get every message once, in order', async t => {
-  const browser = await openChromium(t)
-  const size = { messages: 5000, rate: 500, writers: 50, rooms: 20, readers: 100, seed: SEED }
-  const trial = trialOf({ ...SCENARIOS.chaos, faults: trial => chaos(trial, CHAOS_S) }, size)
-  const guests = [eventSourceGuest, eventSourceGuest, eventSourceGuest, browserGuest(browser), browserGuest(browser)]
-  await Trial.hold({ ...trial, guests, report: line => { t.comment(line) } }, (trial, verdict) => {
-    for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) t.comment(line)
-    t.same(verdict.violations, [])
-    t.equal(verdict.frames.received, verdict.frames.expected)
-    t.ok(verdict.frames.expected > 5 * size.messages / 2)
-  })
-})
+t.test(
+  'everything is broken at random: sockets, the package eventsource and Chromium get every message once, in order',
+  async t => {
+    const browser = await openChromium(t)
+    const size = { messages: 5000, rate: 500, writers: 50, rooms: 20, readers: 100, seed: SEED }
+    const trial = trialOf({ ...SCENARIOS.chaos, faults: trial => chaos(trial, CHAOS_S) }, size)
+    const guests = [
+      eventSourceGuest,
+      eventSourceGuest,
+      eventSourceGuest,
+      browserGuest(browser),
+      browserGuest(browser)
+    ]
+    await Trial.hold(
+      {
+        ...trial,
+        guests,
+        report: line => {
+          t.comment(line)
+        }
+      },
+      (trial, verdict) => {
+        for (const line of `${verdictText(verdict)}\n${latencyText(trial)}`.split('\n')) {
+          t.comment(line)
+        }
+        t.same(verdict.violations, [])
+        t.equal(verdict.frames.received, verdict.frames.expected)
+        t.ok(verdict.frames.expected > (5 * size.messages) / 2)
+      }
+    )
+  }
+)
 
-async function keepsItsBounds (t: Test, name: ExperimentName, scale: number): Promise<void> {
-  const { figures, violations } = await EXPERIMENTS[name].hold({ scale, seed: SEED, report: line => { t.comment(line) } })
+async function keepsItsBounds(t: Test, name: ExperimentName, scale: number): Promise<void> {
+  const { figures, violations } = await EXPERIMENTS[name].hold({
+    scale,
+    seed: SEED,
+    report: line => {
+      t.comment(line)
+    }
+  })
   for (const line of figures) t.comment(line)
   t.same(violations, [])
 }
 
-t.test('a last message whose publication is lost is there within the interval of the audit', t => keepsItsBounds(t, 'lost-publication', 0.5))
-t.test('slow readers cost the fast ones nothing, the process what they are allowed, and get everything', t => keepsItsBounds(t, 'slow-readers', 0.2))
-t.test('a thousand readers that come back at once share a handful of reads', t => keepsItsBounds(t, 'reconnect-storm', 0.2))
+t.test('a last message whose publication is lost is there within the interval of the audit', t =>
+  keepsItsBounds(t, 'lost-publication', 0.5)
+)
+t.test(
+  'slow readers cost the fast ones nothing, the process what they are allowed, and get everything',
+  t => keepsItsBounds(t, 'slow-readers', 0.2)
+)
+t.test('a thousand readers that come back at once share a handful of reads', t =>
+  keepsItsBounds(t, 'reconnect-storm', 0.2)
+)

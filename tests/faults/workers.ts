@@ -17,38 +17,69 @@ const cluster = await startCluster(t)
 const env = { WORKERS: String(WORKERS) }
 
 /** Process ids of the workers of a parent. */
-function workersOf (parent: number | undefined): number[] {
-  return readdirSync('/proc').filter(name => /^\d+$/.test(name)).map(Number).filter(pid => {
-    try {
-      return readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /s, '').split(' ')[1] === String(parent) && startOf(pid) !== undefined
-    } catch {
-      return false // it has ended meanwhile
-    }
-  }).sort((a, b) => a - b)
+function workersOf(parent: number | undefined): number[] {
+  return readdirSync('/proc')
+    .filter(name => /^\d+$/.test(name))
+    .map(Number)
+    .filter(pid => {
+      try {
+        return (
+          readFileSync(`/proc/${pid}/stat`, 'utf8')
+            .replace(/^.*\) /s, '')
+            .split(' ')[1] === String(parent) && startOf(pid) !== undefined
+        )
+      } catch {
+        return false // it has ended meanwhile
+      }
+    })
+    .sort((a, b) => a - b)
 }
 
-const socketsOf = (pid: number): number => readdirSync(`/proc/${pid}/fd`).filter(fd => {
-  try {
-    return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
-  } catch {
-    return false // it was closed meanwhile
-  }
-}).length
+const socketsOf = (pid: number): number =>
+  readdirSync(`/proc/${pid}/fd`).filter(fd => {
+    try {
+      return readlinkSync(`/proc/${pid}/fd/${fd}`).startsWith('socket:')
+    } catch {
+      return false // it was closed meanwhile
+    }
+  }).length
 
 const metric = (text: string, name: string): number[] =>
-  [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map(([, value]) => Number(value))
+  [...text.matchAll(new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'gm'))].map(([, value]) =>
+    Number(value)
+  )
 
-const metricsOf = async (url: string): Promise<string> => await (await fetch(`${url}/metrics`)).text()
+const metricsOf = async (url: string): Promise<string> =>
+  await (await fetch(`${url}/metrics`)).text()
 
-/** On a connection of its own, so that every POST may meet another worker. A request without an answer in 15 s is an error of its own kind. */
-function postOnce (url: string, room: string, text: string, key: string): Promise<number> {
+/**
+ * On a connection of its own, so that every POST may meet another worker. A request without an
+ * answer in 15 s is an error of its own kind.
+ */
+function postOnce(url: string, room: string, text: string, key: string): Promise<number> {
   return new Promise((resolve, reject) => {
-    const call = http.request(`${url}/rooms/${room}/messages`, {
-      method: 'POST', agent: false, timeout: 15_000, headers: { 'content-type': 'application/json', 'idempotency-key': key }
-    }, response => {
-      response.on('error', reject).on('end', () => { resolve(response.statusCode ?? 0) }).resume()
-    })
-    call.on('timeout', () => { call.destroy(new Error('no answer')) }).on('error', reject)
+    const call = http.request(
+      `${url}/rooms/${room}/messages`,
+      {
+        method: 'POST',
+        agent: false,
+        timeout: 15_000,
+        headers: { 'content-type': 'application/json', 'idempotency-key': key }
+      },
+      response => {
+        response
+          .on('error', reject)
+          .on('end', () => {
+            resolve(response.statusCode ?? 0)
+          })
+          .resume()
+      }
+    )
+    call
+      .on('timeout', () => {
+        call.destroy(new Error('no answer'))
+      })
+      .on('error', reject)
     call.end(JSON.stringify({ user: 'ann', text }))
   })
 }
@@ -57,7 +88,10 @@ t.test('connections are shared evenly, and the figures are those of all', async 
   const service = await startService(t, { redisNodes: cluster.urls, env })
   const workers = workersOf(service.pid)
   t.equal(workers.length, WORKERS)
-  t.same((await request(`${service.url}/health/ready`)).body['workers'], { running: WORKERS, wanted: WORKERS })
+  t.same((await request(`${service.url}/health/ready`)).body['workers'], {
+    running: WORKERS,
+    wanted: WORKERS
+  })
 
   const room = freshRoom()
   const before = workers.map(socketsOf)
@@ -70,83 +104,119 @@ t.test('connections are shared evenly, and the figures are those of all', async 
   for (const reader of readers) await until('all is read', () => reader.seqs.length === 30)
   const shares = workers.map((pid, index) => socketsOf(pid) - (before[index] ?? 0))
   // Subscriptions are connections as well, one to each shard, and so is the one that fetch keeps.
-  t.ok(Math.max(...shares) - Math.min(...shares) <= 4, `new sockets of each worker: ${shares.join(', ')}`)
+  t.ok(
+    Math.max(...shares) - Math.min(...shares) <= 4,
+    `new sockets of each worker: ${shares.join(', ')}`
+  )
 
   const text = await metricsOf(service.url)
   t.same(metric(text, 'dialogs_streams'), [30])
   t.same(metric(text, 'dialogs_posts_total'), [30])
   t.equal(metric(text, 'dialogs_post_seconds_count')[0], 30)
   t.same(metric(text, 'dialogs_degraded_shards'), [0])
-  for (const worker of sequence(1, WORKERS)) t.ok((metric(text, `process_resident_memory_bytes\\{worker="${worker}"\\}`)[0] ?? 0) > 0)
+  for (const worker of sequence(1, WORKERS)) {
+    t.ok((metric(text, `process_resident_memory_bytes\\{worker="${worker}"\\}`)[0] ?? 0) > 0)
+  }
   t.equal(metric(text, 'process_start_time_seconds').length, WORKERS)
 })
 
-t.test('workers killed under load: the port never refuses, no request hangs, readers resume, no message is lost', async t => {
-  const service = await startService(t, { redisNodes: cluster.urls, env: { ...env, RETRY_MS: '100' } })
-  const room = freshRoom()
-  const seen = sequence(1, 30).map(() => {
-    const seqs: number[] = []
-    const source = new EventSource(`${service.url}/rooms/${room}/events`)
-    t.teardown(() => { source.close() })
-    source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }
-    return { source, seqs }
-  })
-  const errors = new Map<string, number>()
-  const acknowledged: string[] = []
-  const over = new AbortController()
-  const writing = sequence(1, 12).map(async writer => {
-    for (let n = 1; !over.signal.aborted; n++) {
-      const text = `${writer}/${n}`
-      const key = randomUUID()
-      for (let isDone = false; !isDone;) {
-        try {
-          const status = await postOnce(service.url, room, text, key)
-          isDone = status === 200 || status === 201
-          if (!isDone) errors.set(String(status), (errors.get(String(status)) ?? 0) + 1)
-        } catch (error) {
-          const { code = String(error) } = error as NodeJS.ErrnoException
-          errors.set(code, (errors.get(code) ?? 0) + 1)
-          await sleep(20)
-        }
+t.test(
+  'workers killed under load: the port never refuses, no request hangs, readers resume, no message is lost',
+  async t => {
+    const service = await startService(t, {
+      redisNodes: cluster.urls,
+      env: { ...env, RETRY_MS: '100' }
+    })
+    const room = freshRoom()
+    const seen = sequence(1, 30).map(() => {
+      const seqs: number[] = []
+      const source = new EventSource(`${service.url}/rooms/${room}/events`)
+      t.teardown(() => {
+        source.close()
+      })
+      source.onmessage = ({ data }) => {
+        seqs.push(JSON.parse(data).seq)
       }
-      acknowledged.push(text)
+      return { source, seqs }
+    })
+    const errors = new Map<string, number>()
+    const acknowledged: string[] = []
+    const over = new AbortController()
+    const writing = sequence(1, 12).map(async writer => {
+      for (let n = 1; !over.signal.aborted; n++) {
+        const text = `${writer}/${n}`
+        const key = randomUUID()
+        for (let isDone = false; !isDone;) {
+          try {
+            const status = await postOnce(service.url, room, text, key)
+            isDone = status === 200 || status === 201
+            if (!isDone) errors.set(String(status), (errors.get(String(status)) ?? 0) + 1)
+          } catch (error) {
+            const { code = String(error) } = error as NodeJS.ErrnoException
+            errors.set(code, (errors.get(code) ?? 0) + 1)
+            await sleep(20)
+          }
+        }
+        acknowledged.push(text)
+      }
+    })
+    const killed: number[] = []
+    for (const round of sequence(1, 6)) {
+      await sleep(700)
+      const victim = workersOf(service.pid).find(pid => !killed.includes(pid))
+      if (victim === undefined) throw new Error(`no worker to kill in round ${round}`)
+      process.kill(victim, 'SIGKILL')
+      killed.push(victim)
     }
-  })
-  const killed: number[] = []
-  for (const round of sequence(1, 6)) {
-    await sleep(700)
-    const victim = workersOf(service.pid).find(pid => !killed.includes(pid))
-    if (victim === undefined) throw new Error(`no worker to kill in round ${round}`)
-    process.kill(victim, 'SIGKILL')
-    killed.push(victim)
-  }
-  await until('all workers are back', async () => {
-    const { running } = (await request(`${service.url}/health/ready`)).body['workers'] as { running: number } // Team in operations.ts
-    return running === WORKERS
-  })
-  await sleep(500)
-  over.abort()
-  await Promise.all(writing)
+    await until('all workers are back', async () => {
+      const { running } = (await request(`${service.url}/health/ready`)).body['workers'] as {
+        running: number
+      } // Team in operations.ts
+      return running === WORKERS
+    })
+    await sleep(500)
+    over.abort()
+    await Promise.all(writing)
 
-  t.comment(`${acknowledged.length} acknowledged; errors: ${[...errors].map(([code, count]) => `${count} × ${code}`).join(', ') || 'none'}`)
-  t.ok([...errors.keys()].every(code => ['ECONNRESET', 'EPIPE'].includes(code)), 'only what a killed process was working on fails')
-  const stored = await readAll(service.url, room)
-  t.same(stored.map(({ seq }) => seq), sequence(1, stored.length))
-  t.same(stored.map(({ text }) => String(text)).sort(), acknowledged.sort(), 'each message is there once')
-  for (const { source, seqs } of seen) {
-    await until('a reader has everything', () => seqs.length >= stored.length)
-    t.same(seqs, sequence(1, stored.length))
-    t.not(source.readyState, EventSource.CLOSED)
+    t.comment(
+      `${acknowledged.length} acknowledged; errors: ${[...errors].map(([code, count]) => `${count} × ${code}`).join(', ') || 'none'}`
+    )
+    t.ok(
+      [...errors.keys()].every(code => ['ECONNRESET', 'EPIPE'].includes(code)),
+      'only what a killed process was working on fails'
+    )
+    const stored = await readAll(service.url, room)
+    t.same(
+      stored.map(({ seq }) => seq),
+      sequence(1, stored.length)
+    )
+    t.same(
+      stored.map(({ text }) => String(text)).sort(),
+      acknowledged.sort(),
+      'each message is there once'
+    )
+    for (const { source, seqs } of seen) {
+      await until('a reader has everything', () => seqs.length >= stored.length)
+      t.same(seqs, sequence(1, stored.length))
+      t.not(source.readyState, EventSource.CLOSED)
+    }
+    t.match(
+      service.errors,
+      new RegExp(
+        `Worker \\d \\(process ${killed[0]}\\) ended: SIGKILL\\. Starting another in \\d+ ms`
+      )
+    )
   }
-  t.match(service.errors, new RegExp(`Worker \\d \\(process ${killed[0]}\\) ended: SIGKILL\\. Starting another in \\d+ ms`))
-})
+)
 
 t.test('a worker that is asked to end drains, and is replaced', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
   const [worker = 0] = workersOf(service.pid)
   process.kill(worker, 'SIGTERM')
   const room = freshRoom()
-  while (startOf(worker) !== undefined) t.equal(await postOnce(service.url, room, 'hello', randomUUID()), 201)
+  while (startOf(worker) !== undefined) {
+    t.equal(await postOnce(service.url, room, 'hello', randomUUID()), 201)
+  }
   await until('another takes its place', () => workersOf(service.pid).length === WORKERS)
 })
 
@@ -160,10 +230,18 @@ t.test('SIGTERM ends all of them, after what is under way', async t => {
   await Promise.race(posts)
   const ended = service.stop()
   const outcomes = await Promise.allSettled(posts)
-  t.same(outcomes.filter(outcome => outcome.status === 'fulfilled' && outcome.value !== 201), [], 'no POST is answered an error')
+  t.same(
+    outcomes.filter(outcome => outcome.status === 'fulfilled' && outcome.value !== 201),
+    [],
+    'no POST is answered an error'
+  )
   t.equal(await ended, 0)
   await until('the stream has ended', () => reader.hasEnded)
-  t.same(workers.filter(pid => startOf(pid) !== undefined), [], 'no worker is left')
+  t.same(
+    workers.filter(pid => startOf(pid) !== undefined),
+    [],
+    'no worker is left'
+  )
 })
 
 t.test('workers end when their parent is killed', async t => {
@@ -185,15 +263,26 @@ t.test('workers that die again and again: it says so and ends', async t => {
 })
 
 t.test('workers that cannot start say why, once, and nothing is left', async t => {
-  const service = new Service({ redisNodes: ['redis://127.0.0.1:1'], env: { WORKERS: '2', STORE_DEADLINE_MS: '300' } })
-  await t.rejects(service.start(), /The service did not start: Dialogs cannot start: No Redis Cluster at 127\.0\.0\.1:1: .*\n$/)
+  const service = new Service({
+    redisNodes: ['redis://127.0.0.1:1'],
+    env: { WORKERS: '2', STORE_DEADLINE_MS: '300' }
+  })
+  await t.rejects(
+    service.start(),
+    /The service did not start: Dialogs cannot start: No Redis Cluster at 127\.0\.0\.1:1: .*\n$/
+  )
 })
 
 t.test('with an embedded cluster, which the parent starts once', async t => {
   const service = await startService(t, { env: { WORKERS: '2', DATA_DIR: temporaryDir(t) } })
   const room = freshRoom()
-  for (const n of sequence(1, 10)) t.equal((await post(service.url, room, 'ann', `text ${n}`)).status, 201)
-  t.match(service.output, /^Making a Redis Cluster of 3 masters and 3 replicas in .*\n2 workers serve one port\n/)
+  for (const n of sequence(1, 10)) {
+    t.equal((await post(service.url, room, 'ann', `text ${n}`)).status, 201)
+  }
+  t.match(
+    service.output,
+    /^Making a Redis Cluster of 3 masters and 3 replicas in .*\n2 workers serve one port\n/
+  )
   t.equal(await service.stop(), 0)
 })
 

@@ -1,4 +1,5 @@
-// /docs in a real browser: it shows every operation, asks no other host for anything, and nothing breaks its policy.
+// /docs in a real browser: it shows every operation, asks no other host for anything, and nothing
+// breaks its policy.
 import t from 'tap'
 import { startCluster } from '../support/embedded.js'
 import { openChromium } from '../support/chromium.js'
@@ -10,14 +11,27 @@ t.test('the interface is shown, from here alone', async t => {
   const page = await browser.newPage()
   const asked: string[] = []
   const complaints: string[] = []
-  page.on('request', request => { asked.push(request.url()) })
-  page.on('console', message => { if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text()) })
-  page.on('pageerror', error => { complaints.push(String(error)) })
+  page.on('request', request => {
+    asked.push(request.url())
+  })
+  page.on('console', message => {
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text())
+  })
+  page.on('pageerror', error => {
+    complaints.push(String(error))
+  })
   await page.goto(`${url}/docs`)
   await page.locator('.opblock').nth(10).waitFor()
   t.equal(await page.locator('.opblock').count(), 11, 'every operation')
   await page.locator('.opblock-post .opblock-summary-control').click()
   await page.getByText('Idempotency-Key').first().waitFor()
-  t.strictSame(asked.filter(address => !address.startsWith(url) && !address.startsWith('data:')), [], 'nothing from elsewhere')
-  t.strictSame(complaints.filter(text => !text.includes('favicon')), [])
+  t.strictSame(
+    asked.filter(address => !address.startsWith(url) && !address.startsWith('data:')),
+    [],
+    'nothing from elsewhere'
+  )
+  t.strictSame(
+    complaints.filter(text => !text.includes('favicon')),
+    []
+  )
 })

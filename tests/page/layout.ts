@@ -13,100 +13,148 @@ const browser = await openChromium(t)
 
 const newName = (): string => `n${randomUUID()}`
 
-async function post (room: string, user: string, text: string): Promise<void> {
+async function post(room: string, user: string, text: string): Promise<void> {
   const response = await fetch(`${service.url}/rooms/${encodeURIComponent(room)}/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ user, text })
   })
-  if (response.status !== 201) throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  if (response.status !== 201) {
+    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  }
 }
 
-async function fill (room: string, count: number): Promise<void> {
-  for (let n = 1; n <= count; n++) await post(room, `user${n % 3}`, `message ${n}: ${'words that fill some lines on a phone '.repeat(n % 7)}`)
+async function fill(room: string, count: number): Promise<void> {
+  for (let n = 1; n <= count; n++) {
+    await post(
+      room,
+      `user${n % 3}`,
+      `message ${n}: ${'words that fill some lines on a phone '.repeat(n % 7)}`
+    )
+  }
 }
 
 const heightOf = (chat: ChatPage, row: number): Promise<number> =>
-  chat.page.evaluate(`document.querySelectorAll('#list > li')[${row}].getBoundingClientRect().height`)
+  chat.page.evaluate(
+    `document.querySelectorAll('#list > li')[${row}].getBoundingClientRect().height`
+  )
 
-t.test('a text of many lines pasted at the end, and taken back, does not stop the following', async (t) => {
-  const room = newName()
-  await fill(room, 60)
-  for (const viewport of [{ width: 360, height: 740 }, { width: 1280, height: 800 }]) {
-    const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport })
-    await chat.open()
-    await until('the newest is in sight', () => chat.isAtEnd())
-    await chat.page.focus('#text')
-    await chat.page.keyboard.insertText('line\n'.repeat(30))
-    await until('the newest is still in sight', () => chat.isAtEnd())
-    await post(room, 'bob', `after the paste at ${viewport.width}`)
-    await chat.shows(`after the paste at ${viewport.width}`)
-    await until('the list follows', () => chat.isAtEnd())
-    await chat.page.fill('#text', '')
-    await until('the list still follows', () => chat.isAtEnd())
-    t.notOk(await chat.page.isVisible('#newest'))
+t.test(
+  'a text of many lines pasted at the end, and taken back, does not stop the following',
+  async t => {
+    const room = newName()
+    await fill(room, 60)
+    for (const viewport of [
+      { width: 360, height: 740 },
+      { width: 1280, height: 800 }
+    ]) {
+      const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport })
+      await chat.open()
+      await until('the newest is in sight', () => chat.isAtEnd())
+      await chat.page.focus('#text')
+      await chat.page.keyboard.insertText('line\n'.repeat(30))
+      await until('the newest is still in sight', () => chat.isAtEnd())
+      await post(room, 'bob', `after the paste at ${viewport.width}`)
+      await chat.shows(`after the paste at ${viewport.width}`)
+      await until('the list follows', () => chat.isAtEnd())
+      await chat.page.fill('#text', '')
+      await until('the list still follows', () => chat.isAtEnd())
+      t.notOk(await chat.page.isVisible('#newest'))
+    }
   }
-})
+)
 
-t.test('turning the window keeps the first row in sight, there and back', async (t) => {
+t.test('turning the window keeps the first row in sight, there and back', async t => {
   const room = newName()
   await fill(room, 90)
-  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport: { width: 360, height: 740 } })
+  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, {
+    viewport: { width: 360, height: 740 }
+  })
   await chat.open()
-  await until('the newest is in sight', async () => (await chat.seqs()).length === 90 && await chat.isAtEnd())
+  await until(
+    'the newest is in sight',
+    async () => (await chat.seqs()).length === 90 && (await chat.isAtEnd())
+  )
   await chat.scrollTo(2000)
   await chat.page.waitForSelector('#newest:visible')
-  const seq = Number(await chat.page.evaluate(`(() => {
+  const seq = Number(
+    await chat.page.evaluate(`(() => {
     const { top } = document.querySelector('#messages').getBoundingClientRect()
     return [...document.querySelectorAll('#list > li')].find(row => row.getBoundingClientRect().bottom > top).querySelector('.seq').textContent.slice(1)
-  })()`))
+  })()`)
+  )
   const top = await chat.topOf(seq)
-  for (const viewport of [{ width: 740, height: 360 }, { width: 1440, height: 900 }, { width: 360, height: 740 }]) {
+  for (const viewport of [
+    { width: 740, height: 360 },
+    { width: 1440, height: 900 },
+    { width: 360, height: 740 }
+  ]) {
     await chat.page.setViewportSize(viewport)
-    await until(`the row is where it was at ${viewport.width} px`, async () => Math.abs(await chat.topOf(seq) - top) <= 1, 5000)
+    await until(
+      `the row is where it was at ${viewport.width} px`,
+      async () => Math.abs((await chat.topOf(seq)) - top) <= 1,
+      5000
+    )
   }
   t.pass('the row stayed')
 })
 
-t.test('turning the window at the newest message stays at the newest', async (t) => {
+t.test('turning the window at the newest message stays at the newest', async t => {
   const room = newName()
   await fill(room, 60)
-  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport: { width: 740, height: 360 } })
+  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, {
+    viewport: { width: 740, height: 360 }
+  })
   await chat.open()
   await until('the newest is in sight', () => chat.isAtEnd())
-  for (const viewport of [{ width: 360, height: 740 }, { width: 1440, height: 900 }, { width: 740, height: 360 }]) {
+  for (const viewport of [
+    { width: 360, height: 740 },
+    { width: 1440, height: 900 },
+    { width: 740, height: 360 }
+  ]) {
     await chat.page.setViewportSize(viewport)
     await until(`the newest is in sight at ${viewport.width} px`, () => chat.isAtEnd(), 5000)
   }
   t.notOk(await chat.page.isVisible('#newest'))
 })
 
-t.test('a text is folded from 13 lines on, and unfolds and folds without moving its first line', async (t) => {
-  const room = newName()
-  for (const lines of [12, 13, 2000]) await post(room, 'ann', Array.from({ length: lines }, (_, n) => n % 10).join('\n'))
-  await post(room, 'ann', 'word '.repeat(800))
-  await post(room, 'ann', 'the last')
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.open()
-  await chat.shows('the last')
-  const [twelve, thirteen, many, words] = await Promise.all([0, 1, 2, 3].map((row) => heightOf(chat, row)))
-  t.notOk(await chat.page.locator('#list .fold').nth(0).isVisible(), '12 lines are shown whole')
-  for (const row of [1, 2, 3]) t.ok(await chat.page.locator('#list .fold').nth(row).isVisible(), `row ${row + 1} is folded`)
-  for (const height of [twelve, thirteen, many, words]) t.ok(Number(height) < 400, `${height} px`)
-  await chat.page.locator('#list .fold').nth(2).scrollIntoViewIfNeeded()
-  const top = await chat.topOf(3)
-  await chat.page.locator('#list .fold').nth(2).click()
-  await until('all of it is shown', async () => await heightOf(chat, 2) > 40_000)
-  t.ok(Math.abs(await chat.topOf(3) - top) <= 1)
-  t.equal(await chat.page.locator('#list .fold').nth(2).getAttribute('aria-expanded'), 'true')
-  await chat.page.evaluate("document.querySelectorAll('#list .fold')[2].click()")
-  await until('it is folded again', async () => await heightOf(chat, 2) < 400)
-})
+t.test(
+  'a text is folded from 13 lines on, and unfolds and folds without moving its first line',
+  async t => {
+    const room = newName()
+    for (const lines of [12, 13, 2000]) {
+      await post(room, 'ann', Array.from({ length: lines }, (_, n) => n % 10).join('\n'))
+    }
+    await post(room, 'ann', 'word '.repeat(800))
+    await post(room, 'ann', 'the last')
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await chat.shows('the last')
+    const [twelve, thirteen, many, words] = await Promise.all(
+      [0, 1, 2, 3].map(row => heightOf(chat, row))
+    )
+    t.notOk(await chat.page.locator('#list .fold').nth(0).isVisible(), '12 lines are shown whole')
+    for (const row of [1, 2, 3]) {
+      t.ok(await chat.page.locator('#list .fold').nth(row).isVisible(), `row ${row + 1} is folded`)
+    }
+    for (const height of [twelve, thirteen, many, words]) t.ok(Number(height) < 400, `${height} px`)
+    await chat.page.locator('#list .fold').nth(2).scrollIntoViewIfNeeded()
+    const top = await chat.topOf(3)
+    await chat.page.locator('#list .fold').nth(2).click()
+    await until('all of it is shown', async () => (await heightOf(chat, 2)) > 40_000)
+    t.ok(Math.abs((await chat.topOf(3)) - top) <= 1)
+    t.equal(await chat.page.locator('#list .fold').nth(2).getAttribute('aria-expanded'), 'true')
+    await chat.page.evaluate("document.querySelectorAll('#list .fold')[2].click()")
+    await until('it is folded again', async () => (await heightOf(chat, 2)) < 400)
+  }
+)
 
-t.test('whether a text is folded depends on the width of the window', async (t) => {
+t.test('whether a text is folded depends on the width of the window', async t => {
   const room = newName()
   await post(room, 'ann', 'word '.repeat(150))
-  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport: { width: 1440, height: 900 } })
+  const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, {
+    viewport: { width: 1440, height: 900 }
+  })
   await chat.open()
   await chat.shows('word '.repeat(150))
   t.notOk(await chat.page.isVisible('#list .fold'))
@@ -116,12 +164,15 @@ t.test('whether a text is folded depends on the width of the window', async (t) 
   await chat.page.waitForSelector('#list .fold', { state: 'hidden' })
 })
 
-t.test('combining marks are drawn over no other row, wherever they come from', async (t) => {
+t.test('combining marks are drawn over no other row, wherever they come from', async t => {
   const pile = `Z${'\u0323\u0330\u034d\u0311\u030e\u0301'.repeat(40)}algo`
   // As many different marks on one letter as a name may have.
   const name = 'Q\u0323\u0330\u0311\u030e'
   const shots: Buffer[] = []
-  for (const [user, text] of [['Zed', 'Zalgo'], [name, pile]] as const) {
+  for (const [user, text] of [
+    ['Zed', 'Zalgo'],
+    [name, pile]
+  ] as const) {
     const room = newName()
     await post(room, 'ann', 'above')
     await post(room, user, text)
@@ -130,7 +181,9 @@ t.test('combining marks are drawn over no other row, wherever they come from', a
     await chat.open()
     await chat.shows('below')
     // The times differ from run to run.
-    await chat.page.evaluate("for (const meta of document.querySelectorAll('#list .meta')) meta.style.visibility = 'hidden'")
+    await chat.page.evaluate(
+      "for (const meta of document.querySelectorAll('#list .meta')) meta.style.visibility = 'hidden'"
+    )
     const rows = chat.page.locator('#list > li')
     for (const row of [0, 2]) shots.push(await rows.nth(row).screenshot())
   }

@@ -1,5 +1,6 @@
-// The page in a real Chromium, in front of a real service on a real cluster. What it does with what a healthy service
-// never sends (a rewound room, an answer that is cut off) is scripted at the browser's network.
+// The page in a real Chromium, in front of a real service on a real cluster. What it does with what
+// a healthy service never sends (a rewound room, an answer that is cut off) is scripted at the
+// browser's network.
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { createCluster } from 'redis'
@@ -16,24 +17,28 @@ const browser = await openChromium(t)
 
 const newName = (): string => `n${randomUUID()}`
 
-const upTo = (last: number, first = 1): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const upTo = (last: number, first = 1): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)
 
-async function post (room: string, user: string, text: string): Promise<void> {
+async function post(room: string, user: string, text: string): Promise<void> {
   const response = await fetch(`${service.url}/rooms/${room}/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ user, text })
   })
-  if (response.status !== 201) throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  if (response.status !== 201) {
+    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  }
 }
 
-async function storedTexts (room: string): Promise<unknown[]> {
+async function storedTexts(room: string): Promise<unknown[]> {
   const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
-  const { messages } = await response.json() as { messages: Array<{ text: unknown }> } // what DESIGN.md says of this route
+  // what DESIGN.md says of this route
+  const { messages } = (await response.json()) as { messages: Array<{ text: unknown }> }
   return messages.map(({ text }) => text)
 }
 
-t.test('two pages in a room talk to each other', async (t) => {
+t.test('two pages in a room talk to each other', async t => {
   const room = newName()
   const ann = await ChatPage.enter(t, browser, service.url, room)
   const bob = await ChatPage.enter(t, browser, service.url, room)
@@ -48,7 +53,7 @@ t.test('two pages in a room talk to each other', async (t) => {
   }
 })
 
-t.test('a page shows the history first and then what is written, in one order', async (t) => {
+t.test('a page shows the history first and then what is written, in one order', async t => {
   const room = newName()
   for (const n of upTo(7)) await post(room, 'ann', `before ${n}`)
   const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -61,33 +66,39 @@ t.test('a page shows the history first and then what is written, in one order', 
   t.match(await chat.page.innerText('#people'), /ann\s+7/)
 })
 
-t.test('CLOSE ends the stream, and OPEN goes on after the last message without a repeat', async (t) => {
-  const room = newName()
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  const witness = await ChatPage.enter(t, browser, service.url, room)
-  await Promise.all([chat.open(), witness.open()])
-  await post(room, 'ann', 'seen by both')
-  await chat.shows('seen by both')
-  await chat.close()
-  await post(room, 'ann', 'seen by the witness')
-  await witness.shows('seen by the witness')
-  t.same(await chat.texts(), ['seen by both'])
-  await chat.open()
-  await chat.shows('seen by the witness')
-  await post(room, 'ann', 'seen by both again')
-  await chat.shows('seen by both again')
-  t.same(await chat.seqs(), [1, 2, 3])
-})
+t.test(
+  'CLOSE ends the stream, and OPEN goes on after the last message without a repeat',
+  async t => {
+    const room = newName()
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    const witness = await ChatPage.enter(t, browser, service.url, room)
+    await Promise.all([chat.open(), witness.open()])
+    await post(room, 'ann', 'seen by both')
+    await chat.shows('seen by both')
+    await chat.close()
+    await post(room, 'ann', 'seen by the witness')
+    await witness.shows('seen by the witness')
+    t.same(await chat.texts(), ['seen by both'])
+    await chat.open()
+    await chat.shows('seen by the witness')
+    await post(room, 'ann', 'seen by both again')
+    await chat.shows('seen by both again')
+    t.same(await chat.seqs(), [1, 2, 3])
+  }
+)
 
-t.test('a message can be sent while the stream is closed, and the page says where it went', async (t) => {
-  const room = newName()
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.send('ann', 'into the dark')
-  await until('the page says so', async () => /#1\b/.test(await chat.notice()))
-  t.same(await storedTexts(room), ['into the dark'])
-})
+t.test(
+  'a message can be sent while the stream is closed, and the page says where it went',
+  async t => {
+    const room = newName()
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.send('ann', 'into the dark')
+    await until('the page says so', async () => /#1\b/.test(await chat.notice()))
+    t.same(await storedTexts(room), ['into the dark'])
+  }
+)
 
-t.test('Enter sends, Shift and Enter begin a new line, and white space is not sent', async (t) => {
+t.test('Enter sends, Shift and Enter begin a new line, and white space is not sent', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.open()
@@ -101,7 +112,7 @@ t.test('Enter sends, Shift and Enter begin a new line, and white space is not se
   t.same(await storedTexts(room), ['two\nlines'])
 })
 
-t.test('the same text twice is two messages', async (t) => {
+t.test('the same text twice is two messages', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.send('ann', 'knock')
@@ -109,7 +120,7 @@ t.test('the same text twice is two messages', async (t) => {
   t.same(await storedTexts(room), ['knock', 'knock'])
 })
 
-t.test('HTML in a text, a user and a room is shown as text', async (t) => {
+t.test('HTML in a text, a user and a room is shown as text', async t => {
   const html = '<img src=x onerror="document.title=1"><b>bold</b>'
   const room = `<i>${randomUUID()}</i>`
   const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -122,7 +133,7 @@ t.test('HTML in a text, a user and a room is shown as text', async (t) => {
   t.equal(await chat.page.title(), `${room} · Dialogs`)
 })
 
-t.test('the page remembers who writes', async (t) => {
+t.test('the page remembers who writes', async t => {
   const chat = await ChatPage.enter(t, browser, service.url, newName())
   await chat.page.fill('#user', 'lady_gaga')
   await chat.page.press('#user', 'Tab')
@@ -130,92 +141,120 @@ t.test('the page remembers who writes', async (t) => {
   t.equal(await chat.page.inputValue('#user'), 'lady_gaga')
 })
 
-t.test('without a room, and with one that the service refuses, the page asks for a room', async (t) => {
-  const chat = await ChatPage.visit(t, browser, service.url, '')
-  t.ok(await chat.page.isVisible('#chooser'))
-  t.notOk(await chat.page.isVisible('#room'))
-  await chat.page.fill('#chat-id', 'a{b}')
-  await chat.page.press('#chat-id', 'Enter')
-  await until('the reason is shown', async () => /brace/.test(await chat.page.innerText('#chooser-fault')))
-  t.equal(await chat.page.inputValue('#chat-id'), 'a{b}')
-  const room = newName()
-  await chat.page.fill('#chat-id', room)
-  await chat.page.press('#chat-id', 'Enter')
-  await chat.open()
-  t.equal(await chat.page.innerText('#room-name'), room)
-})
+t.test(
+  'without a room, and with one that the service refuses, the page asks for a room',
+  async t => {
+    const chat = await ChatPage.visit(t, browser, service.url, '')
+    t.ok(await chat.page.isVisible('#chooser'))
+    t.notOk(await chat.page.isVisible('#room'))
+    await chat.page.fill('#chat-id', 'a{b}')
+    await chat.page.press('#chat-id', 'Enter')
+    await until('the reason is shown', async () =>
+      /brace/.test(await chat.page.innerText('#chooser-fault'))
+    )
+    t.equal(await chat.page.inputValue('#chat-id'), 'a{b}')
+    const room = newName()
+    await chat.page.fill('#chat-id', room)
+    await chat.page.press('#chat-id', 'Enter')
+    await chat.open()
+    t.equal(await chat.page.innerText('#room-name'), room)
+  }
+)
 
-t.test('/ leads to the page', async (t) => {
+t.test('/ leads to the page', async t => {
   const response = await fetch(service.url)
   t.equal(response.url, `${service.url}/chat`)
   t.match(response.headers.get('content-security-policy'), /default-src 'none'; script-src 'self'/)
   t.equal(response.headers.get('cache-control'), 'no-cache')
 })
 
-t.test('nothing but the page is served beside it', async (t) => {
-  for (const path of ['chat.ts', 'tsconfig.json', 'tsconfig.tsbuildinfo', '..%2fpackage.json', '%2e%2e/package.json', '']) {
+t.test('nothing but the page is served beside it', async t => {
+  for (const path of [
+    'chat.ts',
+    'tsconfig.json',
+    'tsconfig.tsbuildinfo',
+    '..%2fpackage.json',
+    '%2e%2e/package.json',
+    ''
+  ]) {
     t.equal((await fetch(`${service.url}/chat/${path}`)).status, 404, path)
   }
 })
 
-t.test('a long room begins with its newest messages, pages back to its first and keeps few rows', async (t) => {
-  const room = newName()
-  const count = 2600
-  // Twenty at a time: their order does not matter here.
-  for (let n = 0; n < count; n += 20) await Promise.all(upTo(20).map((k) => post(room, `user${k}`, `message ${n + k}`)))
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.open()
-  await until('the newest are there', async () => (await chat.seqs()).at(-1) === count)
-  t.same(await chat.seqs(), upTo(count, count - 99))
+t.test(
+  'a long room begins with its newest messages, pages back to its first and keeps few rows',
+  async t => {
+    const room = newName()
+    const count = 2600
+    // Twenty at a time: their order does not matter here.
+    for (let n = 0; n < count; n += 20) {
+      await Promise.all(upTo(20).map(k => post(room, `user${k}`, `message ${n + k}`)))
+    }
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await until('the newest are there', async () => (await chat.seqs()).at(-1) === count)
+    t.same(await chat.seqs(), upTo(count, count - 99))
 
-  for (let first = count - 99; first > 1; first = Math.max(1, first - 500)) {
-    await chat.scrollTo(0)
-    const before = await chat.topOf(first)
-    await chat.page.click('#earlier')
-    await until('the page before is there', async () => (await chat.seqs())[0] === Math.max(1, first - 500))
-    t.equal(await chat.topOf(first), before, 'what was looked at did not move')
+    for (let first = count - 99; first > 1; first = Math.max(1, first - 500)) {
+      await chat.scrollTo(0)
+      const before = await chat.topOf(first)
+      await chat.page.click('#earlier')
+      await until(
+        'the page before is there',
+        async () => (await chat.seqs())[0] === Math.max(1, first - 500)
+      )
+      t.equal(await chat.topOf(first), before, 'what was looked at did not move')
+    }
+    t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first')
+    t.same(await chat.seqs(), upTo(2000))
+
+    await chat.page.click('#later')
+    await until('the end is joined again', async () => (await chat.seqs()).at(-1) === count)
+    const seqs = await chat.seqs()
+    t.same(seqs, upTo(count, seqs[0]))
+    t.ok(seqs.length <= 2500)
+
+    await chat.page.click('#newest')
+    await until('the newest is in sight', () => chat.isAtEnd())
+    await post(room, 'ann', 'the last')
+    await chat.shows('the last')
+    await until('the list follows', () => chat.isAtEnd())
   }
-  t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first')
-  t.same(await chat.seqs(), upTo(2000))
+)
 
-  await chat.page.click('#later')
-  await until('the end is joined again', async () => (await chat.seqs()).at(-1) === count)
-  const seqs = await chat.seqs()
-  t.same(seqs, upTo(count, seqs[0]))
-  t.ok(seqs.length <= 2500)
+t.test(
+  'new messages do not move a reader who scrolled up, but are counted on a button',
+  async t => {
+    const room = newName()
+    for (let n = 0; n < 100; n += 20) {
+      await Promise.all(upTo(20).map(k => post(room, 'ann', `message ${n + k}`)))
+    }
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await until(
+      'the newest is in sight',
+      async () => (await chat.seqs()).length === 100 && (await chat.isAtEnd())
+    )
+    await chat.scrollTo(400)
+    await chat.page.waitForSelector('#newest:visible')
+    const before = await chat.topOf(50)
+    await post(room, 'bob', 'one more')
+    await post(room, 'bob', 'and another')
+    await chat.shows('and another')
+    t.equal(await chat.topOf(50), before)
+    t.match(await chat.page.innerText('#newest'), '2 new messages')
+    await chat.page.click('#newest')
+    await until('the newest is in sight', () => chat.isAtEnd())
+    await until('the button is gone', async () => !(await chat.page.isVisible('#newest')))
+  }
+)
 
-  await chat.page.click('#newest')
-  await until('the newest is in sight', () => chat.isAtEnd())
-  await post(room, 'ann', 'the last')
-  await chat.shows('the last')
-  await until('the list follows', () => chat.isAtEnd())
-})
-
-t.test('new messages do not move a reader who scrolled up, but are counted on a button', async (t) => {
-  const room = newName()
-  for (let n = 0; n < 100; n += 20) await Promise.all(upTo(20).map((k) => post(room, 'ann', `message ${n + k}`)))
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.open()
-  await until('the newest is in sight', async () => (await chat.seqs()).length === 100 && await chat.isAtEnd())
-  await chat.scrollTo(400)
-  await chat.page.waitForSelector('#newest:visible')
-  const before = await chat.topOf(50)
-  await post(room, 'bob', 'one more')
-  await post(room, 'bob', 'and another')
-  await chat.shows('and another')
-  t.equal(await chat.topOf(50), before)
-  t.match(await chat.page.innerText('#newest'), '2 new messages')
-  await chat.page.click('#newest')
-  await until('the newest is in sight', () => chat.isAtEnd())
-  await until('the button is gone', async () => !await chat.page.isVisible('#newest'))
-})
-
-t.test('a message that a shard has lost is shown as a gap', async (t) => {
+t.test('a message that a shard has lost is shown as a gap', async t => {
   const [room, ann, bob] = [newName(), newName(), newName()]
   await post(room, ann, 'kept')
   await post(room, bob, 'lost')
   await post(room, ann, 'kept too')
-  const redis = createCluster({ rootNodes: cluster.urls.map((url) => ({ url })) })
+  const redis = createCluster({ rootNodes: cluster.urls.map(url => ({ url })) })
   await redis.connect()
   t.teardown(() => redis.disconnect())
   await redis.del(`${room}.{${bob}.0}`)
@@ -226,36 +265,46 @@ t.test('a message that a shard has lost is shown as a gap', async (t) => {
   t.match((await chat.texts())[1], /#2 was lost/)
 })
 
-t.test('a page whose service was restarted goes on where it was, and loses and repeats nothing', async (t) => {
-  const service = await startService(t, { redisNodes: cluster.urls })
-  const room = newName()
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.open()
-  await chat.send('ann', 'before')
-  await chat.shows('before')
+t.test(
+  'a page whose service was restarted goes on where it was, and loses and repeats nothing',
+  async t => {
+    const service = await startService(t, { redisNodes: cluster.urls })
+    const room = newName()
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await chat.send('ann', 'before')
+    await chat.shows('before')
 
-  await service.stop()
-  // What a proxy answers while there is no service behind it; it makes an EventSource give up for good.
-  let refusals = 0
-  const proxy = createServer((_request, response) => {
-    refusals++
-    response.writeHead(503, { 'retry-after': '1' }).end('No service')
-  })
-  await new Promise<void>((resolve) => { proxy.listen(Number(new URL(service.url).port), '127.0.0.1', resolve) })
-  await chat.becomes('reconnecting')
-  await chat.write('ann', 'meanwhile')
-  await chat.page.press('#text', 'Enter')
-  await until('the page says that it tries again', async () => /Trying again/.test((await chat.pending())[0]?.progress ?? ''))
-  t.equal(await chat.text(), '')
-  await until('the page has been refused some times', () => refusals >= 4)
-  proxy.closeAllConnections()
-  await new Promise((resolve) => { proxy.close(resolve) })
+    await service.stop()
+    // What a proxy answers while there is no service behind it; it makes an EventSource give up for
+    // good.
+    let refusals = 0
+    const proxy = createServer((_request, response) => {
+      refusals++
+      response.writeHead(503, { 'retry-after': '1' }).end('No service')
+    })
+    await new Promise<void>(resolve => {
+      proxy.listen(Number(new URL(service.url).port), '127.0.0.1', resolve)
+    })
+    await chat.becomes('reconnecting')
+    await chat.write('ann', 'meanwhile')
+    await chat.page.press('#text', 'Enter')
+    await until('the page says that it tries again', async () =>
+      /Trying again/.test((await chat.pending())[0]?.progress ?? '')
+    )
+    t.equal(await chat.text(), '')
+    await until('the page has been refused some times', () => refusals >= 4)
+    proxy.closeAllConnections()
+    await new Promise(resolve => {
+      proxy.close(resolve)
+    })
 
-  await service.restart()
-  await chat.hasSentAll(30_000)
-  await chat.page.waitForSelector('#state[data-state="live"]', { timeout: 30_000 })
-  await chat.send('ann', 'after')
-  await chat.shows('after')
-  t.same(await chat.lines(), ['ann: before', 'ann: meanwhile', 'ann: after'])
-  t.same(await chat.seqs(), [1, 2, 3])
-})
+    await service.restart()
+    await chat.hasSentAll(30_000)
+    await chat.page.waitForSelector('#state[data-state="live"]', { timeout: 30_000 })
+    await chat.send('ann', 'after')
+    await chat.shows('after')
+    t.same(await chat.lines(), ['ann: before', 'ann: meanwhile', 'ann: after'])
+    t.same(await chat.seqs(), [1, 2, 3])
+  }
+)

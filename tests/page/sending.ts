@@ -1,4 +1,5 @@
-// Sending from the page in a real Chromium: each press is one message, stored once and in order, whatever the network does.
+// Sending from the page in a real Chromium: each press is one message, stored once and in order,
+// whatever the network does.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
@@ -13,18 +14,23 @@ const browser = await openChromium(t)
 
 const newName = (): string => `n${randomUUID()}`
 
-async function storedTexts (room: string): Promise<unknown[]> {
+async function storedTexts(room: string): Promise<unknown[]> {
   const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
-  const { messages } = await response.json() as { messages: Array<{ text: unknown }> } // the route's documented answer
+  // the route's documented answer
+  const { messages } = (await response.json()) as { messages: Array<{ text: unknown }> }
   return messages.map(({ text }) => text)
 }
 
 /** Keeps the page's POSTs back until they are let go, and notes their keys. */
-async function holdPosts (chat: ChatPage): Promise<{ letGo: () => void, keys: Array<string | undefined> }> {
+async function holdPosts(
+  chat: ChatPage
+): Promise<{ letGo: () => void; keys: Array<string | undefined> }> {
   const keys: Array<string | undefined> = []
   let letGo = (): void => {}
-  const held = new Promise<void>((resolve) => { letGo = resolve })
-  await chat.page.route('**/messages', async (route) => {
+  const held = new Promise<void>(resolve => {
+    letGo = resolve
+  })
+  await chat.page.route('**/messages', async route => {
     keys.push(route.request().headers()['idempotency-key'])
     await held
     await route.continue()
@@ -32,13 +38,13 @@ async function holdPosts (chat: ChatPage): Promise<{ letGo: () => void, keys: Ar
   return { letGo, keys }
 }
 
-async function type (chat: ChatPage, text: string): Promise<void> {
+async function type(chat: ChatPage, text: string): Promise<void> {
   await chat.page.focus('#text')
   await chat.page.keyboard.type(text)
   await chat.page.keyboard.press('Enter')
 }
 
-t.test('each press is a message of its own, in order, while POSTs are slow', async (t) => {
+t.test('each press is a message of its own, in order, while POSTs are slow', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const posts = await holdPosts(chat)
@@ -48,7 +54,11 @@ t.test('each press is a message of its own, in order, while POSTs are slow', asy
     await type(chat, text)
     t.equal(await chat.text(), '', 'the field is emptied at once')
   }
-  t.match(await chat.pending(), [{ state: 'sending', text: 'alpha' }, { state: 'waiting', text: 'beta' }, { state: 'waiting', text: 'gamma' }])
+  t.match(await chat.pending(), [
+    { state: 'sending', text: 'alpha' },
+    { state: 'waiting', text: 'beta' },
+    { state: 'waiting', text: 'gamma' }
+  ])
   posts.letGo()
   await chat.shows('gamma')
   t.same(await chat.texts(), ['alpha', 'beta', 'gamma'])
@@ -57,7 +67,7 @@ t.test('each press is a message of its own, in order, while POSTs are slow', asy
   t.same(await storedTexts(room), ['alpha', 'beta', 'gamma'])
 })
 
-t.test('a double click on Send stores one message', async (t) => {
+t.test('a double click on Send stores one message', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const posts = await holdPosts(chat)
@@ -72,7 +82,7 @@ t.test('a double click on Send stores one message', async (t) => {
   t.same(await storedTexts(room), ['once', 'after it'])
 })
 
-t.test('the same text twice is two messages', async (t) => {
+t.test('the same text twice is two messages', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.send('ann', 'knock')
@@ -80,11 +90,11 @@ t.test('the same text twice is two messages', async (t) => {
   t.same(await storedTexts(room), ['knock', 'knock'])
 })
 
-t.test('a POST whose answer is cut off is repeated with the same key and stored once', async (t) => {
+t.test('a POST whose answer is cut off is repeated with the same key and stored once', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const keys: Array<string | undefined> = []
-  await chat.page.route('**/messages', async (route) => {
+  await chat.page.route('**/messages', async route => {
     keys.push(route.request().headers()['idempotency-key'])
     const response = await route.fetch()
     if (keys.length <= 2) await route.abort('connectionreset')
@@ -96,27 +106,34 @@ t.test('a POST whose answer is cut off is repeated with the same key and stored 
   t.same(await storedTexts(room), ['once'])
 })
 
-t.test('a page that is offline for ten minutes gives up nothing, and sends at once when the network is back', async (t) => {
-  const room = newName()
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.page.clock.install()
-  await chat.page.context().setOffline(true)
-  await chat.page.fill('#user', 'ann')
-  for (const text of ['first', 'second']) await type(chat, text)
-  await chat.page.clock.runFor(600_000)
-  t.match(await chat.pending(), [{ state: 'sending', text: 'first', progress: /Trying again/ }, { state: 'waiting', text: 'second' }])
-  // By now the page waits 7.5 s and more between two attempts: only the event can end that sooner.
-  await chat.page.context().setOffline(false)
-  await chat.hasSentAll(5000)
-  t.same(await storedTexts(room), ['first', 'second'])
-})
+t.test(
+  'a page that is offline for ten minutes gives up nothing, and sends at once when the network is back',
+  async t => {
+    const room = newName()
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.page.clock.install()
+    await chat.page.context().setOffline(true)
+    await chat.page.fill('#user', 'ann')
+    for (const text of ['first', 'second']) await type(chat, text)
+    await chat.page.clock.runFor(600_000)
+    t.match(await chat.pending(), [
+      { state: 'sending', text: 'first', progress: /Trying again/ },
+      { state: 'waiting', text: 'second' }
+    ])
+    // By now the page waits 7.5 s and more between two attempts: only the event can end that
+    // sooner.
+    await chat.page.context().setOffline(false)
+    await chat.hasSentAll(5000)
+    t.same(await storedTexts(room), ['first', 'second'])
+  }
+)
 
-t.test('what is on its way survives a reload, and is stored once', async (t) => {
+t.test('what is on its way survives a reload, and is stored once', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const keys: Array<string | undefined> = []
   let isCut = true
-  await chat.page.route('**/messages', async (route) => {
+  await chat.page.route('**/messages', async route => {
     keys.push(route.request().headers()['idempotency-key'])
     const response = await route.fetch()
     if (isCut) await route.abort('connectionreset')
@@ -135,27 +152,35 @@ t.test('what is on its way survives a reload, and is stored once', async (t) => 
   t.equal(new Set(keys).size, 2)
 })
 
-t.test('a refused message says why, holds up no other, and can be sent again under another name or discarded', async (t) => {
-  const room = newName()
-  const chat = await ChatPage.enter(t, browser, service.url, room)
-  await chat.open()
-  await chat.page.fill('#user', '{ann}')
-  await type(chat, 'refused')
-  await until('the reason is shown', async () => /brace/.test(await chat.notice()))
-  t.match(await chat.pending(), [{ state: 'failed', text: 'refused', progress: /Not sent.*brace/ }])
-  await type(chat, 'refused too')
-  await until('both have failed', async () => (await chat.pending()).filter(({ state }) => state === 'failed').length === 2)
-  await chat.page.fill('#user', 'ann')
-  await type(chat, 'accepted')
-  await chat.shows('accepted')
-  await chat.page.locator('#pending .discard').nth(1).click()
-  await chat.page.click('#pending .retry')
-  await chat.shows('refused')
-  t.same(await storedTexts(room), ['accepted', 'refused'])
-  await until('nothing is pending', async () => (await chat.pending()).length === 0)
-})
+t.test(
+  'a refused message says why, holds up no other, and can be sent again under another name or discarded',
+  async t => {
+    const room = newName()
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await chat.page.fill('#user', '{ann}')
+    await type(chat, 'refused')
+    await until('the reason is shown', async () => /brace/.test(await chat.notice()))
+    t.match(await chat.pending(), [
+      { state: 'failed', text: 'refused', progress: /Not sent.*brace/ }
+    ])
+    await type(chat, 'refused too')
+    await until(
+      'both have failed',
+      async () => (await chat.pending()).filter(({ state }) => state === 'failed').length === 2
+    )
+    await chat.page.fill('#user', 'ann')
+    await type(chat, 'accepted')
+    await chat.shows('accepted')
+    await chat.page.locator('#pending .discard').nth(1).click()
+    await chat.page.click('#pending .retry')
+    await chat.shows('refused')
+    t.same(await storedTexts(room), ['accepted', 'refused'])
+    await until('nothing is pending', async () => (await chat.pending()).length === 0)
+  }
+)
 
-t.test('a hundred messages may wait; the next one stays in the field', async (t) => {
+t.test('a hundred messages may wait; the next one stays in the field', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const posts = await holdPosts(chat)
@@ -168,14 +193,18 @@ t.test('a hundred messages may wait; the next one stays in the field', async (t)
   t.match(await chat.notice(), /Too many/)
   posts.letGo()
   await chat.hasSentAll()
-  t.same(await storedTexts(room), Array.from({ length: 100 }, (_, n) => `m${n + 1}`))
+  t.same(
+    await storedTexts(room),
+    Array.from({ length: 100 }, (_, n) => `m${n + 1}`)
+  )
 })
 
-t.test('the Enter that accepts a composed word sends nothing', async (t) => {
+t.test('the Enter that accepts a composed word sends nothing', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.write('ann', '日本語')
-  const press = (init: string): Promise<boolean> => chat.page.evaluate(`(() => {
+  const press = (init: string): Promise<boolean> =>
+    chat.page.evaluate(`(() => {
     const event = new KeyboardEvent('keydown', { key: 'Enter', bubbles: true, cancelable: true, ${init} })
     return document.querySelector('#text').dispatchEvent(event)
   })()`)

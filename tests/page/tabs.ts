@@ -1,5 +1,5 @@
-// One stream for all tabs of a browser, in a real Chromium: how many there are, what each tab gets while rooms come and go,
-// and what happens where there is no SharedWorker.
+// One stream for all tabs of a browser, in a real Chromium: how many there are, what each tab gets
+// while rooms come and go, and what happens where there is no SharedWorker.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCluster } from 'redis'
@@ -14,32 +14,38 @@ const cluster = await startCluster(t)
 const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
 const browser = await openChromium(t)
 
-/** Fast enough that messages come at every moment, slow enough for ten tabs on one small machine. */
+/**
+ * Fast enough that messages come at every moment, slow enough for ten tabs on one small machine.
+ */
 const WRITE_EVERY_MS = 30
 
 const newName = (): string => `n${randomUUID()}`
 
 const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
 
-async function post (room: string, text: string): Promise<void> {
+async function post(room: string, text: string): Promise<void> {
   const response = await fetch(`${service.url}/rooms/${room}/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ user: 'ann', text })
   })
-  if (response.status !== 201) throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  if (response.status !== 201) {
+    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
+  }
 }
 
 /** How many streams the service has open. */
-async function streams (): Promise<number> {
+async function streams(): Promise<number> {
   const metrics = await (await fetch(`${service.url}/metrics`)).text()
   return Number(/^dialogs_streams (\d+)$/m.exec(metrics)?.[1])
 }
 
-t.test('twelve tabs share one stream, each of them can send, and all of them show it', async (t) => {
+t.test('twelve tabs share one stream, each of them can send, and all of them show it', async t => {
   const room = newName()
   const first = await ChatPage.enter(t, browser, service.url, room)
-  const others = await Promise.all(upTo(11).map(() => ChatPage.visitIn(t, first.page.context(), service.url, `?chat_id=${room}`)))
+  const others = await Promise.all(
+    upTo(11).map(() => ChatPage.visitIn(t, first.page.context(), service.url, `?chat_id=${room}`))
+  )
   const tabs = [first, ...others]
   for (const tab of tabs) await tab.open()
   t.equal(await streams(), 1)
@@ -54,50 +60,58 @@ t.test('twelve tabs share one stream, each of them can send, and all of them sho
   }
 })
 
-t.test('rooms come and go while people write: every tab has every message once, in order', async (t) => {
-  const rooms = [newName(), newName(), newName()]
-  const [home = ''] = rooms
-  const first = await ChatPage.enter(t, browser, service.url, home)
-  const context = first.page.context()
-  const stop = new AbortController()
-  let written = 0
-  const writing = (async () => {
-    while (!stop.signal.aborted) {
-      written++
-      await Promise.all(rooms.map((room) => post(room, `message ${written}`)))
-      await sleep(WRITE_EVERY_MS)
+t.test(
+  'rooms come and go while people write: every tab has every message once, in order',
+  async t => {
+    const rooms = [newName(), newName(), newName()]
+    const [home = ''] = rooms
+    const first = await ChatPage.enter(t, browser, service.url, home)
+    const context = first.page.context()
+    const stop = new AbortController()
+    let written = 0
+    const writing = (async () => {
+      while (!stop.signal.aborted) {
+        written++
+        await Promise.all(rooms.map(room => post(room, `message ${written}`)))
+        await sleep(WRITE_EVERY_MS)
+      }
+    })()
+    await first.open()
+    const tabs: ChatPage[] = []
+    for (let round = 0; round < 3; round++) {
+      for (const room of rooms) {
+        const tab = await ChatPage.visitIn(t, context, service.url, `?chat_id=${room}`)
+        await tab.open()
+        tabs.push(tab)
+      }
+      // Closed and opened again, and closed for good.
+      await tabs[round]?.close()
+      await tabs[round]?.open()
+      await tabs.splice(-2, 1)[0]?.page.close()
+      t.equal(
+        await first.page.getAttribute('#state', 'data-state'),
+        'live',
+        'the others see nothing of it'
+      )
     }
-  })()
-  await first.open()
-  const tabs: ChatPage[] = []
-  for (let round = 0; round < 3; round++) {
-    for (const room of rooms) {
-      const tab = await ChatPage.visitIn(t, context, service.url, `?chat_id=${room}`)
-      await tab.open()
-      tabs.push(tab)
+    stop.abort()
+    await writing
+    for (const tab of [first, ...tabs]) {
+      await tab.shows(`message ${written}`)
+      const seqs = await tab.seqs()
+      t.same(seqs, upTo(written).slice(-seqs.length), 'without a hole or a repeat')
+      t.equal(await tab.page.locator('[data-missing]').count(), 0)
     }
-    // Closed and opened again, and closed for good.
-    await tabs[round]?.close()
-    await tabs[round]?.open()
-    await tabs.splice(-2, 1)[0]?.page.close()
-    t.equal(await first.page.getAttribute('#state', 'data-state'), 'live', 'the others see nothing of it')
+    await until('one stream is left', async () => (await streams()) === 1)
   }
-  stop.abort()
-  await writing
-  for (const tab of [first, ...tabs]) {
-    await tab.shows(`message ${written}`)
-    const seqs = await tab.seqs()
-    t.same(seqs, upTo(written).slice(-seqs.length), 'without a hole or a repeat')
-    t.equal(await tab.page.locator('[data-missing]').count(), 0)
-  }
-  await until('one stream is left', async () => await streams() === 1)
-})
+)
 
-t.test('a stream has up to 100 rooms, and the next room gets a second one', async (t) => {
+t.test('a stream has up to 100 rooms, and the next room gets a second one', async t => {
   const rooms = upTo(101).map(() => newName())
   const chat = await ChatPage.enter(t, browser, service.url, rooms[0] ?? '')
   // A port for each room, as 101 tabs would have.
-  await chat.page.evaluate(`(rooms) => {
+  await chat.page.evaluate(
+    `(rooms) => {
     const policy = trustedTypes.createPolicy('test', { createScriptURL: (url) => url })
     const address = policy.createScriptURL(document.querySelector('meta[name="worker"]')?.content ?? new URL('chat/worker.js', location.href).href)
     window.heard = rooms.map(() => [])
@@ -110,25 +124,31 @@ t.test('a stream has up to 100 rooms, and the next room gets a second one', asyn
       return port
     })
     window.enter = (from, to) => { for (let i = from; i < to; i++) window.ports[i].postMessage({ type: 'join', room: rooms[i], cursor: '0' }) }
-  }`.replace('(rooms) =>', '(function (rooms)').concat(`)(${JSON.stringify(rooms)})`))
-  const live = (): Promise<number> => chat.page.evaluate("window.heard.filter(lines => lines.includes('live')).length")
+  }`
+      .replace('(rooms) =>', '(function (rooms)')
+      .concat(`)(${JSON.stringify(rooms)})`)
+  )
+  const live = (): Promise<number> =>
+    chat.page.evaluate("window.heard.filter(lines => lines.includes('live')).length")
   await chat.page.evaluate('enter(0, 99)')
-  await until('99 are live', async () => await live() === 99)
+  await until('99 are live', async () => (await live()) === 99)
   t.equal(await streams(), 1)
   await chat.page.evaluate('enter(99, 100)')
-  await until('100 are live', async () => await live() === 100)
+  await until('100 are live', async () => (await live()) === 100)
   t.equal(await streams(), 1)
   await chat.page.evaluate('enter(100, 101)')
-  await until('101 are live', async () => await live() === 101)
+  await until('101 are live', async () => (await live()) === 101)
   t.equal(await streams(), 2)
   for (const room of rooms) await post(room, `for ${room}`)
-  await until('each has its own', async () => chat.page.evaluate(`(${JSON.stringify(rooms)}).every((room, index) => {
+  await until('each has its own', async () =>
+    chat.page.evaluate(`(${JSON.stringify(rooms)}).every((room, index) => {
     const texts = window.heard[index].filter(line => line.startsWith('for '))
     return texts.length === 1 && texts[0] === 'for ' + room
-  })`))
+  })`)
+  )
 })
 
-t.test('a room that the service refuses ends no other tab\'s stream', async (t) => {
+t.test("a room that the service refuses ends no other tab's stream", async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.open()
@@ -138,7 +158,7 @@ t.test('a room that the service refuses ends no other tab\'s stream', async (t) 
   await chat.shows('still here')
 })
 
-t.test('after a rewind all tabs of the room show what is valid and nothing else', async (t) => {
+t.test('after a rewind all tabs of the room show what is valid and nothing else', async t => {
   const room = newName()
   await post(room, 'one')
   await post(room, 'two')
@@ -149,7 +169,7 @@ t.test('after a rewind all tabs of the room show what is valid and nothing else'
     await tab.open()
     await tab.shows('three')
   }
-  const redis = createCluster({ rootNodes: cluster.urls.map((url) => ({ url })) })
+  const redis = createCluster({ rootNodes: cluster.urls.map(url => ({ url })) })
   await redis.connect()
   t.teardown(() => redis.disconnect())
   const log = `room:{${room}}:log`
@@ -168,12 +188,21 @@ t.test('after a rewind all tabs of the room show what is valid and nothing else'
 })
 
 for (const [how, prepare] of [
-  ['where there is no SharedWorker', (page: ChatPage['page']) => page.addInitScript('delete window.SharedWorker')],
-  ['where the worker cannot be loaded', (page: ChatPage['page']) => page.addInitScript("window.SharedWorker = class extends SharedWorker { constructor () { super(trustedTypes.createPolicy('broken', { createScriptURL: (url) => url }).createScriptURL('/chat/none.js')) } }")]
+  [
+    'where there is no SharedWorker',
+    (page: ChatPage['page']) => page.addInitScript('delete window.SharedWorker')
+  ],
+  [
+    'where the worker cannot be loaded',
+    (page: ChatPage['page']) =>
+      page.addInitScript(
+        "window.SharedWorker = class extends SharedWorker { constructor () { super(trustedTypes.createPolicy('broken', { createScriptURL: (url) => url }).createScriptURL('/chat/none.js')) } }"
+      )
+  ]
 ] as const) {
-  t.test(`${how} a tab has its own stream, lets go of it while hidden, and resumes`, async (t) => {
+  t.test(`${how} a tab has its own stream, lets go of it while hidden, and resumes`, async t => {
     const room = newName()
-    await until('no stream is left of the tests before', async () => await streams() === 0)
+    await until('no stream is left of the tests before', async () => (await streams()) === 0)
     const chat = await ChatPage.visit(t, browser, service.url, '')
     await prepare(chat.page)
     await chat.page.goto(`${service.url}/chat?chat_id=${room}`)
@@ -182,11 +211,12 @@ for (const [how, prepare] of [
     await chat.shows('one')
     t.equal(await streams(), 1)
     // A headless browser shows every tab, so the page is told.
-    const setHidden = (isHidden: boolean): Promise<unknown> => chat.page.evaluate(`
+    const setHidden = (isHidden: boolean): Promise<unknown> =>
+      chat.page.evaluate(`
       Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${isHidden} })
       document.dispatchEvent(new Event('visibilitychange'))`)
     await setHidden(true)
-    await until('the stream is let go', async () => await streams() === 0)
+    await until('the stream is let go', async () => (await streams()) === 0)
     await post(room, 'two')
     t.same(await chat.texts(), ['one'])
     await setHidden(false)

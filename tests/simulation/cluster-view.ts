@@ -1,5 +1,5 @@
-// What one node knows of the cluster: the nodes, who owns which slot, and which slots it is moving. Views differ, as they do in reality, until
-// the nodes have heard of each other (node-bus.ts).
+// What one node knows of the cluster: the nodes, who owns which slot, and which slots it is moving.
+// Views differ, as they do in reality, until the nodes have heard of each other (node-bus.ts).
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type Value } from './resp.js'
 
@@ -28,30 +28,33 @@ export class ClusterView {
   readonly importing = new Map<number, string>()
   currentEpoch = 0
   lastVoteEpoch = 0
-  /** Changes whenever an owner or an epoch does: what was compared before need not be compared again. */
+  /**
+   * Changes whenever an owner or an epoch does: what was compared before need not be compared
+   * again.
+   */
   version = 0
   #ranges: Map<string, string> | undefined
   readonly #counts = new Map<string, number>()
 
-  constructor (myId: string) {
+  constructor(myId: string) {
     this.myId = myId
   }
 
-  get me (): Peer {
+  get me(): Peer {
     return this.peer(this.myId)
   }
 
-  peer (id: string): Peer {
+  peer(id: string): Peer {
     const peer = this.peers.get(id)
     if (peer === undefined) throw new Error(`${this.myId} does not know ${id}`)
     return peer
   }
 
-  slotCount (id: string): number {
+  slotCount(id: string): number {
     return this.#counts.get(id) ?? 0
   }
 
-  setOwner (slot: number, id: string | undefined): void {
+  setOwner(slot: number, id: string | undefined): void {
     const before = this.owners[slot]
     if (before === id) return
     if (before !== undefined) this.#counts.set(before, this.slotCount(before) - 1)
@@ -61,14 +64,14 @@ export class ClusterView {
     this.version++
   }
 
-  setEpoch (peer: Peer, epoch: number): void {
+  setEpoch(peer: Peer, epoch: number): void {
     if (peer.epoch === epoch) return
     peer.epoch = epoch
     this.version++
   }
 
   /** Replaces all slots at once. */
-  adoptOwners (from: ClusterView): void {
+  adoptOwners(from: ClusterView): void {
     for (let slot = 0; slot < SLOT_COUNT; slot++) this.owners[slot] = from.owners[slot]
     this.#counts.clear()
     for (const [id, count] of from.#counts) this.#counts.set(id, count)
@@ -76,58 +79,109 @@ export class ClusterView {
   }
 
   /** Masters with slots: those that vote. */
-  get voters (): Peer[] {
-    return [...this.peers.values()].filter(({ id, role }) => role === 'master' && this.slotCount(id) > 0)
+  get voters(): Peer[] {
+    return [...this.peers.values()].filter(
+      ({ id, role }) => role === 'master' && this.slotCount(id) > 0
+    )
   }
 
-  get quorum (): number {
+  get quorum(): number {
     return Math.floor(this.voters.length / 2) + 1
   }
 
-  /** As `CLUSTER SHARDS` (https://redis.io/commands/cluster-shards): names and values, one after the other. */
-  shards (): Value {
+  /**
+   * As `CLUSTER SHARDS` (https://redis.io/commands/cluster-shards): names and values, one after the
+   * other.
+   */
+  shards(): Value {
     const peers = [...this.peers.values()]
-    return peers.filter(({ role }) => role === 'master').map(master => {
-      const nodes = peers.filter(({ id, masterId }) => id === master.id || masterId === master.id)
-      const slots = (this.#rangesOfAll.get(master.id) ?? '').split(' ').filter(range => range !== '').flatMap(range => {
-        const [first = 0, last = first] = range.split('-').map(Number)
-        return [first, last]
+    return peers
+      .filter(({ role }) => role === 'master')
+      .map(master => {
+        const nodes = peers.filter(({ id, masterId }) => id === master.id || masterId === master.id)
+        const slots = (this.#rangesOfAll.get(master.id) ?? '')
+          .split(' ')
+          .filter(range => range !== '')
+          .flatMap(range => {
+            const [first = 0, last = first] = range.split('-').map(Number)
+            return [first, last]
+          })
+        return [
+          'slots',
+          slots,
+          'nodes',
+          nodes.map(({ id, host, port, role, isFailed }) => [
+            'id',
+            id,
+            'port',
+            port,
+            'ip',
+            host,
+            'endpoint',
+            host,
+            'role',
+            role,
+            'replication-offset',
+            0,
+            'health',
+            isFailed ? 'fail' : 'online'
+          ])
+        ]
       })
-      return ['slots', slots, 'nodes', nodes.map(({ id, host, port, role, isFailed }) =>
-        ['id', id, 'port', port, 'ip', host, 'endpoint', host, 'role', role, 'replication-offset', 0, 'health', isFailed ? 'fail' : 'online'])]
-    })
   }
 
-  get #rangesOfAll (): Map<string, string> {
+  get #rangesOfAll(): Map<string, string> {
     this.#ranges ??= rangesOf(this.owners)
     return this.#ranges
   }
 
   /** As `CLUSTER NODES` (https://redis.io/commands/cluster-nodes). */
-  describe (): string {
+  describe(): string {
     const allRanges = this.#rangesOfAll
     let text = ''
     for (const peer of this.peers.values()) {
-      const flags = [...peer.id === this.myId ? ['myself'] : [], peer.role === 'master' ? 'master' : 'slave', ...peer.isFailed ? ['fail'] : peer.isSuspected ? ['fail?'] : []]
-      const marks = peer.id === this.myId
-        ? [...[...this.migrating].map(([slot, to]) => `[${slot}->-${to}]`), ...[...this.importing].map(([slot, from]) => `[${slot}-<-${from}]`)]
-        : []
+      const flags = [
+        ...(peer.id === this.myId ? ['myself'] : []),
+        peer.role === 'master' ? 'master' : 'slave',
+        ...(peer.isFailed ? ['fail'] : peer.isSuspected ? ['fail?'] : [])
+      ]
+      const marks =
+        peer.id === this.myId
+          ? [
+              ...[...this.migrating].map(([slot, to]) => `[${slot}->-${to}]`),
+              ...[...this.importing].map(([slot, from]) => `[${slot}-<-${from}]`)
+            ]
+          : []
       const link = peer.isFailed || peer.isSuspected ? 'disconnected' : 'connected'
-      const words = [peer.id, `${peer.host}:${peer.port}@${peer.port + 10000}`, flags.join(','), peer.masterId ?? '-', '0', '0', String(peer.epoch), link]
+      const words = [
+        peer.id,
+        `${peer.host}:${peer.port}@${peer.port + 10000}`,
+        flags.join(','),
+        peer.masterId ?? '-',
+        '0',
+        '0',
+        String(peer.epoch),
+        link
+      ]
       const ranges = allRanges.get(peer.id)
-      text += `${[...words, ...ranges === undefined ? [] : [ranges], ...marks].join(' ')}\n`
+      text += `${[...words, ...(ranges === undefined ? [] : [ranges]), ...marks].join(' ')}\n`
     }
     return text
   }
 }
 
-function rangesOf (owners: ReadonlyArray<string | undefined>): Map<string, string> {
+function rangesOf(owners: ReadonlyArray<string | undefined>): Map<string, string> {
   const ranges = new Map<string, string>()
   let first = 0
   for (let slot = 1; slot <= SLOT_COUNT; slot++) {
     const owner = owners[first]
     if (slot < SLOT_COUNT && owners[slot] === owner) continue
-    if (owner !== undefined) ranges.set(owner, `${ranges.has(owner) ? `${ranges.get(owner) ?? ''} ` : ''}${first === slot - 1 ? String(first) : `${first}-${slot - 1}`}`)
+    if (owner !== undefined) {
+      ranges.set(
+        owner,
+        `${ranges.has(owner) ? `${ranges.get(owner) ?? ''} ` : ''}${first === slot - 1 ? String(first) : `${first}-${slot - 1}`}`
+      )
+    }
     first = slot
   }
   return ranges

@@ -7,7 +7,7 @@ type Make = (arity: number, run: Command['run'], needsMemory?: boolean) => Comma
 
 const FLAGS = new Set(['NX', 'XX', 'GT', 'LT', 'CH'])
 
-function add ({ db, effect }: Context, [, key = '', ...rest]: readonly string[]): Value {
+function add({ db, effect }: Context, [, key = '', ...rest]: readonly string[]): Value {
   const flags = new Set<string>()
   while (FLAGS.has(rest[0]?.toUpperCase() ?? '')) flags.add(rest.shift()?.toUpperCase() ?? '')
   if (rest.length === 0 || rest.length % 2 !== 0) throw new ReplyError('ERR syntax error')
@@ -19,7 +19,15 @@ function add ({ db, effect }: Context, [, key = '', ...rest]: readonly string[])
     const member = rest[i + 1] ?? ''
     const known = set.scores.get(member)
     if (Number.isNaN(score)) throw new ReplyError('ERR value is not a valid float')
-    if (known === undefined ? flags.has('XX') : flags.has('NX') || (flags.has('GT') && score <= known) || (flags.has('LT') && score >= known)) continue
+    if (
+      known === undefined
+        ? flags.has('XX')
+        : flags.has('NX') ||
+          (flags.has('GT') && score <= known) ||
+          (flags.has('LT') && score >= known)
+    ) {
+      continue
+    }
     if (known === undefined) added++
     else if (known !== score) changed++
     set.scores.set(member, score)
@@ -29,7 +37,7 @@ function add ({ db, effect }: Context, [, key = '', ...rest]: readonly string[])
   return flags.has('CH') ? added + changed : added
 }
 
-function remove ({ db, effect }: Context, [, key = '', ...members]: readonly string[]): Value {
+function remove({ db, effect }: Context, [, key = '', ...members]: readonly string[]): Value {
   const set = db.sortedSet(key)
   const found = members.filter(member => set?.scores.delete(member) === true)
   if (set?.scores.size === 0) db.delete(key)
@@ -37,19 +45,35 @@ function remove ({ db, effect }: Context, [, key = '', ...members]: readonly str
   return found.length
 }
 
-function range (db: Keyspace, [, key = '', from, to, ...options]: readonly string[], isReverse: boolean): Value {
+function range(
+  db: Keyspace,
+  [, key = '', from, to, ...options]: readonly string[],
+  isReverse: boolean
+): Value {
   const sorted = db.sortedSet(key)?.sorted() ?? []
   if (isReverse) sorted.reverse()
-  const index = (text: string | undefined): number => Number(text) < 0 ? sorted.length + Number(text) : Number(text)
+  const index = (text: string | undefined): number =>
+    Number(text) < 0 ? sorted.length + Number(text) : Number(text)
   const found = sorted.slice(Math.max(0, index(from)), index(to) + 1)
-  return options.some(option => option.toUpperCase() === 'WITHSCORES') ? found.flatMap(([member, score]) => [member, String(score)]) : found.map(([member]) => member)
+  return options.some(option => option.toUpperCase() === 'WITHSCORES')
+    ? found.flatMap(([member, score]) => [member, String(score)])
+    : found.map(([member]) => member)
 }
 
-export const sortedSetCommands = (read: (arity: number, run: Command['run']) => Command, write: Make): Array<[string, Command]> => [
+export const sortedSetCommands = (
+  read: (arity: number, run: Command['run']) => Command,
+  write: Make
+): Array<[string, Command]> => [
   ['ZADD', write(-4, add)],
   ['ZREM', write(-3, remove, false)],
   ['ZCARD', read(2, ({ db }, [, key = '']) => db.sortedSet(key)?.scores.size ?? 0)],
-  ['ZSCORE', read(3, ({ db }, [, key = '', member = '']) => { const score = db.sortedSet(key)?.scores.get(member); return score === undefined ? null : String(score) })],
+  [
+    'ZSCORE',
+    read(3, ({ db }, [, key = '', member = '']) => {
+      const score = db.sortedSet(key)?.scores.get(member)
+      return score === undefined ? null : String(score)
+    })
+  ],
   ['ZRANGE', read(-4, ({ db }, args) => range(db, args, false))],
   ['ZREVRANGE', read(-4, ({ db }, args) => range(db, args, true))]
 ]

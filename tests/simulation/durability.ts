@@ -1,4 +1,5 @@
-// What the nodes really hold, for the oracle: it looks into all of them at once, as nobody in the world can.
+// What the nodes really hold, for the oracle: it looks into all of them at once, as nobody in the
+// world can.
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, logKey } from '../../src/store/keys.js'
 import { parseReference } from '../../src/message/message.js'
@@ -6,21 +7,31 @@ import { type SimulatedNode } from './node.js'
 import { Stream } from './streams.js'
 import { type World } from './world.js'
 
-export type Stored = { readonly seq: number, readonly reference: string, readonly user: string, readonly text: string | undefined }
+export type Stored = {
+  readonly seq: number
+  readonly reference: string
+  readonly user: string
+  readonly text: string | undefined
+}
 
-/** A shard goes on without a replica that is behind for so long (src/redis/replication.ts), and a little before. */
+/**
+ * A shard goes on without a replica that is behind for so long (src/redis/replication.ts), and a
+ * little before.
+ */
 const BEHIND_MS = 1500
 /** What the service has decided about a replica holds for a second (src/redis/replication.ts). */
 export const DECIDED_MS = 1200
 
 /** A room's log as its owners hold it now, sealed segments and all, with the texts. */
-export function storedLog (world: World, room: string, segmentLength: number): Stored[] {
+export function storedLog(world: World, room: string, segmentLength: number): Stored[] {
   const tail = streamOf(world.ownerOf(slotOf(logKey(room))), logKey(room))
   const head = tail?.last[1] ?? 0
   const references = new Map<number, string>()
   for (let segment = 0; segment * segmentLength < head; segment++) {
     const key = `room:{${room}.${segment}}:segment`
-    for (const { id, fields } of streamOf(world.ownerOf(slotOf(key)), key)?.entries ?? []) references.set(id[1], fields[1] ?? '')
+    for (const { id, fields } of streamOf(world.ownerOf(slotOf(key)), key)?.entries ?? []) {
+      references.set(id[1], fields[1] ?? '')
+    }
   }
   for (const { id, fields } of tail?.entries ?? []) references.set(id[1], fields[1] ?? '')
   return Array.from({ length: head }, (_, index) => {
@@ -33,14 +44,25 @@ export function storedLog (world: World, room: string, segmentLength: number): S
   })
 }
 
-export const headOf = (world: World, room: string): number => streamOf(world.ownerOf(slotOf(logKey(room))), logKey(room))?.last[1] ?? 0
+export const headOf = (world: World, room: string): number =>
+  streamOf(world.ownerOf(slotOf(logKey(room))), logKey(room))?.last[1] ?? 0
 
-/** On how many nodes a room's log has this message at this sequence, and on how many its text is. */
-export function copiesOf (world: World, room: string, seq: number, text: string, segmentLength: number): { readonly log: SimulatedNode[], readonly block: SimulatedNode[] } {
+/**
+ * On how many nodes a room's log has this message at this sequence, and on how many its text is.
+ */
+export function copiesOf(
+  world: World,
+  room: string,
+  seq: number,
+  text: string,
+  segmentLength: number
+): { readonly log: SimulatedNode[]; readonly block: SimulatedNode[] } {
   const segment = `room:{${room}.${Math.floor((seq - 1) / segmentLength)}}:segment`
   const block = new Set<SimulatedNode>()
   const log = world.nodes.filter(node => {
-    const entry = [logKey(room), segment].flatMap(key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? [])[0]
+    const entry = [logKey(room), segment].flatMap(
+      key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? []
+    )[0]
     if (entry === undefined) return false
     const { tag, id } = parseReference(entry.fields[1] ?? '')
     const key = blockKey(room, tag)
@@ -51,12 +73,22 @@ export function copiesOf (world: World, room: string, seq: number, text: string,
   return { log, block: [...block] }
 }
 
-/** Whether a shard has a replica that the service must wait for: it runs, is in step, and nobody holds it for failed. */
-export function hasLiveReplica (world: World, master: SimulatedNode): boolean {
-  return [...master.links].some(({ state, heardAt, onlineAt, replica }) =>
-    state === 'online' && world.time.now - onlineAt > DECIDED_MS && replica.isRunning && replica.owner.pausedUntil <= world.time.now && world.time.now - heardAt < BEHIND_MS &&
-    world.network.passes(master.owner, replica.owner) && world.network.passes(replica.owner, master.owner) &&
-    world.nodes.every(node => !node.isRunning || !node.view.peer(replica.id).isFailed))
+/**
+ * Whether a shard has a replica that the service must wait for: it runs, is in step, and nobody
+ * holds it for failed.
+ */
+export function hasLiveReplica(world: World, master: SimulatedNode): boolean {
+  return [...master.links].some(
+    ({ state, heardAt, onlineAt, replica }) =>
+      state === 'online' &&
+      world.time.now - onlineAt > DECIDED_MS &&
+      replica.isRunning &&
+      replica.owner.pausedUntil <= world.time.now &&
+      world.time.now - heardAt < BEHIND_MS &&
+      world.network.passes(master.owner, replica.owner) &&
+      world.network.passes(replica.owner, master.owner) &&
+      world.nodes.every(node => !node.isRunning || !node.view.peer(replica.id).isFailed)
+  )
 }
 
 const streamOf = (node: SimulatedNode | undefined, key: string): Stream | undefined => {
@@ -64,7 +96,7 @@ const streamOf = (node: SimulatedNode | undefined, key: string): Stream | undefi
   return value instanceof Stream ? value : undefined
 }
 
-function textIn (node: SimulatedNode | undefined, key: string, id: string): string | undefined {
+function textIn(node: SimulatedNode | undefined, key: string, id: string): string | undefined {
   const [ms = 0, seq = 0] = id.split('-').map(Number)
   const entry = streamOf(node, key)?.range([ms, seq], [ms, seq])[0]
   return entry?.fields[1]

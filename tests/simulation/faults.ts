@@ -1,43 +1,88 @@
-// The kinds of faults, each drawn from the seed as data, and what each does to the world. How long a fault lasts is part of it; at the end of
-// a run's storm everything is mended at once (World.calm).
+// The kinds of faults, each drawn from the seed as data, and what each does to the world. How long
+// a fault lasts is part of it; at the end of a run's storm everything is mended at once
+// (World.calm).
 import { type Mood } from './node.js'
 import { type Random } from './random.js'
 import { type Setting } from './plan.js'
 import { type World } from './world.js'
 
 export type Fault =
-  | { readonly kind: 'break', readonly which: number, readonly when: 'now' | 'command' | 'reply' }
-  | { readonly kind: 'deafen', readonly which: number }
-  | { readonly kind: 'stall', readonly which: number, readonly ms: number }
-  | { readonly kind: 'crash node', readonly node: number, readonly ms: number, readonly loadingMs: number }
-  | { readonly kind: 'vanish', readonly node: number, readonly ms: number }
-  | { readonly kind: 'pause node', readonly node: number, readonly ms: number }
-  | { readonly kind: 'pause instance', readonly instance: number, readonly ms: number }
-  | { readonly kind: 'kill instance', readonly instance: number, readonly ms: number }
-  | { readonly kind: 'stop instance', readonly instance: number }
-  | { readonly kind: 'partition', readonly nodes: readonly number[], readonly instances: readonly number[], readonly isOneWay: boolean, readonly ms: number }
-  | { readonly kind: 'mood', readonly node: number, readonly mood: Mood, readonly ms: number }
-  | { readonly kind: 'clock', readonly node: number, readonly byMs: number }
-  | { readonly kind: 'clock of instance', readonly instance: number, readonly byMs: number }
-  | { readonly kind: 'move slot', readonly of: 'room' | 'block', readonly room: string, readonly user: string, readonly to: number, readonly pauseMs: number, readonly diesAfter: number | undefined }
-  | { readonly kind: 'fail over', readonly node: number }
-  | { readonly kind: 'break replication', readonly node: number }
-  | { readonly kind: 'cut reader', readonly which: number, readonly isSilent: boolean }
+  | { readonly kind: 'break'; readonly which: number; readonly when: 'now' | 'command' | 'reply' }
+  | { readonly kind: 'deafen'; readonly which: number }
+  | { readonly kind: 'stall'; readonly which: number; readonly ms: number }
+  | {
+      readonly kind: 'crash node'
+      readonly node: number
+      readonly ms: number
+      readonly loadingMs: number
+    }
+  | { readonly kind: 'vanish'; readonly node: number; readonly ms: number }
+  | { readonly kind: 'pause node'; readonly node: number; readonly ms: number }
+  | { readonly kind: 'pause instance'; readonly instance: number; readonly ms: number }
+  | { readonly kind: 'kill instance'; readonly instance: number; readonly ms: number }
+  | { readonly kind: 'stop instance'; readonly instance: number }
+  | {
+      readonly kind: 'partition'
+      readonly nodes: readonly number[]
+      readonly instances: readonly number[]
+      readonly isOneWay: boolean
+      readonly ms: number
+    }
+  | { readonly kind: 'mood'; readonly node: number; readonly mood: Mood; readonly ms: number }
+  | { readonly kind: 'clock'; readonly node: number; readonly byMs: number }
+  | { readonly kind: 'clock of instance'; readonly instance: number; readonly byMs: number }
+  | {
+      readonly kind: 'move slot'
+      readonly of: 'room' | 'block'
+      readonly room: string
+      readonly user: string
+      readonly to: number
+      readonly pauseMs: number
+      readonly diesAfter: number | undefined
+    }
+  | { readonly kind: 'fail over'; readonly node: number }
+  | { readonly kind: 'break replication'; readonly node: number }
+  | { readonly kind: 'cut reader'; readonly which: number; readonly isSilent: boolean }
 
 type Make = (random: Random, setting: Setting) => Fault
 
 const ANY = 1_000_000
 
 export const FAULTS: readonly Make[] = [
-  random => ({ kind: 'break', which: random.below(ANY), when: random.pick(['now', 'command', 'reply']) }),
+  random => ({
+    kind: 'break',
+    which: random.below(ANY),
+    when: random.pick(['now', 'command', 'reply'])
+  }),
   random => ({ kind: 'break', which: random.below(ANY), when: random.pick(['command', 'reply']) }),
   random => ({ kind: 'deafen', which: random.below(ANY) }),
   random => ({ kind: 'stall', which: random.below(ANY), ms: random.magnitude(5, 5000) }),
-  (random, { nodes }) => ({ kind: 'crash node', node: random.below(nodes), ms: random.magnitude(100, 10_000), loadingMs: random.magnitude(10, 1000) }),
-  (random, { nodes }) => ({ kind: 'vanish', node: random.below(nodes), ms: random.magnitude(100, 10_000) }),
-  (random, { nodes }) => ({ kind: 'pause node', node: random.below(nodes), ms: random.magnitude(50, 8000) }),
-  (random, { instances }) => ({ kind: 'pause instance', instance: random.below(instances), ms: random.magnitude(20, 8000) }),
-  (random, { instances }) => ({ kind: 'kill instance', instance: random.below(instances), ms: random.magnitude(20, 3000) }),
+  (random, { nodes }) => ({
+    kind: 'crash node',
+    node: random.below(nodes),
+    ms: random.magnitude(100, 10_000),
+    loadingMs: random.magnitude(10, 1000)
+  }),
+  (random, { nodes }) => ({
+    kind: 'vanish',
+    node: random.below(nodes),
+    ms: random.magnitude(100, 10_000)
+  }),
+  (random, { nodes }) => ({
+    kind: 'pause node',
+    node: random.below(nodes),
+    ms: random.magnitude(50, 8000)
+  }),
+  (random, { instances }) => ({
+    kind: 'pause instance',
+    instance: random.below(instances),
+    ms: random.magnitude(20, 8000)
+  }),
+  (random, { instances }) => ({
+    kind: 'kill instance',
+    instance: random.below(instances),
+    ms: random.magnitude(20, 3000)
+  }),
   (random, { instances }) => ({ kind: 'stop instance', instance: random.below(instances) }),
   (random, { nodes, instances }) => ({
     kind: 'partition',
@@ -46,9 +91,22 @@ export const FAULTS: readonly Make[] = [
     isOneWay: random.chance(0.2),
     ms: random.magnitude(50, 8000)
   }),
-  (random, { nodes }) => ({ kind: 'mood', node: random.below(nodes), mood: random.pick(['busy', 'full', 'misconfigured', 'no-replicas', 'crowded', 'loading']), ms: random.magnitude(5, 3000) }),
-  (random, { nodes }) => ({ kind: 'clock', node: random.below(nodes), byMs: Math.round(random.pick([-1, 1]) * random.magnitude(1, 100_000)) }),
-  (random, { instances }) => ({ kind: 'clock of instance', instance: random.below(instances), byMs: Math.round(random.pick([-1, 1]) * random.magnitude(1, 100_000)) }),
+  (random, { nodes }) => ({
+    kind: 'mood',
+    node: random.below(nodes),
+    mood: random.pick(['busy', 'full', 'misconfigured', 'no-replicas', 'crowded', 'loading']),
+    ms: random.magnitude(5, 3000)
+  }),
+  (random, { nodes }) => ({
+    kind: 'clock',
+    node: random.below(nodes),
+    byMs: Math.round(random.pick([-1, 1]) * random.magnitude(1, 100_000))
+  }),
+  (random, { instances }) => ({
+    kind: 'clock of instance',
+    instance: random.below(instances),
+    byMs: Math.round(random.pick([-1, 1]) * random.magnitude(1, 100_000))
+  }),
   move,
   move,
   (random, { nodes }) => ({ kind: 'fail over', node: random.below(nodes) }),
@@ -56,7 +114,7 @@ export const FAULTS: readonly Make[] = [
   random => ({ kind: 'cut reader', which: random.below(ANY), isSilent: random.chance(0.4) })
 ]
 
-function move (random: Random, { rooms, users, nodes }: Setting): Fault {
+function move(random: Random, { rooms, users, nodes }: Setting): Fault {
   return {
     kind: 'move slot',
     of: random.pick(['room', 'room', 'block']),
@@ -68,11 +126,14 @@ function move (random: Random, { rooms, users, nodes }: Setting): Fault {
   }
 }
 
-const some = (random: Random, count: number): number[] => Array.from({ length: count }, (_, index) => index).filter(() => random.chance(0.4))
+const some = (random: Random, count: number): number[] =>
+  Array.from({ length: count }, (_, index) => index).filter(() => random.chance(0.4))
 
-export function inject (world: World, fault: Fault): void {
+export function inject(world: World, fault: Fault): void {
   const { time, network } = world
-  const later = (ms: number, run: () => void): void => { time.after(ms, run, world.owner) }
+  const later = (ms: number, run: () => void): void => {
+    time.after(ms, run, world.owner)
+  }
   world.trace.note(`fault: ${JSON.stringify(fault)}`)
   switch (fault.kind) {
     case 'break':
@@ -91,7 +152,9 @@ export function inject (world: World, fault: Fault): void {
       const node = world.nodeAt(fault.node)
       if (!node.isRunning) return
       world.crash(node)
-      return later(fault.ms, () => { world.restart(node, fault.loadingMs) })
+      return later(fault.ms, () => {
+        world.restart(node, fault.loadingMs)
+      })
     }
     case 'vanish': {
       const node = world.nodeAt(fault.node)
@@ -100,14 +163,26 @@ export function inject (world: World, fault: Fault): void {
         network.cut(node.owner, other)
         network.cut(other, node.owner)
       }
-      return later(fault.ms, () => { for (const other of others) network.join(node.owner, other) })
+      return later(fault.ms, () => {
+        for (const other of others) network.join(node.owner, other)
+      })
     }
-    case 'pause node': return world.pause(world.nodeAt(fault.node).owner, fault.ms)
-    case 'pause instance': return world.pause(world.instances[fault.instance % world.instances.length]?.owner ?? world.owner, fault.ms)
-    case 'kill instance': return world.killInstance(fault.instance, fault.ms)
-    case 'stop instance': return world.stopInstance(fault.instance)
+    case 'pause node':
+      return world.pause(world.nodeAt(fault.node).owner, fault.ms)
+    case 'pause instance':
+      return world.pause(
+        world.instances[fault.instance % world.instances.length]?.owner ?? world.owner,
+        fault.ms
+      )
+    case 'kill instance':
+      return world.killInstance(fault.instance, fault.ms)
+    case 'stop instance':
+      return world.stopInstance(fault.instance)
     case 'partition': {
-      const inside = [...fault.nodes.map(index => world.nodeAt(index).owner), ...fault.instances.map(index => world.instances[index]?.owner ?? world.owner)]
+      const inside = [
+        ...fault.nodes.map(index => world.nodeAt(index).owner),
+        ...fault.instances.map(index => world.instances[index]?.owner ?? world.owner)
+      ]
       const outside = world.owners.filter(owner => !inside.includes(owner))
       for (const a of inside) {
         for (const b of outside) {
@@ -115,14 +190,18 @@ export function inject (world: World, fault: Fault): void {
           if (!fault.isOneWay) network.cut(b, a)
         }
       }
-      return later(fault.ms, () => { for (const a of inside) for (const b of outside) network.join(a, b) })
+      return later(fault.ms, () => {
+        for (const a of inside) for (const b of outside) network.join(a, b)
+      })
     }
     case 'mood': {
       const node = world.nodeAt(fault.node)
       if (node.mood !== undefined) return
       node.mood = fault.mood
       world.moods.add(fault.mood)
-      return later(fault.ms, () => { node.mood = undefined })
+      return later(fault.ms, () => {
+        node.mood = undefined
+      })
     }
     case 'clock':
       world.nodeAt(fault.node).owner.clockMs += fault.byMs
@@ -132,9 +211,13 @@ export function inject (world: World, fault: Fault): void {
       if (instance !== undefined) instance.owner.clockMs += fault.byMs
       return
     }
-    case 'move slot': return world.movers.begin(fault)
-    case 'fail over': return world.bus.failOver(world.nodeAt(fault.node))
-    case 'break replication': return world.nodeAt(fault.node).upstream?.break()
-    case 'cut reader': return world.readers[fault.which % world.readers.length]?.cut(fault.isSilent)
+    case 'move slot':
+      return world.movers.begin(fault)
+    case 'fail over':
+      return world.bus.failOver(world.nodeAt(fault.node))
+    case 'break replication':
+      return world.nodeAt(fault.node).upstream?.break()
+    case 'cut reader':
+      return world.readers[fault.which % world.readers.length]?.cut(fault.isSilent)
   }
 }

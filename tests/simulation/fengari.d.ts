@@ -1,4 +1,5 @@
-// The part of fengari (Lua 5.3 in JavaScript) that the simulation uses. Lua's own C API, by the same names.
+// The part of fengari (Lua 5.3 in JavaScript) that the simulation uses. Lua's own C API, by the
+// same names.
 declare module 'fengari' {
   export type LuaState = { readonly __brand: 'lua_State' }
   export type LuaString = Uint8Array

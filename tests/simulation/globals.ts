@@ -1,6 +1,8 @@
-// Puts virtual time, the seed's chance and simulated sockets in the place of Node's own, for all code of the process while a run is under way.
-// Outside of a run everything is as ever: a run is one synchronous call, so that a flag tells. Must be imported before the service's modules are
-// used; they need not be changed, for Node's built-in modules can be (module.syncBuiltinESMExports).
+// Puts virtual time, the seed's chance and simulated sockets in the place of Node's own, for all
+// code of the process while a run is under way. Outside of a run everything is as ever: a run is
+// one synchronous call, so that a flag tells. Must be imported before the service's modules are
+// used; they need not be changed, for Node's built-in modules can be
+// (module.syncBuiltinESMExports).
 import { syncBuiltinESMExports } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
@@ -14,8 +16,11 @@ export type Surroundings = {
 
 let current: Surroundings | undefined
 
-/** Runs something in these surroundings. It must be synchronous, and not called from a promise's callback: microtasks would not be run. */
-export function within<T> (surroundings: Surroundings, run: () => T): T {
+/**
+ * Runs something in these surroundings. It must be synchronous, and not called from a promise's
+ * callback: microtasks would not be run.
+ */
+export function within<T>(surroundings: Surroundings, run: () => T): T {
   if (current !== undefined) throw new Error('A run is under way')
   current = surroundings
   try {
@@ -47,7 +52,7 @@ class VirtualTimer {
   readonly #isRepeated: boolean
   #task: Task
 
-  constructor (time: VirtualTime, ms: number, run: () => void, isRepeated: boolean) {
+  constructor(time: VirtualTime, ms: number, run: () => void, isRepeated: boolean) {
     this.#time = time
     this.#ms = ms
     this.#run = run
@@ -55,69 +60,100 @@ class VirtualTimer {
     this.#task = this.#start()
   }
 
-  #start (): Task {
+  #start(): Task {
     return this.#time.timer(this.#ms, () => {
       if (this.#isRepeated) this.#task = this.#start()
       this.#run()
     })
   }
 
-  close (): this {
+  close(): this {
     this.#time.cancel(this.#task)
     return this
   }
 
-  refresh (): this {
+  refresh(): this {
     this.close()
     this.#task = this.#start()
     return this
   }
 
-  ref (): this { return this }
-  unref (): this { return this }
-  hasRef (): boolean { return true }
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
+  hasRef(): boolean {
+    return true
+  }
 }
 
 class VirtualImmediate {
   readonly #task: Task
   readonly #time: VirtualTime
 
-  constructor (time: VirtualTime, run: () => void) {
+  constructor(time: VirtualTime, run: () => void) {
     this.#time = time
     this.#task = time.after(0, run)
   }
 
-  close (): void { this.#time.cancel(this.#task) }
-  ref (): this { return this }
-  unref (): this { return this }
-  hasRef (): boolean { return true }
+  close(): void {
+    this.#time.cancel(this.#task)
+  }
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
+  hasRef(): boolean {
+    return true
+  }
 }
 
 type Callback = (...args: unknown[]) => void
 
-function later (isRepeated: boolean, realOne: (run: Callback, ms?: number, ...args: unknown[]) => unknown) {
+function later(
+  isRepeated: boolean,
+  realOne: (run: Callback, ms?: number, ...args: unknown[]) => unknown
+) {
   return (run: Callback, ms = 0, ...args: unknown[]): unknown =>
-    current === undefined ? realOne(run, ms, ...args) : new VirtualTimer(current.time, ms, () => { run(...args) }, isRepeated)
+    current === undefined
+      ? realOne(run, ms, ...args)
+      : new VirtualTimer(
+          current.time,
+          ms,
+          () => {
+            run(...args)
+          },
+          isRepeated
+        )
 }
 
 const virtual = {
   setTimeout: later(false, real.setTimeout),
   setInterval: later(true, real.setInterval),
   setImmediate: (run: Callback, ...args: unknown[]): unknown =>
-    current === undefined ? real.setImmediate(run, ...args) : new VirtualImmediate(current.time, () => { run(...args) }),
+    current === undefined
+      ? real.setImmediate(run, ...args)
+      : new VirtualImmediate(current.time, () => {
+          run(...args)
+        }),
   clearTimeout: clear,
   clearInterval: clear,
   clearImmediate: clear
 }
 
-function clear (timer: unknown): void {
+function clear(timer: unknown): void {
   if (timer instanceof VirtualTimer || timer instanceof VirtualImmediate) timer.close()
   else if (isImmediate(timer)) real.clearImmediate(timer)
   // Only what Node's own functions have answered is left.
   else real.clearTimeout(timer as NodeJS.Timeout | undefined)
 }
 
-const isImmediate = (timer: unknown): timer is NodeJS.Immediate => timer?.constructor?.name === 'Immediate'
+const isImmediate = (timer: unknown): timer is NodeJS.Immediate =>
+  timer?.constructor?.name === 'Immediate'
 
 type SleepOptions = { readonly signal?: AbortSignal }
 
@@ -142,27 +178,34 @@ const virtualPromises = {
   setImmediate: (value?: unknown, options?: SleepOptions): Promise<unknown> => {
     if (current === undefined) return real.promises.setImmediate(value, options)
     const { time } = current
-    return new Promise(resolve => { time.after(0, () => { resolve(value) }) })
+    return new Promise(resolve => {
+      time.after(0, () => {
+        resolve(value)
+      })
+    })
   }
 }
 
 class VirtualDate extends real.Date {
-  constructor (...args: unknown[]) {
+  constructor(...args: unknown[]) {
     // `new Date()` shows the clock; with arguments it computes.
     if (args.length === 0 && current !== undefined) super(current.time.wallMs)
-    else super(...args as [])
+    else super(...(args as []))
   }
 
-  static override now (): number {
+  static override now(): number {
     return current === undefined ? real.Date.now() : current.time.wallMs
   }
 }
 
-function connect (...args: unknown[]): net.Socket {
-  if (current === undefined) return real.connect(...args as [net.NetConnectOpts])
+function connect(...args: unknown[]): net.Socket {
+  if (current === undefined) return real.connect(...(args as [net.NetConnectOpts]))
   const [first, second] = args
   // node-redis gives an object, the service's own pub/sub port and host.
-  const { host, port } = typeof first === 'object' ? first as { host: string, port: number } : { host: String(second), port: Number(first) }
+  const { host, port } =
+    typeof first === 'object'
+      ? (first as { host: string; port: number })
+      : { host: String(second), port: Number(first) }
   return current.connect(host, port)
 }
 
@@ -170,8 +213,12 @@ Object.assign(globalThis, virtual, { Date: VirtualDate })
 Object.assign(timers, virtual)
 Object.assign(promises, virtualPromises)
 Object.assign(net, { connect, createConnection: connect })
-Math.random = () => current === undefined ? real.random() : current.time.random.next()
-Object.defineProperty(performance, 'now', { configurable: true, writable: true, value: () => current === undefined ? real.now() : current.time.now })
+Math.random = () => (current === undefined ? real.random() : current.time.random.next())
+Object.defineProperty(performance, 'now', {
+  configurable: true,
+  writable: true,
+  value: () => (current === undefined ? real.now() : current.time.now)
+})
 syncBuiltinESMExports()
 
 process.on('unhandledRejection', error => {
@@ -182,14 +229,18 @@ process.on('unhandledRejection', error => {
 /** The real clock, for figures about the simulation itself. */
 export const realNow = real.now
 /** Node's own: between two runs the process must get to its event loop. */
-export const realTurn = (): Promise<void> => new Promise(resolve => { real.setImmediate(resolve) })
-/** Runs something outside of any promise's callback. */
-export const outsidePromises = <T>(run: () => T): Promise<T> => new Promise((resolve, reject) => {
-  real.setImmediate(() => {
-    try {
-      resolve(run())
-    } catch (error) {
-      reject(error)
-    }
+export const realTurn = (): Promise<void> =>
+  new Promise(resolve => {
+    real.setImmediate(resolve)
   })
-})
+/** Runs something outside of any promise's callback. */
+export const outsidePromises = <T>(run: () => T): Promise<T> =>
+  new Promise((resolve, reject) => {
+    real.setImmediate(() => {
+      try {
+        resolve(run())
+      } catch (error) {
+        reject(error)
+      }
+    })
+  })

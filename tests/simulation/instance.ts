@@ -1,5 +1,6 @@
-// One instance of the service: its own code from the routes' level down, put together as app.ts does, on virtual time and the simulated network.
-// It can be killed at any moment, and stopped as the service stops.
+// One instance of the service: its own code from the routes' level down, put together as app.ts
+// does, on virtual time and the simulated network. It can be killed at any moment, and stopped as
+// the service stops.
 import { DialogsError } from '../../src/errors.js'
 import { Hub } from '../../src/live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../../src/live/output.js'
@@ -36,96 +37,145 @@ export class Instance {
   posts = 0
   readonly #world: World
 
-  constructor (world: World, name: string) {
+  constructor(world: World, name: string) {
     this.#world = world
     this.name = name
     this.owner = newOwner(name)
   }
 
-  start (): void {
+  start(): void {
     const { owner } = this
-    this.#world.time.after(0, () => {
-      this.#open().then(service => {
-        this.service = service
-        this.#world.trace.note(`${this.name} is ready`)
-      }, error => {
-        this.#world.trace.note(`${this.name} cannot start: ${error instanceof DialogsError ? error.code : String(error)}`)
-        if (!(error instanceof DialogsError)) this.#world.oracle.violation(`${this.name} cannot start: ${String(error)}`)
-        this.start()
-      })
-    }, owner)
+    this.#world.time.after(
+      0,
+      () => {
+        this.#open().then(
+          service => {
+            this.service = service
+            this.#world.trace.note(`${this.name} is ready`)
+          },
+          error => {
+            this.#world.trace.note(
+              `${this.name} cannot start: ${error instanceof DialogsError ? error.code : String(error)}`
+            )
+            if (!(error instanceof DialogsError)) {
+              this.#world.oracle.violation(`${this.name} cannot start: ${String(error)}`)
+            }
+            this.start()
+          }
+        )
+      },
+      owner
+    )
   }
 
   /** The process ends without a word. Another one begins after a while. */
-  kill (ms: number): void {
+  kill(ms: number): void {
     if (this.owner.isDead) return
     this.#world.trace.note(`${this.name} is killed`)
     this.#end()
-    this.#world.time.after(ms, () => { this.#renew() }, this.#world.owner)
+    this.#world.time.after(
+      ms,
+      () => {
+        this.#renew()
+      },
+      this.#world.owner
+    )
   }
 
   /** As app.ts stops: streams are told, what was answered is published. */
-  stop (): void {
+  stop(): void {
     const { service, owner } = this
     if (service === undefined || this.isStopping) return
     this.isStopping = true
     this.#world.trace.note(`${this.name} stops`)
-    this.#world.time.after(0, () => {
-      void (async () => {
-        const { cluster, subscriber, store, publisher, hub } = service
-        await hub.drain(DRAIN_MS)
-        while (this.posts > 0) await new Promise<void>(resolve => { this.#world.time.after(5, resolve) })
-        await store.appender.settled()
-        await publisher.settled()
-        hub.close()
-        subscriber.close()
-        cluster.close()
-        this.#world.trace.note(`${this.name} has stopped`)
-        this.#end()
-        this.#world.time.after(RESTART_MS, () => { this.#renew() }, this.#world.owner)
-      })()
-    }, owner)
+    this.#world.time.after(
+      0,
+      () => {
+        void (async () => {
+          const { cluster, subscriber, store, publisher, hub } = service
+          await hub.drain(DRAIN_MS)
+          while (this.posts > 0) {
+            await new Promise<void>(resolve => {
+              this.#world.time.after(5, resolve)
+            })
+          }
+          await store.appender.settled()
+          await publisher.settled()
+          hub.close()
+          subscriber.close()
+          cluster.close()
+          this.#world.trace.note(`${this.name} has stopped`)
+          this.#end()
+          this.#world.time.after(
+            RESTART_MS,
+            () => {
+              this.#renew()
+            },
+            this.#world.owner
+          )
+        })()
+      },
+      owner
+    )
   }
 
-  /** As a request for `/rooms/:room/events` or `/events`. Undefined when the instance takes none now. */
-  openStream (socket: ReaderSocket, rooms: readonly string[], cursors: readonly string[], last: number | undefined, parse: (cursor: string) => JoinRequest['after']): Stream | undefined {
+  /**
+   * As a request for `/rooms/:room/events` or `/events`. Undefined when the instance takes none
+   * now.
+   */
+  openStream(
+    socket: ReaderSocket,
+    rooms: readonly string[],
+    cursors: readonly string[],
+    last: number | undefined,
+    parse: (cursor: string) => JoinRequest['after']
+  ): Stream | undefined {
     const { service } = this
     if (service === undefined || this.isStopping) return undefined
     const { hub } = service
     const { socketBytesMax } = this.#world.plan.service
     const leaving: Array<() => void> = []
-    const stream: Stream = new Stream(socket.asNodes, { bytesMax: socketBytesMax, retryMs: 100 }, () => {
-      hub.removeStream(stream)
-      for (const leave of leaving) leave()
-    })
+    const stream: Stream = new Stream(
+      socket.asNodes,
+      { bytesMax: socketBytesMax, retryMs: 100 },
+      () => {
+        hub.removeStream(stream)
+        for (const leave of leaving) leave()
+      }
+    )
     hub.addStream(stream)
     stream.write('retry: 100\n\n')
     const combined = new CombinedCursor(rooms.map((_, index) => cursors[index] ?? ''))
     for (const [index, room] of rooms.entries()) {
       const cursor = cursors[index] ?? ''
-      const output = rooms.length === 1 ? new SingleOutput(stream) : new CombinedOutput(stream, combined, index)
-      leaving.push(hub.join(room, output, { after: cursor === '' ? undefined : parse(cursor), last }))
+      const output =
+        rooms.length === 1 ? new SingleOutput(stream) : new CombinedOutput(stream, combined, index)
+      leaving.push(
+        hub.join(room, output, { after: cursor === '' ? undefined : parse(cursor), last })
+      )
     }
     return stream
   }
 
-  #end (): void {
+  #end(): void {
     this.owner.isDead = true
     this.service = undefined
     this.isStopping = false
     this.posts = 0
-    for (const connection of [...this.#world.network.connections]) if (connection.client === this.owner) connection.break()
+    for (const connection of [...this.#world.network.connections]) {
+      if (connection.client === this.owner) connection.break()
+    }
     this.#world.onInstanceEnd(this)
   }
 
-  #renew (): void {
+  #renew(): void {
     const { clockMs } = this.owner
     this.owner = newOwner(this.name)
     this.owner.clockMs = clockMs
     this.start()
   }
 
-  async #open (): Promise<Service> {
+  async #open(): Promise<Service> {
     const { plan, nodes, oracle } = this.#world
     const settings = plan.service
     const connection = {
@@ -136,46 +186,71 @@ export class Instance {
       connectTimeoutMs: settings.connectTimeoutMs,
       commandTimeoutMs: settings.commandTimeoutMs
     }
-    const cluster = await Cluster.connect({
-      ...connection,
-      seeds: nodes.map(({ host, port }) => ({ host, port })),
-      addressMap: new Map(),
-      deadlineMs: settings.deadlineMs,
-      refreshMs: 5000,
-      replicaAcks: 1,
-      commandConnections: 1,
-      writeConnections: settings.writeConnections,
-      ...(settings.checksRequirements ? { requirements: REQUIREMENTS } : {})
-    }, {
-      retried: () => undefined,
-      degraded: (node, isDegraded) => {
-        this.#world.noteDegraded(this.name, node, isDegraded)
-        this.#world.trace.note(`${this.name}: ${node} ${isDegraded ? 'goes on without a replica' : 'has a replica again'}`)
+    const cluster = await Cluster.connect(
+      {
+        ...connection,
+        seeds: nodes.map(({ host, port }) => ({ host, port })),
+        addressMap: new Map(),
+        deadlineMs: settings.deadlineMs,
+        refreshMs: 5000,
+        replicaAcks: 1,
+        commandConnections: 1,
+        writeConnections: settings.writeConnections,
+        ...(settings.checksRequirements ? { requirements: REQUIREMENTS } : {})
+      },
+      {
+        retried: () => undefined,
+        degraded: (node, isDegraded) => {
+          this.#world.noteDegraded(this.name, node, isDegraded)
+          this.#world.trace.note(
+            `${this.name}: ${node} ${isDegraded ? 'goes on without a replica' : 'has a replica again'}`
+          )
+        }
       }
-    })
-    const fault = (what: string, error: unknown): void => { oracle.onFault(this.name, what, error) }
+    )
+    const fault = (what: string, error: unknown): void => {
+      oracle.onFault(this.name, what, error)
+    }
     const subscriber = new Subscriber(cluster, connection, { lost: () => undefined })
-    const publisher = new Publisher(cluster, error => { fault('publish', error) })
+    const publisher = new Publisher(cluster, error => {
+      fault('publish', error)
+    })
     const store = new Store(cluster, {
       ...settings,
       queueBytesMax: MIB,
       onceTtlS: 86400,
-      publish: (room, messages) => { publisher.publish(room, messages) },
+      publish: (room, messages) => {
+        publisher.publish(room, messages)
+      },
       onFault: fault
     })
-    const hub = new Hub(store, subscriber, {
-      ...settings,
-      ring: { lengthMax: settings.ringLengthMax, bytesMax: settings.ringBytesMax },
-      ringsBytesMax: MIB,
-      pages: { length: settings.pageLength, lengthMax: 512, bytesMax: MIB, pieceBytesMax: settings.socketBytesMax, keptBytesMax: 10_000, readsMax: 2 }
-    }, {
-      gap: () => undefined,
-      reset: reason => { this.#world.trace.note(`${this.name}: a room is reset, ${reason}`) },
-      heldFull: () => undefined,
-      ringEvicted: () => undefined,
-      stalled: () => undefined,
-      failed: fault
-    })
+    const hub = new Hub(
+      store,
+      subscriber,
+      {
+        ...settings,
+        ring: { lengthMax: settings.ringLengthMax, bytesMax: settings.ringBytesMax },
+        ringsBytesMax: MIB,
+        pages: {
+          length: settings.pageLength,
+          lengthMax: 512,
+          bytesMax: MIB,
+          pieceBytesMax: settings.socketBytesMax,
+          keptBytesMax: 10_000,
+          readsMax: 2
+        }
+      },
+      {
+        gap: () => undefined,
+        reset: reason => {
+          this.#world.trace.note(`${this.name}: a room is reset, ${reason}`)
+        },
+        heldFull: () => undefined,
+        ringEvicted: () => undefined,
+        stalled: () => undefined,
+        failed: fault
+      }
+    )
     return { cluster, subscriber, store, publisher, hub }
   }
 }

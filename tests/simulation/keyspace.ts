@@ -11,79 +11,81 @@ export class SortedSet {
   readonly kind = 'zset'
   readonly scores: Map<string, number>
 
-  constructor (scores: Iterable<readonly [string, number]> = []) {
+  constructor(scores: Iterable<readonly [string, number]> = []) {
     this.scores = new Map(scores)
   }
 
-  sorted (): Array<readonly [member: string, score: number]> {
+  sorted(): Array<readonly [member: string, score: number]> {
     return [...this.scores].sort(([a, x], [b, y]) => x - y || (a < b ? -1 : 1))
   }
 }
 
-export const WRONG_TYPE = new ReplyError('WRONGTYPE Operation against a key holding the wrong kind of value')
+export const WRONG_TYPE = new ReplyError(
+  'WRONGTYPE Operation against a key holding the wrong kind of value'
+)
 
 export class Keyspace {
   readonly values = new Map<string, Held>()
   readonly expiries = new Map<string, number>()
 
-  clone (): Keyspace {
+  clone(): Keyspace {
     const copy = new Keyspace()
     for (const [key, value] of this.values) copy.values.set(key, cloneOf(value))
     for (const [key, at] of this.expiries) copy.expiries.set(key, at)
     return copy
   }
 
-  isExpired (key: string, clockMs: number): boolean {
+  isExpired(key: string, clockMs: number): boolean {
     const at = this.expiries.get(key)
     return at !== undefined && at <= clockMs
   }
 
-  set (key: string, value: Held): void {
+  set(key: string, value: Held): void {
     this.values.set(key, value)
   }
 
-  delete (key: string): boolean {
+  delete(key: string): boolean {
     this.expiries.delete(key)
     return this.values.delete(key)
   }
 
-  string (key: string): string | undefined {
+  string(key: string): string | undefined {
     const value = this.values.get(key)
     if (value !== undefined && typeof value !== 'string') throw WRONG_TYPE
     return value
   }
 
-  hash (key: string): Map<string, string> | undefined {
+  hash(key: string): Map<string, string> | undefined {
     const value = this.values.get(key)
     if (value !== undefined && !(value instanceof Map)) throw WRONG_TYPE
     return value
   }
 
-  sortedSet (key: string): SortedSet | undefined {
+  sortedSet(key: string): SortedSet | undefined {
     const value = this.values.get(key)
     if (value !== undefined && !(value instanceof SortedSet)) throw WRONG_TYPE
     return value
   }
 
-  stream (key: string): Stream | undefined {
+  stream(key: string): Stream | undefined {
     const value = this.values.get(key)
     if (value !== undefined && !(value instanceof Stream)) throw WRONG_TYPE
     return value
   }
 
-  keysIn (slot: number): string[] {
+  keysIn(slot: number): string[] {
     return [...this.values.keys()].filter(key => slotOf(key) === slot)
   }
 }
 
-export function cloneOf (value: Held): Held {
+export function cloneOf(value: Held): Held {
   if (typeof value === 'string') return value
   if (value instanceof Map) return new Map(value)
   if (value instanceof SortedSet) return new SortedSet(value.scores)
   return value.clone()
 }
 
-export function typeOf (value: Held | undefined): string {
+export function typeOf(value: Held | undefined): string {
   if (value === undefined) return 'none'
   if (typeof value === 'string') return 'string'
   return value instanceof Map ? 'hash' : value.kind

@@ -1,7 +1,7 @@
-// Runs the service's own Lua, in fengari. Scripts can keep nothing between two calls (Redis forbids globals), so that one interpreter serves all
-// nodes and all runs, and each script is compiled once.
-// Lua here is 5.3 and Redis' is 5.1: `unpack` is given its old name, and numbers that are whole are written without a point, which is what
-// Redis answers too.
+// Runs the service's own Lua, in fengari. Scripts can keep nothing between two calls (Redis forbids
+// globals), so that one interpreter serves all nodes and all runs, and each script is compiled
+// once. Lua here is 5.3 and Redis' is 5.1: `unpack` is given its old name, and numbers that are
+// whole are written without a point, which is what Redis answers too.
 import fengari, { type LuaState } from 'fengari'
 import { ReplyError, Status, type Value } from './resp.js'
 
@@ -24,7 +24,12 @@ let fault: unknown
 
 lualib.luaL_openlibs(state)
 lua.lua_createtable(state, 0, 4)
-for (const [name, run] of [['call', callOrThrow], ['pcall', callOrError], ['acl_check_cmd', isAllowed], ['error_reply', errorReply]] as const) {
+for (const [name, run] of [
+  ['call', callOrThrow],
+  ['pcall', callOrError],
+  ['acl_check_cmd', isAllowed],
+  ['error_reply', errorReply]
+] as const) {
   lua.lua_pushcfunction(state, run)
   lua.lua_setfield(state, -2, toLua(name))
 }
@@ -34,7 +39,13 @@ lua.lua_setglobal(state, toLua('redis'))
 lauxlib.luaL_dostring(state, toLua('unpack = table.unpack'))
 
 /** @throws ReplyError as Redis answers it */
-export function runScript (sha: string, text: string, keys: readonly string[], args: readonly string[], run: Call): Value {
+export function runScript(
+  sha: string,
+  text: string,
+  keys: readonly string[],
+  args: readonly string[],
+  run: Call
+): Value {
   const before = call
   call = run
   try {
@@ -52,41 +63,49 @@ export function runScript (sha: string, text: string, keys: readonly string[], a
   }
 }
 
-function functionOf (sha: string, text: string): number {
+function functionOf(sha: string, text: string): number {
   const known = compiled.get(sha)
   if (known !== undefined) return known
-  if (lauxlib.luaL_loadstring(state, toLua(text)) !== lua.LUA_OK) throw new ReplyError(`ERR Error compiling script (new function): ${lua.lua_tojsstring(state, -1) ?? ''}`)
+  if (lauxlib.luaL_loadstring(state, toLua(text)) !== lua.LUA_OK) {
+    throw new ReplyError(
+      `ERR Error compiling script (new function): ${lua.lua_tojsstring(state, -1) ?? ''}`
+    )
+  }
   const reference = lauxlib.luaL_ref(state, lua.LUA_REGISTRYINDEX)
   compiled.set(sha, reference)
   return reference
 }
 
-function setList (name: Uint8Array, texts: readonly string[]): void {
+function setList(name: Uint8Array, texts: readonly string[]): void {
   push(state, texts)
   lua.lua_setglobal(state, name)
 }
 
 // An error of a command keeps its word in front; one of Lua itself gets ERR.
-function failure (sha: string): ReplyError {
+function failure(sha: string): ReplyError {
   if (lua.lua_type(state, -1) === lua.LUA_TTABLE) {
     lua.lua_getfield(state, -1, ERR_FIELD)
-    return new ReplyError(`${lua.lua_tojsstring(state, -1) ?? ''} script: ${sha}, on @user_script:1.`)
+    return new ReplyError(
+      `${lua.lua_tojsstring(state, -1) ?? ''} script: ${sha}, on @user_script:1.`
+    )
   }
-  return new ReplyError(`ERR ${lua.lua_tojsstring(state, -1) ?? ''} script: ${sha}, on @user_script:1.`)
+  return new ReplyError(
+    `ERR ${lua.lua_tojsstring(state, -1) ?? ''} script: ${sha}, on @user_script:1.`
+  )
 }
 
-function callOrThrow (state: LuaState): number {
+function callOrThrow(state: LuaState): number {
   const value = called(state)
   push(state, value)
   return value instanceof ReplyError ? lua.lua_error(state) : 1
 }
 
-function callOrError (state: LuaState): number {
+function callOrError(state: LuaState): number {
   push(state, called(state))
   return 1
 }
 
-function called (state: LuaState): Value {
+function called(state: LuaState): Value {
   const args: string[] = []
   for (let i = 1; i <= lua.lua_gettop(state); i++) args.push(textAt(state, i))
   try {
@@ -98,24 +117,25 @@ function called (state: LuaState): Value {
   }
 }
 
-function isAllowed (state: LuaState): number {
+function isAllowed(state: LuaState): number {
   lua.lua_pushboolean(state, true)
   return 1
 }
 
-function errorReply (state: LuaState): number {
+function errorReply(state: LuaState): number {
   push(state, new ReplyError(textAt(state, 1)))
   return 1
 }
 
-function textAt (state: LuaState, index: number): string {
+function textAt(state: LuaState, index: number): string {
   if (lua.lua_type(state, index) === lua.LUA_TNUMBER) return String(lua.lua_tonumber(state, index))
   return lua.lua_tojsstring(state, index) ?? ''
 }
 
-function push (state: LuaState, value: Value): void {
+function push(state: LuaState, value: Value): void {
   if (typeof value === 'string') lua.lua_pushstring(state, toLua(value))
-  // Integers have 32 bits in fengari; beyond them it counts as JavaScript does, and so as Redis' Lua.
+  // Integers have 32 bits in fengari; beyond them it counts as JavaScript does, and so as Redis'
+  // Lua.
   else if (typeof value === 'number') pushNumber(state, value)
   else if (value === null) lua.lua_pushboolean(state, false)
   else if (value instanceof Status || value instanceof ReplyError) {
@@ -131,20 +151,28 @@ function push (state: LuaState, value: Value): void {
   }
 }
 
-function toValue (state: LuaState, index: number): Value {
+function toValue(state: LuaState, index: number): Value {
   switch (lua.lua_type(state, index)) {
-    case lua.LUA_TSTRING: return lua.lua_tojsstring(state, index) ?? ''
-    case lua.LUA_TNUMBER: return Math.trunc(lua.lua_tonumber(state, index))
-    case lua.LUA_TBOOLEAN: return lua.lua_toboolean(state, index) ? 1 : null
-    case lua.LUA_TTABLE: return tableValue(state, index)
-    default: return null
+    case lua.LUA_TSTRING:
+      return lua.lua_tojsstring(state, index) ?? ''
+    case lua.LUA_TNUMBER:
+      return Math.trunc(lua.lua_tonumber(state, index))
+    case lua.LUA_TBOOLEAN:
+      return lua.lua_toboolean(state, index) ? 1 : null
+    case lua.LUA_TTABLE:
+      return tableValue(state, index)
+    default:
+      return null
   }
 }
 
-function tableValue (state: LuaState, index: number): Value {
-  for (const [name, make] of [[ERR_FIELD, (text: string) => new ReplyError(text)], [OK_FIELD, (text: string) => new Status(text)]] as const) {
+function tableValue(state: LuaState, index: number): Value {
+  for (const [name, make] of [
+    [ERR_FIELD, (text: string) => new ReplyError(text)],
+    [OK_FIELD, (text: string) => new Status(text)]
+  ] as const) {
     const isText = lua.lua_getfield(state, index, name) === lua.LUA_TSTRING
-    const text = isText ? lua.lua_tojsstring(state, -1) ?? '' : ''
+    const text = isText ? (lua.lua_tojsstring(state, -1) ?? '') : ''
     lua.lua_pop(state, 1)
     if (isText) return make(text)
   }
@@ -159,7 +187,7 @@ function tableValue (state: LuaState, index: number): Value {
   }
 }
 
-function pushNumber (state: LuaState, value: number): void {
+function pushNumber(state: LuaState, value: number): void {
   if ((value | 0) === value) lua.lua_pushinteger(state, value)
   else lua.lua_pushnumber(state, value)
 }

@@ -1,6 +1,6 @@
-// Whoever moves slots: the steps of `npm run cluster`, key by key, and what finishes a move that somebody has left half-way
-// (src/cli/cluster/mover.ts, key-mover.ts and half-moved.ts, whose order of steps this follows).
-// A mover may die between any two steps.
+// Whoever moves slots: the steps of `npm run cluster`, key by key, and what finishes a move that
+// somebody has left half-way (src/cli/cluster/mover.ts, key-mover.ts and half-moved.ts, whose order
+// of steps this follows). A mover may die between any two steps.
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { blockKey, parseKey } from '../../src/store/keys.js'
 import { type Fault } from './faults.js'
@@ -20,38 +20,53 @@ export class Movers {
   readonly #moving = new Set<number>()
   #isFinishing = false
 
-  constructor (world: World) {
+  constructor(world: World) {
     this.#world = world
   }
 
   /** Nobody is at it, and nothing is half-moved. */
-  get isAtRest (): boolean {
+  get isAtRest(): boolean {
     return this.#moving.size === 0 && this.#halfMoved().length === 0
   }
 
-  begin (move: Move): void {
-    const slot = move.of === 'room' ? slotOf(`{${move.room}}`) : slotOf(blockKey(move.room, `${move.user}.0`))
+  begin(move: Move): void {
+    const slot =
+      move.of === 'room' ? slotOf(`{${move.room}}`) : slotOf(blockKey(move.room, `${move.user}.0`))
     if (this.#moving.size > 0 || this.#isFinishing || !this.#world.isHealthy) return
     const owner = newOwner(`mover of ${slot}`)
     this.#moving.add(slot)
     const target = this.#world.nodeAt(move.to)
-    this.#world.time.after(0, () => {
-      void this.#move(slot, target.id, move.pauseMs, move.diesAfter).then(outcome => {
-        this.#world.trace.note(`slot ${slot}: ${outcome}`)
-        this.#moving.delete(slot)
-      })
-    }, owner)
+    this.#world.time.after(
+      0,
+      () => {
+        void this.#move(slot, target.id, move.pauseMs, move.diesAfter).then(outcome => {
+          this.#world.trace.note(`slot ${slot}: ${outcome}`)
+          this.#moving.delete(slot)
+        })
+      },
+      owner
+    )
   }
 
   /** For a person. */
-  get left (): string {
-    return this.#halfMoved().map(slot => `slot ${slot} of ${this.#world.ownerOf(slot)?.name ?? 'nobody'} is half-moved: ${this.#world.nodes.map(({ name, isMaster, view, db }) =>
-      `${name}${isMaster ? '*' : ''} ${view.migrating.has(slot) ? '>' : ''}${view.importing.has(slot) ? '<' : ''}${db.keysIn(slot).join(' ')}`).join(', ')}`).join('; ') +
-      (this.#moving.size > 0 ? ` moving ${[...this.#moving].join(' ')}` : '')
+  get left(): string {
+    return (
+      this.#halfMoved()
+        .map(
+          slot =>
+            `slot ${slot} of ${this.#world.ownerOf(slot)?.name ?? 'nobody'} is half-moved: ${this.#world.nodes
+              .map(
+                ({ name, isMaster, view, db }) =>
+                  `${name}${isMaster ? '*' : ''} ${view.migrating.has(slot) ? '>' : ''}${view.importing.has(slot) ? '<' : ''}${db.keysIn(slot).join(' ')}`
+              )
+              .join(', ')}`
+        )
+        .join('; ') + (this.#moving.size > 0 ? ` moving ${[...this.#moving].join(' ')}` : '')
+    )
   }
 
   /** Finishes what is half-moved, again and again until nothing is. */
-  finishAll (): void {
+  finishAll(): void {
     this.#isFinishing = true
     const owner: Owner = newOwner('finisher')
     const round = (): void => {
@@ -71,16 +86,35 @@ export class Movers {
     this.#world.time.after(0, round, owner)
   }
 
-  async #move (slot: number, targetId: string | undefined, pauseMs: number, diesAfter: number | undefined): Promise<string> {
+  async #move(
+    slot: number,
+    targetId: string | undefined,
+    pauseMs: number,
+    diesAfter: number | undefined
+  ): Promise<string> {
     const { time } = this.#world
-    const rest = (): Promise<void> => new Promise(resolve => { time.after(pauseMs, resolve) })
+    const rest = (): Promise<void> =>
+      new Promise(resolve => {
+        time.after(pauseMs, resolve)
+      })
     if (targetId === undefined) return this.#clearMarks(slot)
     for (let steps = 0, tries = 0; ; tries++) {
       if (tries > 100) return 'given up'
-      if (tries > 0) await new Promise<void>(resolve => { time.after(RETRY_MS, resolve) })
+      if (tries > 0) {
+        await new Promise<void>(resolve => {
+          time.after(RETRY_MS, resolve)
+        })
+      }
       const source = this.#world.ownerOf(slot)
       const target = this.#masterNow(targetId)
-      if (source === undefined || target === undefined || !this.#isUsable(source) || !this.#isUsable(target)) continue
+      if (
+        source === undefined ||
+        target === undefined ||
+        !this.#isUsable(source) ||
+        !this.#isUsable(target)
+      ) {
+        continue
+      }
       if (source === target) return this.#clearMarks(slot)
       const isContested = !source.view.migrating.has(slot) && target.db.keysIn(slot).length > 0
       if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
@@ -91,15 +125,33 @@ export class Movers {
       source.view.migrating.set(slot, target.id)
       await rest()
       let isBroken = false
-      for (let key = source.db.keysIn(slot)[0]; key !== undefined; key = source.db.keysIn(slot)[0]) {
+      for (
+        let key = source.db.keysIn(slot)[0];
+        key !== undefined;
+        key = source.db.keysIn(slot)[0]
+      ) {
         if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
-        if (!this.#isOwner(source, slot) || !this.#isUsable(source) || !this.#isUsable(target) || !this.#migrate(key, source, target, isContested) || !await this.#replicated(target)) {
+        if (
+          !this.#isOwner(source, slot) ||
+          !this.#isUsable(source) ||
+          !this.#isUsable(target) ||
+          !this.#migrate(key, source, target, isContested) ||
+          !(await this.#replicated(target))
+        ) {
           isBroken = true
           break
         }
         await rest()
       }
-      if (isBroken || !this.#isOwner(source, slot) || !this.#isUsable(source) || !this.#isUsable(target) || source.db.keysIn(slot).length > 0) continue
+      if (
+        isBroken ||
+        !this.#isOwner(source, slot) ||
+        !this.#isUsable(source) ||
+        !this.#isUsable(target) ||
+        source.db.keysIn(slot).length > 0
+      ) {
+        continue
+      }
       if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
       this.#assign(slot, source, target)
       return `moved from ${source.name} to ${target.name}`
@@ -107,7 +159,7 @@ export class Movers {
   }
 
   // The target first; the others hear it from both.
-  #assign (slot: number, source: SimulatedNode, target: SimulatedNode): void {
+  #assign(slot: number, source: SimulatedNode, target: SimulatedNode): void {
     const { bus } = this.#world
     target.view.importing.delete(slot)
     bus.setOwner(target, slot, target.id)
@@ -122,9 +174,19 @@ export class Movers {
   }
 
   /** Answers false where the two cannot reach each other. */
-  #migrate (key: string, source: SimulatedNode, target: SimulatedNode, isContested: boolean): boolean {
+  #migrate(
+    key: string,
+    source: SimulatedNode,
+    target: SimulatedNode,
+    isContested: boolean
+  ): boolean {
     const { network, trace } = this.#world
-    if (!network.passes(source.owner, target.owner) || !network.passes(target.owner, source.owner)) return false
+    if (
+      !network.passes(source.owner, target.owner) ||
+      !network.passes(target.owner, source.owner)
+    ) {
+      return false
+    }
     if (!source.view.peer(target.id).isFailed && !target.isMaster) return false
     const here = source.db.values.get(key)
     const there = target.db.values.get(key)
@@ -143,35 +205,42 @@ export class Movers {
     return true
   }
 
-  async #replicated (target: SimulatedNode): Promise<boolean> {
+  async #replicated(target: SimulatedNode): Promise<boolean> {
     const { time } = this.#world
     const { offset } = target
     for (const until = time.now + REPLICA_MS_MAX; time.now < until;) {
       const online = [...target.links].filter(({ state }) => state === 'online')
       if (online.length === 0 || target.acknowledgements(offset) > 0) return true
       for (const link of online) link.ask()
-      await new Promise<void>(resolve => { time.after(5, resolve) })
+      await new Promise<void>(resolve => {
+        time.after(5, resolve)
+      })
     }
     return false
   }
 
-  #isUsable (node: SimulatedNode): boolean {
-    return node.isRunning && node.isMaster && node.mood !== 'loading' && node.owner.pausedUntil <= this.#world.time.now
+  #isUsable(node: SimulatedNode): boolean {
+    return (
+      node.isRunning &&
+      node.isMaster &&
+      node.mood !== 'loading' &&
+      node.owner.pausedUntil <= this.#world.time.now
+    )
   }
 
-  #isOwner (node: SimulatedNode, slot: number): boolean {
+  #isOwner(node: SimulatedNode, slot: number): boolean {
     return node.isRunning && node.isMaster && node.view.owners[slot] === node.id
   }
 
   // Itself, or the master that it is a replica of now.
-  #masterNow (id: string): SimulatedNode | undefined {
+  #masterNow(id: string): SimulatedNode | undefined {
     const node = this.#world.node(id)
     if (node.isMaster) return node
     return node.view.me.masterId === undefined ? undefined : this.#world.node(node.view.me.masterId)
   }
 
   // Those that say nothing any more: a node that has keys of the slot still has to give them up.
-  #clearMarks (slot: number): string {
+  #clearMarks(slot: number): string {
     const owner = this.#world.ownerOf(slot)
     for (const node of this.#world.nodes) {
       if (node !== owner && node.db.keysIn(slot).length > 0) continue
@@ -181,11 +250,13 @@ export class Movers {
     return 'is where it should be'
   }
 
-  #halfMoved (): number[] {
+  #halfMoved(): number[] {
     const found = new Set<number>()
     for (const node of this.#world.nodes) {
       if (!node.isRunning || !node.isMaster) continue
-      for (const slot of [...node.view.migrating.keys(), ...node.view.importing.keys()]) found.add(slot)
+      for (const slot of [...node.view.migrating.keys(), ...node.view.importing.keys()]) {
+        found.add(slot)
+      }
       for (const key of node.db.values.keys()) {
         const slot = slotOf(key)
         if (this.#world.ownerOf(slot) !== node) found.add(slot)
@@ -195,28 +266,37 @@ export class Movers {
   }
 
   // The owner's mark says it best; then who has keys, most of them first; then who expects some.
-  #targetOf (slot: number): string | undefined {
+  #targetOf(slot: number): string | undefined {
     const owner = this.#world.ownerOf(slot)
     const marked = owner?.view.migrating.get(slot)
     const successor = marked === undefined ? undefined : this.#masterNow(marked)
     if (successor !== undefined && successor !== owner) return successor.id
-    const others = this.#world.nodes.filter(node => node !== owner && node.isRunning && node.isMaster)
-    const holders = others.filter(node => node.db.keysIn(slot).length > 0).sort((a, b) => b.db.keysIn(slot).length - a.db.keysIn(slot).length)
+    const others = this.#world.nodes.filter(
+      node => node !== owner && node.isRunning && node.isMaster
+    )
+    const holders = others
+      .filter(node => node.db.keysIn(slot).length > 0)
+      .sort((a, b) => b.db.keysIn(slot).length - a.db.keysIn(slot).length)
     return (holders[0] ?? others.find(node => node.view.importing.has(slot)))?.id
   }
 }
 
 // Two copies of a block are put together; of any other key the fuller one is kept.
-function settle (key: string, here: Held, there: Held): Held {
+function settle(key: string, here: Held, there: Held): Held {
   if (here instanceof Stream && there instanceof Stream) {
     if (parseKey(key)?.kind !== 'block') return there.added > here.added ? there : here
     const merged = here.clone()
-    merged.entries = [...here.entries, ...there.entries.filter(({ id }) => here.range(id, id).length === 0)].sort((a, b) => compare(a.id, b.id))
+    merged.entries = [
+      ...here.entries,
+      ...there.entries.filter(({ id }) => here.range(id, id).length === 0)
+    ].sort((a, b) => compare(a.id, b.id))
     merged.last = merged.entries.at(-1)?.id ?? merged.last
     return merged
   }
-  if (typeof here === 'string' && typeof there === 'string') return Number(there) > Number(here) ? there : here
+  if (typeof here === 'string' && typeof there === 'string') {
+    return Number(there) > Number(here) ? there : here
+  }
   return sizeOf(there) > sizeOf(here) ? there : here
 }
 
-const sizeOf = (value: Held): number => value instanceof Map ? value.size : 0
+const sizeOf = (value: Held): number => (value instanceof Map ? value.size : 0)

@@ -1,6 +1,7 @@
-// The network between the service's instances and the Redis nodes: connections that deliver late, in pieces, stall, break
-// before, between and after a command and its reply, or die without a word; hosts that cannot reach each other.
-// Invariant: bytes of one direction of a connection arrive in the order in which they were sent, or not at all.
+// The network between the service's instances and the Redis nodes: connections that deliver late,
+// in pieces, stall, break before, between and after a command and its reply, or die without a word;
+// hosts that cannot reach each other. Invariant: bytes of one direction of a connection arrive in
+// the order in which they were sent, or not at all.
 import { type Socket } from 'node:net'
 import { type Random } from './random.js'
 import { SimulatedSocket } from './socket.js'
@@ -38,36 +39,36 @@ export class Network {
   readonly connections = new Set<Connection>()
   #opened = 0
 
-  constructor (time: VirtualTime, random: Random, options: NetworkOptions) {
+  constructor(time: VirtualTime, random: Random, options: NetworkOptions) {
     this.#time = time
     this.#random = random.fork('network')
     this.#options = options
   }
 
-  listen (address: string, server: Server): void {
+  listen(address: string, server: Server): void {
     this.#servers.set(address, server)
   }
 
   /** Whether messages pass from one host to another. */
-  passes (from: Owner, to: Owner): boolean {
+  passes(from: Owner, to: Owner): boolean {
     return this.#cut.size === 0 || !this.#cut.has(`${from.name}>${to.name}`)
   }
 
-  cut (from: Owner, to: Owner): void {
+  cut(from: Owner, to: Owner): void {
     this.#cut.add(`${from.name}>${to.name}`)
   }
 
-  join (a: Owner, b: Owner): void {
+  join(a: Owner, b: Owner): void {
     this.#cut.delete(`${a.name}>${b.name}`)
     this.#cut.delete(`${b.name}>${a.name}`)
   }
 
   /** Everybody reaches everybody. */
-  heal (): void {
+  heal(): void {
     this.#cut.clear()
   }
 
-  connect (host: string, port: number): Socket {
+  connect(host: string, port: number): Socket {
     const time = this.#time
     const { owner } = time
     const socket = new SimulatedSocket((ms, run) => time.after(ms, run, owner))
@@ -75,7 +76,8 @@ export class Network {
     const random = this.#random.fork(`${owner.name} ${host}:${port} ${this.#opened++}`)
     if (server === undefined) throw new Error(`Nothing was ever at ${host}:${port}`)
     new Connection(time, this, socket, owner, server, random, this.#options).open()
-    // It has what the service and node-redis use of a socket; what they do not use would be missing loudly.
+    // It has what the service and node-redis use of a socket; what they do not use would be missing
+    // loudly.
     return socket as unknown as Socket
   }
 }
@@ -85,7 +87,10 @@ export class Connection {
   readonly server: Server
   /** Nothing passes any more, and neither side is told. */
   isDeaf = false
-  /** Where it breaks next: before a command arrives, or when it was carried out and its reply is on its way. */
+  /**
+   * Where it breaks next: before a command arrives, or when it was carried out and its reply is on
+   * its way.
+   */
   breaksAt: 'command' | 'reply' | undefined
   readonly #time: VirtualTime
   readonly #network: Network
@@ -97,7 +102,15 @@ export class Connection {
   readonly #ways = { up: newWay(), down: newWay() }
   #stalledUntil = 0
 
-  constructor (time: VirtualTime, network: Network, socket: SimulatedSocket, client: Owner, server: Server, random: Random, options: NetworkOptions) {
+  constructor(
+    time: VirtualTime,
+    network: Network,
+    socket: SimulatedSocket,
+    client: Owner,
+    server: Server,
+    random: Random,
+    options: NetworkOptions
+  ) {
     this.#time = time
     this.#network = network
     this.#socket = socket
@@ -105,40 +118,76 @@ export class Connection {
     this.server = server
     this.#random = random
     this.#options = options
-    socket.carrier = { send: bytes => { this.#send('up', bytes) }, close: () => { this.#clientLeft() } }
+    socket.carrier = {
+      send: bytes => {
+        this.#send('up', bytes)
+      },
+      close: () => {
+        this.#clientLeft()
+      }
+    }
   }
 
-  open (): void {
+  open(): void {
     this.#pass('up', () => {
       if (!this.server.isListening) return this.#refuse()
       this.#network.connections.add(this)
       // The kernel accepts before the server does.
-      this.#pass('down', () => { this.#socket.connected() })
-      this.#session = this.server.accept(bytes => { this.#send('down', bytes) }, () => { this.#serverLeft() })
+      this.#pass('down', () => {
+        this.#socket.connected()
+      })
+      this.#session = this.server.accept(
+        bytes => {
+          this.#send('down', bytes)
+        },
+        () => {
+          this.#serverLeft()
+        }
+      )
     })
   }
 
   /** Both sides learn that it is over; what was on its way is lost. */
-  break (): void {
+  break(): void {
     if (this.#isBroken) return
     this.#isBroken = true
     this.#network.connections.delete(this)
-    this.#time.after(this.#latency(), () => { this.#session?.closed() }, this.server.owner)
-    this.#time.after(this.#latency(), () => { this.#socket.broken(this.#random.chance(0.5) ? reset() : undefined) }, this.client)
+    this.#time.after(
+      this.#latency(),
+      () => {
+        this.#session?.closed()
+      },
+      this.server.owner
+    )
+    this.#time.after(
+      this.#latency(),
+      () => {
+        this.#socket.broken(this.#random.chance(0.5) ? reset() : undefined)
+      },
+      this.client
+    )
   }
 
   /** Nothing arrives for so long; then everything does. */
-  stall (ms: number): void {
+  stall(ms: number): void {
     this.#stalledUntil = this.#time.now + ms
   }
 
-  #refuse (): void {
+  #refuse(): void {
     this.#isBroken = true
-    this.#time.after(this.#latency(), () => { this.#socket.broken(Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })) }, this.client)
+    this.#time.after(
+      this.#latency(),
+      () => {
+        this.#socket.broken(
+          Object.assign(new Error('connect ECONNREFUSED'), { code: 'ECONNREFUSED' })
+        )
+      },
+      this.client
+    )
   }
 
   // What the client had sent before may still arrive.
-  #clientLeft (): void {
+  #clientLeft(): void {
     if (this.#isBroken) return
     this.#pass('up', () => {
       this.#isBroken = true
@@ -148,13 +197,20 @@ export class Connection {
   }
 
   // What it had sent before still arrives.
-  #serverLeft (): void {
-    this.#pass('down', () => { this.break() })
+  #serverLeft(): void {
+    this.#pass('down', () => {
+      this.break()
+    })
   }
 
-  #send (direction: 'up' | 'down', bytes: Buffer): void {
+  #send(direction: 'up' | 'down', bytes: Buffer): void {
     if (this.#isBroken) return
-    if ((direction === 'up' && this.breaksAt === 'command') || (direction === 'down' && this.breaksAt === 'reply')) return this.break()
+    if (
+      (direction === 'up' && this.breaksAt === 'command') ||
+      (direction === 'down' && this.breaksAt === 'reply')
+    ) {
+      return this.break()
+    }
     for (const piece of this.#pieces(bytes)) {
       this.#pass(direction, () => {
         if (direction === 'up') this.#session?.receive(piece)
@@ -163,30 +219,43 @@ export class Connection {
     }
   }
 
-  #pieces (bytes: Buffer): Buffer[] {
+  #pieces(bytes: Buffer): Buffer[] {
     if (bytes.length < 2 || !this.#random.chance(this.#options.piecesChance)) return [bytes]
-    const cuts = Array.from({ length: this.#random.whole(1, 4) }, () => this.#random.below(bytes.length)).sort((a, b) => a - b)
-    return [0, ...cuts].map((cut, index) => bytes.subarray(cut, cuts[index] ?? bytes.length)).filter(({ length }) => length > 0)
+    const cuts = Array.from({ length: this.#random.whole(1, 4) }, () =>
+      this.#random.below(bytes.length)
+    ).sort((a, b) => a - b)
+    return [0, ...cuts]
+      .map((cut, index) => bytes.subarray(cut, cuts[index] ?? bytes.length))
+      .filter(({ length }) => length > 0)
   }
 
-  #pass (direction: 'up' | 'down', arrive: () => void): void {
+  #pass(direction: 'up' | 'down', arrive: () => void): void {
     const way = this.#ways[direction]
     way.readyAt = Math.max(way.readyAt, this.#time.now + this.#latency())
     way.waiting.push({ at: way.readyAt, arrive })
     if (way.waiting.length === 1) this.#schedule(direction, way.readyAt - this.#time.now)
   }
 
-  #schedule (direction: 'up' | 'down', ms: number): void {
-    this.#time.after(ms, () => { this.#arrive(direction) }, direction === 'up' ? this.server.owner : this.client)
+  #schedule(direction: 'up' | 'down', ms: number): void {
+    this.#time.after(
+      ms,
+      () => {
+        this.#arrive(direction)
+      },
+      direction === 'up' ? this.server.owner : this.client
+    )
   }
 
   // The first in line; those behind it wait, whatever holds it up.
-  #arrive (direction: 'up' | 'down'): void {
+  #arrive(direction: 'up' | 'down'): void {
     const { waiting } = this.#ways[direction]
     const [first] = waiting
     if (first === undefined || this.#isBroken || this.isDeaf) return
-    const [from, to] = direction === 'up' ? [this.client, this.server.owner] : [this.server.owner, this.client]
-    const waitMs = this.#network.passes(from, to) ? this.#stalledUntil - this.#time.now : RETRANSMIT_MS
+    const [from, to] =
+      direction === 'up' ? [this.client, this.server.owner] : [this.server.owner, this.client]
+    const waitMs = this.#network.passes(from, to)
+      ? this.#stalledUntil - this.#time.now
+      : RETRANSMIT_MS
     if (waitMs > 0) return this.#schedule(direction, waitMs)
     waiting.shift()
     const next = waiting[0]
@@ -194,12 +263,15 @@ export class Connection {
     first.arrive()
   }
 
-  #latency (): number {
+  #latency(): number {
     return 0.05 + this.#random.next() * this.#options.latencyMsMax
   }
 }
 
-type Way = { readyAt: number, readonly waiting: Array<{ readonly at: number, readonly arrive: () => void }> }
+type Way = {
+  readyAt: number
+  readonly waiting: Array<{ readonly at: number; readonly arrive: () => void }>
+}
 
 const newWay = (): Way => ({ readyAt: 0, waiting: [] })
 

@@ -1,6 +1,7 @@
-// What the nodes tell each other: who lives, who owns which slot, who takes over. Redis Cluster's gossip, failure reports and elections
-// (Redis Cluster specification, "Fault Tolerance" and "Configuration handling"), each node by its own view and in its own rhythm.
-// Simplified: a message arrives in the tick in which it is sent, or not at all.
+// What the nodes tell each other: who lives, who owns which slot, who takes over. Redis Cluster's
+// gossip, failure reports and elections (Redis Cluster specification, "Fault Tolerance" and
+// "Configuration handling"), each node by its own view and in its own rhythm. Simplified: a message
+// arrives in the tick in which it is sent, or not at all.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type Peer } from './cluster-view.js'
 import { type SimulatedNode } from './node.js'
@@ -15,11 +16,11 @@ const RANK_MS = 1000
 export class NodeBus {
   readonly #world: World
 
-  constructor (world: World) {
+  constructor(world: World) {
     this.#world = world
   }
 
-  start (node: SimulatedNode): void {
+  start(node: SimulatedNode): void {
     // All views are the same as yet.
     for (const other of this.#nodes) node.compared.set(other.id, versions(node, other))
     const tick = (): void => {
@@ -29,16 +30,18 @@ export class NodeBus {
     this.#world.time.after(this.#world.random.between(0, TICK_MS), tick, node.owner)
   }
 
-  get #nodes (): readonly SimulatedNode[] {
+  get #nodes(): readonly SimulatedNode[] {
     return this.#world.nodes
   }
 
-  get #timeoutMs (): number {
+  get #timeoutMs(): number {
     return this.#world.plan.nodeTimeoutMs
   }
 
-  #tick (node: SimulatedNode): void {
-    for (const other of this.#nodes) if (other !== node && this.#canTalk(node, other)) this.#exchange(node, other)
+  #tick(node: SimulatedNode): void {
+    for (const other of this.#nodes) {
+      if (other !== node && this.#canTalk(node, other)) this.#exchange(node, other)
+    }
     this.#suspect(node)
     this.#judgeHealth(node)
     if (!node.isMaster) {
@@ -47,18 +50,23 @@ export class NodeBus {
     }
   }
 
-  #canTalk (a: SimulatedNode, b: SimulatedNode): boolean {
+  #canTalk(a: SimulatedNode, b: SimulatedNode): boolean {
     const { network, time } = this.#world
-    return b.isRunning && b.owner.pausedUntil <= time.now && network.passes(a.owner, b.owner) && network.passes(b.owner, a.owner)
+    return (
+      b.isRunning &&
+      b.owner.pausedUntil <= time.now &&
+      network.passes(a.owner, b.owner) &&
+      network.passes(b.owner, a.owner)
+    )
   }
 
   // A ping and its pong.
-  #exchange (a: SimulatedNode, b: SimulatedNode): void {
+  #exchange(a: SimulatedNode, b: SimulatedNode): void {
     this.#hear(b, a)
     this.#hear(a, b)
   }
 
-  #hear (node: SimulatedNode, sender: SimulatedNode): void {
+  #hear(node: SimulatedNode, sender: SimulatedNode): void {
     const { view } = node
     const { now } = this.#world.time
     const known = view.peer(sender.id)
@@ -73,23 +81,34 @@ export class NodeBus {
       known.masterId = me.masterId
       if (known.role === 'master') {
         known.role = 'replica'
-        for (let slot = 0; slot < SLOT_COUNT; slot++) if (view.owners[slot] === sender.id) this.setOwner(node, slot, undefined)
+        for (let slot = 0; slot < SLOT_COUNT; slot++) {
+          if (view.owners[slot] === sender.id) this.setOwner(node, slot, undefined)
+        }
       }
       view.setEpoch(known, me.epoch)
     } else {
       known.role = 'master'
       known.masterId = undefined
       view.setEpoch(known, me.epoch)
-      if (isNews && sender.view.slotCount(sender.id) > 0) this.claim(node, sender.id, me.epoch, sender.view.owners)
+      if (isNews && sender.view.slotCount(sender.id) > 0) {
+        this.claim(node, sender.id, me.epoch, sender.view.owners)
+      }
     }
     if (isNews && me.role === 'master') this.#tellNewerOwner(node, sender)
     node.compared.set(sender.id, versions(node, sender))
     // Two masters with the same epoch: one of them takes a new one.
-    if (node.isMaster && me.role === 'master' && me.epoch === view.me.epoch && node.id < sender.id) view.setEpoch(view.me, ++view.currentEpoch)
+    if (
+      node.isMaster &&
+      me.role === 'master' &&
+      me.epoch === view.me.epoch &&
+      node.id < sender.id
+    ) {
+      view.setEpoch(view.me, ++view.currentEpoch)
+    }
   }
 
   // A node that comes back with slots that somebody else has taken over meanwhile.
-  #tellNewerOwner (node: SimulatedNode, sender: SimulatedNode): void {
+  #tellNewerOwner(node: SimulatedNode, sender: SimulatedNode): void {
     const told = new Set<string>()
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       if (sender.view.owners[slot] !== sender.id) continue
@@ -106,8 +125,16 @@ export class NodeBus {
     }
   }
 
-  /** A master says that slots are its own: believed where its epoch is higher than that of whoever had them. */
-  claim (node: SimulatedNode, claimant: string, epoch: number, owners: ReadonlyArray<string | undefined>): void {
+  /**
+   * A master says that slots are its own: believed where its epoch is higher than that of whoever
+   * had them.
+   */
+  claim(
+    node: SimulatedNode,
+    claimant: string,
+    epoch: number,
+    owners: ReadonlyArray<string | undefined>
+  ): void {
     const { view } = node
     const { me } = view
     const followed = me.role === 'master' ? me.id : me.masterId
@@ -120,11 +147,13 @@ export class NodeBus {
       if (owner === followed) lost++
       this.setOwner(node, slot, claimant)
     }
-    if (lost > 0 && followed !== undefined && view.slotCount(followed) === 0) this.#demote(node, claimant)
+    if (lost > 0 && followed !== undefined && view.slotCount(followed) === 0) {
+      this.#demote(node, claimant)
+    }
   }
 
   /** Changes who owns a slot in one node's view. Subscribers are told when it leaves the node. */
-  setOwner (node: SimulatedNode, slot: number, owner: string | undefined): void {
+  setOwner(node: SimulatedNode, slot: number, owner: string | undefined): void {
     const before = node.view.owners[slot]
     if (before === owner) return
     node.view.setOwner(slot, owner)
@@ -134,7 +163,7 @@ export class NodeBus {
     }
   }
 
-  #demote (node: SimulatedNode, master: string): void {
+  #demote(node: SimulatedNode, master: string): void {
     const wasMaster = node.isMaster
     const { me } = node.view
     me.role = 'replica'
@@ -149,7 +178,7 @@ export class NodeBus {
     for (const session of node.sessions) session.unblock()
   }
 
-  #takeReports (node: SimulatedNode, sender: SimulatedNode): void {
+  #takeReports(node: SimulatedNode, sender: SimulatedNode): void {
     if (!sender.isMaster || sender.view.slotCount(sender.id) === 0) return
     for (const peer of sender.view.peers.values()) {
       if (peer.id === node.id) continue
@@ -159,20 +188,25 @@ export class NodeBus {
     }
   }
 
-  #suspect (node: SimulatedNode): void {
+  #suspect(node: SimulatedNode): void {
     const { now } = this.#world.time
     const { view } = node
     for (const peer of view.peers.values()) {
       if (peer.id === node.id || peer.isFailed) continue
       if (now - peer.heardAt > this.#timeoutMs) peer.isSuspected = true
       if (!peer.isSuspected) continue
-      const reports = [...peer.reports].filter(([id, at]) => id !== node.id && now - at <= 2 * this.#timeoutMs && view.peer(id).role === 'master').length
-      if (reports + (node.isMaster && view.slotCount(node.id) > 0 ? 1 : 0) >= view.quorum) this.#fail(node, peer)
+      const reports = [...peer.reports].filter(
+        ([id, at]) =>
+          id !== node.id && now - at <= 2 * this.#timeoutMs && view.peer(id).role === 'master'
+      ).length
+      if (reports + (node.isMaster && view.slotCount(node.id) > 0 ? 1 : 0) >= view.quorum) {
+        this.#fail(node, peer)
+      }
     }
   }
 
   // A FAIL message goes to everybody at once.
-  #fail (node: SimulatedNode, { id }: Peer): void {
+  #fail(node: SimulatedNode, { id }: Peer): void {
     this.#world.trace.note(`${node.name} finds ${this.#world.node(id).name} failed`)
     for (const other of this.#nodes) {
       if (other.id === id || (other !== node && !this.#canTalk(node, other))) continue
@@ -183,16 +217,19 @@ export class NodeBus {
     }
   }
 
-  // clearNodeFailureIfNeeded (cluster.c): a master with slots stays failed for a while, for it may be about to be replaced.
-  #isBack (node: SimulatedNode, peer: Peer): boolean {
+  // clearNodeFailureIfNeeded (cluster.c): a master with slots stays failed for a while, for it may
+  // be about to be replaced.
+  #isBack(node: SimulatedNode, peer: Peer): boolean {
     if (peer.role === 'replica' || node.view.slotCount(peer.id) === 0) return true
     return this.#world.time.now - peer.failedAt > 2 * this.#timeoutMs
   }
 
-  #judgeHealth (node: SimulatedNode): void {
+  #judgeHealth(node: SimulatedNode): void {
     const { view } = node
     const { now } = this.#world.time
-    const reachable = view.voters.filter(peer => peer.id === node.id || (!peer.isFailed && !peer.isSuspected)).length
+    const reachable = view.voters.filter(
+      peer => peer.id === node.id || (!peer.isFailed && !peer.isSuspected)
+    ).length
     const isHealthy = reachable >= view.quorum
     if (!isHealthy) {
       node.aloneSince = now
@@ -203,55 +240,88 @@ export class NodeBus {
     }
   }
 
-  #follow (node: SimulatedNode): void {
+  #follow(node: SimulatedNode): void {
     const { masterId } = node.view.me
     if (masterId === undefined) return
     const above = node.view.peer(masterId)
-    // A replica of a replica goes to that one's master (clusterUpdateSlotsConfigWith, "sub-replica").
-    if (above.role === 'replica' && above.masterId !== undefined && above.masterId !== node.id) return this.#demote(node, above.masterId)
+    // A replica of a replica goes to that one's master (clusterUpdateSlotsConfigWith,
+    // "sub-replica").
+    if (above.role === 'replica' && above.masterId !== undefined && above.masterId !== node.id) {
+      return this.#demote(node, above.masterId)
+    }
     const master = this.#world.node(masterId)
     if (node.upstream !== undefined) {
       if (node.upstream.master === master) return
       node.upstream.break()
     }
-    if (!master.isRunning || master.mood === 'loading' || !this.#canTalk(node, master) || !master.isMaster) return
+    if (
+      !master.isRunning ||
+      master.mood === 'loading' ||
+      !this.#canTalk(node, master) ||
+      !master.isMaster
+    ) {
+      return
+    }
     this.attach(node, master).start()
   }
 
   /** A link from a master to a replica, not yet begun. */
-  attach (node: SimulatedNode, master: SimulatedNode): ReplicationLink {
+  attach(node: SimulatedNode, master: SimulatedNode): ReplicationLink {
     const link = new ReplicationLink(this.#world, master, node)
     node.upstream = link
     master.links.add(link)
     return link
   }
 
-  #maybeTakeOver (node: SimulatedNode): void {
+  #maybeTakeOver(node: SimulatedNode): void {
     const { view } = node
     const { now } = this.#world.time
     const master = view.me.masterId === undefined ? undefined : view.peer(view.me.masterId)
-    if (master === undefined || !master.isFailed || view.slotCount(master.id) === 0 || node.isSynchronizing || node.mood === 'loading') {
+    if (
+      master === undefined ||
+      !master.isFailed ||
+      view.slotCount(master.id) === 0 ||
+      node.isSynchronizing ||
+      node.mood === 'loading'
+    ) {
       node.electionAt = undefined
       return
     }
     if (node.electionAt === undefined) {
-      const rank = this.#nodes.filter(other => other !== node && !other.isMaster && other.view.me.masterId === master.id && other.offset > node.offset && this.#canTalk(node, other)).length
-      node.electionAt = now + ELECTION_MS + this.#world.random.between(0, ELECTION_MS) + rank * RANK_MS
+      const rank = this.#nodes.filter(
+        other =>
+          other !== node &&
+          !other.isMaster &&
+          other.view.me.masterId === master.id &&
+          other.offset > node.offset &&
+          this.#canTalk(node, other)
+      ).length
+      node.electionAt =
+        now + ELECTION_MS + this.#world.random.between(0, ELECTION_MS) + rank * RANK_MS
       return
     }
     if (now < node.electionAt) return
     view.currentEpoch++
-    const votes = this.#nodes.filter(voter => (voter === node ? false : this.#canTalk(node, voter)) && this.#votesFor(voter, node, master.id)).length
+    const votes = this.#nodes.filter(
+      voter =>
+        (voter === node ? false : this.#canTalk(node, voter)) &&
+        this.#votesFor(voter, node, master.id)
+    ).length
     if (votes >= view.quorum) this.#promote(node, master.id)
-    else node.electionAt = now + 2 * Math.max(2 * this.#timeoutMs, 2000) + this.#world.random.between(0, ELECTION_MS)
+    else {
+      node.electionAt =
+        now + 2 * Math.max(2 * this.#timeoutMs, 2000) + this.#world.random.between(0, ELECTION_MS)
+    }
   }
 
-  #votesFor (voter: SimulatedNode, candidate: SimulatedNode, masterId: string): boolean {
+  #votesFor(voter: SimulatedNode, candidate: SimulatedNode, masterId: string): boolean {
     const { view } = voter
     const { now } = this.#world.time
     if (!voter.isMaster || view.slotCount(voter.id) === 0) return false
     const epoch = candidate.view.currentEpoch
-    if (epoch < view.currentEpoch || view.lastVoteEpoch >= epoch || !view.peer(masterId).isFailed) return false
+    if (epoch < view.currentEpoch || view.lastVoteEpoch >= epoch || !view.peer(masterId).isFailed) {
+      return false
+    }
     if (now - (voter.votedAt.get(masterId) ?? -Infinity) < 2 * this.#timeoutMs) return false
     const claimed = candidate.view.peer(masterId).epoch
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
@@ -265,17 +335,28 @@ export class NodeBus {
     return true
   }
 
-  /** CLUSTER FAILOVER: the master stops for a moment, the replica takes in all it has, and takes over. */
-  failOver (node: SimulatedNode): void {
+  /**
+   * CLUSTER FAILOVER: the master stops for a moment, the replica takes in all it has, and takes
+   * over.
+   */
+  failOver(node: SimulatedNode): void {
     const { upstream } = node
-    if (upstream === undefined || upstream.state !== 'online' || !upstream.master.isMaster || node.mood === 'loading' || node.owner.pausedUntil > this.#world.time.now) return
+    if (
+      upstream === undefined ||
+      upstream.state !== 'online' ||
+      !upstream.master.isMaster ||
+      node.mood === 'loading' ||
+      node.owner.pausedUntil > this.#world.time.now
+    ) {
+      return
+    }
     const { master } = upstream
     if (!this.#canTalk(node, master) || master.mood === 'loading' || !upstream.drain()) return
     node.view.currentEpoch++
     this.#promote(node, master.id)
   }
 
-  #promote (node: SimulatedNode, masterId: string): void {
+  #promote(node: SimulatedNode, masterId: string): void {
     const { view } = node
     this.#world.onPromotion(node, this.#world.node(masterId))
     view.me.role = 'master'
@@ -284,9 +365,14 @@ export class NodeBus {
     node.electionAt = undefined
     node.upstream?.break()
     node.replicationId = `${node.name}@${view.currentEpoch}`
-    for (let slot = 0; slot < SLOT_COUNT; slot++) if (view.owners[slot] === masterId) this.setOwner(node, slot, node.id)
-    for (const other of this.#nodes) if (other !== node && this.#canTalk(node, other)) this.#hear(other, node)
+    for (let slot = 0; slot < SLOT_COUNT; slot++) {
+      if (view.owners[slot] === masterId) this.setOwner(node, slot, node.id)
+    }
+    for (const other of this.#nodes) {
+      if (other !== node && this.#canTalk(node, other)) this.#hear(other, node)
+    }
   }
 }
 
-const versions = (a: SimulatedNode, b: SimulatedNode): string => `${a.view.version} ${b.view.version}`
+const versions = (a: SimulatedNode, b: SimulatedNode): string =>
+  `${a.view.version} ${b.view.version}`

@@ -1,6 +1,7 @@
-// One Redis node of the simulated cluster: its connections, its keys, its part in replication. What the cluster's nodes tell each other is
-// in node-bus.ts, the commands on keys in commands.ts.
-// Invariant: a node that is not there answers nobody; one that starts again has what it had, and knows the cluster as it was then.
+// One Redis node of the simulated cluster: its connections, its keys, its part in replication. What
+// the cluster's nodes tell each other is in node-bus.ts, the commands on keys in commands.ts.
+// Invariant: a node that is not there answers nobody; one that starts again has what it had, and
+// knows the cluster as it was then.
 import { createHash } from 'node:crypto'
 import { ClientSession } from './client-session.js'
 import { ClusterView } from './cluster-view.js'
@@ -19,7 +20,9 @@ export type Mood = 'loading' | 'busy' | 'full' | 'misconfigured' | 'no-replicas'
 
 export const REFUSALS: Record<Mood, ReplyError> = {
   loading: new ReplyError('LOADING Redis is loading the dataset in memory'),
-  busy: new ReplyError('BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.'),
+  busy: new ReplyError(
+    'BUSY Redis is busy running a script. You can only call SCRIPT KILL or SHUTDOWN NOSAVE.'
+  ),
   full: new ReplyError("OOM command not allowed when used memory > 'maxmemory'."),
   misconfigured: new ReplyError('MISCONF Errors writing to the AOF file: No space left on device'),
   'no-replicas': new ReplyError('NOREPLICAS Not enough good replicas to write.'),
@@ -54,7 +57,7 @@ export class SimulatedNode implements Server {
   readonly #world: World
   #scripts = new Map<string, string>()
 
-  constructor (world: World, name: string, port: number) {
+  constructor(world: World, name: string, port: number) {
     this.#world = world
     this.owner = newOwner(name)
     this.id = createHash('sha1').update(name).digest('hex')
@@ -65,23 +68,23 @@ export class SimulatedNode implements Server {
     this.replicationId = `${name}@0`
   }
 
-  get name (): string {
+  get name(): string {
     return this.owner.name
   }
 
-  get isListening (): boolean {
+  get isListening(): boolean {
     return this.isRunning
   }
 
-  get clockMs (): number {
+  get clockMs(): number {
     return this.#world.time.wallOf(this.owner)
   }
 
-  get isMaster (): boolean {
+  get isMaster(): boolean {
     return this.view.me.role === 'master'
   }
 
-  accept (reply: (bytes: Buffer) => void, end: () => void): Session {
+  accept(reply: (bytes: Buffer) => void, end: () => void): Session {
     const session = new ClientSession(this.#world, this, reply, end)
     if (this.mood === 'crowded') session.refuse(REFUSALS.crowded)
     else this.sessions.add(session)
@@ -89,14 +92,16 @@ export class SimulatedNode implements Server {
   }
 
   /** Carries out a command on keys or a script, or says where to go. */
-  execute (name: string, args: readonly string[], isAsking: boolean): Value {
+  execute(name: string, args: readonly string[], isAsking: boolean): Value {
     const command = COMMANDS.get(name)
     const keys = command === undefined ? args.slice(3, 3 + Number(args[2])) : command.keys(args)
     const elsewhere = this.redirect(keys, isAsking, false)
     if (elsewhere !== undefined) return elsewhere
     const effects: Array<readonly string[]> = []
     try {
-      return command === undefined ? this.#runScript(name, args, isAsking, effects) : this.#runCommand(command, args, effects)
+      return command === undefined
+        ? this.#runScript(name, args, isAsking, effects)
+        : this.#runCommand(command, args, effects)
     } catch (error) {
       if (error instanceof ReplyError) return error
       throw error
@@ -105,23 +110,33 @@ export class SimulatedNode implements Server {
     }
   }
 
-  redirect (keys: readonly string[], isAsking: boolean, areChannels: boolean): ReplyError | undefined {
-    return redirection(keys, { view: this.view, isDown: this.isDown, isAsking, areChannels, has: key => this.db.values.has(key) && !this.db.isExpired(key, this.clockMs) })
+  redirect(
+    keys: readonly string[],
+    isAsking: boolean,
+    areChannels: boolean
+  ): ReplyError | undefined {
+    return redirection(keys, {
+      view: this.view,
+      isDown: this.isDown,
+      isAsking,
+      areChannels,
+      has: key => this.db.values.has(key) && !this.db.isExpired(key, this.clockMs)
+    })
   }
 
   /** The cluster, as far as this node sees it, is not to be used. */
-  get isDown (): boolean {
+  get isDown(): boolean {
     return this.downUntil > this.#world.time.now
   }
 
   /** Effects of what it has done itself, to its replicas. */
-  propagate (effects: Effects): void {
+  propagate(effects: Effects): void {
     this.offset++
     for (const link of this.links) link.send(this.offset, effects)
   }
 
   /** Effects that have come from its master. */
-  apply (offset: number, effects: Effects): void {
+  apply(offset: number, effects: Effects): void {
     const context = this.#context([])
     for (const effect of effects) {
       if ('value' in effect) this.restore(effect)
@@ -132,12 +147,12 @@ export class SimulatedNode implements Server {
   }
 
   /** A key that has come from another node as a whole. */
-  restore ({ key, value, expiry }: Restore): void {
+  restore({ key, value, expiry }: Restore): void {
     this.db.set(key, cloneOf(value))
     if (expiry !== undefined) this.db.expiries.set(key, expiry)
   }
 
-  load (snapshot: Keyspace, offset: number, replicationId: string): void {
+  load(snapshot: Keyspace, offset: number, replicationId: string): void {
     if (this.isSynchronizing) this.db = snapshot
     this.isSynchronizing = false
     this.offset = offset
@@ -145,18 +160,20 @@ export class SimulatedNode implements Server {
   }
 
   /** A replica has told its offset. */
-  acknowledgedBy (): void {
+  acknowledgedBy(): void {
     for (const session of this.sessions) session.tryToEndWait()
   }
 
-  acknowledgements (offset: number): number {
+  acknowledgements(offset: number): number {
     let count = 0
-    for (const link of this.links) if (link.state === 'online' && link.acknowledged >= offset) count++
+    for (const link of this.links) {
+      if (link.state === 'online' && link.acknowledged >= offset) count++
+    }
     return count
   }
 
   /** The process ends, without a word. */
-  stop (): void {
+  stop(): void {
     this.isRunning = false
     for (const session of [...this.sessions]) session.end()
     for (const link of [...this.links]) link.break()
@@ -166,29 +183,34 @@ export class SimulatedNode implements Server {
   }
 
   /** Scripts are not replicated: a node that is promoted or restarted does not know them. */
-  forgetScripts (): void {
+  forgetScripts(): void {
     this.#scripts.clear()
   }
 
   /** Subscribers of a slot that has left the node. */
-  endSubscriptions (slot: number): void {
+  endSubscriptions(slot: number): void {
     for (const session of this.sessions) session.endSubscriptions(slot)
   }
 
-  #runCommand (command: Command, args: readonly string[], effects: Array<readonly string[]>): Value {
+  #runCommand(command: Command, args: readonly string[], effects: Array<readonly string[]>): Value {
     const refusal = this.#refusal(command)
     if (refusal !== undefined) return refusal
     return runOnKeys(command, this.#context(effects), args)
   }
 
-  #refusal (command: Command): ReplyError | undefined {
+  #refusal(command: Command): ReplyError | undefined {
     if (!command.isWrite) return undefined
     if (this.mood === 'full' && command.needsMemory) return REFUSALS.full
     if (this.mood === 'misconfigured' || this.mood === 'no-replicas') return REFUSALS[this.mood]
     return undefined
   }
 
-  #runScript (name: string, args: readonly string[], isAsking: boolean, effects: Array<readonly string[]>): Value {
+  #runScript(
+    name: string,
+    args: readonly string[],
+    isAsking: boolean,
+    effects: Array<readonly string[]>
+  ): Value {
     const [, given = '', count = '0', ...rest] = args
     const sha = name === 'EVAL' ? createHash('sha1').update(given).digest('hex') : given
     if (name === 'EVAL') this.#scripts.set(sha, given)
@@ -197,7 +219,9 @@ export class SimulatedNode implements Server {
     const context = this.#context(effects)
     return runScript(sha, text, rest.slice(0, Number(count)), rest.slice(Number(count)), args => {
       const command = COMMANDS.get(args[0]?.toUpperCase() ?? '')
-      if (command === undefined) throw new Error(`A script runs ${args[0] ?? ''}, which is not simulated`)
+      if (command === undefined) {
+        throw new Error(`A script runs ${args[0] ?? ''}, which is not simulated`)
+      }
       // The keys may have gone since the script began: its own DEL, in a slot that is moving.
       if (this.redirect(command.keys(args), isAsking, false) !== undefined) {
         throw new ReplyError('ERR Script attempted to access a non local key in a cluster node')
@@ -208,7 +232,14 @@ export class SimulatedNode implements Server {
     })
   }
 
-  #context (effects: Array<readonly string[]>): Context {
-    return { db: this.db, clockMs: this.clockMs, kind: this.kind, effect: args => { effects.push(args) } }
+  #context(effects: Array<readonly string[]>): Context {
+    return {
+      db: this.db,
+      clockMs: this.clockMs,
+      kind: this.kind,
+      effect: args => {
+        effects.push(args)
+      }
+    }
   }
 }

@@ -1,6 +1,7 @@
-// Says whether what clients see may be: the promises of the design, P1 to P5, at each step and at the end.
-// What was answered or published is on two nodes, or its shard had no replica to wait for: that is looked up in the nodes themselves, at that
-// moment. Only what was lost with more nodes than promised may be lost, and then readers are told.
+// Says whether what clients see may be: the promises of the design, P1 to P5, at each step and at
+// the end. What was answered or published is on two nodes, or its shard had no replica to wait for:
+// that is looked up in the nodes themselves, at that moment. Only what was lost with more nodes
+// than promised may be lost, and then readers are told.
 import { copiesOf, DECIDED_MS, hasLiveReplica, headOf, storedLog } from './durability.js'
 import { decodePublication, frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -11,7 +12,12 @@ import { type World } from './world.js'
 
 export class Violation extends Error {}
 
-type Acknowledged = { readonly post: Post, readonly seq: number, readonly at: number, isExcused: boolean }
+type Acknowledged = {
+  readonly post: Post
+  readonly seq: number
+  readonly at: number
+  isExcused: boolean
+}
 
 /** src/redis/replication.ts: BACK_MS_MAX, and a little. */
 const ALONE_MS = 32_000
@@ -29,43 +35,71 @@ export class Oracle {
   readonly #world: World
   readonly #posts = new Map<string, Post>()
 
-  constructor (world: World) {
+  constructor(world: World) {
     this.#world = world
   }
 
-  violation (text: string): void {
+  violation(text: string): void {
     if (this.found !== undefined) return
     this.found = text
     this.#world.trace.note(`VIOLATION: ${text}`)
   }
 
-  expect (post: Post): void {
+  expect(post: Post): void {
     this.#posts.set(post.text, post)
   }
 
-  onCrash (owner: string, error: unknown): void {
-    this.violation(`${owner} would have crashed: ${error instanceof Error ? error.stack ?? error.message : String(error)}`)
+  onCrash(owner: string, error: unknown): void {
+    this.violation(
+      `${owner} would have crashed: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`
+    )
   }
 
-  /** Work in the background has failed and will be done again: allowed, but nothing that nobody foresaw. */
-  onFault (instance: string, what: string, error: unknown): void {
+  /**
+   * Work in the background has failed and will be done again: allowed, but nothing that nobody
+   * foresaw.
+   */
+  onFault(instance: string, what: string, error: unknown): void {
     const { name, message } = error as Error
-    if (name !== 'DialogsError' && name !== 'ConnectionLost' && !/^The log (is gone|ends before its head)$/.test(message)) this.violation(`${instance}: ${what} failed: ${String((error as Error).stack)}`)
+    if (
+      name !== 'DialogsError' &&
+      name !== 'ConnectionLost' &&
+      !/^The log (is gone|ends before its head)$/.test(message)
+    ) {
+      this.violation(`${instance}: ${what} failed: ${String((error as Error).stack)}`)
+    }
     this.#world.trace.note(`${instance}: ${what} failed: ${message}`)
   }
 
   /** The service has decided to answer 2xx. */
-  onAcknowledged (post: Post, seq: number): void {
+  onAcknowledged(post: Post, seq: number): void {
     const isDurable = this.#checkDurable(post.room, seq, post.text, 'answered')
     const known = this.acknowledged.get(post.text)
-    if (known === undefined) this.acknowledged.set(post.text, { post, seq, at: this.#world.time.now, isExcused: !isDurable })
-    else if (known.seq !== seq && !known.isExcused) this.violation(`${post.text} is answered with ${seq}, and was with ${known.seq}`)
-    else if (known.seq !== seq) this.acknowledged.set(post.text, { post, seq, at: this.#world.time.now, isExcused: !isDurable })
+    if (known === undefined) {
+      this.acknowledged.set(post.text, {
+        post,
+        seq,
+        at: this.#world.time.now,
+        isExcused: !isDurable
+      })
+    } else if (known.seq !== seq && !known.isExcused) {
+      this.violation(`${post.text} is answered with ${seq}, and was with ${known.seq}`)
+    } else if (known.seq !== seq) {
+      this.acknowledged.set(post.text, {
+        post,
+        seq,
+        at: this.#world.time.now,
+        isExcused: !isDurable
+      })
+    }
   }
 
-  onAnswered (_post: Post, _seq: number): void {}
+  onAnswered(_post: Post, _seq: number): void {}
 
-  onRefused (post: Post, { status, code }: { readonly status: number, readonly code: string }): void {
+  onRefused(
+    post: Post,
+    { status, code }: { readonly status: number; readonly code: string }
+  ): void {
     const { moods } = this.#world
     if (REFUSALS.has(code)) return
     if (code === 'STORE_FULL' && moods.has('full')) return
@@ -75,47 +109,77 @@ export class Oracle {
   }
 
   /** A publication has reached a node: what it shows must last. */
-  onPublished (payload: string): void {
+  onPublished(payload: string): void {
     const frames = decodePublication(Buffer.from(payload))
     if (frames === undefined) return this.violation('something is published that is no publication')
     for (let seq = frames.first; seq < frames.first + frames.ends.length; seq++) {
       const data = /^data: (.*)$/m.exec(frameAt(frames, seq).toString())?.[1] ?? '{}'
-      const { room = '', text } = JSON.parse(data) as { readonly room?: string, readonly text?: string }
+      const { room = '', text } = JSON.parse(data) as {
+        readonly room?: string
+        readonly text?: string
+      }
       if (text !== undefined) this.#checkDurable(room, seq, text, 'published')
     }
   }
 
-  onSeen (reader: string, room: string, seq: number, text: string): void {
+  onSeen(reader: string, room: string, seq: number, text: string): void {
     const post = this.#posts.get(text)
-    if (post === undefined || post.room !== room) this.violation(`${reader} gets ${room} ${seq}, which nobody has written: ${text}`)
+    if (post === undefined || post.room !== room) {
+      this.violation(`${reader} gets ${room} ${seq}, which nobody has written: ${text}`)
+    }
   }
 
-  onLost (reader: string, room: string, seq: number): void {
-    const lost = [...this.acknowledged.values()].find(({ post, seq: at }) => post.room === room && at === seq)
-    if (this.upheavals === 0) this.violation(`${reader} is told that ${room} ${seq} is lost, and nothing was`)
+  onLost(reader: string, room: string, seq: number): void {
+    const lost = [...this.acknowledged.values()].find(
+      ({ post, seq: at }) => post.room === room && at === seq
+    )
+    if (this.upheavals === 0) {
+      this.violation(`${reader} is told that ${room} ${seq} is lost, and nothing was`)
+    }
     // What the reader gets now may have been read before its writer put the text back.
-    if (lost !== undefined && !lost.isExcused && this.#world.time.now - lost.at > READ_MS_MAX) this.violation(`${reader} is told that ${lost.post.text} is lost, ${room} ${seq}, which was acknowledged`)
+    if (lost !== undefined && !lost.isExcused && this.#world.time.now - lost.at > READ_MS_MAX) {
+      this.violation(
+        `${reader} is told that ${lost.post.text} is lost, ${room} ${seq}, which was acknowledged`
+      )
+    }
   }
 
-  onReset (reader: string, room: string, reason: string): void {
-    if (this.upheavals === 0) this.violation(`${reader} is reset in ${room} (${reason}), and nothing was lost`)
+  onReset(reader: string, room: string, reason: string): void {
+    if (this.upheavals === 0) {
+      this.violation(`${reader} is reset in ${room} (${reason}), and nothing was lost`)
+    }
   }
 
-  /** A replica takes over: what it lacks has died with its master, or with more nodes than promised. */
-  onPromotion (node: SimulatedNode): void {
+  /**
+   * A replica takes over: what it lacks has died with its master, or with more nodes than promised.
+   */
+  onPromotion(node: SimulatedNode): void {
     this.upheavals++
     for (const known of this.acknowledged.values()) {
       if (known.isExcused) continue
       const { room } = known.post
-      const { log, block } = copiesOf(this.#world, room, known.seq, known.post.text, this.#world.plan.service.segmentLength)
+      const { log, block } = copiesOf(
+        this.#world,
+        room,
+        known.seq,
+        known.post.text,
+        this.#world.plan.service.segmentLength
+      )
       const isOf = (key: string): boolean => node.view.owners[slotOf(key)] === node.view.me.masterId
       const blockTags = block.length === 0 ? [] : block
-      if ((isOf(logKey(room)) && !log.includes(node)) || (blockTags.length > 0 && !block.includes(node) && block.every(holder => holder.id === node.view.me.masterId))) known.isExcused = true
+      if (
+        (isOf(logKey(room)) && !log.includes(node)) ||
+        (blockTags.length > 0 &&
+          !block.includes(node) &&
+          block.every(holder => holder.id === node.view.me.masterId))
+      ) {
+        known.isExcused = true
+      }
     }
   }
 
   /** Every reader is at the head of each of its rooms. */
-  get haveReadAll (): boolean {
+  get haveReadAll(): boolean {
     const { plan, readers } = this.#world
     return plan.rooms.every(room => {
       const head = headOf(this.#world, room)
@@ -124,15 +188,17 @@ export class Oracle {
   }
 
   /** Everything is healed and has settled. */
-  judge (): void {
+  judge(): void {
     for (const room of this.#world.plan.rooms) this.#judgeRoom(room)
   }
 
-  #judgeRoom (room: string): void {
+  #judgeRoom(room: string): void {
     const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
     const seqOf = new Map<string, number>()
     for (const { seq, text, reference } of log) {
-      if (reference === '' && this.upheavals === 0) this.violation(`${room} ${seq} has no reference`)
+      if (reference === '' && this.upheavals === 0) {
+        this.violation(`${room} ${seq} has no reference`)
+      }
       if (text === undefined) continue
       const known = seqOf.get(text)
       if (known !== undefined) this.violation(`${text} is in ${room} twice, as ${known} and ${seq}`)
@@ -141,7 +207,11 @@ export class Oracle {
     for (const { post, seq, isExcused } of this.acknowledged.values()) {
       if (post.room !== room || isExcused) continue
       const at = seqOf.get(post.text)
-      if (at !== seq) this.violation(`${post.text} was acknowledged as ${room} ${seq}, and is ${at === undefined ? 'nowhere' : `at ${at}`}`)
+      if (at !== seq) {
+        this.violation(
+          `${post.text} was acknowledged as ${room} ${seq}, and is ${at === undefined ? 'nowhere' : `at ${at}`}`
+        )
+      }
     }
     for (const reader of this.#world.readers) {
       const seen = reader.seen.get(room)
@@ -150,41 +220,60 @@ export class Oracle {
         const seq = seen.first + index
         const stored = log[seq - 1]
         if (stored === undefined || (text !== undefined && stored.text !== text)) {
-          this.violation(`${reader.name} has ${room} ${seq} as ${text ?? 'lost'}, and the log has ${stored?.text ?? 'nothing'}`)
+          this.violation(
+            `${reader.name} has ${room} ${seq} as ${text ?? 'lost'}, and the log has ${stored?.text ?? 'nothing'}`
+          )
         }
       }
-      if (seen.next !== log.length + 1) this.violation(`${reader.name} is at ${seen.next - 1} of ${room}, whose head is ${log.length}`)
+      if (seen.next !== log.length + 1) {
+        this.violation(
+          `${reader.name} is at ${seen.next - 1} of ${room}, whose head is ${log.length}`
+        )
+      }
     }
   }
 
-  // A shard that went on without a replica, and was reported, goes on for a while when its replica is back and lags.
-  #saysAlone (node: SimulatedNode): boolean {
+  // A shard that went on without a replica, and was reported, goes on for a while when its replica
+  // is back and lags.
+  #saysAlone(node: SimulatedNode): boolean {
     const { degraded, degradedUntil, aloneAt, time } = this.#world
     const key = `${node.host}:${node.port}`
-    const hasSaid = (degraded.get(key)?.size ?? 0) > 0 || time.now - (degradedUntil.get(key) ?? -Infinity) < DECIDED_MS
+    const hasSaid =
+      (degraded.get(key)?.size ?? 0) > 0 ||
+      time.now - (degradedUntil.get(key) ?? -Infinity) < DECIDED_MS
     return hasSaid && time.now - (aloneAt.get(node) ?? -Infinity) < ALONE_MS
   }
 
-  #showLinks (holders: readonly SimulatedNode[]): void {
+  #showLinks(holders: readonly SimulatedNode[]): void {
     const { time, trace } = this.#world
     for (const holder of holders) {
       for (const link of holder.isMaster ? holder.links : []) {
-        trace.note(`${holder.name} at ${holder.offset}: ${link.replica.name} is ${link.state} since ${link.onlineAt.toFixed(0)}, has acknowledged ${link.acknowledged}, was heard ${Math.round(time.now - link.heardAt)} ms ago`)
+        trace.note(
+          `${holder.name} at ${holder.offset}: ${link.replica.name} is ${link.state} since ${link.onlineAt.toFixed(0)}, has acknowledged ${link.acknowledged}, was heard ${Math.round(time.now - link.heardAt)} ms ago`
+        )
       }
     }
   }
 
   /** @returns whether it lasts; where its shard had no replica to wait for it need not */
-  #checkDurable (room: string, seq: number, text: string, what: string): boolean {
+  #checkDurable(room: string, seq: number, text: string, what: string): boolean {
     const world = this.#world
     const { log, block } = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
     if (log.length > 1 && block.length > 1) return true
-    const isAlone = (holders: readonly SimulatedNode[]): boolean => holders.some(holder => holder.isMaster && (!hasLiveReplica(world, holder) || this.#saysAlone(holder)))
+    const isAlone = (holders: readonly SimulatedNode[]): boolean =>
+      holders.some(
+        holder => holder.isMaster && (!hasLiveReplica(world, holder) || this.#saysAlone(holder))
+      )
     const excused = (log.length > 1 || isAlone(log)) && (block.length > 1 || isAlone(block))
     if (!excused) this.#showLinks([...log, ...block])
-    if (!excused) this.violation(`${text} is ${what} as ${room} ${seq}, with the log at ${names(log)} and the text at ${names(block)}`)
+    if (!excused) {
+      this.violation(
+        `${text} is ${what} as ${room} ${seq}, with the log at ${names(log)} and the text at ${names(block)}`
+      )
+    }
     return false
   }
 }
 
-const names = (nodes: readonly SimulatedNode[]): string => nodes.map(({ name, isMaster }) => `${name}${isMaster ? ' (master)' : ''}`).join(', ')
+const names = (nodes: readonly SimulatedNode[]): string =>
+  nodes.map(({ name, isMaster }) => `${name}${isMaster ? ' (master)' : ''}`).join(', ')

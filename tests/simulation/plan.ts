@@ -1,13 +1,32 @@
-// What a seed means: a cluster, settings of the service that make its limits near, what clients do, and which faults come when.
-// Swarm testing (Groce and others, 2012): each seed leaves some kinds of fault out and has much of others, for a schedule with a little of
-// everything reaches few corners. A plan is data: shrinking takes actions out of it and runs the rest.
+// What a seed means: a cluster, settings of the service that make its limits near, what clients do,
+// and which faults come when. Swarm testing (Groce and others, 2012): each seed leaves some kinds
+// of fault out and has much of others, for a schedule with a little of everything reaches few
+// corners. A plan is data: shrinking takes actions out of it and runs the rest.
 import { type Random } from './random.js'
 import { type ServerKind } from './commands.js'
 import { FAULTS, type Fault } from './faults.js'
 
-export type Post = { readonly kind: 'post', readonly instance: number, readonly room: string, readonly user: string, readonly text: string, readonly once: string | undefined }
-export type Read = { readonly kind: 'read', readonly instance: number, readonly rooms: readonly string[], readonly last: number | undefined, readonly bytesPerMs: number }
-export type Page = { readonly kind: 'page', readonly instance: number, readonly room: string, readonly limit: number }
+export type Post = {
+  readonly kind: 'post'
+  readonly instance: number
+  readonly room: string
+  readonly user: string
+  readonly text: string
+  readonly once: string | undefined
+}
+export type Read = {
+  readonly kind: 'read'
+  readonly instance: number
+  readonly rooms: readonly string[]
+  readonly last: number | undefined
+  readonly bytesPerMs: number
+}
+export type Page = {
+  readonly kind: 'page'
+  readonly instance: number
+  readonly room: string
+  readonly limit: number
+}
 export type Action = { readonly at: number } & (Post | Read | Page | Fault)
 
 export type ServiceSettings = {
@@ -40,20 +59,27 @@ export type Plan = {
   readonly nodeTimeoutMs: number
   readonly instances: number
   readonly service: ServiceSettings
-  readonly network: { readonly latencyMsMax: number, readonly piecesChance: number }
-  readonly faults: { readonly lagChance: number, readonly lagMsMax: number, readonly slowSync: boolean }
+  readonly network: { readonly latencyMsMax: number; readonly piecesChance: number }
+  readonly faults: {
+    readonly lagChance: number
+    readonly lagMsMax: number
+    readonly slowSync: boolean
+  }
   readonly rooms: readonly string[]
   readonly users: readonly string[]
   readonly actions: readonly Action[]
   /** From here on there are no faults. */
   readonly calmAt: number
-  /** For how long nothing happens at the end: what comes then, an audit or a heartbeat, must not be a surprise. */
+  /**
+   * For how long nothing happens at the end: what comes then, an audit or a heartbeat, must not be
+   * a surprise.
+   */
   readonly quietMs: number
 }
 
 const STORM_MS = [500, 8_000] as const
 
-export function planOf (seed: string | number, random: Random): Plan {
+export function planOf(seed: string | number, random: Random): Plan {
   const rooms = ['lobby', 'kitchen', 'attic'].slice(0, random.whole(1, 3))
   const users = ['ann', 'bob', 'cy', 'dee'].slice(0, random.whole(1, 4))
   const instances = random.whole(2, 3)
@@ -68,18 +94,32 @@ export function planOf (seed: string | number, random: Random): Plan {
     instances,
     service: settings(random),
     network: { latencyMsMax: random.magnitude(0.1, 5), piecesChance: random.pick([0, 0.05, 0.5]) },
-    faults: { lagChance: random.pick([0, 0.05, 0.5]), lagMsMax: random.magnitude(2, 300), slowSync: random.chance(0.3) },
+    faults: {
+      lagChance: random.pick([0, 0.05, 0.5]),
+      lagMsMax: random.magnitude(2, 300),
+      slowSync: random.chance(0.3)
+    },
     rooms,
     users,
-    actions: [...posts(random, setting), ...reads(random, setting), ...faults(random, setting)].sort((a, b) => a.at - b.at),
+    actions: [
+      ...posts(random, setting),
+      ...reads(random, setting),
+      ...faults(random, setting)
+    ].sort((a, b) => a.at - b.at),
     calmAt,
     quietMs: random.chance(0.2) ? 6000 : 300
   }
 }
 
-export type Setting = { readonly instances: number, readonly rooms: readonly string[], readonly users: readonly string[], readonly calmAt: number, readonly nodes: number }
+export type Setting = {
+  readonly instances: number
+  readonly rooms: readonly string[]
+  readonly users: readonly string[]
+  readonly calmAt: number
+  readonly nodes: number
+}
 
-function settings (random: Random): ServiceSettings {
+function settings(random: Random): ServiceSettings {
   return {
     blockLength: random.pick([1, 3, 10, 1000]),
     segmentLength: random.pick([2, 4, 16, 1024]),
@@ -104,47 +144,63 @@ function settings (random: Random): ServiceSettings {
   }
 }
 
-function posts (random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
+function posts(random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
   const count = Math.round(random.magnitude(4, 60))
   const onceShare = random.pick([0, 0.5, 1])
   // In bursts: what comes together is committed together.
   const bursts = Array.from({ length: random.whole(1, 8) }, () => random.between(0, calmAt))
-  return Array.from({ length: count }, (_, index) => ({
-    at: random.chance(0.5) ? random.pick(bursts) + random.between(0, 20) : random.between(0, calmAt),
-    kind: 'post',
-    instance: random.below(instances),
-    room: random.pick(rooms),
-    user: random.pick(users),
-    text: `text ${index}${random.chance(0.05) ? '·'.repeat(400) : ''}`,
-    once: random.chance(onceShare) ? `key-${index}` : undefined
-  } as const))
+  return Array.from(
+    { length: count },
+    (_, index) =>
+      ({
+        at: random.chance(0.5)
+          ? random.pick(bursts) + random.between(0, 20)
+          : random.between(0, calmAt),
+        kind: 'post',
+        instance: random.below(instances),
+        room: random.pick(rooms),
+        user: random.pick(users),
+        text: `text ${index}${random.chance(0.05) ? '·'.repeat(400) : ''}`,
+        once: random.chance(onceShare) ? `key-${index}` : undefined
+      }) as const
+  )
 }
 
-function reads (random: Random, { instances, rooms, calmAt }: Setting): Action[] {
-  const readers = Array.from({ length: random.whole(1, 4) }, () => ({
-    at: random.between(0, calmAt * 0.8),
-    kind: 'read',
-    instance: random.below(instances),
-    rooms: random.chance(0.3) ? rooms : [random.pick(rooms)],
-    last: random.pick([undefined, undefined, 0, 2]),
-    bytesPerMs: random.chance(0.25) ? random.magnitude(0.5, 20) : Infinity
-  } as const))
-  const pages = Array.from({ length: random.whole(0, 5) }, () => ({
-    at: random.between(0, calmAt),
-    kind: 'page',
-    instance: random.below(instances),
-    room: random.pick(rooms),
-    limit: random.whole(1, 20)
-  } as const))
+function reads(random: Random, { instances, rooms, calmAt }: Setting): Action[] {
+  const readers = Array.from(
+    { length: random.whole(1, 4) },
+    () =>
+      ({
+        at: random.between(0, calmAt * 0.8),
+        kind: 'read',
+        instance: random.below(instances),
+        rooms: random.chance(0.3) ? rooms : [random.pick(rooms)],
+        last: random.pick([undefined, undefined, 0, 2]),
+        bytesPerMs: random.chance(0.25) ? random.magnitude(0.5, 20) : Infinity
+      }) as const
+  )
+  const pages = Array.from(
+    { length: random.whole(0, 5) },
+    () =>
+      ({
+        at: random.between(0, calmAt),
+        kind: 'page',
+        instance: random.below(instances),
+        room: random.pick(rooms),
+        limit: random.whole(1, 20)
+      }) as const
+  )
   return [...readers, ...pages]
 }
 
-function faults (random: Random, setting: Setting): Action[] {
+function faults(random: Random, setting: Setting): Action[] {
   const actions: Action[] = []
   for (const make of FAULTS) {
     if (random.chance(0.6)) continue
     const count = random.chance(0.2) ? random.whole(3, 8) : random.whole(1, 2)
-    for (let i = 0; i < count; i++) actions.push({ at: random.between(0, setting.calmAt), ...make(random, setting) })
+    for (let i = 0; i < count; i++) {
+      actions.push({ at: random.between(0, setting.calmAt), ...make(random, setting) })
+    }
   }
   return random.chance(0.05) ? [] : actions
 }

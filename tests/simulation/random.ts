@@ -1,5 +1,5 @@
-// The only source of chance in a run: everything is drawn from the seed. A source can be forked by name, so that
-// what one part draws does not depend on how often another part has drawn.
+// The only source of chance in a run: everything is drawn from the seed. A source can be forked by
+// name, so that what one part draws does not depend on how often another part has drawn.
 
 export class Random {
   #a: number
@@ -8,7 +8,7 @@ export class Random {
   #d = 1
   readonly #name: string
 
-  constructor (name: string) {
+  constructor(name: string) {
     this.#name = name
     const hash = hashes(name)
     this.#a = hash()
@@ -18,12 +18,12 @@ export class Random {
   }
 
   /** A source of its own, the same for the same name. */
-  fork (name: string): Random {
+  fork(name: string): Random {
     return new Random(`${this.#name}/${name}`)
   }
 
   /** From 0 to below 1 (sfc32, Chris Doty-Humphrey's PractRand). */
-  next (): number {
+  next(): number {
     const sum = (((this.#a + this.#b) | 0) + this.#d) | 0
     this.#d = (this.#d + 1) | 0
     this.#a = this.#b ^ (this.#b >>> 9)
@@ -33,30 +33,30 @@ export class Random {
     return (sum >>> 0) / 4294967296
   }
 
-  chance (probability: number): boolean {
+  chance(probability: number): boolean {
     return this.next() < probability
   }
 
   /** A whole number from 0 to below `count`. */
-  below (count: number): number {
+  below(count: number): number {
     return Math.floor(this.next() * count)
   }
 
-  between (min: number, max: number): number {
+  between(min: number, max: number): number {
     return min + this.next() * (max - min)
   }
 
   /** A whole number, both ends included. */
-  whole (min: number, max: number): number {
+  whole(min: number, max: number): number {
     return min + this.below(max - min + 1)
   }
 
   /** Small values are as frequent as large ones: one in each order of magnitude. */
-  magnitude (min: number, max: number): number {
+  magnitude(min: number, max: number): number {
     return min * (max / min) ** this.next()
   }
 
-  pick<T> (list: readonly T[]): T {
+  pick<T>(list: readonly T[]): T {
     if (list.length === 0) throw new Error('Nothing to pick from')
     // The index is within the list.
     return list[this.below(list.length)] as T
@@ -64,7 +64,7 @@ export class Random {
 }
 
 // xmur3: 32-bit hashes of a text, as many as are asked for.
-function hashes (text: string): () => number {
+function hashes(text: string): () => number {
   let h = 1779033703 ^ text.length
   for (let i = 0; i < text.length; i++) {
     h = Math.imul(h ^ text.charCodeAt(i), 3432918353)

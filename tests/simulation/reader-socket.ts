@@ -1,4 +1,5 @@
-// A reader's socket as the service writes to it: bytes wait here until the reader takes them, at its own pace.
+// A reader's socket as the service writes to it: bytes wait here until the reader takes them, at
+// its own pace.
 import { EventEmitter } from 'node:events'
 import { type Socket } from 'node:net'
 import { type Owner, type VirtualTime } from './virtual-time.js'
@@ -30,7 +31,7 @@ export class ReaderSocket extends EventEmitter {
   #isEnding = false
   #isClosed = false
 
-  constructor (time: VirtualTime, reader: Owner, bytesPerMs: number, end: ReaderEnd) {
+  constructor(time: VirtualTime, reader: Owner, bytesPerMs: number, end: ReaderEnd) {
     super()
     this.#time = time
     this.#reader = reader
@@ -40,11 +41,11 @@ export class ReaderSocket extends EventEmitter {
   }
 
   /** It has what Stream and Stall use. */
-  get asNodes (): Socket {
+  get asNodes(): Socket {
     return this as unknown as Socket
   }
 
-  write (data: Buffer | string): boolean {
+  write(data: Buffer | string): boolean {
     if (this.#isClosed || this.#isEnding) return false
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
     this.#waiting.push(bytes)
@@ -56,51 +57,79 @@ export class ReaderSocket extends EventEmitter {
     return !this.writableNeedDrain
   }
 
-  end (data?: string): this {
+  end(data?: string): this {
     if (data !== undefined && data !== '') this.write(data)
     this.#isEnding = true
     this.#takeSoon()
     return this
   }
 
-  destroy (): this {
+  destroy(): this {
     if (this.#isClosed) return this
     this.#isClosed = true
     this.#waiting.length = 0
-    process.nextTick(() => { this.emit('close') })
-    if (!this.isSilent) this.#time.after(TURN_MS, () => { this.#end.closed() }, this.#reader)
+    process.nextTick(() => {
+      this.emit('close')
+    })
+    if (!this.isSilent) {
+      this.#time.after(
+        TURN_MS,
+        () => {
+          this.#end.closed()
+        },
+        this.#reader
+      )
+    }
     return this
   }
 
-  /** The reader, or something between, has let go of the connection: called on the service's side. */
-  hangUp (): void {
+  /**
+   * The reader, or something between, has let go of the connection: called on the service's side.
+   */
+  hangUp(): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.emit('close')
   }
 
-  setNoDelay (): this { return this }
-  setTimeout (): this { return this }
+  setNoDelay(): this {
+    return this
+  }
+  setTimeout(): this {
+    return this
+  }
 
-  #takeSoon (): void {
+  #takeSoon(): void {
     if (this.#isTaking || this.isSilent) return
     const [first] = this.#waiting
     if (first === undefined) {
-      if (this.#isEnding) this.#time.after(TURN_MS, () => { this.destroy() })
+      if (this.#isEnding) {
+        this.#time.after(TURN_MS, () => {
+          this.destroy()
+        })
+      }
       return
     }
     this.#isTaking = true
-    this.#time.after(this.#bytesPerMs === Infinity ? TURN_MS : SLOW_TURN_MS, () => { this.#take() })
+    this.#time.after(this.#bytesPerMs === Infinity ? TURN_MS : SLOW_TURN_MS, () => {
+      this.#take()
+    })
   }
 
-  #take (): void {
+  #take(): void {
     this.#isTaking = false
     if (this.isSilent || this.#isClosed) return
     // A fast reader takes all that waits.
     const taken = this.#bytesPerMs === Infinity ? this.#waiting.splice(0) : [this.#sip()]
     for (const bytes of taken) {
       this.writableLength -= bytes.length
-      this.#time.after(TURN_MS, () => { this.#end.receive(bytes) }, this.#reader)
+      this.#time.after(
+        TURN_MS,
+        () => {
+          this.#end.receive(bytes)
+        },
+        this.#reader
+      )
     }
     if (this.writableNeedDrain && this.writableLength === 0) {
       this.writableNeedDrain = false
@@ -109,7 +138,7 @@ export class ReaderSocket extends EventEmitter {
     this.#takeSoon()
   }
 
-  #sip (): Buffer {
+  #sip(): Buffer {
     const first = this.#waiting.shift() as Buffer
     const length = Math.ceil(this.#bytesPerMs * SLOW_TURN_MS)
     if (first.length > length) this.#waiting.unshift(first.subarray(length))

@@ -1,15 +1,20 @@
-// What goes from a master to one replica: first everything it has, then each effect, late and in order; and what the replica has
-// acknowledged. Broken when either dies; silent while they cannot reach each other.
+// What goes from a master to one replica: first everything it has, then each effect, late and in
+// order; and what the replica has acknowledged. Broken when either dies; silent while they cannot
+// reach each other.
 import { type Held, type Keyspace } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
 import { type World } from './world.js'
 
 /** A key as a whole, as MIGRATE brings it. */
-export type Restore = { readonly key: string, readonly value: Held, readonly expiry: number | undefined }
+export type Restore = {
+  readonly key: string
+  readonly value: Held
+  readonly expiry: number | undefined
+}
 /** Effects that belong together: a command, or a whole script. */
 export type Effects = ReadonlyArray<readonly string[] | Restore>
 
-type Message = { readonly offset: number, readonly effects: Effects }
+type Message = { readonly offset: number; readonly effects: Effects }
 
 const HELD_UP_MS = 40
 /** A replica tells its offset by itself this often. */
@@ -28,7 +33,7 @@ export class ReplicationLink {
   readonly #world: World
   readonly #queue: Message[] = []
 
-  constructor (world: World, master: SimulatedNode, replica: SimulatedNode) {
+  constructor(world: World, master: SimulatedNode, replica: SimulatedNode) {
     this.#world = world
     this.master = master
     this.replica = replica
@@ -36,42 +41,62 @@ export class ReplicationLink {
   }
 
   /** The whole data set, as of now; what comes meanwhile waits behind it. */
-  start (): void {
+  start(): void {
     const { offset, replicationId } = this.master
     const snapshot: Keyspace = this.master.db.clone()
     const isPartial = this.replica.replicationId === replicationId && this.replica.offset === offset
     this.replica.isSynchronizing = !isPartial
-    const ms = isPartial ? 5 : this.#world.random.magnitude(20, this.#world.plan.faults.slowSync ? 4000 : 400)
-    this.#world.time.after(ms, () => {
-      if (this.state !== 'synchronizing') return
-      if (!this.#passes()) return this.break()
-      this.replica.load(snapshot, offset, replicationId)
-      this.state = 'online'
-      this.onlineAt = this.#world.time.now
-      this.#deliverSoon()
-      this.#tell()
-    }, this.replica.owner)
+    const ms = isPartial
+      ? 5
+      : this.#world.random.magnitude(20, this.#world.plan.faults.slowSync ? 4000 : 400)
+    this.#world.time.after(
+      ms,
+      () => {
+        if (this.state !== 'synchronizing') return
+        if (!this.#passes()) return this.break()
+        this.replica.load(snapshot, offset, replicationId)
+        this.state = 'online'
+        this.onlineAt = this.#world.time.now
+        this.#deliverSoon()
+        this.#tell()
+      },
+      this.replica.owner
+    )
   }
 
   /** The replica has all that the master has: nothing, before a run. */
-  startInStep (): void {
+  startInStep(): void {
     this.state = 'online'
     this.onlineAt = -Infinity
-    this.#world.time.after(0, () => { this.#tell() }, this.replica.owner)
+    this.#world.time.after(
+      0,
+      () => {
+        this.#tell()
+      },
+      this.replica.owner
+    )
   }
 
-  send (offset: number, effects: Effects): void {
+  send(offset: number, effects: Effects): void {
     if (this.state === 'broken') return
     this.#queue.push({ offset, effects })
     if (this.#queue.length === 1 && this.state === 'online') this.#deliverSoon()
   }
 
   /** Asks the replica for its offset, as WAIT does. */
-  ask (): void {
-    if (this.state === 'online') this.#world.time.after(this.#lag(), () => { this.#acknowledge() }, this.replica.owner)
+  ask(): void {
+    if (this.state === 'online') {
+      this.#world.time.after(
+        this.#lag(),
+        () => {
+          this.#acknowledge()
+        },
+        this.replica.owner
+      )
+    }
   }
 
-  break (): void {
+  break(): void {
     if (this.state === 'broken') return
     this.state = 'broken'
     this.master.links.delete(this)
@@ -79,21 +104,35 @@ export class ReplicationLink {
   }
 
   /** Delivers at once what is on its way; answers whether it could. */
-  drain (): boolean {
+  drain(): boolean {
     if (this.state !== 'online' || !this.#passes()) return false
     for (const { offset, effects } of this.#queue.splice(0)) this.replica.apply(offset, effects)
     return true
   }
 
-  #deliverSoon (): void {
-    if (this.#queue.length > 0) this.#world.time.after(this.#lag(), () => { this.#deliver() }, this.replica.owner)
+  #deliverSoon(): void {
+    if (this.#queue.length > 0) {
+      this.#world.time.after(
+        this.#lag(),
+        () => {
+          this.#deliver()
+        },
+        this.replica.owner
+      )
+    }
   }
 
-  #deliver (): void {
+  #deliver(): void {
     const [message] = this.#queue
     if (message === undefined || this.state !== 'online') return
     if (!this.#passes()) {
-      this.#world.time.after(HELD_UP_MS, () => { this.#deliver() }, this.replica.owner)
+      this.#world.time.after(
+        HELD_UP_MS,
+        () => {
+          this.#deliver()
+        },
+        this.replica.owner
+      )
       return
     }
     this.#queue.shift()
@@ -101,35 +140,56 @@ export class ReplicationLink {
     this.#deliverSoon()
   }
 
-  #acknowledge (): void {
+  #acknowledge(): void {
     if (this.state !== 'online' || !this.#passes()) return
     // Behind what is on its way: the question comes in the same stream.
     if (this.#queue.length > 0) {
-      this.#world.time.after(HELD_UP_MS / 8, () => { this.#acknowledge() }, this.replica.owner)
+      this.#world.time.after(
+        HELD_UP_MS / 8,
+        () => {
+          this.#acknowledge()
+        },
+        this.replica.owner
+      )
       return
     }
     const { offset } = this.replica
-    this.#world.time.after(this.#lag(), () => {
-      if (this.state !== 'online' || !this.#passes()) return
-      this.acknowledged = offset
-      this.heardAt = this.#world.time.now
-      this.master.acknowledgedBy()
-    }, this.master.owner)
+    this.#world.time.after(
+      this.#lag(),
+      () => {
+        if (this.state !== 'online' || !this.#passes()) return
+        this.acknowledged = offset
+        this.heardAt = this.#world.time.now
+        this.master.acknowledgedBy()
+      },
+      this.master.owner
+    )
   }
 
-  #tell (): void {
+  #tell(): void {
     if (this.state !== 'online') return
     if (this.#queue.length === 0) this.#acknowledge()
-    this.#world.time.after(TELL_MS, () => { this.#tell() }, this.replica.owner)
+    this.#world.time.after(
+      TELL_MS,
+      () => {
+        this.#tell()
+      },
+      this.replica.owner
+    )
   }
 
-  #passes (): boolean {
+  #passes(): boolean {
     const { network } = this.#world
-    return network.passes(this.master.owner, this.replica.owner) && network.passes(this.replica.owner, this.master.owner)
+    return (
+      network.passes(this.master.owner, this.replica.owner) &&
+      network.passes(this.replica.owner, this.master.owner)
+    )
   }
 
-  #lag (): number {
+  #lag(): number {
     const { random, plan } = this.#world
-    return random.chance(plan.faults.lagChance) ? random.magnitude(1, plan.faults.lagMsMax) : random.between(0.05, 1)
+    return random.chance(plan.faults.lagChance)
+      ? random.magnitude(1, plan.faults.lagMsMax)
+      : random.between(0.05, 1)
   }
 }

@@ -1,10 +1,11 @@
-// The server's side of RESP2: commands from bytes, replies to bytes. The service's side is its own (node-redis and src/redis).
+// The server's side of RESP2: commands from bytes, replies to bytes. The service's side is its own
+// (node-redis and src/redis).
 
 /** `+OK` and its like. */
 export class Status {
   readonly text: string
 
-  constructor (text: string) {
+  constructor(text: string) {
     this.text = text
   }
 }
@@ -13,7 +14,7 @@ export class Status {
 export class ReplyError {
   readonly message: string
 
-  constructor (message: string) {
+  constructor(message: string) {
     this.message = message
   }
 }
@@ -22,7 +23,7 @@ export type Value = string | number | null | Status | ReplyError | readonly Valu
 
 export const OK = new Status('OK')
 
-export function encodeReply (value: Value): string {
+export function encodeReply(value: Value): string {
   if (typeof value === 'string') return `$${Buffer.byteLength(value)}\r\n${value}\r\n`
   if (typeof value === 'number') return `:${value}\r\n`
   if (value === null) return '$-1\r\n'
@@ -33,11 +34,14 @@ export function encodeReply (value: Value): string {
   return text
 }
 
-/** Commands come as arrays of bulk strings (https://redis.io/docs/latest/develop/reference/protocol-spec/). */
+/**
+ * Commands come as arrays of bulk strings
+ * (https://redis.io/docs/latest/develop/reference/protocol-spec/).
+ */
 export class CommandParser {
   #rest: Buffer = Buffer.alloc(0)
 
-  take (bytes: Buffer): string[][] {
+  take(bytes: Buffer): string[][] {
     const buffer = this.#rest.length === 0 ? bytes : Buffer.concat([this.#rest, bytes])
     const commands: string[][] = []
     let at = 0
@@ -52,7 +56,10 @@ export class CommandParser {
   }
 }
 
-function parseCommand (buffer: Buffer, start: number): { readonly args: string[], readonly end: number } | undefined {
+function parseCommand(
+  buffer: Buffer,
+  start: number
+): { readonly args: string[]; readonly end: number } | undefined {
   const count = parseHead(buffer, start, 42)
   if (count === undefined) return undefined
   let at = count.end
@@ -66,9 +73,15 @@ function parseCommand (buffer: Buffer, start: number): { readonly args: string[]
   return { args, end: at }
 }
 
-function parseHead (buffer: Buffer, at: number, kind: number): { readonly number: number, readonly end: number } | undefined {
+function parseHead(
+  buffer: Buffer,
+  at: number,
+  kind: number
+): { readonly number: number; readonly end: number } | undefined {
   if (at >= buffer.length) return undefined
-  if (buffer[at] !== kind) throw new Error(`A command does not begin with ${String.fromCharCode(buffer[at] ?? 0)}`)
+  if (buffer[at] !== kind) {
+    throw new Error(`A command does not begin with ${String.fromCharCode(buffer[at] ?? 0)}`)
+  }
   let number = 0
   for (let i = at + 1; i < buffer.length; i++) {
     const byte = buffer[i] as number

@@ -19,27 +19,38 @@ export const SETTLE_MS_MAX = 60_000
 const LOOK_MS = 50
 export const STEPS_MAX = 2_000_000
 
-export function runSeed (seed: string | number, stepsMax = STEPS_MAX): Outcome {
+export function runSeed(seed: string | number, stepsMax = STEPS_MAX): Outcome {
   return runPlan(planOf(seed, new Random(`plan ${seed}`)), stepsMax)
 }
 
-export function runPlan (plan: Plan, stepsMax = STEPS_MAX): Outcome {
+export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
   const world = new World(plan, new Random(`run ${plan.seed}`))
   const { time, oracle, trace } = world
-  const connect = (host: string, port: number): ReturnType<typeof world.network.connect> => world.network.connect(host, port)
+  const connect = (host: string, port: number): ReturnType<typeof world.network.connect> =>
+    world.network.connect(host, port)
   within({ time, connect }, () => {
     world.begin()
     try {
       for (let until = LOOK_MS; oracle.found === undefined && !world.isSettled; until += LOOK_MS) {
         time.run(until, stepsMax, () => oracle.found !== undefined)
-        if (until > plan.calmAt + SETTLE_MS_MAX) oracle.violation(`${SETTLE_MS_MAX} ms after the last fault: ${world.whatIsLeft}`)
+        if (until > plan.calmAt + SETTLE_MS_MAX) {
+          oracle.violation(`${SETTLE_MS_MAX} ms after the last fault: ${world.whatIsLeft}`)
+        }
       }
       // A last look at what comes when everything is quiet.
       time.run(time.now + plan.quietMs, stepsMax, () => oracle.found !== undefined)
       if (oracle.found === undefined) oracle.judge()
     } catch (error) {
-      oracle.violation(error instanceof Error ? error.stack ?? error.message : String(error))
+      oracle.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))
     }
   })
-  return { plan, violation: oracle.found, trace: trace.lines, digest: trace.digest, steps: time.steps, virtualMs: time.now, commands: world.commands }
+  return {
+    plan,
+    violation: oracle.found,
+    trace: trace.lines,
+    digest: trace.digest,
+    steps: time.steps,
+    virtualMs: time.now,
+    commands: world.commands
+  }
 }

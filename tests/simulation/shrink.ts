@@ -1,5 +1,5 @@
-// Makes a failing plan short enough for a person: takes out actions, ever fewer at a time, as long as the run still fails in the same way
-// (delta debugging; Zeller and Hildebrandt, 2002).
+// Makes a failing plan short enough for a person: takes out actions, ever fewer at a time, as long
+// as the run still fails in the same way (delta debugging; Zeller and Hildebrandt, 2002).
 import { type Action, type Plan } from './plan.js'
 import { type Outcome } from './run.js'
 
@@ -8,7 +8,11 @@ import { type Outcome } from './run.js'
  * @param hasTime whether to go on
  * @returns the shortest plan that was found, and its outcome
  */
-export async function shrink (failed: Outcome, run: (plan: Plan) => Promise<Outcome>, hasTime: () => boolean): Promise<Outcome> {
+export async function shrink(
+  failed: Outcome,
+  run: (plan: Plan) => Promise<Outcome>,
+  hasTime: () => boolean
+): Promise<Outcome> {
   let best = failed
   const kind = kindOf(failed.violation)
   const attempt = async (plan: Plan): Promise<boolean> => {
@@ -17,7 +21,11 @@ export async function shrink (failed: Outcome, run: (plan: Plan) => Promise<Outc
     best = outcome
     return true
   }
-  for (let size = Math.ceil(best.plan.actions.length / 2); size >= 1 && hasTime(); size = size === 1 ? 0 : Math.ceil(size / 2)) {
+  for (
+    let size = Math.ceil(best.plan.actions.length / 2);
+    size >= 1 && hasTime();
+    size = size === 1 ? 0 : Math.ceil(size / 2)
+  ) {
     for (let isShorter = true; isShorter && hasTime();) {
       isShorter = false
       for (let from = 0; from < best.plan.actions.length && hasTime();) {
@@ -32,4 +40,11 @@ export async function shrink (failed: Outcome, run: (plan: Plan) => Promise<Outc
 }
 
 // Names and numbers differ from run to run; what went wrong does not.
-const kindOf = (violation: string | undefined): string => (violation ?? '').replace(/\d+/g, '').replace(/\b(lobby|kitchen|attic|text|reader-|service-|node-)\b/g, '').split(/\s+/).filter(word => /^[a-z]+$/.test(word)).slice(0, 6).join(' ')
+const kindOf = (violation: string | undefined): string =>
+  (violation ?? '')
+    .replace(/\d+/g, '')
+    .replace(/\b(lobby|kitchen|attic|text|reader-|service-|node-)\b/g, '')
+    .split(/\s+/)
+    .filter(word => /^[a-z]+$/.test(word))
+    .slice(0, 6)
+    .join(' ')

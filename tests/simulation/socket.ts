@@ -1,5 +1,6 @@
-// A socket of the simulated network, as the service sees it: the part of net.Socket that node-redis and the service use.
-// Invariant: what was written arrives in order, in pieces of any size, late, or not at all; never changed. After 'close' nothing comes.
+// A socket of the simulated network, as the service sees it: the part of net.Socket that node-redis
+// and the service use. Invariant: what was written arrives in order, in pieces of any size, late,
+// or not at all; never changed. After 'close' nothing comes.
 import { EventEmitter } from 'node:events'
 
 /** What carries a socket's bytes: the network. */
@@ -16,35 +17,38 @@ export class SimulatedSocket extends EventEmitter {
   #corked: Buffer[] | undefined
   #timeout: { run: (() => void) | undefined } | undefined
 
-  constructor (after: (ms: number, run: () => void) => { run: (() => void) | undefined }) {
+  constructor(after: (ms: number, run: () => void) => { run: (() => void) | undefined }) {
     super()
     this.#after = after
   }
 
-  get destroyed (): boolean {
+  get destroyed(): boolean {
     return this.readyState === 'closed'
   }
 
-  write (data: string | Buffer): boolean {
+  write(data: string | Buffer): boolean {
     if (this.readyState === 'closed') return false
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
-    if (this.#corked !== undefined || this.readyState === 'opening') (this.#corked ??= []).push(bytes)
-    else this.carrier?.send(bytes)
+    if (this.#corked !== undefined || this.readyState === 'opening') {
+      ;(this.#corked ??= []).push(bytes)
+    } else this.carrier?.send(bytes)
     return true
   }
 
-  cork (): void {
+  cork(): void {
     this.#corked ??= []
   }
 
-  uncork (): void {
+  uncork(): void {
     if (this.readyState === 'opening') return
     const corked = this.#corked
     this.#corked = undefined
-    if (corked !== undefined && corked.length > 0 && this.readyState === 'open') this.carrier?.send(corked.length === 1 ? corked[0] as Buffer : Buffer.concat(corked))
+    if (corked !== undefined && corked.length > 0 && this.readyState === 'open') {
+      this.carrier?.send(corked.length === 1 ? (corked[0] as Buffer) : Buffer.concat(corked))
+    }
   }
 
-  destroy (error?: Error): this {
+  destroy(error?: Error): this {
     if (this.readyState === 'closed') return this
     this.readyState = 'closed'
     this.setTimeout(0)
@@ -57,23 +61,31 @@ export class SimulatedSocket extends EventEmitter {
     return this
   }
 
-  end (): this {
+  end(): this {
     return this.destroy()
   }
 
-  setTimeout (ms: number, onTimeout?: () => void): this {
+  setTimeout(ms: number, onTimeout?: () => void): this {
     if (this.#timeout !== undefined) this.#timeout.run = undefined
     this.#timeout = ms > 0 && onTimeout !== undefined ? this.#after(ms, onTimeout) : undefined
     return this
   }
 
-  setNoDelay (): this { return this }
-  setKeepAlive (): this { return this }
-  ref (): this { return this }
-  unref (): this { return this }
+  setNoDelay(): this {
+    return this
+  }
+  setKeepAlive(): this {
+    return this
+  }
+  ref(): this {
+    return this
+  }
+  unref(): this {
+    return this
+  }
 
   /** Called by the network. */
-  connected (): void {
+  connected(): void {
     if (this.readyState !== 'opening') return
     this.readyState = 'open'
     this.emit('connect')
@@ -81,12 +93,12 @@ export class SimulatedSocket extends EventEmitter {
   }
 
   /** Called by the network. */
-  receive (bytes: Buffer): void {
+  receive(bytes: Buffer): void {
     if (this.readyState === 'open') this.emit('data', bytes)
   }
 
   /** Called by the network: the other side, or something between, has ended the connection. */
-  broken (error: Error | undefined): void {
+  broken(error: Error | undefined): void {
     this.destroy(error)
   }
 }

@@ -1,7 +1,8 @@
-// Virtual time: a heap of tasks, run one after the other, each with all its microtasks before the next one begins.
-// Invariant: nothing in a run waits for the real clock or the real event loop, so a run is one synchronous call and its order depends
-// on the seed alone. Each task has an owner (a process of the simulated world); what its code schedules has the same owner.
-// Does not replace the globals: globals.ts does.
+// Virtual time: a heap of tasks, run one after the other, each with all its microtasks before the
+// next one begins. Invariant: nothing in a run waits for the real clock or the real event loop, so
+// a run is one synchronous call and its order depends on the seed alone. Each task has an owner (a
+// process of the simulated world); what its code schedules has the same owner. Does not replace the
+// globals: globals.ts does.
 import { type Random } from './random.js'
 
 /** A simulated process: an instance of the service, a Redis node, a client. */
@@ -24,15 +25,24 @@ export type Task = {
 
 /** The event loop of a busy process is late by up to this. */
 const LATE_MS = 0.2
-/** What running a task takes: time never stands still, so that a loop that never waits is found by the limit of steps. */
+/**
+ * What running a task takes: time never stands still, so that a loop that never waits is found by
+ * the limit of steps.
+ */
 const TASK_MS = 0.001
 /** When runs begin on the wall clock. */
 const EPOCH_MS = Date.UTC(2026, 0, 1)
 
-// Runs what `process.nextTick` and promises have queued, without going through the event loop. Undocumented, and as old as Node's own timers.
+// Runs what `process.nextTick` and promises have queued, without going through the event loop.
+// Undocumented, and as old as Node's own timers.
 const drain = (process as unknown as { readonly _tickCallback: () => void })._tickCallback
 
-export const newOwner = (name: string): Owner => ({ name, clockMs: 0, isDead: false, pausedUntil: 0 })
+export const newOwner = (name: string): Owner => ({
+  name,
+  clockMs: 0,
+  isDead: false,
+  pausedUntil: 0
+})
 
 export class VirtualTime {
   now = 0
@@ -40,43 +50,45 @@ export class VirtualTime {
   owner: Owner = newOwner('world')
   readonly random: Random
   /** Called with what a task has thrown or a promise was rejected with, unhandled. */
-  onCrash: (owner: Owner, error: unknown) => void = (_, error) => { throw error }
+  onCrash: (owner: Owner, error: unknown) => void = (_, error) => {
+    throw error
+  }
   readonly #heap: Task[] = []
   readonly #lateness: Random
   #ordered = 0
 
-  constructor (random: Random) {
+  constructor(random: Random) {
     this.random = random.fork('process')
     this.#lateness = random.fork('lateness')
   }
 
   /** The wall clock of whoever is running. */
-  get wallMs (): number {
+  get wallMs(): number {
     return this.wallOf(this.owner)
   }
 
-  wallOf (owner: Owner): number {
+  wallOf(owner: Owner): number {
     return Math.floor(EPOCH_MS + this.now + owner.clockMs)
   }
 
   /** Runs something after so many ms, for the present owner unless another one is named. */
-  after (ms: number, run: () => void, owner = this.owner): Task {
+  after(ms: number, run: () => void, owner = this.owner): Task {
     const task: Task = { at: this.now + Math.max(0, ms), order: this.#ordered++, owner, run }
     this.#push(task)
     return task
   }
 
   /** As `after`, a little late now and then: for timers. */
-  timer (ms: number, run: () => void): Task {
+  timer(ms: number, run: () => void): Task {
     return this.after(Math.max(1, ms) + this.#lateness.next() * LATE_MS, run)
   }
 
-  cancel (task: Task): void {
+  cancel(task: Task): void {
     task.run = undefined
   }
 
   /** Runs tasks until there is none before `until`, or `isDone` says so. */
-  run (until: number, stepsMax: number, isDone: () => boolean): void {
+  run(until: number, stepsMax: number, isDone: () => boolean): void {
     while (!isDone()) {
       const task = this.#heap[0]
       if (task === undefined || task.at > until) {
@@ -91,7 +103,11 @@ export class VirtualTime {
         this.#push(task)
         continue
       }
-      if (++this.steps > stepsMax) throw new Error(`more than ${stepsMax} steps: something goes round and round (${owner.name})`)
+      if (++this.steps > stepsMax) {
+        throw new Error(
+          `more than ${stepsMax} steps: something goes round and round (${owner.name})`
+        )
+      }
       this.now = Math.max(this.now + TASK_MS, task.at)
       this.owner = owner
       const { run } = task
@@ -100,7 +116,7 @@ export class VirtualTime {
     }
   }
 
-  #perform (run: () => void): void {
+  #perform(run: () => void): void {
     try {
       run()
     } catch (error) {
@@ -113,7 +129,7 @@ export class VirtualTime {
     }
   }
 
-  #push (task: Task): void {
+  #push(task: Task): void {
     const heap = this.#heap
     let index = heap.push(task) - 1
     while (index > 0) {
@@ -126,7 +142,7 @@ export class VirtualTime {
     heap[index] = task
   }
 
-  #pop (): void {
+  #pop(): void {
     const heap = this.#heap
     const last = heap.pop() as Task
     const { length } = heap

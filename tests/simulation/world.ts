@@ -1,4 +1,5 @@
-// The simulated world of one run: nodes, instances, clients, and what happens to them. Puts the parts together; each part does its own work.
+// The simulated world of one run: nodes, instances, clients, and what happens to them. Puts the
+// parts together; each part does its own work.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { hasLiveReplica } from './durability.js'
 import { EventSourceReader } from './event-source.js'
@@ -46,7 +47,7 @@ export class World {
   readonly aloneAt = new Map<SimulatedNode, number>()
   isCalm = false
 
-  constructor (plan: Plan, random: Random) {
+  constructor(plan: Plan, random: Random) {
     this.plan = plan
     this.random = random.fork('world')
     this.time = new VirtualTime(random)
@@ -55,28 +56,36 @@ export class World {
     this.oracle = new Oracle(this)
     this.bus = new NodeBus(this)
     this.movers = new Movers(this)
-    this.nodes = Array.from({ length: 3 * (1 + plan.replicas) }, (_, index) => new SimulatedNode(this, `node-${index}`, PORT + index))
-    this.instances = Array.from({ length: plan.instances }, (_, index) => new Instance(this, `service-${index}`))
-    this.time.onCrash = (owner, error) => { this.oracle.onCrash(owner.name, error) }
+    this.nodes = Array.from(
+      { length: 3 * (1 + plan.replicas) },
+      (_, index) => new SimulatedNode(this, `node-${index}`, PORT + index)
+    )
+    this.instances = Array.from(
+      { length: plan.instances },
+      (_, index) => new Instance(this, `service-${index}`)
+    )
+    this.time.onCrash = (owner, error) => {
+      this.oracle.onCrash(owner.name, error)
+    }
     this.#form()
   }
 
-  get owners (): Owner[] {
+  get owners(): Owner[] {
     return [...this.nodes, ...this.instances].map(({ owner }) => owner)
   }
 
-  node (id: string): SimulatedNode {
+  node(id: string): SimulatedNode {
     const node = this.nodes.find(node => node.id === id)
     if (node === undefined) throw new Error(`There is no node ${id}`)
     return node
   }
 
-  nodeAt (index: number): SimulatedNode {
+  nodeAt(index: number): SimulatedNode {
     return this.nodes[index % this.nodes.length] as SimulatedNode
   }
 
   /** Who owns a slot by the highest epoch of all that say so themselves. */
-  ownerOf (slot: number): SimulatedNode | undefined {
+  ownerOf(slot: number): SimulatedNode | undefined {
     let owner: SimulatedNode | undefined
     for (const node of this.nodes) {
       if (!node.isMaster || node.view.owners[slot] !== node.id) continue
@@ -86,100 +95,154 @@ export class World {
   }
 
   /** Starts everything, and what the plan has in store. */
-  begin (): void {
+  begin(): void {
     for (const node of this.nodes) node.upstream?.startInStep()
     this.#watchReplicas()
     for (const instance of this.instances) instance.start()
-    for (const action of this.plan.actions) this.time.after(action.at, () => { this.#act(action) }, this.owner)
-    this.time.after(this.plan.calmAt, () => { this.#calm() }, this.owner)
+    for (const action of this.plan.actions) {
+      this.time.after(
+        action.at,
+        () => {
+          this.#act(action)
+        },
+        this.owner
+      )
+    }
+    this.time.after(
+      this.plan.calmAt,
+      () => {
+        this.#calm()
+      },
+      this.owner
+    )
   }
 
-  crash (node: SimulatedNode): void {
+  crash(node: SimulatedNode): void {
     this.trace.note(`${node.name} crashes`)
     node.stop()
   }
 
-  restart (node: SimulatedNode, loadingMs: number): void {
+  restart(node: SimulatedNode, loadingMs: number): void {
     if (node.isRunning) return
     this.trace.note(`${node.name} starts again`)
     node.isRunning = true
     node.mood = 'loading'
     for (const peer of node.view.peers.values()) peer.heardAt = this.time.now
-    this.time.after(loadingMs, () => { if (node.mood === 'loading') node.mood = undefined }, this.owner)
+    this.time.after(
+      loadingMs,
+      () => {
+        if (node.mood === 'loading') node.mood = undefined
+      },
+      this.owner
+    )
   }
 
-  pause (owner: Owner, ms: number): void {
+  pause(owner: Owner, ms: number): void {
     owner.pausedUntil = Math.max(owner.pausedUntil, this.time.now + ms)
     this.#heldUp.set(owner, Math.max(this.#heldUp.get(owner) ?? 0, owner.pausedUntil))
   }
 
   /** Whether a process was stopped, or has ended, after a time. */
-  wasHeldUp (owner: Owner, since: number): boolean {
+  wasHeldUp(owner: Owner, since: number): boolean {
     return owner.isDead || (this.#heldUp.get(owner) ?? -1) >= since
   }
 
-  killInstance (index: number, ms: number): void {
+  killInstance(index: number, ms: number): void {
     this.instances[index % this.instances.length]?.kill(ms)
   }
 
-  stopInstance (index: number): void {
+  stopInstance(index: number): void {
     this.instances[index % this.instances.length]?.stop()
   }
 
-  noteDegraded (instance: string, node: string, isDegraded: boolean): void {
+  noteDegraded(instance: string, node: string, isDegraded: boolean): void {
     const names = this.degraded.get(node) ?? new Set()
     this.degraded.set(node, names)
     if (isDegraded) names.add(instance)
     else if (names.delete(instance)) this.degradedUntil.set(node, this.time.now)
   }
 
-  onInstanceEnd (instance: Instance): void {
+  onInstanceEnd(instance: Instance): void {
     for (const node of this.degraded.keys()) this.noteDegraded(instance.name, node, false)
     const index = this.instances.indexOf(instance)
     for (const reader of this.readers) reader.lose(index)
   }
 
-  onPromotion (node: SimulatedNode, master: SimulatedNode): void {
+  onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     this.trace.note(`${node.name} takes over from ${master.name}`)
     this.oracle.onPromotion(node)
   }
 
-  onConflict (): void {
+  onConflict(): void {
     this.oracle.upheavals++
   }
 
-  /** All that was asked for is done: every POST is answered, every reader is live, nothing is half-moved. */
-  get isSettled (): boolean {
-    return this.isCalm && this.writers.every(({ isDone }) => isDone) && this.readers.every(({ isLive }) => isLive) &&
-      this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) && this.movers.isAtRest &&
-      this.nodes.every(node => node.isMaster ? !node.isDown : node.upstream?.state === 'online') && this.oracle.haveReadAll
+  /**
+   * All that was asked for is done: every POST is answered, every reader is live, nothing is
+   * half-moved.
+   */
+  get isSettled(): boolean {
+    return (
+      this.isCalm &&
+      this.writers.every(({ isDone }) => isDone) &&
+      this.readers.every(({ isLive }) => isLive) &&
+      this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
+      this.movers.isAtRest &&
+      this.nodes.every(node =>
+        node.isMaster ? !node.isDown : node.upstream?.state === 'online'
+      ) &&
+      this.oracle.haveReadAll
+    )
   }
 
-  /** All nodes are there and agree about each other, as `npm run cluster` wants it before it moves anything. */
-  get isHealthy (): boolean {
-    return this.nodes.every(node => node.isRunning && node.mood !== 'loading' && node.owner.pausedUntil <= this.time.now && !(node.isMaster && node.isDown) &&
-      [...node.view.peers.values()].every(peer => {
-        const other = this.node(peer.id)
-        return peer.role === other.view.me.role && !peer.isFailed && !peer.isSuspected &&
-          // A node that imports a slot does not follow who owns it.
-          (node.view.importing.size > 0 || other.view.importing.size > 0 || node.view.slotCount(peer.id) === other.view.slotCount(peer.id))
-      }))
+  /**
+   * All nodes are there and agree about each other, as `npm run cluster` wants it before it moves
+   * anything.
+   */
+  get isHealthy(): boolean {
+    return this.nodes.every(
+      node =>
+        node.isRunning &&
+        node.mood !== 'loading' &&
+        node.owner.pausedUntil <= this.time.now &&
+        !(node.isMaster && node.isDown) &&
+        [...node.view.peers.values()].every(peer => {
+          const other = this.node(peer.id)
+          return (
+            peer.role === other.view.me.role &&
+            !peer.isFailed &&
+            !peer.isSuspected &&
+            // A node that imports a slot does not follow who owns it.
+            (node.view.importing.size > 0 ||
+              other.view.importing.size > 0 ||
+              node.view.slotCount(peer.id) === other.view.slotCount(peer.id))
+          )
+        })
+    )
   }
 
   /** For a person: what is not settled. */
-  get whatIsLeft (): string {
+  get whatIsLeft(): string {
     const left = [
-      ...this.writers.filter(({ isDone }) => !isDone).map(({ post }) => `${post.text} is not answered for good`),
+      ...this.writers
+        .filter(({ isDone }) => !isDone)
+        .map(({ post }) => `${post.text} is not answered for good`),
       ...this.readers.filter(({ isLive }) => !isLive).map(({ name }) => `${name} is not live`),
-      ...this.oracle.haveReadAll ? [] : ['a reader is behind'],
-      ...this.instances.filter(({ service }) => service === undefined).map(({ name }) => `${name} is not ready`),
-      ...this.movers.isAtRest ? [] : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`],
-      ...this.nodes.filter(node => node.isMaster ? node.isDown : node.upstream?.state !== 'online').map(({ name }) => `${name} is not well`)
+      ...(this.oracle.haveReadAll ? [] : ['a reader is behind']),
+      ...this.instances
+        .filter(({ service }) => service === undefined)
+        .map(({ name }) => `${name} is not ready`),
+      ...(this.movers.isAtRest
+        ? []
+        : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`]),
+      ...this.nodes
+        .filter(node => (node.isMaster ? node.isDown : node.upstream?.state !== 'online'))
+        .map(({ name }) => `${name} is not well`)
     ]
     return left.join(', ')
   }
 
-  #form (): void {
+  #form(): void {
     const masters = this.nodes.slice(0, 3)
     for (const [index, node] of this.nodes.entries()) {
       this.network.listen(`${node.host}:${node.port}`, node)
@@ -202,19 +265,33 @@ export class World {
       }
       node.view.currentEpoch = 3
       if (index > 0) node.view.adoptOwners(masters[0]?.view ?? node.view)
-      else for (let slot = 0; slot < SLOT_COUNT; slot++) node.view.setOwner(slot, masters[Math.floor(slot * 3 / SLOT_COUNT)]?.id)
+      else {
+        for (let slot = 0; slot < SLOT_COUNT; slot++) {
+          node.view.setOwner(slot, masters[Math.floor((slot * 3) / SLOT_COUNT)]?.id)
+        }
+      }
       node.replicationId = `${master.name}@0`
     }
     for (const node of this.nodes) this.bus.start(node)
-    for (const [index, node] of this.nodes.entries()) if (index > 2) this.bus.attach(node, masters[index % 3] as SimulatedNode)
+    for (const [index, node] of this.nodes.entries()) {
+      if (index > 2) this.bus.attach(node, masters[index % 3] as SimulatedNode)
+    }
   }
 
-  #watchReplicas (): void {
-    for (const node of this.nodes) if (node.isMaster && !hasLiveReplica(this, node)) this.aloneAt.set(node, this.time.now)
-    this.time.after(WATCH_MS, () => { this.#watchReplicas() }, this.owner)
+  #watchReplicas(): void {
+    for (const node of this.nodes) {
+      if (node.isMaster && !hasLiveReplica(this, node)) this.aloneAt.set(node, this.time.now)
+    }
+    this.time.after(
+      WATCH_MS,
+      () => {
+        this.#watchReplicas()
+      },
+      this.owner
+    )
   }
 
-  #act (action: Action): void {
+  #act(action: Action): void {
     switch (action.kind) {
       case 'post':
         this.oracle.expect(action)
@@ -223,36 +300,57 @@ export class World {
       case 'read':
         this.readers.push(new EventSourceReader(this, `reader-${this.readers.length}`, action))
         return
-      case 'page': return this.#page(action)
-      default: inject(this, action)
+      case 'page':
+        return this.#page(action)
+      default:
+        inject(this, action)
     }
   }
 
   // A page of the newest messages: ascending, without a hole, and nothing that nobody has written.
-  #page ({ instance, room, limit }: Page): void {
+  #page({ instance, room, limit }: Page): void {
     const place = this.instances[instance]
     if (place === undefined) return
-    this.time.after(0.1, () => {
-      place.service?.store.history.newest(room, limit).then(entries => {
-        this.trace.note(`a page of ${room}: ${entries.map(({ seq }) => seq).join(' ')}`)
-        for (const [index, entry] of entries.entries()) {
-          if (entry.seq !== (entries[0]?.seq ?? 0) + index) this.oracle.violation(`a page of ${room} has ${entry.seq} at place ${index}`)
-          if ('text' in entry) this.oracle.onSeen('a page', room, entry.seq, entry.text)
-          else this.oracle.onLost('a page', room, entry.seq)
-        }
-      }, (error: unknown) => { this.oracle.onFault(place.name, 'page', error) })
-    }, place.owner)
+    this.time.after(
+      0.1,
+      () => {
+        place.service?.store.history.newest(room, limit).then(
+          entries => {
+            this.trace.note(`a page of ${room}: ${entries.map(({ seq }) => seq).join(' ')}`)
+            for (const [index, entry] of entries.entries()) {
+              if (entry.seq !== (entries[0]?.seq ?? 0) + index) {
+                this.oracle.violation(`a page of ${room} has ${entry.seq} at place ${index}`)
+              }
+              if ('text' in entry) this.oracle.onSeen('a page', room, entry.seq, entry.text)
+              else this.oracle.onLost('a page', room, entry.seq)
+            }
+          },
+          (error: unknown) => {
+            this.oracle.onFault(place.name, 'page', error)
+          }
+        )
+      },
+      place.owner
+    )
   }
 
   // The storm is over: everything that was broken works again.
-  #calm (): void {
+  #calm(): void {
     this.trace.note('calm')
     this.isCalm = true
     this.network.heal()
     for (const node of this.nodes) {
       node.mood = undefined
       node.owner.pausedUntil = 0
-      if (!node.isRunning) this.time.after(BACK_MS, () => { this.restart(node, BACK_MS) }, this.owner)
+      if (!node.isRunning) {
+        this.time.after(
+          BACK_MS,
+          () => {
+            this.restart(node, BACK_MS)
+          },
+          this.owner
+        )
+      }
     }
     for (const { owner } of this.instances) owner.pausedUntil = 0
     this.movers.finishAll()

@@ -1,5 +1,5 @@
-// A real Chromium for one test file: the installed one, headless, with an empty profile that is removed after the test. Downloads
-// nothing.
+// A real Chromium for one test file: the installed one, headless, with an empty profile that is
+// removed after the test. Downloads nothing.
 import { accessSync, constants } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { chromium, type Browser } from 'playwright-core'
@@ -7,24 +7,39 @@ import type { Test } from 'tap'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
-// No sandbox, because tests may run as root in containers. The other switches keep it from talking to anyone but the service.
-const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync']
+// No sandbox, because tests may run as root in containers. The other switches keep it from talking
+// to anyone but the service.
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync'
+]
 
 /** @throws Error when no Chromium is on the PATH */
-export async function openChromium (t: Test): Promise<Browser> {
-  const browser = await chromium.launch({ executablePath: chromiumPath(), args: FLAGS, headless: true })
+export async function openChromium(t: Test): Promise<Browser> {
+  const browser = await chromium.launch({
+    executablePath: chromiumPath(),
+    args: FLAGS,
+    headless: true
+  })
   t.teardown(() => browser.close())
   return browser
 }
 
-export function chromiumPath (): string {
+export function chromiumPath(): string {
   const folders = (process.env['PATH'] ?? '').split(delimiter)
-  const path = NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find(isExecutable)
-  if (path === undefined) throw new Error(`None of ${NAMES.join(', ')} is on the PATH: install one of them`)
+  const path = NAMES.flatMap(name => folders.map(folder => join(folder, name))).find(isExecutable)
+  if (path === undefined) {
+    throw new Error(`None of ${NAMES.join(', ')} is on the PATH: install one of them`)
+  }
   return path
 }
 
-function isExecutable (path: string): boolean {
+function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
     return true

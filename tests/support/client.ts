@@ -1,19 +1,33 @@
 // The requests of tests to the service, with the answers as plain values.
 import { randomUUID } from 'node:crypto'
 
-export type Answer = { readonly status: number, readonly headers: Headers, readonly body: Record<string, unknown> }
+export type Answer = {
+  readonly status: number
+  readonly headers: Headers
+  readonly body: Record<string, unknown>
+}
 
 /** A room that no other test uses. */
 export const freshRoom = (): string => `room-${randomUUID().slice(0, 8)}`
 
-export async function request (url: string, init: RequestInit = {}): Promise<Answer> {
+export async function request(url: string, init: RequestInit = {}): Promise<Answer> {
   const response = await fetch(url, init)
   const text = await response.text()
   // Every answer of the API is a JSON object.
-  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) as Record<string, unknown> }
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: text === '' ? {} : (JSON.parse(text) as Record<string, unknown>)
+  }
 }
 
-export async function post (url: string, room: string, user: string, text: string, headers: Record<string, string> = {}): Promise<Answer> {
+export async function post(
+  url: string,
+  room: string,
+  user: string,
+  text: string,
+  headers: Record<string, string> = {}
+): Promise<Answer> {
   return await request(`${url}/rooms/${encodeURIComponent(room)}/messages`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', ...headers },
@@ -22,7 +36,12 @@ export async function post (url: string, room: string, user: string, text: strin
 }
 
 /** Posts `count` messages one after the other: `<user> 1`, `<user> 2` … */
-export async function postMany (url: string, room: string, user: string, count: number): Promise<void> {
+export async function postMany(
+  url: string,
+  room: string,
+  user: string,
+  count: number
+): Promise<void> {
   for (let n = 1; n <= count; n++) {
     const { status } = await post(url, room, user, `${user} ${n}`)
     if (status !== 201) throw new Error(`POST ${n} was answered ${status}`)
@@ -30,10 +49,12 @@ export async function postMany (url: string, room: string, user: string, count: 
 }
 
 /** Every message of a room, page by page. */
-export async function readAll (url: string, room: string): Promise<Array<Record<string, unknown>>> {
+export async function readAll(url: string, room: string): Promise<Array<Record<string, unknown>>> {
   const messages: Array<Record<string, unknown>> = []
   for (;;) {
-    const { body } = await request(`${url}/rooms/${encodeURIComponent(room)}/messages?after=${messages.length}&limit=1000`)
+    const { body } = await request(
+      `${url}/rooms/${encodeURIComponent(room)}/messages?after=${messages.length}&limit=1000`
+    )
     // PageAnswer in src/routes/schemas.ts.
     const page = body['messages'] as Array<Record<string, unknown>>
     if (page.length === 0) return messages
@@ -41,4 +62,5 @@ export async function readAll (url: string, room: string): Promise<Array<Record<
   }
 }
 
-export const sequence = (from: number, to: number): number[] => Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)
+export const sequence = (from: number, to: number): number[] =>
+  Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)

@@ -9,33 +9,49 @@ import { connect } from '../../src/embedded/connection.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { until } from './until.js'
 
-// The nodes are detached processes. A test file that gets one of these signals exits, and EmbeddedCluster ends its nodes at exit. tap
-// sends SIGALRM when the time of a file is over.
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const) process.once(signal, () => process.exit(1))
+// The nodes are detached processes. A test file that gets one of these signals exits, and
+// EmbeddedCluster ends its nodes at exit. tap sends SIGALRM when the time of a file is over.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const) {
+  process.once(signal, () => process.exit(1))
+}
 
-export async function startCluster (t: Test, options: Omit<EmbeddedOptions, 'dataDir'> = {}): Promise<EmbeddedCluster> {
+export async function startCluster(
+  t: Test,
+  options: Omit<EmbeddedOptions, 'dataDir'> = {}
+): Promise<EmbeddedCluster> {
   const dataDir = temporaryDir(t)
   const cluster = await EmbeddedCluster.start({ ...options, dataDir })
   t.teardown(() => cluster.stop())
   return cluster
 }
 
-/** An empty folder that is removed after the test, and after everything that was acquired later is released. */
-export function temporaryDir (t: Test): string {
+/**
+ * An empty folder that is removed after the test, and after everything that was acquired later is
+ * released.
+ */
+export function temporaryDir(t: Test): string {
   const dir = mkdtempSync(join(tmpdir(), 'dialogs-'))
   t.teardown(() => rmSync(dir, { recursive: true, force: true }))
   return dir
 }
 
 /**
- * Waits until everything that was written is in the nodes' append-only files, where it survives kill -9. With `appendfsync everysec`
- * Redis delays writes by up to 2 s while the disk is slow to sync.
+ * Waits until everything that was written is in the nodes' append-only files, where it survives
+ * kill -9. With `appendfsync everysec` Redis delays writes by up to 2 s while the disk is slow to
+ * sync.
  */
-export async function untilInFile (nodes: readonly EmbeddedNode[]): Promise<void> {
+export async function untilInFile(nodes: readonly EmbeddedNode[]): Promise<void> {
   for (const { url, port } of nodes) {
     const client = await connect(url)
     try {
-      await until(`what was written to ${port} is in its file`, async () => String(await client.sendCommand(['INFO', 'persistence'])).includes('aof_buffer_length:0\r'), 60_000)
+      await until(
+        `what was written to ${port} is in its file`,
+        async () =>
+          String(await client.sendCommand(['INFO', 'persistence'])).includes(
+            'aof_buffer_length:0\r'
+          ),
+        60_000
+      )
     } finally {
       await client.disconnect()
     }

@@ -1,11 +1,12 @@
-// A proxy between a client and its Redis nodes, with which a test decides when a reply comes through: real sockets, and a network that
-// delays replies or breaks. Only a Cluster that gets its address map is affected.
+// A proxy between a client and its Redis nodes, with which a test decides when a reply comes
+// through: real sockets, and a network that delays replies or breaks. Only a Cluster that gets its
+// address map is affected.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect, type Server, type Socket } from 'node:net'
 import { type Test } from 'tap'
 import { type Address } from '../../src/redis/address.js'
 
-type Pair = { readonly client: Socket, readonly node: Socket, isHeld: boolean, held: Buffer[] }
+type Pair = { readonly client: Socket; readonly node: Socket; isHeld: boolean; held: Buffer[] }
 
 export class Gate {
   /** Announced `host:port` → where the gate listens for it. */
@@ -14,25 +15,33 @@ export class Gate {
   readonly #pairs = new Set<Pair>()
   #holdBehind: string | undefined
 
-  static async open (t: Test, urls: readonly string[]): Promise<Gate> {
+  static async open(t: Test, urls: readonly string[]): Promise<Gate> {
     const gate = new Gate()
-    t.teardown(() => { gate.close() })
+    t.teardown(() => {
+      gate.close()
+    })
     for (const url of urls) await gate.#listen(new URL(url))
     return gate
   }
 
   /** The bytes of replies that the gate holds back. */
-  get heldBytes (): number {
-    return [...this.#pairs].reduce((sum, { held }) => sum + held.reduce((bytes, { length }) => bytes + length, 0), 0)
+  get heldBytes(): number {
+    return [...this.#pairs].reduce(
+      (sum, { held }) => sum + held.reduce((bytes, { length }) => bytes + length, 0),
+      0
+    )
   }
 
-  /** From now on commands still reach the nodes, but on a connection that has sent one with `command` in it, replies are held back. */
-  hold (command: string): void {
+  /**
+   * From now on commands still reach the nodes, but on a connection that has sent one with
+   * `command` in it, replies are held back.
+   */
+  hold(command: string): void {
     this.#holdBehind = command
   }
 
   /** Lets through the held replies, and everything after them. */
-  release (): void {
+  release(): void {
     this.#holdBehind = undefined
     for (const pair of this.#pairs) {
       pair.isHeld = false
@@ -41,30 +50,44 @@ export class Gate {
   }
 
   /** Breaks every connection. Held replies are lost. New connections work. */
-  cut (): void {
+  cut(): void {
     this.#holdBehind = undefined
     for (const pair of this.#pairs) this.#end(pair)
   }
 
-  close (): void {
+  close(): void {
     this.cut()
     for (const server of this.#servers) server.close()
   }
 
-  async #listen ({ hostname, port }: URL): Promise<void> {
-    const server = createServer(client => { this.#join(client, connect(Number(port), hostname)) }).listen(0, '127.0.0.1')
+  async #listen({ hostname, port }: URL): Promise<void> {
+    const server = createServer(client => {
+      this.#join(client, connect(Number(port), hostname))
+    }).listen(0, '127.0.0.1')
     // A test that fails may leave the gate open.
     server.unref()
     this.#servers.push(server)
     await once(server, 'listening')
     // A server on a TCP port has an address, not a path.
-    this.addressMap.set(`${hostname}:${port}`, { host: '127.0.0.1', port: (server.address() as AddressInfo).port })
+    this.addressMap.set(`${hostname}:${port}`, {
+      host: '127.0.0.1',
+      port: (server.address() as AddressInfo).port
+    })
   }
 
-  #join (client: Socket, node: Socket): void {
+  #join(client: Socket, node: Socket): void {
     const pair: Pair = { client, node, isHeld: false, held: [] }
     this.#pairs.add(pair)
-    for (const socket of [client, node]) socket.setNoDelay(true).on('error', () => { this.#end(pair) }).on('close', () => { this.#end(pair) })
+    for (const socket of [client, node]) {
+      socket
+        .setNoDelay(true)
+        .on('error', () => {
+          this.#end(pair)
+        })
+        .on('close', () => {
+          this.#end(pair)
+        })
+    }
     client.on('data', chunk => {
       if (this.#holdBehind !== undefined && chunk.includes(this.#holdBehind)) pair.isHeld = true
       node.write(chunk)
@@ -75,7 +98,7 @@ export class Gate {
     })
   }
 
-  #end (pair: Pair): void {
+  #end(pair: Pair): void {
     this.#pairs.delete(pair)
     pair.client.destroy()
     pair.node.destroy()

@@ -1,5 +1,6 @@
-// Readers with other clients for the drills: the npm package `eventsource`, and a real browser's EventSource. By the standard an answer
-// other than 200 ends an EventSource for good. Like a page, these readers then open a new one after the last message they have.
+// Readers with other clients for the drills: the npm package `eventsource`, and a real browser's
+// EventSource. By the standard an answer other than 200 ends an EventSource for good. Like a page,
+// these readers then open a new one after the last message they have.
 import { EventSource } from 'eventsource'
 import type { Browser } from 'playwright-core'
 import { type ReaderRecord } from '../drills/reader-record.js'
@@ -8,9 +9,12 @@ import { type Guest } from '../drills/trial.js'
 const AGAIN_MS = 200
 const POLL_MS = 100
 
-type Event = { readonly type: string, readonly id: string, readonly data: string }
+type Event = { readonly type: string; readonly id: string; readonly data: string }
 
-export async function eventSourceGuest (record: ReaderRecord, urls: readonly string[]): Promise<Guest> {
+export async function eventSourceGuest(
+  record: ReaderRecord,
+  urls: readonly string[]
+): Promise<Guest> {
   const ends: string[] = []
   let source: EventSource
   let timer: NodeJS.Timeout | undefined
@@ -40,7 +44,9 @@ export async function eventSourceGuest (record: ReaderRecord, urls: readonly str
 }
 
 /** A page of its own with an EventSource. What it has received is fetched ten times a second. */
-export function browserGuest (browser: Browser): (record: ReaderRecord, urls: readonly string[]) => Promise<Guest> {
+export function browserGuest(
+  browser: Browser
+): (record: ReaderRecord, urls: readonly string[]) => Promise<Guest> {
   return async (record, urls) => {
     const page = await browser.newPage()
     await page.goto(`${urls[0]}/health/live`)
@@ -60,12 +66,16 @@ export function browserGuest (browser: Browser): (record: ReaderRecord, urls: re
       }
       open()`)
     const ends: string[] = []
-    const timer = setInterval(() => { void fetch() }, POLL_MS)
+    const timer = setInterval(() => {
+      void fetch()
+    }, POLL_MS)
     const fetch = async (): Promise<void> => {
       // The script above has put it there. The page may be gone by then.
-      const got = await page.evaluate('({ seen: seen.splice(0), ends: ends.splice(0) })').catch(() => undefined) as { seen: Event[], ends: string[] } | undefined
+      const got = (await page
+        .evaluate('({ seen: seen.splice(0), ends: ends.splice(0) })')
+        .catch(() => undefined)) as { seen: Event[]; ends: string[] } | undefined
       for (const event of got?.seen ?? []) note(record, event)
-      ends.push(...got?.ends ?? [])
+      ends.push(...(got?.ends ?? []))
     }
     return {
       record,
@@ -81,12 +91,16 @@ export function browserGuest (browser: Browser): (record: ReaderRecord, urls: re
 const pathOf = ({ transcript: { room } }: ReaderRecord, cursor: string): string =>
   `/rooms/${encodeURIComponent(room)}/events${cursor === '' ? '' : `?after=${cursor}`}`
 
-function note (record: ReaderRecord, { type, id, data }: Event): void {
+function note(record: ReaderRecord, { type, id, data }: Event): void {
   const seq = Number.parseInt(id, 10)
   switch (type) {
-    case 'message': return record.message(seq, Buffer.from(data), performance.now())
-    case 'lost': return record.lost(seq)
-    case 'live': return record.live()
-    case 'reset': return record.reset(seq, data)
+    case 'message':
+      return record.message(seq, Buffer.from(data), performance.now())
+    case 'lost':
+      return record.lost(seq)
+    case 'live':
+      return record.live()
+    case 'reset':
+      return record.reset(seq, data)
   }
 }

@@ -1,9 +1,9 @@
-// Room and user names for property tests: everything that src/message/names.ts accepts, often with characters that could confuse a
-// parser.
+// Room and user names for property tests: everything that src/message/names.ts accepts, often with
+// characters that could confuse a parser.
 import fc from 'fast-check'
 import { checkName } from '../../src/message/names.js'
 
-function isName (text: string): boolean {
+function isName(text: string): boolean {
   try {
     checkName('user', text)
     return true
@@ -12,9 +12,33 @@ function isName (text: string): boolean {
   }
 }
 
-const pieces = fc.constantFrom('.', ':', '/', '-', '0', '7', 'room', 'user', 'once', 'log', 'users', 'segment', 'count', '.0', ':log', ' ', '@')
+const pieces = fc.constantFrom(
+  '.',
+  ':',
+  '/',
+  '-',
+  '0',
+  '7',
+  'room',
+  'user',
+  'once',
+  'log',
+  'users',
+  'segment',
+  'count',
+  '.0',
+  ':log',
+  ' ',
+  '@'
+)
 
-export const names: fc.Arbitrary<string> = fc.oneof(
-  fc.string({ unit: fc.oneof(pieces, fc.constantFrom('a', 'ü', 'ส', '🙂')), minLength: 1, maxLength: 8 }),
-  fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }).map(text => text.normalize('NFC'))
-).filter(isName)
+export const names: fc.Arbitrary<string> = fc
+  .oneof(
+    fc.string({
+      unit: fc.oneof(pieces, fc.constantFrom('a', 'ü', 'ส', '🙂')),
+      minLength: 1,
+      maxLength: 8
+    }),
+    fc.string({ unit: 'grapheme', minLength: 1, maxLength: 30 }).map(text => text.normalize('NFC'))
+  )
+  .filter(isName)

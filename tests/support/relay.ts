@@ -1,5 +1,5 @@
-// A TCP relay that can swallow packets: it stops forwarding and keeps every socket open, as a network does that loses a route
-// or a NAT that forgets a connection. Nobody gets a reset.
+// A TCP relay that can swallow packets: it stops forwarding and keeps every socket open, as a
+// network does that loses a route or a NAT that forgets a connection. Nobody gets a reset.
 import { once } from 'node:events'
 import { createServer, connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
@@ -9,26 +9,32 @@ export class Relay {
   readonly #sockets: Set<Socket>
   readonly #setSwallowing: (isSwallowing: boolean) => void
 
-  private constructor (url: string, sockets: Set<Socket>, setSwallowing: (isSwallowing: boolean) => void) {
+  private constructor(
+    url: string,
+    sockets: Set<Socket>,
+    setSwallowing: (isSwallowing: boolean) => void
+  ) {
     this.url = url
     this.#sockets = sockets
     this.#setSwallowing = setSwallowing
   }
 
-  static async start (t: Test, target: string): Promise<Relay> {
+  static async start(t: Test, target: string): Promise<Relay> {
     const { hostname, port } = new URL(target)
     const sockets = new Set<Socket>()
     let isSwallowing = false
     const join = (from: Socket, to: Socket): void => {
       sockets.add(from)
-      from.on('data', (bytes) => { if (sockets.has(from)) to.write(bytes) })
+      from.on('data', bytes => {
+        if (sockets.has(from)) to.write(bytes)
+      })
       from.on('error', () => {})
       from.on('close', () => {
         if (!sockets.delete(from)) return
         to.destroy()
       })
     }
-    const server = createServer((client) => {
+    const server = createServer(client => {
       const service = connect(Number(port), hostname)
       join(client, service)
       join(service, client)
@@ -41,24 +47,29 @@ export class Relay {
       server.close()
     })
     const all = new Set<Socket>()
-    server.on('connection', (socket) => all.add(socket))
+    server.on('connection', socket => all.add(socket))
     const address = server.address()
     if (address === null || typeof address === 'string') throw new Error('The relay has no port')
-    return new Relay(`http://127.0.0.1:${address.port}`, sockets, (value) => { isSwallowing = value })
+    return new Relay(`http://127.0.0.1:${address.port}`, sockets, value => {
+      isSwallowing = value
+    })
   }
 
   /** From now on nothing passes on the connections that are open. New ones work. */
-  swallowOpen (): void {
+  swallowOpen(): void {
     this.#sockets.clear()
   }
 
-  /** From now on nothing passes, on open connections and on new ones, until `heal`. Open ones stay dead. */
-  swallowAll (): void {
+  /**
+   * From now on nothing passes, on open connections and on new ones, until `heal`. Open ones stay
+   * dead.
+   */
+  swallowAll(): void {
     this.#setSwallowing(true)
     this.#sockets.clear()
   }
 
-  heal (): void {
+  heal(): void {
     this.#setSwallowing(false)
   }
 }

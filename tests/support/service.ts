@@ -1,5 +1,6 @@
-// A service process: the compiled main.ts on a port that it keeps over restarts, so that clients find it again. It may be ended by
-// any signal and started again. What it writes to standard error is shown when a start fails, and kept for assertions.
+// A service process: the compiled main.ts on a port that it keeps over restarts, so that clients
+// find it again. It may be ended by any signal and started again. What it writes to standard error
+// is shown when a start fails, and kept for assertions.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -14,8 +15,8 @@ const OUTPUT_LENGTH_MAX = 1_000_000
 
 export type ServiceOptions = {
   /**
-   * URLs; leave out for an embedded cluster (then give DATA_DIR in env). Those without a user are of embedded nodes: the service logs in with
-   * the least permissions.
+   * URLs; leave out for an embedded cluster (then give DATA_DIR in env). Those without a user are
+   * of embedded nodes: the service logs in with the least permissions.
    */
   readonly redisNodes?: readonly string[]
   /** Default: a free one, taken at the first start. */
@@ -35,38 +36,65 @@ export class Service {
   #errors = ''
   #output = ''
 
-  constructor (options: ServiceOptions) {
+  constructor(options: ServiceOptions) {
     this.#options = options
-    this.#url = options.port === undefined ? '' : `http://${(options.place ?? LOOPBACK).host}:${options.port}`
+    this.#url =
+      options.port === undefined ? '' : `http://${(options.place ?? LOOPBACK).host}:${options.port}`
   }
 
   /** Known from the first start on; with a port in the options, from the beginning. */
-  get url (): string { return this.#url }
+  get url(): string {
+    return this.#url
+  }
   /** undefined while it does not run. */
-  get pid (): number | undefined { return this.#child?.pid }
-  get isRunning (): boolean { return this.#child !== undefined }
+  get pid(): number | undefined {
+    return this.#child?.pid
+  }
+  get isRunning(): boolean {
+    return this.#child !== undefined
+  }
   /** The end of what it has written to standard error, over all its starts. */
-  get errors (): string { return this.#errors }
+  get errors(): string {
+    return this.#errors
+  }
   /** The end of what it has written to standard output, over all its starts. */
-  get output (): string { return this.#output }
+  get output(): string {
+    return this.#output
+  }
 
   /** Resolves when it is ready. @throws Error with its own words when it ends before that */
-  async start (): Promise<void> {
+  async start(): Promise<void> {
     const { redisNodes, env, nodeOptions = [], place = LOOPBACK } = this.#options
-    const [command = process.execPath, ...args] = [...place.within, process.execPath, '--enable-source-maps', ...nodeOptions, MAIN]
+    const [command = process.execPath, ...args] = [
+      ...place.within,
+      process.execPath,
+      '--enable-source-maps',
+      ...nodeOptions,
+      MAIN
+    ]
     const child = spawn(command, args, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: {
         PATH: process.env['PATH'],
         HOST: place.host,
         PORT: this.#url === '' ? '0' : new URL(this.#url).port,
-        ...(redisNodes === undefined ? {} : { REDIS_NODES: redisNodes.map(url => url.includes('@') ? url : asServiceUser(url)).join(',') }),
+        ...(redisNodes === undefined
+          ? {}
+          : {
+              REDIS_NODES: redisNodes
+                .map(url => (url.includes('@') ? url : asServiceUser(url)))
+                .join(',')
+            }),
         ...env
       }
     })
     this.#child = child
-    child.once('exit', () => { if (this.#child === child) this.#child = undefined })
-    child.stderr.on('data', chunk => { this.#errors = (this.#errors + String(chunk)).slice(-OUTPUT_LENGTH_MAX) })
+    child.once('exit', () => {
+      if (this.#child === child) this.#child = undefined
+    })
+    child.stderr.on('data', chunk => {
+      this.#errors = (this.#errors + String(chunk)).slice(-OUTPUT_LENGTH_MAX)
+    })
     for await (const line of createInterface({ input: child.stdout })) {
       this.#output = `${this.#output}${line}\n`.slice(-OUTPUT_LENGTH_MAX)
       const url = /The page: (\S+)\/chat\?/.exec(line)?.[1]
@@ -78,8 +106,11 @@ export class Service {
     throw new Error(`The service did not start: ${this.#errors}`)
   }
 
-  /** Ends it by a signal. Answers its exit status: null when it died of the signal, or was not running. */
-  async end (signal: NodeJS.Signals): Promise<number | null> {
+  /**
+   * Ends it by a signal. Answers its exit status: null when it died of the signal, or was not
+   * running.
+   */
+  async end(signal: NodeJS.Signals): Promise<number | null> {
     const child = this.#child
     if (child === undefined) return null
     const exited = once(child, 'exit')
@@ -88,17 +119,21 @@ export class Service {
     return child.exitCode
   }
 
-  stop (): Promise<number | null> { return this.end('SIGTERM') }
-  kill (): Promise<number | null> { return this.end('SIGKILL') }
+  stop(): Promise<number | null> {
+    return this.end('SIGTERM')
+  }
+  kill(): Promise<number | null> {
+    return this.end('SIGKILL')
+  }
 
-  async restart (signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+  async restart(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
     await this.end(signal)
     await this.start()
   }
 }
 
 /** A service for a test: stops quickly, and ends with the test. */
-export async function startService (t: Test, options: ServiceOptions): Promise<Service> {
+export async function startService(t: Test, options: ServiceOptions): Promise<Service> {
   const service = new Service({ ...options, env: { DRAIN_MS: '200', ...options.env } })
   t.teardown(() => service.kill())
   await service.start()

@@ -1,4 +1,5 @@
-// A store as one service process would have it, on a test's cluster, with what it published and what went wrong in the background.
+// A store as one service process would have it, on a test's cluster, with what it published and
+// what went wrong in the background.
 import { type Test } from 'tap'
 import { type RedisTarget, readConfig, redisTarget } from '../../src/config.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
@@ -15,33 +16,54 @@ export type TestStore = {
 }
 
 /** A connection to the cluster with the service's own defaults, closed after the test. */
-export async function connectTo (t: Test, urls: readonly string[], options: Partial<ClusterOptions> & Partial<RedisTarget> = {}): Promise<Cluster> {
+export async function connectTo(
+  t: Test,
+  urls: readonly string[],
+  options: Partial<ClusterOptions> & Partial<RedisTarget> = {}
+): Promise<Cluster> {
   const config = readConfig({})
-  const cluster = await Cluster.connect({
-    ...redisTarget(urls.map(asServiceUser)),
-    connectTimeoutMs: config.connectTimeoutMs,
-    commandTimeoutMs: config.commandTimeoutMs,
-    refreshMs: config.topologyRefreshMs,
-    deadlineMs: config.deadlineMs,
-    replicaAcks: config.replicaAcks,
-    commandConnections: config.commandConnections,
-    writeConnections: config.writeConnections,
-    ...options
-  }, { retried: () => undefined, degraded: () => undefined })
-  t.teardown(() => { cluster.close() })
+  const cluster = await Cluster.connect(
+    {
+      ...redisTarget(urls.map(asServiceUser)),
+      connectTimeoutMs: config.connectTimeoutMs,
+      commandTimeoutMs: config.commandTimeoutMs,
+      refreshMs: config.topologyRefreshMs,
+      deadlineMs: config.deadlineMs,
+      replicaAcks: config.replicaAcks,
+      commandConnections: config.commandConnections,
+      writeConnections: config.writeConnections,
+      ...options
+    },
+    { retried: () => undefined, degraded: () => undefined }
+  )
+  t.teardown(() => {
+    cluster.close()
+  })
   return cluster
 }
 
 /** A store with the service's own defaults; give `cluster` options to reach it another way. */
-export async function openStore (t: Test, { urls }: Pick<EmbeddedCluster, 'urls'>, options: Partial<StoreOptions> = {}, cluster: Partial<ClusterOptions> = {}): Promise<TestStore> {
+export async function openStore(
+  t: Test,
+  { urls }: Pick<EmbeddedCluster, 'urls'>,
+  options: Partial<StoreOptions> = {},
+  cluster: Partial<ClusterOptions> = {}
+): Promise<TestStore> {
   const published: Message[] = []
   const faults: unknown[] = []
-  const connected = await connectTo(t, urls, { ...options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }, ...cluster })
+  const connected = await connectTo(t, urls, {
+    ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
+    ...cluster
+  })
   const store = new Store(connected, {
     ...readConfig({}),
     lostPatienceMs: 0,
-    publish: (_room, messages) => { published.push(...messages) },
-    onFault: (_what, error) => { faults.push(error) },
+    publish: (_room, messages) => {
+      published.push(...messages)
+    },
+    onFault: (_what, error) => {
+      faults.push(error)
+    },
     ...options
   })
   // Before the connection is closed: what follows from answered messages is under way still.
@@ -49,18 +71,37 @@ export async function openStore (t: Test, { urls }: Pick<EmbeddedCluster, 'urls'
   return { cluster: connected, store, published, faults }
 }
 
-export const append = (store: Store, room: string, user: string, text: string, once?: string): Promise<Appended> => store.append({ room, user, text, once })
+export const append = (
+  store: Store,
+  room: string,
+  user: string,
+  text: string,
+  once?: string
+): Promise<Appended> => store.append({ room, user, text, once })
 
-/** Appends `count` messages at once, with the texts `<prefix>1` … , and answers them in the order of their sequences. */
-export async function appendMany (store: Store, room: string, user: string, count: number, prefix = 'text '): Promise<Message[]> {
-  const appended = await Promise.all(Array.from({ length: count }, (_, index) => append(store, room, user, `${prefix}${index + 1}`)))
+/**
+ * Appends `count` messages at once, with the texts `<prefix>1` … , and answers them in the order of
+ * their sequences.
+ */
+export async function appendMany(
+  store: Store,
+  room: string,
+  user: string,
+  count: number,
+  prefix = 'text '
+): Promise<Message[]> {
+  const appended = await Promise.all(
+    Array.from({ length: count }, (_, index) => append(store, room, user, `${prefix}${index + 1}`))
+  )
   return appended.map(({ message }) => message).sort((a, b) => a.seq - b.seq)
 }
 
 /** All of a room, page by page. */
-export async function readAll (store: Store, room: string, pageLength = 500): Promise<Entry[]> {
+export async function readAll(store: Store, room: string, pageLength = 500): Promise<Entry[]> {
   const head = await store.head(room)
   const entries: Entry[] = []
-  for (let from = 1; from <= head; from += pageLength) entries.push(...await store.history.range(room, from, Math.min(head, from + pageLength - 1)))
+  for (let from = 1; from <= head; from += pageLength) {
+    entries.push(...(await store.history.range(room, from, Math.min(head, from + pageLength - 1))))
+  }
   return entries
 }

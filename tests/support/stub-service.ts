@@ -1,11 +1,17 @@
-// A real HTTP server that takes messages like the service but keeps them in an array, and that misbehaves as a test decides:
-// for programs that post. It knows idempotency keys, and no limits.
+// A real HTTP server that takes messages like the service but keeps them in an array, and that
+// misbehaves as a test decides: for programs that post. It knows idempotency keys, and no limits.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text as textOf } from 'node:stream/consumers'
 import type { Test } from 'tap'
 
-export type Stored = { readonly room: string, readonly seq: number, readonly user: string, readonly text: string, readonly at: string }
+export type Stored = {
+  readonly room: string
+  readonly seq: number
+  readonly user: string
+  readonly text: string
+  readonly at: string
+}
 
 export type Post = {
   /** How many posts came before, repeated ones included. */
@@ -16,7 +22,11 @@ export type Post = {
 }
 
 /** Stores and answers it; stores it and cuts the connection; cuts it before; or answers this. */
-export type Behaviour = 'store' | 'store-and-cut' | 'cut' | { readonly status: number, readonly headers?: Record<string, string>, readonly body: unknown }
+export type Behaviour =
+  | 'store'
+  | 'store-and-cut'
+  | 'cut'
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body: unknown }
 
 export class StubService {
   readonly stored: Stored[] = []
@@ -27,17 +37,25 @@ export class StubService {
   readonly #once = new Map<string, Stored>()
   readonly #keys = new Set<string>()
 
-  private constructor (url: string, behave: (post: Post) => Behaviour | Promise<Behaviour>) {
+  private constructor(url: string, behave: (post: Post) => Behaviour | Promise<Behaviour>) {
     this.url = url
     this.#behave = behave
   }
 
-  static async start (t: Test, behave: (post: Post) => Behaviour | Promise<Behaviour> = () => 'store'): Promise<StubService> {
+  static async start(
+    t: Test,
+    behave: (post: Post) => Behaviour | Promise<Behaviour> = () => 'store'
+  ): Promise<StubService> {
     const server = createServer((request, response) => {
-      stub.#take(request, response).catch((error: unknown) => { response.destroy(error instanceof Error ? error : undefined) })
+      stub.#take(request, response).catch((error: unknown) => {
+        response.destroy(error instanceof Error ? error : undefined)
+      })
     })
     server.listen(0, '127.0.0.1')
-    t.teardown(() => { server.closeAllConnections(); server.close() })
+    t.teardown(() => {
+      server.closeAllConnections()
+      server.close()
+    })
     await once(server, 'listening')
     const address = server.address()
     if (address === null || typeof address === 'string') throw new Error('The stub has no port.')
@@ -45,7 +63,7 @@ export class StubService {
     return stub
   }
 
-  async #take (request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #take(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = request.url ?? ''
     const room = /^\/rooms\/([^/]+)\/messages$/.exec(path)?.[1]
     const key = request.headers['idempotency-key']?.toString()
@@ -54,9 +72,13 @@ export class StubService {
     if (key !== undefined) this.#keys.add(key)
     const body: unknown = JSON.parse(await textOf(request))
     const behaviour = await this.#behave({ index, path, key, isRepeated })
-    if (room === undefined || request.method !== 'POST') return answer(response, 404, { code: 'NOT_FOUND', message: 'There is no such page.' })
+    if (room === undefined || request.method !== 'POST') {
+      return answer(response, 404, { code: 'NOT_FOUND', message: 'There is no such page.' })
+    }
     if (behaviour === 'cut') return cut(request)
-    if (typeof behaviour === 'object') return answer(response, behaviour.status, behaviour.body, behaviour.headers)
+    if (typeof behaviour === 'object') {
+      return answer(response, behaviour.status, behaviour.body, behaviour.headers)
+    }
     const before = key === undefined ? undefined : this.#once.get(key)
     const message = before ?? this.#store(decodeURIComponent(room), body)
     if (key !== undefined) this.#once.set(key, message)
@@ -64,20 +86,35 @@ export class StubService {
     answer(response, before === undefined ? 201 : 200, message)
   }
 
-  #store (room: string, body: unknown): Stored {
-    if (typeof body !== 'object' || body === null || !('user' in body) || !('text' in body)) throw new Error('That is no message.')
+  #store(room: string, body: unknown): Stored {
+    if (typeof body !== 'object' || body === null || !('user' in body) || !('text' in body)) {
+      throw new Error('That is no message.')
+    }
     const seq = (this.#seqs.get(room) ?? 0) + 1
     this.#seqs.set(room, seq)
-    const message = { room, seq, user: String(body.user), text: String(body.text), at: new Date().toISOString() }
+    const message = {
+      room,
+      seq,
+      user: String(body.user),
+      text: String(body.text),
+      at: new Date().toISOString()
+    }
     this.stored.push(message)
     return message
   }
 }
 
-function cut (request: IncomingMessage): void {
+function cut(request: IncomingMessage): void {
   request.socket.destroy()
 }
 
-function answer (response: ServerResponse, status: number, body: unknown, headers: Record<string, string> = {}): void {
-  response.writeHead(status, { ...headers, 'content-type': 'application/json' }).end(JSON.stringify(body))
+function answer(
+  response: ServerResponse,
+  status: number,
+  body: unknown,
+  headers: Record<string, string> = {}
+): void {
+  response
+    .writeHead(status, { ...headers, 'content-type': 'application/json' })
+    .end(JSON.stringify(body))
 }

@@ -1,4 +1,5 @@
-// The settings: every default is valid, every limit holds at, below and above it, and a mistake names the setting and what it may be.
+// The settings: every default is valid, every limit holds at, below and above it, and a mistake
+// names the setting and what it may be.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -8,7 +9,7 @@ import t from 'tap'
 import { readConfig, redisTarget, SettingError, SETTINGS } from '../../src/config.js'
 import { temporaryDir } from '../support/embedded.js'
 
-function refusal (env: Record<string, string>): string | undefined {
+function refusal(env: Record<string, string>): string | undefined {
   try {
     readConfig(env)
     return undefined
@@ -20,24 +21,43 @@ function refusal (env: Record<string, string>): string | undefined {
 
 t.test('without any setting there are the defaults, and an embedded cluster', async t => {
   const config = readConfig({})
-  t.match(config, { host: '127.0.0.1', port: 8080, dataDir: '.data', blockLength: 1000, segmentLength: 1024, textMax: 4096, replicaAcks: 1, onceTtlS: 86_400, redis: undefined })
+  t.match(config, {
+    host: '127.0.0.1',
+    port: 8080,
+    dataDir: '.data',
+    blockLength: 1000,
+    segmentLength: 1024,
+    textMax: 4096,
+    replicaAcks: 1,
+    onceTtlS: 86_400,
+    redis: undefined
+  })
 })
 
-t.test('each setting has a name, a default that it takes itself, and says what it is for', async t => {
-  const names = Object.values(SETTINGS).map(({ name }) => name)
-  t.equal(new Set(names).size, names.length)
-  for (const { name, standard, about } of Object.values(SETTINGS)) {
-    t.match(name, /^[A-Z][A-Z_]+$/)
-    t.ok(about.length > 5, name)
-    t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
-    t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
+t.test(
+  'each setting has a name, a default that it takes itself, and says what it is for',
+  async t => {
+    const names = Object.values(SETTINGS).map(({ name }) => name)
+    t.equal(new Set(names).size, names.length)
+    for (const { name, standard, about } of Object.values(SETTINGS)) {
+      t.match(name, /^[A-Z][A-Z_]+$/)
+      t.ok(about.length > 5, name)
+      t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
+      t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
+    }
   }
-})
+)
 
 t.test('compose/README.md lists every setting as it is', async t => {
-  const readme = readFileSync(fileURLToPath(new URL('../../../compose/README.md', import.meta.url)), 'utf8')
+  const readme = readFileSync(
+    fileURLToPath(new URL('../../../compose/README.md', import.meta.url)),
+    'utf8'
+  )
   const rows = readme.split('\n').filter(line => /^\| `[A-Z_]+` \| /.test(line))
-  const wanted = Object.values(SETTINGS).map(({ name, standard, about }) => `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`)
+  const wanted = Object.values(SETTINGS).map(
+    ({ name, standard, about }) =>
+      `| \`${name}\` | ${standard === '' ? '' : `\`${standard}\``} | ${about} |`
+  )
   // The tables are in groups, in an order of their own.
   t.strictSame(rows.sort(), wanted.sort())
 })
@@ -48,7 +68,9 @@ t.test('each number holds to its limits, and is refused with them where it does 
     if (!/^\d+$/.test(standard)) continue
     numbers++
     const message = refusal({ [name]: 'x' }) ?? ''
-    const [, min = NaN, max = NaN] = (/^\w+ must be a whole number from (\d+) to (\d+), not "x"$/.exec(message) ?? []).map(Number)
+    const [, min = NaN, max = NaN] = (
+      /^\w+ must be a whole number from (\d+) to (\d+), not "x"$/.exec(message) ?? []
+    ).map(Number)
     t.ok(min >= 0 && min < max && Number(standard) >= min && Number(standard) <= max, message)
     for (const value of [min, max]) {
       // That one has a second limit of its own, below.
@@ -56,7 +78,18 @@ t.test('each number holds to its limits, and is refused with them where it does 
       const config: Record<string, unknown> = { ...readConfig({ [name]: String(value) }) }
       t.equal(config[key], value, `${name}=${value}`)
     }
-    for (const value of [String(min - 1), String(max + 1), '1.5', '-1', '1e3', ' 5', '5 ', '0x10', '٣', 'Infinity']) {
+    for (const value of [
+      String(min - 1),
+      String(max + 1),
+      '1.5',
+      '-1',
+      '1e3',
+      ' 5',
+      '5 ',
+      '0x10',
+      '٣',
+      'Infinity'
+    ]) {
       t.equal(refusal({ [name]: value }), message.replace('"x"', `"${value}"`))
     }
   }
@@ -64,10 +97,32 @@ t.test('each number holds to its limits, and is refused with them where it does 
 })
 
 t.test('WORKERS is a number from 1 to 64, or auto', async t => {
-  for (const [text, workers] of [['', 1], ['1', 1], ['2', 2], ['64', 64]] as const) t.equal(readConfig({ WORKERS: text }).workers, workers)
+  for (const [text, workers] of [
+    ['', 1],
+    ['1', 1],
+    ['2', 2],
+    ['64', 64]
+  ] as const) {
+    t.equal(readConfig({ WORKERS: text }).workers, workers)
+  }
   t.equal(readConfig({ WORKERS: 'auto' }).workers, Math.min(availableParallelism(), 64))
-  for (const text of ['0', '65', '-1', '1.5', 'AUTO', 'automatic', ' 2', 'two', '1e1', '999999999999999999999']) {
-    t.throws(() => readConfig({ WORKERS: text }), { message: /^WORKERS must be .* from 1 to 64, not / }, text)
+  for (const text of [
+    '0',
+    '65',
+    '-1',
+    '1.5',
+    'AUTO',
+    'automatic',
+    ' 2',
+    'two',
+    '1e1',
+    '999999999999999999999'
+  ]) {
+    t.throws(
+      () => readConfig({ WORKERS: text }),
+      { message: /^WORKERS must be .* from 1 to 64, not / },
+      text
+    )
   }
 })
 
@@ -77,22 +132,35 @@ t.test('a connection is not given up while it may wait for a replica', async t =
 })
 
 t.test('a log level is one of those there are', async t => {
-  for (const level of ['fatal', 'trace', 'silent']) t.equal(readConfig({ LOG_LEVEL: level }).logLevel, level)
+  for (const level of ['fatal', 'trace', 'silent']) {
+    t.equal(readConfig({ LOG_LEVEL: level }).logLevel, level)
+  }
   t.match(refusal({ LOG_LEVEL: 'verbose' }), /LOG_LEVEL must be one of fatal, .*, not "verbose"/)
 })
 
 t.test('REDIS_NODES: hosts, ports, user and password, as URLs say them', async t => {
-  const { redis } = readConfig({ REDIS_NODES: 'redis://10.0.0.1:7001, redis://redis-2.example ,redis://[::1]:7003' })
-  t.strictSame(redis?.seeds, [{ host: '10.0.0.1', port: 7001 }, { host: 'redis-2.example', port: 6379 }, { host: '::1', port: 7003 }])
+  const { redis } = readConfig({
+    REDIS_NODES: 'redis://10.0.0.1:7001, redis://redis-2.example ,redis://[::1]:7003'
+  })
+  t.strictSame(redis?.seeds, [
+    { host: '10.0.0.1', port: 7001 },
+    { host: 'redis-2.example', port: 6379 },
+    { host: '::1', port: 7003 }
+  ])
   t.match(redis, { tls: false, tlsCa: undefined, username: undefined, password: undefined })
-  t.match(redisTarget(['rediss://us%40er:p%3Ass@a:1', 'rediss://us%40er:p%3Ass@b:1']), { tls: true, username: 'us@er', password: 'p:ss' })
+  t.match(redisTarget(['rediss://us%40er:p%3Ass@a:1', 'rediss://us%40er:p%3Ass@b:1']), {
+    tls: true,
+    username: 'us@er',
+    password: 'p:ss'
+  })
   t.match(redisTarget(['redis://:secret@a:1']), { username: undefined, password: 'secret' })
 })
 
 t.test('the password is read from its file whenever it is asked for', async t => {
   const file = join(temporaryDir(t), 'password')
   writeFileSync(file, 'first\n')
-  const password = readConfig({ REDIS_NODES: 'redis://ann@a:1', REDIS_PASSWORD_FILE: file }).redis?.password
+  const password = readConfig({ REDIS_NODES: 'redis://ann@a:1', REDIS_PASSWORD_FILE: file }).redis
+    ?.password
   const now = (): unknown => typeof password === 'function' && password()
   t.equal(now(), 'first')
   writeFileSync(file, 'second')
@@ -101,59 +169,195 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   t.equal(now(), 'second', 'the last one, while the file is being written')
   rmSync(file)
   t.equal(now(), 'second', 'or is gone')
-  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password/)
+  t.match(
+    refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }),
+    /^REDIS_PASSWORD_FILE must name a file with a password/
+  )
   writeFileSync(file, ' \n')
-  t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_PASSWORD_FILE must name a file with a password, but it is empty/)
-  t.match(refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_FILE: file }), /^REDIS_NODES must hold no password/)
+  t.match(
+    refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }),
+    /^REDIS_PASSWORD_FILE must name a file with a password, but it is empty/
+  )
+  t.match(
+    refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_FILE: file }),
+    /^REDIS_NODES must hold no password/
+  )
 })
 
 t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => {
-  for (const nodes of ['localhost:6379', 'http://a:1', 'redis://a:1/1', 'redis://a:1?x', 'redis://a:1#x', '"redis://a:1"', 'redis://', 'redis://a:99999', 'redis://a,', ',', 'redis://a:1 redis://b:1']) {
-    t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must hold redis:\/\/ or rediss:\/\/ URLs/, nodes)
+  for (const nodes of [
+    'localhost:6379',
+    'http://a:1',
+    'redis://a:1/1',
+    'redis://a:1?x',
+    'redis://a:1#x',
+    '"redis://a:1"',
+    'redis://',
+    'redis://a:99999',
+    'redis://a,',
+    ',',
+    'redis://a:1 redis://b:1'
+  ]) {
+    t.match(
+      refusal({ REDIS_NODES: nodes }),
+      /^REDIS_NODES must hold redis:\/\/ or rediss:\/\/ URLs/,
+      nodes
+    )
   }
-  for (const nodes of ['redis://a:1,rediss://b:1', 'redis://u:p@a:1,redis://a:2', 'redis://u:p@a:1,redis://u:q@b:1']) {
-    t.match(refusal({ REDIS_NODES: nodes }), /^REDIS_NODES must have the same protocol, user and password/, nodes)
+  for (const nodes of [
+    'redis://a:1,rediss://b:1',
+    'redis://u:p@a:1,redis://a:2',
+    'redis://u:p@a:1,redis://u:q@b:1'
+  ]) {
+    t.match(
+      refusal({ REDIS_NODES: nodes }),
+      /^REDIS_NODES must have the same protocol, user and password/,
+      nodes
+    )
   }
 })
 
 t.test('no mistake in a setting prints a secret, and each names the setting', async t => {
-  // The password is S3kr in all of them, with characters before or after it that a URL takes for something else.
+  // The password is S3kr in all of them, with characters before or after it that a URL takes for
+  // something else.
   const mistakes = [
-    'redis://:S3kr#x@a:1', 'redis://:S3kr/x@a:1', 'redis://:S3kr?x@a:1', 'redis://:S3kr%@a:1', 'redis://:x%zzS3kr@a:1', 'redis://:x,S3kr@a:1', 'redis://:S3kr,x@a:1', ':S3kr@a:1', 'S3kr@a:1', 'S3kr',
-    'redis:/:S3kr@a:1', 'redis//:S3kr@a:1', 'reds://:S3kr@a:1', 'REDIS:S3kr', 'redis://:S3kr@a:port', 'redis://:S3kr@a:99999', 'redis://:S3kr@', 'redis://:S3kr', 'redis://u:S3kr', 'redis://a:1:S3kr', '"redis://:S3kr@a:1"',
-    "'redis://:S3kr@a:1'", 'redis://:S3kr@a:1;redis://:S3kr@b:1', 'redis://:S3kr@a:1 redis://:S3kr@b:1', 'redis://:S3kr@a:1\nredis://:S3kr@b:1', 'redis://u:12/S3kr@a:1', 'redis://u:12#S3kr@a:1', 'redis://u:12?S3kr@a:1', 'redis://u:12?S3kr',
-    'redis://:S3kr@a:1/1', 'redis://:S3kr@a:1,redis://:other@b:1', 'redis://:S3kr@a:1,', 'redis://:x@S3kr@a:1', 'redis://:S3kr@x@a:1', 'redis://:{S3kr}<>@a b', 'http://:S3kr@a:1', 'redis://:S3kr@[::1', 'redis://x:y^S3kr'
+    'redis://:S3kr#x@a:1',
+    'redis://:S3kr/x@a:1',
+    'redis://:S3kr?x@a:1',
+    'redis://:S3kr%@a:1',
+    'redis://:x%zzS3kr@a:1',
+    'redis://:x,S3kr@a:1',
+    'redis://:S3kr,x@a:1',
+    ':S3kr@a:1',
+    'S3kr@a:1',
+    'S3kr',
+    'redis:/:S3kr@a:1',
+    'redis//:S3kr@a:1',
+    'reds://:S3kr@a:1',
+    'REDIS:S3kr',
+    'redis://:S3kr@a:port',
+    'redis://:S3kr@a:99999',
+    'redis://:S3kr@',
+    'redis://:S3kr',
+    'redis://u:S3kr',
+    'redis://a:1:S3kr',
+    '"redis://:S3kr@a:1"',
+    "'redis://:S3kr@a:1'",
+    'redis://:S3kr@a:1;redis://:S3kr@b:1',
+    'redis://:S3kr@a:1 redis://:S3kr@b:1',
+    'redis://:S3kr@a:1\nredis://:S3kr@b:1',
+    'redis://u:12/S3kr@a:1',
+    'redis://u:12#S3kr@a:1',
+    'redis://u:12?S3kr@a:1',
+    'redis://u:12?S3kr',
+    'redis://:S3kr@a:1/1',
+    'redis://:S3kr@a:1,redis://:other@b:1',
+    'redis://:S3kr@a:1,',
+    'redis://:x@S3kr@a:1',
+    'redis://:S3kr@x@a:1',
+    'redis://:{S3kr}<>@a b',
+    'http://:S3kr@a:1',
+    'redis://:S3kr@[::1',
+    'redis://x:y^S3kr'
   ]
   for (const nodes of mistakes) {
-    const error = t.throws(() => readConfig({ REDIS_NODES: nodes }), { message: /^REDIS_NODES / }, nodes)
+    const error = t.throws(
+      () => readConfig({ REDIS_NODES: nodes }),
+      { message: /^REDIS_NODES / },
+      nodes
+    )
     t.notMatch(inspect(error, { depth: null, showHidden: true }), /S3kr/i, nodes)
   }
-  for (const [name, value] of [['REDIS_PASSWORD_FILE', 'S3kr'], ['REDIS_PASSWORD_FILE', '/nowhere/S3kr'], ['REDIS_TLS_CA', '-----BEGIN PRIVATE KEY-----\nS3kr']] as const) {
-    const error = t.throws(() => readConfig({ REDIS_NODES: 'rediss://a:1', [name]: value }), { message: name }, `${name}=${value}`)
+  for (const [name, value] of [
+    ['REDIS_PASSWORD_FILE', 'S3kr'],
+    ['REDIS_PASSWORD_FILE', '/nowhere/S3kr'],
+    ['REDIS_TLS_CA', '-----BEGIN PRIVATE KEY-----\nS3kr']
+  ] as const) {
+    const error = t.throws(
+      () => readConfig({ REDIS_NODES: 'rediss://a:1', [name]: value }),
+      { message: name },
+      `${name}=${value}`
+    )
     t.notMatch(inspect(error, { depth: null, showHidden: true }), /S3kr/, value)
   }
-  t.match(readConfig({ REDIS_NODES: 'redis://:%23S3kr%2F%40@a:1/0' }).redis, { password: '#S3kr/@', seeds: [{ host: 'a', port: 1 }] }, 'percent-encoded it is fine')
+  t.match(
+    readConfig({ REDIS_NODES: 'redis://:%23S3kr%2F%40@a:1/0' }).redis,
+    { password: '#S3kr/@', seeds: [{ host: 'a', port: 1 }] },
+    'percent-encoded it is fine'
+  )
 })
 
 t.test('host names that are answered', async t => {
-  t.strictSame(readConfig({ ALLOWED_HOSTS: 'Chat.example.com, .inside.example,[::1],*' }).allowedHosts, ['chat.example.com', '.inside.example', '[::1]', '*'])
-  for (const hosts of ['http://a', 'a:80', 'a b', 'a,,b', '..a', '*.a']) t.match(refusal({ ALLOWED_HOSTS: hosts }), /^ALLOWED_HOSTS must hold host names without a port/, hosts)
-})
-
-t.test('addresses that nodes announce are mapped to where they can be reached, IPv6 included', async t => {
-  const { redis } = readConfig({ REDIS_NODES: 'redis://a:1', REDIS_ADDRESS_MAP: '10.0.0.1:6379=localhost:7001, [fe80::1]:6379=[::1]:7002,' })
-  t.strictSame([...redis?.addressMap ?? []], [['10.0.0.1:6379', { host: 'localhost', port: 7001 }], ['fe80::1:6379', { host: '::1', port: 7002 }]])
-  for (const map of ['10.0.0.1=localhost:7001', 'a:1', 'a:1=b', 'a:1=b:2=c:3', '=a:1', 'a:1=b:0', 'a:70000=b:1']) {
-    t.match(refusal({ REDIS_NODES: 'redis://a:1', REDIS_ADDRESS_MAP: map }), /^REDIS_ADDRESS_MAP must hold pairs/, map)
+  t.strictSame(
+    readConfig({ ALLOWED_HOSTS: 'Chat.example.com, .inside.example,[::1],*' }).allowedHosts,
+    ['chat.example.com', '.inside.example', '[::1]', '*']
+  )
+  for (const hosts of ['http://a', 'a:80', 'a b', 'a,,b', '..a', '*.a']) {
+    t.match(
+      refusal({ ALLOWED_HOSTS: hosts }),
+      /^ALLOWED_HOSTS must hold host names without a port/,
+      hosts
+    )
   }
 })
 
-t.test('the certificate authority is read from its file, and a file that is not there is a mistake in the setting', async t => {
-  const file = join(temporaryDir(t), 'ca.pem')
-  writeFileSync(file, 'certificate')
-  t.equal(readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: file }).redis?.tlsCa, 'certificate')
-  t.match(refusal({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: `${file}.not` }), /^REDIS_TLS_CA/)
-  t.match(readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CERT: file, REDIS_TLS_KEY: file }).redis, { tlsCert: 'certificate', tlsKey: 'certificate' })
-  for (const name of ['REDIS_TLS_CERT', 'REDIS_TLS_KEY']) t.match(refusal({ REDIS_NODES: 'rediss://a:1', [name]: file }), /^REDIS_TLS_CERT and REDIS_TLS_KEY must be set together/)
-  for (const name of ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY']) t.match(refusal({ REDIS_NODES: 'redis://a:1', [name]: file }), new RegExp(`^${name} is set, but`))
-})
+t.test(
+  'addresses that nodes announce are mapped to where they can be reached, IPv6 included',
+  async t => {
+    const { redis } = readConfig({
+      REDIS_NODES: 'redis://a:1',
+      REDIS_ADDRESS_MAP: '10.0.0.1:6379=localhost:7001, [fe80::1]:6379=[::1]:7002,'
+    })
+    t.strictSame(
+      [...(redis?.addressMap ?? [])],
+      [
+        ['10.0.0.1:6379', { host: 'localhost', port: 7001 }],
+        ['fe80::1:6379', { host: '::1', port: 7002 }]
+      ]
+    )
+    for (const map of [
+      '10.0.0.1=localhost:7001',
+      'a:1',
+      'a:1=b',
+      'a:1=b:2=c:3',
+      '=a:1',
+      'a:1=b:0',
+      'a:70000=b:1'
+    ]) {
+      t.match(
+        refusal({ REDIS_NODES: 'redis://a:1', REDIS_ADDRESS_MAP: map }),
+        /^REDIS_ADDRESS_MAP must hold pairs/,
+        map
+      )
+    }
+  }
+)
+
+t.test(
+  'the certificate authority is read from its file, and a file that is not there is a mistake in the setting',
+  async t => {
+    const file = join(temporaryDir(t), 'ca.pem')
+    writeFileSync(file, 'certificate')
+    t.equal(
+      readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: file }).redis?.tlsCa,
+      'certificate'
+    )
+    t.match(refusal({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CA: `${file}.not` }), /^REDIS_TLS_CA/)
+    t.match(
+      readConfig({ REDIS_NODES: 'rediss://a:1', REDIS_TLS_CERT: file, REDIS_TLS_KEY: file }).redis,
+      { tlsCert: 'certificate', tlsKey: 'certificate' }
+    )
+    for (const name of ['REDIS_TLS_CERT', 'REDIS_TLS_KEY']) {
+      t.match(
+        refusal({ REDIS_NODES: 'rediss://a:1', [name]: file }),
+        /^REDIS_TLS_CERT and REDIS_TLS_KEY must be set together/
+      )
+    }
+    for (const name of ['REDIS_TLS_CA', 'REDIS_TLS_CERT', 'REDIS_TLS_KEY']) {
+      t.match(
+        refusal({ REDIS_NODES: 'redis://a:1', [name]: file }),
+        new RegExp(`^${name} is set, but`)
+      )
+    }
+  }
+)

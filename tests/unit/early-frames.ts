@@ -1,32 +1,55 @@
-// Frames that came too early, against a simple model: whatever the order of arrival, what comes out is in order and complete.
+// Frames that came too early, against a simple model: whatever the order of arrival, what comes out
+// is in order and complete.
 import fc from 'fast-check'
 import t from 'tap'
 import { framesFrom, framesOf, lastOf } from '../../src/message/frame.js'
 import { EarlyFrames } from '../../src/live/early-frames.js'
 import { sequence } from '../support/client.js'
 
-const frames = (first: number, last: number) => framesOf(sequence(first, last).map(seq => ({ room: 'r', seq, user: 'ann', text: `text ${seq}`, ms: 1000 + seq })))
+const frames = (first: number, last: number) =>
+  framesOf(
+    sequence(first, last).map(seq => ({
+      room: 'r',
+      seq,
+      user: 'ann',
+      text: `text ${seq}`,
+      ms: 1000 + seq
+    }))
+  )
 
 t.test('groups that arrive in any order, some twice, come out as one sequence', async t => {
-  fc.assert(fc.property(fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 12 }), fc.infiniteStream(fc.nat()), (lengths, random) => {
-    let first = 1
-    const groups = lengths.map(length => { const group = frames(first, first + length - 1); first += length; return group })
-    const arrivals = [...groups, ...groups.slice(0, 2)].map(group => ({ group, rank: random.next().value ?? 0 })).sort((a, b) => a.rank - b.rank)
-    const held = new EarlyFrames(1000)
-    let next = 1
-    const delivered: number[] = []
-    for (const { group } of arrivals) {
-      held.add(group)
-      for (const ripe of held.take(next)) {
-        if (lastOf(ripe) < next) continue
-        const fresh = framesFrom(ripe, next)
-        delivered.push(...sequence(fresh.first, lastOf(fresh)))
-        next = lastOf(fresh) + 1
+  fc.assert(
+    fc.property(
+      fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 12 }),
+      fc.infiniteStream(fc.nat()),
+      (lengths, random) => {
+        let first = 1
+        const groups = lengths.map(length => {
+          const group = frames(first, first + length - 1)
+          first += length
+          return group
+        })
+        const arrivals = [...groups, ...groups.slice(0, 2)]
+          .map(group => ({ group, rank: random.next().value ?? 0 }))
+          .sort((a, b) => a.rank - b.rank)
+        const held = new EarlyFrames(1000)
+        let next = 1
+        const delivered: number[] = []
+        for (const { group } of arrivals) {
+          held.add(group)
+          for (const ripe of held.take(next)) {
+            if (lastOf(ripe) < next) continue
+            const fresh = framesFrom(ripe, next)
+            delivered.push(...sequence(fresh.first, lastOf(fresh)))
+            next = lastOf(fresh) + 1
+          }
+        }
+        t.same(delivered, sequence(1, first - 1))
+        t.ok(held.isEmpty)
       }
-    }
-    t.same(delivered, sequence(1, first - 1))
-    t.ok(held.isEmpty)
-  }), { numRuns: 100 })
+    ),
+    { numRuns: 100 }
+  )
 })
 
 t.test('it takes frames up to its limit and not one more', async t => {

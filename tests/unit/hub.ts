@@ -5,36 +5,77 @@ import { SingleOutput } from '../../src/live/output.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
 
-t.test('the audit goes on with the rooms of healthy shards while those of another one wait', async t => {
-  const silent = (): void => undefined
-  const looks = new Map<string, number>()
-  const log = {
-    head: async (room: string) => {
-      looks.set(room, (looks.get(room) ?? 0) + 1)
-      if (room !== 'healthy') await new Promise(() => undefined)
-      return undefined
-    },
-    range: async () => []
+t.test(
+  'the audit goes on with the rooms of healthy shards while those of another one wait',
+  async t => {
+    const silent = (): void => undefined
+    const looks = new Map<string, number>()
+    const log = {
+      head: async (room: string) => {
+        looks.set(room, (looks.get(room) ?? 0) + 1)
+        if (room !== 'healthy') await new Promise(() => undefined)
+        return undefined
+      },
+      range: async () => []
+    }
+    // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
+    const store = { log, history: { range: async () => [] } }
+    const subscriber = {
+      subscribe: (_channel: string, { onSubscribed }: { onSubscribed: () => void }) => {
+        onSubscribed()
+      },
+      unsubscribe: silent
+    }
+    const hub = new Hub(
+      store,
+      subscriber,
+      {
+        ring: { lengthMax: 100, bytesMax: 1e5 },
+        ringsBytesMax: 1e6,
+        pages: {
+          length: 512,
+          lengthMax: 512,
+          bytesMax: 1e6,
+          pieceBytesMax: 1e5,
+          keptBytesMax: 1e6,
+          readsMax: 4
+        },
+        heldLengthMax: 100,
+        gapWaitMs: 5,
+        lingerMs: 1000,
+        auditMs: 80,
+        heartbeatMs: 1000,
+        stalledMsMax: 1000
+      },
+      {
+        gap: silent,
+        reset: silent,
+        heldFull: silent,
+        failed: silent,
+        ringEvicted: silent,
+        stalled: silent
+      }
+    )
+    t.teardown(() => {
+      hub.close()
+    })
+    // All that a reader of an empty room asks of a stream.
+    const stream = {
+      isFull: false,
+      hasEnded: false,
+      write: silent,
+      drained: async () => undefined,
+      drainedWithin: async () => true,
+      fail: silent
+    }
+    const waiting = sequence(1, 100).map(n => `waiting ${n}`)
+    for (const room of [...waiting, 'healthy']) {
+      hub.join(room, new SingleOutput(stream), { after: undefined, last: undefined })
+    }
+    await until(
+      'the healthy room is looked at again and again',
+      () => (looks.get('healthy') ?? 0) >= 5
+    )
+    t.ok(waiting.every(room => looks.get(room) === 1))
   }
-  // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
-  const store = { log, history: { range: async () => [] } }
-  const subscriber = { subscribe: (_channel: string, { onSubscribed }: { onSubscribed: () => void }) => { onSubscribed() }, unsubscribe: silent }
-  const hub = new Hub(store, subscriber, {
-    ring: { lengthMax: 100, bytesMax: 1e5 },
-    ringsBytesMax: 1e6,
-    pages: { length: 512, lengthMax: 512, bytesMax: 1e6, pieceBytesMax: 1e5, keptBytesMax: 1e6, readsMax: 4 },
-    heldLengthMax: 100,
-    gapWaitMs: 5,
-    lingerMs: 1000,
-    auditMs: 80,
-    heartbeatMs: 1000,
-    stalledMsMax: 1000
-  }, { gap: silent, reset: silent, heldFull: silent, failed: silent, ringEvicted: silent, stalled: silent })
-  t.teardown(() => { hub.close() })
-  // All that a reader of an empty room asks of a stream.
-  const stream = { isFull: false, hasEnded: false, write: silent, drained: async () => undefined, drainedWithin: async () => true, fail: silent }
-  const waiting = sequence(1, 100).map(n => `waiting ${n}`)
-  for (const room of [...waiting, 'healthy']) hub.join(room, new SingleOutput(stream), { after: undefined, last: undefined })
-  await until('the healthy room is looked at again and again', () => (looks.get('healthy') ?? 0) >= 5)
-  t.ok(waiting.every(room => looks.get(room) === 1))
-})
+)

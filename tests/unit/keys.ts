@@ -2,37 +2,71 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
-import { blockKey, type KeyKind, logKey, onceKey, parseKey, roomChannel, roomSlot, segmentKey, splitNumber, userCountKey, USERS_PARTS, usersKey, usersPartKey } from '../../src/store/keys.js'
+import {
+  blockKey,
+  type KeyKind,
+  logKey,
+  onceKey,
+  parseKey,
+  roomChannel,
+  roomSlot,
+  segmentKey,
+  splitNumber,
+  userCountKey,
+  USERS_PARTS,
+  usersKey,
+  usersPartKey
+} from '../../src/store/keys.js'
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { names } from '../support/names.js'
 
 const numbers = fc.nat({ max: 999_999_999_999_999 })
 // 1 to 255 visible ASCII characters, braces among them.
-const onceKeys = fc.string({ unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)), minLength: 1, maxLength: 40 })
+const onceKeys = fc.string({
+  unit: fc.integer({ min: 0x21, max: 0x7e }).map(code => String.fromCharCode(code)),
+  minLength: 1,
+  maxLength: 40
+})
 
 const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
   fc.record({ kind: fc.constant('block' as const), room: names, user: names, block: numbers }),
   fc.record({ kind: fc.constantFrom('log' as const, 'users' as const), room: names }),
-  fc.record({ kind: fc.constant('usersPart' as const), room: names, part: fc.nat({ max: USERS_PARTS - 1 }) }),
+  fc.record({
+    kind: fc.constant('usersPart' as const),
+    room: names,
+    part: fc.nat({ max: USERS_PARTS - 1 })
+  }),
   fc.record({ kind: fc.constant('segment' as const), room: names, segment: numbers }),
   fc.record({ kind: fc.constant('once' as const), room: names, key: onceKeys }),
   fc.record({ kind: fc.constant('count' as const), user: names })
 )
 
-function keyOf (meaning: KeyKind): string {
+function keyOf(meaning: KeyKind): string {
   switch (meaning.kind) {
-    case 'block': return blockKey(meaning.room, `${meaning.user}.${meaning.block}`)
-    case 'log': return logKey(meaning.room)
-    case 'users': return usersKey(meaning.room)
-    case 'usersPart': return usersPartKey(meaning.room, meaning.part)
-    case 'segment': return segmentKey(meaning.room, meaning.segment)
-    case 'once': return onceKey(meaning.room, meaning.key)
-    case 'count': return userCountKey(meaning.user)
+    case 'block':
+      return blockKey(meaning.room, `${meaning.user}.${meaning.block}`)
+    case 'log':
+      return logKey(meaning.room)
+    case 'users':
+      return usersKey(meaning.room)
+    case 'usersPart':
+      return usersPartKey(meaning.room, meaning.part)
+    case 'segment':
+      return segmentKey(meaning.room, meaning.segment)
+    case 'once':
+      return onceKey(meaning.room, meaning.key)
+    case 'count':
+      return userCountKey(meaning.user)
   }
 }
 
 t.test('every key parses back to exactly what it was made of', async () => {
-  fc.assert(fc.property(kinds, meaning => { assert.deepEqual(parseKey(keyOf(meaning)), { ...meaning }) }), { numRuns: 2000 })
+  fc.assert(
+    fc.property(kinds, meaning => {
+      assert.deepEqual(parseKey(keyOf(meaning)), { ...meaning })
+    }),
+    { numRuns: 2000 }
+  )
 })
 
 t.test('the keys look as the data model says', async t => {
@@ -49,20 +83,64 @@ t.test('the keys look as the data model says', async t => {
 t.test('a segment of one room is never the log of a room with a similar name', async t => {
   t.not(segmentKey('a', 1), logKey('a.1'))
   t.strictSame(parseKey(segmentKey('a.1', 2)), { kind: 'segment', room: 'a.1', segment: 2 })
-  t.strictSame(parseKey(blockKey('room:', 'x.0')), { kind: 'block', room: 'room:', user: 'x', block: 0 })
-  t.strictSame(parseKey(blockKey('a.1', 'b.2.3')), { kind: 'block', room: 'a.1', user: 'b.2', block: 3 })
+  t.strictSame(parseKey(blockKey('room:', 'x.0')), {
+    kind: 'block',
+    room: 'room:',
+    user: 'x',
+    block: 0
+  })
+  t.strictSame(parseKey(blockKey('a.1', 'b.2.3')), {
+    kind: 'block',
+    room: 'a.1',
+    user: 'b.2',
+    block: 3
+  })
 })
 
 t.test('a key of somebody else is not taken for one of ours', async t => {
   for (const key of [
-    '', 'x', '{', '{}', '{x}', 'foo:{bar}', 'user:{x}', 'user:{x}:counts', 'users:{x}:count', 'room:{x}', 'room:{x}:logs', 'room:{x}:once', 'room:{x}:users:', 'room:{x}:users:01', 'room:{x}:users:1000', 'room:{x}:users:a', 'room:{x:log',
-    'room:x}:log', 'room:{x}:segment', 'room:{x.}:segment', 'room:{.1}:segment', 'room:{x.01}:segment', 'room:{x.-1}:segment', 'room:{x.1e3}:segment',
-    '.{x.1}', 'r{x.1}', 'r.{x}', 'r.{x.1}y', 'r.{x.1} ', 'r.{.1}', 'r.{x.1000000000000000}'
-  ]) t.equal(parseKey(key), undefined, JSON.stringify(key))
+    '',
+    'x',
+    '{',
+    '{}',
+    '{x}',
+    'foo:{bar}',
+    'user:{x}',
+    'user:{x}:counts',
+    'users:{x}:count',
+    'room:{x}',
+    'room:{x}:logs',
+    'room:{x}:once',
+    'room:{x}:users:',
+    'room:{x}:users:01',
+    'room:{x}:users:1000',
+    'room:{x}:users:a',
+    'room:{x:log',
+    'room:x}:log',
+    'room:{x}:segment',
+    'room:{x.}:segment',
+    'room:{.1}:segment',
+    'room:{x.01}:segment',
+    'room:{x.-1}:segment',
+    'room:{x.1e3}:segment',
+    '.{x.1}',
+    'r{x.1}',
+    'r.{x}',
+    'r.{x.1}y',
+    'r.{x.1} ',
+    'r.{.1}',
+    'r.{x.1000000000000000}'
+  ]) {
+    t.equal(parseKey(key), undefined, JSON.stringify(key))
+  }
 })
 
 t.test('the number stands behind the last dot', async t => {
-  fc.assert(fc.property(names, numbers, (name, number) => { assert.deepEqual(splitNumber(`${name}.${number}`), [name, number]) }))
+  fc.assert(
+    fc.property(names, numbers, (name, number) => {
+      assert.deepEqual(splitNumber(`${name}.${number}`), [name, number])
+    })
+  )
   t.equal(splitNumber('x'), undefined)
   t.equal(splitNumber('1.2.'), undefined)
   t.strictSame(splitNumber('.0.0'), ['.0', 0])
@@ -73,30 +151,45 @@ t.test('slots are those of the Redis Cluster specification', async t => {
   t.equal(slotOf('123456789'), 0x31c3)
   t.equal(slotOf('foo'), 12182)
   t.equal(slotOf('foo{{bar}}zap'), slotOf('{bar'))
-  fc.assert(fc.property(names, name => { assert.equal(slotOf(`x{${name}}y`), slotByDefinition(Buffer.from(name))) }))
+  fc.assert(
+    fc.property(names, name => {
+      assert.equal(slotOf(`x{${name}}y`), slotByDefinition(Buffer.from(name)))
+    })
+  )
 })
 
-t.test('all that is kept per room lies in one slot, and a block where its user and number say, whatever the room', async () => {
-  fc.assert(fc.property(names, names, numbers, onceKeys, (room, other, number, once) => {
-    for (const key of [logKey(room), usersKey(room), onceKey(room, once), roomChannel(room)]) assert.equal(slotOf(key), roomSlot(room))
-    assert.equal(slotOf(blockKey(room, `x.${number}`)), slotOf(blockKey(other, `x.${number}`)))
-    assert.ok(roomSlot(room) >= 0 && roomSlot(room) < SLOT_COUNT)
-  }))
-})
+t.test(
+  'all that is kept per room lies in one slot, and a block where its user and number say, whatever the room',
+  async () => {
+    fc.assert(
+      fc.property(names, names, numbers, onceKeys, (room, other, number, once) => {
+        for (const key of [logKey(room), usersKey(room), onceKey(room, once), roomChannel(room)]) {
+          assert.equal(slotOf(key), roomSlot(room))
+        }
+        assert.equal(slotOf(blockKey(room, `x.${number}`)), slotOf(blockKey(other, `x.${number}`)))
+        assert.ok(roomSlot(room) >= 0 && roomSlot(room) < SLOT_COUNT)
+      })
+    )
+  }
+)
 
 t.test('the blocks of one busy user spread evenly over three shards', async t => {
   const blocks = 1000
   const shards = [0, 0, 0]
-  for (let block = 0; block < blocks; block++) shards[Math.floor(slotOf(blockKey('room123', `lady_gaga.${block}`)) * 3 / SLOT_COUNT)]!++
-  t.ok(Math.max(...shards) <= blocks / 3 * 1.1, shards.join(', '))
+  for (let block = 0; block < blocks; block++) {
+    shards[Math.floor((slotOf(blockKey('room123', `lady_gaga.${block}`)) * 3) / SLOT_COUNT)]!++
+  }
+  t.ok(Math.max(...shards) <= (blocks / 3) * 1.1, shards.join(', '))
 })
 
 /** CRC-16/XMODEM modulo 16384, bit by bit, as the specification's appendix defines it. */
-function slotByDefinition (bytes: Buffer): number {
+function slotByDefinition(bytes: Buffer): number {
   let crc = 0
   for (const byte of bytes) {
     crc ^= byte << 8
-    for (let bit = 0; bit < 8; bit++) crc = ((crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021) & 0xffff
+    for (let bit = 0; bit < 8; bit++) {
+      crc = ((crc & 0x8000) === 0 ? crc << 1 : (crc << 1) ^ 0x1021) & 0xffff
+    }
   }
   return crc % SLOT_COUNT
 }

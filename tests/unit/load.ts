@@ -4,19 +4,30 @@ import { type Acknowledged, type Failed, Load, type LoadOptions } from '../../sr
 import { type Behaviour, StubService } from '../support/stub-service.js'
 import { until } from '../support/until.js'
 
-const OVERLOADED: Behaviour = { status: 503, body: { statusCode: 503, code: 'OVERLOADED', message: 'Try again later.' } }
+const OVERLOADED: Behaviour = {
+  status: 503,
+  body: { statusCode: 503, code: 'OVERLOADED', message: 'Try again later.' }
+}
 
-t.test('every message is acknowledged once, with the sequence that the service gave it', async (t) => {
-  const stub = await StubService.start(t)
-  const { load, acknowledged, failed } = start(t, stub, { connections: 8, count: 500 })
-  await load.run()
-  t.equal(load.sent, 500)
-  t.strictSame(failed, [])
-  t.strictSame(acknowledged.map(({ index }) => index).sort((a, b) => a - b), Array.from({ length: 500 }, (_, index) => index))
-  for (const { seq, room, user, text, at } of acknowledged) t.strictSame(stub.stored[seq - 1], { room, seq, user, text, at })
-})
+t.test(
+  'every message is acknowledged once, with the sequence that the service gave it',
+  async t => {
+    const stub = await StubService.start(t)
+    const { load, acknowledged, failed } = start(t, stub, { connections: 8, count: 500 })
+    await load.run()
+    t.equal(load.sent, 500)
+    t.strictSame(failed, [])
+    t.strictSame(
+      acknowledged.map(({ index }) => index).sort((a, b) => a - b),
+      Array.from({ length: 500 }, (_, index) => index)
+    )
+    for (const { seq, room, user, text, at } of acknowledged) {
+      t.strictSame(stub.stored[seq - 1], { room, seq, user, text, at })
+    }
+  }
+)
 
-t.test('no more messages are on their way than there are connections', async (t) => {
+t.test('no more messages are on their way than there are connections', async t => {
   let onTheirWay = 0
   let most = 0
   const stub = await StubService.start(t, async (): Promise<Behaviour> => {
@@ -29,136 +40,218 @@ t.test('no more messages are on their way than there are connections', async (t)
   t.equal(most, 7)
 })
 
-t.test('names of any language arrive as they are', async (t) => {
+t.test('names of any language arrive as they are', async t => {
   const stub = await StubService.start(t)
-  const { load, acknowledged } = start(t, stub, { count: 1, compose: () => ({ room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n' }) })
+  const { load, acknowledged } = start(t, stub, {
+    count: 1,
+    compose: () => ({ room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n' })
+  })
   await load.run()
-  t.match(acknowledged, { length: 1, 0: { room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n', seq: 1 } })
+  t.match(acknowledged, {
+    length: 1,
+    0: { room: 'a/b?c=%41 ü 語', user: 'Zoë 🦄', text: '"\\\n', seq: 1 }
+  })
 })
 
-t.test('the base URL may have a path', async (t) => {
+t.test('the base URL may have a path', async t => {
   const paths: string[] = []
-  const stub = await StubService.start(t, ({ path }) => { paths.push(path); return 'store' })
-  for (const path of ['', '/', '/chat', '/chat/']) await start(t, { url: stub.url + path }, { count: 1 }).load.run()
-  t.strictSame(paths, ['', '', '/chat', '/chat'].map(path => `${path}/rooms/room123/messages`))
-})
-
-t.test('an answer that is not the message is a failure that says what is wrong with it', async (t) => {
-  const right = { room: 'room123', seq: 1, user: 'lady_gaga', text: '#1 the quick brow', at: '2025-01-01T00:00:00.000Z' }
-  const wrongs: Array<[status: number, body: unknown, reason: RegExp]> = [
-    [200, right, /status is 200, not 201/],
-    [202, right, /status is 202, not 201/],
-    [201, { ...right, room: 'room124' }, /room is "room124", not "room123"/],
-    [201, { ...right, user: undefined }, /user is undefined, not "lady_gaga"/],
-    [201, { ...right, text: right.text + '!' }, /text is/],
-    ...[0, -1, 1.5, '1', null, 2 ** 53].map((seq): [number, unknown, RegExp] => [201, { ...right, seq }, /seq is .*, not a positive integer/]),
-    [201, { ...right, at: 1 }, /at is 1, not a time/],
-    [201, null, /room is undefined/],
-    [201, [], /room is undefined/]
-  ]
-  for (const [status, body, reason] of wrongs) {
-    const stub = await StubService.start(t, () => ({ status, body }))
-    const { load, acknowledged, failed } = start(t, stub, { count: 1, isIdempotent: true, compose: () => ({ room: right.room, user: right.user, text: right.text }) })
-    await load.run()
-    t.match(failed, { length: 1, 0: { status, code: 'WRONG_ANSWER', reason, attempts: 1 } })
-    t.strictSame(acknowledged, [])
+  const stub = await StubService.start(t, ({ path }) => {
+    paths.push(path)
+    return 'store'
+  })
+  for (const path of ['', '/', '/chat', '/chat/']) {
+    await start(t, { url: stub.url + path }, { count: 1 }).load.run()
   }
+  t.strictSame(
+    paths,
+    ['', '', '/chat', '/chat'].map(path => `${path}/rooms/room123/messages`)
+  )
 })
 
-t.test('without idempotency keys nothing is sent twice, whatever comes of it', async (t) => {
-  const stub = await StubService.start(t, ({ index }) => index % 7 === 0 ? 'store-and-cut' : index % 5 === 0 ? OVERLOADED : 'store')
+t.test(
+  'an answer that is not the message is a failure that says what is wrong with it',
+  async t => {
+    const right = {
+      room: 'room123',
+      seq: 1,
+      user: 'lady_gaga',
+      text: '#1 the quick brow',
+      at: '2025-01-01T00:00:00.000Z'
+    }
+    const wrongs: Array<[status: number, body: unknown, reason: RegExp]> = [
+      [200, right, /status is 200, not 201/],
+      [202, right, /status is 202, not 201/],
+      [201, { ...right, room: 'room124' }, /room is "room124", not "room123"/],
+      [201, { ...right, user: undefined }, /user is undefined, not "lady_gaga"/],
+      [201, { ...right, text: right.text + '!' }, /text is/],
+      ...[0, -1, 1.5, '1', null, 2 ** 53].map((seq): [number, unknown, RegExp] => [
+        201,
+        { ...right, seq },
+        /seq is .*, not a positive integer/
+      ]),
+      [201, { ...right, at: 1 }, /at is 1, not a time/],
+      [201, null, /room is undefined/],
+      [201, [], /room is undefined/]
+    ]
+    for (const [status, body, reason] of wrongs) {
+      const stub = await StubService.start(t, () => ({ status, body }))
+      const { load, acknowledged, failed } = start(t, stub, {
+        count: 1,
+        isIdempotent: true,
+        compose: () => ({ room: right.room, user: right.user, text: right.text })
+      })
+      await load.run()
+      t.match(failed, { length: 1, 0: { status, code: 'WRONG_ANSWER', reason, attempts: 1 } })
+      t.strictSame(acknowledged, [])
+    }
+  }
+)
+
+t.test('without idempotency keys nothing is sent twice, whatever comes of it', async t => {
+  const stub = await StubService.start(t, ({ index }) =>
+    index % 7 === 0 ? 'store-and-cut' : index % 5 === 0 ? OVERLOADED : 'store'
+  )
   const { load, acknowledged, failed } = start(t, stub, { connections: 4, count: 70 })
   await load.run()
   t.equal(stub.posts, 70)
   t.equal(failed.filter(({ status }) => status === undefined).length, 10)
-  t.equal(failed.filter(({ status, code, reason }) => status === 503 && code === 'OVERLOADED' && reason === 'Try again later.').length, 12)
+  t.equal(
+    failed.filter(
+      ({ status, code, reason }) =>
+        status === 503 && code === 'OVERLOADED' && reason === 'Try again later.'
+    ).length,
+    12
+  )
   t.equal(acknowledged.length, 48)
 })
 
-t.test('with idempotency keys what failed is sent again, and stored once', async (t) => {
+t.test('with idempotency keys what failed is sent again, and stored once', async t => {
   const stub = await StubService.start(t, ({ index, isRepeated }) => {
     if (isRepeated && index % 2 === 0) return 'store'
-    return index % 7 === 0 ? 'store-and-cut' : index % 6 === 0 ? 'cut' : index % 5 === 0 ? OVERLOADED : 'store'
+    return index % 7 === 0
+      ? 'store-and-cut'
+      : index % 6 === 0
+        ? 'cut'
+        : index % 5 === 0
+          ? OVERLOADED
+          : 'store'
   })
-  const { load, acknowledged, failed } = start(t, stub, { connections: 4, count: 70, isIdempotent: true })
+  const { load, acknowledged, failed } = start(t, stub, {
+    connections: 4,
+    count: 70,
+    isIdempotent: true
+  })
   await load.run()
   t.strictSame(failed, [])
   t.equal(acknowledged.length, 70)
   t.equal(stub.stored.length, 70)
-  t.equal(acknowledged.reduce((sum, { attempts }) => sum + attempts, 0), stub.posts)
+  t.equal(
+    acknowledged.reduce((sum, { attempts }) => sum + attempts, 0),
+    stub.posts
+  )
   t.ok(stub.posts > 70)
 })
 
-t.test('a key is not used by two messages or two runs', async (t) => {
+t.test('a key is not used by two messages or two runs', async t => {
   const keys: Array<string | undefined> = []
-  const stub = await StubService.start(t, ({ key }) => { keys.push(key); return 'store' })
-  for (let run = 0; run < 2; run++) await start(t, stub, { count: 20, isIdempotent: true }).load.run()
+  const stub = await StubService.start(t, ({ key }) => {
+    keys.push(key)
+    return 'store'
+  })
+  for (let run = 0; run < 2; run++) {
+    await start(t, stub, { count: 20, isIdempotent: true }).load.run()
+  }
   t.equal(new Set(keys).size, 40)
   t.notOk(keys.includes(undefined))
 })
 
-t.test('what the service refuses for good is not sent again', async (t) => {
-  const stub = await StubService.start(t, () => ({ status: 400, body: { code: 'INVALID_TEXT', message: 'Shorten it.' } }))
+t.test('what the service refuses for good is not sent again', async t => {
+  const stub = await StubService.start(t, () => ({
+    status: 400,
+    body: { code: 'INVALID_TEXT', message: 'Shorten it.' }
+  }))
   const { load, failed } = start(t, stub, { count: 1, isIdempotent: true })
   await load.run()
   t.equal(stub.posts, 1)
-  t.match(failed, { length: 1, 0: { status: 400, code: 'INVALID_TEXT', reason: 'Shorten it.', attempts: 1 } })
+  t.match(failed, {
+    length: 1,
+    0: { status: 400, code: 'INVALID_TEXT', reason: 'Shorten it.', attempts: 1 }
+  })
 })
 
-t.test('sending again has an end, and keeps the pause that the service asks for', async (t) => {
-  const stub = await StubService.start(t, () => ({ ...OVERLOADED, headers: { 'retry-after': '1' } }))
+t.test('sending again has an end, and keeps the pause that the service asks for', async t => {
+  const stub = await StubService.start(t, () => ({
+    ...OVERLOADED,
+    headers: { 'retry-after': '1' }
+  }))
   const { load, failed } = start(t, stub, { count: 1, isIdempotent: true, retryMsMax: 1500 })
   await load.run()
   t.match(failed, { length: 1, 0: { status: 503, code: 'OVERLOADED', attempts: 2 } })
   t.ok(failed[0]!.latencyMs >= 990)
 })
 
-t.test('a proxy\'s page instead of an answer is a failure with its status', async (t) => {
+t.test("a proxy's page instead of an answer is a failure with its status", async t => {
   const stub = await StubService.start(t, () => ({ status: 502, body: '<html>' }))
   const { load, failed } = start(t, stub, { count: 1 })
   await load.run()
   t.match(failed, { length: 1, 0: { status: 502, code: 'NO_CODE' } })
 })
 
-t.test('an answer that does not come is a failure after the time for one attempt', async (t) => {
+t.test('an answer that does not come is a failure after the time for one attempt', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, failed } = start(t, stub, { count: 1, attemptMsMax: 200 })
   await load.run()
   t.match(failed, { length: 1, 0: { status: undefined, code: 'UND_ERR_HEADERS_TIMEOUT' } })
 })
 
-t.test('a service that is not there is not called in a frenzy', async (t) => {
-  const { load, failed } = start(t, { url: 'http://127.0.0.1:1' }, { connections: 2, durationMs: 300 })
+t.test('a service that is not there is not called in a frenzy', async t => {
+  const { load, failed } = start(
+    t,
+    { url: 'http://127.0.0.1:1' },
+    { connections: 2, durationMs: 300 }
+  )
   await load.run()
-  t.ok(failed.length > 0 && failed.length <= 14, `${failed.length} tries in 300 ms on two connections`)
+  t.ok(
+    failed.length > 0 && failed.length <= 14,
+    `${failed.length} tries in 300 ms on two connections`
+  )
   t.ok(failed.every(({ code }) => code === 'ECONNREFUSED'))
 })
 
-t.test('a rate is kept to: so many messages in so much time, none of them early', async (t) => {
+t.test('a rate is kept to: so many messages in so much time, none of them early', async t => {
   const arrivedMs: number[] = []
-  const stub = await StubService.start(t, () => { arrivedMs.push(performance.now()); return 'store' })
+  const stub = await StubService.start(t, () => {
+    arrivedMs.push(performance.now())
+    return 'store'
+  })
   // By a count: a machine that is late sends all the same, and none early.
   const { load, acknowledged } = start(t, stub, { connections: 16, rate: 200, count: 200 })
   const startedMs = performance.now()
   await load.run()
   t.equal(acknowledged.length, 200)
   t.equal(arrivedMs.length, 200)
-  for (const [index, ms] of arrivedMs.entries()) t.ok(ms - startedMs >= index * 5 - 2, `message ${index} at ${ms - startedMs}`)
+  for (const [index, ms] of arrivedMs.entries()) {
+    t.ok(ms - startedMs >= index * 5 - 2, `message ${index} at ${ms - startedMs}`)
+  }
 })
 
-t.test('at a rate, all messages that were due while the service stood still have waited', async (t) => {
-  const stub = await StubService.start(t, async ({ index }): Promise<Behaviour> => {
-    if (index === 10) await new Promise(resolve => setTimeout(resolve, 500))
-    return 'store'
-  })
-  const { load, acknowledged } = start(t, stub, { connections: 1, rate: 100, count: 50 })
-  await load.run()
-  // 10 ms apart, due 0, 10, … 490 ms after the one that stood still for 500: one measured from when it was sent would be alone.
-  const waited = acknowledged.filter(({ latencyMs }) => latencyMs > 250).length
-  t.ok(waited >= 25, `${waited} waited for more than 250 ms`)
-})
+t.test(
+  'at a rate, all messages that were due while the service stood still have waited',
+  async t => {
+    const stub = await StubService.start(t, async ({ index }): Promise<Behaviour> => {
+      if (index === 10) await new Promise(resolve => setTimeout(resolve, 500))
+      return 'store'
+    })
+    const { load, acknowledged } = start(t, stub, { connections: 1, rate: 100, count: 50 })
+    await load.run()
+    // 10 ms apart, due 0, 10, … 490 ms after the one that stood still for 500: one measured from
+    // when it was sent would be alone.
+    const waited = acknowledged.filter(({ latencyMs }) => latencyMs > 250).length
+    t.ok(waited >= 25, `${waited} waited for more than 250 ms`)
+  }
+)
 
-t.test('what was due when the time was over and could not be sent is counted', async (t) => {
+t.test('what was due when the time was over and could not be sent is counted', async t => {
   const stub = await StubService.start(t, async (): Promise<Behaviour> => {
     await new Promise(resolve => setTimeout(resolve, 50))
     return 'store'
@@ -169,7 +262,7 @@ t.test('what was due when the time was over and could not be sent is counted', a
   t.equal(load.sent + load.overdue, 50)
 })
 
-t.test('without a rate a duration ends it', async (t) => {
+t.test('without a rate a duration ends it', async t => {
   const stub = await StubService.start(t)
   const { load, acknowledged } = start(t, stub, { connections: 4, durationMs: 200 })
   const startedMs = performance.now()
@@ -179,25 +272,30 @@ t.test('without a rate a duration ends it', async (t) => {
   t.equal(acknowledged.length, stub.stored.length)
 })
 
-t.test('stop begins nothing more, and waits for the messages on their way and their retries', async (t) => {
-  let release = (): void => {}
-  const released = new Promise<void>(resolve => { release = resolve })
-  const stub = await StubService.start(t, async ({ isRepeated }): Promise<Behaviour> => {
-    await released
-    return isRepeated ? 'store' : OVERLOADED
-  })
-  const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
-  const run = load.run()
-  await until('three messages on their way', () => stub.posts === 3)
-  load.stop()
-  release()
-  await run
-  t.equal(load.sent, 3)
-  t.equal(acknowledged.length, 3)
-  t.strictSame(failed, [])
-})
+t.test(
+  'stop begins nothing more, and waits for the messages on their way and their retries',
+  async t => {
+    let release = (): void => {}
+    const released = new Promise<void>(resolve => {
+      release = resolve
+    })
+    const stub = await StubService.start(t, async ({ isRepeated }): Promise<Behaviour> => {
+      await released
+      return isRepeated ? 'store' : OVERLOADED
+    })
+    const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
+    const run = load.run()
+    await until('three messages on their way', () => stub.posts === 3)
+    load.stop()
+    release()
+    await run
+    t.equal(load.sent, 3)
+    t.equal(acknowledged.length, 3)
+    t.strictSame(failed, [])
+  }
+)
 
-t.test('stop does not wait for the times of messages to come', async (t) => {
+t.test('stop does not wait for the times of messages to come', async t => {
   const stub = await StubService.start(t)
   const { load } = start(t, stub, { connections: 4, rate: 0.1 })
   const run = load.run()
@@ -207,7 +305,7 @@ t.test('stop does not wait for the times of messages to come', async (t) => {
   t.equal(load.sent, 1)
 })
 
-t.test('abort gives up what is on its way, each message as a failure', async (t) => {
+t.test('abort gives up what is on its way, each message as a failure', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
   const run = load.run()
@@ -215,24 +313,44 @@ t.test('abort gives up what is on its way, each message as a failure', async (t)
   load.abort()
   await run
   t.strictSame(acknowledged, [])
-  t.strictSame(failed.map(({ code }) => code), ['UND_ERR_DESTROYED', 'UND_ERR_DESTROYED', 'UND_ERR_DESTROYED'])
+  t.strictSame(
+    failed.map(({ code }) => code),
+    ['UND_ERR_DESTROYED', 'UND_ERR_DESTROYED', 'UND_ERR_DESTROYED']
+  )
 })
 
-t.test('an error in a callback ends the run with it', async (t) => {
+t.test('an error in a callback ends the run with it', async t => {
   const stub = await StubService.start(t)
-  const { load } = start(t, stub, { connections: 3, onAcknowledged: () => { throw new Error('mine') } })
+  const { load } = start(t, stub, {
+    connections: 3,
+    onAcknowledged: () => {
+      throw new Error('mine')
+    }
+  })
   await t.rejects(load.run(), { message: 'mine' })
 })
 
-function start (t: Test, stub: { readonly url: string }, options: Partial<LoadOptions>) {
+function start(t: Test, stub: { readonly url: string }, options: Partial<LoadOptions>) {
   const acknowledged: Acknowledged[] = []
   const failed: Failed[] = []
   const load = new Load({
     url: stub.url,
-    compose: crowd({ room: 'room123', rooms: undefined, user: undefined, users: 20, zipf: 1, seed: 1, textBytes: 40 }),
+    compose: crowd({
+      room: 'room123',
+      rooms: undefined,
+      user: undefined,
+      users: 20,
+      zipf: 1,
+      seed: 1,
+      textBytes: 40
+    }),
     connections: 1,
-    onAcknowledged: (message) => { acknowledged.push(message) },
-    onFailed: (message) => { failed.push(message) },
+    onAcknowledged: message => {
+      acknowledged.push(message)
+    },
+    onFailed: message => {
+      failed.push(message)
+    },
     ...options
   })
   t.teardown(() => load.abort())

@@ -1,5 +1,5 @@
-// What package.json declares is what the code uses: a package that is missing from it, or listed for development
-// only, breaks where `npm ci --omit=dev` installed the service, and nowhere else.
+// What package.json declares is what the code uses: a package that is missing from it, or listed
+// for development only, breaks where `npm ci --omit=dev` installed the service, and nowhere else.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -9,42 +9,72 @@ import { VERSION } from '../../src/version.js'
 
 const root = fileURLToPath(new URL('../../..', import.meta.url))
 
-const manifest: { version: string, dependencies: Record<string, string>, devDependencies: Record<string, string> } =
-  JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
+const manifest: {
+  version: string
+  dependencies: Record<string, string>
+  devDependencies: Record<string, string>
+} = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /** Packages that are used by their command, by the configuration of one, or by the compiler. */
-const isTool = (name: string): boolean => name.startsWith('@types/') || ['eslint', 'neostandard'].includes(name)
+const isTool = (name: string): boolean =>
+  name.startsWith('@types/') || ['eslint', 'neostandard', 'prettier'].includes(name)
 
-/** Every import of a package below these folders, and every look for its folder (`resolve('package/package.json')`), as `package` or `package/sub/path`; those of types are gone when it runs. */
-function importsIn (...folders: string[]): string[] {
+/**
+ * Every import of a package below these folders, and every look for its folder
+ * (`resolve('package/package.json')`), as `package` or `package/sub/path`; those of types are gone
+ * when it runs.
+ */
+function importsIn(...folders: string[]): string[] {
   const found = new Set<string>()
   for (const folder of folders) {
-    for (const name of readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' }).filter(name => /\.m?js$/.test(name))) {
+    for (const name of readdirSync(join(root, folder), {
+      recursive: true,
+      encoding: 'utf8'
+    }).filter(name => /\.m?js$/.test(name))) {
       const source = readFileSync(join(root, folder, name), 'utf8')
       const { importedFiles } = ts.preProcessFile(source, true, true)
-      for (const { fileName } of importedFiles) if (!/^(node:|\.)/.test(fileName)) found.add(fileName)
-      for (const [, fileName = ''] of source.matchAll(/\.resolve\('([@\w-]+(?:\/[\w-]+)?\/package\.json)'\)/g)) found.add(fileName)
+      for (const { fileName } of importedFiles) {
+        if (!/^(node:|\.)/.test(fileName)) found.add(fileName)
+      }
+      for (const [, fileName = ''] of source.matchAll(
+        /\.resolve\('([@\w-]+(?:\/[\w-]+)?\/package\.json)'\)/g
+      )) {
+        found.add(fileName)
+      }
     }
   }
   return [...found].sort()
 }
 
-const packageOf = (specifier: string): string => specifier.split('/').slice(0, specifier.startsWith('@') ? 2 : 1).join('/')
-const packagesIn = (...folders: string[]): string[] => [...new Set(importsIn(...folders).map(packageOf))]
+const packageOf = (specifier: string): string =>
+  specifier
+    .split('/')
+    .slice(0, specifier.startsWith('@') ? 2 : 1)
+    .join('/')
+const packagesIn = (...folders: string[]): string[] => [
+  ...new Set(importsIn(...folders).map(packageOf))
+]
 
 t.test('what the service imports is in dependencies, and nothing else is', async t => {
   t.strictSame(packagesIn('dist/src'), Object.keys(manifest.dependencies).sort())
 })
 
-t.test('what only tests, benchmarks and set-up import is in devDependencies, and nothing else is', async t => {
-  const used = packagesIn('dist/tests', 'dist/bench', 'compose').filter(name => !(name in manifest.dependencies))
-  const declared = Object.keys(manifest.devDependencies).filter(name => !isTool(name))
-  t.strictSame(used, declared.sort())
-})
+t.test(
+  'what only tests, benchmarks and set-up import is in devDependencies, and nothing else is',
+  async t => {
+    const used = packagesIn('dist/tests', 'dist/bench', 'compose').filter(
+      name => !(name in manifest.dependencies)
+    )
+    const declared = Object.keys(manifest.devDependencies).filter(name => !isTool(name))
+    t.strictSame(used, declared.sort())
+  }
+)
 
 t.test('no package is used by a path of its own making: it may move with any release', async t => {
-  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose')
-    .filter(specifier => specifier !== packageOf(specifier) && specifier !== `${packageOf(specifier)}/package.json`)
+  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose').filter(
+    specifier =>
+      specifier !== packageOf(specifier) && specifier !== `${packageOf(specifier)}/package.json`
+  )
   t.strictSame(deep, [])
 })
 

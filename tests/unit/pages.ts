@@ -1,5 +1,6 @@
-// Pages of history for readers that catch up: shared by those at about the same place, longer for the fast, shorter for the slow, and never
-// more bytes kept than allowed. The history is a stand-in that answers when told.
+// Pages of history for readers that catch up: shared by those at about the same place, longer for
+// the fast, shorter for the slow, and never more bytes kept than allowed. The history is a stand-in
+// that answers when told.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Pages, type Page, type PagesOptions } from '../../src/live/pages.js'
@@ -7,45 +8,84 @@ import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 
 const TEXT = 'x'.repeat(100)
-const OPTIONS: PagesOptions = { length: 512, lengthMax: 4096, bytesMax: 1_000_000, pieceBytesMax: 10_000, keptBytesMax: 1_000_000, readsMax: 2 }
+const OPTIONS: PagesOptions = {
+  length: 512,
+  lengthMax: 4096,
+  bytesMax: 1_000_000,
+  pieceBytesMax: 10_000,
+  keptBytesMax: 1_000_000,
+  readsMax: 2
+}
 
-function pagesOf (options: Partial<PagesOptions> = {}, head = Infinity): { pages: Pages, reads: string[], answer: () => void } {
+function pagesOf(
+  options: Partial<PagesOptions> = {},
+  head = Infinity
+): { pages: Pages; reads: string[]; answer: () => void } {
   const reads: string[] = []
   let answers: Array<() => void> = []
   const range = async (room: string, from: number, to: number): Promise<Entry[]> => {
     reads.push(`${room} ${from}-${to}`)
-    await new Promise<void>(resolve => { answers.push(resolve) })
-    return sequence(from, Math.min(to, head)).map(seq => ({ room, seq, user: 'ann', text: TEXT, ms: seq }))
+    await new Promise<void>(resolve => {
+      answers.push(resolve)
+    })
+    return sequence(from, Math.min(to, head)).map(seq => ({
+      room,
+      seq,
+      user: 'ann',
+      text: TEXT,
+      ms: seq
+    }))
   }
   // Pages asks a history for ranges only.
   const pages = new Pages({ range }, { ...OPTIONS, ...options })
-  return { pages, reads, answer: () => { const all = answers; answers = []; for (const resolve of all) resolve() } }
+  return {
+    pages,
+    reads,
+    answer: () => {
+      const all = answers
+      answers = []
+      for (const resolve of all) resolve()
+    }
+  }
 }
 
-const seqsOf = (page: Page): number[] => page.flatMap(({ first, ends }) => ends.map((_, index) => first + index))
+const seqsOf = (page: Page): number[] =>
+  page.flatMap(({ first, ends }) => ends.map((_, index) => first + index))
 
-async function read (world: ReturnType<typeof pagesOf>, epoch: number, seq: number, last: number, length: number): Promise<Page> {
+async function read(
+  world: ReturnType<typeof pagesOf>,
+  epoch: number,
+  seq: number,
+  last: number,
+  length: number
+): Promise<Page> {
   const reading = world.pages.read('r', epoch, seq, last, length)
   await sleep(1)
   world.answer()
   return await reading
 }
 
-t.test('readers at about the same place share a page, while it is read and a moment longer', async t => {
-  const world = pagesOf()
-  const { pages, reads, answer } = world
-  const both = Promise.all([pages.read('r', 1, 513, 2000, 512), pages.read('r', 1, 1024, 2000, 512)])
-  await sleep(1)
-  answer()
-  const [one, two] = await both
-  t.equal(one, two)
-  t.same(seqsOf(one), sequence(513, 1024))
-  t.equal(await pages.read('r', 1, 700, 2000, 512), one, 'kept')
-  t.same(reads, ['r 513-1024'])
-  await sleep(1100)
-  await read(world, 1, 700, 2000, 512)
-  t.same(reads, ['r 513-1024', 'r 513-1024'], 'not for ever')
-})
+t.test(
+  'readers at about the same place share a page, while it is read and a moment longer',
+  async t => {
+    const world = pagesOf()
+    const { pages, reads, answer } = world
+    const both = Promise.all([
+      pages.read('r', 1, 513, 2000, 512),
+      pages.read('r', 1, 1024, 2000, 512)
+    ])
+    await sleep(1)
+    answer()
+    const [one, two] = await both
+    t.equal(one, two)
+    t.same(seqsOf(one), sequence(513, 1024))
+    t.equal(await pages.read('r', 1, 700, 2000, 512), one, 'kept')
+    t.same(reads, ['r 513-1024'])
+    await sleep(1100)
+    await read(world, 1, 700, 2000, 512)
+    t.same(reads, ['r 513-1024', 'r 513-1024'], 'not for ever')
+  }
+)
 
 t.test('what was read of another past is not shared', async t => {
   const world = pagesOf()
@@ -56,16 +96,21 @@ t.test('what was read of another past is not shared', async t => {
 
 t.test('a page ends at the last sequence that may be read', async t => {
   const world = pagesOf()
-  for (const last of [511, 512, 513]) t.same(seqsOf(await read(world, 1, 2, last, 512)), sequence(1, Math.min(512, last)))
+  for (const last of [511, 512, 513]) {
+    t.same(seqsOf(await read(world, 1, 2, last, 512)), sequence(1, Math.min(512, last)))
+  }
 })
 
-t.test('a page that ends too early is read again: its log is rewound, or gone for a moment', async t => {
-  const world = pagesOf({}, 300)
-  t.same(seqsOf(await read(world, 1, 1, 512, 512)), sequence(1, 300))
-  t.same(await read(world, 1, 385, 512, 128), [])
-  t.same(await read(world, 1, 385, 512, 128), [])
-  t.same(world.reads, ['r 1-512', 'r 385-512', 'r 385-512'])
-})
+t.test(
+  'a page that ends too early is read again: its log is rewound, or gone for a moment',
+  async t => {
+    const world = pagesOf({}, 300)
+    t.same(seqsOf(await read(world, 1, 1, 512, 512)), sequence(1, 300))
+    t.same(await read(world, 1, 385, 512, 128), [])
+    t.same(await read(world, 1, 385, 512, 128), [])
+    t.same(world.reads, ['r 1-512', 'r 385-512', 'r 385-512'])
+  }
+)
 
 t.test('the bytes that are kept stay within their limit: the oldest go', async t => {
   const world = pagesOf()
@@ -73,7 +118,12 @@ t.test('the bytes that are kept stay within their limit: the oldest go', async t
   const seqs = [129, 257]
   const page = await read(world, 1, 129, 384, 128)
   const bytes = page.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  for (const [keptBytesMax, kept] of [[bytes - 1, 0], [bytes, 1], [2 * bytes - 1, 1], [2 * bytes, 2]] as const) {
+  for (const [keptBytesMax, kept] of [
+    [bytes - 1, 0],
+    [bytes, 1],
+    [2 * bytes - 1, 1],
+    [2 * bytes, 2]
+  ] as const) {
     const world = pagesOf({ keptBytesMax })
     for (const seq of seqs) await read(world, 1, seq, 384, 128)
     world.reads.length = 0
@@ -98,22 +148,26 @@ t.test('only so many pages are read at once', async t => {
   await Promise.all(all)
 })
 
-t.test('pages grow for who takes them at once, where a longer one begins, up to the limits; and shrink for who does not', async t => {
-  const world = pagesOf()
-  const page = await read(world, 1, 1, 512, 512)
-  const mean = page.reduce((sum, { bytes }) => sum + bytes.length, 0) / 512
-  const after = (length: number, next: number, wasTaken: boolean, bytesMax = 1e9): number => pagesOf({ bytesMax }).pages.lengthAfter(page, length, next, wasTaken)
-  t.equal(after(512, 513, true), 512, 'a longer page would begin with what is there already')
-  t.equal(after(512, 1025, true), 1024)
-  t.equal(after(2048, 4097, true), 4096)
-  t.equal(after(4096, 8193, true), 4096, 'the longest')
-  t.equal(after(512, 1025, true, 1024 * mean), 1024)
-  t.equal(after(512, 1025, true, 1024 * mean - 1), 512)
-  t.equal(after(512, 1025, true, 512 * mean), 512)
-  t.equal(after(512, 1025, true, 512 * mean - 1), 256, 'this one was too large')
-  t.equal(after(512, 600, false), 256)
-  t.equal(after(256, 600, false), 128)
-  t.equal(after(128, 600, false), 128, 'the shortest')
-  t.equal(world.pages.firstLength(128), 128)
-  t.equal(world.pages.firstLength(129), 512)
-})
+t.test(
+  'pages grow for who takes them at once, where a longer one begins, up to the limits; and shrink for who does not',
+  async t => {
+    const world = pagesOf()
+    const page = await read(world, 1, 1, 512, 512)
+    const mean = page.reduce((sum, { bytes }) => sum + bytes.length, 0) / 512
+    const after = (length: number, next: number, wasTaken: boolean, bytesMax = 1e9): number =>
+      pagesOf({ bytesMax }).pages.lengthAfter(page, length, next, wasTaken)
+    t.equal(after(512, 513, true), 512, 'a longer page would begin with what is there already')
+    t.equal(after(512, 1025, true), 1024)
+    t.equal(after(2048, 4097, true), 4096)
+    t.equal(after(4096, 8193, true), 4096, 'the longest')
+    t.equal(after(512, 1025, true, 1024 * mean), 1024)
+    t.equal(after(512, 1025, true, 1024 * mean - 1), 512)
+    t.equal(after(512, 1025, true, 512 * mean), 512)
+    t.equal(after(512, 1025, true, 512 * mean - 1), 256, 'this one was too large')
+    t.equal(after(512, 600, false), 256)
+    t.equal(after(256, 600, false), 128)
+    t.equal(after(128, 600, false), 128, 'the shortest')
+    t.equal(world.pages.firstLength(128), 128)
+    t.equal(world.pages.firstLength(129), 512)
+  }
+)

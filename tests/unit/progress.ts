@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { Progress, type ProgressOptions, time } from '../../src/cli/progress.js'
 import { until } from '../support/until.js'
 
-t.test('where there is no terminal, a plain line a second and one at the end', async (t) => {
+t.test('where there is no terminal, a plain line a second and one at the end', async t => {
   const { progress, seen, shows } = start(t, { unit: 'messages', total: 2000 }, false)
   progress.update(500, 3)
   await shows(/\n/)
@@ -14,37 +14,50 @@ t.test('where there is no terminal, a plain line a second and one at the end', a
   t.notMatch(seen(), '\x1b', 'nothing but text')
 })
 
-t.test('on a terminal, a bar that is drawn in place and leaves the cursor as it was', async (t) => {
+t.test('on a terminal, a bar that is drawn in place and leaves the cursor as it was', async t => {
   const { progress, seen, shows } = start(t, { unit: 'messages', total: 2000 }, true)
   progress.update(1000)
   await shows(/█{12}░{12} {2}50 % {2}1,000 of 2,000 messages/)
   progress.print('a shard has joined')
   await shows(/a shard has joined\n[^]*1,000 of 2,000/)
   progress.stop()
-  t.ok(seen().lastIndexOf('\x1b[?25h') > seen().lastIndexOf('\x1b[?25l'), 'the cursor is shown again')
+  t.ok(
+    seen().lastIndexOf('\x1b[?25h') > seen().lastIndexOf('\x1b[?25l'),
+    'the cursor is shown again'
+  )
 })
 
-t.test('what takes a time is as far as the time is, however many are done', async (t) => {
+t.test('what takes a time is as far as the time is, however many are done', async t => {
   const { progress, shows } = start(t, { unit: 'messages', durationMs: 200 }, true)
   progress.update(7)
   await shows(/100 % {2}7 messages/)
 })
 
-t.test('what has no end only counts', async (t) => {
+t.test('what has no end only counts', async t => {
   const { progress, seen } = start(t, { unit: 'keys' }, false)
   progress.update(12_345)
   progress.stop()
   t.match(seen(), /^12,345 keys {2}[\d,]+\/s {2}0 errors\n$/)
 })
 
-t.test('times are rounded up and short', async (t) => {
-  t.strictSame([0, 1, 59_000, 59_001, 3_599_000, 3_600_000, 36_660_000].map(time), ['0 s', '1 s', '59 s', '1 min 0 s', '59 min 59 s', '1 h 0 min', '10 h 11 min'])
+t.test('times are rounded up and short', async t => {
+  t.strictSame([0, 1, 59_000, 59_001, 3_599_000, 3_600_000, 36_660_000].map(time), [
+    '0 s',
+    '1 s',
+    '59 s',
+    '1 min 0 s',
+    '59 min 59 s',
+    '1 h 0 min',
+    '10 h 11 min'
+  ])
 })
 
-function start (t: Test, options: ProgressOptions, isTTY: boolean) {
+function start(t: Test, options: ProgressOptions, isTTY: boolean) {
   const stream = Object.assign(new PassThrough(), { isTTY, columns: 120, rows: 24 })
   let text = ''
-  stream.setEncoding('utf8').on('data', (chunk: string) => { text += chunk })
+  stream.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk
+  })
   // A stream with what a terminal has of it: the rest is not used.
   const progress = new Progress({ ...options, output: stream as unknown as NodeJS.WriteStream })
   t.teardown(() => progress.stop())

@@ -1,20 +1,35 @@
-// The newest frames of a room, against a model that simply keeps a list: the same sequences, the same bytes, and never over a limit.
+// The newest frames of a room, against a model that simply keeps a list: the same sequences, the
+// same bytes, and never over a limit.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { type Frames, framesFrom, framesOf, lastOf } from '../../src/message/frame.js'
 import { Ring, RingBudget } from '../../src/live/ring.js'
 
-function framesAt (first: number, length: number, textLength = 5): Frames {
-  return framesOf(Array.from({ length }, (_, index) => ({ room: 'r', seq: first + index, user: 'u', text: 'x'.repeat(textLength), ms: 1000 + first + index })))
+function framesAt(first: number, length: number, textLength = 5): Frames {
+  return framesOf(
+    Array.from({ length }, (_, index) => ({
+      room: 'r',
+      seq: first + index,
+      user: 'u',
+      text: 'x'.repeat(textLength),
+      ms: 1000 + first + index
+    }))
+  )
 }
 
-const bytesOf = (groups: readonly Frames[]): number => groups.reduce((sum, { bytes }) => sum + bytes.length, 0)
+const bytesOf = (groups: readonly Frames[]): number =>
+  groups.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
 const roomy = { lengthMax: 100, bytesMax: 1_000_000 }
-const budget = (bytesMax = 1_000_000): { budget: RingBudget, evictions: () => number } => {
+const budget = (bytesMax = 1_000_000): { budget: RingBudget; evictions: () => number } => {
   let evictions = 0
-  return { budget: new RingBudget(bytesMax, () => { evictions++ }), evictions: () => evictions }
+  return {
+    budget: new RingBudget(bytesMax, () => {
+      evictions++
+    }),
+    evictions: () => evictions
+  }
 }
 
 t.test('a new ring is empty and knows what comes next', async t => {
@@ -25,7 +40,14 @@ t.test('a new ring is empty and knows what comes next', async t => {
 
 t.test('only what follows may be pushed', async t => {
   const ring = new Ring(7, roomy, budget().budget)
-  for (const first of [6, 8]) t.throws(() => { ring.push(framesAt(first, 1)) }, { message: `Frames from ${first} do not follow 6` })
+  for (const first of [6, 8]) {
+    t.throws(
+      () => {
+        ring.push(framesAt(first, 1))
+      },
+      { message: `Frames from ${first} do not follow 6` }
+    )
+  }
   ring.push(framesAt(7, 2))
   t.strictSame([ring.first, ring.next], [7, 9])
 })
@@ -91,53 +113,84 @@ t.test('older frames are taken only where they fit exactly and within every limi
   t.equal(poor.first, 10, 'no budget left')
 })
 
-type Step = { readonly push: number, readonly size: number } | { readonly older: number, readonly gap: number } | { readonly clear: number }
+type Step =
+  | { readonly push: number; readonly size: number }
+  | { readonly older: number; readonly gap: number }
+  | { readonly clear: number }
 
 t.test('after any steps it holds what a plain list would hold', async () => {
   const steps: fc.Arbitrary<Step> = fc.oneof(
-    { weight: 5, arbitrary: fc.record({ push: fc.integer({ min: 1, max: 6 }), size: fc.nat(200) }) },
-    { weight: 2, arbitrary: fc.record({ older: fc.integer({ min: 1, max: 6 }), gap: fc.integer({ min: -1, max: 1 }) }) },
+    {
+      weight: 5,
+      arbitrary: fc.record({ push: fc.integer({ min: 1, max: 6 }), size: fc.nat(200) })
+    },
+    {
+      weight: 2,
+      arbitrary: fc.record({
+        older: fc.integer({ min: 1, max: 6 }),
+        gap: fc.integer({ min: -1, max: 1 })
+      })
+    },
     { weight: 1, arbitrary: fc.record({ clear: fc.integer({ min: 20, max: 1000 }) }) }
   )
-  fc.assert(fc.property(fc.array(steps, { maxLength: 40 }), fc.integer({ min: 1, max: 20 }), fc.integer({ min: 1, max: 3000 }), fc.integer({ min: 1, max: 3000 }), (steps, lengthMax, bytesMax, budgetMax) => {
-    const { budget: shared } = budget(budgetMax)
-    const ring = new Ring(100, { lengthMax, bytesMax }, shared)
-    let groups: Frames[] = []
-    let next = 100
-    const isOver = (): boolean => next - (groups[0]?.first ?? next) > lengthMax || bytesOf(groups) > bytesMax || bytesOf(groups) > budgetMax
-    for (const step of steps) {
-      if ('push' in step) {
-        const frames = framesAt(next, step.push, step.size)
-        ring.push(frames)
-        groups.push(frames)
-        next += step.push
-        while (groups.length > 1 && isOver()) groups.shift()
-      } else if ('older' in step) {
-        const first = Math.max(1, (groups[0]?.first ?? next) - step.older + step.gap)
-        const frames = framesAt(first, step.older)
-        ring.pushOlder(frames)
-        if (lastOf(frames) + 1 === (groups[0]?.first ?? next)) {
-          groups.unshift(frames)
-          if (isOver()) groups.shift()
+  fc.assert(
+    fc.property(
+      fc.array(steps, { maxLength: 40 }),
+      fc.integer({ min: 1, max: 20 }),
+      fc.integer({ min: 1, max: 3000 }),
+      fc.integer({ min: 1, max: 3000 }),
+      (steps, lengthMax, bytesMax, budgetMax) => {
+        const { budget: shared } = budget(budgetMax)
+        const ring = new Ring(100, { lengthMax, bytesMax }, shared)
+        let groups: Frames[] = []
+        let next = 100
+        const isOver = (): boolean =>
+          next - (groups[0]?.first ?? next) > lengthMax ||
+          bytesOf(groups) > bytesMax ||
+          bytesOf(groups) > budgetMax
+        for (const step of steps) {
+          if ('push' in step) {
+            const frames = framesAt(next, step.push, step.size)
+            ring.push(frames)
+            groups.push(frames)
+            next += step.push
+            while (groups.length > 1 && isOver()) groups.shift()
+          } else if ('older' in step) {
+            const first = Math.max(1, (groups[0]?.first ?? next) - step.older + step.gap)
+            const frames = framesAt(first, step.older)
+            ring.pushOlder(frames)
+            if (lastOf(frames) + 1 === (groups[0]?.first ?? next)) {
+              groups.unshift(frames)
+              if (isOver()) groups.shift()
+            }
+          } else {
+            ring.clear(step.clear)
+            groups = []
+            next = step.clear
+          }
+          assert.equal(ring.next, next)
+          assert.equal(ring.first, groups[0]?.first ?? next)
+          assert.equal(shared.bytes, bytesOf(groups))
+          for (let seq = ring.first - 2; seq <= next + 1; seq++) {
+            const group = groups.find(frames => frames.first <= seq && seq <= lastOf(frames))
+            assert.equal(ring.groupOf(seq), group)
+            assert.equal(
+              ring.frame(seq)?.toString(),
+              group === undefined
+                ? undefined
+                : framesOf([
+                    { room: 'r', seq, user: 'u', text: textOf(group, seq), ms: 1000 + seq }
+                  ]).bytes.toString()
+            )
+          }
         }
-      } else {
-        ring.clear(step.clear)
-        groups = []
-        next = step.clear
       }
-      assert.equal(ring.next, next)
-      assert.equal(ring.first, groups[0]?.first ?? next)
-      assert.equal(shared.bytes, bytesOf(groups))
-      for (let seq = ring.first - 2; seq <= next + 1; seq++) {
-        const group = groups.find(frames => frames.first <= seq && seq <= lastOf(frames))
-        assert.equal(ring.groupOf(seq), group)
-        assert.equal(ring.frame(seq)?.toString(), group === undefined ? undefined : framesOf([{ room: 'r', seq, user: 'u', text: textOf(group, seq), ms: 1000 + seq }]).bytes.toString())
-      }
-    }
-  }), { numRuns: 300 })
+    ),
+    { numRuns: 300 }
+  )
 })
 
-function textOf (group: Frames, seq: number): string {
+function textOf(group: Frames, seq: number): string {
   // All texts of a group are x's of one length: what is left of the frame's JSON tells how many.
   const frame = framesFrom(group, seq).bytes.toString().split('\n\n')[0] ?? ''
   return /"text":"(x*)"/.exec(frame)?.[1] ?? ''

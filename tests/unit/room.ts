@@ -1,5 +1,6 @@
-// A room and its readers against a store that is a list in memory: what arrives early, twice, or contradicts what was delivered, and what
-// a log does that is gone or rewound behind the room's back.
+// A room and its readers against a store that is a list in memory: what arrives early, twice, or
+// contradicts what was delivered, and what a log does that is gone or rewound behind the room's
+// back.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encodePublication } from '../../src/message/frame.js'
@@ -12,9 +13,16 @@ import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
 
-const message = (seq: number, text = `text ${seq}`, ms = 1000 + seq) => ({ room: 'r', seq, user: 'ann', text, ms })
+const message = (seq: number, text = `text ${seq}`, ms = 1000 + seq) => ({
+  room: 'r',
+  seq,
+  user: 'ann',
+  text,
+  ms
+})
 const messages = (from: number, to: number) => sequence(from, to).map(seq => message(seq))
-const publication = (...groups: ReadonlyArray<ReturnType<typeof messages>>): Buffer => Buffer.from(encodePublication(groups.flat()))
+const publication = (...groups: ReadonlyArray<ReturnType<typeof messages>>): Buffer =>
+  Buffer.from(encodePublication(groups.flat()))
 
 type World = {
   readonly room: Room
@@ -24,22 +32,35 @@ type World = {
   /** Looks at the head so far. */
   looks: number
   readonly told: string[]
-  /** Awaited between a question to the store and its answer, which is what it had at the question. */
+  /**
+   * Awaited between a question to the store and its answer, which is what it had at the question.
+   */
   before: () => Promise<void>
   /** Called when a reader has been written to. */
   written: () => void
-  readonly join: (request?: Partial<JoinRequest>) => { readonly text: () => string, readonly seqs: () => number[] }
+  readonly join: (request?: Partial<JoinRequest>) => {
+    readonly text: () => string
+    readonly seqs: () => number[]
+  }
 }
 
 /** A room that knows `head` messages, or of which nobody has request yet. */
-async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> {
+async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
   const budget = new RingBudget(1_000_000, () => undefined)
   const told: string[] = []
   const events: RoomEvents = {
-    gap: () => { told.push('gap') },
-    reset: reason => { told.push(reason) },
-    heldFull: () => { told.push('heldFull') },
-    failed: what => { told.push(what) }
+    gap: () => {
+      told.push('gap')
+    },
+    reset: reason => {
+      told.push(reason)
+    },
+    heldFull: () => {
+      told.push('heldFull')
+    },
+    failed: what => {
+      told.push(what)
+    }
   }
   const range = async (_room: string, from: number, to: number): Promise<Entry[]> => {
     const { store } = world
@@ -54,31 +75,72 @@ async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> 
       const last = store.at(-1)
       return last === undefined ? undefined : logEntryOf(last)
     },
-    range: async (room: string, from: number, to: number) => (await range(room, from, to)).map(logEntryOf)
+    range: async (room: string, from: number, to: number) =>
+      (await range(room, from, to)).map(logEntryOf)
   }
   // A room asks its store for no more than this.
   const history = { range }
-  const pages = new Pages(history, { length: 512, lengthMax: 512, bytesMax: 1e6, pieceBytesMax: 1000, keptBytesMax: 1e6, readsMax: 4 })
-  const room = new Room('r', log, history, { ring: { lengthMax: 100, bytesMax: 1e5 }, budget, pages, heldLengthMax: 100, gapWaitMs: 5 }, events)
-  t.teardown(() => { room.close() })
+  const pages = new Pages(history, {
+    length: 512,
+    lengthMax: 512,
+    bytesMax: 1e6,
+    pieceBytesMax: 1000,
+    keptBytesMax: 1e6,
+    readsMax: 4
+  })
+  const room = new Room(
+    'r',
+    log,
+    history,
+    { ring: { lengthMax: 100, bytesMax: 1e5 }, budget, pages, heldLengthMax: 100, gapWaitMs: 5 },
+    events
+  )
+  t.teardown(() => {
+    room.close()
+  })
   const world: World = {
     room,
     budget,
     store: messages(1, head),
     looks: 0,
     told,
-    before: async () => { await sleep(1) },
+    before: async () => {
+      await sleep(1)
+    },
     written: () => undefined,
     join: request => {
       let text = ''
-      const write = (bytes: Buffer | string): void => { text += String(bytes); world.written() }
-      const stream = { isFull: false, hasEnded: false, write, drained: async () => undefined, drainedWithin: async () => true, fail: () => { stream.hasEnded = true } }
-      t.teardown(() => { stream.hasEnded = true })
+      const write = (bytes: Buffer | string): void => {
+        text += String(bytes)
+        world.written()
+      }
+      const stream = {
+        isFull: false,
+        hasEnded: false,
+        write,
+        drained: async () => undefined,
+        drainedWithin: async () => true,
+        fail: () => {
+          stream.hasEnded = true
+        }
+      }
+      t.teardown(() => {
+        stream.hasEnded = true
+      })
       // All that a reader asks of a stream.
-      const reader = new Reader(room, new SingleOutput(stream), { after: undefined, last: undefined, ...request })
+      const reader = new Reader(room, new SingleOutput(stream), {
+        after: undefined,
+        last: undefined,
+        ...request
+      })
       room.add(reader)
-      reader.start().catch((error: unknown) => { t.fail(String(error)) })
-      return { text: () => text, seqs: () => [...text.matchAll(/"seq":(\d+)/g)].map(([, seq]) => Number(seq)) }
+      reader.start().catch((error: unknown) => {
+        t.fail(String(error))
+      })
+      return {
+        text: () => text,
+        seqs: () => [...text.matchAll(/"seq":(\d+)/g)].map(([, seq]) => Number(seq))
+      }
     }
   }
   if (hasBegun) await room.sync()
@@ -88,36 +150,48 @@ async function worldOf (t: Test, head: number, hasBegun = true): Promise<World> 
 
 const logEntryOf = (entry: Entry) => ({ seq: entry.seq, reference: `ann.0/${entry.ms}-0` })
 
-t.test('a reader that finds the log gone lets others run, is told nothing, and goes on when it is there again', async t => {
-  const world = await worldOf(t, 3)
-  const { store } = world
-  world.store = []
-  world.before = async () => undefined
-  const reader = world.join()
-  await sleep(100)
-  t.ok(world.looks < 15, `${world.looks} looks`)
-  t.equal(reader.text(), '')
-  world.store = store
-  await until('it has all', () => reader.seqs().length === 3)
-  t.notMatch(reader.text(), /event: reset/)
-})
+t.test(
+  'a reader that finds the log gone lets others run, is told nothing, and goes on when it is there again',
+  async t => {
+    const world = await worldOf(t, 3)
+    const { store } = world
+    world.store = []
+    world.before = async () => undefined
+    const reader = world.join()
+    await sleep(100)
+    t.ok(world.looks < 15, `${world.looks} looks`)
+    t.equal(reader.text(), '')
+    world.store = store
+    await until('it has all', () => reader.seqs().length === 3)
+    t.notMatch(reader.text(), /event: reset/)
+  }
+)
 
-t.test('a reader that the room resets while its cursor is looked up is not reset once more, and misses nothing', async t => {
-  const world = await worldOf(t, 300)
-  let answer = (): void => undefined
-  world.before = async () => { await new Promise<void>(resolve => { answer = resolve }) }
-  const reader = world.join({ after: { seq: 300, ms: 9 } })
-  await sleep(1)
-  const contradict = answer
-  world.before = async () => undefined
-  world.store = messages(1, 200)
-  // The page of its cursor comes while what follows the reset is being written.
-  world.written = () => { if (reader.seqs().length > 0) contradict() }
-  await world.room.sync()
-  await until('it is live', () => reader.text().includes('event: live'))
-  t.same(reader.text().match(/"reason":"[a-z-]+"/g), ['"reason":"rewound"'])
-  t.same(reader.seqs(), sequence(1, 200))
-})
+t.test(
+  'a reader that the room resets while its cursor is looked up is not reset once more, and misses nothing',
+  async t => {
+    const world = await worldOf(t, 300)
+    let answer = (): void => undefined
+    world.before = async () => {
+      await new Promise<void>(resolve => {
+        answer = resolve
+      })
+    }
+    const reader = world.join({ after: { seq: 300, ms: 9 } })
+    await sleep(1)
+    const contradict = answer
+    world.before = async () => undefined
+    world.store = messages(1, 200)
+    // The page of its cursor comes while what follows the reset is being written.
+    world.written = () => {
+      if (reader.seqs().length > 0) contradict()
+    }
+    await world.room.sync()
+    await until('it is live', () => reader.text().includes('event: live'))
+    t.same(reader.text().match(/"reason":"[a-z-]+"/g), ['"reason":"rewound"'])
+    t.same(reader.seqs(), sequence(1, 200))
+  }
+)
 
 t.test('several gaps are closed by one look at the log', async t => {
   const world = await worldOf(t, 2)
@@ -131,16 +205,19 @@ t.test('several gaps are closed by one look at the log', async t => {
   t.equal(world.room.head, 9, 'what is beyond may not have a replica yet')
 })
 
-t.test('a gap behind what a room finds when it begins is closed without another publication', async t => {
-  const world = await worldOf(t, 2, false)
-  const { room } = world
-  room.receive(publication(messages(5, 5)))
-  const syncing = room.sync()
-  world.store = messages(1, 5)
-  await syncing
-  t.equal(room.head, 2)
-  await until('it is closed', () => room.head === 5)
-})
+t.test(
+  'a gap behind what a room finds when it begins is closed without another publication',
+  async t => {
+    const world = await worldOf(t, 2, false)
+    const { room } = world
+    room.receive(publication(messages(5, 5)))
+    const syncing = room.sync()
+    world.store = messages(1, 5)
+    await syncing
+    t.equal(room.head, 2)
+    await until('it is closed', () => room.head === 5)
+  }
+)
 
 t.test('a cursor beyond two gaps is not taken for one beyond the head', async t => {
   const world = await worldOf(t, 2)
@@ -151,18 +228,27 @@ t.test('a cursor beyond two gaps is not taken for one beyond the head', async t 
   t.notMatch(reader.text(), /event: reset/)
 })
 
-t.test('frames that overlap with another past are not delivered, and the store is request', async t => {
-  const world = await worldOf(t, 5)
-  const reader = world.join()
-  await until('it is live', () => reader.text().includes('event: live'))
-  world.store = [...messages(1, 3), ...[4, 5, 6].map(seq => message(seq, `other ${seq}`, 2000 + seq))]
-  world.room.receive(publication([5, 6].map(seq => message(seq, `other ${seq}`, 2000 + seq))))
-  await until('it was told', () => reader.text().includes('"reason":"rewritten"'))
-  await until('it has the rest', () => reader.text().includes('other 6'))
-  const [before = '', after = ''] = reader.text().split('event: reset')
-  t.notMatch(before, /other/)
-  t.same([...after.matchAll(/"(text|other) (\d)"/g)].map(([, kind, seq]) => `${kind} ${seq}`), ['text 1', 'text 2', 'text 3', 'other 4', 'other 5', 'other 6'])
-})
+t.test(
+  'frames that overlap with another past are not delivered, and the store is request',
+  async t => {
+    const world = await worldOf(t, 5)
+    const reader = world.join()
+    await until('it is live', () => reader.text().includes('event: live'))
+    world.store = [
+      ...messages(1, 3),
+      ...[4, 5, 6].map(seq => message(seq, `other ${seq}`, 2000 + seq))
+    ]
+    world.room.receive(publication([5, 6].map(seq => message(seq, `other ${seq}`, 2000 + seq))))
+    await until('it was told', () => reader.text().includes('"reason":"rewritten"'))
+    await until('it has the rest', () => reader.text().includes('other 6'))
+    const [before = '', after = ''] = reader.text().split('event: reset')
+    t.notMatch(before, /other/)
+    t.same(
+      [...after.matchAll(/"(text|other) (\d)"/g)].map(([, kind, seq]) => `${kind} ${seq}`),
+      ['text 1', 'text 2', 'text 3', 'other 4', 'other 5', 'other 6']
+    )
+  }
+)
 
 t.test('a message that was lost and is there again is read by those who come later', async t => {
   const world = await worldOf(t, 0)
@@ -194,7 +280,9 @@ t.test('a closed room takes nothing of the common budget any more', async t => {
   world.store = messages(1, 9)
   let questions = 0
   // The third is the page, after the head and what was delivered last.
-  world.before = async () => { if (++questions === 3) world.room.close() }
+  world.before = async () => {
+    if (++questions === 3) world.room.close()
+  }
   await world.room.sync()
   t.equal(questions, 3)
   t.equal(world.budget.bytes, 0)

@@ -11,7 +11,9 @@ const SEEDS = 1000
 
 const program = fileURLToPath(new URL('../simulation/simulate.js', import.meta.url))
 
-function simulate (...args: string[]): Promise<{ readonly output: string, readonly status: number | null }> {
+function simulate(
+  ...args: string[]
+): Promise<{ readonly output: string; readonly status: number | null }> {
   return new Promise(resolve => {
     const child = spawn(process.execPath, ['--max-semi-space-size=64', program, ...args], {
       stdio: ['ignore', 'pipe', 'inherit'],
@@ -19,33 +21,56 @@ function simulate (...args: string[]): Promise<{ readonly output: string, readon
       env: { ...process.env, NODE_OPTIONS: '' }
     })
     let output = ''
-    child.stdout.setEncoding('utf8').on('data', (text: string) => { output += text })
-    child.once('close', status => { resolve({ output, status }) })
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      output += text
+    })
+    child.once('close', status => {
+      resolve({ output, status })
+    })
   })
 }
 
-t.test('a run with the same seed gives the same trace, byte for byte, in two processes', async t => {
-  const [first, second] = await Promise.all([simulate('--seed', '7', '--trace'), simulate('--seed', '7', '--trace')])
-  const traceOf = ({ output }: { readonly output: string }): string => output.split('\n').slice(0, -2).join('\n')
-  t.equal(traceOf(first), traceOf(second))
-  t.ok(traceOf(first).length > 1000, 'there is a trace')
-})
+t.test(
+  'a run with the same seed gives the same trace, byte for byte, in two processes',
+  async t => {
+    const [first, second] = await Promise.all([
+      simulate('--seed', '7', '--trace'),
+      simulate('--seed', '7', '--trace')
+    ])
+    const traceOf = ({ output }: { readonly output: string }): string =>
+      output.split('\n').slice(0, -2).join('\n')
+    t.equal(traceOf(first), traceOf(second))
+    t.ok(traceOf(first).length > 1000, 'there is a trace')
+  }
+)
 
 t.test('a run does not depend on the runs before it in its process', async t => {
-  const [alone, after] = await Promise.all([simulate('--seeds', '12..12', '--trace'), simulate('--seeds', '10..12', '--trace')])
+  const [alone, after] = await Promise.all([
+    simulate('--seeds', '12..12', '--trace'),
+    simulate('--seeds', '10..12', '--trace')
+  ])
   const trace = alone.output.split('\n').slice(0, -2).join('\n')
   t.ok(after.output.includes(trace))
 })
 
 t.test('each deliberate defect still fits the service', async t => {
   for (const { name, file, find } of MUTATIONS) {
-    const compiled = readFileSync(fileURLToPath(new URL(`../../src/${file}`, import.meta.url)), 'utf8')
+    const compiled = readFileSync(
+      fileURLToPath(new URL(`../../src/${file}`, import.meta.url)),
+      'utf8'
+    )
     t.equal(compiled.split(find).length, 2, `${name}: ${file} has its text once`)
   }
 })
 
 t.test('a defect is found, so that what follows can fail', async t => {
-  const { output, status } = await simulate('--mutation', 'skip the WAIT', '--seeds', '1..50', '--until-failure')
+  const { output, status } = await simulate(
+    '--mutation',
+    'skip the WAIT',
+    '--seeds',
+    '1..50',
+    '--until-failure'
+  )
   t.equal(status, 1, output)
 })
 
@@ -57,7 +82,11 @@ t.test('failures that were found before do not come back', async t => {
 t.test(`${SEEDS} seeds keep every promise`, async t => {
   const jobs = availableParallelism()
   const share = Math.ceil(SEEDS / jobs)
-  const runs = await Promise.all(Array.from({ length: jobs }, (_, job) => simulate('--seeds', `${job * share + 1}..${Math.min(SEEDS, (job + 1) * share)}`)))
+  const runs = await Promise.all(
+    Array.from({ length: jobs }, (_, job) =>
+      simulate('--seeds', `${job * share + 1}..${Math.min(SEEDS, (job + 1) * share)}`)
+    )
+  )
   for (const { output, status } of runs) {
     t.equal(status, 0, output)
     t.comment(output.trim().split('\n').at(-1) ?? '')

@@ -8,7 +8,10 @@ import { until } from '../support/until.js'
 const BYTES_MAX = 16_384
 
 /** A stream whose client reads nothing, and closes its side only when told. */
-async function openStream (t: Test, highWaterMark: number): Promise<{ stream: Stream, socket: net.Socket, client: net.Socket, ends: EndReason[] }> {
+async function openStream(
+  t: Test,
+  highWaterMark: number
+): Promise<{ stream: Stream; socket: net.Socket; client: net.Socket; ends: EndReason[] }> {
   const server = net.createServer({ allowHalfOpen: true, highWaterMark })
   t.teardown(() => server.close())
   server.listen(0, '127.0.0.1')
@@ -18,39 +21,60 @@ async function openStream (t: Test, highWaterMark: number): Promise<{ stream: St
   const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }).pause()
   t.teardown(() => client.destroy())
   // Events have an array of arguments.
-  const [socket] = await once(server, 'connection') as [net.Socket]
+  const [socket] = (await once(server, 'connection')) as [net.Socket]
   t.teardown(() => socket.destroy())
   const ends: EndReason[] = []
-  return { stream: new Stream(socket, { bytesMax: BYTES_MAX, retryMs: 1000 }, reason => { ends.push(reason) }), socket, client, ends }
+  return {
+    stream: new Stream(socket, { bytesMax: BYTES_MAX, retryMs: 1000 }, reason => {
+      ends.push(reason)
+    }),
+    socket,
+    client,
+    ends
+  }
 }
 
 for (const highWaterMark of [16_384, 65_536]) {
-  t.test(`a stream that is full is drained when its client reads, also where a socket holds ${highWaterMark} bytes by itself`, async t => {
-    const { stream, socket, client } = await openStream(t, highWaterMark)
-    const bytes = Buffer.alloc(10_000)
-    // What the system takes does not count.
-    while (socket.writableLength < BYTES_MAX) stream.write(bytes)
-    t.equal(stream.isFull, highWaterMark <= BYTES_MAX, 'not before the socket would say that it is drained')
-    let isDrained = false
-    const early = stream.drained().then(() => { isDrained = true })
-    while (!stream.isFull) stream.write(bytes)
-    t.ok(socket.writableLength < highWaterMark + 2 * bytes.length)
-    const late = stream.drained().then(() => { isDrained = true })
-    client.resume()
-    await until('it is drained', () => isDrained)
-    await Promise.all([early, late])
-    t.notOk(stream.isFull)
-  })
+  t.test(
+    `a stream that is full is drained when its client reads, also where a socket holds ${highWaterMark} bytes by itself`,
+    async t => {
+      const { stream, socket, client } = await openStream(t, highWaterMark)
+      const bytes = Buffer.alloc(10_000)
+      // What the system takes does not count.
+      while (socket.writableLength < BYTES_MAX) stream.write(bytes)
+      t.equal(
+        stream.isFull,
+        highWaterMark <= BYTES_MAX,
+        'not before the socket would say that it is drained'
+      )
+      let isDrained = false
+      const early = stream.drained().then(() => {
+        isDrained = true
+      })
+      while (!stream.isFull) stream.write(bytes)
+      t.ok(socket.writableLength < highWaterMark + 2 * bytes.length)
+      const late = stream.drained().then(() => {
+        isDrained = true
+      })
+      client.resume()
+      await until('it is drained', () => isDrained)
+      await Promise.all([early, late])
+      t.notOk(stream.isFull)
+    }
+  )
 }
 
 for (const reason of ['stopping', 'failed'] as const) {
-  t.test(`a stream that has ended (${reason}) lets go of a client that neither reads nor closes`, async t => {
-    const { stream, socket, ends } = await openStream(t, 16_384)
-    while (!stream.isFull) stream.write(Buffer.alloc(10_000))
-    stream.end(reason, 'retry: 1\n\n')
-    t.same(ends, [reason])
-    t.notOk(socket.destroyed, 'it may still take what is on its way')
-    await until('it is closed', () => socket.destroyed)
-    t.same(ends, [reason])
-  })
+  t.test(
+    `a stream that has ended (${reason}) lets go of a client that neither reads nor closes`,
+    async t => {
+      const { stream, socket, ends } = await openStream(t, 16_384)
+      while (!stream.isFull) stream.write(Buffer.alloc(10_000))
+      stream.end(reason, 'retry: 1\n\n')
+      t.same(ends, [reason])
+      t.notOk(socket.destroyed, 'it may still take what is on its way')
+      await until('it is closed', () => socket.destroyed)
+      t.same(ends, [reason])
+    }
+  )
 }

@@ -4,7 +4,12 @@ import fc from 'fast-check'
 import t from 'tap'
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { addressKey } from '../../src/redis/address.js'
-import { type ClusterNode, parseAddress, parseClusterNodes, Topology } from '../../src/redis/topology.js'
+import {
+  type ClusterNode,
+  parseAddress,
+  parseClusterNodes,
+  Topology
+} from '../../src/redis/topology.js'
 
 const reply = [
   '07c37df 127.0.0.1:30004@31004,host-4 slave e7d1eec 0 1426238317239 4 connected',
@@ -19,13 +24,44 @@ const reply = [
 
 t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-way', async t => {
   const nodes = parseClusterNodes(reply, '10.0.0.9')
-  t.strictSame(nodes.map(({ id }) => id), ['07c37df', '67ed2db', '292f8b3', '6ec2392', 'e7d1eec'], 'without those that have no address or are not met yet')
+  t.strictSame(
+    nodes.map(({ id }) => id),
+    ['07c37df', '67ed2db', '292f8b3', '6ec2392', 'e7d1eec'],
+    'without those that have no address or are not met yet'
+  )
   const [replica, master, suspected, failed, myself] = nodes
-  t.match(replica, { address: { host: '127.0.0.1', port: 30004 }, role: 'replica', masterId: 'e7d1eec', isFailed: false, isSuspected: false, isLinked: true, epoch: 4, slots: { length: 0 } })
-  t.match(master, { role: 'master', masterId: undefined, epoch: 2, slots: { length: 1, 0: [5461, 10922] } })
-  t.match(suspected, { isFailed: false, isSuspected: true, isLinked: false, slots: { length: 2, 0: [10923, 16382], 1: [16383, 16383] } }, 'suspected is not failed')
+  t.match(replica, {
+    address: { host: '127.0.0.1', port: 30004 },
+    role: 'replica',
+    masterId: 'e7d1eec',
+    isFailed: false,
+    isSuspected: false,
+    isLinked: true,
+    epoch: 4,
+    slots: { length: 0 }
+  })
+  t.match(master, {
+    role: 'master',
+    masterId: undefined,
+    epoch: 2,
+    slots: { length: 1, 0: [5461, 10922] }
+  })
+  t.match(
+    suspected,
+    {
+      isFailed: false,
+      isSuspected: true,
+      isLinked: false,
+      slots: { length: 2, 0: [10923, 16382], 1: [16383, 16383] }
+    },
+    'suspected is not failed'
+  )
   t.match(failed, { role: 'replica', isFailed: true, isLinked: false })
-  t.match(myself, { address: { host: '10.0.0.9', port: 30001 }, isLinked: true, slots: { length: 1, 0: [0, 5460] } })
+  t.match(myself, {
+    address: { host: '10.0.0.9', port: 30001 },
+    isLinked: true,
+    slots: { length: 1, 0: [0, 5460] }
+  })
   t.strictSame(myself?.migrating, [{ slot: 93, to: '292f8b3' }])
   t.strictSame(myself?.importing, [{ slot: 77, from: '67ed2db' }])
 })
@@ -36,44 +72,106 @@ t.test('addresses are read in every form that nodes write them, and nothing else
   t.strictSame(parseAddress('fe80::1:65535', 'x'), { host: 'fe80::1', port: 65535 })
   t.strictSame(parseAddress('[fe80::1]:6379', 'x'), { host: 'fe80::1', port: 6379 })
   t.strictSame(parseAddress(':6379', 'x'), { host: 'x', port: 6379 })
-  for (const text of ['', '?:6379', ':', 'x', 'x:', 'x:0', 'x:65536', 'x:1.5', 'x:-1', 'x:y']) t.equal(parseAddress(text, 'x'), undefined, JSON.stringify(text))
+  for (const text of ['', '?:6379', ':', 'x', 'x:', 'x:0', 'x:65536', 'x:1.5', 'x:-1', 'x:y']) {
+    t.equal(parseAddress(text, 'x'), undefined, JSON.stringify(text))
+  }
 })
 
-type Claim = { readonly port: number, readonly epoch: number, readonly first: number, readonly last: number }
-
-function node ({ port, epoch, slots, ...rest }: Partial<ClusterNode> & { port: number, epoch: number }): ClusterNode {
-  return { id: `id-${port}`, address: { host: 'h', port }, role: 'master', masterId: undefined, isFailed: false, isSuspected: false, isLinked: true, epoch, slots: slots ?? [], migrating: [], importing: [], ...rest }
+type Claim = {
+  readonly port: number
+  readonly epoch: number
+  readonly first: number
+  readonly last: number
 }
 
-const masterWith = ({ port, epoch, first, last }: Claim): ClusterNode => node({ port, epoch, slots: [[Math.min(first, last), Math.max(first, last)]] })
+function node({
+  port,
+  epoch,
+  slots,
+  ...rest
+}: Partial<ClusterNode> & { port: number; epoch: number }): ClusterNode {
+  return {
+    id: `id-${port}`,
+    address: { host: 'h', port },
+    role: 'master',
+    masterId: undefined,
+    isFailed: false,
+    isSuspected: false,
+    isLinked: true,
+    epoch,
+    slots: slots ?? [],
+    migrating: [],
+    importing: [],
+    ...rest
+  }
+}
 
-const claims: fc.Arbitrary<Claim> = fc.record({ port: fc.integer({ min: 1, max: 8 }), epoch: fc.nat(20), first: fc.nat(SLOT_COUNT - 1), last: fc.nat(SLOT_COUNT - 1) })
-const viewLists = fc.array(fc.uniqueArray(claims, { selector: ({ port }) => port, maxLength: 5 }), { maxLength: 4 })
+const masterWith = ({ port, epoch, first, last }: Claim): ClusterNode =>
+  node({ port, epoch, slots: [[Math.min(first, last), Math.max(first, last)]] })
+
+const claims: fc.Arbitrary<Claim> = fc.record({
+  port: fc.integer({ min: 1, max: 8 }),
+  epoch: fc.nat(20),
+  first: fc.nat(SLOT_COUNT - 1),
+  last: fc.nat(SLOT_COUNT - 1)
+})
+const viewLists = fc.array(fc.uniqueArray(claims, { selector: ({ port }) => port, maxLength: 5 }), {
+  maxLength: 4
+})
 const someSlots = fc.array(fc.nat(SLOT_COUNT - 1), { minLength: 1, maxLength: 20 })
 
-t.test('of views that disagree about a slot, the owner with the highest epoch is believed', async () => {
-  fc.assert(fc.property(viewLists, someSlots, (views, slots) => {
-    const topology = Topology.fromViews(views.map(view => view.map(masterWith)))
-    const all = views.flat()
-    for (const slot of [0, SLOT_COUNT - 1, ...slots, ...all.flatMap(({ first, last }) => [first, last])]) {
-      const claiming = all.filter(({ first, last }) => slot >= Math.min(first, last) && slot <= Math.max(first, last))
-      const highest = Math.max(...claiming.map(({ epoch }) => epoch))
-      const owners = claiming.filter(({ epoch }) => epoch === highest).map(({ port }) => `h:${port}`)
-      const owner = topology.ownerOf(slot)
-      if (owner === undefined) assert.equal(owners.length, 0)
-      else assert.ok(owners.includes(owner))
-    }
-  }), { numRuns: 200 })
-})
+t.test(
+  'of views that disagree about a slot, the owner with the highest epoch is believed',
+  async () => {
+    fc.assert(
+      fc.property(viewLists, someSlots, (views, slots) => {
+        const topology = Topology.fromViews(views.map(view => view.map(masterWith)))
+        const all = views.flat()
+        for (const slot of [
+          0,
+          SLOT_COUNT - 1,
+          ...slots,
+          ...all.flatMap(({ first, last }) => [first, last])
+        ]) {
+          const claiming = all.filter(
+            ({ first, last }) => slot >= Math.min(first, last) && slot <= Math.max(first, last)
+          )
+          const highest = Math.max(...claiming.map(({ epoch }) => epoch))
+          const owners = claiming
+            .filter(({ epoch }) => epoch === highest)
+            .map(({ port }) => `h:${port}`)
+          const owner = topology.ownerOf(slot)
+          if (owner === undefined) assert.equal(owners.length, 0)
+          else assert.ok(owners.includes(owner))
+        }
+      }),
+      { numRuns: 200 }
+    )
+  }
+)
 
 t.test('the order of the views does not matter', async () => {
-  fc.assert(fc.property(viewLists, viewLists.map(views => views.flat()), (views, others) => {
-    // Two masters never have the same epoch for long: the cluster resolves that itself.
-    const unequal = [...views, others].map(view => view.map(claim => masterWith({ ...claim, epoch: claim.epoch * 10 + claim.port })))
-    const [forth, back] = [Topology.fromViews(unequal), Topology.fromViews([...unequal].reverse())]
-    assert.deepEqual(forth.masters.toSorted(), back.masters.toSorted())
-    for (let slot = 0; slot < SLOT_COUNT; slot += 97) assert.equal(forth.ownerOf(slot), back.ownerOf(slot))
-  }), { numRuns: 100 })
+  fc.assert(
+    fc.property(
+      viewLists,
+      viewLists.map(views => views.flat()),
+      (views, others) => {
+        // Two masters never have the same epoch for long: the cluster resolves that itself.
+        const unequal = [...views, others].map(view =>
+          view.map(claim => masterWith({ ...claim, epoch: claim.epoch * 10 + claim.port }))
+        )
+        const [forth, back] = [
+          Topology.fromViews(unequal),
+          Topology.fromViews([...unequal].reverse())
+        ]
+        assert.deepEqual(forth.masters.toSorted(), back.masters.toSorted())
+        for (let slot = 0; slot < SLOT_COUNT; slot += 97) {
+          assert.equal(forth.ownerOf(slot), back.ownerOf(slot))
+        }
+      }
+    ),
+    { numRuns: 100 }
+  )
 })
 
 t.test('a node is described by the view that knows most, and its death is believed', async t => {
@@ -83,13 +181,19 @@ t.test('a node is described by the view that knows most, and its death is believ
   ])
   t.match(nodes.get('h:1'), { isFailed: true })
   t.match(nodes.get('h:2'), { role: 'master', epoch: 6 })
-  const again = Topology.fromViews([[node({ port: 1, epoch: 1, isFailed: true })], [node({ port: 1, epoch: 1 })]])
+  const again = Topology.fromViews([
+    [node({ port: 1, epoch: 1, isFailed: true })],
+    [node({ port: 1, epoch: 1 })]
+  ])
   t.match(again.nodes.get('h:1'), { isFailed: true }, 'in whichever order')
 })
 
 t.test('a promoted replica takes over what its failed master still claims', async t => {
   const topology = Topology.fromViews([
-    [node({ port: 1, epoch: 1, slots: [[0, 100]] }), node({ port: 4, epoch: 1, role: 'replica', masterId: 'id-1' })],
+    [
+      node({ port: 1, epoch: 1, slots: [[0, 100]] }),
+      node({ port: 4, epoch: 1, role: 'replica', masterId: 'id-1' })
+    ],
     [node({ port: 1, epoch: 1, isFailed: true }), node({ port: 4, epoch: 9, slots: [[0, 100]] })]
   ])
   t.equal(topology.ownerOf(0), 'h:4')
@@ -97,31 +201,51 @@ t.test('a promoted replica takes over what its failed master still claims', asyn
 })
 
 t.test('a MOVED changes one slot only', async t => {
-  const topology = Topology.fromViews([[node({ port: 1, epoch: 1, slots: [[0, 9]] }), node({ port: 2, epoch: 2, slots: [[10, 19]] })]])
+  const topology = Topology.fromViews([
+    [node({ port: 1, epoch: 1, slots: [[0, 9]] }), node({ port: 2, epoch: 2, slots: [[10, 19]] })]
+  ])
   topology.move(5, 'h:2')
-  t.strictSame([4, 5, 6, 10, 20].map(slot => topology.ownerOf(slot)), ['h:1', 'h:2', 'h:1', 'h:2', undefined])
+  t.strictSame(
+    [4, 5, 6, 10, 20].map(slot => topology.ownerOf(slot)),
+    ['h:1', 'h:2', 'h:1', 'h:2', undefined]
+  )
   t.strictSame(topology.masters, ['h:1', 'h:2'])
   t.strictSame(Topology.empty().masters, [])
 })
 
 t.test('slots are served while their owner is not held for dead', async t => {
   t.equal(Topology.empty().unservedSlots, SLOT_COUNT)
-  const topology = Topology.fromViews([[node({ port: 1, epoch: 1, slots: [[0, 9]] }), node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 1]], isSuspected: true })]])
+  const topology = Topology.fromViews([
+    [
+      node({ port: 1, epoch: 1, slots: [[0, 9]] }),
+      node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 1]], isSuspected: true })
+    ]
+  ])
   t.equal(topology.unservedSlots, 0, 'a suspicion is not a failure')
-  const failed = Topology.fromViews([[node({ port: 1, epoch: 1, slots: [[0, 9]], isFailed: true }), node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 2]] })]])
+  const failed = Topology.fromViews([
+    [
+      node({ port: 1, epoch: 1, slots: [[0, 9]], isFailed: true }),
+      node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 2]] })
+    ]
+  ])
   t.equal(failed.unservedSlots, 11, 'ten of a failed owner, and one of nobody')
 })
 
 t.test('living replicas are those of this master that are neither failed nor cut off', async t => {
   const replica = { role: 'replica', masterId: 'id-1', epoch: 1 } as const
-  const topology = Topology.fromViews([[
-    node({ port: 1, epoch: 1, slots: [[0, 9]] }),
-    node({ port: 2, ...replica }),
-    node({ port: 3, ...replica, isFailed: true }),
-    node({ port: 4, ...replica, isLinked: false }),
-    node({ port: 5, ...replica, masterId: 'id-9' }),
-    node({ port: 6, epoch: 2 })
-  ]])
-  t.strictSame(topology.livingReplicasOf('h:1').map(({ address }) => addressKey(address)), ['h:2'])
+  const topology = Topology.fromViews([
+    [
+      node({ port: 1, epoch: 1, slots: [[0, 9]] }),
+      node({ port: 2, ...replica }),
+      node({ port: 3, ...replica, isFailed: true }),
+      node({ port: 4, ...replica, isLinked: false }),
+      node({ port: 5, ...replica, masterId: 'id-9' }),
+      node({ port: 6, epoch: 2 })
+    ]
+  ])
+  t.strictSame(
+    topology.livingReplicasOf('h:1').map(({ address }) => addressKey(address)),
+    ['h:2']
+  )
   t.strictSame(topology.livingReplicasOf('h:6'), [])
 })

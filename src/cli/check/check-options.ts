@@ -25,7 +25,7 @@ Exit status: 0 nothing is wrong (orphans alone are nothing wrong), 1 something i
 export type CheckCliOptions = ReturnType<typeof readCheckOptions>
 
 /** @throws UsageError */
-export function readCheckOptions (args: readonly string[], deadlineMs: number) {
+export function readCheckOptions(args: readonly string[], deadlineMs: number) {
   const values = readOptions(args, {
     room: { type: 'string' },
     repair: { type: 'boolean', default: false },
@@ -34,8 +34,12 @@ export function readCheckOptions (args: readonly string[], deadlineMs: number) {
     help: { type: 'boolean', default: false }
   })
   if (values.room !== undefined) checkRoomName(values.room)
-  const ageMin = 2 * deadlineMs / 1000
-  const orphanAge = readNumber('orphan-age', values['orphan-age'], { min: ageMin, max: 1e9, isFraction: true })
+  const ageMin = (2 * deadlineMs) / 1000
+  const orphanAge = readNumber('orphan-age', values['orphan-age'], {
+    min: ageMin,
+    max: 1e9,
+    isFraction: true
+  })
   return {
     room: values.room,
     isRepairing: values.repair,
@@ -45,7 +49,7 @@ export function readCheckOptions (args: readonly string[], deadlineMs: number) {
   }
 }
 
-function checkRoomName (room: string): void {
+function checkRoomName(room: string): void {
   try {
     checkName('room', room)
   } catch (error) {

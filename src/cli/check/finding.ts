@@ -1,6 +1,7 @@
-// What a check can find, and how much of it is kept: every finding is counted, of each kind the first few are told.
+// What a check can find, and how much of it is kept: every finding is counted, of each kind the
+// first few are told.
 
-type Kind = { readonly isViolation: boolean, readonly about: string }
+type Kind = { readonly isViolation: boolean; readonly about: string }
 
 export const KINDS = {
   hole: { isViolation: true, about: 'sequences missing from the log' },
@@ -8,12 +9,22 @@ export const KINDS = {
   lost: { isViolation: true, about: 'messages in the log, but not in their block' },
   doubled: { isViolation: true, about: 'messages in the log a second time' },
   counter: { isViolation: true, about: 'users counted wrongly' },
-  'tail-misplaced': { isViolation: true, about: 'tails that do not begin where a segment does (is SEGMENT_LENGTH that of the service?)' },
+  'tail-misplaced': {
+    isViolation: true,
+    about: 'tails that do not begin where a segment does (is SEGMENT_LENGTH that of the service?)'
+  },
   'segment-differs': { isViolation: true, about: 'segments that do not hold what the tail holds' },
-  'segment-beyond': { isViolation: true, about: 'segments beyond the head (the log was rewound, or SEGMENT_LENGTH is not that of the service)' },
+  'segment-beyond': {
+    isViolation: true,
+    about:
+      'segments beyond the head (the log was rewound, or SEGMENT_LENGTH is not that of the service)'
+  },
   'half-sealed': { isViolation: false, about: 'segments that are sealed, and still in the tail' },
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
-  uncommitted: { isViolation: false, about: 'entries without a reference, young enough to be committed yet' }
+  uncommitted: {
+    isViolation: false,
+    about: 'entries without a reference, young enough to be committed yet'
+  }
 } as const satisfies Record<string, Kind>
 
 export type FindingKind = keyof typeof KINDS
@@ -31,26 +42,27 @@ const EXAMPLES_MAX = 10
 export class Findings {
   readonly #findings = new Map<FindingKind, Finding>()
 
-  add (kind: FindingKind, example: string, count = 1): void {
+  add(kind: FindingKind, example: string, count = 1): void {
     const finding = this.#finding(kind)
     finding.count += count
     if (finding.examples.length < EXAMPLES_MAX) finding.examples.push(example)
   }
 
-  mend (kind: FindingKind, count: number): void {
+  mend(kind: FindingKind, count: number): void {
     this.#finding(kind).mended += count
   }
 
-  countOf (kind: FindingKind): number {
+  countOf(kind: FindingKind): number {
     return this.#findings.get(kind)?.count ?? 0
   }
 
   /** In the order of KINDS. */
-  list (): Finding[] {
-    return Object.keys(KINDS).flatMap(kind => this.#findings.get(kind as FindingKind) ?? []) // Object.keys forgets what keys they are.
+  list(): Finding[] {
+    // Object.keys forgets what keys they are.
+    return Object.keys(KINDS).flatMap(kind => this.#findings.get(kind as FindingKind) ?? [])
   }
 
-  #finding (kind: FindingKind): Finding {
+  #finding(kind: FindingKind): Finding {
     const known = this.#findings.get(kind)
     if (known !== undefined) return known
     const finding: Finding = { kind, count: 0, mended: 0, examples: [] }
@@ -61,4 +73,7 @@ export class Findings {
 
 /** How many findings are violations that nobody has put right. */
 export const violationsIn = (findings: readonly Finding[]): number =>
-  findings.reduce((sum, { kind, count, mended }) => sum + (KINDS[kind].isViolation ? count - mended : 0), 0)
+  findings.reduce(
+    (sum, { kind, count, mended }) => sum + (KINDS[kind].isViolation ? count - mended : 0),
+    0
+  )

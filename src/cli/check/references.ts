@@ -1,41 +1,49 @@
-// The references of a room's log, by block, so that each block is read once and compared with all that refers to it.
-// Invariant: exact, within a bound on memory: a room with more references than that is checked in several passes over its log, each of
-// which keeps those of some blocks. A reference costs 24 bytes, a block about 200.
+// The references of a room's log, by block, so that each block is read once and compared with all
+// that refers to it. Invariant: exact, within a bound on memory: a room with more references than
+// that is checked in several passes over its log, each of which keeps those of some blocks. A
+// reference costs 24 bytes, a block about 200.
 import { blockNumber, type Reference } from '../../message/message.js'
 
 /** An entry of a block, by its id; `seq` is where the log refers to it. */
-export type Referred = { readonly ms: number, readonly n: number, readonly seq: number }
+export type Referred = { readonly ms: number; readonly n: number; readonly seq: number }
 
-export type EntryId = { readonly ms: number, readonly n: number }
+export type EntryId = { readonly ms: number; readonly n: number }
 
 export class References {
   /** Of each block flatly ms, n, seq, ms, n, seq … in the order of the log. */
   readonly #byTag = new Map<string, number[]>()
 
-  add ({ tag, id, ms }: Reference, seq: number): void {
+  add({ tag, id, ms }: Reference, seq: number): void {
     const n = Number(id.slice(id.indexOf('-') + 1))
     const known = this.#byTag.get(tag)
     if (known === undefined) this.#byTag.set(tag, [ms, n, seq])
     else known.push(ms, n, seq)
   }
 
-  get tags (): Iterable<string> {
+  get tags(): Iterable<string> {
     return this.#byTag.keys()
   }
 
   /** What refers to a block, in the order of its entries and then of the log. */
-  to (tag: string): Referred[] {
+  to(tag: string): Referred[] {
     const flat = this.#byTag.get(tag) ?? []
     const referred: Referred[] = []
-    for (let index = 0; index < flat.length; index += 3) referred.push({ ms: flat[index] ?? 0, n: flat[index + 1] ?? 0, seq: flat[index + 2] ?? 0 })
+    for (let index = 0; index < flat.length; index += 3) {
+      referred.push({ ms: flat[index] ?? 0, n: flat[index + 1] ?? 0, seq: flat[index + 2] ?? 0 })
+    }
     return referred.sort((a, b) => compare(a, b) || a.seq - b.seq)
   }
 }
 
-/** Which of `passes` passes a block belongs to. A user's blocks go round, so that no pass has much more than the others. */
-export function passOf (tag: string, passes: number): number {
+/**
+ * Which of `passes` passes a block belongs to. A user's blocks go round, so that no pass has much
+ * more than the others.
+ */
+export function passOf(tag: string, passes: number): number {
   let hash = 0
-  for (let index = 0; index < tag.lastIndexOf('.'); index++) hash = (Math.imul(hash, 31) + tag.charCodeAt(index)) >>> 0
+  for (let index = 0; index < tag.lastIndexOf('.'); index++) {
+    hash = (Math.imul(hash, 31) + tag.charCodeAt(index)) >>> 0
+  }
   return (hash + blockNumber(tag)) % passes
 }
 
@@ -43,22 +51,25 @@ export type Comparison = {
   /** The log has them, the block does not. */
   readonly lost: Referred[]
   /** The log has them twice or more: the later ones, with the first. */
-  readonly doubled: Array<{ readonly again: Referred, readonly first: Referred }>
+  readonly doubled: Array<{ readonly again: Referred; readonly first: Referred }>
   /** The block has them, the log does not. */
   readonly unreferred: EntryId[]
 }
 
-/** Merges what refers to a block with the block's own entries, as they come page by page; both in the order of the block. */
+/**
+ * Merges what refers to a block with the block's own entries, as they come page by page; both in
+ * the order of the block.
+ */
 export class Merge {
   readonly #referred: readonly Referred[]
   #next = 0
 
-  constructor (referred: readonly Referred[]) {
+  constructor(referred: readonly Referred[]) {
     this.#referred = referred
   }
 
   /** The next entries of the block. An empty page is its end. */
-  take (page: readonly EntryId[]): Comparison {
+  take(page: readonly EntryId[]): Comparison {
     const comparison: Comparison = { lost: [], doubled: [], unreferred: [] }
     for (const id of page) {
       this.#skip(referred => compare(referred, id) < 0, comparison, true)
@@ -70,11 +81,20 @@ export class Merge {
     return comparison
   }
 
-  #skip (isPassed: (referred: Referred) => boolean, { lost, doubled }: Comparison, isLost: boolean): void {
-    for (let referred = this.#referred[this.#next]; referred !== undefined && isPassed(referred); referred = this.#referred[++this.#next]) {
+  #skip(
+    isPassed: (referred: Referred) => boolean,
+    { lost, doubled }: Comparison,
+    isLost: boolean
+  ): void {
+    for (
+      let referred = this.#referred[this.#next];
+      referred !== undefined && isPassed(referred);
+      referred = this.#referred[++this.#next]
+    ) {
       const previous = this.#referred[this.#next - 1]
-      if (previous !== undefined && compare(previous, referred) === 0) doubled.push({ again: referred, first: previous })
-      else if (isLost) lost.push(referred)
+      if (previous !== undefined && compare(previous, referred) === 0) {
+        doubled.push({ again: referred, first: previous })
+      } else if (isLost) lost.push(referred)
     }
   }
 }
@@ -82,7 +102,7 @@ export class Merge {
 export const compare = (a: EntryId, b: EntryId): number => a.ms - b.ms || a.n - b.n
 
 /** `<ms>-<n>` as numbers. */
-export function entryIdOf (id: string): EntryId {
+export function entryIdOf(id: string): EntryId {
   const dash = id.indexOf('-')
   return { ms: Number(id.slice(0, dash)), n: Number(id.slice(dash + 1)) }
 }

@@ -1,4 +1,5 @@
-// What a check found, for people and for programs. Rooms are written as they come: nothing but sums is kept.
+// What a check found, for people and for programs. Rooms are written as they come: nothing but sums
+// is kept.
 import { count } from '../progress.js'
 import { type Finding, KINDS, violationsIn } from './finding.js'
 import { type RoomReport } from './room-check.js'
@@ -11,47 +12,71 @@ export class Report {
   #violations = 0
   #wrongRooms = 0
 
-  constructor (isJson: boolean, write: (text: string) => void) {
+  constructor(isJson: boolean, write: (text: string) => void) {
     this.#isJson = isJson
     this.#write = write
   }
 
   /** Violations that nobody has put right. */
-  get violations (): number {
+  get violations(): number {
     return this.#violations
   }
 
-  add (room: RoomReport): void {
+  add(room: RoomReport): void {
     const violations = violationsIn(room.findings)
     this.#rooms++
     this.#messages += room.head
     this.#violations += violations
     if (violations > 0) this.#wrongRooms++
-    if (this.#isJson) this.#write(`${this.#rooms === 1 ? '{"rooms":[\n' : ',\n'}${JSON.stringify({ ...room, violations })}`)
-    else this.#write(`${textOf(room, violations)}\n`)
+    if (this.#isJson) {
+      this.#write(
+        `${this.#rooms === 1 ? '{"rooms":[\n' : ',\n'}${JSON.stringify({ ...room, violations })}`
+      )
+    } else this.#write(`${textOf(room, violations)}\n`)
   }
 
-  end (): void {
-    const [rooms, messages, violations, wrongRooms] = [this.#rooms, this.#messages, this.#violations, this.#wrongRooms]
-    if (this.#isJson) this.#write(`${rooms === 0 ? '{"rooms":[' : ''}\n],"total":${JSON.stringify({ rooms, messages, violations, wrongRooms })}}\n`)
-    else this.#write(`${some(rooms, 'room')}, ${some(messages, 'message')}: ${violations === 0 ? 'nothing is wrong' : `${some(violations, 'violation')} in ${some(wrongRooms, 'room')}`}\n`)
+  end(): void {
+    const [rooms, messages, violations, wrongRooms] = [
+      this.#rooms,
+      this.#messages,
+      this.#violations,
+      this.#wrongRooms
+    ]
+    if (this.#isJson) {
+      this.#write(
+        `${rooms === 0 ? '{"rooms":[' : ''}\n],"total":${JSON.stringify({ rooms, messages, violations, wrongRooms })}}\n`
+      )
+    } else {
+      this.#write(
+        `${some(rooms, 'room')}, ${some(messages, 'message')}: ${violations === 0 ? 'nothing is wrong' : `${some(violations, 'violation')} in ${some(wrongRooms, 'room')}`}\n`
+      )
+    }
   }
 }
 
-function textOf ({ room, head, users, blocks, segments, findings }: RoomReport, violations: number): string {
+function textOf(
+  { room, head, users, blocks, segments, findings }: RoomReport,
+  violations: number
+): string {
   const size = `${some(head, 'message')} of ${some(users, 'user')}, ${some(blocks, 'block')}, ${some(segments, 'segment')}`
-  const lines = [`${room}: ${size}: ${violations === 0 ? 'nothing is wrong' : some(violations, 'violation')}`]
+  const lines = [
+    `${room}: ${size}: ${violations === 0 ? 'nothing is wrong' : some(violations, 'violation')}`
+  ]
   for (const finding of findings) {
     lines.push(`  ${KINDS[finding.kind].isViolation ? '✗' : '·'} ${headOf(finding)}`)
     for (const example of finding.examples) lines.push(`      ${example}`)
-    if (finding.kind !== 'hole' && finding.count > finding.examples.length) lines.push(`      and ${count(finding.count - finding.examples.length)} more`)
+    if (finding.kind !== 'hole' && finding.count > finding.examples.length) {
+      lines.push(`      and ${count(finding.count - finding.examples.length)} more`)
+    }
   }
   return lines.join('\n')
 }
 
-function headOf ({ kind, count: found, mended }: Finding): string {
-  const put = mended === 0 ? '' : mended === found ? ' (put right)' : ` (${count(mended)} put right)`
+function headOf({ kind, count: found, mended }: Finding): string {
+  const put =
+    mended === 0 ? '' : mended === found ? ' (put right)' : ` (${count(mended)} put right)`
   return `${KINDS[kind].about}: ${count(found)}${put}`
 }
 
-const some = (number: number, what: string): string => `${count(number)} ${what}${number === 1 ? '' : 's'}`
+const some = (number: number, what: string): string =>
+  `${count(number)} ${what}${number === 1 ? '' : 's'}`

@@ -1,6 +1,7 @@
-// The check of one room: its log from 1 to the head, and every block against what the log refers to in it.
-// Invariant: right while writers, sealing and resharding go on. The head is noted first: what is committed later is no violation, and what
-// a block holds beyond it is young. Memory is bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
+// The check of one room: its log from 1 to the head, and every block against what the log refers to
+// in it. Invariant: right while writers, sealing and resharding go on. The head is noted first:
+// what is committed later is no violation, and what a block holds beyond it is young. Memory is
+// bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
 import { type Cluster } from '../../redis/cluster.js'
 import { blockKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
@@ -22,7 +23,10 @@ export type RoomCheckOptions = {
   readonly settleMs: number
   /** References that are kept in memory at a time. */
   readonly referencesMax: number
-  /** Called with how many entries were looked at since the last call; `workOf` says how many there will be. */
+  /**
+   * Called with how many entries were looked at since the last call; `workOf` says how many there
+   * will be.
+   */
   readonly onProgress: (entries: number) => void
 }
 
@@ -47,9 +51,9 @@ export class RoomCheck {
   readonly #findings = new Findings()
   readonly #counters: Counters
   readonly #startedMs = Date.now()
-  #hole: { readonly first: number, last: number } | undefined
+  #hole: { readonly first: number; last: number } | undefined
 
-  constructor (cluster: Cluster, log: Log, room: string, keys: RoomKeys, options: RoomCheckOptions) {
+  constructor(cluster: Cluster, log: Log, room: string, keys: RoomKeys, options: RoomCheckOptions) {
     this.#cluster = cluster
     this.#log = log
     this.#room = room
@@ -58,7 +62,7 @@ export class RoomCheck {
     this.#counters = new Counters(cluster, log, room)
   }
 
-  async run (): Promise<RoomReport> {
+  async run(): Promise<RoomReport> {
     const { isRepairing, settleMs } = this.#options
     const head = (await this.#log.head(this.#room))?.seq ?? 0
     const passes = passesFor(head, this.#options.referencesMax)
@@ -68,19 +72,35 @@ export class RoomCheck {
       blocks += await this.#checkBlocks(references, pass, passes)
     }
     // With a hole in the log nobody knows whose messages they were.
-    if (this.#findings.countOf('hole') + this.#findings.countOf('no-reference') === 0) await this.#counters.check(head, settleMs, isRepairing, this.#findings)
-    await new Segments(this.#cluster, this.#log, this.#room).check(this.#keys.segments, isRepairing, this.#findings)
-    return { room: this.#room, head, users: this.#counters.userCount, blocks, segments: this.#keys.segments.size, findings: this.#findings.list() }
+    if (this.#findings.countOf('hole') + this.#findings.countOf('no-reference') === 0) {
+      await this.#counters.check(head, settleMs, isRepairing, this.#findings)
+    }
+    await new Segments(this.#cluster, this.#log, this.#room).check(
+      this.#keys.segments,
+      isRepairing,
+      this.#findings
+    )
+    return {
+      room: this.#room,
+      head,
+      users: this.#counters.userCount,
+      blocks,
+      segments: this.#keys.segments.size,
+      findings: this.#findings.list()
+    }
   }
 
-  // Keeps the references to the blocks of this pass. What concerns the log itself is looked at in the first one.
-  async #walk (head: number, pass: number, passes: number): Promise<References> {
+  // Keeps the references to the blocks of this pass. What concerns the log itself is looked at in
+  // the first one.
+  async #walk(head: number, pass: number, passes: number): Promise<References> {
     const references = new References()
     let expected = 1
     for await (const page of walk(this.#log, this.#room, 1, head)) {
       for (const entry of page) {
         const reference = this.#referenceOf(entry, pass === 0)
-        if (reference !== undefined && passOf(reference.tag, passes) === pass) references.add(reference, entry.seq)
+        if (reference !== undefined && passOf(reference.tag, passes) === pass) {
+          references.add(reference, entry.seq)
+        }
         if (reference !== undefined && pass === 0) this.#counters.add(reference.user)
         if (pass === 0 && entry.seq > expected) this.#addHole(expected, entry.seq - 1)
         expected = entry.seq + 1
@@ -93,7 +113,7 @@ export class RoomCheck {
     return references
   }
 
-  #referenceOf ({ seq, reference }: LogEntry, isTold: boolean): Reference | undefined {
+  #referenceOf({ seq, reference }: LogEntry, isTold: boolean): Reference | undefined {
     if (reference === undefined) {
       if (isTold) this.#addHole(seq, seq)
       return undefined
@@ -107,7 +127,7 @@ export class RoomCheck {
   }
 
   // Sequences that follow each other are one hole.
-  #addHole (first: number, last: number): void {
+  #addHole(first: number, last: number): void {
     if (this.#hole !== undefined && this.#hole.last + 1 === first) {
       this.#hole.last = last
       return
@@ -116,30 +136,46 @@ export class RoomCheck {
     this.#hole = { first, last }
   }
 
-  #endHole (): void {
+  #endHole(): void {
     if (this.#hole === undefined) return
     const { first, last } = this.#hole
-    this.#findings.add('hole', first === last ? String(first) : `${first} to ${last}`, last - first + 1)
+    this.#findings.add(
+      'hole',
+      first === last ? String(first) : `${first} to ${last}`,
+      last - first + 1
+    )
     this.#hole = undefined
   }
 
-  async #checkBlocks (references: References, pass: number, passes: number): Promise<number> {
+  async #checkBlocks(references: References, pass: number, passes: number): Promise<number> {
     const tags = new Set(references.tags)
     for (const tag of this.#keys.tags) if (passOf(tag, passes) === pass) tags.add(tag)
     await forEachAtOnce(tags, BLOCKS_AT_ONCE, tag => this.#checkBlock(tag, references))
     return tags.size
   }
 
-  async #checkBlock (tag: string, references: References): Promise<void> {
+  async #checkBlock(tag: string, references: References): Promise<void> {
     const referred = references.to(tag)
     const merge = new Merge(referred)
     const key = blockKey(this.#room, tag)
     for (let start = '-'; ;) {
       // ENTRY_IDS answers a list of ids.
-      const ids = await this.#cluster.read(slotOf(key), ['EVALSHA', ENTRY_IDS.sha, '1', key, start, String(ID_PAGE_LENGTH)]) as readonly string[]
+      const ids = (await this.#cluster.read(slotOf(key), [
+        'EVALSHA',
+        ENTRY_IDS.sha,
+        '1',
+        key,
+        start,
+        String(ID_PAGE_LENGTH)
+      ])) as readonly string[]
       const { lost, doubled, unreferred } = merge.take(ids.map(entryIdOf))
       for (const { seq, ms, n } of lost) this.#findings.add('lost', `${seq}: ${key} ${ms}-${n}`)
-      for (const { again, first } of doubled) this.#findings.add('doubled', `${again.seq}: ${key} ${again.ms}-${again.n}, as ${first.seq}`)
+      for (const { again, first } of doubled) {
+        this.#findings.add(
+          'doubled',
+          `${again.seq}: ${key} ${again.ms}-${again.n}, as ${first.seq}`
+        )
+      }
       await this.#unreferred(key, unreferred)
       if (ids.length === 0) break
       start = `(${ids.at(-1) ?? ''}`
@@ -147,12 +183,14 @@ export class RoomCheck {
     this.#options.onProgress(referred.length)
   }
 
-  async #unreferred (key: string, ids: readonly EntryId[]): Promise<void> {
+  async #unreferred(key: string, ids: readonly EntryId[]): Promise<void> {
     const youngMs = this.#startedMs - this.#options.orphanAgeMs
     const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
     for (const { ms, n } of ids) {
       // What came since is behind the head that was noted: it may have been committed long ago.
-      if (ms < this.#startedMs) this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+      if (ms < this.#startedMs) {
+        this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+      }
     }
     if (orphans.length === 0 || !this.#options.isRepairing) return
     await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, ...orphans])
@@ -160,7 +198,9 @@ export class RoomCheck {
   }
 }
 
-const passesFor = (head: number, referencesMax: number): number => Math.max(1, Math.ceil(head / referencesMax))
+const passesFor = (head: number, referencesMax: number): number =>
+  Math.max(1, Math.ceil(head / referencesMax))
 
 /** How many entries the check of a room looks at: its log once a pass, and each block once. */
-export const workOf = (head: number, referencesMax: number): number => head * (passesFor(head, referencesMax) + 1)
+export const workOf = (head: number, referencesMax: number): number =>
+  head * (passesFor(head, referencesMax) + 1)

@@ -1,5 +1,6 @@
-// A room's sealed segments against its tail: where both hold the same sequences (sealing goes on, or was interrupted), they must hold the
-// same references, and no segment may reach beyond the head. What is below the tail is checked by walking the log.
+// A room's sealed segments against its tail: where both hold the same sequences (sealing goes on,
+// or was interrupted), they must hold the same references, and no segment may reach beyond the
+// head. What is below the tail is checked by walking the log.
 import { type Cluster } from '../../redis/cluster.js'
 import { logKey, segmentKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
@@ -11,47 +12,70 @@ export class Segments {
   readonly #log: Log
   readonly #room: string
 
-  constructor (cluster: Cluster, log: Log, room: string) {
+  constructor(cluster: Cluster, log: Log, room: string) {
     this.#cluster = cluster
     this.#log = log
     this.#room = room
   }
 
   /** @param segments the numbers of those that exist */
-  async check (segments: Iterable<number>, isRepairing: boolean, findings: Findings): Promise<void> {
+  async check(segments: Iterable<number>, isRepairing: boolean, findings: Findings): Promise<void> {
     const { segmentLength } = this.#log
     const tailFirst = await this.#tailFirst()
-    if ((tailFirst - 1) % segmentLength !== 0) findings.add('tail-misplaced', `it begins at ${tailFirst}, segments have ${segmentLength}`)
+    if ((tailFirst - 1) % segmentLength !== 0) {
+      findings.add('tail-misplaced', `it begins at ${tailFirst}, segments have ${segmentLength}`)
+    }
     const halfSealed: number[] = []
     for (const segment of [...segments].sort((a, b) => a - b)) {
       const [first, last] = [segment * segmentLength + 1, (segment + 1) * segmentLength]
       const head = (await this.#log.head(this.#room))?.seq ?? 0
-      if (last > head) findings.add('segment-beyond', `segment ${segment} is of ${first} to ${last}, the head is ${head}`)
+      if (last > head) {
+        findings.add(
+          'segment-beyond',
+          `segment ${segment} is of ${first} to ${last}, the head is ${head}`
+        )
+      }
       // Sealing may replace a segment between the two reads.
-      else if (last >= tailFirst && !await this.#isSame(segment) && !await this.#isSame(segment)) findings.add('segment-differs', `segment ${segment}, of ${first} to ${last}`)
-      else if (last >= await this.#tailFirst()) halfSealed.push(segment)
+      else if (
+        last >= tailFirst &&
+        !(await this.#isSame(segment)) &&
+        !(await this.#isSame(segment))
+      ) {
+        findings.add('segment-differs', `segment ${segment}, of ${first} to ${last}`)
+      } else if (last >= (await this.#tailFirst())) halfSealed.push(segment)
     }
     for (const segment of halfSealed) findings.add('half-sealed', `segment ${segment}`)
     if (halfSealed.length === 0 || !isRepairing) return
     await this.#log.seal(this.#room)
     const now = await this.#tailFirst()
-    findings.mend('half-sealed', halfSealed.filter(segment => (segment + 1) * segmentLength < now).length)
+    findings.mend(
+      'half-sealed',
+      halfSealed.filter(segment => (segment + 1) * segmentLength < now).length
+    )
   }
 
-  async #tailFirst (): Promise<number> {
+  async #tailFirst(): Promise<number> {
     return (await this.#read(logKey(this.#room), '-', '+', 'COUNT', '1'))[0]?.seq ?? 1
   }
 
-  // Whatever of a whole segment the tail still holds must be the same there. The segment is read first: the tail only gets shorter.
-  async #isSame (segment: number): Promise<boolean> {
+  // Whatever of a whole segment the tail still holds must be the same there. The segment is read
+  // first: the tail only gets shorter.
+  async #isSame(segment: number): Promise<boolean> {
     const { segmentLength } = this.#log
     const sealed = await this.#read(segmentKey(this.#room, segment), '-', '+')
-    const tail = await this.#read(logKey(this.#room), `0-${segment * segmentLength + 1}`, `0-${(segment + 1) * segmentLength}`)
+    const tail = await this.#read(
+      logKey(this.#room),
+      `0-${segment * segmentLength + 1}`,
+      `0-${(segment + 1) * segmentLength}`
+    )
     const references = new Map(sealed.map(({ seq, reference }) => [seq, reference]))
-    return sealed.length === segmentLength && tail.every(({ seq, reference }) => references.get(seq) === reference)
+    return (
+      sealed.length === segmentLength &&
+      tail.every(({ seq, reference }) => references.get(seq) === reference)
+    )
   }
 
-  async #read (key: string, ...range: string[]): Promise<LogEntry[]> {
+  async #read(key: string, ...range: string[]): Promise<LogEntry[]> {
     return parseEntries(await this.#cluster.read(slotOf(key), ['XRANGE', key, ...range]))
   }
 }

@@ -1,7 +1,8 @@
-// What there is to check: rooms, and the keys of a room that its log may not know of (blocks with nothing but orphans, segments that
-// should not be). Found by SCAN on every master, for there is no directory of rooms.
-// A key that is there from begin to end of a scan is found (https://redis.io/commands/scan); one that moves to another node meanwhile
-// may be missed, which costs no more than an orphan or a room that is found the next time.
+// What there is to check: rooms, and the keys of a room that its log may not know of (blocks with
+// nothing but orphans, segments that should not be). Found by SCAN on every master, for there is no
+// directory of rooms. A key that is there from begin to end of a scan is found
+// (https://redis.io/commands/scan); one that moves to another node meanwhile may be missed, which
+// costs no more than an orphan or a room that is found the next time.
 import { ConnectionLost } from '../../redis/connection.js'
 import { type Cluster } from '../../redis/cluster.js'
 import { parseKey } from '../../store/keys.js'
@@ -15,8 +16,11 @@ export type RoomKeys = {
 const SCAN_COUNT = 1000
 const ATTEMPTS_MAX = 3
 
-/** Every room of which there is any key but an idempotency key, with how many blocks it has. Memory follows the number of rooms. */
-export async function findRooms (cluster: Cluster): Promise<Map<string, number>> {
+/**
+ * Every room of which there is any key but an idempotency key, with how many blocks it has. Memory
+ * follows the number of rooms.
+ */
+export async function findRooms(cluster: Cluster): Promise<Map<string, number>> {
   const rooms = new Map<string, number>()
   await scan(cluster, undefined, key => {
     const meaning = parseKey(key)
@@ -27,19 +31,33 @@ export async function findRooms (cluster: Cluster): Promise<Map<string, number>>
 }
 
 /** The keys of some rooms. Memory follows the number of their blocks. */
-export async function findKeys (cluster: Cluster, rooms: readonly string[]): Promise<Map<string, RoomKeys>> {
-  const found = new Map<string, RoomKeys>(rooms.map(room => [room, { tags: new Set(), segments: new Set() }]))
+export async function findKeys(
+  cluster: Cluster,
+  rooms: readonly string[]
+): Promise<Map<string, RoomKeys>> {
+  const found = new Map<string, RoomKeys>(
+    rooms.map(room => [room, { tags: new Set(), segments: new Set() }])
+  )
   const [only] = rooms
-  await scan(cluster, rooms.length === 1 && only !== undefined ? `*${escapeGlob(only)}*` : undefined, key => {
-    const meaning = parseKey(key)
-    if (meaning?.kind === 'block') found.get(meaning.room)?.tags.add(`${meaning.user}.${meaning.block}`)
-    if (meaning?.kind === 'segment') found.get(meaning.room)?.segments.add(meaning.segment)
-  })
+  await scan(
+    cluster,
+    rooms.length === 1 && only !== undefined ? `*${escapeGlob(only)}*` : undefined,
+    key => {
+      const meaning = parseKey(key)
+      if (meaning?.kind === 'block') {
+        found.get(meaning.room)?.tags.add(`${meaning.user}.${meaning.block}`)
+      }
+      if (meaning?.kind === 'segment') found.get(meaning.room)?.segments.add(meaning.segment)
+    }
+  )
   return found
 }
 
-/** Rooms in groups that have no more than so many blocks together, where a single room has not more by itself. */
-export function groupsOf (rooms: ReadonlyMap<string, number>, blocksMax: number): string[][] {
+/**
+ * Rooms in groups that have no more than so many blocks together, where a single room has not more
+ * by itself.
+ */
+export function groupsOf(rooms: ReadonlyMap<string, number>, blocksMax: number): string[][] {
   const groups: string[][] = []
   let blocks = Infinity
   for (const [room, count] of rooms) {
@@ -53,15 +71,22 @@ export function groupsOf (rooms: ReadonlyMap<string, number>, blocksMax: number)
   return groups
 }
 
-// All masters at once. Where one is lost on the way, whoever has taken its place is scanned from the start.
-async function scan (cluster: Cluster, pattern: string | undefined, onKey: (key: string) => void): Promise<void> {
+// All masters at once. Where one is lost on the way, whoever has taken its place is scanned from
+// the start.
+async function scan(
+  cluster: Cluster,
+  pattern: string | undefined,
+  onKey: (key: string) => void
+): Promise<void> {
   const done = new Set<string>()
   for (let attempt = 1; ; attempt++) {
     const masters = cluster.topology.masters.filter(master => !done.has(master))
-    const outcomes = await Promise.allSettled(masters.map(async master => {
-      await scanNode(cluster, master, pattern, onKey)
-      done.add(master)
-    }))
+    const outcomes = await Promise.allSettled(
+      masters.map(async master => {
+        await scanNode(cluster, master, pattern, onKey)
+        done.add(master)
+      })
+    )
     const failed = outcomes.find(outcome => outcome.status === 'rejected')
     if (failed === undefined) return
     if (attempt === ATTEMPTS_MAX || !(failed.reason instanceof ConnectionLost)) throw failed.reason
@@ -69,15 +94,30 @@ async function scan (cluster: Cluster, pattern: string | undefined, onKey: (key:
   }
 }
 
-async function scanNode (cluster: Cluster, master: string, pattern: string | undefined, onKey: (key: string) => void): Promise<void> {
+async function scanNode(
+  cluster: Cluster,
+  master: string,
+  pattern: string | undefined,
+  onKey: (key: string) => void
+): Promise<void> {
   let cursor = '0'
   do {
-    const args = ['SCAN', cursor, 'COUNT', String(SCAN_COUNT), ...pattern === undefined ? [] : ['MATCH', pattern]]
+    const args = [
+      'SCAN',
+      cursor,
+      'COUNT',
+      String(SCAN_COUNT),
+      ...(pattern === undefined ? [] : ['MATCH', pattern])
+    ]
     // SCAN answers the next cursor and keys.
-    const [next, keys] = await cluster.onNode(master, args) as readonly [string, readonly string[]]
+    const [next, keys] = (await cluster.onNode(master, args)) as readonly [
+      string,
+      readonly string[]
+    ]
     for (const key of keys) onKey(key)
     cursor = next
   } while (cursor !== '0')
 }
 
-const escapeGlob = (text: string): string => text.replace(/[*?[\]\\^]/g, character => `\\${character}`)
+const escapeGlob = (text: string): string =>
+  text.replace(/[*?[\]\\^]/g, character => `\\${character}`)

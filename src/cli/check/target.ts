@@ -1,5 +1,6 @@
-// The cluster that a check looks at: that of REDIS_NODES, the embedded one of a running service, or the embedded one of a stopped service,
-// which is started for the time of the check and stopped again. Never makes a new one.
+// The cluster that a check looks at: that of REDIS_NODES, the embedded one of a running service, or
+// the embedded one of a stopped service, which is started for the time of the check and stopped
+// again. Never makes a new one.
 import { type Config, redisTarget } from '../../config.js'
 import { EmbeddedCluster } from '../../embedded/cluster.js'
 import { RunningCluster } from '../../embedded/running.js'
@@ -7,19 +8,34 @@ import { addressKey } from '../../redis/address.js'
 import { Cluster } from '../../redis/cluster.js'
 import { UsageError } from '../options.js'
 
-export type Target = { readonly cluster: Cluster, readonly close: () => Promise<void> }
+export type Target = { readonly cluster: Cluster; readonly close: () => Promise<void> }
 
 /**
  * @param report gets a line for each step worth showing
- * @throws UsageError when there is no cluster to check; DialogsError or Error when it does not answer
+ * @throws UsageError when there is no cluster to check; DialogsError or Error when it does not
+ * answer
  */
-export async function openTarget (config: Config, report: (line: string) => void): Promise<Target> {
+export async function openTarget(config: Config, report: (line: string) => void): Promise<Target> {
   if (config.redis !== undefined) return connected(config, config.redis, async () => {})
   const running = RunningCluster.find(config.dataDir, config.nodeTimeoutMs)
-  if (running === undefined) throw new UsageError(`There is no embedded cluster in ${config.dataDir}: set DATA_DIR to where the service has it, or REDIS_NODES to a cluster of your own.`)
+  if (running === undefined) {
+    throw new UsageError(
+      `There is no embedded cluster in ${config.dataDir}: set DATA_DIR to where the service has it, or REDIS_NODES to a cluster of your own.`
+    )
+  }
   const { addresses } = running
-  if (addresses.length > 0) return connected(config, redisTarget(addresses.map(address => `redis://${addressKey(address)}`)), async () => {})
-  const embedded = await EmbeddedCluster.start({ dataDir: config.dataDir, nodeTimeoutMs: config.nodeTimeoutMs, report })
+  if (addresses.length > 0) {
+    return connected(
+      config,
+      redisTarget(addresses.map(address => `redis://${addressKey(address)}`)),
+      async () => {}
+    )
+  }
+  const embedded = await EmbeddedCluster.start({
+    dataDir: config.dataDir,
+    nodeTimeoutMs: config.nodeTimeoutMs,
+    report
+  })
   try {
     return await connected(config, redisTarget(embedded.urls), () => embedded.stop())
   } catch (error) {
@@ -28,17 +44,24 @@ export async function openTarget (config: Config, report: (line: string) => void
   }
 }
 
-async function connected (config: Config, redis: NonNullable<Config['redis']>, stop: () => Promise<void>): Promise<Target> {
-  const cluster = await Cluster.connect({
-    ...redis,
-    connectTimeoutMs: config.connectTimeoutMs,
-    commandTimeoutMs: config.commandTimeoutMs,
-    refreshMs: config.topologyRefreshMs,
-    deadlineMs: config.deadlineMs,
-    replicaAcks: config.replicaAcks,
-    commandConnections: config.commandConnections,
-    writeConnections: config.writeConnections
-  }, { retried: () => {}, degraded: () => {} })
+async function connected(
+  config: Config,
+  redis: NonNullable<Config['redis']>,
+  stop: () => Promise<void>
+): Promise<Target> {
+  const cluster = await Cluster.connect(
+    {
+      ...redis,
+      connectTimeoutMs: config.connectTimeoutMs,
+      commandTimeoutMs: config.commandTimeoutMs,
+      refreshMs: config.topologyRefreshMs,
+      deadlineMs: config.deadlineMs,
+      replicaAcks: config.replicaAcks,
+      commandConnections: config.commandConnections,
+      writeConnections: config.writeConnections
+    },
+    { retried: () => {}, degraded: () => {} }
+  )
   return {
     cluster,
     close: async () => {

@@ -1,13 +1,19 @@
-// A room's log from end to end, a page at a time. Pages are whole segments, so that each segment is read once.
+// A room's log from end to end, a page at a time. Pages are whole segments, so that each segment is
+// read once.
 import { type Log, type LogEntry } from '../../store/log.js'
 
 const PAGE_LENGTH = 2048
 
 /** The entries from `from` to `to`, both inclusive, in pages. */
-export async function * walk (log: Log, room: string, from: number, to: number): AsyncGenerator<LogEntry[]> {
+export async function* walk(
+  log: Log,
+  room: string,
+  from: number,
+  to: number
+): AsyncGenerator<LogEntry[]> {
   const pageLength = log.segmentLength * Math.ceil(PAGE_LENGTH / log.segmentLength)
   for (let first = from; first <= to;) {
-    const last = Math.min(to, first - (first - 1) % pageLength + pageLength - 1)
+    const last = Math.min(to, first - ((first - 1) % pageLength) + pageLength - 1)
     yield await log.range(room, first, last)
     first = last + 1
   }

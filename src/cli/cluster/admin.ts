@@ -1,5 +1,6 @@
-// Connections to every node of a cluster for the one who runs it: what each node says, and commands to single nodes. Unlike the
-// service's Cluster it repeats nothing and follows no redirection: who moves slots must know which node did what.
+// Connections to every node of a cluster for the one who runs it: what each node says, and commands
+// to single nodes. Unlike the service's Cluster it repeats nothing and follows no redirection: who
+// moves slots must know which node did what.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type RedisTarget } from '../../config.js'
 import { messageOf } from '../../errors.js'
@@ -10,7 +11,10 @@ import { parseClusterNodes } from '../../redis/topology.js'
 import { ClusterMap, type MapNode, type View } from './map.js'
 import { Refusal, Stuck } from './refusal.js'
 
-/** Who has this name at a node is moving slots or changing the cluster. It goes with the connection: no crash leaves a lock. */
+/**
+ * Who has this name at a node is moving slots or changing the cluster. It goes with the connection:
+ * no crash leaves a lock.
+ */
 const WORKER_NAME = 'dialogs-cluster'
 const CONNECT_MS_MAX = 1000
 /** More than a MIGRATE may take. */
@@ -27,12 +31,12 @@ export class Admin {
   #known: Address[] = []
   #isWorking = false
 
-  private constructor (target: RedisTarget) {
+  private constructor(target: RedisTarget) {
     this.target = target
   }
 
   /** @throws Refusal when no node of a cluster answers */
-  static async connect (target: RedisTarget): Promise<Admin> {
+  static async connect(target: RedisTarget): Promise<Admin> {
     const admin = new Admin(target)
     try {
       await admin.look()
@@ -47,7 +51,7 @@ export class Admin {
    * Asks every node what it sees.
    * @throws Refusal when none answers that knows of slots
    */
-  async look (): Promise<ClusterMap> {
+  async look(): Promise<ClusterMap> {
     const views = new Map<string, View>()
     const asked = new Set<string>()
     let lastError: unknown
@@ -56,13 +60,18 @@ export class Admin {
       for (const address of fresh) asked.add(addressKey(address))
       const answers = await Promise.allSettled(fresh.map(address => this.#viewOf(address)))
       for (const answer of answers) if (answer.status === 'rejected') lastError = answer.reason
-      return answers.flatMap(answer => answer.status === 'fulfilled' ? [answer.value] : [])
+      return answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value] : []))
     }
-    // A seed may have left the cluster and tell of a world of its own: the one with most nodes is meant.
+    // A seed may have left the cluster and tell of a world of its own: the one with most nodes is
+    // meant.
     const first = (await ask([...this.#known, ...this.target.seeds]))
       .filter(({ nodes }) => nodes.some(({ slots }) => slots.length > 0))
       .sort((a, b) => b.nodes.length - a.nodes.length)
-    if (first.length === 0) throw new Refusal(`No Redis Cluster answers at ${this.target.seeds.map(addressKey).join(', ')}${lastError === undefined ? '' : `: ${messageOf(lastError)}`}`)
+    if (first.length === 0) {
+      throw new Refusal(
+        `No Redis Cluster answers at ${this.target.seeds.map(addressKey).join(', ')}${lastError === undefined ? '' : `: ${messageOf(lastError)}`}`
+      )
+    }
     const members = new Set(first[0]?.nodes.map(({ id }) => id))
     for (let found = first; found.length > 0;) {
       for (const view of found) if (members.has(view.selfId)) views.set(view.selfId, view)
@@ -75,25 +84,35 @@ export class Admin {
     return map
   }
 
-  /** Looks again until `missing` no longer names a condition. @throws Stuck with it after the deadline */
-  async until (missing: (map: ClusterMap) => string | undefined, deadlineMs: number): Promise<ClusterMap> {
+  /**
+   * Looks again until `missing` no longer names a condition. @throws Stuck with it after the
+   * deadline
+   */
+  async until(
+    missing: (map: ClusterMap) => string | undefined,
+    deadlineMs: number
+  ): Promise<ClusterMap> {
     const deadline = performance.now() + deadlineMs
     for (;;) {
       const map = await this.look()
       const what = missing(map)
       if (what === undefined) return map
-      if (performance.now() > deadline) throw new Stuck(`Not within ${deadlineMs / 1000} s: ${what}`)
+      if (performance.now() > deadline) {
+        throw new Stuck(`Not within ${deadlineMs / 1000} s: ${what}`)
+      }
       await sleep(POLL_MS)
     }
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
-  async ask ({ reachable }: Place, ...words: string[]): Promise<Reply> {
+  async ask({ reachable }: Place, ...words: string[]): Promise<Reply> {
     return await (await this.#connectionTo(reachable)).send(words)
   }
 
-  /** Sends many commands to one node as one pipeline. @throws the first error, when all are answered */
-  async askAll ({ reachable }: Place, commands: readonly string[][]): Promise<Reply[]> {
+  /**
+   * Sends many commands to one node as one pipeline. @throws the first error, when all are answered
+   */
+  async askAll({ reachable }: Place, commands: readonly string[][]): Promise<Reply[]> {
     const connection = await this.#connectionTo(reachable)
     const answers = await Promise.allSettled(commands.map(words => connection.send(words)))
     return answers.map(answer => {
@@ -103,47 +122,78 @@ export class Admin {
   }
 
   /** Where this process reaches a node that announces this address. */
-  reachable (announced: Address): Address {
+  reachable(announced: Address): Address {
     const { addressMap } = this.target
     const preferred = this.#endpoints.of(announced)
-    return addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
+    return (
+      addressMap.get(addressKey(announced)) ?? addressMap.get(addressKey(preferred)) ?? preferred
+    )
   }
 
   /**
-   * From now on this is the one that changes the cluster, until `close`: two that move slots at once would tear keys apart.
+   * From now on this is the one that changes the cluster, until `close`: two that move slots at
+   * once would tear keys apart.
    * @throws Refusal when there is another one
    */
-  async claim (map: ClusterMap): Promise<void> {
+  async claim(map: ClusterMap): Promise<void> {
     this.#isWorking = true
-    await Promise.all(livingMasters(map).map(master => this.ask(master, 'CLIENT', 'SETNAME', WORKER_NAME)))
+    await Promise.all(
+      livingMasters(map).map(master => this.ask(master, 'CLIENT', 'SETNAME', WORKER_NAME))
+    )
     const other = await this.findWorker(map)
-    if (other !== undefined) throw new Refusal(`Another cluster command is at work (from ${other}): wait until it has ended.`)
+    if (other !== undefined) {
+      throw new Refusal(
+        `Another cluster command is at work (from ${other}): wait until it has ended.`
+      )
+    }
   }
 
   /** The address of somebody else who changes the cluster now. */
-  async findWorker (map: ClusterMap): Promise<string | undefined> {
+  async findWorker(map: ClusterMap): Promise<string | undefined> {
     for (const master of livingMasters(map)) {
-      const [id, list] = (await this.askAll(master, [['CLIENT', 'ID'], ['CLIENT', 'LIST']])).map(String)
-      const other = list?.split('\n').find(line => line.includes(` name=${WORKER_NAME} `) && !line.startsWith(`id=${id} `))
+      const [id, list] = (
+        await this.askAll(master, [
+          ['CLIENT', 'ID'],
+          ['CLIENT', 'LIST']
+        ])
+      ).map(String)
+      const other = list
+        ?.split('\n')
+        .find(line => line.includes(` name=${WORKER_NAME} `) && !line.startsWith(`id=${id} `))
       if (other !== undefined) return / addr=(\S+)/.exec(other)?.[1] ?? 'somewhere'
     }
     return undefined
   }
 
-  close (): void {
-    for (const connection of this.#connections.values()) connection.then(open => { open.close('closed by this process') }, () => undefined)
+  close(): void {
+    for (const connection of this.#connections.values()) {
+      connection.then(
+        open => {
+          open.close('closed by this process')
+        },
+        () => undefined
+      )
+    }
     this.#connections.clear()
   }
 
-  async #viewOf (address: Address): Promise<View> {
+  async #viewOf(address: Address): Promise<View> {
     const connection = await this.#connectionTo(address)
-    const answers = Promise.all(['MYID', 'INFO', 'NODES'].map(what => connection.send(['CLUSTER', what])))
+    const answers = Promise.all(
+      ['MYID', 'INFO', 'NODES'].map(what => connection.send(['CLUSTER', what]))
+    )
     const [selfId, info, nodes] = (await Promise.race([answers, silence(address)])).map(String)
-    await this.#endpoints.learn(nodes ?? '', address.host, () => connection.send(['CLUSTER', 'SHARDS']))
-    return { selfId: selfId ?? '', isServing: info?.includes('cluster_state:ok') === true, nodes: parseClusterNodes(nodes ?? '', address.host) }
+    await this.#endpoints.learn(nodes ?? '', address.host, () =>
+      connection.send(['CLUSTER', 'SHARDS'])
+    )
+    return {
+      selfId: selfId ?? '',
+      isServing: info?.includes('cluster_state:ok') === true,
+      nodes: parseClusterNodes(nodes ?? '', address.host)
+    }
   }
 
-  async #connectionTo (address: Address): Promise<Connection> {
+  async #connectionTo(address: Address): Promise<Connection> {
     const key = addressKey(address)
     for (;;) {
       const opening = this.#connections.get(key) ?? this.#open(address)
@@ -159,21 +209,26 @@ export class Admin {
     }
   }
 
-  #drop (key: string, opening: Promise<Connection>): void {
+  #drop(key: string, opening: Promise<Connection>): void {
     if (this.#connections.get(key) === opening) this.#connections.delete(key)
   }
 
-  async #open (address: Address): Promise<Connection> {
-    const connection = await Connection.open(address, { ...this.target, connectTimeoutMs: CONNECT_MS_MAX, commandTimeoutMs: COMMAND_MS_MAX })
+  async #open(address: Address): Promise<Connection> {
+    const connection = await Connection.open(address, {
+      ...this.target,
+      connectTimeoutMs: CONNECT_MS_MAX,
+      commandTimeoutMs: COMMAND_MS_MAX
+    })
     if (this.#isWorking) await connection.send(['CLIENT', 'SETNAME', WORKER_NAME])
     return connection
   }
 }
 
-const livingMasters = (map: ClusterMap): MapNode[] => map.masters.filter(({ state }) => state === 'up')
+const livingMasters = (map: ClusterMap): MapNode[] =>
+  map.masters.filter(({ state }) => state === 'up')
 
 // A paused node takes connections and commands, and says nothing.
-async function silence (address: Address): Promise<never> {
+async function silence(address: Address): Promise<never> {
   await sleep(VIEW_MS_MAX, undefined, { ref: false })
   throw new ConnectionLost(`${addressKey(address)} does not answer`)
 }

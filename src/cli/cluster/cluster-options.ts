@@ -1,4 +1,5 @@
-// The options of the cluster command: what may be said, and what the help says about it. Reads words; looks at no cluster.
+// The options of the cluster command: what may be said, and what the help says about it. Reads
+// words; looks at no cluster.
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../errors.js'
 import { checkName } from '../../message/names.js'
@@ -45,15 +46,30 @@ Ctrl-C finishes the slots in hand and says how to continue; a second one stops a
 Exit status: 0 done, 1 refused or failed (status: unhealthy), 2 called wrongly, 130 interrupted.`
 
 export type Order =
-  | { readonly name: 'status', readonly room: string | undefined, readonly isJson: boolean }
-  | { readonly name: 'add', readonly addresses: readonly Address[], readonly replicaOf: string | undefined, readonly replicas: number }
-  | { readonly name: 'drain', readonly node: string, readonly to: readonly string[] }
-  | { readonly name: 'remove', readonly node: string, readonly isKeepingReplicas: boolean }
-  | { readonly name: 'reshard', readonly from: readonly string[] | 'all', readonly to: string, readonly slots: ReturnType<typeof readSlots> }
+  | { readonly name: 'status'; readonly room: string | undefined; readonly isJson: boolean }
+  | {
+      readonly name: 'add'
+      readonly addresses: readonly Address[]
+      readonly replicaOf: string | undefined
+      readonly replicas: number
+    }
+  | { readonly name: 'drain'; readonly node: string; readonly to: readonly string[] }
+  | { readonly name: 'remove'; readonly node: string; readonly isKeepingReplicas: boolean }
+  | {
+      readonly name: 'reshard'
+      readonly from: readonly string[] | 'all'
+      readonly to: string
+      readonly slots: ReturnType<typeof readSlots>
+    }
   | { readonly name: 'rebalance' | 'finish' }
-  | { readonly name: 'failover', readonly node: string }
+  | { readonly name: 'failover'; readonly node: string }
 
-export type ClusterOptions = { readonly order: Order | 'help', readonly speed: number, readonly isByKeys: boolean, readonly isYes: boolean }
+export type ClusterOptions = {
+  readonly order: Order | 'help'
+  readonly speed: number
+  readonly isByKeys: boolean
+  readonly isYes: boolean
+}
 
 const OPTIONS = {
   room: { type: 'string' },
@@ -72,7 +88,9 @@ const OPTIONS = {
 
 const COMMON = ['speed', 'by-keys', 'yes', 'help']
 /** Which options a command takes, and how many words after its name at most. */
-const COMMANDS: Readonly<Record<Order['name'], { readonly options: readonly string[], readonly words: number }>> = {
+const COMMANDS: Readonly<
+  Record<Order['name'], { readonly options: readonly string[]; readonly words: number }>
+> = {
   status: { options: ['room', 'json'], words: 0 },
   add: { options: ['replicas', 'replica-of'], words: Infinity },
   drain: { options: ['to'], words: 1 },
@@ -84,15 +102,31 @@ const COMMANDS: Readonly<Record<Order['name'], { readonly options: readonly stri
 }
 
 /** @throws UsageError */
-export function readClusterOptions (args: readonly string[]): ClusterOptions {
-  const { values, positionals: [name, ...words] } = parse(args)
-  const common = { speed: readNumber('speed', values.speed, { min: 1, max: 100, isFraction: true }) ?? SPEED_DEFAULT, isByKeys: values['by-keys'] === true, isYes: values.yes === true }
+export function readClusterOptions(args: readonly string[]): ClusterOptions {
+  const {
+    values,
+    positionals: [name, ...words]
+  } = parse(args)
+  const common = {
+    speed:
+      readNumber('speed', values.speed, { min: 1, max: 100, isFraction: true }) ?? SPEED_DEFAULT,
+    isByKeys: values['by-keys'] === true,
+    isYes: values.yes === true
+  }
   if (values.help === true) return { ...common, order: 'help' }
-  if (name === undefined || !isCommand(name)) throw new UsageError(`${name === undefined ? 'Say what to do' : `There is no command '${name}'`}: ${Object.keys(COMMANDS).join(', ')}.`)
+  if (name === undefined || !isCommand(name)) {
+    throw new UsageError(
+      `${name === undefined ? 'Say what to do' : `There is no command '${name}'`}: ${Object.keys(COMMANDS).join(', ')}.`
+    )
+  }
   const { options, words: wordsMax } = COMMANDS[name]
-  const stray = Object.keys(values).find(option => !options.includes(option) && !COMMON.includes(option))
+  const stray = Object.keys(values).find(
+    option => !options.includes(option) && !COMMON.includes(option)
+  )
   if (stray !== undefined) throw new UsageError(`${name} takes no --${stray}.`)
-  if (words.length > wordsMax) throw new UsageError(`${name} does not know what to do with '${words[wordsMax]}'.`)
+  if (words.length > wordsMax) {
+    throw new UsageError(`${name} does not know what to do with '${words[wordsMax]}'.`)
+  }
   const [node] = words
   const required = (value: string | undefined, what: string): string => {
     if (value === undefined || value === '') throw new UsageError(`${name} needs ${what}.`)
@@ -100,25 +134,55 @@ export function readClusterOptions (args: readonly string[]): ClusterOptions {
   }
   const order = (): Order => {
     switch (name) {
-      case 'status': return { name, room: values.room === undefined ? undefined : readRoom(values.room), isJson: values.json === true }
+      case 'status':
+        return {
+          name,
+          room: values.room === undefined ? undefined : readRoom(values.room),
+          isJson: values.json === true
+        }
       case 'add': {
-        if (values.replicas !== undefined && (words.length > 0 || values['replica-of'] !== undefined)) throw new UsageError('--replicas is for a new shard of the embedded cluster: otherwise name the nodes.')
-        return { name, addresses: words.map(readAddress), replicaOf: values['replica-of'], replicas: readNumber('replicas', values.replicas, { min: 0, max: 5 }) ?? 1 }
+        if (
+          values.replicas !== undefined &&
+          (words.length > 0 || values['replica-of'] !== undefined)
+        ) {
+          throw new UsageError(
+            '--replicas is for a new shard of the embedded cluster: otherwise name the nodes.'
+          )
+        }
+        return {
+          name,
+          addresses: words.map(readAddress),
+          replicaOf: values['replica-of'],
+          replicas: readNumber('replicas', values.replicas, { min: 0, max: 5 }) ?? 1
+        }
       }
-      case 'drain': return { name, node: required(node, 'a node'), to: list(values.to) }
-      case 'remove': return { name, node: required(node, 'a node'), isKeepingReplicas: values['keep-replicas'] === true }
+      case 'drain':
+        return { name, node: required(node, 'a node'), to: list(values.to) }
+      case 'remove':
+        return {
+          name,
+          node: required(node, 'a node'),
+          isKeepingReplicas: values['keep-replicas'] === true
+        }
       case 'reshard': {
         const from = required(values.from, '--from NODE, or all')
-        return { name, from: from === 'all' ? 'all' : list(from), to: required(values.to, '--to NODE'), slots: readSlots(required(values.slots, '--slots: a count, ranges, or all')) }
+        return {
+          name,
+          from: from === 'all' ? 'all' : list(from),
+          to: required(values.to, '--to NODE'),
+          slots: readSlots(required(values.slots, '--slots: a count, ranges, or all'))
+        }
       }
-      case 'failover': return { name, node: required(node, 'a node of the shard') }
-      default: return { name }
+      case 'failover':
+        return { name, node: required(node, 'a node of the shard') }
+      default:
+        return { name }
     }
   }
   return { ...common, order: order() }
 }
 
-function parse (args: readonly string[]) {
+function parse(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, strict: true, allowPositionals: true })
   } catch (error) {
@@ -128,15 +192,25 @@ function parse (args: readonly string[]) {
 
 const isCommand = (name: string): name is Order['name'] => Object.hasOwn(COMMANDS, name)
 
-const list = (text: string | undefined): string[] => (text ?? '').split(',').map(part => part.trim()).filter(part => part !== '')
+const list = (text: string | undefined): string[] =>
+  (text ?? '')
+    .split(',')
+    .map(part => part.trim())
+    .filter(part => part !== '')
 
-function readAddress (text: string): Address {
+function readAddress(text: string): Address {
   const address = addressOf(text)
-  if (!/^[^:\s]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(text) || address.port < 1 || address.port > 65535) throw new UsageError(`add needs addresses like 10.0.0.7:6379, not '${text}'.`)
+  if (
+    !/^[^:\s]+:\d+$|^\[[\da-f:]+\]:\d+$/i.test(text) ||
+    address.port < 1 ||
+    address.port > 65535
+  ) {
+    throw new UsageError(`add needs addresses like 10.0.0.7:6379, not '${text}'.`)
+  }
   return { host: address.host.replace(/^\[(.*)\]$/, '$1'), port: address.port }
 }
 
-function readRoom (name: string): string {
+function readRoom(name: string): string {
   try {
     checkName('room', name)
     return name

@@ -1,5 +1,6 @@
-// Makes a replica the master of its shard, without losing a write: the old master holds its clients back until the replica has everything
-// (https://redis.io/commands/cluster-failover, a manual failover). A dead master is replaced by the cluster itself, not here.
+// Makes a replica the master of its shard, without losing a write: the old master holds its clients
+// back until the replica has everything (https://redis.io/commands/cluster-failover, a manual
+// failover). A dead master is replaced by the cluster itself, not here.
 import { messageOf } from '../../errors.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -9,23 +10,37 @@ const TAKEN_OVER_MS_MAX = 6000 // Redis gives a manual failover up after 5 s
 const ATTEMPTS_MAX = 3
 
 /**
- * Which replica takes over: the one that is named, or of a master's replicas the one that has most of its data.
+ * Which replica takes over: the one that is named, or of a master's replicas the one that has most
+ * of its data.
  * @throws Refusal when there is none that could
  */
-export async function successorOf (admin: Admin, map: ClusterMap, named: MapNode): Promise<MapNode> {
+export async function successorOf(admin: Admin, map: ClusterMap, named: MapNode): Promise<MapNode> {
   const master = map.masterOf(named.id)
-  if (master === undefined || master.state !== 'up') throw new Refusal(`The master of ${nodeText(named)} does not answer: the cluster itself replaces a dead master, when it has a replica.`)
-  if (map.slotsOf(master.id).length === 0) throw new Refusal(`${nodeText(master)} has no slots: there is nothing to take over.`)
+  if (master === undefined || master.state !== 'up') {
+    throw new Refusal(
+      `The master of ${nodeText(named)} does not answer: the cluster itself replaces a dead master, when it has a replica.`
+    )
+  }
+  if (map.slotsOf(master.id).length === 0) {
+    throw new Refusal(`${nodeText(master)} has no slots: there is nothing to take over.`)
+  }
   const candidates = named.role === 'replica' ? [named] : map.replicasOf(master.id)
   const offsets = await Promise.all(candidates.map(replica => offsetOf(admin, replica)))
   const best = Math.max(-1, ...offsets)
   const replica = best < 0 ? undefined : candidates[offsets.indexOf(best)]
-  if (replica === undefined) throw new Refusal(`${nodeText(named)} has no replica that is connected: nobody could take over.`)
+  if (replica === undefined) {
+    throw new Refusal(
+      `${nodeText(named)} has no replica that is connected: nobody could take over.`
+    )
+  }
   return replica
 }
 
-/** Promotes a replica and resolves when every node sees it. @throws Stuck when it does not come to be */
-export async function failover (admin: Admin, replica: MapNode): Promise<ClusterMap> {
+/**
+ * Promotes a replica and resolves when every node sees it. @throws Stuck when it does not come to
+ * be
+ */
+export async function failover(admin: Admin, replica: MapNode): Promise<ClusterMap> {
   let lastError: unknown
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     await admin.ask(replica, 'CLUSTER', 'FAILOVER').catch((error: unknown) => {
@@ -33,9 +48,13 @@ export async function failover (admin: Admin, replica: MapNode): Promise<Cluster
       if (!messageOf(error).includes('send CLUSTER FAILOVER to a replica')) throw error
     })
     try {
-      return await admin.until(map => map.nodes.get(replica.id)?.role === 'master' && map.faults.length === 0
-        ? undefined
-        : `${nodeText(replica)} is a master and all nodes agree`, TAKEN_OVER_MS_MAX)
+      return await admin.until(
+        map =>
+          map.nodes.get(replica.id)?.role === 'master' && map.faults.length === 0
+            ? undefined
+            : `${nodeText(replica)} is a master and all nodes agree`,
+        TAKEN_OVER_MS_MAX
+      )
     } catch (error) {
       lastError = error
     }
@@ -44,7 +63,7 @@ export async function failover (admin: Admin, replica: MapNode): Promise<Cluster
 }
 
 // How far a replica has read its master's stream; -1 when it is not connected.
-async function offsetOf (admin: Admin, replica: MapNode): Promise<number> {
+async function offsetOf(admin: Admin, replica: MapNode): Promise<number> {
   if (replica.state !== 'up') return -1
   const info = String(await admin.ask(replica, 'INFO', 'replication'))
   if (!info.includes('master_link_status:up')) return -1

@@ -1,9 +1,10 @@
-// Slots that somebody left half-moved: an interrupted command, a crash, a failover in the middle. Finds them, and says how each is
-// finished. Changes nothing but leftover marks.
+// Slots that somebody left half-moved: an interrupted command, a crash, a failover in the middle.
+// Finds them, and says how each is finished. Changes nothing but leftover marks.
 //
-// A slot is half-moved when its owner marks it MIGRATING, another master marks it IMPORTING, or another master has keys of it.
-// Invariant: it is finished forwards, to that other master, with both marks set first; so all keys, wherever they are, can be reached
-// by clients at once. (Bringing them home instead would hide them until the last one has arrived.)
+// A slot is half-moved when its owner marks it MIGRATING, another master marks it IMPORTING, or
+// another master has keys of it. Invariant: it is finished forwards, to that other master, with
+// both marks set first; so all keys, wherever they are, can be reached by clients at once.
+// (Bringing them home instead would hide them until the last one has arrived.)
 import { type Admin } from './admin.js'
 import { countAllKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -13,7 +14,7 @@ import { Refusal } from './refusal.js'
 import { slotsText } from './slots.js'
 
 /** A mark that says nothing any more. */
-export type StaleMark = { readonly slot: number, readonly at: string }
+export type StaleMark = { readonly slot: number; readonly at: string }
 
 export type Unfinished = {
   readonly moves: readonly Move[]
@@ -25,24 +26,36 @@ export type Unfinished = {
 const ROUNDS_MAX = 4
 
 /** Looks at the marks, and at every key count, of all living masters. */
-export async function findUnfinished (admin: Admin, map: ClusterMap): Promise<Unfinished> {
+export async function findUnfinished(admin: Admin, map: ClusterMap): Promise<Unfinished> {
   const masters = map.masters.filter(({ state }) => state === 'up')
-  const keys = new Map(await Promise.all(masters.map(async node => [node.id, await countAllKeys(admin, node, map)] as const)))
+  const keys = new Map(
+    await Promise.all(
+      masters.map(async node => [node.id, await countAllKeys(admin, node, map)] as const)
+    )
+  )
   return { ...judge(map, masters, keys), keys }
 }
 
 /** Pure: what the marks and the keys mean. */
-export function judge (map: ClusterMap, masters: readonly MapNode[], keys: ReadonlyMap<string, readonly number[]>): Pick<Unfinished, 'moves' | 'staleMarks'> {
+export function judge(
+  map: ClusterMap,
+  masters: readonly MapNode[],
+  keys: ReadonlyMap<string, readonly number[]>
+): Pick<Unfinished, 'moves' | 'staleMarks'> {
   const moves: Move[] = []
   const staleMarks: StaleMark[] = []
   for (const slot of suspects(map, masters, keys)) {
     const owner = map.ownerOf(slot)
     const target = targetOf(slot, map, masters, keys)
-    if (owner !== undefined && target !== undefined) moves.push({ slot, from: owner, to: target.id })
+    if (owner !== undefined && target !== undefined) {
+      moves.push({ slot, from: owner, to: target.id })
+    }
     for (const node of masters) {
       const isMarked = node.migrating.has(slot) || node.importing.has(slot)
       const isPart = target !== undefined && (node.id === owner || node.id === target.id)
-      if (isMarked && !isPart && (node.id === owner || keysAt(keys, node, slot) === 0)) staleMarks.push({ slot, at: node.id })
+      if (isMarked && !isPart && (node.id === owner || keysAt(keys, node, slot) === 0)) {
+        staleMarks.push({ slot, at: node.id })
+      }
     }
   }
   return { moves, staleMarks }
@@ -53,7 +66,10 @@ export function judge (map: ClusterMap, masters: readonly MapNode[], keys: Reado
  * @returns what was moved, complete unless it was interrupted
  * @throws Refusal when a slot is on its way to a node that is away
  */
-export async function finishHalfMoved (admin: Admin, options: MoveOptions = {}): Promise<MoveResult | undefined> {
+export async function finishHalfMoved(
+  admin: Admin,
+  options: MoveOptions = {}
+): Promise<MoveResult | undefined> {
   let result: MoveResult | undefined
   // Keys of one slot on three nodes take two rounds.
   for (let round = 0; round < ROUNDS_MAX; round++) {
@@ -68,47 +84,84 @@ export async function finishHalfMoved (admin: Admin, options: MoveOptions = {}):
   return result
 }
 
-/** @throws Refusal when a slot is on its way to a node that is away: its keys may be there, and nowhere else */
-export function checkTargets (map: ClusterMap, { moves }: Pick<Unfinished, 'moves'>): void {
+/**
+ * @throws Refusal when a slot is on its way to a node that is away: its keys may be there, and
+ * nowhere else
+ */
+export function checkTargets(map: ClusterMap, { moves }: Pick<Unfinished, 'moves'>): void {
   const movable = new Set(moves.map(({ slot }) => slot))
   for (const node of map.masters) {
     for (const [slot, to] of node.migrating) {
       const target = map.nodes.get(to)
-      if (target === undefined || map.ownerOf(slot) !== node.id || movable.has(slot) || successorOf(map, target) !== undefined) continue
+      if (
+        target === undefined ||
+        map.ownerOf(slot) !== node.id ||
+        movable.has(slot) ||
+        successorOf(map, target) !== undefined
+      ) {
+        continue
+      }
       const slots = [...node.migrating].filter(([, other]) => other === to).map(([slot]) => slot)
-      throw new Refusal(`Slots ${slotsText(slots, 5)} are half-moved to ${nodeText(target)}, which does not answer and may have some of their keys: start it again. If it is lost for good, remove it, and what it had is lost with it.`)
+      throw new Refusal(
+        `Slots ${slotsText(slots, 5)} are half-moved to ${nodeText(target)}, which does not answer and may have some of their keys: start it again. If it is lost for good, remove it, and what it had is lost with it.`
+      )
     }
   }
 }
 
-async function clearMarks (admin: Admin, map: ClusterMap, marks: readonly StaleMark[]): Promise<void> {
+async function clearMarks(
+  admin: Admin,
+  map: ClusterMap,
+  marks: readonly StaleMark[]
+): Promise<void> {
   for (const { slot, at } of marks) {
     const node = map.nodes.get(at)
     if (node !== undefined) await admin.ask(node, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
   }
 }
 
-function suspects (map: ClusterMap, masters: readonly MapNode[], keys: ReadonlyMap<string, readonly number[]>): number[] {
-  const found = new Set(masters.flatMap(({ migrating, importing }) => [...migrating.keys(), ...importing.keys()]))
-  for (const [id, counts] of keys) for (const [slot, count] of counts.entries()) if (count > 0 && map.ownerOf(slot) !== id) found.add(slot)
+function suspects(
+  map: ClusterMap,
+  masters: readonly MapNode[],
+  keys: ReadonlyMap<string, readonly number[]>
+): number[] {
+  const found = new Set(
+    masters.flatMap(({ migrating, importing }) => [...migrating.keys(), ...importing.keys()])
+  )
+  for (const [id, counts] of keys) {
+    for (const [slot, count] of counts.entries()) {
+      if (count > 0 && map.ownerOf(slot) !== id) found.add(slot)
+    }
+  }
   return [...found].sort((a, b) => a - b)
 }
 
 // The owner's mark says it best; then who has keys, most of them first; then who expects some.
-function targetOf (slot: number, map: ClusterMap, masters: readonly MapNode[], keys: ReadonlyMap<string, readonly number[]>): MapNode | undefined {
+function targetOf(
+  slot: number,
+  map: ClusterMap,
+  masters: readonly MapNode[],
+  keys: ReadonlyMap<string, readonly number[]>
+): MapNode | undefined {
   const owner = map.ownerOf(slot)
   const others = masters.filter(({ id }) => id !== owner)
   const marked = map.nodes.get(map.nodes.get(owner ?? '')?.migrating.get(slot) ?? '')
   const successor = marked === undefined ? undefined : successorOf(map, marked)
   if (successor !== undefined && successor.id !== owner) return successor
-  const holders = others.filter(node => keysAt(keys, node, slot) > 0).sort((a, b) => keysAt(keys, b, slot) - keysAt(keys, a, slot))
+  const holders = others
+    .filter(node => keysAt(keys, node, slot) > 0)
+    .sort((a, b) => keysAt(keys, b, slot) - keysAt(keys, a, slot))
   return holders[0] ?? others.find(({ importing }) => importing.has(slot))
 }
 
 // Itself, or the master that it is a replica of now.
-function successorOf (map: ClusterMap, node: MapNode): MapNode | undefined {
+function successorOf(map: ClusterMap, node: MapNode): MapNode | undefined {
   const now = map.masterOf(node.id)
   return now?.state === 'up' ? now : undefined
 }
 
-const keysAt = (keys: ReadonlyMap<string, readonly number[]>, { id }: MapNode, slot: number): number => keys.get(id)?.[slot] ?? 0
+const keysAt = (
+  keys: ReadonlyMap<string, readonly number[]>,
+  { id }: MapNode,
+  slot: number
+): number => keys.get(id)?.[slot] ?? 0

@@ -1,5 +1,6 @@
-// Moves the keys of one slot whose marks are set. Each MIGRATE moves its keys as a whole: the target has them before the source
-// lets go. Whoever fails in between leaves them on the source, or on both; then the source's copy is the right one, and goes again.
+// Moves the keys of one slot whose marks are set. Each MIGRATE moves its keys as a whole: the
+// target has them before the source lets go. Whoever fails in between leaves them on the source, or
+// on both; then the source's copy is the right one, and goes again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { passwordOf } from '../../redis/connection.js'
@@ -32,7 +33,7 @@ export class KeyMover {
   readonly #events: KeyMoverEvents
   #migrateMs = MIGRATE_MS_FIRST
 
-  constructor (admin: Admin, tempo: Tempo, events: KeyMoverEvents) {
+  constructor(admin: Admin, tempo: Tempo, events: KeyMoverEvents) {
     this.#admin = admin
     this.#tempo = tempo
     this.#events = events
@@ -40,42 +41,56 @@ export class KeyMover {
 
   /**
    * Moves keys until the source has none left in this slot.
-   * @param isContested the target has keys of its own in it, and the source's copies need not be the right ones
+   * @param isContested the target has keys of its own in it, and the source's copies need not be
+   * the right ones
    * @throws whatever the nodes answered; then it may simply be called again, behind `settle`
    */
-  async move (slot: number, source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
+  async move(slot: number, source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
     let inVain = 0
     for (let before = ''; ;) {
       const keys = await keysInSlot(this.#admin, source, slot, KEYS_AT_ONCE)
       if (keys.length === 0) return
       const names = keys.join(' ')
       inVain = names === before ? inVain + 1 : 0
-      if (inVain >= ROUNDS_IN_VAIN_MAX) throw new Error(`slot ${slot} has keys that do not leave ${nodeText(source)}, for example ${JSON.stringify(keys[0])}`)
+      if (inVain >= ROUNDS_IN_VAIN_MAX) {
+        throw new Error(
+          `slot ${slot} has keys that do not leave ${nodeText(source)}, for example ${JSON.stringify(keys[0])}`
+        )
+      }
       before = names
       await this.#moveAll(keys, source, target, isContested)
     }
   }
 
   /**
-   * After a broken MIGRATE: waits until the target has read what was still on its way to it. A late copy must not come after, and replace, a
-   * newer one. A node reads all its sockets in each turn, so one that answers now and a while later has read them.
+   * After a broken MIGRATE: waits until the target has read what was still on its way to it. A late
+   * copy must not come after, and replace, a newer one. A node reads all its sockets in each turn,
+   * so one that answers now and a while later has read them.
    */
-  async settle (target: MapNode | undefined): Promise<void> {
+  async settle(target: MapNode | undefined): Promise<void> {
     if (target === undefined) return
     await this.#admin.ask(target, 'PING')
     await sleep(SETTLE_MS)
     await this.#admin.ask(target, 'PING')
   }
 
-  /** Waits until a replica of the target has the keys of these slots, which somebody else has moved there. */
-  async confirm (slots: readonly number[], target: MapNode): Promise<void> {
+  /**
+   * Waits until a replica of the target has the keys of these slots, which somebody else has moved
+   * there.
+   */
+  async confirm(slots: readonly number[], target: MapNode): Promise<void> {
     for (const slot of slots) {
       const keys = await keysInSlot(this.#admin, target, slot, KEYS_AT_ONCE)
       if (keys.length > 0) return await this.#replicated(target, keys)
     }
   }
 
-  async #moveAll (keys: readonly string[], source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
+  async #moveAll(
+    keys: readonly string[],
+    source: MapNode,
+    target: MapNode,
+    isContested: boolean
+  ): Promise<void> {
     const sizes = await sizesOf(this.#admin, source, keys)
     for (let from = 0; from < keys.length;) {
       const length = this.#tempo.batchLength(sizes.slice(from))
@@ -93,17 +108,38 @@ export class KeyMover {
     }
   }
 
-  async #migrate (keys: readonly string[], source: MapNode, target: MapNode, replace: readonly string[]): Promise<void> {
-    const { address: { host, port } } = target
+  async #migrate(
+    keys: readonly string[],
+    source: MapNode,
+    target: MapNode,
+    replace: readonly string[]
+  ): Promise<void> {
+    const {
+      address: { host, port }
+    } = target
     try {
-      await this.#admin.ask(source, 'MIGRATE', host, String(port), '', '0', String(this.#migrateMs), ...replace, ...this.#login(), 'KEYS', ...keys)
+      await this.#admin.ask(
+        source,
+        'MIGRATE',
+        host,
+        String(port),
+        '',
+        '0',
+        String(this.#migrateMs),
+        ...replace,
+        ...this.#login(),
+        'KEYS',
+        ...keys
+      )
     } catch (error) {
-      if (messageOf(error).startsWith('IOERR')) this.#migrateMs = Math.min(MIGRATE_MS_MAX, this.#migrateMs * 2)
+      if (messageOf(error).startsWith('IOERR')) {
+        this.#migrateMs = Math.min(MIGRATE_MS_MAX, this.#migrateMs * 2)
+      }
       throw error
     }
   }
 
-  #login (): string[] {
+  #login(): string[] {
     const { username } = this.#admin.target
     const password = passwordOf(this.#admin.target)
     if (password === undefined) return []
@@ -111,46 +147,69 @@ export class KeyMover {
   }
 
   // Without REPLACE, MIGRATE moves those that the target does not have and then answers BUSYKEY.
-  async #moveContested (keys: readonly string[], source: MapNode, target: MapNode): Promise<void> {
+  async #moveContested(keys: readonly string[], source: MapNode, target: MapNode): Promise<void> {
     try {
       return await this.#migrate(keys, source, target, [])
     } catch (error) {
       if (!messageOf(error).includes('BUSYKEY')) throw error
     }
     for (const key of keys) {
-      const [here, there] = [await fullnessOf(this.#admin, source, key, false), await fullnessOf(this.#admin, target, key, true)]
+      const [here, there] = [
+        await fullnessOf(this.#admin, source, key, false),
+        await fullnessOf(this.#admin, target, key, true)
+      ]
       if (here === undefined) continue
       if (there !== undefined && isBlock(key)) {
-        const added = await mergeBlock(this.#admin, source, target, key, () => this.#replicated(target, [key]))
-        this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`)
+        const added = await mergeBlock(this.#admin, source, target, key, () =>
+          this.#replicated(target, [key])
+        )
+        this.#events.report(
+          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`
+        )
         continue
       }
       if (there !== undefined && there.of > here.of) {
-        this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${there.text}, dropped ${here.text}`)
+        this.#events.report(
+          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${there.text}, dropped ${here.text}`
+        )
         await this.#admin.ask(source, 'DEL', key)
         continue
       }
-      if (there !== undefined) this.#events.report(`Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${here.text}, dropped ${there.text}`)
+      if (there !== undefined) {
+        this.#events.report(
+          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${here.text}, dropped ${there.text}`
+        )
+      }
       await this.#migrate([key], source, target, ['REPLACE'])
     }
   }
 
-  // No more than one batch is ever on the target alone: its replica has the ones before. (Redis cannot do better: the source lets go
-  // when the target has the keys, whoever else has.) A WAIT covers what its own connection has written (from Redis 7.2 on, only that),
-  // and the keys were written by the source's: so one of them is touched first, which is a write behind all of theirs.
-  async #replicated (target: MapNode, keys: readonly string[]): Promise<void> {
+  // No more than one batch is ever on the target alone: its replica has the ones before. (Redis
+  // cannot do better: the source lets go when the target has the keys, whoever else has.) A WAIT
+  // covers what its own connection has written (from Redis 7.2 on, only that), and the keys were
+  // written by the source's: so one of them is touched first, which is a write behind all of
+  // theirs.
+  async #replicated(target: MapNode, keys: readonly string[]): Promise<void> {
     const deadline = performance.now() + REPLICA_MS_MAX
     while (performance.now() < deadline) {
-      if (await onlineReplicas(this.#admin, target) === 0 || !await this.#touchOneOf(keys, target)) return
+      if (
+        (await onlineReplicas(this.#admin, target)) === 0 ||
+        !(await this.#touchOneOf(keys, target))
+      ) {
+        return
+      }
       if (Number(await this.#admin.ask(target, 'WAIT', '1', String(WAIT_MS))) > 0) return
     }
     throw new Error(`no replica of ${nodeText(target)} acknowledges what was moved`)
   }
 
   // Clients may have deleted some meanwhile. If all are gone there is nothing to wait for.
-  async #touchOneOf (keys: readonly string[], target: MapNode): Promise<boolean> {
+  async #touchOneOf(keys: readonly string[], target: MapNode): Promise<boolean> {
     for (const key of keys) {
-      const [, touched] = await this.#admin.askAll(target, [['ASKING'], ['EVAL', TOUCH_KEY.text, '1', key]])
+      const [, touched] = await this.#admin.askAll(target, [
+        ['ASKING'],
+        ['EVAL', TOUCH_KEY.text, '1', key]
+      ])
       if (touched === 1) return true
     }
     return false

@@ -1,12 +1,21 @@
-// What single nodes hold: how many keys in which slot, and how large they are. Asks, and changes nothing
-// but marks of importing slots, for the time of a look.
+// What single nodes hold: how many keys in which slot, and how large they are. Asks, and changes
+// nothing but marks of importing slots, for the time of a look.
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode } from './map.js'
 
 /** How many keys a node has in each of these slots, whoever owns them. */
-export async function countKeys (admin: Admin, node: MapNode, slots: readonly number[]): Promise<number[]> {
-  return (await admin.askAll(node, slots.map(slot => ['CLUSTER', 'COUNTKEYSINSLOT', String(slot)]))).map(Number)
+export async function countKeys(
+  admin: Admin,
+  node: MapNode,
+  slots: readonly number[]
+): Promise<number[]> {
+  return (
+    await admin.askAll(
+      node,
+      slots.map(slot => ['CLUSTER', 'COUNTKEYSINSLOT', String(slot)])
+    )
+  ).map(Number)
 }
 
 const ALL_SLOTS = Array.from({ length: SLOT_COUNT }, (_, slot) => slot)
@@ -15,52 +24,107 @@ const SLOTS_AT_ONCE = 512
 const LOOKS = 3
 
 /**
- * The same for every slot; an empty node is asked one question. Redis 8.6 does not show keys of slots that a node neither owns nor imports,
- * but its DBSIZE counts them. If there are such keys, the slots are marked as importing while they are counted, and then no more.
+ * The same for every slot; an empty node is asked one question. Redis 8.6 does not show keys of
+ * slots that a node neither owns nor imports, but its DBSIZE counts them. If there are such keys,
+ * the slots are marked as importing while they are counted, and then no more.
  */
-export async function countAllKeys (admin: Admin, node: MapNode, map: ClusterMap): Promise<readonly number[]> {
+export async function countAllKeys(
+  admin: Admin,
+  node: MapNode,
+  map: ClusterMap
+): Promise<readonly number[]> {
   for (let look = 1; ; look++) {
     const size = Number(await admin.ask(node, 'DBSIZE'))
     if (size === 0) return new Array<number>(SLOT_COUNT).fill(0)
     const counts = await countKeys(admin, node, ALL_SLOTS)
     // Asked for later, they may well be more. Some may also have been deleted in between.
     if (counts.reduce((sum, count) => sum + count, 0) >= size) return counts
-    if (look === LOOKS) return await isTrimming(admin, node) ? counts : await revealed(admin, node, map, counts)
+    if (look === LOOKS) {
+      return (await isTrimming(admin, node)) ? counts : await revealed(admin, node, map, counts)
+    }
   }
 }
 
-async function revealed (admin: Admin, node: MapNode, map: ClusterMap, counts: readonly number[]): Promise<readonly number[]> {
+async function revealed(
+  admin: Admin,
+  node: MapNode,
+  map: ClusterMap,
+  counts: readonly number[]
+): Promise<readonly number[]> {
   const all = [...counts]
-  const hidden = ALL_SLOTS.filter(slot => all[slot] === 0 && !node.importing.has(slot) && map.ownerOf(slot) !== undefined && map.ownerOf(slot) !== node.id)
+  const hidden = ALL_SLOTS.filter(
+    slot =>
+      all[slot] === 0 &&
+      !node.importing.has(slot) &&
+      map.ownerOf(slot) !== undefined &&
+      map.ownerOf(slot) !== node.id
+  )
   for (let from = 0; from < hidden.length; from += SLOTS_AT_ONCE) {
     const slots = hidden.slice(from, from + SLOTS_AT_ONCE)
     try {
-      await admin.askAll(node, slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', map.ownerOf(slot) ?? '']))
-      for (const [index, count] of (await countKeys(admin, node, slots)).entries()) all[slots[index] ?? 0] = count
+      await admin.askAll(
+        node,
+        slots.map(slot => [
+          'CLUSTER',
+          'SETSLOT',
+          String(slot),
+          'IMPORTING',
+          map.ownerOf(slot) ?? ''
+        ])
+      )
+      for (const [index, count] of (await countKeys(admin, node, slots)).entries()) {
+        all[slots[index] ?? 0] = count
+      }
     } finally {
-      await admin.askAll(node, slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'STABLE']))
+      await admin.askAll(
+        node,
+        slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'STABLE'])
+      )
     }
   }
   return all
 }
 
-// After slots were moved away atomically, Redis deletes their keys bit by bit: those are nobody's any more.
-async function isTrimming (admin: Admin, node: MapNode): Promise<boolean> {
+// After slots were moved away atomically, Redis deletes their keys bit by bit: those are nobody's
+// any more.
+async function isTrimming(admin: Admin, node: MapNode): Promise<boolean> {
   return /trim_running:[1-9]/.test(String(await admin.ask(node, 'CLUSTER', 'INFO')))
 }
 
 /** Up to `count` keys of a slot. */
-export async function keysInSlot (admin: Admin, node: MapNode, slot: number, count: number): Promise<string[]> {
+export async function keysInSlot(
+  admin: Admin,
+  node: MapNode,
+  slot: number,
+  count: number
+): Promise<string[]> {
   // A list of names, by the command's documentation.
-  return await admin.ask(node, 'CLUSTER', 'GETKEYSINSLOT', String(slot), String(count)) as string[]
+  return (await admin.ask(
+    node,
+    'CLUSTER',
+    'GETKEYSINSLOT',
+    String(slot),
+    String(count)
+  )) as string[]
 }
 
-/** Bytes of memory of each key, about; 0 where the node does not say, as of a key that is gone meanwhile. */
-export async function sizesOf (admin: Admin, node: MapNode, keys: readonly string[]): Promise<number[]> {
-  return await Promise.all(keys.map(key => admin.ask(node, 'MEMORY', 'USAGE', key).then(Number, () => 0)))
+/**
+ * Bytes of memory of each key, about; 0 where the node does not say, as of a key that is gone
+ * meanwhile.
+ */
+export async function sizesOf(
+  admin: Admin,
+  node: MapNode,
+  keys: readonly string[]
+): Promise<number[]> {
+  return await Promise.all(
+    keys.map(key => admin.ask(node, 'MEMORY', 'USAGE', key).then(Number, () => 0))
+  )
 }
 
 /** A node's replicas that have all its data and get every write. */
-export async function onlineReplicas (admin: Admin, node: MapNode): Promise<number> {
-  return [...String(await admin.ask(node, 'INFO', 'replication')).matchAll(/^slave\d+:.*state=online/gm)].length
+export async function onlineReplicas(admin: Admin, node: MapNode): Promise<number> {
+  return [
+    ...String(await admin.ask(node, 'INFO', 'replication')).matchAll(/^slave\d+:.*state=online/gm)
+  ].length
 }

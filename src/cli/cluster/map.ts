@@ -1,6 +1,7 @@
-// The cluster as all its nodes describe it, at one moment: who is there, who owns which slot, which slots are half-way, and what is
-// wrong. A value, made from every node's `CLUSTER NODES`; the one who runs a cluster needs more than the owner of a slot, so this is
-// not the service's Topology: here a node that does not answer, or that sees things differently, is the news.
+// The cluster as all its nodes describe it, at one moment: who is there, who owns which slot, which
+// slots are half-way, and what is wrong. A value, made from every node's `CLUSTER NODES`; the one
+// who runs a cluster needs more than the owner of a slot, so this is not the service's Topology:
+// here a node that does not answer, or that sees things differently, is the news.
 import { type Address, addressKey } from '../../redis/address.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type ClusterNode } from '../../redis/topology.js'
@@ -31,113 +32,179 @@ export type MapNode = {
   readonly importing: ReadonlyMap<number, string>
   /** Every node that answers knows it. */
   readonly isKnown: boolean
-  /** It takes commands. It does not for 2 s after it was started, and while it cannot reach most masters. */
+  /**
+   * It takes commands. It does not for 2 s after it was started, and while it cannot reach most
+   * masters.
+   */
   readonly isServing: boolean
 }
 
 export class ClusterMap {
   readonly nodes: ReadonlyMap<string, MapNode>
   readonly #owners: ReadonlyArray<string | undefined>
-  /** Slots about whose owner the nodes disagree: for a moment after each change, and for long when something is wrong. */
+  /**
+   * Slots about whose owner the nodes disagree: for a moment after each change, and for long when
+   * something is wrong.
+   */
   readonly disputed: readonly number[]
 
-  private constructor (nodes: ReadonlyMap<string, MapNode>, owners: ReadonlyArray<string | undefined>, disputed: readonly number[]) {
+  private constructor(
+    nodes: ReadonlyMap<string, MapNode>,
+    owners: ReadonlyArray<string | undefined>,
+    disputed: readonly number[]
+  ) {
     this.nodes = nodes
     this.#owners = owners
     this.disputed = disputed
   }
 
-  static fromViews (views: readonly View[], reachable: (announced: Address) => Address): ClusterMap {
+  static fromViews(views: readonly View[], reachable: (announced: Address) => Address): ClusterMap {
     const ids = new Set(views.flatMap(({ nodes }) => nodes.map(({ id }) => id)))
-    const nodes = new Map([...ids].flatMap(id => {
-      const node = describe(id, views, reachable)
-      return node === undefined ? [] : [[id, node] as const]
-    }))
+    const nodes = new Map(
+      [...ids].flatMap(id => {
+        const node = describe(id, views, reachable)
+        return node === undefined ? [] : [[id, node] as const]
+      })
+    )
     const owners = ownersBy(views)
     const opinions = views.map(view => ownersBy([view]))
-    const disputed = owners.flatMap((owner, slot) => opinions.some(opinion => opinion[slot] !== owner) ? [slot] : [])
+    const disputed = owners.flatMap((owner, slot) =>
+      opinions.some(opinion => opinion[slot] !== owner) ? [slot] : []
+    )
     return new ClusterMap(nodes, owners, disputed)
   }
 
   /** The same with some slots at other owners. */
-  withOwners (changes: ReadonlyMap<number, string>): ClusterMap {
-    return new ClusterMap(this.nodes, this.#owners.map((owner, slot) => changes.get(slot) ?? owner), this.disputed)
+  withOwners(changes: ReadonlyMap<number, string>): ClusterMap {
+    return new ClusterMap(
+      this.nodes,
+      this.#owners.map((owner, slot) => changes.get(slot) ?? owner),
+      this.disputed
+    )
   }
 
-  ownerOf (slot: number): string | undefined {
+  ownerOf(slot: number): string | undefined {
     return this.#owners[slot]
   }
 
-  slotsOf (id: string): number[] {
-    return this.#owners.flatMap((owner, slot) => owner === id ? [slot] : [])
+  slotsOf(id: string): number[] {
+    return this.#owners.flatMap((owner, slot) => (owner === id ? [slot] : []))
   }
 
-  /** Masters, those with slots first, in the order of their first slot. A dead one without slots is none any more. */
-  get masters (): MapNode[] {
+  /**
+   * Masters, those with slots first, in the order of their first slot. A dead one without slots is
+   * none any more.
+   */
+  get masters(): MapNode[] {
     const first = new Map([...this.nodes.keys()].map(id => [id, this.#owners.indexOf(id)]))
-    const rank = ({ id }: MapNode): number => first.get(id) === -1 ? SLOT_COUNT : first.get(id) ?? SLOT_COUNT
+    const rank = ({ id }: MapNode): number =>
+      first.get(id) === -1 ? SLOT_COUNT : (first.get(id) ?? SLOT_COUNT)
     return [...this.nodes.values()]
-      .filter(node => node.role === 'master' && (node.state !== 'failed' || rank(node) < SLOT_COUNT))
+      .filter(
+        node => node.role === 'master' && (node.state !== 'failed' || rank(node) < SLOT_COUNT)
+      )
       .sort((a, b) => rank(a) - rank(b) || (addressKey(a.address) < addressKey(b.address) ? -1 : 1))
   }
 
-  get holdings (): Holding[] {
+  get holdings(): Holding[] {
     return this.masters.map(({ id }) => ({ id, slots: this.slotsOf(id) }))
   }
 
-  replicasOf (id: string): MapNode[] {
+  replicasOf(id: string): MapNode[] {
     return [...this.nodes.values()].filter(node => node.role === 'replica' && node.masterId === id)
   }
 
   /** The master of a node's shard now: itself, or the one that took over. */
-  masterOf (id: string): MapNode | undefined {
+  masterOf(id: string): MapNode | undefined {
     const node = this.nodes.get(id)
-    return node?.role === 'replica' && node.masterId !== undefined ? this.nodes.get(node.masterId) : node
+    return node?.role === 'replica' && node.masterId !== undefined
+      ? this.nodes.get(node.masterId)
+      : node
   }
 
   /**
-   * A node by its id, the beginning of its id (six characters or more: a port is never taken for one), its host:port or its port.
+   * A node by its id, the beginning of its id (six characters or more: a port is never taken for
+   * one), its host:port or its port.
    * @throws Refusal when none, or more than one, is called so
    */
-  named (name: string): MapNode {
+  named(name: string): MapNode {
     const nodes = [...this.nodes.values()]
-    const byAddress = nodes.filter(({ address, reachable }) => [address, reachable].some(each => addressKey(each) === name || String(each.port) === name))
-    const found = byAddress.length > 0 ? byAddress : nodes.filter(({ id }) => name.length >= ID_LENGTH_MIN && id.startsWith(name.toLowerCase()))
+    const byAddress = nodes.filter(({ address, reachable }) =>
+      [address, reachable].some(each => addressKey(each) === name || String(each.port) === name)
+    )
+    const found =
+      byAddress.length > 0
+        ? byAddress
+        : nodes.filter(
+            ({ id }) => name.length >= ID_LENGTH_MIN && id.startsWith(name.toLowerCase())
+          )
     const [node] = found
-    if (node === undefined) throw new Refusal(`No node is called '${name}'. There are: ${nodes.map(nodeText).sort().join(', ')}.`)
-    if (found.length > 1) throw new Refusal(`'${name}' may be ${found.map(nodeText).join(' or ')}: give more of the id, or host:port.`)
+    if (node === undefined) {
+      throw new Refusal(
+        `No node is called '${name}'. There are: ${nodes.map(nodeText).sort().join(', ')}.`
+      )
+    }
+    if (found.length > 1) {
+      throw new Refusal(
+        `'${name}' may be ${found.map(nodeText).join(' or ')}: give more of the id, or host:port.`
+      )
+    }
     return node
   }
 
   /** As `named`, and it must be a living master. @throws Refusal */
-  masterNamed (name: string): MapNode {
+  masterNamed(name: string): MapNode {
     const node = this.named(name)
     const master = this.masterOf(node.id)
-    if (node.role === 'replica') throw new Refusal(`${nodeText(node)} is a replica${master === undefined ? '' : ` of ${nodeText(master)}: name the master`}.`)
+    if (node.role === 'replica') {
+      throw new Refusal(
+        `${nodeText(node)} is a replica${master === undefined ? '' : ` of ${nodeText(master)}: name the master`}.`
+      )
+    }
     if (node.state !== 'up') throw new Refusal(`${nodeText(node)} ${STATES[node.state]}.`)
     return node
   }
 
   /** What forbids to move slots now; empty when the cluster is healthy. Each is a sentence. */
-  get faults (): string[] {
-    const uncovered = this.#owners.flatMap((owner, slot) => owner === undefined ? [slot] : [])
+  get faults(): string[] {
+    const uncovered = this.#owners.flatMap((owner, slot) => (owner === undefined ? [slot] : []))
     const dead = this.masters.filter(({ id, state }) => state !== 'up' && this.#owners.includes(id))
-    const deserted = [...this.nodes.values()].filter(({ state, role }) => state === 'silent' && role === 'master').filter(node => !dead.includes(node))
+    const deserted = [...this.nodes.values()]
+      .filter(({ state, role }) => state === 'silent' && role === 'master')
+      .filter(node => !dead.includes(node))
     return [
-      ...uncovered.length > 0 ? [`Slots ${slotsText(uncovered, 5)} have no owner.`] : [],
-      ...dead.map(node => `Master ${nodeText(node)}, which owns slots ${slotsText(this.slotsOf(node.id), 5)}, ${STATES[node.state]}.`),
+      ...(uncovered.length > 0 ? [`Slots ${slotsText(uncovered, 5)} have no owner.`] : []),
+      ...dead.map(
+        node =>
+          `Master ${nodeText(node)}, which owns slots ${slotsText(this.slotsOf(node.id), 5)}, ${STATES[node.state]}.`
+      ),
       ...deserted.map(node => `Master ${nodeText(node)} ${STATES.silent}.`),
-      ...this.masters.filter(({ state, isServing }) => state === 'up' && !isServing).map(node => `Master ${nodeText(node)} says that the cluster is down.`),
-      ...this.disputed.length > 0 ? [`The nodes do not agree who owns slots ${slotsText(this.disputed, 5)}.`] : []
+      ...this.masters
+        .filter(({ state, isServing }) => state === 'up' && !isServing)
+        .map(node => `Master ${nodeText(node)} says that the cluster is down.`),
+      ...(this.disputed.length > 0
+        ? [`The nodes do not agree who owns slots ${slotsText(this.disputed, 5)}.`]
+        : [])
     ]
   }
 
-  /** What is not as it should be but forbids nothing: replicas that are away, shards without one. */
-  get warnings (): string[] {
-    const away = [...this.nodes.values()].filter(({ role, state, id }) => state !== 'up' && (role === 'replica' || !this.masters.some(master => master.id === id)))
-    const alone = this.masters.filter(({ id }) => this.#owners.includes(id) && !this.replicasOf(id).some(({ state }) => state === 'up'))
+  /**
+   * What is not as it should be but forbids nothing: replicas that are away, shards without one.
+   */
+  get warnings(): string[] {
+    const away = [...this.nodes.values()].filter(
+      ({ role, state, id }) =>
+        state !== 'up' && (role === 'replica' || !this.masters.some(master => master.id === id))
+    )
+    const alone = this.masters.filter(
+      ({ id }) =>
+        this.#owners.includes(id) && !this.replicasOf(id).some(({ state }) => state === 'up')
+    )
     return [
-      ...away.map(node => `${node.role === 'replica' ? 'Replica' : 'Former master'} ${nodeText(node)} ${STATES[node.state]}.`),
+      ...away.map(
+        node =>
+          `${node.role === 'replica' ? 'Replica' : 'Former master'} ${nodeText(node)} ${STATES[node.state]}.`
+      ),
       ...alone.map(node => `Master ${nodeText(node)} has no living replica.`)
     ]
   }
@@ -147,13 +214,21 @@ const ID_LENGTH_MIN = 6
 const STATES = { up: 'is up', failed: 'has failed', silent: 'does not answer' } as const
 
 /** `127.0.0.1:7001 (3f2a1b0c)` */
-export const nodeText = ({ id, reachable }: Pick<MapNode, 'id' | 'reachable'>): string => `${addressKey(reachable)} (${id.slice(0, 8)})`
+export const nodeText = ({ id, reachable }: Pick<MapNode, 'id' | 'reachable'>): string =>
+  `${addressKey(reachable)} (${id.slice(0, 8)})`
 
 // A node knows best what it is itself; the others know best where it is and whether it lives.
-function describe (id: string, views: readonly View[], reachable: (announced: Address) => Address): MapNode | undefined {
+function describe(
+  id: string,
+  views: readonly View[],
+  reachable: (announced: Address) => Address
+): MapNode | undefined {
   const of = (view: View): ClusterNode[] => view.nodes.filter(node => node.id === id)
   const [own] = views.filter(({ selfId }) => selfId === id).flatMap(of)
-  const others = views.filter(({ selfId }) => selfId !== id).flatMap(of).sort((a, b) => b.epoch - a.epoch)
+  const others = views
+    .filter(({ selfId }) => selfId !== id)
+    .flatMap(of)
+    .sort((a, b) => b.epoch - a.epoch)
   const node = own ?? others[0]
   if (node === undefined) return undefined
   const address = others[0]?.address ?? node.address
@@ -171,8 +246,9 @@ function describe (id: string, views: readonly View[], reachable: (announced: Ad
   }
 }
 
-// Of contradicting claims the one of the highest configuration epoch holds, as the nodes themselves settle it.
-function ownersBy (views: readonly View[]): Array<string | undefined> {
+// Of contradicting claims the one of the highest configuration epoch holds, as the nodes themselves
+// settle it.
+function ownersBy(views: readonly View[]): Array<string | undefined> {
   const owners = new Array<string | undefined>(SLOT_COUNT).fill(undefined)
   const epochs = new Float64Array(SLOT_COUNT).fill(-1)
   for (const { id, role, epoch, slots } of views.flatMap(({ nodes }) => nodes)) {

@@ -1,42 +1,74 @@
-// The commands that change who belongs to the cluster and who leads a shard: add, remove, failover. On the embedded cluster they start and
-// end redis-server processes as well; otherwise the nodes are somebody's to provide.
+// The commands that change who belongs to the cluster and who leads a shard: add, remove, failover.
+// On the embedded cluster they start and end redis-server processes as well; otherwise the nodes
+// are somebody's to provide.
 import { type RunningCluster } from '../../embedded/running.js'
 import { type Address, addressKey } from '../../redis/address.js'
 import { time } from '../progress.js'
 import { type Order } from './cluster-options.js'
 import { failover, successorOf } from './failover.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
-import { addReplicas, addShard, checkMayJoin, checkMayLeave, follow, removeNodes } from './membership.js'
+import {
+  addReplicas,
+  addShard,
+  checkMayJoin,
+  checkMayLeave,
+  follow,
+  removeNodes
+} from './membership.js'
 import { Refusal } from './refusal.js'
 import { type Session } from './session.js'
 
 type OrderOf<Name extends Order['name']> = Extract<Order, { name: Name }>
 
 /** @throws Refusal before anything was changed */
-export async function runAdd (session: Session, order: OrderOf<'add'>): Promise<void> {
+export async function runAdd(session: Session, order: OrderOf<'add'>): Promise<void> {
   const map = await session.ready()
   const master = order.replicaOf === undefined ? undefined : map.masterNamed(order.replicaOf)
-  const wanted = order.addresses.length > 0 ? order.addresses.length : master === undefined ? 1 + order.replicas : 1
+  const wanted =
+    order.addresses.length > 0
+      ? order.addresses.length
+      : master === undefined
+        ? 1 + order.replicas
+        : 1
   const { embedded } = session
-  if (order.addresses.length === 0 && embedded === undefined) throw new Refusal('This is not an embedded cluster: say which empty nodes shall join, add HOST:PORT [HOST:PORT …].')
+  if (order.addresses.length === 0 && embedded === undefined) {
+    throw new Refusal(
+      'This is not an embedded cluster: say which empty nodes shall join, add HOST:PORT [HOST:PORT …].'
+    )
+  }
   for (const address of order.addresses) await checkMayJoin(session.admin, map, address)
-  const what = master === undefined ? ['a master', 'a master and its replica'][wanted - 1] ?? `a master and its ${wanted - 1} replicas` : `${wanted === 1 ? 'a replica' : `${wanted} replicas`} of ${nodeText(master)}`
-  session.say(order.addresses.length > 0 ? `${order.addresses.map(addressKey).join(', ')} will join as ${what}.` : `Redis nodes will be started: ${what}.`)
+  const what =
+    master === undefined
+      ? (['a master', 'a master and its replica'][wanted - 1] ??
+        `a master and its ${wanted - 1} replicas`)
+      : `${wanted === 1 ? 'a replica' : `${wanted} replicas`} of ${nodeText(master)}`
+  session.say(
+    order.addresses.length > 0
+      ? `${order.addresses.map(addressKey).join(', ')} will join as ${what}.`
+      : `Redis nodes will be started: ${what}.`
+  )
   await session.confirm('Add them?')
 
-  const addresses = order.addresses.length > 0 || embedded === undefined ? order.addresses : await startNodes(embedded, map, wanted)
+  const addresses =
+    order.addresses.length > 0 || embedded === undefined
+      ? order.addresses
+      : await startNodes(embedded, map, wanted)
   const [first, ...others] = addresses
   if (first === undefined) return
   if (master !== undefined) {
     const replicas = await addReplicas(session.admin, master, addresses)
-    return session.say(`Added ${replicas.map(nodeText).join(', ')} to the shard of ${nodeText(master)}.`)
+    return session.say(
+      `Added ${replicas.map(nodeText).join(', ')} to the shard of ${nodeText(master)}.`
+    )
   }
   const added = await addShard(session.admin, first, others)
-  session.say(`Added ${nodeText(added)}${others.length === 0 ? '' : ` with ${others.map(addressKey).join(', ')}`}. It has no slots yet: npm run cluster -- rebalance`)
+  session.say(
+    `Added ${nodeText(added)}${others.length === 0 ? '' : ` with ${others.map(addressKey).join(', ')}`}. It has no slots yet: npm run cluster -- rebalance`
+  )
 }
 
 /** @throws Refusal before anything was changed */
-export async function runRemove (session: Session, order: OrderOf<'remove'>): Promise<void> {
+export async function runRemove(session: Session, order: OrderOf<'remove'>): Promise<void> {
   const map = await session.ready()
   const node = map.named(order.node)
   const replicas = map.replicasOf(node.id)
@@ -45,47 +77,75 @@ export async function runRemove (session: Session, order: OrderOf<'remove'>): Pr
   await checkMayLeave(session.admin, map, node, [...leaving, ...staying])
   const hosts = staying.map((_, index) => neediest(map, node, staying.slice(0, index).length))
 
-  session.say(`These will leave for good: ${leaving.map(nodeText).join(', ')}.${session.embedded === undefined ? '' : ' Their processes are ended and their folders removed.'}`)
-  for (const [index, replica] of staying.entries()) session.say(`${nodeText(replica)} will follow ${nodeText(hosts[index] ?? replica)}.`)
+  session.say(
+    `These will leave for good: ${leaving.map(nodeText).join(', ')}.${session.embedded === undefined ? '' : ' Their processes are ended and their folders removed.'}`
+  )
+  for (const [index, replica] of staying.entries()) {
+    session.say(`${nodeText(replica)} will follow ${nodeText(hosts[index] ?? replica)}.`)
+  }
   const master = map.masterOf(node.id)
-  if (node.role === 'replica' && master !== undefined && map.replicasOf(master.id).length === 1) session.say(`Note: then ${nodeText(master)} has no replica.`)
-  if (node.state !== 'up') session.say(`Note: ${nodeText(node)} does not answer. What only it had is lost.`)
+  if (node.role === 'replica' && master !== undefined && map.replicasOf(master.id).length === 1) {
+    session.say(`Note: then ${nodeText(master)} has no replica.`)
+  }
+  if (node.state !== 'up') {
+    session.say(`Note: ${nodeText(node)} does not answer. What only it had is lost.`)
+  }
   await session.confirm('Remove them?')
 
-  for (const [index, replica] of staying.entries()) await follow(session.admin, replica, hosts[index] ?? replica)
+  for (const [index, replica] of staying.entries()) {
+    await follow(session.admin, replica, hosts[index] ?? replica)
+  }
   await removeNodes(session.admin, leaving)
   for (const { reachable } of leaving) await session.embedded?.forgetNode(reachable)
   session.say(`Removed ${leaving.map(nodeText).join(', ')}.`)
-  if (session.embedded === undefined && session.admin.target.seeds.some(seed => leaving.some(({ reachable }) => addressKey(reachable) === addressKey(seed)))) {
+  if (
+    session.embedded === undefined &&
+    session.admin.target.seeds.some(seed =>
+      leaving.some(({ reachable }) => addressKey(reachable) === addressKey(seed))
+    )
+  ) {
     session.say('One of them is in REDIS_NODES: take it out before the next start of the service.')
   }
 }
 
 /** @throws Refusal before anything was changed */
-export async function runFailover (session: Session, order: OrderOf<'failover'>): Promise<void> {
+export async function runFailover(session: Session, order: OrderOf<'failover'>): Promise<void> {
   const map = await session.ready()
   const replica = await successorOf(session.admin, map, map.named(order.node))
   const master = map.masterOf(replica.id)
-  session.say(`${nodeText(replica)} will take over from ${master === undefined ? 'its master' : nodeText(master)}.`)
+  session.say(
+    `${nodeText(replica)} will take over from ${master === undefined ? 'its master' : nodeText(master)}.`
+  )
   await session.confirm('Do it?')
   const startedMs = performance.now()
   await failover(session.admin, replica)
-  session.say(`${nodeText(replica)} is the master, all nodes agree; it took ${time(performance.now() - startedMs)}.`)
+  session.say(
+    `${nodeText(replica)} is the master, all nodes agree; it took ${time(performance.now() - startedMs)}.`
+  )
 }
 
 // Nodes that an interrupted `add` has started, but not introduced, come first.
-async function startNodes (embedded: RunningCluster, map: ClusterMap, wanted: number): Promise<Address[]> {
+async function startNodes(
+  embedded: RunningCluster,
+  map: ClusterMap,
+  wanted: number
+): Promise<Address[]> {
   const members = new Set([...map.nodes.values()].map(({ reachable }) => addressKey(reachable)))
-  const nodes = embedded.addresses.filter(address => !members.has(addressKey(address))).slice(0, wanted)
+  const nodes = embedded.addresses
+    .filter(address => !members.has(addressKey(address)))
+    .slice(0, wanted)
   while (nodes.length < wanted) nodes.push(await embedded.addNode())
   return nodes
 }
 
 // The master with slots that has the fewest replicas; `turn` of them are given away already.
-function neediest (map: ClusterMap, leaving: MapNode, turn: number): MapNode {
-  const masters = map.masters.filter(({ id, state }) => id !== leaving.id && state === 'up' && map.slotsOf(id).length > 0)
+function neediest(map: ClusterMap, leaving: MapNode, turn: number): MapNode {
+  const masters = map.masters
+    .filter(({ id, state }) => id !== leaving.id && state === 'up' && map.slotsOf(id).length > 0)
     .sort((a, b) => map.replicasOf(a.id).length - map.replicasOf(b.id).length)
   const master = masters[turn % Math.max(1, masters.length)]
-  if (master === undefined) throw new Refusal('There is no other master with slots that its replicas could follow.')
+  if (master === undefined) {
+    throw new Refusal('There is no other master with slots that its replicas could follow.')
+  }
   return master
 }

@@ -1,8 +1,9 @@
-// Two copies of a block, of which each may have messages that the other lacks: all of them end up in the importing node's copy. The ids
-// of the entries come from the clocks of two nodes and differ, so that the copies are put together like two hands of cards, and every
-// reference still finds its entry.
-// Invariant: the owner's copy is deleted only when the importing node and a replica of it have all of it. Clients go to the owner while it
-// has the key, so the owner's copy may grow meanwhile: it is deleted only as it was read.
+// Two copies of a block, of which each may have messages that the other lacks: all of them end up
+// in the importing node's copy. The ids of the entries come from the clocks of two nodes and
+// differ, so that the copies are put together like two hands of cards, and every reference still
+// finds its entry. Invariant: the owner's copy is deleted only when the importing node and a
+// replica of it have all of it. Clients go to the owner while it has the key, so the owner's copy
+// may grow meanwhile: it is deleted only as it was read.
 import { type Reply } from '../../redis/connection.js'
 import { parseKey } from '../../store/keys.js'
 import { type Admin } from './admin.js'
@@ -16,9 +17,10 @@ const ROUNDS_MAX = 20
 const READ = `
 return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('XRANGE', KEYS[1], '-', '+')}`
 
-// KEYS block, ARGV id, text, id, text … of the other copy. Writes the block anew in one step if it lacks one of them; answers how many
-// entries it has then. Behind ASKING the script may create a key in a slot that is being imported; it tries that with a key that is not
-// there before it deletes what it has to write again.
+// KEYS block, ARGV id, text, id, text … of the other copy. Writes the block anew in one step if it
+// lacks one of them; answers how many entries it has then. Behind ASKING the script may create a
+// key in a slot that is being imported; it tries that with a key that is not there before it
+// deletes what it has to write again.
 const MERGE = `
 local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
 if type(missing) == 'table' then return missing end
@@ -46,7 +48,8 @@ for _, entry in ipairs(entries) do redis.call('XADD', KEYS[1], entry[1], 't', en
 if at > 0 then redis.call('PEXPIREAT', KEYS[1], at) end
 return #entries`
 
-// KEYS block, ARGV digest. Deletes the copy if it is still the one that was read; answers whether it did.
+// KEYS block, ARGV digest. Deletes the copy if it is still the one that was read; answers whether
+// it did.
 const DROP = `
 if redis.sha1hex(redis.call('DUMP', KEYS[1])) ~= ARGV[1] then return 0 end
 return redis.call('DEL', KEYS[1])`
@@ -54,17 +57,32 @@ return redis.call('DEL', KEYS[1])`
 export const isBlock = (key: string): boolean => parseKey(key)?.kind === 'block'
 
 /**
- * Gives the importing node what only the owner's copy of a block has, and deletes the owner's copy. May be done again.
+ * Gives the importing node what only the owner's copy of a block has, and deletes the owner's copy.
+ * May be done again.
  * @param replicated resolves when a replica of the importing node has what it was given
  * @returns how many messages the owner lacked
  */
-export async function mergeBlock (admin: Admin, owner: MapNode, importing: MapNode, key: string, replicated: () => Promise<void>): Promise<number> {
+export async function mergeBlock(
+  admin: Admin,
+  owner: MapNode,
+  importing: MapNode,
+  key: string,
+  replicated: () => Promise<void>
+): Promise<number> {
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const [digest, entries] = await admin.ask(owner, 'EVAL', READ, '1', key) as readonly [string, readonly BlockEntry[]]
+    const [digest, entries] = (await admin.ask(owner, 'EVAL', READ, '1', key)) as readonly [
+      string,
+      readonly BlockEntry[]
+    ]
     const flat = entries.flatMap(([id, [, text]]) => [id, text])
-    const [, count]: Reply[] = await admin.askAll(importing, [['ASKING'], ['EVAL', MERGE, '1', key, ...flat]])
+    const [, count]: Reply[] = await admin.askAll(importing, [
+      ['ASKING'],
+      ['EVAL', MERGE, '1', key, ...flat]
+    ])
     await replicated()
-    if (await admin.ask(owner, 'EVAL', DROP, '1', key, digest) === 1) return Number(count) - entries.length
+    if ((await admin.ask(owner, 'EVAL', DROP, '1', key, digest)) === 1) {
+      return Number(count) - entries.length
+    }
   }
   throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
 }

@@ -1,17 +1,23 @@
-// Moves slots with their keys from master to master while clients read and write, with Redis' own commands, a small group of slots at
-// a time (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/, "Live reconfiguration").
+// Moves slots with their keys from master to master while clients read and write, with Redis' own
+// commands, a small group of slots at a time
+// (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/, "Live
+// reconfiguration").
 //
-// For each group: 1. the target marks the slots IMPORTING; 2. the source marks them MIGRATING; 3. the keys go over in batches, each moved
-// by one MIGRATE as a whole; 4. when the source has none left, the target takes the slots, then the source lets go, then the others hear.
+// For each group: 1. the target marks the slots IMPORTING; 2. the source marks them MIGRATING; 3.
+// the keys go over in batches, each moved by one MIGRATE as a whole; 4. when the source has none
+// left, the target takes the slots, then the source lets go, then the others hear.
 //
-// After a crash between any two: behind 1 nothing has changed for clients; behind 2 and within 3 the source sends them to the target for keys that
-// it has no more, so all are reached; within 4 the slots have one owner by the highest epoch, and no key is left behind. Whatever is
-// left, doing the same once more from the first step completes it. That is also how errors are dealt with: look at the cluster, do it again.
+// After a crash between any two: behind 1 nothing has changed for clients; behind 2 and within 3
+// the source sends them to the target for keys that it has no more, so all are reached; within 4
+// the slots have one owner by the highest epoch, and no key is left behind. Whatever is left, doing
+// the same once more from the first step completes it. That is also how errors are dealt with: look
+// at the cluster, do it again.
 //
-// Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that are half-moved already, or of which
-// the target has keys, are moved as above.
+// Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that
+// are half-moved already, or of which the target has keys, are moved as above.
 //
-// Not here: which slots go where (plan.ts), and slots that somebody else left half-moved (half-moved.ts).
+// Not here: which slots go where (plan.ts), and slots that somebody else left half-moved
+// (half-moved.ts).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { type Admin } from './admin.js'
@@ -34,7 +40,9 @@ export type MoveOptions = {
   readonly isByKeys?: boolean
   /** 1 to 100, default 25: percent of the time in which nodes are kept busy with moving. */
   readonly speed?: number
-  /** Gets a line for what somebody should know: errors that were overcome, copies that were dropped. */
+  /**
+   * Gets a line for what somebody should know: errors that were overcome, copies that were dropped.
+   */
   readonly report?: (line: string) => void
 }
 
@@ -56,17 +64,27 @@ export type MoveResult = MoveProgress & {
   readonly elapsedMs: number
 }
 
-type Group = { readonly from: string, readonly to: string, readonly slots: readonly number[], readonly keys: number, readonly way: AtomicWay | undefined }
+type Group = {
+  readonly from: string
+  readonly to: string
+  readonly slots: readonly number[]
+  readonly keys: number
+  readonly way: AtomicWay | undefined
+}
 
 export const SPEED_DEFAULT = 25
-// A group is as long as its slots have these marks, and what a failover of the source would hide from clients: few keys. Empty slots
-// cost only the marks, of which each round is a write of the node's configuration to disk.
+// A group is as long as its slots have these marks, and what a failover of the source would hide
+// from clients: few keys. Empty slots cost only the marks, of which each round is a write of the
+// node's configuration to disk.
 const GROUP_SLOTS_MAX = 64
 const GROUP_KEYS_MAX = 50
 // A job of the servers' own forks the source once, and is waited for when the work is interrupted.
 const JOB_SLOTS_MAX = 512
 const JOB_KEYS_MAX = 50_000
-/** With thousands of ranges in one job, the target's replica stopped applying what it read (Valkey 9.1.2): its writes stood still. */
+/**
+ * With thousands of ranges in one job, the target's replica stopped applying what it read (Valkey
+ * 9.1.2): its writes stood still.
+ */
 const JOB_RANGES_MAX = 32
 const RETRY_MS = 200
 /** A failover in the middle takes its time. */
@@ -75,9 +93,14 @@ const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
  * Moves slots. The cluster must be healthy, and nobody else may be at it (`admin.claim`).
- * @throws Refusal when a move is not from the owner to a living master; Stuck when it does not get on: the same again continues
+ * @throws Refusal when a move is not from the owner to a living master; Stuck when it does not get
+ * on: the same again continues
  */
-export async function moveSlots (admin: Admin, moves: readonly Move[], options: MoveOptions = {}): Promise<MoveResult> {
+export async function moveSlots(
+  admin: Admin,
+  moves: readonly Move[],
+  options: MoveOptions = {}
+): Promise<MoveResult> {
   const mover = new Mover(admin, await admin.look(), options)
   return await mover.move(moves)
 }
@@ -94,7 +117,7 @@ class Mover {
   #progressAt = 0
   #progress: MoveProgress = { slotsDone: 0, slotsTotal: 0, keysDone: 0, keysTotal: 0, retries: 0 }
 
-  constructor (admin: Admin, map: ClusterMap, options: MoveOptions) {
+  constructor(admin: Admin, map: ClusterMap, options: MoveOptions) {
     this.#admin = admin
     this.#start = map
     this.#map = map
@@ -102,16 +125,23 @@ class Mover {
     this.#isByKeys = options.isByKeys === true
     this.#tempo = new Tempo(options.speed ?? SPEED_DEFAULT)
     this.#keys = new KeyMover(admin, this.#tempo, {
-      onMoved: keys => { this.#advance({ keysDone: this.#progress.keysDone + keys }) },
-      report: line => { options.report?.(line) }
+      onMoved: keys => {
+        this.#advance({ keysDone: this.#progress.keysDone + keys })
+      },
+      report: line => {
+        options.report?.(line)
+      }
     })
   }
 
-  async move (moves: readonly Move[]): Promise<MoveResult> {
+  async move(moves: readonly Move[]): Promise<MoveResult> {
     const startedMs = performance.now()
     this.#check(moves)
     const counts = await this.#counts(moves)
-    this.#advance({ slotsTotal: moves.length, keysTotal: counts.reduce((sum, count) => sum + count, 0) })
+    this.#advance({
+      slotsTotal: moves.length,
+      keysTotal: counts.reduce((sum, count) => sum + count, 0)
+    })
     const groups = groupsOf(moves, counts, this.#isByKeys ? [] : await this.#ways(moves))
     const release = await keepReplicas(this.#admin, this.#map, this.#emptied(moves))
     let done = 0
@@ -125,110 +155,151 @@ class Mover {
     } finally {
       await release()
     }
-    const rest = groups.slice(done).flatMap(({ from, to, slots }) => slots.map(slot => ({ slot, from, to })))
-    return { ...this.#progress, isComplete: rest.length === 0, rest, batchMsMax: this.#tempo.batchMsMax, elapsedMs: performance.now() - startedMs }
-  }
-
-  #check (moves: readonly Move[]): void {
-    for (const { slot, from, to } of moves) {
-      const target = this.#map.nodes.get(to)
-      if (target === undefined || target.role !== 'master' || target.state !== 'up') throw new Refusal(`Slot ${slot} cannot go to ${to}: that is no living master.`)
-      if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) throw new Refusal(`Slot ${slot} cannot be moved from ${from}: it is not there.`)
+    const rest = groups
+      .slice(done)
+      .flatMap(({ from, to, slots }) => slots.map(slot => ({ slot, from, to })))
+    return {
+      ...this.#progress,
+      isComplete: rest.length === 0,
+      rest,
+      batchMsMax: this.#tempo.batchMsMax,
+      elapsedMs: performance.now() - startedMs
     }
   }
 
-  async #counts (moves: readonly Move[]): Promise<number[]> {
+  #check(moves: readonly Move[]): void {
+    for (const { slot, from, to } of moves) {
+      const target = this.#map.nodes.get(to)
+      if (target === undefined || target.role !== 'master' || target.state !== 'up') {
+        throw new Refusal(`Slot ${slot} cannot go to ${to}: that is no living master.`)
+      }
+      if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) {
+        throw new Refusal(`Slot ${slot} cannot be moved from ${from}: it is not there.`)
+      }
+    }
+  }
+
+  async #counts(moves: readonly Move[]): Promise<number[]> {
     const counts = new Map<number, number>()
     for (const id of new Set(moves.map(({ from }) => from))) {
       const source = this.#map.nodes.get(id)
       const slots = moves.filter(({ from }) => from === id).map(({ slot }) => slot)
       if (source?.state !== 'up') continue
-      for (const [index, count] of (await countKeys(this.#admin, source, slots)).entries()) counts.set(slots[index] ?? -1, count)
+      for (const [index, count] of (await countKeys(this.#admin, source, slots)).entries()) {
+        counts.set(slots[index] ?? -1, count)
+      }
     }
     return moves.map(({ slot }) => counts.get(slot) ?? 0)
   }
 
   // By move: how the servers can do it themselves, if they can.
-  async #ways (moves: readonly Move[]): Promise<Array<AtomicWay | undefined>> {
+  async #ways(moves: readonly Move[]): Promise<Array<AtomicWay | undefined>> {
     const ways = new Map<string, AtomicWay | undefined>()
     const keys = new Map<string, readonly number[]>()
     for (const { from, to } of moves) {
       const [source, target] = [this.#map.nodes.get(from), this.#map.nodes.get(to)]
       if (source === undefined || target === undefined || ways.has(`${from} ${to}`)) continue
-      ways.set(`${from} ${to}`, source.state === 'up' ? await atomicWay(this.#admin, source, target) : undefined)
+      ways.set(
+        `${from} ${to}`,
+        source.state === 'up' ? await atomicWay(this.#admin, source, target) : undefined
+      )
       if (!keys.has(to)) keys.set(to, await countAllKeys(this.#admin, target, this.#map))
     }
     return moves.map(({ slot, from, to }) => {
-      const isMarked = this.#map.masters.some(({ migrating, importing }) => migrating.has(slot) || importing.has(slot))
-      return isMarked || this.#map.ownerOf(slot) !== from || (keys.get(to)?.[slot] ?? 0) > 0 ? undefined : ways.get(`${from} ${to}`)
+      const isMarked = this.#map.masters.some(
+        ({ migrating, importing }) => migrating.has(slot) || importing.has(slot)
+      )
+      return isMarked || this.#map.ownerOf(slot) !== from || (keys.get(to)?.[slot] ?? 0) > 0
+        ? undefined
+        : ways.get(`${from} ${to}`)
     })
   }
 
   // Masters that will have no slots in the end.
-  #emptied (moves: readonly Move[]): string[] {
+  #emptied(moves: readonly Move[]): string[] {
     const leaving = new Set(moves.map(({ slot }) => slot))
     const sources = new Set(moves.map(({ from }) => from))
     return [...sources].filter(id => this.#map.slotsOf(id).every(slot => leaving.has(slot)))
   }
 
-  #advance (change: Partial<MoveProgress>): void {
+  #advance(change: Partial<MoveProgress>): void {
     this.#progress = { ...this.#progress, ...change }
     this.#progressAt = performance.now()
     this.#options.onProgress?.(this.#progress)
   }
 
-  // Does a group until it is done. Gives up when nothing has moved for long, and at once on what will not go away.
-  // What the servers do not manage by themselves, for whatever reason, is moved by its keys: a job that failed has changed nothing.
-  async #persist (group: Group): Promise<void> {
+  // Does a group until it is done. Gives up when nothing has moved for long, and at once on what
+  // will not go away. What the servers do not manage by themselves, for whatever reason, is moved
+  // by its keys: a job that failed has changed nothing.
+  async #persist(group: Group): Promise<void> {
     this.#progressAt = performance.now()
     for (let way = this.#isByKeys ? undefined : group.way; ; way = undefined) {
       try {
         return await (way === undefined ? this.#moveGroup(group) : this.#moveAtOnce(group, way))
       } catch (error) {
         const isStuck = performance.now() - this.#progressAt > STUCK_MS_MAX
-        if (error instanceof Refusal || isStuck || (way === undefined && NEVER.test(messageOf(error)))) {
-          throw new Stuck(`Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`, { cause: error })
+        if (
+          error instanceof Refusal ||
+          isStuck ||
+          (way === undefined && NEVER.test(messageOf(error)))
+        ) {
+          throw new Stuck(
+            `Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`,
+            { cause: error }
+          )
         }
         this.#progress = { ...this.#progress, retries: this.#progress.retries + 1 }
         if (way !== undefined) this.#isByKeys = true
-        if (messageOf(error) !== this.#lastError) this.#options.report?.(`Trying again: ${messageOf(error)}`)
+        if (messageOf(error) !== this.#lastError) {
+          this.#options.report?.(`Trying again: ${messageOf(error)}`)
+        }
         this.#lastError = messageOf(error)
         if (messageOf(error).startsWith('NOREPLICAS')) await this.#freeFromReplicas(group)
       }
       await sleep(RETRY_MS)
-      // As long as nothing answers, the last map is as good as any: the next attempt fails, and so on until it is stuck.
+      // As long as nothing answers, the last map is as good as any: the next attempt fails, and so
+      // on until it is stuck.
       this.#map = await this.#admin.look().catch(() => this.#map)
       await this.#keys.settle(this.#map.nodes.get(group.to)).catch(() => undefined)
     }
   }
 
-  async #freeFromReplicas ({ from, to }: Group): Promise<void> {
+  async #freeFromReplicas({ from, to }: Group): Promise<void> {
     for (const id of [from, to]) {
       const lines = await dropStuckReplicas(this.#admin, this.#masterNow(id)).catch(() => [])
       for (const line of lines) this.#options.report?.(line)
     }
   }
 
-  async #moveAtOnce ({ from, to, slots, keys }: Group, way: AtomicWay): Promise<void> {
+  async #moveAtOnce({ from, to, slots, keys }: Group, way: AtomicWay): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
     const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
     if (left.length > 0) await moveAtomically(this.#admin, way, left, source, target)
     this.#map = await this.#admin.until(map => {
-      const late = slots.find(slot => map.ownerOf(slot) !== target.id || map.disputed.includes(slot))
-      return late === undefined ? undefined : `not every node knows that slot ${late} is on ${nodeText(target)}`
+      const late = slots.find(
+        slot => map.ownerOf(slot) !== target.id || map.disputed.includes(slot)
+      )
+      return late === undefined
+        ? undefined
+        : `not every node knows that slot ${late} is on ${nodeText(target)}`
     }, STUCK_MS_MAX)
     if (keys > 0) await this.#keys.confirm(slots, target)
     this.#advance({ keysDone: this.#progress.keysDone + keys })
   }
 
-  async #moveGroup ({ from, to, slots }: Group): Promise<void> {
+  async #moveGroup({ from, to, slots }: Group): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
-    // Of a group that is begun again, the target may have taken some already: these only need to be told around.
+    // Of a group that is begun again, the target may have taken some already: these only need to be
+    // told around.
     const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
     const strange = left.find(slot => this.#map.ownerOf(slot) !== source.id)
-    if (strange !== undefined) throw new Refusal(`slot ${strange} belongs to ${this.#map.ownerOf(strange) ?? 'nobody'} now, somebody else has moved it`)
+    if (strange !== undefined) {
+      throw new Refusal(
+        `slot ${strange} belongs to ${this.#map.ownerOf(strange) ?? 'nobody'} now, somebody else has moved it`
+      )
+    }
     const startedMs = performance.now()
     const contested = await this.#mark(left, source, target)
     await this.#tempo.rest(performance.now() - startedMs)
@@ -238,20 +309,26 @@ class Mover {
     await this.#tempo.rest(performance.now() - emptyMs)
   }
 
-  // A master may have been replaced by one of its replicas since the start, and still be listed as a dead one.
-  #masterNow (id: string): MapNode {
-    const isOfShard = (node: MapNode): boolean => node.id === id || node.masterId === id || this.#start.nodes.get(node.id)?.masterId === id
+  // A master may have been replaced by one of its replicas since the start, and still be listed as
+  // a dead one.
+  #masterNow(id: string): MapNode {
+    const isOfShard = (node: MapNode): boolean =>
+      node.id === id || node.masterId === id || this.#start.nodes.get(node.id)?.masterId === id
     const living = this.#map.masters.filter(node => node.state === 'up' && isOfShard(node))
     const [master] = living // those that own slots come first
-    if (master === undefined) throw new Error(`master ${id.slice(0, 8)} does not answer, and no replica has taken over`)
+    if (master === undefined) {
+      throw new Error(`master ${id.slice(0, 8)} does not answer, and no replica has taken over`)
+    }
     return master
   }
 
-  // Answers the slots in which the target has keys although the source does not call them migrating: see conflict.ts. They are counted
-  // when the target calls them importing: Redis 8.6 hides keys of other slots. Clients are not sent to the target before the source marks them.
-  async #mark (slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
+  // Answers the slots in which the target has keys although the source does not call them
+  // migrating: see conflict.ts. They are counted when the target calls them importing: Redis 8.6
+  // hides keys of other slots. Clients are not sent to the target before the source marks them.
+  async #mark(slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
     const unmarked = slots.filter(slot => !source.migrating.has(slot))
-    const setSlot = (state: string, id: string): string[][] => slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
+    const setSlot = (state: string, id: string): string[][] =>
+      slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
     await this.#admin.askAll(target, setSlot('IMPORTING', source.id))
     const counts = await countKeys(this.#admin, target, unmarked)
     await this.#admin.askAll(source, setSlot('MIGRATING', target.id))
@@ -259,28 +336,48 @@ class Mover {
   }
 
   // The target first: were it the source, and the target died then, nobody would own the slots.
-  async #assign (slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
+  async #assign(slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
     const left = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
     if (left >= 0) throw new Error(`slot ${slots[left]} has keys again on ${nodeText(source)}`)
     const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
     await this.#admin.askAll(target, setSlot)
     await this.#admin.askAll(source, setSlot)
-    // They hear it from the target too; hearing it from here spares their clients a detour. One that is away hears it later.
-    const others = this.#map.masters.filter(({ id, state }) => state === 'up' && id !== source.id && id !== target.id)
+    // They hear it from the target too; hearing it from here spares their clients a detour. One
+    // that is away hears it later.
+    const others = this.#map.masters.filter(
+      ({ id, state }) => state === 'up' && id !== source.id && id !== target.id
+    )
     await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
   }
 }
 
-function groupsOf (moves: readonly Move[], counts: readonly number[], ways: ReadonlyArray<AtomicWay | undefined>): Group[] {
-  const groups: Array<{ from: string, to: string, slots: number[], keys: number, way: AtomicWay | undefined, ranges: number }> = []
+function groupsOf(
+  moves: readonly Move[],
+  counts: readonly number[],
+  ways: ReadonlyArray<AtomicWay | undefined>
+): Group[] {
+  const groups: Array<{
+    from: string
+    to: string
+    slots: number[]
+    keys: number
+    way: AtomicWay | undefined
+    ranges: number
+  }> = []
   for (const [index, { slot, from, to }] of moves.entries()) {
     const keys = counts[index] ?? 0
     const way = ways[index]
-    const [slotsMax, keysMax] = way === undefined ? [GROUP_SLOTS_MAX, GROUP_KEYS_MAX] : [JOB_SLOTS_MAX, JOB_KEYS_MAX]
+    const [slotsMax, keysMax] =
+      way === undefined ? [GROUP_SLOTS_MAX, GROUP_KEYS_MAX] : [JOB_SLOTS_MAX, JOB_KEYS_MAX]
     const last = groups.at(-1)
     const ranges = last === undefined || last.slots.at(-1) === slot - 1 ? 0 : 1
     const isAlike = last?.from === from && last.to === to && last.way === way
-    if (isAlike && last.slots.length < slotsMax && last.keys + keys <= keysMax && (way === undefined || last.ranges + ranges <= JOB_RANGES_MAX)) {
+    if (
+      isAlike &&
+      last.slots.length < slotsMax &&
+      last.keys + keys <= keysMax &&
+      (way === undefined || last.ranges + ranges <= JOB_RANGES_MAX)
+    ) {
       last.slots.push(slot)
       last.keys += keys
       last.ranges += ranges

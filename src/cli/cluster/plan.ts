@@ -1,20 +1,25 @@
-// Which slots go where: drain, rebalance and reshard as lists of moves. Pure: knows masters and the slots they hold, sends nothing.
-// Invariant of every plan: each slot moves at most once, from the master that holds it to another one.
+// Which slots go where: drain, rebalance and reshard as lists of moves. Pure: knows masters and the
+// slots they hold, sends nothing. Invariant of every plan: each slot moves at most once, from the
+// master that holds it to another one.
 import { Refusal } from './refusal.js'
 import { slotsText } from './slots.js'
 
 /** A master by its id, with its slots in ascending order. */
-export type Holding = { readonly id: string, readonly slots: readonly number[] }
+export type Holding = { readonly id: string; readonly slots: readonly number[] }
 
-export type Move = { readonly slot: number, readonly from: string, readonly to: string }
+export type Move = { readonly slot: number; readonly from: string; readonly to: string }
 
 /**
  * All slots of one master to others, so that these come out as even as possible.
  * @throws Refusal when there is nobody to take them
  */
-export function planDrain (drained: Holding, others: readonly Holding[]): Move[] {
+export function planDrain(drained: Holding, others: readonly Holding[]): Move[] {
   if (drained.slots.length === 0) return []
-  if (others.length === 0) throw new Refusal('There is no other master to take its slots: it is the last shard. Add one first.')
+  if (others.length === 0) {
+    throw new Refusal(
+      'There is no other master to take its slots: it is the last shard. Add one first.'
+    )
+  }
   const counts = new Map(others.map(({ id, slots }) => [id, slots.length]))
   const shares = new Map<string, number>()
   for (let index = 0; index < drained.slots.length; index++) {
@@ -22,11 +27,14 @@ export function planDrain (drained: Holding, others: readonly Holding[]): Move[]
     counts.set(id, (counts.get(id) ?? 0) + 1)
     shares.set(id, (shares.get(id) ?? 0) + 1)
   }
-  return deal([drained], others.map(({ id }) => ({ id, share: shares.get(id) ?? 0 })))
+  return deal(
+    [drained],
+    others.map(({ id }) => ({ id, share: shares.get(id) ?? 0 }))
+  )
 }
 
 /** Even numbers of slots on all masters, empty ones included, with as few moves as that takes. */
-export function planRebalance (masters: readonly Holding[]): Move[] {
+export function planRebalance(masters: readonly Holding[]): Move[] {
   const total = masters.reduce((sum, { slots }) => sum + slots.length, 0)
   const share = Math.floor(total / masters.length)
   let oneMore = total % masters.length
@@ -34,41 +42,62 @@ export function planRebalance (masters: readonly Holding[]): Move[] {
   const fullestFirst = [...masters].sort((a, b) => b.slots.length - a.slots.length)
   const wanted = new Map(fullestFirst.map(({ id }) => [id, share + (oneMore-- > 0 ? 1 : 0)]))
   const want = (id: string): number => wanted.get(id) ?? 0
-  const surplus = masters.filter(({ id, slots }) => slots.length > want(id)).map(({ id, slots }) => ({ id, slots: slots.slice(want(id)) }))
-  return deal(surplus, masters.map(({ id, slots }) => ({ id, share: Math.max(0, want(id) - slots.length) })))
+  const surplus = masters
+    .filter(({ id, slots }) => slots.length > want(id))
+    .map(({ id, slots }) => ({ id, slots: slots.slice(want(id)) }))
+  return deal(
+    surplus,
+    masters.map(({ id, slots }) => ({ id, share: Math.max(0, want(id) - slots.length) }))
+  )
 }
 
 /**
- * A number of slots, from whoever of `from` has most; or exactly these slots. Slots that are on the target already stay, so that
- * a command that was interrupted can be given again.
+ * A number of slots, from whoever of `from` has most; or exactly these slots. Slots that are on the
+ * target already stay, so that a command that was interrupted can be given again.
  * @throws Refusal when `from` does not hold what is asked for
  */
-export function planReshard (from: readonly Holding[], to: Holding, slots: number | 'all' | readonly number[]): Move[] {
+export function planReshard(
+  from: readonly Holding[],
+  to: Holding,
+  slots: number | 'all' | readonly number[]
+): Move[] {
   const sources = from.filter(({ id }) => id !== to.id)
   if (typeof slots === 'object') return planExactly(sources, to, slots)
   const held = sources.reduce((sum, source) => sum + source.slots.length, 0)
   const count = slots === 'all' ? held : slots
-  if (count > held) throw new Refusal(`${count} slots were asked for, but there are only ${held} to take.`)
+  if (count > held) {
+    throw new Refusal(`${count} slots were asked for, but there are only ${held} to take.`)
+  }
   const left = new Map(sources.map(source => [source.id, source.slots.length]))
   for (let index = 0; index < count; index++) {
     const id = most(left)
     left.set(id, (left.get(id) ?? 0) - 1)
   }
-  return sources.flatMap(source => source.slots.slice(left.get(source.id)).map(slot => ({ slot, from: source.id, to: to.id })))
+  return sources.flatMap(source =>
+    source.slots.slice(left.get(source.id)).map(slot => ({ slot, from: source.id, to: to.id }))
+  )
 }
 
-function planExactly (sources: readonly Holding[], to: Holding, slots: readonly number[]): Move[] {
-  const owners = new Map([...sources, to].flatMap(({ id, slots }) => slots.map(slot => [slot, id] as const)))
+function planExactly(sources: readonly Holding[], to: Holding, slots: readonly number[]): Move[] {
+  const owners = new Map(
+    [...sources, to].flatMap(({ id, slots }) => slots.map(slot => [slot, id] as const))
+  )
   const strange = slots.filter(slot => !owners.has(slot))
-  if (strange.length > 0) throw new Refusal(`Slots ${slotsText(strange, 10)} are not on the masters to take them from.`)
+  if (strange.length > 0) {
+    throw new Refusal(`Slots ${slotsText(strange, 10)} are not on the masters to take them from.`)
+  }
   return slots.flatMap(slot => {
     const from = owners.get(slot)
     return from === undefined || from === to.id ? [] : [{ slot, from, to: to.id }]
   })
 }
 
-// Hands the givers' slots out in one sweep: neighbours stay together, and so the cluster's list of ranges stays short.
-function deal (givers: readonly Holding[], takers: ReadonlyArray<{ readonly id: string, readonly share: number }>): Move[] {
+// Hands the givers' slots out in one sweep: neighbours stay together, and so the cluster's list of
+// ranges stays short.
+function deal(
+  givers: readonly Holding[],
+  takers: ReadonlyArray<{ readonly id: string; readonly share: number }>
+): Move[] {
   const waiting = givers.flatMap(({ id, slots }) => slots.map(slot => ({ slot, from: id })))
   let next = 0
   return takers.flatMap(({ id, share }) => {
@@ -77,10 +106,15 @@ function deal (givers: readonly Holding[], takers: ReadonlyArray<{ readonly id: 
   })
 }
 
-const least = (counts: ReadonlyMap<string, number>): string => best(counts, (count, other) => count < other)
-const most = (counts: ReadonlyMap<string, number>): string => best(counts, (count, other) => count > other)
+const least = (counts: ReadonlyMap<string, number>): string =>
+  best(counts, (count, other) => count < other)
+const most = (counts: ReadonlyMap<string, number>): string =>
+  best(counts, (count, other) => count > other)
 
-function best (counts: ReadonlyMap<string, number>, isBetter: (count: number, other: number) => boolean): string {
+function best(
+  counts: ReadonlyMap<string, number>,
+  isBetter: (count: number, other: number) => boolean
+): string {
   let found: readonly [string, number] | undefined
   for (const entry of counts) if (found === undefined || isBetter(entry[1], found[1])) found = entry
   return found?.[0] ?? ''

@@ -1,5 +1,6 @@
-// What one run of the cluster command works with: the cluster it found, the person in front of it, and the signals that stop it.
-// It asks before anything is changed, and lets nobody else change the cluster at the same time.
+// What one run of the cluster command works with: the cluster it found, the person in front of it,
+// and the signals that stop it. It asks before anything is changed, and lets nobody else change the
+// cluster at the same time.
 import { createInterface } from 'node:readline/promises'
 import { type Config, redisTarget } from '../../config.js'
 import { RunningCluster } from '../../embedded/running.js'
@@ -12,7 +13,11 @@ import { Interrupted, Refusal } from './refusal.js'
 
 const SETTLE_MS_MAX = 5000
 
-export type SessionOptions = { readonly isYes: boolean, readonly speed: number, readonly isByKeys: boolean }
+export type SessionOptions = {
+  readonly isYes: boolean
+  readonly speed: number
+  readonly isByKeys: boolean
+}
 
 export class Session {
   readonly admin: Admin
@@ -22,7 +27,12 @@ export class Session {
   readonly #options: SessionOptions
   readonly #abort = new AbortController()
 
-  private constructor (admin: Admin, config: Config, embedded: RunningCluster | undefined, options: SessionOptions) {
+  private constructor(
+    admin: Admin,
+    config: Config,
+    embedded: RunningCluster | undefined,
+    options: SessionOptions
+  ) {
     this.admin = admin
     this.config = config
     this.embedded = embedded
@@ -30,21 +40,33 @@ export class Session {
   }
 
   /** @throws Refusal when there is no cluster, or none that runs */
-  static async open (config: Config, options: SessionOptions): Promise<Session> {
-    if (config.redis !== undefined) return new Session(await Admin.connect(config.redis), config, undefined, options)
+  static async open(config: Config, options: SessionOptions): Promise<Session> {
+    if (config.redis !== undefined) {
+      return new Session(await Admin.connect(config.redis), config, undefined, options)
+    }
     const embedded = RunningCluster.find(config.dataDir, config.nodeTimeoutMs)
-    if (embedded === undefined) throw new Refusal(`There is no embedded cluster in ${config.dataDir}: start the service first (npm start), or set REDIS_NODES to a cluster of your own.`)
+    if (embedded === undefined) {
+      throw new Refusal(
+        `There is no embedded cluster in ${config.dataDir}: start the service first (npm start), or set REDIS_NODES to a cluster of your own.`
+      )
+    }
     const { addresses } = embedded
-    if (addresses.length === 0) throw new Refusal(`The embedded cluster in ${config.dataDir} does not run: start the service first (npm start).`)
-    const admin = await Admin.connect(redisTarget(addresses.map(address => `redis://${addressKey(address)}`)))
+    if (addresses.length === 0) {
+      throw new Refusal(
+        `The embedded cluster in ${config.dataDir} does not run: start the service first (npm start).`
+      )
+    }
+    const admin = await Admin.connect(
+      redisTarget(addresses.map(address => `redis://${addressKey(address)}`))
+    )
     return new Session(admin, config, embedded, options)
   }
 
-  close (): void {
+  close(): void {
     this.admin.close()
   }
 
-  say (line = ''): void {
+  say(line = ''): void {
     process.stdout.write(`${line}\n`)
   }
 
@@ -52,24 +74,45 @@ export class Session {
    * The cluster, once it is healthy and nobody else changes it.
    * @throws Refusal otherwise, with all that is wrong
    */
-  async ready (): Promise<ClusterMap> {
+  async ready(): Promise<ClusterMap> {
     // Right after a failover the nodes do not agree yet.
-    const map = await this.admin.until(({ faults }) => faults.length > 0 ? 'the cluster is healthy' : undefined, SETTLE_MS_MAX)
+    const map = await this.admin
+      .until(
+        ({ faults }) => (faults.length > 0 ? 'the cluster is healthy' : undefined),
+        SETTLE_MS_MAX
+      )
       .catch(() => this.admin.look())
-    if (map.faults.length > 0) throw new Refusal(`The cluster is not healthy, so nothing was changed:\n${map.faults.map(fault => `  ${fault}`).join('\n')}`)
+    if (map.faults.length > 0) {
+      throw new Refusal(
+        `The cluster is not healthy, so nothing was changed:\n${map.faults.map(fault => `  ${fault}`).join('\n')}`
+      )
+    }
     await this.admin.claim(map)
     for (const warning of map.warnings) this.say(`Note: ${warning}`)
     return map
   }
 
-  /** Asks whether to go on. @throws Refusal when not, or when there is nobody to ask; Interrupted on Ctrl-C */
-  async confirm (question: string): Promise<void> {
+  /**
+   * Asks whether to go on. @throws Refusal when not, or when there is nobody to ask; Interrupted on
+   * Ctrl-C
+   */
+  async confirm(question: string): Promise<void> {
     if (this.#options.isYes) return
-    if (!process.stdin.isTTY) throw new Refusal('Nothing was changed: there is no terminal to ask at. Say --yes to go on without being asked.')
+    if (!process.stdin.isTTY) {
+      throw new Refusal(
+        'Nothing was changed: there is no terminal to ask at. Say --yes to go on without being asked.'
+      )
+    }
     const terminal = createInterface({ input: process.stdin, output: process.stdout })
     try {
       const answer = await new Promise<string>((resolve, reject) => {
-        terminal.on('SIGINT', () => { reject(new Interrupted('\nNothing was changed.')) }).on('close', () => { resolve('') })
+        terminal
+          .on('SIGINT', () => {
+            reject(new Interrupted('\nNothing was changed.'))
+          })
+          .on('close', () => {
+            resolve('')
+          })
         terminal.question(`${question} [y/N] `).then(resolve, reject)
       })
       if (!/^y(es)?$/i.test(answer.trim())) throw new Refusal('Nothing was changed.')
@@ -78,18 +121,28 @@ export class Session {
     }
   }
 
-  /** Runs something that moves slots, with a progress bar, until it is done or a signal says to end behind the slots in hand. */
-  async moving<T extends MoveResult | undefined> (slots: number, run: (options: MoveOptions) => Promise<T>): Promise<T> {
+  /**
+   * Runs something that moves slots, with a progress bar, until it is done or a signal says to end
+   * behind the slots in hand.
+   */
+  async moving<T extends MoveResult | undefined>(
+    slots: number,
+    run: (options: MoveOptions) => Promise<T>
+  ): Promise<T> {
     let state = { slotsDone: 0, keysDone: 0, keysTotal: 0 }
     const progress = new Progress({
       total: slots,
       // The keys are part of what is shown as the unit, and change.
-      get unit () { return `slots, ${count(state.keysDone)} of ${count(Math.max(state.keysDone, state.keysTotal))} keys` }
+      get unit() {
+        return `slots, ${count(state.keysDone)} of ${count(Math.max(state.keysDone, state.keysTotal))} keys`
+      }
     })
     const stop = (): void => {
       if (this.#abort.signal.aborted) process.exit(130)
       this.#abort.abort()
-      progress.print('Finishing the slots in hand. Once more to stop at once: the next command mends what is left half-moved.')
+      progress.print(
+        'Finishing the slots in hand. Once more to stop at once: the next command mends what is left half-moved.'
+      )
     }
     process.on('SIGINT', stop).on('SIGTERM', stop)
     try {
@@ -101,7 +154,9 @@ export class Session {
           state = now
           progress.update(now.slotsDone, now.retries)
         },
-        report: line => { progress.print(line) }
+        report: line => {
+          progress.print(line)
+        }
       })
     } finally {
       process.off('SIGINT', stop).off('SIGTERM', stop)
@@ -109,7 +164,7 @@ export class Session {
     }
   }
 
-  get isInterrupted (): boolean {
+  get isInterrupted(): boolean {
     return this.#abort.signal.aborted
   }
 }

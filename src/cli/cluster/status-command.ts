@@ -1,4 +1,5 @@
-// The command `status`: reads and prints. With a room it also asks, as the service would, which block lies where.
+// The command `status`: reads and prints. With a room it also asks, as the service would, which
+// block lies where.
 import { Cluster } from '../../redis/cluster.js'
 import { addressKey } from '../../redis/address.js'
 import { type Block } from '../../store/blocks.js'
@@ -8,19 +9,30 @@ import { type Session } from './session.js'
 import { blocksText, readStatus, statusText } from './status.js'
 
 /** @returns the exit status: 1 when the cluster is not healthy */
-export async function runStatus (session: Session, { room, isJson }: Extract<Order, { name: 'status' }>): Promise<number> {
+export async function runStatus(
+  session: Session,
+  { room, isJson }: Extract<Order, { name: 'status' }>
+): Promise<number> {
   const status = await readStatus(session.admin)
   const blocks = room === undefined ? undefined : await readBlocks(session, room)
-  if (isJson) session.say(JSON.stringify({ ...status, ...blocks === undefined ? {} : { room, blocks } }, null, 2))
-  else {
+  if (isJson) {
+    session.say(
+      JSON.stringify({ ...status, ...(blocks === undefined ? {} : { room, blocks }) }, null, 2)
+    )
+  } else {
     session.say(statusText(status))
-    if (room !== undefined && blocks !== undefined) session.say(`\n${blocksText(room, blocks, status.shards)}`)
+    if (room !== undefined && blocks !== undefined) {
+      session.say(`\n${blocksText(room, blocks, status.shards)}`)
+    }
   }
   return status.isHealthy ? 0 : 1
 }
 
-async function readBlocks ({ admin, config }: Session, room: string): Promise<Block[]> {
-  const cluster = await Cluster.connect({ ...config, ...admin.target, refreshMs: config.topologyRefreshMs }, { retried: () => {}, degraded: () => {} })
+async function readBlocks({ admin, config }: Session, room: string): Promise<Block[]> {
+  const cluster = await Cluster.connect(
+    { ...config, ...admin.target, refreshMs: config.topologyRefreshMs },
+    { retried: () => {}, degraded: () => {} }
+  )
   try {
     // Only asked, so there is nothing to publish.
     const store = new Store(cluster, { ...config, publish: () => {}, onFault: () => {} })

@@ -9,7 +9,13 @@ import { type MapNode } from './map.js'
 import { rangesOf, slotsText } from './slots.js'
 import { bytesText, table } from './table.js'
 
-type NodeStatus = { readonly id: string, readonly address: string, readonly state: MapNode['state'], readonly keys: number | null, readonly memoryBytes: number | null }
+type NodeStatus = {
+  readonly id: string
+  readonly address: string
+  readonly state: MapNode['state']
+  readonly keys: number | null
+  readonly memoryBytes: number | null
+}
 
 export type ShardStatus = {
   readonly master: NodeStatus
@@ -19,7 +25,13 @@ export type ShardStatus = {
 }
 
 /** `from` and `to` by address. */
-export type HalfMoved = { readonly slot: number, readonly from: string, readonly to: string, readonly keysAtSource: number, readonly keysAtTarget: number }
+export type HalfMoved = {
+  readonly slot: number
+  readonly from: string
+  readonly to: string
+  readonly keysAtSource: number
+  readonly keysAtTarget: number
+}
 
 export type Status = {
   readonly isHealthy: boolean
@@ -34,46 +46,101 @@ export type Status = {
 }
 
 /** Asks every node. Figures of a node that does not answer are null. */
-export async function readStatus (admin: Admin): Promise<Status> {
+export async function readStatus(admin: Admin): Promise<Status> {
   const map = await admin.look()
   const { moves, staleMarks, keys } = await findUnfinished(admin, map)
-  const shards = await Promise.all(map.masters.map(async master => {
-    const slots = map.slotsOf(master.id)
-    return {
-      master: await describe(admin, master),
-      replicas: await Promise.all(map.replicasOf(master.id).map(replica => describe(admin, replica))),
-      slotCount: slots.length,
-      slots: rangesOf(slots)
-    }
+  const shards = await Promise.all(
+    map.masters.map(async master => {
+      const slots = map.slotsOf(master.id)
+      return {
+        master: await describe(admin, master),
+        replicas: await Promise.all(
+          map.replicasOf(master.id).map(replica => describe(admin, replica))
+        ),
+        slotCount: slots.length,
+        slots: rangesOf(slots)
+      }
+    })
+  )
+  const where = (id: string): string =>
+    addressKey(map.nodes.get(id)?.reachable ?? { host: 'unknown', port: 0 })
+  const halfMoved = moves.map(({ slot, from, to }) => ({
+    slot,
+    from: where(from),
+    to: where(to),
+    keysAtSource: keys.get(from)?.[slot] ?? 0,
+    keysAtTarget: keys.get(to)?.[slot] ?? 0
   }))
-  const where = (id: string): string => addressKey(map.nodes.get(id)?.reachable ?? { host: 'unknown', port: 0 })
-  const halfMoved = moves.map(({ slot, from, to }) => ({ slot, from: where(from), to: where(to), keysAtSource: keys.get(from)?.[slot] ?? 0, keysAtTarget: keys.get(to)?.[slot] ?? 0 }))
-  const isBeingChanged = await admin.findWorker(map) !== undefined
-  return { isHealthy: map.faults.length === 0, faults: map.faults, warnings: map.warnings, shards, halfMoved, staleMarks, isBeingChanged }
+  const isBeingChanged = (await admin.findWorker(map)) !== undefined
+  return {
+    isHealthy: map.faults.length === 0,
+    faults: map.faults,
+    warnings: map.warnings,
+    shards,
+    halfMoved,
+    staleMarks,
+    isBeingChanged
+  }
 }
 
-export function statusText (status: Status): string {
+export function statusText(status: Status): string {
   const { shards, faults, warnings, halfMoved, staleMarks, isBeingChanged } = status
   const nodes = shards.reduce((sum, { replicas }) => sum + 1 + replicas.length, 0)
   const head = `${plural(shards.length, 'shard')}, ${plural(nodes, 'node')}: ${faults.length > 0 ? 'NOT HEALTHY' : `healthy, all ${count(SLOT_COUNT)} slots have an owner`}`
   const rows = shards.flatMap(({ master, replicas, slotCount, slots }) => [
-    [master.address, master.id.slice(0, 8), 'master', master.state, count(slotCount), ...figures(master), slotsText(slots.flatMap(spread), 8)],
-    ...replicas.map(replica => [`  ${replica.address}`, replica.id.slice(0, 8), 'replica', replica.state, '', ...figures(replica), ''])
+    [
+      master.address,
+      master.id.slice(0, 8),
+      'master',
+      master.state,
+      count(slotCount),
+      ...figures(master),
+      slotsText(slots.flatMap(spread), 8)
+    ],
+    ...replicas.map(replica => [
+      `  ${replica.address}`,
+      replica.id.slice(0, 8),
+      'replica',
+      replica.state,
+      '',
+      ...figures(replica),
+      ''
+    ])
   ])
   return [
     head,
     ...[...faults, ...warnings].map(line => `  ${line}`),
     '',
     table(['node', 'id', 'role', 'state', '>slots', '>keys', '>memory', 'slot ranges'], rows),
-    ...halfMoved.length === 0 ? [] : ['', isBeingChanged ? 'On their way now:' : 'Half-moved slots (the next command that moves finishes them, or: npm run cluster -- finish):'],
-    ...halfMoved.slice(0, LINES_MAX).map(({ slot, from, to, keysAtSource, keysAtTarget }) => `  ${slot}  ${from}, ${count(keysAtSource)} keys → ${to}, ${count(keysAtTarget)} keys`),
-    ...halfMoved.length > LINES_MAX ? [`  … and ${halfMoved.length - LINES_MAX} more`] : [],
-    ...staleMarks.length === 0 ? [] : [`Marks without meaning (the same removes them): slots ${slotsText(new Set(staleMarks.map(({ slot }) => slot)), 8)}`]
+    ...(halfMoved.length === 0
+      ? []
+      : [
+          '',
+          isBeingChanged
+            ? 'On their way now:'
+            : 'Half-moved slots (the next command that moves finishes them, or: npm run cluster -- finish):'
+        ]),
+    ...halfMoved
+      .slice(0, LINES_MAX)
+      .map(
+        ({ slot, from, to, keysAtSource, keysAtTarget }) =>
+          `  ${slot}  ${from}, ${count(keysAtSource)} keys → ${to}, ${count(keysAtTarget)} keys`
+      ),
+    ...(halfMoved.length > LINES_MAX ? [`  … and ${halfMoved.length - LINES_MAX} more`] : []),
+    ...(staleMarks.length === 0
+      ? []
+      : [
+          `Marks without meaning (the same removes them): slots ${slotsText(new Set(staleMarks.map(({ slot }) => slot)), 8)}`
+        ])
   ].join('\n')
 }
 
 /** Which block of a room lies where, and what that makes for each shard. */
-export function blocksText (room: string, blocks: readonly Block[], shards: readonly ShardStatus[]): string {
+export function blocksText(
+  room: string,
+  blocks: readonly Block[],
+  shards: readonly ShardStatus[]
+): string {
   if (blocks.length === 0) return `Room ${room} has no messages.`
   const perShard = shards.map(({ master }) => {
     const own = blocks.filter(({ shard }) => shard === master.address)
@@ -81,32 +148,57 @@ export function blocksText (room: string, blocks: readonly Block[], shards: read
     return { address: master.address, blocks: own.length, messages }
   })
   const total = blocks.reduce((sum, block) => sum + block.messages, 0)
-  const share = (messages: number): string => `${(100 * messages / total).toFixed(1)} %`
+  const share = (messages: number): string => `${((100 * messages) / total).toFixed(1)} %`
   return [
     `Room ${room}: ${plural(total, 'message')} in ${plural(blocks.length, 'block')}`,
     '',
-    table(['shard', '>blocks', '>messages', '>share'], perShard.map(({ address, blocks, messages }) => [address, count(blocks), count(messages), share(messages)])),
+    table(
+      ['shard', '>blocks', '>messages', '>share'],
+      perShard.map(({ address, blocks, messages }) => [
+        address,
+        count(blocks),
+        count(messages),
+        share(messages)
+      ])
+    ),
     '',
-    table(['block', '>slot', '>messages', 'shard'], blocks.map(({ key, slot, messages, shard }) => [key, String(slot), count(messages), shard ?? 'none']))
+    table(
+      ['block', '>slot', '>messages', 'shard'],
+      blocks.map(({ key, slot, messages, shard }) => [
+        key,
+        String(slot),
+        count(messages),
+        shard ?? 'none'
+      ])
+    )
   ].join('\n')
 }
 
 const LINES_MAX = 20
 
-const plural = (number: number, word: string): string => `${count(number)} ${word}${number === 1 ? '' : 's'}`
+const plural = (number: number, word: string): string =>
+  `${count(number)} ${word}${number === 1 ? '' : 's'}`
 
-async function describe (admin: Admin, node: MapNode): Promise<NodeStatus> {
+async function describe(admin: Admin, node: MapNode): Promise<NodeStatus> {
   const { id, reachable, state } = node
   const shown = { id, address: addressKey(reachable), state }
   if (state === 'silent') return { ...shown, keys: null, memoryBytes: null }
   try {
     const [keys, memory] = await admin.askAll(node, [['DBSIZE'], ['INFO', 'memory']])
-    return { ...shown, keys: Number(keys), memoryBytes: Number(/^used_memory:(\d+)/m.exec(String(memory))?.[1]) }
+    return {
+      ...shown,
+      keys: Number(keys),
+      memoryBytes: Number(/^used_memory:(\d+)/m.exec(String(memory))?.[1])
+    }
   } catch {
     return { ...shown, keys: null, memoryBytes: null } // it went away while it was asked
   }
 }
 
-const figures = ({ keys, memoryBytes }: NodeStatus): string[] => [keys === null ? '?' : count(keys), memoryBytes === null ? '?' : bytesText(memoryBytes)]
+const figures = ({ keys, memoryBytes }: NodeStatus): string[] => [
+  keys === null ? '?' : count(keys),
+  memoryBytes === null ? '?' : bytesText(memoryBytes)
+]
 
-const spread = ([first, last]: readonly [number, number]): number[] => Array.from({ length: last - first + 1 }, (_, index) => first + index)
+const spread = ([first, last]: readonly [number, number]): number[] =>
+  Array.from({ length: last - first + 1 }, (_, index) => first + index)

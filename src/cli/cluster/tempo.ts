@@ -1,10 +1,14 @@
-// How fast slots are moved: how much goes in one MIGRATE, and how long the nodes get for their clients in between. A node does
-// nothing else while it migrates, so no batch may take long, whatever the keys' size; the speed is the share of the time that moving gets.
+// How fast slots are moved: how much goes in one MIGRATE, and how long the nodes get for their
+// clients in between. A node does nothing else while it migrates, so no batch may take long,
+// whatever the keys' size; the speed is the share of the time that moving gets.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What a batch is meant to take. Half of the 10 ms that a client should hardly notice. */
 const BATCH_MS = 5
-/** Before anything was measured: a block of 1000 messages of 200 bytes took 5 ms, that is 40 bytes a microsecond. */
+/**
+ * Before anything was measured: a block of 1000 messages of 200 bytes took 5 ms, that is 40 bytes a
+ * microsecond.
+ */
 const BYTES_PER_MS_FIRST = 20_000
 /** What a key costs beside its bytes, so that a thousand tiny ones are not one batch. */
 const BYTES_PER_KEY = 500
@@ -18,12 +22,12 @@ export class Tempo {
   #bytesPerMs = BYTES_PER_MS_FIRST
 
   /** @param speed 1 to 100: percent of the time in which the nodes are kept busy with moving */
-  constructor (speed: number) {
+  constructor(speed: number) {
     this.#restPerMs = (100 - speed) / speed
   }
 
   /** How many keys, of these sizes in bytes, go in the next batch: at least one. */
-  batchLength (sizes: readonly number[]): number {
+  batchLength(sizes: readonly number[]): number {
     let left = this.#bytesPerMs * BATCH_MS
     let length = 0
     for (const size of sizes) {
@@ -35,14 +39,14 @@ export class Tempo {
   }
 
   /** Learns from a batch of so many keys and bytes. */
-  took (ms: number, keys: number, bytes: number): void {
+  took(ms: number, keys: number, bytes: number): void {
     this.batchMsMax = Math.max(this.batchMsMax, ms)
     const rate = (bytes + keys * BYTES_PER_KEY) / Math.max(0.05, ms)
     this.#bytesPerMs += (rate - this.#bytesPerMs) * WEIGHT_OF_NEWEST
   }
 
   /** Leaves the nodes alone after they were busy for so long. */
-  async rest (busyMs: number): Promise<void> {
+  async rest(busyMs: number): Promise<void> {
     const ms = Math.min(REST_MS_MAX, busyMs * this.#restPerMs)
     if (ms >= 1) await sleep(ms)
   }

@@ -14,28 +14,34 @@ const TRAFFIC = readFileSync(new URL('traffic.js', import.meta.url), 'utf8')
 export const NODES = ['redis-1', 'redis-2', 'redis-3', 'redis-4', 'redis-5', 'redis-6'] as const
 
 /** Why the tests cannot run here; undefined when they can. */
-export function whyNot (images: readonly string[]): string | undefined {
-  if (spawnSync('docker', ['version']).status !== 0) return 'no Docker engine answers (docker version)'
-  if (spawnSync('docker', ['compose', 'version']).status !== 0) return 'docker compose is not installed'
+export function whyNot(images: readonly string[]): string | undefined {
+  if (spawnSync('docker', ['version']).status !== 0) {
+    return 'no Docker engine answers (docker version)'
+  }
+  if (spawnSync('docker', ['compose', 'version']).status !== 0) {
+    return 'docker compose is not installed'
+  }
   const missing = images.filter(image => !isAvailable(image)).join(', ')
   if (missing === '') return undefined
   return `not here, and cannot be pulled: ${missing} (REDIS_IMAGE, NGINX_IMAGE, NODE_IMAGE name others)`
 }
 
-export function isAvailable (image: string): boolean {
-  return spawnSync('docker', ['image', 'inspect', image]).status === 0 ||
+export function isAvailable(image: string): boolean {
+  return (
+    spawnSync('docker', ['image', 'inspect', image]).status === 0 ||
     spawnSync('docker', ['pull', '--quiet', image]).status === 0
+  )
 }
 
 /** `output` holds standard output and errors, `stdout` the former only. */
-export type Ended = { readonly status: number, readonly output: string, readonly stdout: string }
+export type Ended = { readonly status: number; readonly output: string; readonly stdout: string }
 
 export class Project {
   readonly name = `dialogs-test-${process.pid}`
   readonly image = `dialogs-test-${process.pid}`
   readonly #env: NodeJS.ProcessEnv
 
-  constructor (t: Test, env: Readonly<Record<string, string>>) {
+  constructor(t: Test, env: Readonly<Record<string, string>>) {
     this.#env = {
       ...process.env,
       DIALOGS_IMAGE: this.image,
@@ -50,45 +56,50 @@ export class Project {
   }
 
   /** Changes all addresses from the next `up` on; only while the project is down. */
-  move (): void {
+  move(): void {
     this.#env['DIALOGS_SUBNET'] = randomSubnet()
   }
 
   /** Runs `docker compose`; a failure is an answer like any other. */
-  async compose (...args: string[]): Promise<Ended> {
-    return await docker(['compose', '--project-name', this.name, '--file', FILE, ...args], this.#env)
+  async compose(...args: string[]): Promise<Ended> {
+    return await docker(
+      ['compose', '--project-name', this.name, '--file', FILE, ...args],
+      this.#env
+    )
   }
 
   /**
    * Runs `docker compose` and answers its standard output.
    * @throws Error with all of its output when it fails
    */
-  async succeed (...args: string[]): Promise<string> {
+  async succeed(...args: string[]): Promise<string> {
     const { status, output, stdout } = await this.compose(...args)
     if (status === 0) return stdout
     throw new Error(`docker compose ${args.join(' ')} ended with ${status}:\n${output}`)
   }
 
   /** Starts everything and waits until it is healthy. */
-  async up (...options: string[]): Promise<Ended> {
+  async up(...options: string[]): Promise<Ended> {
     return await this.compose('up', '--detach', '--wait', '--wait-timeout', '300', ...options)
   }
 
-  /** Replaces a container, from now on with these variables, and waits until the new one is healthy. */
-  async recreate (service: string, env: Readonly<Record<string, string>> = {}): Promise<void> {
+  /**
+   * Replaces a container, from now on with these variables, and waits until the new one is healthy.
+   */
+  async recreate(service: string, env: Readonly<Record<string, string>> = {}): Promise<void> {
     Object.assign(this.#env, env)
     const options = ['--no-deps', '--no-build', '--force-recreate', service]
     const { status, output } = await this.up(...options)
     if (status !== 0) throw new Error(output)
   }
 
-  async removeVolume (node: string): Promise<void> {
+  async removeVolume(node: string): Promise<void> {
     const { status, output } = await docker(['volume', 'rm', `${this.name}_${node}`])
     if (status !== 0) throw new Error(output)
   }
 
   /** Sends a command to a Redis node and answers its reply as text. */
-  async redis (node: string, ...command: string[]): Promise<string> {
+  async redis(node: string, ...command: string[]): Promise<string> {
     const script = `REDISCLI_AUTH=$(cat /run/dialogs/redis-password)
       export REDISCLI_AUTH
       exec "$(command -v redis-cli || command -v valkey-cli)" "$@"`
@@ -96,25 +107,25 @@ export class Project {
   }
 
   /** The nodes that are masters now; nodes that do not answer are left out. */
-  async masters (): Promise<string[]> {
+  async masters(): Promise<string[]> {
     const roles = await Promise.all(NODES.map(name => this.redis(name, 'role').catch(() => '')))
     return NODES.filter((_, index) => roles[index]?.startsWith('master') === true)
   }
 
   /** Whether a node is a replica that has everything its master has. */
-  async hasCopy (node: string): Promise<boolean> {
+  async hasCopy(node: string): Promise<boolean> {
     const info = await this.redis(node, 'info', 'replication').catch(() => '')
     return info.includes('master_link_status:up')
   }
 
   /** Runs a module inside a service container and answers what it prints. */
-  async evaluate (script: string): Promise<string> {
+  async evaluate(script: string): Promise<string> {
     const command = ['node', '--input-type=module', '--eval', script]
     return await this.succeed('exec', '-T', 'service-1', ...command)
   }
 
   /** The sequences of all messages of a room, in the order in which `GET` answers them. */
-  async read (room: string): Promise<number[]> {
+  async read(room: string): Promise<number[]> {
     const printed = await this.evaluate(`const seqs = []
       for (;;) {
         const query = '?limit=1000&after=' + (seqs.at(-1) ?? 0)
@@ -129,17 +140,34 @@ export class Project {
   }
 
   /** Starts traffic through nginx. The returned function ends it and answers what it saw. */
-  traffic (orders: Omit<Orders, 'url'>): () => Promise<Report> {
+  traffic(orders: Omit<Orders, 'url'>): () => Promise<Report> {
     const all: Orders = { url: 'http://nginx:8080', ...orders }
     const child = spawn('docker', [
-      'run', '--rm', '--interactive', '--network', `${this.name}_dialogs`, this.image,
-      'node', '--input-type=module', '--eval', TRAFFIC, JSON.stringify(all)
+      'run',
+      '--rm',
+      '--interactive',
+      '--network',
+      `${this.name}_dialogs`,
+      this.image,
+      'node',
+      '--input-type=module',
+      '--eval',
+      TRAFFIC,
+      JSON.stringify(all)
     ])
     let output = ''
     let errors = ''
-    child.stdout.on('data', chunk => { output += String(chunk) })
-    child.stderr.on('data', chunk => { errors += String(chunk) })
-    const closed = new Promise<void>(resolve => child.once('close', () => { resolve() }))
+    child.stdout.on('data', chunk => {
+      output += String(chunk)
+    })
+    child.stderr.on('data', chunk => {
+      errors += String(chunk)
+    })
+    const closed = new Promise<void>(resolve =>
+      child.once('close', () => {
+        resolve()
+      })
+    )
     return async () => {
       child.stdin.end()
       await closed
@@ -149,21 +177,27 @@ export class Project {
   }
 }
 
-export async function docker (args: readonly string[], env = process.env): Promise<Ended> {
+export async function docker(args: readonly string[], env = process.env): Promise<Ended> {
   return await new Promise((resolve, reject) => {
     const child = spawn('docker', args, { env, stdio: ['ignore', 'pipe', 'pipe'] })
     let output = ''
     let stdout = ''
     for (const stream of [child.stdout, child.stderr]) {
-      stream.on('data', chunk => { output += String(chunk) })
+      stream.on('data', chunk => {
+        output += String(chunk)
+      })
     }
-    child.stdout.on('data', chunk => { stdout += String(chunk) })
+    child.stdout.on('data', chunk => {
+      stdout += String(chunk)
+    })
     child.once('error', reject)
-    child.once('close', status => { resolve({ status: status ?? 1, output, stdout }) })
+    child.once('close', status => {
+      resolve({ status: status ?? 1, output, stdout })
+    })
   })
 }
 
 // Out of 10.128.0.0/9, which is unlikely to be in use.
-function randomSubnet (): string {
+function randomSubnet(): string {
   return `10.${128 + Math.floor(Math.random() * 128)}.${Math.floor(Math.random() * 256)}`
 }

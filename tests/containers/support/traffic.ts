@@ -22,7 +22,9 @@ export type Report = {
   readonly readers: ReadonlyArray<{
     readonly frames: number
     readonly reconnects: number
-    /** Holes, repeated frames, `lost`, `reset`, and any status for which an EventSource gives up. */
+    /**
+     * Holes, repeated frames, `lost`, `reset`, and any status for which an EventSource gives up.
+     */
     readonly faults: readonly string[]
   }>
   /** Acknowledged messages that a reader lacks, or has under another sequence. */
@@ -40,31 +42,39 @@ let slowestMs = 0
 const RETRY_MS_MAX = 60_000
 const sleep = (ms: number): Promise<void> => new Promise(resolve => setTimeout(resolve, ms))
 
-type Answer = { readonly status: number, readonly body: string }
+type Answer = { readonly status: number; readonly body: string }
 
-function send (text: string, key: string | undefined): Promise<Answer> {
+function send(text: string, key: string | undefined): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const request = http.request(`${orders.url}${path}/messages`, {
-      agent,
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(key === undefined ? {} : { 'idempotency-key': key })
+    const request = http.request(
+      `${orders.url}${path}/messages`,
+      {
+        agent,
+        method: 'POST',
+        headers: {
+          'content-type': 'application/json',
+          ...(key === undefined ? {} : { 'idempotency-key': key })
+        }
+      },
+      response => {
+        let body = ''
+        response.setEncoding('utf8')
+        response.on('data', chunk => {
+          body += String(chunk)
+        })
+        response.on('end', () => {
+          resolve({ status: response.statusCode ?? 0, body })
+        })
+        response.on('error', reject)
       }
-    }, response => {
-      let body = ''
-      response.setEncoding('utf8')
-      response.on('data', chunk => { body += String(chunk) })
-      response.on('end', () => { resolve({ status: response.statusCode ?? 0, body }) })
-      response.on('error', reject)
-    })
+    )
     request.setTimeout(30_000, () => request.destroy(new Error('no answer within 30 s')))
     request.on('error', reject)
     request.end(JSON.stringify({ user: 'ann', text }))
   })
 }
 
-async function write (writer: number): Promise<void> {
+async function write(writer: number): Promise<void> {
   for (let n = 1; !over.signal.aborted; n++) {
     const text = `${writer}-${n}`
     const begun = performance.now()
@@ -76,14 +86,17 @@ async function write (writer: number): Promise<void> {
 }
 
 // Answers why a message was not acknowledged; undefined when it was.
-async function post (text: string, begun: number): Promise<string | undefined> {
+async function post(text: string, begun: number): Promise<string | undefined> {
   const key = orders.isPersistent ? `${orders.room}-${text}` : undefined
   for (;;) {
-    const problem = await send(text, key).then(({ status, body }) => {
-      if (status !== 201 && status !== 200) return `${status} ${body.slice(0, 200)}`
-      acknowledged.set(Number((JSON.parse(body) as { seq: number }).seq), text)
-      return undefined
-    }, (error: Error) => error.message)
+    const problem = await send(text, key).then(
+      ({ status, body }) => {
+        if (status !== 201 && status !== 200) return `${status} ${body.slice(0, 200)}`
+        acknowledged.set(Number((JSON.parse(body) as { seq: number }).seq), text)
+        return undefined
+      },
+      (error: Error) => error.message
+    )
     if (problem === undefined || key === undefined) return problem
     if (performance.now() - begun > RETRY_MS_MAX) return problem
     await sleep(200)
@@ -101,7 +114,7 @@ class Reader {
   #retryMs = 1000
   #request: http.ClientRequest | undefined
 
-  async run (): Promise<void> {
+  async run(): Promise<void> {
     while (!this.isDone) {
       this.connections++
       await this.#connect()
@@ -111,41 +124,49 @@ class Reader {
 
   isDone = false
 
-  stop (): void {
+  stop(): void {
     this.isDone = true
     this.#request?.destroy()
   }
 
-  #connect (): Promise<void> {
+  #connect(): Promise<void> {
     return new Promise(resolve => {
       const headers = {
         accept: 'text/event-stream',
         ...(this.#lastId === '' ? {} : { 'last-event-id': this.#lastId })
       }
-      this.#request = http.get(`${orders.url}${path}/events`, { agent: false, headers }, response => {
-        if (response.statusCode !== 200) {
-          this.faults.push(`status ${response.statusCode}`)
-          response.resume()
+      this.#request = http.get(
+        `${orders.url}${path}/events`,
+        { agent: false, headers },
+        response => {
+          if (response.statusCode !== 200) {
+            this.faults.push(`status ${response.statusCode}`)
+            response.resume()
+          }
+          let rest = ''
+          response.setEncoding('utf8')
+          response.on('data', chunk => {
+            const events = (rest + String(chunk)).split('\n\n')
+            rest = events.pop() ?? ''
+            for (const event of events) this.#take(event)
+          })
+          response.on('error', () => undefined)
+          response.on('close', resolve)
         }
-        let rest = ''
-        response.setEncoding('utf8')
-        response.on('data', chunk => {
-          const events = (rest + String(chunk)).split('\n\n')
-          rest = events.pop() ?? ''
-          for (const event of events) this.#take(event)
-        })
-        response.on('error', () => undefined)
-        response.on('close', resolve)
+      )
+      this.#request.on('error', () => {
+        resolve()
       })
-      this.#request.on('error', () => { resolve() })
     })
   }
 
-  #take (text: string): void {
-    const fields = new Map(text.split('\n').map(line => {
-      const colon = line.indexOf(':')
-      return [line.slice(0, colon), line.slice(colon + 1).trim()]
-    }))
+  #take(text: string): void {
+    const fields = new Map(
+      text.split('\n').map(line => {
+        const colon = line.indexOf(':')
+        return [line.slice(0, colon), line.slice(colon + 1).trim()]
+      })
+    )
     const retry = fields.get('retry')
     if (retry !== undefined) this.#retryMs = Number(retry)
     const id = fields.get('id')
@@ -154,7 +175,7 @@ class Reader {
     if (kind === 'lost' || kind === 'reset') this.faults.push(`${kind} ${fields.get('data') ?? ''}`)
     const data = fields.get('data')
     if (kind !== 'message' || data === undefined) return
-    const message = JSON.parse(data) as { seq: number, text: string }
+    const message = JSON.parse(data) as { seq: number; text: string }
     if (message.seq !== this.head + 1) this.faults.push(`${message.seq} after ${this.head}`)
     this.head = Math.max(this.head, message.seq)
     this.texts.set(message.seq, message.text)
