@@ -1,47 +1,21 @@
-// Streaming over HTTP: one room, or several on one connection. Parses where the client stands,
-// opens the stream, and joins. The head goes out through Node's response, everything after it
-// straight to the socket (src/live/stream.ts): the body is delimited by the end of the connection,
-// so there is no chunk to frame and the same bytes serve every reader. An EventSource takes any
-// status but 200 as final. So what is only temporary (too many streams, stopping, overloaded) is
-// answered 200, a time to come back after, and the end; a permanent fault gets its status. A client
-// that accepts nothing but JSON always gets the status.
-import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+// Streams of rooms over HTTP: one room, or several on one connection. Parses where the client
+// stands, opens the stream, and joins.
+import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
-import { DialogsError, isTemporary } from '../errors.js'
-import { type Hub } from '../live/hub.js'
+import { DialogsError } from '../errors.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
 import { type JoinRequest } from '../live/reader.js'
-import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
-import { type Connections } from './connections.js'
 import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
+import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
 
-export type EventRoutesOptions = {
-  readonly hub: Hub
-  readonly connections: Pick<Connections, 'streams'>
-  readonly isStopping: () => boolean
+export type EventRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError
-  readonly retryMs: number
-  readonly heartbeatMs: number
-  readonly socketBytesMax: number
-  readonly streamsMax: number
   readonly roomsPerStreamMax: number
-  readonly onEnd: (reason: EndReason) => void
-  /** A client was told to come back later. */
-  readonly onPutOff: (error: unknown) => void
 }
-
-const HEAD = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  // no-transform and X-Accel-Buffering keep proxies from compressing or collecting what must go out
-  // at once.
-  'cache-control': 'no-cache, no-store, no-transform',
-  'x-accel-buffering': 'no',
-  connection: 'close'
-} as const
 
 export const LAST_MAX = 1_000_000_000
 
@@ -55,13 +29,7 @@ export async function eventRoutes(
 ): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
   const { hub } = options
-  const errorHandler = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {
-    if (!isTemporary(error) || acceptsJsonOnly(request.headers.accept)) {
-      return options.sendError(error, request, reply)
-    }
-    options.onPutOff(error)
-    putOff(reply, options.retryMs)
-  }
+  const errorHandler = streamErrors(options)
 
   const oneRoom = {
     exposeHeadRoute: false,
@@ -166,72 +134,6 @@ export async function eventRoutes(
     askedSeveral(request)
     sendHeadOnly(reply)
   })
-}
-
-function openStream(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  options: EventRoutesOptions
-): { stream: Stream; leaveOnEnd: (leave: () => void) => void } {
-  const { hub } = options
-  if (options.isStopping()) {
-    throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
-  }
-  if (hub.streamCount >= options.streamsMax) {
-    throw new DialogsError(
-      'TOO_MANY_STREAMS',
-      'This process has as many streams as it may have: try another, or later.'
-    )
-  }
-  options.connections.streams(request.raw)
-  reply.hijack()
-  // Without this Node would frame the body in chunks.
-  reply.raw.useChunkedEncodingByDefault = false
-  reply.raw.writeHead(200, HEAD)
-  reply.raw.flushHeaders()
-  const leaving: Array<() => void> = []
-  const stream: Stream = new Stream(
-    request.raw.socket,
-    { bytesMax: options.socketBytesMax, retryMs: options.retryMs },
-    reason => {
-      hub.removeStream(stream)
-      for (const leave of leaving) leave()
-      options.onEnd(reason)
-    }
-  )
-  hub.addStream(stream)
-  // The first ping tells a client how long a silence may last. A client that cannot know the
-  // setting learns it here.
-  stream.write(
-    `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
-  )
-  return {
-    stream,
-    leaveOnEnd: leave => {
-      leaving.push(leave)
-    }
-  }
-}
-
-/** Ends the stream before it has begun, with a time to come back after. */
-function putOff(reply: FastifyReply, retryMs: number): void {
-  reply.hijack()
-  reply.raw.writeHead(200, HEAD)
-  reply.raw.end(laterFrame(retryMs))
-}
-
-// An EventSource sends text/event-stream, curl and many others */*, and some nothing at all.
-function acceptsJsonOnly(accept: string | undefined): boolean {
-  const types = (accept ?? '')
-    .split(',')
-    .map(range => range.split(';', 1)[0]?.trim().toLowerCase() ?? '')
-    .filter(type => type !== '')
-  return types.length > 0 && types.every(type => /^application\/(?:.+\+)?json$/.test(type))
-}
-
-function sendHeadOnly(reply: FastifyReply): void {
-  reply.hijack()
-  reply.raw.writeHead(200, HEAD).end()
 }
 
 /**

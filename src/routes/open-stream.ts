@@ -1,0 +1,120 @@
+// How any stream of server-sent events is opened, refused and put off. The head goes out through
+// Node's response, everything after it straight to the socket (src/live/stream.ts): the body is
+// delimited by the end of the connection, so there is no chunk to frame and the same bytes serve
+// every reader. An EventSource takes any status but 200 as final. So what is only temporary (too
+// many streams, stopping, overloaded) is answered 200, a time to come back after, and the end; a
+// permanent fault gets its status. A client that accepts nothing but JSON always gets the status.
+import { type FastifyReply, type FastifyRequest } from 'fastify'
+import { DialogsError, isTemporary } from '../errors.js'
+import { type Hub } from '../live/hub.js'
+import { laterFrame, Stream, type EndReason } from '../live/stream.js'
+import { type Connections } from './connections.js'
+import { type SendError } from './errors.js'
+
+export type OpenStreamOptions = {
+  readonly hub: Hub
+  readonly connections: Pick<Connections, 'streams'>
+  readonly isStopping: () => boolean
+  readonly retryMs: number
+  readonly heartbeatMs: number
+  readonly socketBytesMax: number
+  readonly streamsMax: number
+  readonly onEnd: (reason: EndReason) => void
+  /** A client was told to come back later. */
+  readonly onPutOff: (error: unknown) => void
+}
+
+const HEAD = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  // no-transform and X-Accel-Buffering keep proxies from compressing or collecting what must go out
+  // at once.
+  'cache-control': 'no-cache, no-store, no-transform',
+  'x-accel-buffering': 'no',
+  connection: 'close'
+} as const
+
+/**
+ * Opens the stream that answers a request; everything after its head is written to it.
+ * @throws DialogsError STOPPING or TOO_MANY_STREAMS, which `streamErrors` makes temporary
+ */
+export function openStream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  options: OpenStreamOptions
+): { stream: Stream; leaveOnEnd: (leave: () => void) => void } {
+  const { hub } = options
+  if (options.isStopping()) {
+    throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
+  }
+  if (hub.streamCount >= options.streamsMax) {
+    throw new DialogsError(
+      'TOO_MANY_STREAMS',
+      'This process has as many streams as it may have: try another, or later.'
+    )
+  }
+  options.connections.streams(request.raw)
+  reply.hijack()
+  // Without this Node would frame the body in chunks.
+  reply.raw.useChunkedEncodingByDefault = false
+  reply.raw.writeHead(200, HEAD)
+  reply.raw.flushHeaders()
+  const leaving: Array<() => void> = []
+  const stream: Stream = new Stream(
+    request.raw.socket,
+    { bytesMax: options.socketBytesMax, retryMs: options.retryMs },
+    reason => {
+      hub.removeStream(stream)
+      for (const leave of leaving) leave()
+      options.onEnd(reason)
+    }
+  )
+  hub.addStream(stream)
+  // The first ping tells a client how long a silence may last. A client that cannot know the
+  // setting learns it here.
+  stream.write(
+    `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
+  )
+  return {
+    stream,
+    leaveOnEnd: leave => {
+      leaving.push(leave)
+    }
+  }
+}
+
+/** Ends the stream before it has begun, with a time to come back after. */
+function putOff(reply: FastifyReply, retryMs: number): void {
+  reply.hijack()
+  reply.raw.writeHead(200, HEAD)
+  reply.raw.end(laterFrame(retryMs))
+}
+
+// An EventSource sends text/event-stream, curl and many others */*, and some nothing at all.
+function acceptsJsonOnly(accept: string | undefined): boolean {
+  const types = (accept ?? '')
+    .split(',')
+    .map(range => range.split(';', 1)[0]?.trim().toLowerCase() ?? '')
+    .filter(type => type !== '')
+  return types.length > 0 && types.every(type => /^application\/(?:.+\+)?json$/.test(type))
+}
+
+/** The answer to HEAD on a stream. */
+export function sendHeadOnly(reply: FastifyReply): void {
+  reply.hijack()
+  reply.raw.writeHead(200, HEAD).end()
+}
+
+/** The error handler of a route that answers with a stream. */
+export function streamErrors({
+  sendError,
+  onPutOff,
+  retryMs
+}: Pick<OpenStreamOptions, 'onPutOff' | 'retryMs'> & { readonly sendError: SendError }): SendError {
+  return (error, request, reply) => {
+    if (!isTemporary(error) || acceptsJsonOnly(request.headers.accept)) {
+      return sendError(error, request, reply)
+    }
+    onPutOff(error)
+    putOff(reply, retryMs)
+  }
+}
