@@ -2,7 +2,7 @@
 // the service would, but straight to Redis and in pipelines. As after a real writer, all segments
 // but the last two are sealed. Users take turns, and each message is a millisecond later than the
 // one before.
-import { SETTINGS } from '../src/config.js'
+import { readConfig } from '../src/config.js'
 import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/store/keys.js'
 import { encodeCommand } from '../src/redis/resp.js'
 import { blockTag, formatReference } from '../src/message/message.js'
@@ -24,9 +24,8 @@ export function newFilling(messages: number, users: number, textBytes: number): 
   return { room: newRoom(), userPrefix: newUserPrefix(), users, messages, textBytes }
 }
 
-// The service runs with its settings by default.
-const BLOCK_LENGTH = SETTINGS.blockLength.parse(SETTINGS.blockLength.standard)
-const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
+// The service under test runs with the default settings.
+const { blockLength: BLOCK_LENGTH, segmentLength: SEGMENT_LENGTH } = readConfig({}).store
 
 /** How many messages are encoded and sent at a time: some MB. */
 const STEP = 20_000

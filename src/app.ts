@@ -2,7 +2,8 @@
 // Nothing else knows everybody.
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
-import { type Config, type RedisTarget } from './config.js'
+import { type Config } from './config.js'
+import { type RedisTarget } from './config/redis-target.js'
 import { DialogsError } from './errors.js'
 import { Hub } from './live/hub.js'
 import { Publisher } from './store/publisher.js'
@@ -79,7 +80,7 @@ const IDLE_MS = 1000
  */
 export async function buildApp(config: Config, redis: RedisTarget, team?: Team): Promise<App> {
   const log = pino(
-    { level: config.logLevel, serializers: { err: pino.stdSerializers.errWithCause } },
+    { level: config.server.logLevel, serializers: { err: pino.stdSerializers.errWithCause } },
     process.stderr
   )
   const reports = new Reports(log)
@@ -89,14 +90,14 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     // it does for an onResponse hook: without both, and with POSTs counted by the thousand, a POST
     // whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
     logger: false,
-    bodyLimit: bodyBytesMax(config.textMax),
+    bodyLimit: bodyBytesMax(config.http.textMax),
     // Fastify sets its own on the server that it makes; by Node's, that server allows no more for
     // the head alone.
-    requestTimeout: config.requestTimeoutMs,
+    requestTimeout: config.http.requestTimeoutMs,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
-      requestTimeout: config.requestTimeoutMs,
-      connectionsCheckingInterval: config.requestTimeoutMs,
+      requestTimeout: config.http.requestTimeoutMs,
+      connectionsCheckingInterval: config.http.requestTimeoutMs,
       // Both are for request-check.ts: a request without a Host gets an answer of ours, and one
       // with two does not pass for one with the first.
       requireHostHeader: false,
@@ -113,21 +114,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const metrics = new Metrics()
   const degraded = new Set<string>()
 
-  const redisOptions = {
-    ...redis,
-    connectTimeoutMs: config.connectTimeoutMs,
-    commandTimeoutMs: config.commandTimeoutMs
-  }
+  const redisOptions = { ...redis, ...config.cluster }
   const cluster = await Cluster.connect(
-    {
-      ...redisOptions,
-      refreshMs: config.topologyRefreshMs,
-      deadlineMs: config.deadlineMs,
-      replicaAcks: config.replicaAcks,
-      commandConnections: config.commandConnections,
-      writeConnections: config.writeConnections,
-      requirements: REQUIREMENTS
-    },
+    { ...redisOptions, requirements: REQUIREMENTS },
     {
       refused: fault => {
         if (fault === undefined) log.warn('Redis lets the service work again')
@@ -163,50 +152,35 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     fault('publish', error)
   })
   const store = new Store(cluster, {
-    ...config,
+    ...config.store,
+    ...config.cluster,
     publish: (room, messages) => {
       publisher.publish(room, messages)
     },
     onFault: fault
   })
-  const hub = new Hub(
-    store,
-    subscriber,
-    {
-      ...config,
-      ring: { lengthMax: config.ringLengthMax, bytesMax: config.ringBytesMax },
-      pages: {
-        length: config.pageLength,
-        lengthMax: config.pageLengthMax,
-        bytesMax: config.pageBytesMax,
-        pieceBytesMax: config.socketBytesMax,
-        keptBytesMax: config.pagesBytesMax,
-        readsMax: config.pageReadsMax
-      }
+  const hub = new Hub(store, subscriber, config.live, {
+    gap: () => {
+      metrics.gaps.inc()
     },
-    {
-      gap: () => {
-        metrics.gaps.inc()
-      },
-      reset: reason => {
-        metrics.resets.inc({ reason })
-      },
-      heldFull: () => {
-        metrics.limits.inc({ limit: 'held' })
-      },
-      ringEvicted: () => {
-        metrics.limits.inc({ limit: 'ring' })
-      },
-      stalled: stalledMs => {
-        reports.report('stalled stream', {
-          level: 'warn',
-          message: 'stream ended: the client takes nothing',
-          fields: { stalledMs }
-        })
-      },
-      failed: fault
-    }
-  )
+    reset: reason => {
+      metrics.resets.inc({ reason })
+    },
+    earlyFull: () => {
+      metrics.limits.inc({ limit: 'early' })
+    },
+    ringEvicted: () => {
+      metrics.limits.inc({ limit: 'ring' })
+    },
+    stalled: stalledMs => {
+      reports.report('stalled stream', {
+        level: 'warn',
+        message: 'stream ended: the client takes nothing',
+        fields: { stalledMs }
+      })
+    },
+    failed: fault
+  })
   metrics.watch(
     {
       streams: () => hub.streamCount,
@@ -223,11 +197,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
 
   let isStopping = false
   const connections = new Connections({
-    requestsMax: config.requestsMax,
-    requestsBytesMax: config.requestsBytesMax,
-    bodyBytesMax: bodyBytesMax(config.textMax),
-    pipelineMax: config.pipelineMax,
-    stalledMsMax: config.stalledMsMax,
+    ...config.http,
+    bodyBytesMax: bodyBytesMax(config.http.textMax),
+    stalledMsMax: config.live.stalledMsMax,
     onStalled: stalledMs => {
       reports.report('stalled connection', {
         level: 'warn',
@@ -236,8 +208,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       })
     }
   })
-  const answers = new Answers(config)
-  const hosts = new Hosts(config.allowedHosts, config.host)
+  const answers = new Answers(config.http)
+  const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.decorateRequest('startedAt', 0)
   // With a callback, not async: it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
@@ -250,7 +222,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   readJsonBodies(fastify)
   answerExpectations(fastify.server)
   errorRoutes(fastify, sendError, collectRoutes(fastify))
-  const describeApi = openApi(fastify, { version: VERSION, textMax: config.textMax })
+  const describeApi = openApi(fastify, { version: VERSION, textMax: config.http.textMax })
   await fastify.register(async api => {
     api.addHook('onRequest', (_request, reply, done) => {
       reply.headers(API_HEADERS)
@@ -259,8 +231,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await api.register(messageRoutes, {
       store,
       answers,
-      textMax: config.textMax,
-      pageBytesMax: config.pageBytesMax,
+      textMax: config.http.textMax,
+      pageBytesMax: config.live.pageBytesMax,
       sendError,
       onPost: (code, seconds) => {
         metrics.countPost(code, seconds)
@@ -275,7 +247,6 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       isStopping: () => isStopping
     })
   })
-  const { retryMs, heartbeatMs, socketBytesMax, streamsMax, roomsPerStreamMax } = config
   const onEnd = (reason: EndReason): void => {
     metrics.streamsEnded.inc({ reason })
   }
@@ -288,11 +259,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     connections,
     sendError,
     isStopping: () => isStopping,
-    retryMs,
-    heartbeatMs,
-    socketBytesMax,
-    streamsMax,
-    roomsPerStreamMax,
+    ...config.live,
     onEnd,
     onPutOff
   })
@@ -305,14 +272,14 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     // again. What comes on an open one is answered as ever, but for streams, and closes it.
     await connections.closeListener(fastify.server)
     await Promise.all([
-      hub.drain(config.drainMs),
-      connections.closeIdle(Math.min(config.drainMs, IDLE_MS))
+      hub.drain(config.live.drainMs),
+      connections.closeIdle(Math.min(config.live.drainMs, IDLE_MS))
     ])
     // Each POST ends by its own deadline at the latest. A client that has not sent the whole of a
     // request by then, or does not take what it is sent, is cut off.
     const cut = setTimeout(() => {
       fastify.server.closeAllConnections()
-    }, config.deadlineMs + ANSWER_MS)
+    }, config.cluster.storeDeadlineMs + ANSWER_MS)
     await fastify.close()
     // Those that another process accepted are not counted by the server that was closed.
     await connections.allClosed()

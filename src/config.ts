@@ -1,601 +1,192 @@
-// The only reader of the environment. Every setting stands here once: name, unit, default, limits,
-// and what it is for; compose/README.md has tables of them, which a test checks against this list.
-import { readFileSync } from 'node:fs'
-import { availableParallelism } from 'node:os'
-import { type Address, addressKey } from './redis/address.js'
-import { parseAddress } from './redis/topology.js'
+// The only reader of the environment. SETTINGS is the list of all settings, grouped by the part
+// that takes them: the environment variable RING_BYTES_MAX in the group `live` becomes
+// `config.live.ringBytesMax`. compose/README.md has the same list, and a test compares them.
+import { hostNames, integer, oneOf, processes, type Setting, text } from './config/kinds.js'
+import { redisTarget, type RedisTarget } from './config/redis-target.js'
 
-type Setting<T> = {
-  readonly name: string
-  readonly standard: string
-  readonly about: string
-  readonly parse: (text: string) => T
-}
-
-export class SettingError extends Error {}
-
-function text(name: string, standard: string, about: string): Setting<string> {
-  return { name, standard, about, parse: text => text }
-}
-
-function names(name: string, about: string): Setting<readonly string[]> {
-  return {
-    name,
-    standard: '',
-    about,
-    parse: text =>
-      text
-        .split(',')
-        .map(part => {
-          const host = part.trim().toLowerCase()
-          if (
-            text !== '' &&
-            !/^(?:\*|\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/.test(host)
-          ) {
-            throw new SettingError(
-              `${name} must hold host names without a port, such as chat.example.com or [::1], not "${host}"`
-            )
-          }
-          return host
-        })
-        .filter(host => host !== '')
-  }
-}
-
-function integer(
-  name: string,
-  standard: number,
-  min: number,
-  max: number,
-  about: string
-): Setting<number> {
-  return {
-    name,
-    standard: String(standard),
-    about,
-    parse: text => {
-      const number = Number(text)
-      if (!/^\d+$/.test(text) || number < min || number > max) {
-        throw new SettingError(
-          `${name} must be a whole number from ${min} to ${max}, not "${text}"`
-        )
-      }
-      return number
-    }
-  }
-}
-
-const WORKERS_MAX = 64
-
-function workers(name: string, standard: string, about: string): Setting<number> {
-  const { parse } = integer(name, 1, 1, WORKERS_MAX, about)
-  return {
-    name,
-    standard,
-    about,
-    parse: text => (text === 'auto' ? Math.min(availableParallelism(), WORKERS_MAX) : parse(text))
-  }
-}
-
-const MIB = 1024 * 1024
-
-export const SETTINGS = {
-  host: text('HOST', '127.0.0.1', 'address to listen on'),
-  port: integer('PORT', 8080, 0, 65535, 'port to listen on; 0 takes a free one'),
-  workers: workers(
-    'WORKERS',
-    '1',
-    'processes that serve the port together, or `auto`: one for each processor, at most 64; limits and connections below are those of each'
-  ),
-  allowedHosts: names(
-    'ALLOWED_HOSTS',
-    'comma-separated host names that requests may be for, .name for all below it, * for any; empty: localhost, 127.0.0.1 and ::1 where the service listens on one of these (a page elsewhere could reach it by a name of its own), any name elsewhere'
-  ),
-  listenBacklog: integer(
-    'LISTEN_BACKLOG',
-    4096,
-    1,
-    65535,
-    'connections that wait to be accepted: with fewer, a crowd that comes back at once waits whole seconds; the system may allow less'
-  ),
-  requestTimeoutMs: integer(
-    'REQUEST_TIMEOUT_MS',
-    30000,
-    100,
-    600000,
-    'ms in which a request has to arrive whole; it is cut off after one to two of these'
-  ),
-  logLevel: text(
-    'LOG_LEVEL',
-    'warn',
-    'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error'
-  ),
-  redisNodes: text(
-    'REDIS_NODES',
-    '',
-    'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'
-  ),
-  redisAddressMap: text(
-    'REDIS_ADDRESS_MAP',
-    '',
-    'comma-separated announced=reachable pairs of host:port, where nodes announce addresses that cannot be reached from here'
-  ),
-  redisPasswordFile: text(
-    'REDIS_PASSWORD_FILE',
-    '',
-    'file with the password for REDIS_NODES; read again for each connection, so that a password that expires can be replaced while the service runs'
-  ),
-  redisTlsCa: text(
-    'REDIS_TLS_CA',
-    '',
-    'file with the PEM certificate authority of rediss:// nodes'
-  ),
-  redisTlsCert: text(
-    'REDIS_TLS_CERT',
-    '',
-    'file with the PEM client certificate, where the nodes ask for one; with REDIS_TLS_KEY'
-  ),
-  redisTlsKey: text('REDIS_TLS_KEY', '', 'file with the PEM key of REDIS_TLS_CERT'),
-  dataDir: text('DATA_DIR', '.data', 'folder of the embedded cluster'),
-  nodeTimeoutMs: integer(
-    'NODE_TIMEOUT_MS',
-    2000,
-    500,
-    60000,
-    'ms after which the embedded cluster holds a silent node for dead'
-  ),
-
-  blockLength: integer(
-    'BLOCK_LENGTH',
-    1000,
-    1,
-    100000,
-    'messages of a user in one block; must never change over existing data'
-  ),
-  segmentLength: integer(
-    'SEGMENT_LENGTH',
-    1024,
-    16,
-    65536,
-    'log entries in a sealed segment; must never change over existing data'
-  ),
-  textMax: integer('TEXT_MAX', 4096, 1, 65536, 'characters (code points) in a text'),
-  replicaAcks: integer(
-    'REPLICA_ACKS',
-    1,
-    0,
-    5,
-    'replicas that have to acknowledge a write, where so many are connected'
-  ),
-  onceTtlS: integer(
-    'IDEMPOTENCY_TTL_S',
-    86400,
-    1,
-    2592000,
-    's for which an Idempotency-Key is remembered'
-  ),
-
-  deadlineMs: integer(
-    'STORE_DEADLINE_MS',
-    10000,
-    100,
-    120000,
-    'ms after which a POST or a read that the store does not answer gets 503'
-  ),
-  lostPatienceMs: integer(
-    'LOST_PATIENCE_MS',
-    3000,
-    0,
-    60000,
-    'ms for which a reader waits for a message of the last half minute whose text is gone: after a failover its writer may put it back'
-  ),
-  commandTimeoutMs: integer(
-    'COMMAND_TIMEOUT_MS',
-    2000,
-    200,
-    60000,
-    'ms without any reply after which a Redis connection is given up; must be more than 600'
-  ),
-  connectTimeoutMs: integer(
-    'CONNECT_TIMEOUT_MS',
-    1000,
-    50,
-    60000,
-    'ms for opening a Redis connection'
-  ),
-  topologyRefreshMs: integer(
-    'TOPOLOGY_REFRESH_MS',
-    5000,
-    100,
-    600000,
-    'ms between looks at the cluster when nothing seems wrong'
-  ),
-  commandConnections: integer(
-    'COMMAND_CONNECTIONS',
-    1,
-    1,
-    16,
-    'connections to each node for small commands'
-  ),
-  writeConnections: integer(
-    'WRITE_CONNECTIONS',
-    1,
-    1,
-    16,
-    'write connections to each master; with one, all that comes while a group is on its way and acknowledged is the next group'
-  ),
-  groupLengthMax: integer('GROUP_LENGTH_MAX', 256, 1, 4096, 'messages committed in one group'),
-  queueLengthMax: integer(
-    'QUEUE_LENGTH_MAX',
-    10000,
-    1,
-    1000000,
-    'POSTs that may wait for the store; beyond: 503 at once'
-  ),
-  queueBytesMax: integer(
-    'QUEUE_BYTES_MAX',
-    64 * MIB,
-    1024,
-    4096 * MIB,
-    'bytes that these may hold'
-  ),
-  requestsMax: integer(
-    'REQUESTS_MAX',
-    12000,
-    1,
-    1000000,
-    'requests in work, streams not counted; beyond: 503 at once'
-  ),
-  requestsBytesMax: integer(
-    'REQUESTS_BYTES_MAX',
-    64 * MIB,
-    64 * 1024,
-    4096 * MIB,
-    'bytes that the bodies of these may have; beyond: 503 at once'
-  ),
-  answersBytesMax: integer(
-    'ANSWERS_BYTES_MAX',
-    64 * MIB,
-    64 * 1024,
-    4096 * MIB,
-    'bytes of pages that are ready and not taken by their clients; beyond: further requests for pages get 503'
-  ),
-  answerReadsMax: integer(
-    'ANSWER_READS_MAX',
-    32,
-    1,
-    10000,
-    'pages that are read from the store at once for requests; further ones wait for their turn'
-  ),
-  pipelineMax: integer(
-    'PIPELINE_MAX',
-    1000,
-    0,
-    100000,
-    'requests that may wait behind another one on the same connection, where they are served one by one; the next gets 503 and ends it'
-  ),
-
-  heartbeatMs: integer(
-    'HEARTBEAT_MS',
-    15000,
-    100,
-    600000,
-    'ms of silence after which a stream gets a heartbeat, event: ping: a client that hears nothing for longer has lost its connection'
-  ),
-  retryMs: integer(
-    'RETRY_MS',
-    1000,
-    0,
-    600000,
-    'ms after which an EventSource comes back, sent at the start of each stream'
-  ),
-  socketBytesMax: integer(
-    'SOCKET_BYTES_MAX',
-    64 * 1024,
-    16 * 1024,
-    64 * MIB,
-    'bytes that wait in one socket before its reader is held back; at least 16384'
-  ),
-  stalledMsMax: integer(
-    'STALLED_MS_MAX',
-    60000,
-    1000,
-    3600000,
-    'ms in which a client takes nothing of what waits for it, a stream or another answer, before it is cut off'
-  ),
-  streamsMax: integer(
-    'STREAMS_MAX',
-    15000,
-    1,
-    1000000,
-    'open streams; beyond: a client is told at once to come back later'
-  ),
-  roomsPerStreamMax: integer('ROOMS_PER_STREAM_MAX', 100, 1, 1000, 'rooms on one stream'),
-  ringLengthMax: integer(
-    'RING_LENGTH_MAX',
-    2048,
-    1,
-    1000000,
-    'newest frames of a room kept in memory'
-  ),
-  ringBytesMax: integer('RING_BYTES_MAX', MIB, 1024, 1024 * MIB, 'bytes of these'),
-  ringsBytesMax: integer(
-    'RINGS_BYTES_MAX',
-    128 * MIB,
-    1024,
-    16384 * MIB,
-    'bytes of the rings of all rooms; beyond it each keeps its newest group only'
-  ),
-  heldLengthMax: integer(
-    'HELD_LENGTH_MAX',
-    4096,
-    1,
-    1000000,
-    'frames of a room that wait for a gap before them to close'
-  ),
-  gapWaitMs: integer(
-    'GAP_WAIT_MS',
-    10,
-    0,
-    10000,
-    'ms for which a gap may close by itself before it is read from the store'
-  ),
-  pageLength: integer(
-    'PAGE_LENGTH',
-    512,
-    128,
-    10000,
-    'messages on the first page of a reader behind the ring; one that is slow gets shorter ones, down to 128'
-  ),
-  pageLengthMax: integer(
-    'PAGE_LENGTH_MAX',
-    4096,
-    128,
-    100000,
-    'messages of a page for a reader that takes them at once; at least PAGE_LENGTH'
-  ),
-  pageBytesMax: integer(
-    'PAGE_BYTES_MAX',
-    MIB,
-    16 * 1024,
-    1024 * MIB,
-    'bytes at which a page of messages ends, also one with fewer messages than asked for; on a stream judged by the messages of the page before'
-  ),
-  pagesBytesMax: integer(
-    'PAGES_BYTES_MAX',
-    16 * MIB,
-    0,
-    4096 * MIB,
-    'bytes of pages that are kept for a second, for the next reader'
-  ),
-  pageReadsMax: integer(
-    'PAGE_READS_MAX',
-    16,
-    1,
-    10000,
-    'pages that are read from the store at once for all readers'
-  ),
-  lingerMs: integer(
-    'ROOM_LINGER_MS',
-    10000,
-    0,
-    3600000,
-    'ms for which a room stays subscribed after its last reader'
-  ),
-  auditMs: integer(
-    'AUDIT_MS',
-    5000,
-    100,
-    600000,
-    'ms in which a room that hears nothing is compared with the store: so long a lost last message may stay unseen'
-  ),
-  drainMs: integer(
-    'DRAIN_MS',
-    3000,
-    0,
-    600000,
-    'ms over which streams are ended when the service stops'
-  )
-} as const satisfies Record<string, Setting<unknown>>
-
-type Values = { readonly [K in keyof typeof SETTINGS]: ReturnType<(typeof SETTINGS)[K]['parse']> }
-
-export type RedisTarget = {
-  readonly seeds: readonly Address[]
-  readonly tls: boolean
-  readonly tlsCa: string | undefined
-  readonly tlsCert: string | undefined
-  readonly tlsKey: string | undefined
-  readonly username: string | undefined
-  /** A function where it may change while the service runs. */
-  readonly password: string | (() => string) | undefined
-  readonly addressMap: ReadonlyMap<string, Address>
-}
-
-export type Config = Values & { readonly redis: RedisTarget | undefined }
-
+const KIB = 1024
+const MIB = 1024 * KIB
+const GIB = 1024 * MIB
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent']
+const MINUTE = 60_000
+const HOUR = 60 * MINUTE
+
+// integer(default, min, max, unit and purpose). A table reads best as one, so Prettier leaves it.
+// prettier-ignore
+export const SETTINGS = {
+  server: {
+    HOST: text('127.0.0.1',
+      'address to listen on'),
+    PORT: integer(8080, 0, 65_535,
+      'port to listen on; 0 picks a free one'),
+    WORKERS: processes(1, 64,
+      'processes that share the port, or `auto` for one per processor (at most 64); all limits below apply to each process'),
+    LISTEN_BACKLOG: integer(4096, 1, 65_535,
+      'connections that may wait to be accepted; with fewer, clients that all reconnect at once wait whole seconds; the operating system may allow less'),
+    LOG_LEVEL: oneOf(LOG_LEVELS, 'warn',
+      'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error')
+  },
+
+  http: {
+    ALLOWED_HOSTS: hostNames(
+      'comma-separated host names that requests may be addressed to; `.name` allows every name below it, `*` any; when empty, a service that listens on loopback allows only localhost, 127.0.0.1 and ::1 (against DNS rebinding), and any other service allows all'),
+    REQUEST_TIMEOUT_MS: integer(30_000, 100, 10 * MINUTE,
+      'ms for a request to arrive completely; a slower one is cut off after one to two times this'),
+    TEXT_MAX: integer(4096, 1, 65_536,
+      'characters (code points) in a message'),
+    REQUESTS_MAX: integer(12_000, 1, 1_000_000,
+      'requests in progress, not counting streams; beyond this, 503 at once'),
+    REQUESTS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
+      'bytes that the bodies of requests in progress may have together; beyond this, 503 at once'),
+    ANSWERS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
+      'bytes of finished pages that clients have not taken yet; beyond this, 503 for further pages'),
+    ANSWER_READS_MAX: integer(32, 1, 10_000,
+      'pages that requests read from the store at the same time; further requests wait'),
+    PIPELINE_MAX: integer(1000, 0, 100_000,
+      'requests that may queue behind another one on the same connection; the next one gets 503 and the connection is closed')
+  },
+
+  redis: {
+    REDIS_NODES: text('',
+      'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
+    REDIS_PASSWORD_FILE: text('',
+      'file with the password for REDIS_NODES; read again for each connection, so that an expiring password can be replaced while the service runs'),
+    REDIS_ADDRESS_MAP: text('',
+      'comma-separated announced=reachable pairs of host:port, for nodes that announce addresses this process cannot reach'),
+    REDIS_TLS_CA: text('',
+      'file with the PEM certificate authority of rediss:// nodes'),
+    REDIS_TLS_CERT: text('',
+      'file with the PEM client certificate, if the nodes require one; together with REDIS_TLS_KEY'),
+    REDIS_TLS_KEY: text('',
+      'file with the PEM key of REDIS_TLS_CERT')
+  },
+
+  embedded: {
+    DATA_DIR: text('.data',
+      'folder of the embedded cluster'),
+    NODE_TIMEOUT_MS: integer(2000, 500, MINUTE,
+      'ms of silence after which the embedded cluster considers a node dead')
+  },
+
+  cluster: {
+    CONNECT_TIMEOUT_MS: integer(1000, 50, MINUTE,
+      'ms to open a Redis connection'),
+    // A WAIT for replicas may take 500 ms; it must not look like a dead connection.
+    COMMAND_TIMEOUT_MS: integer(2000, 601, MINUTE,
+      'ms without any reply after which a Redis connection is given up; more than 600'),
+    STORE_DEADLINE_MS: integer(10_000, 100, 2 * MINUTE,
+      'ms after which a write or read that Redis has not answered fails with 503'),
+    TOPOLOGY_REFRESH_MS: integer(5000, 100, 10 * MINUTE,
+      'ms between looks at the cluster\'s topology while nothing seems wrong'),
+    COMMAND_CONNECTIONS: integer(1, 1, 16,
+      'connections to each node for commands other than writes'),
+    WRITE_CONNECTIONS: integer(1, 1, 16,
+      'write connections to each master; with one, everything that arrives while a group is being acknowledged becomes the next group'),
+    REPLICA_ACKS: integer(1, 0, 5,
+      'replicas that must acknowledge a write, as far as that many are connected')
+  },
+
+  store: {
+    BLOCK_LENGTH: integer(1000, 1, 100_000,
+      'messages of a user in one block; must never change for existing data'),
+    SEGMENT_LENGTH: integer(1024, 16, 65_536,
+      'log entries in a sealed segment; must never change for existing data'),
+    IDEMPOTENCY_TTL_S: integer(86_400, 1, 2_592_000,
+      's for which an Idempotency-Key is remembered'),
+    GROUP_LENGTH_MAX: integer(256, 1, 4096,
+      'messages committed in one group'),
+    QUEUE_LENGTH_MAX: integer(10_000, 1, 1_000_000,
+      'POSTs that may wait for the store; beyond this, 503 at once'),
+    QUEUE_BYTES_MAX: integer(64 * MIB, KIB, 4 * GIB,
+      'bytes of memory that waiting POSTs may take; beyond this, 503 at once'),
+    LOST_PATIENCE_MS: integer(3000, 0, MINUTE,
+      'ms for which a reader waits for a message of the last 30 s whose text is missing: after a failover its writer may put it back')
+  },
+
+  live: {
+    STREAMS_MAX: integer(15_000, 1, 1_000_000,
+      'open streams; beyond this, clients are told at once to come back later'),
+    ROOMS_PER_STREAM_MAX: integer(100, 1, 1000,
+      'rooms on one stream'),
+    HEARTBEAT_MS: integer(15_000, 100, 10 * MINUTE,
+      'ms of silence after which a stream gets a heartbeat (event: ping); a client that hears nothing for longer has lost its connection'),
+    RETRY_MS: integer(1000, 0, 10 * MINUTE,
+      'ms after which an EventSource reconnects; sent at the start of each stream'),
+    DRAIN_MS: integer(3000, 0, 10 * MINUTE,
+      'ms over which streams are ended when the service stops'),
+    SOCKET_BYTES_MAX: integer(64 * KIB, 16 * KIB, 64 * MIB,
+      'bytes that may wait in one socket before its reader is held back; at least 16384'),
+    STALLED_MS_MAX: integer(MINUTE, 1000, HOUR,
+      'ms without taking any waiting bytes after which a client is disconnected, from a stream or another answer'),
+    RING_LENGTH_MAX: integer(2048, 1, 1_000_000,
+      'newest frames of a room kept in memory'),
+    RING_BYTES_MAX: integer(MIB, KIB, GIB,
+      'bytes of the newest frames of a room kept in memory'),
+    RINGS_BYTES_MAX: integer(128 * MIB, KIB, 16 * GIB,
+      'bytes of the rings of all rooms; beyond this, each ring keeps only its newest group'),
+    EARLY_LENGTH_MAX: integer(4096, 1, 1_000_000,
+      'frames of a room that arrived ahead of a gap and wait for it to close'),
+    GAP_WAIT_MS: integer(10, 0, 10_000,
+      'ms for which a gap may close by itself before it is read from the store'),
+    PAGE_LENGTH: integer(512, 128, 10_000,
+      'messages on the first page for a reader behind the ring; slow readers get shorter pages, down to 128'),
+    PAGE_LENGTH_MAX: integer(4096, 128, 100_000,
+      'messages on a page for a reader that takes pages at once; at least PAGE_LENGTH'),
+    PAGE_BYTES_MAX: integer(MIB, 16 * KIB, GIB,
+      'bytes at which a page of messages ends, even with fewer messages than asked for; on a stream estimated from the page before'),
+    PAGES_BYTES_MAX: integer(16 * MIB, 0, 4 * GIB,
+      'bytes of pages kept for one second, for the next reader at the same place'),
+    PAGE_READS_MAX: integer(16, 1, 10_000,
+      'pages that streams read from the store at the same time'),
+    ROOM_LINGER_MS: integer(10_000, 0, HOUR,
+      'ms for which a room stays subscribed after its last reader has left'),
+    AUDIT_MS: integer(5000, 100, 10 * MINUTE,
+      'ms after which a silent room is compared with the store: the longest time for which a lost last message stays unseen')
+  }
+} as const satisfies Record<string, Record<string, Setting<unknown>>>
+
+/** `RING_BYTES_MAX` → `ringBytesMax`. */
+type CamelCase<Name extends string> = Name extends `${infer Word}_${infer Rest}`
+  ? `${Lowercase<Word>}${Capitalize<CamelCase<Rest>>}`
+  : Lowercase<Name>
+
+type Group = Readonly<Record<string, Setting<unknown>>>
+type Values<G extends Group> = {
+  readonly [Name in keyof G & string as CamelCase<Name>]: ReturnType<G[Name]['parse']>
+}
+
+export type Config = {
+  readonly [G in Exclude<keyof typeof SETTINGS, 'redis'>]: Values<(typeof SETTINGS)[G]>
+} & {
+  /** Undefined: the embedded cluster. */
+  readonly redis: RedisTarget | undefined
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
 
 /** Reads all settings. @throws SettingError that names the setting and what it may be */
-export function readConfig(
-  env: Readonly<Record<string, string | undefined>> = process.env
-): Config {
-  const values = Object.fromEntries(
-    Object.entries(SETTINGS).map(([key, setting]) => {
-      const given = env[setting.name]
-      return [key, setting.parse(given === undefined || given === '' ? setting.standard : given)]
-    })
-  ) as Values // Object.fromEntries forgets which key has which type.
-  if (!LOG_LEVELS.includes(values.logLevel)) {
-    throw new SettingError(
-      `LOG_LEVEL must be one of ${LOG_LEVELS.join(', ')}, not "${values.logLevel}"`
-    )
-  }
-  if (values.commandTimeoutMs <= 600) {
-    throw new SettingError(
-      'COMMAND_TIMEOUT_MS must be more than 600: a wait for replicas may take 500'
-    )
-  }
+export function readConfig(env: Environment = process.env): Config {
+  const { redisNodes, ...companions } = valuesOf(SETTINGS.redis, env)
   return {
-    ...values,
-    redis: values.redisNodes === '' ? undefined : redisTarget(values.redisNodes.split(','), values)
+    server: valuesOf(SETTINGS.server, env),
+    http: valuesOf(SETTINGS.http, env),
+    redis: redisNodes === '' ? undefined : redisTarget(redisNodes.split(','), companions),
+    embedded: valuesOf(SETTINGS.embedded, env),
+    cluster: valuesOf(SETTINGS.cluster, env),
+    store: valuesOf(SETTINGS.store, env),
+    live: valuesOf(SETTINGS.live, env)
   }
 }
 
-/**
- * What REDIS_NODES and its companions say. All URLs must agree on TLS, user and password.
- * @throws SettingError that quotes nothing of a URL: when something is wrong with it, any part of
- * it may be a piece of the password
- */
-export function redisTarget(
-  nodes: readonly string[],
-  {
-    redisAddressMap = '',
-    redisPasswordFile = '',
-    redisTlsCa = '',
-    redisTlsCert = '',
-    redisTlsKey = ''
-  }: Partial<Values> = {}
-): RedisTarget {
-  const urls = nodes.map((node, index) => {
-    const fault = urlFault(node.trim())
-    if (fault !== undefined) {
-      throw new SettingError(
-        `REDIS_NODES must hold redis:// or rediss:// URLs such as redis://user:password@host:6379, but number ${index + 1} of ${nodes.length} ${fault}`
-      )
-    }
-    return new URL(node.trim())
-  })
-  const [first] = urls
-  const login = ({ protocol, username, password }: URL): string =>
-    [protocol, username, password].join(' ')
-  if (first === undefined || urls.some(url => login(url) !== login(first))) {
-    throw new SettingError('REDIS_NODES must have the same protocol, user and password in all URLs')
-  }
-  const isTls = first.protocol === 'rediss:'
-  for (const [name, file] of [
-    ['REDIS_TLS_CA', redisTlsCa],
-    ['REDIS_TLS_CERT', redisTlsCert],
-    ['REDIS_TLS_KEY', redisTlsKey]
-  ] as const) {
-    if (file !== '' && !isTls) {
-      throw new SettingError(
-        `${name} is set, but REDIS_NODES has redis:// URLs: without TLS it does nothing, use rediss://`
-      )
-    }
-  }
-  if ((redisTlsCert === '') !== (redisTlsKey === '')) {
-    throw new SettingError('REDIS_TLS_CERT and REDIS_TLS_KEY must be set together')
-  }
-  return {
-    seeds: urls.map(({ hostname, port }) => ({
-      host: hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: port === '' ? 6379 : Number(port)
-    })),
-    tls: isTls,
-    tlsCa: readPem('REDIS_TLS_CA', redisTlsCa),
-    tlsCert: readPem('REDIS_TLS_CERT', redisTlsCert),
-    tlsKey: readPem('REDIS_TLS_KEY', redisTlsKey),
-    username: first.username === '' ? undefined : decodeURIComponent(first.username),
-    password: passwordFrom(redisPasswordFile, decodeURIComponent(first.password)),
-    addressMap: parseAddressMap(redisAddressMap)
-  }
+function valuesOf<G extends Group>(group: G, env: Environment): Values<G> {
+  return Object.fromEntries(
+    Object.entries(group).map(([name, setting]) => [
+      camelCase(name),
+      // An empty variable counts as unset.
+      setting.parse(name, env[name] || setting.default)
+    ])
+  ) as Values<G> // Object.fromEntries forgets which key has which type.
 }
 
-const ENCODE_PASSWORD =
-  'percent-encode user and password (@ is %40, : is %3A, / is %2F, # is %23, ? is %3F, % is %25, a comma is %2C)'
-
-function urlFault(node: string): string | undefined {
-  if (node === '') return 'is empty: remove a comma'
-  if (!/^rediss?:\/\//.test(node)) {
-    return `begins with something else: separate URLs by commas, without quotes, and ${ENCODE_PASSWORD}`
-  }
-  if (!URL.canParse(node)) {
-    return `is not a URL: ${ENCODE_PASSWORD}, and give the port as a number up to 65535`
-  }
-  const { hostname, pathname, search, hash, username, password } = new URL(node)
-  if (hostname === '') return 'has no host'
-  // A password with one of these characters would end the host, and its first part would be taken
-  // for host and port.
-  if (search !== '' || hash !== '' || !/^\/?0?$/.test(pathname)) {
-    return `has more behind its port than /0, the only database of a cluster: ${ENCODE_PASSWORD}`
-  }
-  if (/[\s%"'<>\\^`{|}]/.test(hostname)) {
-    return `has a host that cannot be one: separate URLs by commas, and ${ENCODE_PASSWORD}`
-  }
-  if ((node.match(/@/g)?.length ?? 0) > 1) return `has more than one @: ${ENCODE_PASSWORD}`
-  try {
-    decodeURIComponent(username + password)
-    return undefined
-  } catch {
-    return `has a % that encodes nothing: ${ENCODE_PASSWORD}`
-  }
-}
-
-/**
- * Why a file cannot be read, without its name: whoever mistakes the setting puts the secret itself
- * there.
- */
-function fileFault(error: unknown): string {
-  const { code } = error as NodeJS.ErrnoException
-  return code === undefined ? 'it is empty' : `reading it failed with ${code}`
-}
-
-function passwordFrom(file: string, inUrl: string): RedisTarget['password'] {
-  if (file === '') return inUrl === '' ? undefined : inUrl
-  if (inUrl !== '') {
-    throw new SettingError('REDIS_NODES must hold no password where REDIS_PASSWORD_FILE is set')
-  }
-  let password = ''
-  const read = (): string => {
-    password = readFileSync(file, 'utf8').trim() || password
-    return password
-  }
-  try {
-    if (read() === '') throw new Error('empty')
-  } catch (error) {
-    throw new SettingError(
-      `REDIS_PASSWORD_FILE must name a file with a password, but ${fileFault(error)}`
-    )
-  }
-  return () => {
-    try {
-      return read()
-    } catch {
-      // The file is just being replaced. If the last password has expired, Redis says so.
-      return password
-    }
-  }
-}
-
-function parseAddressMap(text: string): Map<string, Address> {
-  const map = new Map<string, Address>()
-  for (const pair of text.split(',').filter(pair => pair.trim() !== '')) {
-    const [announced, reachable] = pair
-      .trim()
-      .split('=')
-      .map(text => parseAddress(text, ''))
-    if (
-      announced === undefined ||
-      reachable === undefined ||
-      announced.host === '' ||
-      reachable.host === '' ||
-      pair.split('=').length !== 2
-    ) {
-      throw new SettingError(
-        `REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not "${pair}"`
-      )
-    }
-    map.set(addressKey(announced), reachable)
-  }
-  return map
-}
-
-function readPem(name: string, file: string): string | undefined {
-  if (file === '') return undefined
-  try {
-    return readFileSync(file, 'utf8')
-  } catch (error) {
-    throw new SettingError(`${name} must name a file that can be read, but ${fileFault(error)}`)
-  }
-}
+const camelCase = (name: string): string =>
+  name.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase())

@@ -1,7 +1,8 @@
 // Reads the settings, builds, listens, and stops on a signal; nothing else.
 // Only the types: the modules are loaded later.
 import type { App } from './app.js'
-import { readConfig, redisTarget, type Config } from './config.js'
+import { readConfig, type Config } from './config.js'
+import { redisTarget } from './config/redis-target.js'
 import { EmbeddedCluster } from './embedded/cluster.js'
 import { messageOf } from './errors.js'
 import type { Parent } from './workers/parent.js'
@@ -37,16 +38,15 @@ function urlHost(address: string): string {
 async function start(config: Config): Promise<void> {
   if (config.redis === undefined) {
     embedding = EmbeddedCluster.start({
-      dataDir: config.dataDir,
-      nodeTimeoutMs: config.nodeTimeoutMs,
+      ...config.embedded,
       report: say
     })
     // Looked at below; a failure before that is no unhandled rejection.
     embedding.catch(() => undefined)
   }
-  const port = config.workers === 1 ? await startAlone(config) : await startWorkers(config)
+  const port = config.server.workers === 1 ? await startAlone(config) : await startWorkers(config)
   if (port === undefined) return
-  const url = `http://${urlHost(config.host)}:${port}`
+  const url = `http://${urlHost(config.server.host)}:${port}`
   say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
   say(
     `  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`
@@ -61,10 +61,16 @@ async function startAlone(config: Config): Promise<number | undefined> {
   const redis = config.redis ?? redisTarget((await embedding)?.serviceUrls ?? [])
   if (stopping !== undefined) return undefined
   app = await buildApp(config, redis)
-  await app.fastify.listen({ host: config.host, port: config.port, backlog: config.listenBacklog })
+  await app.fastify.listen({
+    host: config.server.host,
+    port: config.server.port,
+    backlog: config.server.listenBacklog
+  })
   const listening = app.fastify.server.address()
   // A string only for a UNIX socket, which nobody asked for.
-  return typeof listening === 'object' ? (listening?.port ?? config.port) : config.port
+  return typeof listening === 'object'
+    ? (listening?.port ?? config.server.port)
+    : config.server.port
 }
 
 async function startWorkers(config: Config): Promise<number | undefined> {
@@ -72,12 +78,12 @@ async function startWorkers(config: Config): Promise<number | undefined> {
   const redisUrls = (await embedding)?.serviceUrls
   if (stopping !== undefined) return undefined
   parent = new Parent({
-    workers: config.workers,
-    host: config.host,
-    port: config.port,
-    backlog: config.listenBacklog,
+    workers: config.server.workers,
+    host: config.server.host,
+    port: config.server.port,
+    backlog: config.server.listenBacklog,
     redisUrls,
-    stopMsMax: config.drainMs + config.deadlineMs + WORKER_STOP_MS,
+    stopMsMax: config.live.drainMs + config.cluster.storeDeadlineMs + WORKER_STOP_MS,
     warn: line => {
       process.stderr.write(`${line}\n`)
     },
@@ -86,7 +92,7 @@ async function startWorkers(config: Config): Promise<number | undefined> {
     }
   })
   const port = await parent.start()
-  say(`${config.workers} workers serve one port`)
+  say(`${config.server.workers} workers serve one port`)
   return port
 }
 

@@ -2,7 +2,7 @@
 // in total and in each second? The shard of each message is read from the log's references
 // afterwards, so that the measurement does not disturb the load.
 import { DEFAULT_USER } from '../../src/cli/crowd.js'
-import { SETTINGS } from '../../src/config.js'
+import { readConfig } from '../../src/config.js'
 import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
 import { parseReference } from '../../src/message/message.js'
 import { newRoom } from '../names.js'
@@ -17,7 +17,7 @@ const TEXT_BYTES = 100
 const SECOND_MS = 1000
 /** A short run may be over within a second. */
 const SHORT_MS = 20
-const SEGMENT_LENGTH = SETTINGS.segmentLength.parse(SETTINGS.segmentLength.standard)
+const SEGMENT_LENGTH = readConfig({}).store.segmentLength
 
 type Place = { readonly node: string; readonly ms: number }
 

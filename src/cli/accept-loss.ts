@@ -1,7 +1,8 @@
 // `npm run accept-loss -- --yes`: the operator's word that data which Redis has lost is given up
 // (503 STORE_LOST). Restores the service's marker keys (src/redis/markers.ts); a service that
 // refuses goes on within seconds.
-import { readConfig, SettingError } from '../config.js'
+import { readConfig } from '../config.js'
+import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
 import { openTarget } from './check/target.js'
 import { readOptions, runCommand, UsageError } from './options.js'

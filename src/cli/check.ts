@@ -1,6 +1,7 @@
 // The check of what is stored: finds the cluster and its rooms, checks one room after the other,
 // and reports. What is checked stands in src/cli/check/.
-import { type Config, readConfig, SettingError } from '../config.js'
+import { type Config, readConfig } from '../config.js'
+import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Log } from '../store/log.js'
@@ -25,7 +26,7 @@ const SETTLE_MS = 1000
 
 await runCommand(async args => {
   const config = readSettings()
-  const options = readCheckOptions(args, config.deadlineMs)
+  const options = readCheckOptions(args, config.cluster.storeDeadlineMs)
   if (options.isHelp) {
     console.log(HELP)
     return 0
@@ -60,7 +61,7 @@ async function check(
   { room, isRepairing, orphanAgeMs }: CheckCliOptions,
   report: Report
 ): Promise<void> {
-  const log = new Log(cluster, config.segmentLength)
+  const log = new Log(cluster, config.store.segmentLength)
   const rooms = room === undefined ? await findRooms(cluster) : new Map([[room, 0]])
   const progress = new Progress({ unit: 'entries', total: await workFor(log, rooms.keys()) })
   let done = 0
@@ -68,7 +69,7 @@ async function check(
   const roomOptions = {
     isRepairing,
     orphanAgeMs,
-    settleMs: config.deadlineMs + SETTLE_MS,
+    settleMs: config.cluster.storeDeadlineMs + SETTLE_MS,
     referencesMax: REFERENCES_MAX,
     onProgress: (entries: number) => {
       done += entries

@@ -1,7 +1,8 @@
 // The cluster command: looks at the cluster and changes it while the service goes on. It only picks
 // what was asked for and turns what came of it into an exit status; src/cli/cluster/ has a file for
 // each thing it can do.
-import { readConfig, SettingError } from '../config.js'
+import { readConfig } from '../config.js'
+import { SettingError } from '../config/kinds.js'
 import { DialogsError } from '../errors.js'
 import { runAdd, runFailover, runRemove } from './cluster/member-commands.js'
 import { HELP, type Order, readClusterOptions } from './cluster/cluster-options.js'

@@ -8,24 +8,21 @@ import { Heartbeats } from './heartbeats.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
-import { RingBudget, type RingOptions } from './ring.js'
-import { Room, type RoomEvents, type RoomHistory, type RoomLog } from './room.js'
+import { RingBudget } from './ring.js'
+import { Room, type RoomEvents, type RoomHistory, type RoomLog, type RoomSettings } from './room.js'
 import { type EndReason, type Stream } from './stream.js'
 
 export type HubStore = { readonly log: RoomLog; readonly history: RoomHistory }
 type HubSubscriber = Pick<Subscriber, 'subscribe' | 'unsubscribe'>
 
-export type HubOptions = {
-  readonly ring: RingOptions
-  readonly ringsBytesMax: number
-  readonly pages: PagesOptions
-  readonly heldLengthMax: number
-  readonly gapWaitMs: number
-  readonly lingerMs: number
-  readonly auditMs: number
-  readonly heartbeatMs: number
-  readonly stalledMsMax: number
-}
+export type HubOptions = RoomSettings &
+  PagesOptions & {
+    readonly ringsBytesMax: number
+    readonly roomLingerMs: number
+    readonly auditMs: number
+    readonly heartbeatMs: number
+    readonly stalledMsMax: number
+  }
 
 export type HubEvents = RoomEvents & {
   ringEvicted: () => void
@@ -55,7 +52,7 @@ export class Hub {
     this.#subscriber = subscriber
     this.#options = options
     this.#events = events
-    this.pages = new Pages(store.history, options.pages)
+    this.pages = new Pages(store.history, options)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
     this.#timers = [
@@ -130,12 +127,11 @@ export class Hub {
   }
 
   #open(name: string): { readonly room: Room; emptySince: number | undefined } {
-    const { ring, heldLengthMax, gapWaitMs } = this.#options
     const room = new Room(
       name,
       this.#store.log,
       this.#store.history,
-      { ring, budget: this.budget, pages: this.pages, heldLengthMax, gapWaitMs },
+      { settings: this.#options, budget: this.budget, pages: this.pages },
       this.#events
     )
     const entry = { room, emptySince: undefined }
@@ -165,7 +161,7 @@ export class Hub {
   #sweep(): void {
     const now = performance.now()
     for (const [name, { room, emptySince }] of this.#rooms) {
-      if (emptySince === undefined || now - emptySince < this.#options.lingerMs) continue
+      if (emptySince === undefined || now - emptySince < this.#options.roomLingerMs) continue
       this.#subscriber.unsubscribe(roomChannel(name))
       this.#rooms.delete(name)
       room.close()

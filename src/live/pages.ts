@@ -15,13 +15,14 @@ export type Page = readonly Frames[]
 
 export type PagesOptions = {
   /** Messages on a reader's first page. */
-  readonly length: number
-  readonly lengthMax: number
-  readonly bytesMax: number
-  readonly pieceBytesMax: number
+  readonly pageLength: number
+  readonly pageLengthMax: number
+  readonly pageBytesMax: number
   /** Bytes of pages that are kept for the next reader, for a second. */
-  readonly keptBytesMax: number
-  readonly readsMax: number
+  readonly pagesBytesMax: number
+  readonly pageReadsMax: number
+  /** Pages come in pieces of this size, because a socket holds no more. */
+  readonly socketBytesMax: number
 }
 
 const LENGTH_MIN = 128
@@ -39,7 +40,7 @@ export class Pages {
   constructor(history: Pick<History, 'range'>, options: PagesOptions) {
     this.#history = history
     this.#options = options
-    this.#limit = pLimit(options.readsMax)
+    this.#limit = pLimit(options.pageReadsMax)
   }
 
   /** Reads that wait for their turn. */
@@ -49,12 +50,12 @@ export class Pages {
 
   /** The length of a page for the gaps of a room. */
   get length(): number {
-    return this.#options.length
+    return this.#options.pageLength
   }
 
   /** The length of the first page of a reader that lacks so many messages. */
   firstLength(missing: number): number {
-    return missing > LENGTH_MIN ? this.#options.length : LENGTH_MIN
+    return missing > LENGTH_MIN ? this.#options.pageLength : LENGTH_MIN
   }
 
   /**
@@ -62,19 +63,19 @@ export class Pages {
    * or did not.
    */
   lengthAfter(page: Page, length: number, next: number, wasTaken: boolean): number {
-    const { lengthMax, bytesMax } = this.#options
+    const { pageLengthMax, pageBytesMax } = this.#options
     const frames = page.reduce((sum, { ends }) => sum + ends.length, 0)
     const bytes = (length: number): number => (length * bytesOf(page)) / frames
     // Only where a longer page begins, so that nothing is read twice.
     if (
       wasTaken &&
       (next - 1) % (2 * length) === 0 &&
-      2 * length <= lengthMax &&
-      bytes(2 * length) <= bytesMax
+      2 * length <= pageLengthMax &&
+      bytes(2 * length) <= pageBytesMax
     ) {
       return 2 * length
     }
-    return (!wasTaken || bytes(length) > bytesMax) && length >= 2 * LENGTH_MIN
+    return (!wasTaken || bytes(length) > pageBytesMax) && length >= 2 * LENGTH_MIN
       ? Math.floor(length / 2)
       : length
   }
@@ -100,7 +101,7 @@ export class Pages {
     if (reading === undefined) {
       reading = this.#limit(async () => {
         const entries = await this.#history.range(room, from, to, epoch)
-        const page = piecesOf(entries, this.#options.pieceBytesMax)
+        const page = piecesOf(entries, this.#options.socketBytesMax)
         // A page that ends too early, because the log was rewound or is gone for a moment, must be
         // read again.
         if (entries.at(-1)?.seq === to) this.#keep(key, page)
@@ -117,7 +118,7 @@ export class Pages {
     this.#kept.set(key, page)
     this.#keptBytes += bytesOf(page)
     for (const key of this.#kept.keys()) {
-      if (this.#keptBytes <= this.#options.keptBytesMax) break
+      if (this.#keptBytes <= this.#options.pagesBytesMax) break
       this.#forget(key)
     }
     setTimeout(() => {

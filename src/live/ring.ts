@@ -7,7 +7,7 @@
 // frames and bytes, and all rings together by a budget; at a limit the oldest frames go.
 import { frameAt, lastOf, type Frames } from '../message/frame.js'
 
-export type RingOptions = { readonly lengthMax: number; readonly bytesMax: number }
+export type RingOptions = { readonly ringLengthMax: number; readonly ringBytesMax: number }
 
 /** What all rings of the process hold together. */
 export class RingBudget {
@@ -63,8 +63,8 @@ export class Ring {
   pushOlder(frames: Frames): void {
     const isFitting =
       lastOf(frames) + 1 === this.first &&
-      this.#next - frames.first <= this.#options.lengthMax &&
-      this.#bytes + frames.bytes.length <= this.#options.bytesMax &&
+      this.#next - frames.first <= this.#options.ringLengthMax &&
+      this.#bytes + frames.bytes.length <= this.#options.ringBytesMax &&
       this.#budget.bytes + frames.bytes.length <= this.#budget.bytesMax
     if (!isFitting) return
     this.#groups.unshift(frames)
@@ -91,13 +91,13 @@ export class Ring {
   }
 
   #trim(): void {
-    const { lengthMax, bytesMax } = this.#options
+    const { ringLengthMax, ringBytesMax } = this.#options
     let kept = 0
     let bytes = this.#bytes
     while (
       kept < this.#groups.length - 1 &&
-      (this.#next - (this.#groups[kept]?.first ?? 0) > lengthMax ||
-        bytes > bytesMax ||
+      (this.#next - (this.#groups[kept]?.first ?? 0) > ringLengthMax ||
+        bytes > ringBytesMax ||
         this.#isOverBudget(bytes))
     ) {
       bytes -= this.#groups[kept]?.bytes.length ?? 0

@@ -27,12 +27,9 @@ import { Ring, type RingBudget, type RingOptions } from './ring.js'
 export type RoomLog = Pick<Log, 'head' | 'range'>
 export type RoomHistory = Pick<History, 'range'>
 
-export type RoomOptions = {
-  readonly ring: RingOptions
-  readonly budget: RingBudget
-  readonly pages: Pages
+export type RoomSettings = RingOptions & {
   /** Frames that may wait for the gap before them to close. */
-  readonly heldLengthMax: number
+  readonly earlyLengthMax: number
   /**
    * How long a gap may take to close by itself: publications of two writers can overtake each
    * other.
@@ -40,11 +37,18 @@ export type RoomOptions = {
   readonly gapWaitMs: number
 }
 
+/** What the rooms of a process share. */
+export type RoomOptions = {
+  readonly settings: RoomSettings
+  readonly budget: RingBudget
+  readonly pages: Pages
+}
+
 /** What a room reports to its process, for metrics and the log. */
 export type RoomEvents = {
   gap: () => void
   reset: (reason: ResetReason) => void
-  heldFull: () => void
+  earlyFull: () => void
   /**
    * The store did not answer before its deadline. A sync is tried again; a reader's stream is
    * ended.
@@ -98,8 +102,8 @@ export class Room {
     this.#history = history
     this.#options = options
     this.#events = events
-    this.#ring = new Ring(1, options.ring, options.budget)
-    this.#early = new EarlyFrames(options.heldLengthMax)
+    this.#ring = new Ring(1, options.settings, options.budget)
+    this.#early = new EarlyFrames(options.settings.earlyLengthMax)
     // While the store does not answer, readers wait and heartbeats go on.
     this.#sync = new Retrier(
       () => this.#readUp(),
@@ -323,7 +327,7 @@ export class Room {
   }
 
   #hold(frames: Frames): void {
-    if (!this.#early.add(frames)) this.#events.heldFull()
+    if (!this.#early.add(frames)) this.#events.earlyFull()
     if (this.#isReady) this.#watchGap()
   }
 
@@ -334,7 +338,7 @@ export class Room {
       if (this.#early.isEmpty) return
       this.#events.gap()
       void this.sync()
-    }, this.#options.gapWaitMs)
+    }, this.#options.settings.gapWaitMs)
   }
 
   #releaseEarly(): void {

@@ -22,7 +22,7 @@ import { SLOT_COUNT } from './slots.js'
 import { Topology } from './topology.js'
 
 export type ClusterOptions = NodesOptions & {
-  readonly refreshMs: number
+  readonly topologyRefreshMs: number
   /**
    * What Redis must let the service do: checked at start, and of nodes that join. Left out: not
    * checked.
@@ -105,7 +105,7 @@ export class Cluster {
           error => (isLoss(error) ? null : undefined)
         ),
       set: (slot, args) => {
-        const deadline = performance.now() + options.deadlineMs
+        const deadline = performance.now() + options.storeDeadlineMs
         return untilAcknowledged(
           () => this.#persist(slot, { args, deadline, send: sendWrite }),
           deadline
@@ -139,7 +139,7 @@ export class Cluster {
   static async connect(options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
     try {
-      await cluster.#firstLook(performance.now() + options.deadlineMs)
+      await cluster.#firstLook(performance.now() + options.storeDeadlineMs)
       await cluster.#suitability?.start(cluster.#livingNodes)
     } catch (error) {
       cluster.close()
@@ -147,7 +147,7 @@ export class Cluster {
     }
     cluster.#timer = setInterval(() => {
       cluster.refresh().catch(() => undefined)
-    }, options.refreshMs)
+    }, options.topologyRefreshMs)
     cluster.#timer.unref()
     return cluster
   }
@@ -308,7 +308,7 @@ export class Cluster {
     firstError: unknown,
     firstNode: Node | undefined
   ): Promise<Written> {
-    const until = original.deadline ?? performance.now() + this.#options.deadlineMs
+    const until = original.deadline ?? performance.now() + this.#options.storeDeadlineMs
     let command = original
     let failure = { error: firstError, node: firstNode }
     let wasLost = false

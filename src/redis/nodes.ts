@@ -22,7 +22,7 @@ export type NodesOptions = ConnectionOptions & {
   readonly seeds: readonly Address[]
   /** Announced `host:port` → where this process reaches that node (containers, port forwards). */
   readonly addressMap: ReadonlyMap<string, Address>
-  readonly deadlineMs: number
+  readonly storeDeadlineMs: number
   readonly replicaAcks: number
   readonly commandConnections: number
   readonly writeConnections: number
@@ -85,7 +85,12 @@ export class Nodes {
     const key = addressKey(address)
     const known = this.#nodes.get(key)
     if (known !== undefined) return known
-    const { commandConnections, writeConnections, replicaAcks: acks, deadlineMs } = this.#options
+    const {
+      commandConnections,
+      writeConnections,
+      replicaAcks: acks,
+      storeDeadlineMs
+    } = this.#options
     const link = (): Link =>
       new Link(
         address,
@@ -101,7 +106,7 @@ export class Nodes {
         ? undefined
         : new Replication({
             acks,
-            deadlineMs,
+            deadlineMs: storeDeadlineMs,
             standing: () => this.#standingOf(key),
             isLoading: replica => this.#isLoading(replica),
             onDegraded: isDegraded => {

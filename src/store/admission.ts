@@ -7,7 +7,7 @@ import { DialogsError } from '../errors.js'
 export type AdmissionOptions = {
   readonly queueLengthMax: number
   readonly queueBytesMax: number
-  readonly deadlineMs: number
+  readonly storeDeadlineMs: number
 }
 
 /** What a message costs while it waits, beside its text: measured on the heap, rounded up. */
@@ -37,7 +37,7 @@ export class Admission {
    * or what the work throws before
    */
   admit<T>(text: string, work: (deadline: number) => Promise<T>): Promise<T> {
-    const { queueLengthMax, queueBytesMax, deadlineMs } = this.#options
+    const { queueLengthMax, queueBytesMax, storeDeadlineMs } = this.#options
     const bytes = 2 * text.length + PENDING_BYTES
     if (this.#length >= queueLengthMax || this.#bytes + bytes > queueBytesMax) {
       return Promise.reject(
@@ -54,13 +54,13 @@ export class Admission {
         reject(
           new DialogsError(
             'STORE_UNAVAILABLE',
-            `The store did not answer within ${deadlineMs} ms: try again with the same Idempotency-Key.`
+            `The store did not answer within ${storeDeadlineMs} ms: try again with the same Idempotency-Key.`
           )
         )
       }
-      const taken = { deadline: performance.now() + deadlineMs, expire }
+      const taken = { deadline: performance.now() + storeDeadlineMs, expire }
       this.#taken.add(taken)
-      this.#timer ??= setTimeout(this.#expire, deadlineMs)
+      this.#timer ??= setTimeout(this.#expire, storeDeadlineMs)
       const release = (): void => {
         this.#taken.delete(taken)
         this.#length--

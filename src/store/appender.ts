@@ -37,7 +37,7 @@ export type Committed = { readonly seq: number; readonly ms: number; readonly is
 export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
-  readonly onceTtlS: number
+  readonly idempotencyTtlS: number
   /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (

@@ -42,7 +42,7 @@ type Attempt = {
 
 export type CommitterOptions = {
   readonly groupLengthMax: number
-  readonly onceTtlS: number
+  readonly idempotencyTtlS: number
   readonly onFault: (what: 'count', error: unknown) => void
 }
 
@@ -123,7 +123,7 @@ export class Committer {
           '4',
           ...keys,
           reference,
-          String(this.#options.onceTtlS),
+          String(this.#options.idempotencyTtlS),
           user,
           mayBegin
         ]

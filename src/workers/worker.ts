@@ -3,7 +3,8 @@
 // it never outlives its parent, and it ends by draining unless it is killed.
 import type { Socket } from 'node:net'
 import type { App } from '../app.js'
-import { readConfig, redisTarget } from '../config.js'
+import { readConfig } from '../config.js'
+import { redisTarget } from '../config/redis-target.js'
 import { messageOf } from '../errors.js'
 import { type Fleet, type FromWorker, type ToWorker } from './messages.js'
 

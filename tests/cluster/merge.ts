@@ -3,7 +3,7 @@
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
-import { redisTarget } from '../../src/config.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import { blockKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { startCluster } from '../support/embedded.js'

@@ -3,7 +3,7 @@
 // documented are just those that the service needs.
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { redisTarget } from '../../src/config.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import { connect } from '../../src/embedded/connection.js'
 import { leastAcl } from '../../src/redis/requirements.js'
 import { roomChannel } from '../../src/store/keys.js'

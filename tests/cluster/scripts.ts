@@ -3,7 +3,7 @@
 // moving away. What newer servers refuse shows here first.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
-import { redisTarget } from '../../src/config.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Script } from '../../src/redis/script.js'
 import { blockKey, copyKey, logKey, segmentKey, usersKey } from '../../src/store/keys.js'

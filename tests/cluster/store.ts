@@ -409,7 +409,7 @@ t.test('idempotency keys', async t => {
   )
 
   t.test('a key is forgotten after its time, and not before', async t => {
-    const { store, cluster } = await openStore(t, embedded, { onceTtlS: 3 })
+    const { store, cluster } = await openStore(t, embedded, { idempotencyTtlS: 3 })
     const room = freshRoom()
     await append(store, room, 'ann', 'hello', 'k')
     const owner = nodeOf(cluster, roomSlot(room))
@@ -556,8 +556,8 @@ t.test(
       const { store } = await openStore(
         t,
         embedded,
-        { deadlineMs: 400 },
-        { addressMap: gate.addressMap, deadlineMs: 10_000 }
+        { storeDeadlineMs: 400 },
+        { addressMap: gate.addressMap, storeDeadlineMs: 10_000 }
       )
       const [room, user] = [freshRoom(), freshUser()]
       await until('it is warm', () =>
@@ -699,7 +699,7 @@ t.test('a user who loses a right is denied, and served again when it is given ba
 
 t.test('without a cluster there is an honest error within the deadline', async t => {
   const begun = performance.now()
-  await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { deadlineMs: 300 }), {
+  await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { storeDeadlineMs: 300 }), {
     code: 'STORE_UNAVAILABLE',
     message: /127\.0\.0\.1:1/
   })
@@ -716,7 +716,7 @@ t.test(
       performance.now = now
     })
     for (const once of [undefined, 'k']) {
-      const { store, cluster } = await openStore(t, embedded, { deadlineMs: 400 })
+      const { store, cluster } = await openStore(t, embedded, { storeDeadlineMs: 400 })
       const room = freshRoom()
       await appendMany(store, room, 'ann', 3)
       await cluster.command(roomSlot(room), ['DEL', logKey(room)])

@@ -3,7 +3,7 @@
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { redisTarget } from '../../src/config.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { freePorts } from '../../src/embedded/ports.js'
 import { Admin } from '../../src/cli/cluster/admin.js'

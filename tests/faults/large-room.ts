@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
-import { redisTarget } from '../../src/config.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import {
   logKey,
   PARTS_MARK,

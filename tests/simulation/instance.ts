@@ -191,8 +191,8 @@ export class Instance {
         ...connection,
         seeds: nodes.map(({ host, port }) => ({ host, port })),
         addressMap: new Map(),
-        deadlineMs: settings.deadlineMs,
-        refreshMs: 5000,
+        storeDeadlineMs: settings.storeDeadlineMs,
+        topologyRefreshMs: 5000,
         replicaAcks: 1,
         commandConnections: 1,
         writeConnections: settings.writeConnections,
@@ -218,7 +218,7 @@ export class Instance {
     const store = new Store(cluster, {
       ...settings,
       queueBytesMax: MIB,
-      onceTtlS: 86400,
+      idempotencyTtlS: 86400,
       publish: (room, messages) => {
         publisher.publish(room, messages)
       },
@@ -229,23 +229,18 @@ export class Instance {
       subscriber,
       {
         ...settings,
-        ring: { lengthMax: settings.ringLengthMax, bytesMax: settings.ringBytesMax },
         ringsBytesMax: MIB,
-        pages: {
-          length: settings.pageLength,
-          lengthMax: 512,
-          bytesMax: MIB,
-          pieceBytesMax: settings.socketBytesMax,
-          keptBytesMax: 10_000,
-          readsMax: 2
-        }
+        pageLengthMax: 512,
+        pageBytesMax: MIB,
+        pagesBytesMax: 10_000,
+        pageReadsMax: 2
       },
       {
         gap: () => undefined,
         reset: reason => {
           this.#world.trace.note(`${this.name}: a room is reset, ${reason}`)
         },
-        heldFull: () => undefined,
+        earlyFull: () => undefined,
         ringEvicted: () => undefined,
         stalled: () => undefined,
         failed: fault

@@ -218,7 +218,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'no deadline for a POST',
     file: 'store/admission.js',
-    find: 'this.#timer ??= setTimeout(this.#expire, deadlineMs);',
+    find: 'this.#timer ??= setTimeout(this.#expire, storeDeadlineMs);',
     replace: ''
   },
   {

@@ -34,17 +34,17 @@ export type ServiceSettings = {
   readonly segmentLength: number
   readonly groupLengthMax: number
   readonly queueLengthMax: number
-  readonly deadlineMs: number
+  readonly storeDeadlineMs: number
   readonly lostPatienceMs: number
   readonly commandTimeoutMs: number
   readonly connectTimeoutMs: number
   readonly writeConnections: number
   readonly ringLengthMax: number
   readonly ringBytesMax: number
-  readonly heldLengthMax: number
+  readonly earlyLengthMax: number
   readonly gapWaitMs: number
   readonly pageLength: number
-  readonly lingerMs: number
+  readonly roomLingerMs: number
   readonly auditMs: number
   readonly heartbeatMs: number
   readonly socketBytesMax: number
@@ -125,17 +125,17 @@ function settings(random: Random): ServiceSettings {
     segmentLength: random.pick([2, 4, 16, 1024]),
     groupLengthMax: random.pick([1, 2, 256]),
     queueLengthMax: random.pick([3, 10000, 10000, 10000]),
-    deadlineMs: random.pick([3000, 6000, 10_000]),
+    storeDeadlineMs: random.pick([3000, 6000, 10_000]),
     lostPatienceMs: random.pick([0, 300, 3000]),
     commandTimeoutMs: random.pick([700, 2000]),
     connectTimeoutMs: random.pick([300, 1000]),
     writeConnections: random.pick([1, 1, 2]),
     ringLengthMax: random.pick([1, 4, 2048]),
     ringBytesMax: random.pick([200, 1_000_000]),
-    heldLengthMax: random.pick([1, 3, 4096]),
+    earlyLengthMax: random.pick([1, 3, 4096]),
     gapWaitMs: random.pick([1, 10]),
     pageLength: 128,
-    lingerMs: random.pick([100, 10_000]),
+    roomLingerMs: random.pick([100, 10_000]),
     auditMs: random.pick([1000, 5000]),
     heartbeatMs: random.pick([500, 3000]),
     socketBytesMax: random.pick([1, 300, 65536]),

@@ -95,7 +95,7 @@ export class Writer {
       },
       owner
     )
-    const patienceMs = plan.service.deadlineMs + ANSWER_MS_SPARE
+    const patienceMs = plan.service.storeDeadlineMs + ANSWER_MS_SPARE
     const giveUp = (): void => {
       if (isAnswered) return
       if (!owner.isDead && !this.#world.wasHeldUp(owner, begunAt)) {

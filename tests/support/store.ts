@@ -1,7 +1,8 @@
 // A store as one service process would have it, on a test's cluster, with what it published and
 // what went wrong in the background.
 import { type Test } from 'tap'
-import { type RedisTarget, readConfig, redisTarget } from '../../src/config.js'
+import { readConfig } from '../../src/config.js'
+import { type RedisTarget, redisTarget } from '../../src/config/redis-target.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { asServiceUser } from '../../src/embedded/redis-conf.js'
 import { Cluster, type ClusterOptions } from '../../src/redis/cluster.js'
@@ -21,17 +22,10 @@ export async function connectTo(
   urls: readonly string[],
   options: Partial<ClusterOptions> & Partial<RedisTarget> = {}
 ): Promise<Cluster> {
-  const config = readConfig({})
   const cluster = await Cluster.connect(
     {
       ...redisTarget(urls.map(asServiceUser)),
-      connectTimeoutMs: config.connectTimeoutMs,
-      commandTimeoutMs: config.commandTimeoutMs,
-      refreshMs: config.topologyRefreshMs,
-      deadlineMs: config.deadlineMs,
-      replicaAcks: config.replicaAcks,
-      commandConnections: config.commandConnections,
-      writeConnections: config.writeConnections,
+      ...readConfig({}).cluster,
       ...options
     },
     { retried: () => undefined, degraded: () => undefined }
@@ -51,12 +45,14 @@ export async function openStore(
 ): Promise<TestStore> {
   const published: Message[] = []
   const faults: unknown[] = []
+  const config = readConfig({})
   const connected = await connectTo(t, urls, {
-    ...(options.deadlineMs === undefined ? {} : { deadlineMs: options.deadlineMs }),
+    ...(options.storeDeadlineMs === undefined ? {} : { storeDeadlineMs: options.storeDeadlineMs }),
     ...cluster
   })
   const store = new Store(connected, {
-    ...readConfig({}),
+    ...config.store,
+    ...config.cluster,
     lostPatienceMs: 0,
     publish: (_room, messages) => {
       published.push(...messages)

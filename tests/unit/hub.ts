@@ -30,19 +30,18 @@ t.test(
       store,
       subscriber,
       {
-        ring: { lengthMax: 100, bytesMax: 1e5 },
+        ringLengthMax: 100,
+        ringBytesMax: 1e5,
         ringsBytesMax: 1e6,
-        pages: {
-          length: 512,
-          lengthMax: 512,
-          bytesMax: 1e6,
-          pieceBytesMax: 1e5,
-          keptBytesMax: 1e6,
-          readsMax: 4
-        },
-        heldLengthMax: 100,
+        pageLength: 512,
+        pageLengthMax: 512,
+        pageBytesMax: 1e6,
+        socketBytesMax: 1e5,
+        pagesBytesMax: 1e6,
+        pageReadsMax: 4,
+        earlyLengthMax: 100,
         gapWaitMs: 5,
-        lingerMs: 1000,
+        roomLingerMs: 1000,
         auditMs: 80,
         heartbeatMs: 1000,
         stalledMsMax: 1000
@@ -50,7 +49,7 @@ t.test(
       {
         gap: silent,
         reset: silent,
-        heldFull: silent,
+        earlyFull: silent,
         failed: silent,
         ringEvicted: silent,
         stalled: silent

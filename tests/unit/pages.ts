@@ -9,12 +9,12 @@ import { sequence } from '../support/client.js'
 
 const TEXT = 'x'.repeat(100)
 const OPTIONS: PagesOptions = {
-  length: 512,
-  lengthMax: 4096,
-  bytesMax: 1_000_000,
-  pieceBytesMax: 10_000,
-  keptBytesMax: 1_000_000,
-  readsMax: 2
+  pageLength: 512,
+  pageLengthMax: 4096,
+  pageBytesMax: 1_000_000,
+  socketBytesMax: 10_000,
+  pagesBytesMax: 1_000_000,
+  pageReadsMax: 2
 }
 
 function pagesOf(
@@ -118,18 +118,18 @@ t.test('the bytes that are kept stay within their limit: the oldest go', async t
   const seqs = [129, 257]
   const page = await read(world, 1, 129, 384, 128)
   const bytes = page.reduce((sum, { bytes }) => sum + bytes.length, 0)
-  for (const [keptBytesMax, kept] of [
+  for (const [pagesBytesMax, kept] of [
     [bytes - 1, 0],
     [bytes, 1],
     [2 * bytes - 1, 1],
     [2 * bytes, 2]
   ] as const) {
-    const world = pagesOf({ keptBytesMax })
+    const world = pagesOf({ pagesBytesMax })
     for (const seq of seqs) await read(world, 1, seq, 384, 128)
     world.reads.length = 0
     for (const seq of seqs) void world.pages.read('r', 1, seq, 384, 128)
     await sleep(1)
-    t.equal(seqs.length - world.reads.length, kept, `${keptBytesMax} of ${bytes} bytes`)
+    t.equal(seqs.length - world.reads.length, kept, `${pagesBytesMax} of ${bytes} bytes`)
     world.answer()
   }
 })
@@ -154,8 +154,8 @@ t.test(
     const world = pagesOf()
     const page = await read(world, 1, 1, 512, 512)
     const mean = page.reduce((sum, { bytes }) => sum + bytes.length, 0) / 512
-    const after = (length: number, next: number, wasTaken: boolean, bytesMax = 1e9): number =>
-      pagesOf({ bytesMax }).pages.lengthAfter(page, length, next, wasTaken)
+    const after = (length: number, next: number, wasTaken: boolean, pageBytesMax = 1e9): number =>
+      pagesOf({ pageBytesMax }).pages.lengthAfter(page, length, next, wasTaken)
     t.equal(after(512, 513, true), 512, 'a longer page would begin with what is there already')
     t.equal(after(512, 1025, true), 1024)
     t.equal(after(2048, 4097, true), 4096)

@@ -21,7 +21,7 @@ function framesAt(first: number, length: number, textLength = 5): Frames {
 const bytesOf = (groups: readonly Frames[]): number =>
   groups.reduce((sum, { bytes }) => sum + bytes.length, 0)
 
-const roomy = { lengthMax: 100, bytesMax: 1_000_000 }
+const roomy = { ringLengthMax: 100, ringBytesMax: 1_000_000 }
 const budget = (bytesMax = 1_000_000): { budget: RingBudget; evictions: () => number } => {
   let evictions = 0
   return {
@@ -55,9 +55,9 @@ t.test('only what follows may be pushed', async t => {
 t.test('at each limit the oldest frames go: one less and exactly as many stay', async t => {
   const { length } = framesAt(1, 1).bytes
   for (const [limits, kept] of [
-    [{ lengthMax: 3, bytesMax: 1_000_000 }, [1, 1, 1, 2, 3]],
-    [{ lengthMax: 100, bytesMax: 3 * length }, [1, 1, 1, 2, 3]],
-    [{ lengthMax: 100, bytesMax: 3 * length - 1 }, [1, 1, 2, 3, 4]]
+    [{ ringLengthMax: 3, ringBytesMax: 1_000_000 }, [1, 1, 1, 2, 3]],
+    [{ ringLengthMax: 100, ringBytesMax: 3 * length }, [1, 1, 1, 2, 3]],
+    [{ ringLengthMax: 100, ringBytesMax: 3 * length - 1 }, [1, 1, 2, 3, 4]]
   ] as const) {
     const ring = new Ring(1, limits, budget().budget)
     const firsts = [1, 2, 3, 4, 5].map(seq => {
@@ -70,7 +70,7 @@ t.test('at each limit the oldest frames go: one less and exactly as many stay', 
 
 t.test('the newest group stays, however large: live readers are being written it', async t => {
   const { budget: shared, evictions } = budget(10)
-  const ring = new Ring(1, { lengthMax: 2, bytesMax: 10 }, shared)
+  const ring = new Ring(1, { ringLengthMax: 2, ringBytesMax: 10 }, shared)
   ring.push(framesAt(1, 5))
   t.strictSame([ring.first, ring.next], [1, 6])
   ring.push(framesAt(6, 1))
@@ -93,7 +93,7 @@ t.test('all rings together keep to their budget, and give back what they let go'
 
 t.test('older frames are taken only where they fit exactly and within every limit', async t => {
   const { length } = framesAt(1, 1).bytes
-  const ring = new Ring(10, { lengthMax: 4, bytesMax: 1_000_000 }, budget().budget)
+  const ring = new Ring(10, { ringLengthMax: 4, ringBytesMax: 1_000_000 }, budget().budget)
   ring.push(framesAt(10, 2))
   ring.pushOlder(framesAt(7, 2))
   t.equal(ring.first, 10, 'a gap')
@@ -103,7 +103,11 @@ t.test('older frames are taken only where they fit exactly and within every limi
   t.equal(ring.first, 10, 'one too many')
   ring.pushOlder(framesAt(8, 2))
   t.equal(ring.first, 8, 'exactly as many as fit')
-  const narrow = new Ring(10, { lengthMax: 100, bytesMax: 2 * length + 10 }, budget().budget)
+  const narrow = new Ring(
+    10,
+    { ringLengthMax: 100, ringBytesMax: 2 * length + 10 },
+    budget().budget
+  )
   narrow.push(framesAt(10, 1))
   narrow.pushOlder(framesAt(9, 1, 50))
   t.equal(narrow.first, 10, 'too many bytes')
@@ -141,7 +145,7 @@ t.test('after any steps it holds what a plain list would hold', async () => {
       fc.integer({ min: 1, max: 3000 }),
       (steps, lengthMax, bytesMax, budgetMax) => {
         const { budget: shared } = budget(budgetMax)
-        const ring = new Ring(100, { lengthMax, bytesMax }, shared)
+        const ring = new Ring(100, { ringLengthMax: lengthMax, ringBytesMax: bytesMax }, shared)
         let groups: Frames[] = []
         let next = 100
         const isOver = (): boolean =>

@@ -55,8 +55,8 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
     reset: reason => {
       told.push(reason)
     },
-    heldFull: () => {
-      told.push('heldFull')
+    earlyFull: () => {
+      told.push('earlyFull')
     },
     failed: what => {
       told.push(what)
@@ -81,18 +81,22 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
   // A room asks its store for no more than this.
   const history = { range }
   const pages = new Pages(history, {
-    length: 512,
-    lengthMax: 512,
-    bytesMax: 1e6,
-    pieceBytesMax: 1000,
-    keptBytesMax: 1e6,
-    readsMax: 4
+    pageLength: 512,
+    pageLengthMax: 512,
+    pageBytesMax: 1e6,
+    socketBytesMax: 1000,
+    pagesBytesMax: 1e6,
+    pageReadsMax: 4
   })
   const room = new Room(
     'r',
     log,
     history,
-    { ring: { lengthMax: 100, bytesMax: 1e5 }, budget, pages, heldLengthMax: 100, gapWaitMs: 5 },
+    {
+      settings: { ringLengthMax: 100, ringBytesMax: 1e5, earlyLengthMax: 100, gapWaitMs: 5 },
+      budget,
+      pages
+    },
     events
   )
   t.teardown(() => {

@@ -1,7 +1,8 @@
 // The cluster that a check looks at: that of REDIS_NODES, the embedded one of a running service, or
 // the embedded one of a stopped service, which is started for the time of the check and stopped
 // again. Never makes a new one.
-import { type Config, redisTarget } from '../../config.js'
+import { type Config } from '../../config.js'
+import { redisTarget } from '../../config/redis-target.js'
 import { EmbeddedCluster } from '../../embedded/cluster.js'
 import { RunningCluster } from '../../embedded/running.js'
 import { addressKey } from '../../redis/address.js'
@@ -17,10 +18,10 @@ export type Target = { readonly cluster: Cluster; readonly close: () => Promise<
  */
 export async function openTarget(config: Config, report: (line: string) => void): Promise<Target> {
   if (config.redis !== undefined) return connected(config, config.redis, async () => {})
-  const running = RunningCluster.find(config.dataDir, config.nodeTimeoutMs)
+  const running = RunningCluster.find(config.embedded.dataDir, config.embedded.nodeTimeoutMs)
   if (running === undefined) {
     throw new UsageError(
-      `There is no embedded cluster in ${config.dataDir}: set DATA_DIR to where the service has it, or REDIS_NODES to a cluster of your own.`
+      `There is no embedded cluster in ${config.embedded.dataDir}: set DATA_DIR to where the service has it, or REDIS_NODES to a cluster of your own.`
     )
   }
   const { addresses } = running
@@ -31,11 +32,7 @@ export async function openTarget(config: Config, report: (line: string) => void)
       async () => {}
     )
   }
-  const embedded = await EmbeddedCluster.start({
-    dataDir: config.dataDir,
-    nodeTimeoutMs: config.nodeTimeoutMs,
-    report
-  })
+  const embedded = await EmbeddedCluster.start({ ...config.embedded, report })
   try {
     return await connected(config, redisTarget(embedded.urls), () => embedded.stop())
   } catch (error) {
@@ -50,16 +47,7 @@ async function connected(
   stop: () => Promise<void>
 ): Promise<Target> {
   const cluster = await Cluster.connect(
-    {
-      ...redis,
-      connectTimeoutMs: config.connectTimeoutMs,
-      commandTimeoutMs: config.commandTimeoutMs,
-      refreshMs: config.topologyRefreshMs,
-      deadlineMs: config.deadlineMs,
-      replicaAcks: config.replicaAcks,
-      commandConnections: config.commandConnections,
-      writeConnections: config.writeConnections
-    },
+    { ...redis, ...config.cluster },
     { retried: () => {}, degraded: () => {} }
   )
   return {

@@ -2,7 +2,7 @@
 // to single nodes. Unlike the service's Cluster it repeats nothing and follows no redirection: who
 // moves slots must know which node did what.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { type RedisTarget } from '../../config.js'
+import { type RedisTarget } from '../../config/redis-target.js'
 import { messageOf } from '../../errors.js'
 import { type Address, addressKey } from '../../redis/address.js'
 import { Connection, ConnectionLost, type Reply } from '../../redis/connection.js'

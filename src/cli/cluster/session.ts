@@ -2,7 +2,8 @@
 // and the signals that stop it. It asks before anything is changed, and lets nobody else change the
 // cluster at the same time.
 import { createInterface } from 'node:readline/promises'
-import { type Config, redisTarget } from '../../config.js'
+import { type Config } from '../../config.js'
+import { redisTarget } from '../../config/redis-target.js'
 import { RunningCluster } from '../../embedded/running.js'
 import { addressKey } from '../../redis/address.js'
 import { count, Progress } from '../progress.js'
@@ -44,16 +45,16 @@ export class Session {
     if (config.redis !== undefined) {
       return new Session(await Admin.connect(config.redis), config, undefined, options)
     }
-    const embedded = RunningCluster.find(config.dataDir, config.nodeTimeoutMs)
+    const embedded = RunningCluster.find(config.embedded.dataDir, config.embedded.nodeTimeoutMs)
     if (embedded === undefined) {
       throw new Refusal(
-        `There is no embedded cluster in ${config.dataDir}: start the service first (npm start), or set REDIS_NODES to a cluster of your own.`
+        `There is no embedded cluster in ${config.embedded.dataDir}: start the service first (npm start), or set REDIS_NODES to a cluster of your own.`
       )
     }
     const { addresses } = embedded
     if (addresses.length === 0) {
       throw new Refusal(
-        `The embedded cluster in ${config.dataDir} does not run: start the service first (npm start).`
+        `The embedded cluster in ${config.embedded.dataDir} does not run: start the service first (npm start).`
       )
     }
     const admin = await Admin.connect(

@@ -30,12 +30,17 @@ export async function runStatus(
 
 async function readBlocks({ admin, config }: Session, room: string): Promise<Block[]> {
   const cluster = await Cluster.connect(
-    { ...config, ...admin.target, refreshMs: config.topologyRefreshMs },
+    { ...admin.target, ...config.cluster },
     { retried: () => {}, degraded: () => {} }
   )
   try {
     // Only asked, so there is nothing to publish.
-    const store = new Store(cluster, { ...config, publish: () => {}, onFault: () => {} })
+    const store = new Store(cluster, {
+      ...config.store,
+      ...config.cluster,
+      publish: () => {},
+      onFault: () => {}
+    })
     const blocks = await store.blocks.all(room)
     const map = await admin.look()
     return blocks.map(block => {

@@ -1,0 +1,82 @@
+// The kinds of settings: how each is parsed, and what a wrong value is told.
+import { availableParallelism } from 'node:os'
+
+export type Setting<T> = {
+  /** The text that stands for the setting where the environment does not set it. */
+  readonly default: string
+  /** Its unit and purpose, word for word as in compose/README.md. */
+  readonly about: string
+  /** @throws SettingError that names the setting and what it may be */
+  readonly parse: (name: string, text: string) => T
+}
+
+export class SettingError extends Error {}
+
+export function text(standard: string, about: string): Setting<string> {
+  return { default: standard, about, parse: (_name, text) => text }
+}
+
+export function oneOf(
+  choices: readonly string[],
+  standard: string,
+  about: string
+): Setting<string> {
+  return {
+    default: standard,
+    about,
+    parse: (name, text) => {
+      if (choices.includes(text)) return text
+      throw new SettingError(`${name} must be one of ${choices.join(', ')}, not "${text}"`)
+    }
+  }
+}
+
+export function integer(
+  standard: number,
+  min: number,
+  max: number,
+  about: string
+): Setting<number> {
+  return {
+    default: String(standard),
+    about,
+    parse: (name, text) => {
+      const number = Number(text)
+      if (!/^\d+$/.test(text) || number < min || number > max) {
+        throw new SettingError(
+          `${name} must be a whole number from ${min} to ${max}, not "${text}"`
+        )
+      }
+      return number
+    }
+  }
+}
+
+/** A number of processes; `auto` stands for one per processor, up to `max`. */
+export function processes(standard: number, max: number, about: string): Setting<number> {
+  const number = integer(standard, 1, max, about)
+  return {
+    ...number,
+    parse: (name, text) =>
+      text === 'auto' ? Math.min(availableParallelism(), max) : number.parse(name, text)
+  }
+}
+
+const HOST_NAME = /^(?:\*|\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/
+
+/** Comma-separated host names in lower case; empty by default. */
+export function hostNames(about: string): Setting<readonly string[]> {
+  return {
+    default: '',
+    about,
+    parse: (name, text) => {
+      if (text === '') return []
+      const hosts = text.split(',').map(host => host.trim().toLowerCase())
+      const wrong = hosts.find(host => !HOST_NAME.test(host))
+      if (wrong === undefined) return hosts
+      throw new SettingError(
+        `${name} must hold host names without a port, such as chat.example.com or [::1], not "${wrong}"`
+      )
+    }
+  }
+}
