@@ -1,7 +1,7 @@
-// The one queue of messages that were taken and not settled yet, at whatever step they are.
-// Invariant: bounded in number and in bytes, beyond which a message is refused at once; and every
-// message that was taken is answered by its deadline, whatever hangs. Its place is held until its
-// work has really ended: that is what costs memory.
+// The queue of messages that have been accepted and are not finished yet, whatever step they are
+// at. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is refused
+// at once. Every accepted message gets an answer by its deadline, even if Redis hangs. It keeps its
+// place in the queue until its work has really ended, because the work is what costs memory.
 import { DialogsError } from '../errors.js'
 
 export type AdmissionOptions = {
@@ -10,7 +10,7 @@ export type AdmissionOptions = {
   readonly storeDeadlineMs: number
 }
 
-/** What a message costs while it waits, beside its text: measured on the heap, rounded up. */
+/** Memory that a waiting message takes besides its text: measured on the heap, rounded up. */
 const PENDING_BYTES = 1024
 
 type Taken = { readonly deadline: number; readonly expire: () => void }
@@ -19,7 +19,7 @@ export class Admission {
   readonly #options: AdmissionOptions
   #length = 0
   #bytes = 0
-  /** Oldest first: all may take equally long, so that one timer is enough. */
+  /** Oldest first. All messages have the same time limit, so one timer is enough. */
   readonly #taken = new Set<Taken>()
   #timer: NodeJS.Timeout | undefined
 
@@ -32,9 +32,10 @@ export class Admission {
   }
 
   /**
-   * Takes a message and does its work, which gets the deadline on the clock of performance.now().
-   * @throws DialogsError OVERLOADED at once when too much waits; STORE_UNAVAILABLE at the deadline;
-   * or what the work throws before
+   * Accepts a message and runs its work. The work is given the deadline, on the clock of
+   * performance.now().
+   * @throws DialogsError OVERLOADED at once when the queue is full; STORE_UNAVAILABLE at the
+   * deadline; before that, whatever the work throws
    */
   admit<T>(text: string, work: (deadline: number) => Promise<T>): Promise<T> {
     const { queueLengthMax, queueBytesMax, storeDeadlineMs } = this.#options
@@ -43,7 +44,7 @@ export class Admission {
       return Promise.reject(
         new DialogsError(
           'OVERLOADED',
-          'Too many messages wait for the store: try again in a second.'
+          'Too many messages are waiting for the store: try again in a second.'
         )
       )
     }
@@ -79,8 +80,8 @@ export class Admission {
     })
   }
 
-  // The timer runs on after what it was set for has been answered; when it fires it is set for the
-  // oldest of those that wait then.
+  // The timer is not cancelled when its message has been answered. When it fires, it is set again
+  // for the oldest message that is waiting by then.
   readonly #expire = (): void => {
     const now = performance.now()
     let left: number | undefined

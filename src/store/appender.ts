@@ -1,15 +1,19 @@
-// Where messages are written. The order of the steps is the crash safety:
+// Writes messages, in five steps. The order of the steps makes a crash harmless:
 //
-// 1 number   INCRBY user:{u}:count       crash after it: numbers nobody uses, which harms nobody 2
-// append   XADD <room>.{<u>.<block>}   crash after it: an orphan in a block; no reader sees it,
-// `npm run check` lists it 3 commit   XADD room:{r}:log 0-*       the message exists from here on;
-// crash after it: readers find it by repair or audit 4 acknowledge   WAIT on the masters of 2 and
-// 3, so that a failover cannot take back what was answered 5 publish, and answer 201
+//    step           command                       a crash right after it leaves
+//    1 number       INCRBY user:{u}:count         a number that nobody uses: no harm
+//    2 append       XADD <room>.{<u>.<block>}     an orphan in a block: no reader sees it,
+//                                                 `npm run check` lists it
+//    3 commit       XADD room:{r}:log 0-*         a message that nobody was told of: readers
+//                                                 find it at their next look at the log
+//    4 acknowledge  WAIT on the masters of 2, 3   the same
+//    5 publish and answer 201                     nothing
 //
-// There is no state in which a reader sees what is not stored, and none in which a sequence is
-// missing. Each step takes what arrived while its last group was on its way (lanes by user, by
-// block, by room); nothing waits on a timer. Ambiguous outcomes: 1 and 2 are simply done again; 3
-// looks for itself first (committer.ts).
+// So a reader never sees a message that is not stored, and no sequence is ever missing. Step 4
+// makes sure that a failover cannot take back what was answered. Requests go in groups: whatever
+// arrives for a user, a block or a room while its last group is in flight is the next group
+// (lanes.ts). Nothing waits on a timer. If the outcome of a step is unknown, steps 1 and 2 are
+// simply repeated; step 3 first looks whether it has already happened (committer.ts).
 import { setTimeout as sleep } from 'node:timers/promises'
 import { throwUnlessLost, untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -31,14 +35,14 @@ export type NewMessage = {
   readonly once: string | undefined
 }
 
-/** What became of a message: `isNew` is false when its idempotency key had led to `seq` before. */
+/** `isNew` is false when the idempotency key already belonged to the message `seq`. */
 export type Committed = { readonly seq: number; readonly ms: number; readonly isNew: boolean }
 
 export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
   readonly idempotencyTtlS: number
-  /** Step 5. Called in the order of the sequences of a room, as far as this process wrote them. */
+  /** Step 5. Called in sequence order for the messages that this process has written to a room. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (
     what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back',
@@ -47,8 +51,8 @@ export type AppenderOptions = {
 }
 
 /**
- * How long a text that may be lost is put back after its POST was answered with an error, and how
- * many texts at once.
+ * If a POST ends with an error, its text may be lost although the log refers to it. Then the
+ * process goes on trying to put the text back for this long, for at most this many texts at once.
  */
 const PUT_BACK_MS = 60_000
 const PUT_BACK_PAUSE_MS = 1_000
@@ -61,7 +65,7 @@ type Pending = NewMessage & {
   tag: string
   id: string
   ms: number
-  /** The acknowledgement of step 2. */
+  /** Resolves when a replica has acknowledged step 2. */
   stored: Promise<void>
 }
 
@@ -93,8 +97,8 @@ export class Appender {
   /**
    * Writes one message, steps 1 to 5.
    * @param deadline on the clock of performance.now()
-   * @throws DialogsError a 503 code when the store did not take it before the deadline: then it may
-   * have been stored all the same, and only its Idempotency-Key makes a repetition safe
+   * @throws DialogsError with a 503 code when the store did not finish before the deadline. The
+   * message may be stored nevertheless; only an Idempotency-Key makes it safe to repeat it
    */
   append({ room, user, text, once }: NewMessage, deadline: number): Promise<Committed> {
     return new Promise((resolve, reject) => {
@@ -118,16 +122,16 @@ export class Appender {
   }
 
   /**
-   * Resolves when everything that follows from answered messages (counting, publishing) is done or
-   * was given up.
+   * Resolves when the work behind messages already answered (counting, publishing) is done or given
+   * up.
    */
   async settled(): Promise<void> {
     await Promise.all([...this.#publishing.values(), this.#committer.settled()])
   }
 
   /**
-   * Makes sure that a stored message is on its block's master and a replica; puts it back where a
-   * failover took it.
+   * Makes sure that a committed message is on the master of its block and on a replica. Puts it
+   * back if a failover has taken it.
    */
   async ensure(
     room: string,
@@ -149,7 +153,7 @@ export class Appender {
 
   async #number(user: string, group: readonly Pending[]): Promise<void> {
     const numbers = await this.#numbers.give(user, group.length, earliest(group))
-    // As many numbers as messages.
+    // `give` returns as many numbers as were asked for.
     for (const [index, pending] of group.entries()) this.#place(pending, numbers[index] as number)
   }
 
@@ -175,8 +179,8 @@ export class Appender {
     }
   }
 
-  // Messages with a key go one by one: their script has two keys, and may have to wait out a moving
-  // slot, which others need not.
+  // Messages with an idempotency key are committed one by one: their script has two keys, so it may
+  // have to wait for a moving slot. The other messages need not wait with them.
   #commit(room: string, group: readonly Pending[]): Promise<void> {
     const keyed = group.filter(({ once }) => once !== undefined)
     return keyed.length === 0
@@ -222,9 +226,9 @@ export class Appender {
     )
   }
 
-  // The acknowledgement goes on while the room's next group is committed.
-  #committed(room: string, group: readonly Pending[], { first, lasting }: Commit): void {
-    const done = this.#whenDurable(group, first, lasting)
+  // The room's next group is committed while this one waits for its acknowledgement.
+  #committed(room: string, group: readonly Pending[], { first, durable }: Commit): void {
+    const done = this.#whenDurable(group, first, durable)
     done.catch(error => {
       rejectAll(group, error)
     })
@@ -238,14 +242,14 @@ export class Appender {
     }
   }
 
-  // Step 4. The log's acknowledgement is the same for the whole group, the blocks' are not. Answers
-  // the first sequence, or undefined when the idempotency key had led to another message.
+  // Step 4. The log's acknowledgement covers the whole group, but each block has its own. Returns
+  // the first sequence, or undefined if the idempotency key belongs to another message.
   async #whenDurable(
     group: readonly Pending[],
     known: number,
-    lasting: Promise<number | undefined>
+    durable: Promise<number | undefined>
   ): Promise<number | undefined> {
-    const first = await lasting
+    const first = await durable
     if (first === undefined) {
       for (const pending of group) this.#withdraw(pending)
       for (const { resolve } of group) resolve({ seq: known, ms: 0, isNew: false })
@@ -271,9 +275,9 @@ export class Appender {
     return first
   }
 
-  // The log refers to these messages already, so a text that a failover took would be missing for
-  // every reader: it is put back, and if that takes longer than the answer may, it goes on behind
-  // it.
+  // The log refers to these messages already, so readers would miss any text that a failover has
+  // taken. Puts the texts back. If that takes longer than the answer may take, it continues in the
+  // background.
   async #makeSafe(unsafe: readonly Pending[], failure: unknown): Promise<void> {
     try {
       for (const { deadline } of unsafe) throwUnlessLost(failure, deadline)
@@ -307,7 +311,7 @@ export class Appender {
     this.#puttingBack--
   }
 
-  // Its key was taken by another message: it was never committed, so nobody can miss it.
+  // Another message owns the idempotency key. This one was never committed, so nobody can miss it.
   #withdraw({ room, tag, id }: Pending): void {
     const key = blockKey(room, tag)
     this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(error => {
@@ -315,8 +319,8 @@ export class Appender {
     })
   }
 
-  // Groups become durable in any order; published in order they spare every subscriber a look for
-  // the gap.
+  // Groups may become durable in any order. Publishing them in sequence order saves every
+  // subscriber from reading an apparent gap from the store.
   #publishInOrder(
     room: string,
     done: Promise<number | undefined>,
@@ -347,7 +351,7 @@ export class Appender {
 
 const NOT_YET = Promise.resolve()
 
-// Whatever a step throws is the answer of every message in its group.
+// If a step fails, every message of its group gets the error as its answer.
 function rejectAll(group: readonly Pending[], error: unknown): void {
   for (const { reject } of group) reject(error)
 }

@@ -1,16 +1,13 @@
-// Which blocks a room has, and where they lie, a page at a time. There is no directory of them: a
-// user's blocks are counted over all rooms, so each block that a user of the room has anywhere is
-// asked for. The cost is one XLEN for each, and a page looks at only so many.
+// Lists the blocks of a room and where they lie, page by page. There is no directory of blocks, and
+// a user's blocks are numbered over all rooms. So every block that a user of the room has in any
+// room is asked for its length here: one XLEN each, and a limited number of them per page.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { blockOf } from '../message/message.js'
 import { blockKey, splitNumber, userCountKey } from './keys.js'
 import { type Users } from './users.js'
 
-/**
- * One stream of a user's messages in a room, and where it lies. `shard` is the master's
- * `host:port`.
- */
+/** One stream of a user's messages in a room. `shard` is its master's `host:port`. */
 export type Block = {
   readonly key: string
   readonly slot: number
@@ -19,11 +16,11 @@ export type Block = {
 }
 
 export type BlocksPage = {
-  /** Users in the room, whose blocks these pages hold. */
+  /** How many users the room has. */
   readonly users: number
-  /** May be empty, also where there is a next page. */
+  /** May be empty even if there is a next page. */
   readonly blocks: Block[]
-  /** The `after` of the next page: `<user>.<block>`; undefined on the last one. */
+  /** The `after` of the next page, `<user>.<block>`; undefined on the last page. */
   readonly next: string | undefined
 }
 
@@ -41,8 +38,9 @@ export class Blocks {
   }
 
   /**
-   * Looks at up to `limit` blocks behind `after`, in the order by user (Users.page) and number.
-   * @throws DialogsError INVALID_CURSOR as Users.page
+   * Looks at up to `limit` blocks after `after`, ordered by user (as in Users.page) and then by
+   * number.
+   * @throws DialogsError INVALID_CURSOR as Users.page does
    */
   async page(room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
     const [afterUser, afterBlock] =
@@ -68,7 +66,7 @@ export class Blocks {
     }
   }
 
-  /** Every block of a room, page by page. */
+  /** All blocks of a room. */
   async all(room: string): Promise<Block[]> {
     const blocks: Block[] = []
     let after: string | undefined

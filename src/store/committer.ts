@@ -1,8 +1,8 @@
-// Step 3 of a write: from here on a message exists, and has its sequence. Invariant: a commit that
-// is run again, because nobody knows whether it was carried out, finds itself and commits nothing;
-// whatever was written, sealed and trimmed in between. And a log is begun only when it is not
-// elsewhere: its sequences would be given out a second time. Publishing and answering are the
-// appender's.
+// Step 3 of a write, the commit: it gives a message its sequence, and from then on the message
+// exists. Invariant: if the outcome of a commit is unknown, the commit is run again, finds what the
+// first run has committed and adds nothing, whatever was written, sealed or trimmed in between. A
+// log is started only when it is certain that the room has none elsewhere; otherwise its sequences
+// would be handed out a second time.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -27,11 +27,12 @@ export type Commit = {
   /** The sequence of the group's first message. */
   readonly first: number
   /**
-   * Step 4 for the log: the first sequence once a replica has it, mostly the same. Undefined when
-   * the group's idempotency key was taken by another message: then it is not in the log. Rejects
-   * with DialogsError when nobody acknowledges before the deadline.
+   * Step 4 for the log. Resolves to the first sequence once a replica has it; that may differ from
+   * `first` if a failover took the first commit back. Resolves to undefined if the idempotency key
+   * belongs to another message, so that this one is not in the log. Rejects with a DialogsError if
+   * no replica acknowledges before the deadline.
    */
-  readonly lasting: Promise<number | undefined>
+  readonly durable: Promise<number | undefined>
 }
 
 type Attempt = {
@@ -47,7 +48,9 @@ export type CommitterOptions = {
 }
 
 const GONE_PAUSE_MS = 100
-/** Who finds a log gone again after so long cannot say that it has been gone all the time. */
+/**
+ * If a log is missing again after this long, restart the clock: it may have been back in between.
+ */
 const GONE_FORGOTTEN_MS = 10 * LOG_GONE_MS_MAX
 
 export class Committer {
@@ -57,11 +60,11 @@ export class Committer {
   readonly #options: CommitterOptions
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /**
-   * Per room, the last sequence known: what COMMIT looks for itself behind. An old one costs time,
-   * a wrong one nothing.
+   * The last known sequence of each room. COMMIT searches for its own message only after it. An
+   * outdated value costs time but never correctness.
    */
   readonly #heads = new Remembered<number>()
-  /** Rooms whose log was there and is not: since when, and when that was last found. */
+  /** Rooms whose log existed and is missing: since when, and when that was last observed. */
   readonly #gone = new Remembered<{ readonly since: number; readonly seenAt: number }>()
 
   constructor(cluster: Cluster, log: Log, users: Users, options: CommitterOptions) {
@@ -79,9 +82,9 @@ export class Committer {
   }
 
   /**
-   * Commits a group, all or none, with consecutive sequences. `counts` says how many messages of
-   * which users they are.
-   * @throws DialogsError as Cluster.write; then the group may be committed or not
+   * Commits a group with consecutive sequences, all of it or nothing. `counts` says how many of the
+   * messages belong to which user.
+   * @throws DialogsError as Cluster.write; the group may have been committed nevertheless
    */
   async commit(
     room: string,
@@ -89,17 +92,17 @@ export class Committer {
     counts: ReadonlyMap<string, number>,
     deadline: number
   ): Promise<Commit> {
-    // Known before the first attempt: whatever our own attempts commit lies behind it.
+    // Read before the first attempt, so that whatever our own attempts commit comes after it.
     const after = this.#heads.get(room) ?? 0
-    return await this.#persist(deadline, isAgain =>
+    return await this.#untilDurable(deadline, isAgain =>
       this.#attempt(room, references, counts, after, isAgain, deadline)
     )
   }
 
   /**
-   * Commits one message under an idempotency key, unless that has led to another one: check and
-   * commit are one atomic step.
-   * @throws DialogsError as Cluster.write; then the message may be committed or not
+   * Commits one message under an idempotency key, unless the key belongs to another message. The
+   * check and the commit are one atomic step.
+   * @throws DialogsError as Cluster.write; the message may have been committed nevertheless
    */
   async commitOnce(
     room: string,
@@ -115,7 +118,7 @@ export class Committer {
       usersKey(room),
       usersPartKey(room, usersPart(user))
     ]
-    return await this.#persist(deadline, async () => {
+    return await this.#untilDurable(deadline, async () => {
       const { reply, replicated } = await this.#toLog(room, isKnown, deadline, mayBegin => {
         const args = [
           'EVALSHA',
@@ -131,7 +134,8 @@ export class Committer {
       })
       const [, first, isNewHere, usersLength] = reply as Exclude<CommitOnceReply, NoLog>
       if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
-      // After a lost connection the script may have found what its own first run had committed.
+      // If a connection was lost, this run of the script may have found what an earlier run
+      // committed.
       const isOurs =
         isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
       this.#rememberHead(room, first)
@@ -139,20 +143,20 @@ export class Committer {
     })
   }
 
-  /** Resolves when nothing waits to be counted. */
+  /** Resolves when no counter update is waiting. */
   async settled(): Promise<void> {
     await this.#counting.settled()
     await this.#users.settled()
   }
 
-  // The connection may break between the commit and its acknowledgement. Then it is committed
-  // again: it finds itself or, where a failover has taken it, gets another place.
-  async #persist(
+  // The connection may break between the commit and its acknowledgement. Then the commit runs
+  // again: it finds itself, or gets a new sequence if a failover has taken the first one.
+  async #untilDurable(
     deadline: number,
     attempt: (isAgain: boolean) => Promise<Attempt>
   ): Promise<Commit> {
     const { first, isOurs, replicated } = await attempt(false)
-    const persist = async (): Promise<number | undefined> => {
+    const untilDurable = async (): Promise<number | undefined> => {
       for (let last = { first, isOurs, replicated }; ;) {
         try {
           await last.replicated
@@ -163,7 +167,7 @@ export class Committer {
         }
       }
     }
-    return { first, lasting: persist() }
+    return { first, durable: untilDurable() }
   }
 
   async #attempt(
@@ -181,8 +185,8 @@ export class Committer {
       ...references
     ]
     for (let behind = after; ;) {
-      // Log and counters in one step. While the room's slot moves they may be on different nodes:
-      // then the log goes first, by itself.
+      // The log and the counters are updated in one step. While the room's slot is moving, they may
+      // be on different nodes; then the log is updated alone, first.
       const written = await this.#toLog(room, behind > 0, deadline, mayBegin => {
         const args = [String(behind), mayBegin, ...rest]
         const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...args]
@@ -203,9 +207,10 @@ export class Committer {
         return { first, isOurs: true, replicated: written.replicated }
       }
       const [, head] = reply
-      // It could not see all that came behind, and has committed nothing. An attempt before it may
-      // have, ere that was sealed: then it is found there. One that arrives only yet cannot see
-      // more than this one.
+      // COMMIT could not see everything after `behind`, so it has committed nothing. An earlier
+      // attempt may have committed the group, and its entries may have been sealed since: look for
+      // them there. An attempt that is still on its way cannot see more than this one did, so it
+      // commits nothing either.
       const found =
         isAgain || written.wasLost
           ? await this.#log.find(room, reference, behind + 1, head)
@@ -222,15 +227,15 @@ export class Committer {
       if (performance.now() > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
-          'The store does not get to this message: try again with the same Idempotency-Key.'
+          'The store did not reach this message in time: try again with the same Idempotency-Key.'
         )
       }
     }
   }
 
-  // Sends a commit until there is a log for it, so that the reply is never NoLog. It is first sent
-  // so that it begins none: a room whose log is there costs nothing more, and a new one a second
-  // commit.
+  // Sends a commit until the room has a log for it, so the reply is never NoLog. The first try may
+  // not start a log. This costs nothing for a room that has one, and a second commit for a new
+  // room.
   async #toLog(
     room: string,
     isKnown: boolean,
@@ -244,16 +249,16 @@ export class Committer {
       if (performance.now() + GONE_PAUSE_MS > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
-          'The log of the room is gone: its slot is half-moved (npm run cluster -- finish), or it was deleted. Try again with the same Idempotency-Key.'
+          'The log of the room is missing: its slot is half-moved (run npm run cluster -- finish), or the log was deleted. Try again with the same Idempotency-Key.'
         )
       }
       await sleep(GONE_PAUSE_MS)
     }
   }
 
-  // A log that has gone ahead to where its slot was moving is waited for. One that was there and is
-  // nowhere was most likely not deleted either (both its nodes may have died): only when it stays
-  // away for long is it taken for that.
+  // Whether a missing log may be started. If the log has already moved to the slot's next owner,
+  // wait for it. If a log existed and cannot be found anywhere, both of its nodes have probably
+  // died, so wait as well; only after a long time is it taken for deleted.
   async #mayBegin(room: string, isKnown: boolean): Promise<boolean> {
     if (await this.#cluster.isStranded(logKey(room))) return false
     if (!isKnown) return true
@@ -263,7 +268,7 @@ export class Committer {
     return true
   }
 
-  /** Answers for how many ms the log has been found gone. */
+  /** Records that the log is missing and returns for how many ms it has been. */
   #noteGone(room: string): number {
     const now = performance.now()
     const known = this.#gone.get(room)
@@ -272,8 +277,8 @@ export class Committer {
     return now - since
   }
 
-  // What COMMIT could not count itself. Not waited for: the counters are mended by `npm run check`,
-  // a message never is.
+  // Updates counters that COMMIT could not update itself. Nobody waits for it: `npm run check` can
+  // repair a counter, but not a missing message.
   async #count(
     room: string,
     group: ReadonlyArray<readonly [user: string, count: number]>
@@ -296,6 +301,6 @@ export class Committer {
   }
 }
 
-// Both scripts answer a list that begins with the outcome.
+// The replies of both scripts begin with the outcome.
 const hasLog = ({ reply }: Written): boolean =>
   (reply as CommitReply | CommitOnceReply)[0] !== 'no log'

@@ -1,7 +1,7 @@
-// Reading messages: references from the log, grouped by block, one XRANGE per run of a block, all
-// nodes at once. Invariant: every sequence asked for and not beyond the head comes back exactly
-// once, ascending, as a message or as lost. The cost follows the page, not the room. Identical
-// reads in flight are one read.
+// Reads messages. References come from the log, are grouped by block, and each block is read by one
+// XRANGE, on all nodes at the same time. Invariant: every sequence asked for, up to the head, is
+// returned exactly once, in order, as a message or as lost. The cost depends on the page, not on
+// the room. Identical reads in flight are shared.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey } from './keys.js'
@@ -9,11 +9,11 @@ import { slotOf } from '../redis/slots.js'
 import { type Log, type LogEntry } from './log.js'
 import { isLost, parseReference, type Entry, type Reference } from '../message/message.js'
 
-/** More than a POST may take: after that nobody puts anything back. */
+/** Longer than a POST may take: after this nobody puts a missing text back. */
 const FRESH_MS = 30_000
 const LOOK_AGAIN_MS = 50
 
-// What XRANGE answers of a block: `[[id, ['t', text]], …]`. Blocks hold one field only.
+// An entry of a block as XRANGE returns it. Blocks have a single field, `t`.
 type BlockEntry = readonly [id: string, fields: readonly [string, string]]
 
 export class History {
@@ -25,7 +25,7 @@ export class History {
 
   /**
    * @param lostPatienceMs how long a page waits for the text of a new message whose reference is
-   * there already
+   * already in the log
    */
   constructor(cluster: Cluster, log: Log, lostPatienceMs: number) {
     this.#cluster = cluster
@@ -33,23 +33,22 @@ export class History {
     this.#lostPatienceMs = lostPatienceMs
   }
 
-  /** Reads that went to the store since the start, shared ones counted once. */
+  /** Reads that went to the store since the start; a shared read counts once. */
   get reads(): number {
     return this.#reads
   }
 
   /**
-   * The messages from `from` to `to`, both inclusive; what lies beyond the head is left out.
-   * @param past a number for what the room's log is known to be: a read that began when it was
-   * another one is not shared
+   * The messages from `from` to `to`, both inclusive; sequences beyond the head are left out.
+   * @param epoch the room's epoch: reads are shared only within one epoch
    */
-  async range(room: string, from: number, to: number, past = 0): Promise<Entry[]> {
-    const key = `${past} ${from} ${to} ${room}`
+  async range(room: string, from: number, to: number, epoch = 0): Promise<Entry[]> {
+    const key = `${epoch} ${from} ${to} ${room}`
     const earlier = this.#reading.get(key)
     if (earlier !== undefined) {
       const entries = await earlier
-      // A whole range never changes. What this one lacks may have been committed after it began,
-      // and before this call.
+      // A complete range never changes. If this one is incomplete, the rest may have been committed
+      // after the read began and before this call.
       if (entries.at(-1)?.seq === to) return entries
     }
     let reading = this.#reading.get(key)
@@ -64,23 +63,23 @@ export class History {
   }
 
   /**
-   * The newest `count` messages, ascending; the last one is the head. Not shared: a reader's start
-   * must not be older than its call.
+   * The newest `count` messages, in order; the last one is the head. Not shared, because a reader
+   * must not start from a state older than its request.
    */
   async newest(room: string, count: number): Promise<Entry[]> {
     this.#reads++
     return await this.#messages(room, await this.#log.newest(room, count))
   }
 
-  /** The messages of some entries of a log, in the same order. */
+  /** The messages of some log entries, in the same order. */
   async entries(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     this.#reads++
     return await this.#messages(room, log)
   }
 
   /**
-   * One message as it is now: does not wait for one that its writer may put back. Undefined beyond
-   * the head.
+   * One message as it is now, without waiting for a text that its writer may put back. Undefined
+   * beyond the head.
    */
   async glance(room: string, seq: number): Promise<Entry | undefined> {
     return (await this.#look(room, await this.#log.range(room, seq, seq)))[0]
@@ -90,9 +89,9 @@ export class History {
     return await this.#messages(room, await this.#log.range(room, from, to))
   }
 
-  // The text of a message that was committed a moment ago may be gone with a master while its log
-  // is not: then its writer, who has no acknowledgement, puts it back (Appender.ensure). Only what
-  // stays away, or is older, is lost; for that a page waits, and not for long.
+  // After a failover a just committed text may be missing while its log entry is there. Its writer
+  // has no acknowledgement yet and puts the text back (Appender.ensure), so a page waits for it for
+  // a short time. A text that stays missing, or that is older, is lost.
   async #messages(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const until = performance.now() + this.#lostPatienceMs
     for (;;) {
@@ -145,14 +144,14 @@ function placeOf(
   return { reference, run }
 }
 
-// What a page has of one block: from the first to the last of its entry ids. Entries between them
-// that are not on the page are few: a block is one user's in one room, and what is committed
-// together was appended together.
+// The part of a block that one page needs: the entries from the lowest to the highest id. Few
+// entries in between belong to other pages, because a block holds one user's messages in one room,
+// and what was committed together was appended together.
 class Run {
   first: Reference
   last: Reference
   #entries: readonly BlockEntry[] = []
-  /** Mostly a page asks for the entries in the block's own order. */
+  /** Usually a page asks for the entries in the block's own order. */
   #next = 0
   #texts: Map<string, string> | undefined
 
@@ -181,7 +180,7 @@ class Run {
   }
 }
 
-// The order of stream entry ids `<ms>-<n>`. Mostly the time decides, and is known as a number.
+// Orders stream entry ids `<ms>-<n>`. Usually the times differ, and they are known as numbers.
 const isBefore = (a: Reference, b: Reference): boolean =>
   a.ms !== b.ms ? a.ms < b.ms : compareIds(a.id, b.id) < 0
 

@@ -1,14 +1,14 @@
-// The names of all Redis keys and channels, and the slots they hash to. The only place that spells
-// them. A room or user name holds no brace (src/names.ts), so every key parses back to exactly one
-// meaning. A sealed segment ends in `:segment`, not `:log`: else segment 1 of room `a` would be the
-// log of a room called `a.1`.
+// The names of all Redis keys and channels, and the slots they hash to. No other file spells them.
+// The name of a room or user has no braces (message/names.ts), so every key can be parsed in only
+// one way. A sealed segment ends in `:segment` and not in `:log`, because segment 1 of room `a`
+// would otherwise have the key of the log of a room called `a.1`.
 import { slotOf } from '../redis/slots.js'
 
 export const userCountKey = (user: string): string => `user:{${user}}:count`
 
 /**
- * A user's messages in one room: `<room>.{<user>.<block>}`. The tag has no room in it: blocks are
- * counted per user.
+ * A user's messages in one room: `<room>.{<user>.<block>}`. The hash tag leaves the room out,
+ * because blocks are numbered per user over all rooms.
  */
 export const blockKey = (room: string, block: string): string => `${room}.{${block}}`
 
@@ -16,15 +16,12 @@ export const logKey = (room: string): string => `room:{${room}}:log`
 export const segmentKey = (room: string, segment: number): string =>
   `room:{${room}.${segment}}:segment`
 export const usersKey = (room: string): string => `room:{${room}}:users`
-/**
- * The number of parts that the users of a large room are split into. Must never change over
- * existing data.
- */
+/** How many parts the users of a large room are split into. Must never change for existing data. */
 export const USERS_PARTS = 512
 
 /**
- * A field of a room's first key of users, which tells that there are parts. It has braces, which no
- * user's name has.
+ * A field in a room's first key of users that marks the room as split into parts. No user has this
+ * name, because it has braces.
  */
 export const PARTS_MARK = '{parts}'
 
@@ -36,15 +33,15 @@ export const usersPartKey = (room: string, part: number): string => `${usersKey(
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
 /**
- * What a stream is written anew under, within one script, before it takes that stream's place. In
- * the same slot, and none of the other kinds.
+ * Where a script builds a new version of a stream, before it replaces the stream. In the same slot
+ * as the stream; parseKey does not know it.
  */
 export const copyKey = (key: string): string => `room:${key}:copy`
 
 /** The sharded pub/sub channel of a room. Same tag as its log, so both live on one shard. */
 export const roomChannel = (room: string): string => `room:{${room}}`
 
-/** The slot of everything that is kept per room: log, users, once keys, channel. */
+/** The slot of everything kept per room: log, users, idempotency keys, channel. */
 export const roomSlot = (room: string): number => slotOf(`{${room}}`)
 
 export type KeyKind =
@@ -55,7 +52,7 @@ export type KeyKind =
   | { readonly kind: 'once'; readonly room: string; readonly key: string }
   | { readonly kind: 'count'; readonly user: string }
 
-/** What a key found by SCAN is; undefined when it is not one of ours. */
+/** What a key found by SCAN stands for; undefined if it is not one of ours. */
 export function parseKey(key: string): KeyKind | undefined {
   const open = key.indexOf('{')
   const close = key.indexOf('}', open)
@@ -85,8 +82,8 @@ export function parseKey(key: string): KeyKind | undefined {
 }
 
 /**
- * `lady_gaga.12` → `['lady_gaga', 12]`: the number stands after the last dot, the name may hold
- * dots itself.
+ * `lady_gaga.12` → `['lady_gaga', 12]`: the number comes after the last dot, because the name may
+ * have dots too.
  */
 export function splitNumber(tag: string): [name: string, number: number] | undefined {
   const dot = tag.lastIndexOf('.')

@@ -1,7 +1,7 @@
-// Work in groups by key: what arrives for a key while its last group is on its way becomes its next
-// group. Nothing waits on a timer. Invariant: at most one group of a key is on its way, and groups
-// of a key start in the order in which their items came. Bounds nothing but the group: the number
-// of items that wait is the caller's limit.
+// Groups work by key: whatever arrives for a key while its last group is in flight becomes its next
+// group. Nothing waits on a timer. Invariant: at most one group per key is in flight, and the items
+// of a key are started in the order in which they came. The size of a group is bounded here; the
+// number of waiting items must be bounded by the caller.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const SETTLED_POLL_MS = 5
@@ -34,7 +34,7 @@ export class Lanes<T> {
       return
     }
     this.#waiting.set(key, [item])
-    // A microtask, not a turn: items that one reply or one request brings are together already.
+    // A microtask is enough: the items of one reply or one request arrive in the same turn.
     if (this.#fresh.push(key) === 1) {
       queueMicrotask(() => {
         this.#start()
@@ -43,8 +43,8 @@ export class Lanes<T> {
   }
 
   /**
-   * Resolves when nothing waits and nothing is on its way. Looks now and then: for a stop that is
-   * soon enough, and costs the groups nothing.
+   * Resolves when nothing is waiting or in flight. It polls, which is soon enough for a shutdown
+   * and costs the groups nothing.
    */
   async settled(): Promise<void> {
     while (this.#waiting.size > 0) await sleep(SETTLED_POLL_MS)

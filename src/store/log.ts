@@ -1,7 +1,7 @@
-// The order of a room: reading it, and sealing its old pieces into segments. Invariant: every
-// committed sequence is in the tail or in a sealed segment at every moment, because a segment is
-// written and acknowledged before the tail is trimmed; whoever reads the tail first and then what
-// is missing below it finds everything.
+// The order of a room: reads it, and moves its older pieces into segments (sealing). Invariant: at
+// every moment every committed sequence is in the tail or in a sealed segment, because a segment is
+// written and acknowledged before the tail is trimmed. So reading first the tail, and then the
+// segments for what is missing below it, finds everything.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
@@ -13,29 +13,29 @@ import { Remembered } from '../remembered.js'
 import { parseReference } from '../message/message.js'
 
 /**
- * A log entry: its sequence, and the reference to its message (undefined: that piece of the log is
- * gone).
+ * A log entry: its sequence, and the reference to its message (undefined if that part of the log is
+ * lost).
  */
 export type LogEntry = { readonly seq: number; readonly reference: string | undefined }
 
 type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
 
 /**
- * A log that was there and is nowhere is taken for deleted after so long: much longer than a
- * failover and the return of who moves slots.
+ * A log that existed and cannot be found for this long counts as deleted. This is much longer than
+ * a failover takes, or the restart of a tool that moves slots.
  */
 export const LOG_GONE_MS_MAX = 30_000
 
 const FIND_LENGTH = 1000
-/** The times in two references may come from two nodes. */
+/** The times in two references may come from the clocks of two nodes. */
 const CLOCKS_APART_MS_MAX = 60_000
 
 export class Log {
   readonly segmentLength: number
   readonly #cluster: Commands
   /**
-   * Per room, a sequence up to which all was sealed: a hint that spares a look at the tail. Wrong
-   * after an older data set was restored, until a look at the head.
+   * Per room, a sequence up to which everything is sealed: a hint that saves a look at the tail. It
+   * is wrong after an older data set was restored, until the next look at the head.
    */
   readonly #sealed = new Remembered<number>()
   readonly #sealing = new Map<string, Promise<void>>()
@@ -46,8 +46,9 @@ export class Log {
   }
 
   /**
-   * The newest entries of a room, ascending; the last one is its head. Empty for a room without
+   * The newest entries of a room, in order; the last one is the head. Empty for a room without
    * messages.
+   * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach
    */
   async newest(room: string, count: number): Promise<LogEntry[]> {
     const entries = parseEntries(
@@ -68,9 +69,9 @@ export class Log {
   }
 
   /**
-   * The last sequence of a room and its reference; undefined for a room without messages.
-   * @throws DialogsError STORE_UNAVAILABLE when the log is there and out of reach, as `newest`
-   * does; a range is empty then
+   * The last sequence of a room with its reference; undefined for a room without messages.
+   * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach (`range` returns
+   * an empty list in that case)
    */
   async head(room: string): Promise<LogEntry | undefined> {
     const [head] = parseEntries(
@@ -84,13 +85,13 @@ export class Log {
       ])
     )
     if (head === undefined) await this.#believeEmpty(room)
-    // A log that was begun anew does not reach as far as its old segments, which are still there.
+    // After a log was started anew, its head is lower than the old segments, which still exist.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head
   }
 
   /**
-   * The entries from `from` to `to`, both inclusive, ascending, without a gap; those beyond the
+   * The entries from `from` to `to`, both inclusive, in order, without a gap. Sequences beyond the
    * head are left out.
    */
   async range(room: string, from: number, to: number): Promise<LogEntry[]> {
@@ -112,7 +113,7 @@ export class Log {
     return withoutGap(tail, tail[0]?.seq ?? from, tail.at(-1)?.seq ?? 0)
   }
 
-  // What the tail does not hold any more comes before what it holds.
+  // Entries below the tail come from the segments.
   async #above(room: string, from: number, tail: LogEntry[]): Promise<LogEntry[]> {
     const [first] = tail
     return first === undefined || first.seq <= from
@@ -121,9 +122,9 @@ export class Log {
   }
 
   /**
-   * The sequence that a reference has between two sequences, both inclusive; undefined when it is
-   * not among them. Looks from the newest on, and no further back than what is older than the
-   * reference itself: a commit comes after its append.
+   * Finds the sequence of a reference between two sequences, both inclusive; undefined if it is not
+   * among them. Searches from the newest back, and stops at entries older than the reference
+   * itself, because a commit comes after its append.
    */
   async find(
     room: string,
@@ -141,8 +142,8 @@ export class Log {
     return undefined
   }
 
-  // Below the tail, or beyond the head; meanwhile others may have appended, so that only what the
-  // tail holds now can tell.
+  // The range is below the tail or beyond the head. Others may have appended meanwhile, so the tail
+  // is read again.
   async #outsideTail(room: string, from: number, to: number): Promise<LogEntry[]> {
     const [first] = parseEntries(
       await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1'])
@@ -161,18 +162,18 @@ export class Log {
       : await this.#above(room, from, tail)
   }
 
-  // That a room has no messages is believed when its log is not elsewhere: readers would be told
-  // that there were none.
+  // An empty log means a room without messages only if the log is not on another node: readers
+  // would otherwise be told that the room is empty.
   async #believeEmpty(room: string): Promise<void> {
     if (!(await this.#cluster.isStranded(logKey(room)))) return
     throw new DialogsError(
       'STORE_UNAVAILABLE',
-      'The log of the room is out of reach, its slot is half-moved: run npm run cluster -- finish'
+      'The log of the room is out of reach because its slot is half-moved: run npm run cluster -- finish'
     )
   }
 
-  // Sequences that no segment has any more come without a reference: a hole in the content, never
-  // in the order.
+  // A sequence that no segment has any more is returned without a reference: its content is lost,
+  // but the order has no hole.
   async #fromSegments(room: string, from: number, to: number): Promise<LogEntry[]> {
     const first = Math.floor((from - 1) / this.segmentLength)
     const last = Math.floor((to - 1) / this.segmentLength)
@@ -188,9 +189,9 @@ export class Log {
   }
 
   /**
-   * Seals the oldest segments while the tail is longer than two. Called by the writer whose commit
-   * completed a segment; may be called by anybody at any time, also twice at once: the same entries
-   * are written to the same key.
+   * Seals the oldest segments while the tail is longer than two segments. The writer whose commit
+   * completed a segment calls it. Anybody may call it at any time, even twice at once, because the
+   * same entries are written to the same key.
    */
   async seal(room: string): Promise<void> {
     const running = this.#sealing.get(room)
@@ -217,8 +218,8 @@ export class Log {
       )
       const first = entries[0]
       const head = (await this.head(room))?.seq ?? 0
-      // By what was read, not by the tail's length now: another process may have trimmed it since,
-      // and two of them the whole of it.
+      // Decided by the entries just read and not by the current length of the tail: other processes
+      // may have trimmed it since, even completely.
       if (first === undefined || head - first.seq < 2 * this.segmentLength) return
       const segment = Math.floor((first.seq - 1) / this.segmentLength)
       const next = (segment + 1) * this.segmentLength + 1
@@ -228,12 +229,12 @@ export class Log {
           `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`
         )
       }
-      // A segment outlives a failover of the log: only what a replica of that has, too, may be
-      // sealed.
+      // A segment would survive a failover that takes the end of the log back. So only what a
+      // replica of the log has may be sealed.
       const logged = await this.#cluster.write(roomSlot(room), ['EVALSHA', TOUCH_KEY.sha, '1', key])
       await logged.replicated
       const target = segmentKey(room, segment)
-      // Only what a replica has may be cut off the tail.
+      // Only what a replica of the segment has may be trimmed from the tail.
       await this.#write(
         target,
         first.seq,
@@ -268,9 +269,9 @@ function withoutGap(entries: LogEntry[], from: number, to: number): LogEntry[] {
 const msOf = (reference: string | undefined): number =>
   reference === undefined ? 0 : parseReference(reference).ms
 
-/** Entries as XRANGE gives them: `[['0-7', ['r', '<reference>']], …]`. */
+/** Log entries as XRANGE returns them: `[['0-7', ['r', '<reference>']], …]`. */
 export function parseEntries(reply: Reply): LogEntry[] {
-  // XRANGE and XREVRANGE answer exactly this shape (https://redis.io/commands/xrange).
+  // XRANGE and XREVRANGE return exactly this shape (https://redis.io/commands/xrange).
   return (reply as ReadonlyArray<readonly [string, readonly [string, string]]>).map(
     ([id, fields]) => ({ seq: Number(id.slice(2)), reference: fields[1] })
   )

@@ -1,10 +1,9 @@
-// Step 1 of a write: the number of a user's message, over all rooms. A user who writes much is
-// given numbers ahead of need, a lease: the counter is asked once for many messages instead of once
-// for each. Invariant: no number is given twice, unless a failover takes back the counter before a
-// replica had it: nobody waits for that. Then a block gets so many messages more. Numbers of a
-// lease that are never used (the process ended) leave a hole in the count, and a block with so many
-// messages less. Neither harms anybody: a message is found by its block and its entry's id, not by
-// its number.
+// Step 1 of a write: numbers a user's messages over all rooms. A busy user gets a lease, numbers
+// ahead of need, so that the counter is asked once for many messages. Invariant: no number is given
+// out twice, except after a failover that takes the counter back before a replica had it (nobody
+// waits for the replica). Then a block gets a few messages more. Numbers of a lease that the
+// process never used leave a block with a few messages less. Neither does harm: a message is found
+// by its block and entry id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
 import { userCountKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
@@ -13,7 +12,7 @@ import { Remembered } from '../remembered.js'
 type Lease = { next: number; last: number; size: number; askedAt: number }
 
 const LEASE_MAX = 100
-/** Who asks again within this time gets twice as much. */
+/** A user who needs numbers again within this time gets a lease of twice the size. */
 const BUSY_MS = 1000
 
 export class Numbers {
@@ -24,16 +23,16 @@ export class Numbers {
     this.#cluster = cluster
   }
 
-  /** The next number of a user's lease; undefined when there is none (any more). */
+  /** The next number of a user's lease; undefined if there is none left. */
   take(user: string): number | undefined {
     const lease = this.#leases.get(user)
     return lease === undefined || lease.next > lease.last ? undefined : lease.next++
   }
 
   /**
-   * Numbers for a group of a user's messages, ascending: first what is left of the lease, then from
-   * the counter, with a new lease beyond them if the user is busy. At most one call a user at a
-   * time.
+   * Numbers for a group of a user's messages, ascending: first the rest of the lease, then from the
+   * counter. A busy user also gets a new lease. Must not be called again for a user before the last
+   * call has ended.
    * @throws DialogsError as Cluster.command
    */
   async give(user: string, count: number, deadline: number): Promise<number[]> {

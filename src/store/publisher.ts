@@ -1,6 +1,6 @@
-// Step 5 of a write: tells every process that has readers in the room. One SPUBLISH for all that
-// was committed together. A publication that gets lost harms nobody for long: its readers find the
-// gap at the next one, or by the audit.
+// Step 5 of a write: tells all processes that have readers in the room, by one SPUBLISH for each
+// group. A lost publication does little harm: readers find the gap at the next publication, or by
+// the audit.
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from './keys.js'
 import { type Message } from '../message/message.js'
@@ -16,7 +16,7 @@ export class Publisher {
     this.#onFault = onFault
   }
 
-  /** @param messages of consecutive sequences */
+  /** @param messages with consecutive sequences */
   publish(room: string, messages: readonly Message[]): void {
     const published: Promise<void> = this.#cluster
       .write(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])
@@ -32,7 +32,7 @@ export class Publisher {
     this.#underWay.add(published)
   }
 
-  /** Resolves when what was published so far is out, or was given up. */
+  /** Resolves when all publications so far have been sent or given up. */
   async settled(): Promise<void> {
     await Promise.all(this.#underWay)
   }

@@ -1,6 +1,6 @@
-// What the store and the live streams send to Redis, for the check at start and the least
-// permissions. A command that is sent and missing here is denied to the service in the tests, which
-// run with just these permissions.
+// All commands that the store and the streams send to Redis, for the check at start and for the
+// documented least permissions. The tests run with exactly these permissions, so a command that is
+// missing here fails there.
 import { markers } from '../redis/markers.js'
 import { type Requirements } from '../redis/requirements.js'
 import { commandsOf } from '../redis/script.js'

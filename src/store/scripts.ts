@@ -1,15 +1,15 @@
-// The Lua that runs inside Redis. Each script touches the keys of one slot. Those of a single key
-// work on both sides of a moving slot; one with several is answered TRYAGAIN while some of them
-// have gone ahead. Scripts replicate by their effects (Redis 7), and may be run twice: what that
-// does is said at each.
+// The Lua scripts that run inside Redis. Each touches the keys of one slot only. A script with a
+// single key works on both sides of a moving slot; a script with several keys is answered TRYAGAIN
+// while only some of them have moved. Redis replicates the effects of a script. A script may run
+// twice, and each comment says what that does.
 import { script } from '../redis/script.js'
 import { PARTS_MARK, USERS_PARTS } from './keys.js'
 
 /**
- * Appends texts to a block: KEYS block, ARGV texts. Answers the first entry's id; the others follow
- * it by one each, by command: the clock of Redis 7.0 goes on inside a script, so that `*` would
- * sooner or later jump to the next ms (7.2 has it stand still). Run twice, it leaves entries that
- * nothing refers to (orphans).
+ * Appends texts to a block: KEYS block, ARGV texts. Returns the id of the first entry; each
+ * following id is one higher. The ids are explicit because in Redis 7.0 the clock advances during a
+ * script, and `*` could jump to the next ms (in 7.2 it stands still). Run twice, it leaves entries
+ * that nothing refers to (orphans).
  */
 export const APPEND = script(`
 local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[1])
@@ -18,9 +18,10 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
- * Lua that writes a key without changing it, so that a WAIT behind it covers everything the key
- * holds: since Redis 7.2 a WAIT covers only writes of its own connection. Works for every type, and
- * cannot be refused: XSETID, for one, refuses an id below the highest that was ever deleted.
+ * Lua that writes a key without changing it, so that a following WAIT covers everything the key
+ * holds: since Redis 7.2 a WAIT covers only the writes of its own connection. This works for every
+ * type and is never refused. XSETID, for example, refuses an id below the highest that was ever
+ * deleted.
  */
 const TOUCH = `
 local function touch (key)
@@ -29,24 +30,23 @@ local function touch (key)
   if at == -1 then redis.call('PERSIST', key) end
 end`
 
-/** Writes a key without changing it: KEYS key. Answers 1 if there is such a key. */
+/** Writes a key without changing it: KEYS key. Returns 1 if the key exists. */
 export const TOUCH_KEY = script(`${TOUCH}
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 touch(KEYS[1])
 return 1`)
 
 /**
- * What the scripts answer that will not write a stream anew in place, because they could not be
- * sure to complete it.
+ * The reply of a script that has to rewrite a stream and cannot be sure to complete that in place.
  */
 export const NEEDS_COPY = 'needs copy'
 
-// A stream takes entries at its end only. To get one into the middle it is emptied and filled
-// again. It is never deleted for that: in a slot that is moving away a script cannot create a key,
-// and would end half-way. Emptied by XTRIM it still exists, and takes any id again unless something
-// was deleted from it by XDEL: from Redis 7.2 on, no id below the highest of those is accepted.
-// Which of the two it is, the error tells that an attempt to set the last id to 0-0 gets while
-// there are entries.
+// A stream takes new entries only at its end. To insert one in the middle, a script empties the
+// stream and fills it again. It must not delete the stream: a script cannot create a key in a slot
+// that is moving away, and would stop half-way. A stream emptied by XTRIM still exists and accepts
+// any id, unless XDEL was used on it: since Redis 7.2 ids below the highest deleted one are
+// refused. To tell the two cases apart, the script tries to set the last id to 0-0 while there are
+// entries and looks at the error.
 const REFILL = `
 local function canRefill (key)
   local refused = redis.pcall('XSETID', key, '0-0')
@@ -58,9 +58,9 @@ local function empty (key)
 end`
 
 /**
- * Makes sure that an entry is in a block: KEYS block, ARGV id, text. Run twice, it changes nothing.
- * Answers 1, or NEEDS_COPY when later entries have come since a failover took this one, and the
- * block cannot be written anew in place: then ENSURE_BY_COPY does it.
+ * Makes sure that a block has an entry: KEYS block, ARGV id, text. Run twice, it changes nothing.
+ * Returns 1. Returns NEEDS_COPY if a failover has taken the entry, later entries have arrived
+ * since, and the block cannot be rewritten in place; ENSURE_BY_COPY does it then.
  */
 export const ENSURE = script(`${TOUCH}${REFILL}
 local key, id, text = KEYS[1], ARGV[1], ARGV[2]
@@ -81,9 +81,9 @@ for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[
 return 1`)
 
 /**
- * The same by way of a copy, which takes the block's place when it is complete: KEYS block, copy,
- * ARGV id, text. Having two keys it is answered TRYAGAIN while the slot is moving, and waits. Run
- * twice, it changes nothing.
+ * The same by way of a copy, which replaces the block when it is complete: KEYS block, copy, ARGV
+ * id, text. It has two keys, so it waits (TRYAGAIN) while the slot is moving. Run twice, it changes
+ * nothing.
  */
 export const ENSURE_BY_COPY = script(`
 local key, copy, id = KEYS[1], KEYS[2], ARGV[1]
@@ -98,12 +98,12 @@ if at > 0 then redis.call('PEXPIREAT', copy, at) end
 redis.call('RENAME', copy, key)
 return 1`)
 
-/** Nothing was committed: the log has no entries, and it was not allowed to begin it. */
+/** Nothing was committed: the log has no entries, and the script was not allowed to start it. */
 export type NoLog = readonly [outcome: 'no log']
 
-// Counts in a room's first key, or where that says that the room is split, in the part: both only
-// if it was given the part. Answers how many fields the first key has then, less than 0 when the
-// room is split (Users.noteLength).
+// Counts messages in the room's first key of users, or in a part if the room is split. The reply of
+// a commit says how many fields the first key has, as a negative number if the room is split
+// (Users.noteLength).
 const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
@@ -117,25 +117,27 @@ end`
 export type CommitReply =
   | NoLog
   /**
-   * The first one's sequence, and 1 if there is nothing left to count; if it has counted,
-   * USERS_LENGTH.
+   * The sequence of the first message; 1 if nothing is left to count; the length of the first key
+   * of users if this run has counted.
    */
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /**
-   * Nothing was committed: it could not see all that came behind `after`. The log's last sequence.
+   * Nothing was committed, because the script could not see everything after `after`. The log's
+   * last sequence.
    */
   | readonly [outcome: 'unseen', head: number]
 
 /**
- * Commits a group: KEYS log and, but in a moving slot, users and perhaps the part of each user;
- * ARGV after, 1 if it may begin the log, number of users, (user, count) …, references …. All or
- * none, and contiguous. Answers a CommitReply. Run twice it commits once, in whatever order a
- * delayed first and a hasty second attempt arrive: it looks for the first reference among what came
- * behind sequence `after`, which the caller knew before its first attempt. Where it cannot see all
- * of that (the log was trimmed beyond `after`, or lost its end) it commits nothing. It looks before
- * it adds, because an entry cannot be taken back: a stream accepts no id below one that was deleted
- * from it, and the sequence would be burnt. Nearly always nothing came behind `after`, and the look
- * is one entry long.
+ * Commits a group, all of it or nothing, with consecutive sequences. KEYS log and, except in a
+ * moving slot, users and perhaps the part of each user. ARGV after, 1 if it may start the log,
+ * number of users, (user, count) …, references …. Returns a CommitReply.
+ *
+ * Run twice, it commits once, even if a delayed first attempt arrives after the second one: it
+ * searches for the first reference among the entries after sequence `after`, which the caller knew
+ * before its first attempt. If it cannot see all of these entries (the log was trimmed beyond
+ * `after`, or has lost its end), it commits nothing. It searches before it adds, because an added
+ * entry cannot be taken back: a stream accepts no id below a deleted one, so the sequence would be
+ * lost. Nearly always there is nothing after `after`, and the search looks at one entry.
  */
 export const COMMIT = script(`${TOUCH}${COUNT_IN}
 local log, floor, first = KEYS[1], '0-' .. ARGV[1], 4 + 2 * tonumber(ARGV[3])
@@ -172,13 +174,13 @@ return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
 
 export type CommitOnceReply =
   | NoLog
-  /** The sequence that the key led to, and 1 if this very call committed it. */
+  /** The sequence that the key belongs to, and 1 if this very call committed it. */
   | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV
- * reference, time to live in s, user, 1 if it may begin the log. Check and commit are one atomic
- * step. Answers a CommitOnceReply.
+ * reference, time to live in s, user, 1 if it may start the log. The check and the commit are one
+ * atomic step. Returns a CommitOnceReply. Run twice, it commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -194,10 +196,10 @@ redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1)
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
 /**
- * Writes a sealed segment: KEYS segment, ARGV first sequence, references. Writes it whole or not at
- * all; run twice, it writes the same. A segment that holds something else is of a past that a
- * failover took back, and is replaced. Answers how many entries it has, or NEEDS_COPY when it has
- * to be replaced and that cannot be done in place: then SEAL_BY_COPY does it.
+ * Writes a sealed segment, all of it or nothing: KEYS segment, ARGV first sequence, references. Run
+ * twice, it writes the same. A segment with other content was written before a failover that took
+ * the end of the log back, and is replaced. Returns the number of entries, or NEEDS_COPY if the
+ * segment must be replaced and cannot be in place; SEAL_BY_COPY does it then.
  */
 export const SEAL = script(`${TOUCH}${REFILL}
 local key, count = KEYS[1], #ARGV - 1
@@ -230,17 +232,17 @@ redis.call('RENAME', KEYS[2], KEYS[1])
 return #ARGV - 1`)
 
 /**
- * Adds to a room's counters: KEYS users, ARGV user, count, user, count … Run twice, it counts
- * twice; `npm run check -- --repair` mends it.
+ * Adds to a room's counters: KEYS users, ARGV user, count, user, count …. Run twice, it counts
+ * twice, which `npm run check -- --repair` corrects.
  */
 export const COUNT = script(`
 for i = 1, #ARGV, 2 do redis.call('HINCRBY', KEYS[1], ARGV[i], ARGV[i + 1]) end
 return 1`)
 
 /**
- * Moves users of a room from its first key to their parts, and marks the room as split: KEYS users,
- * parts …, ARGV user, which of the keys is its part, user, which … Run twice, it changes nothing: a
- * user who is not there any more has been moved.
+ * Moves users from a room's first key to their parts and marks the room as split: KEYS users, parts
+ * …, ARGV user, index of its part in KEYS, user, index …. Run twice, it changes nothing: a user who
+ * is no longer in the first key has been moved.
  */
 export const MOVE_USERS = script(`
 redis.call('HSET', KEYS[1], '${PARTS_MARK}', '${USERS_PARTS}')
@@ -263,8 +265,8 @@ for i, entry in ipairs(redis.call('XRANGE', KEYS[1], ARGV[1], '+', 'COUNT', ARGV
 return ids`)
 
 /**
- * Removes entries from a block, and the block with its last one: KEYS block, ARGV ids. Answers how
- * many were there.
+ * Removes entries from a block, and the block with its last entry: KEYS block, ARGV ids. Returns
+ * how many existed.
  */
 export const REMOVE_ENTRIES = script(`
 local removed = redis.call('XDEL', KEYS[1], unpack(ARGV))
@@ -273,8 +275,8 @@ return removed`)
 
 /**
  * Corrects a room's counter: KEYS users, ARGV user, the count that was read, difference. Does
- * nothing where it has changed since, and so nothing when run twice; removes a counter of nothing.
- * Answers 1 if it has corrected.
+ * nothing if the counter has changed since, so running it twice does no harm. Removes a counter
+ * that becomes 0. Returns 1 if it has corrected the counter.
  */
 export const CORRECT_COUNT = script(`
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end

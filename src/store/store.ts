@@ -1,6 +1,6 @@
-// What the rest of the process knows of the store: append a message, read messages, and ask about a
-// room. Knows no HTTP. Composes queue, appender, log and history; itself it only decides what a
-// repeated idempotency key means.
+// The store as the rest of the process sees it: append a message, read messages, ask about a room.
+// It puts admission, appender, log and history together. Its own logic is what a repeated
+// idempotency key means.
 import { DialogsError } from '../errors.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -43,16 +43,16 @@ export class Store {
     this.#admission = new Admission(options)
   }
 
-  /** Messages that were taken and not settled yet. */
+  /** Messages that have been accepted and are not finished yet. */
   get queueLength(): number {
     return this.#admission.length
   }
 
   /**
-   * Stores a message once. With an idempotency key that is known: the message it led to, `isNew`
-   * false.
-   * @throws DialogsError IDEMPOTENCY_CONFLICT when that one has another user or text; otherwise as
-   * Admission.admit and Appender.append
+   * Stores a message once. If the idempotency key is known, returns the message that it belongs to,
+   * with `isNew` false.
+   * @throws DialogsError IDEMPOTENCY_CONFLICT if that message has another user or text; otherwise
+   * as Admission.admit and Appender.append
    */
   append(message: NewMessage): Promise<Appended> {
     const { once } = message
@@ -63,7 +63,7 @@ export class Store {
     )
   }
 
-  // Repetitions that come to this process while the first is on its way share its outcome.
+  // Repetitions that reach this process while the first request is in flight share its outcome.
   async #appendKeyed(message: NewMessage, once: string, deadline: number): Promise<Appended> {
     const key = `${once} ${message.room}`
     const earlier = this.#once.get(key)
@@ -87,9 +87,9 @@ export class Store {
     return { message: { room, seq, user, text, ms }, isNew }
   }
 
-  // A look at the key first: a repetition that comes late costs no entry in a block. What breaks an
-  // acknowledgement may be a failover that took back the message or the key: then it is looked up
-  // anew.
+  // Looks for the key first, so that a late repetition adds no entry to a block. If an
+  // acknowledgement fails, a failover may have taken back the message or the key, so the key is
+  // looked up again.
   async #appendOnce(message: NewMessage, once: string, deadline: number): Promise<Appended> {
     for (;;) {
       try {
@@ -109,15 +109,15 @@ export class Store {
     }
   }
 
-  // The first call may have been cut off before its acknowledgement: what is answered now must
-  // survive a failover as well.
+  // The first call may have been cut off before its acknowledgement, so this one waits for it: its
+  // answer must survive a failover as well.
   async #repeated(message: NewMessage, seq: number, deadline: number): Promise<Appended> {
     const { room, text } = message
     const entry = await this.history.glance(room, seq)
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
     if (entry === undefined || reference === undefined) throw await this.#absence(room, seq)
     const { tag, id, user, ms } = parseReference(reference)
-    // Of a lost message only the user is known; it comes back with the text of its repetition.
+    // Of a lost message only the user is known. The repetition brings the text back.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
     const { replicated } = await this.#cluster.write(
       roomSlot(room),
@@ -126,35 +126,36 @@ export class Store {
     )
     await replicated
     await this.appender.ensure(room, tag, id, text, deadline)
-    // The first call may have died before it published. Readers that have it drop it as a
+    // The first call may have died before it published. Readers that have the message drop the
     // duplicate.
     this.#options.publish(room, [stored])
     return { message: stored, isNew: false }
   }
 
-  // Lost is a place within the log. A log that does not reach so far may be on its way: who then
-  // sent it with a new key would store it twice.
+  // A message is lost only if its sequence is within the log. If the log is shorter, it may be out
+  // of reach for a moment; a client told to use a new key would then store the message twice.
   async #absence(room: string, seq: number): Promise<DialogsError> {
     return (await this.head(room)) < seq
       ? new DialogsError(
           'STORE_UNAVAILABLE',
-          'The message that this Idempotency-Key led to is out of reach: try again with the same key.'
+          'The message of this Idempotency-Key is out of reach for the moment: try again with the same key.'
         )
       : new DialogsError(
           'MESSAGE_LOST',
-          'The message that this Idempotency-Key led to has been lost: send it with a new key.'
+          'The message of this Idempotency-Key has been lost: send it again with a new key.'
         )
   }
 
-  /** The last sequence of a room, 0 when nobody has written there. */
+  /** The last sequence of a room; 0 if the room has no messages. */
   async head(room: string): Promise<number> {
     return (await this.log.head(room))?.seq ?? 0
   }
 
-  /** One message, or undefined when the room has no such sequence. */
+  /** One message; undefined if the room has no such sequence. */
   async message(room: string, seq: number): Promise<Entry | undefined> {
     const [entry] = await this.history.range(room, seq, seq)
-    // Is there no such sequence, or is the log out of reach? Then this throws.
+    // Throws if the log is out of reach, so that undefined always means that there is no such
+    // message.
     if (entry === undefined) await this.head(room)
     return entry
   }

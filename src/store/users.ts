@@ -1,14 +1,14 @@
-// Who is in a room, and how many messages each has written: the counters beside the log.
+// The users of a room, with the number of messages each has written.
 //
-//   room:{<room>}:users        hash of user → messages, of a small room all of it
-//   room:{<room>}:users:<n>    of a large room, the users whose hash is n
+//    room:{<room>}:users        hash of user → messages; for a small room, all of them
+//    room:{<room>}:users:<n>    for a large room, the users whose hash is n
 //
-// Invariant: a user's count is what the first key has for them plus what their part has. So either
-// may be written at any time, and a room is split step by step: first the mark, from which on
-// writers count in the parts; then a group of users at a time moves over, each group in one script.
-// Whatever a crash leaves is valid, and the next commit or a check goes on with it. A room stays
-// split. With 512 parts no key exceeds 2 MiB below 2,500,000 users of the longest names (computed,
-// not measured).
+// Invariant: a user's count is the sum of both keys, so either may be written at any time. That
+// lets a room be split step by step: first it is marked, and from then on writers count in the
+// parts; then groups of users move from the first key to the parts, each group in one script.
+// Whatever a crash leaves is valid, and the next commit or check continues with it. A room stays
+// split. With 512 parts no key exceeds 2 MiB below 2,500,000 users with the longest names
+// (computed, not measured).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
@@ -18,18 +18,18 @@ import { MOVE_USERS } from './scripts.js'
 export type User = { readonly user: string; readonly messages: number }
 
 export type UsersPage = {
-  /** Users in the room, on all pages. */
+  /** How many users the room has. */
   readonly total: number
   readonly users: User[]
-  /** The `after` of the next page; undefined on the last one. */
+  /** The `after` of the next page; undefined on the last page. */
   readonly next: string | undefined
 }
 
-/** More users than this make a room large. 3,000 of the longest names take 1.1 MB. */
+/** A room with more users than this is large. 3,000 of the longest names take 1.1 MB. */
 const SMALL_MAX = 3000
 const MOVED_AT_ONCE = 500
 const SCAN_COUNT = 500
-/** After a failed attempt to split a room. */
+/** Pause after a failed attempt to split a room. */
 const AGAIN_MS = 1000
 const PARTS_AT_ONCE = 16
 /** How old the total of a large room may be. */
@@ -38,7 +38,7 @@ const TOTAL_MS = 1000
 export class Users {
   readonly #cluster: Cluster
   readonly #onFault: (error: unknown) => void
-  /** Rooms that are known to be split. */
+  /** Rooms known to be split. */
   readonly #split = new Remembered<true>()
   readonly #splitting = new Map<string, Promise<void>>()
   readonly #failedAt = new Remembered<number>()
@@ -50,8 +50,8 @@ export class Users {
   }
 
   /**
-   * The keys that a commit counts these users in: one for all, or also the part of each, in the
-   * same order.
+   * The keys in which a commit counts these users: the first key, and in a split room also the part
+   * of each user, in the same order.
    */
   countKeys(room: string, users: Iterable<string>): string[] {
     const key = usersKey(room)
@@ -61,12 +61,12 @@ export class Users {
   }
 
   /**
-   * A commit tells how many fields the room's first key has; less than 0 when the room is split.
-   * Begins or goes on with splitting it where there is something to do, and does not wait for that.
+   * Takes the number of fields in the room's first key from a commit's reply (negative if the room
+   * is split). Starts or continues splitting the room if necessary, without waiting for it.
    */
   noteLength(room: string, length: number): void {
     if (length > 0 && length <= SMALL_MAX) return
-    // One field is the mark.
+    // A single field is the mark.
     if (length < 0) this.#split.set(room, true)
     if (length >= -1 && length <= 0) return
     if (performance.now() < (this.#failedAt.get(room) ?? -Infinity) + AGAIN_MS) return
@@ -82,8 +82,8 @@ export class Users {
   }
 
   /**
-   * Moves all users of a room from its first key to the parts. May be called by anybody at any
-   * time, also twice at once.
+   * Moves all users of a room from its first key to the parts. Anybody may call it at any time,
+   * even twice at once.
    */
   async split(room: string): Promise<void> {
     const running = this.#splitting.get(room)
@@ -95,7 +95,7 @@ export class Users {
     await splitting
   }
 
-  /** How many messages a user has written; undefined when they are not in the room. */
+  /** How many messages a user has written; undefined if they are not in the room. */
   async get(room: string, user: string): Promise<number | undefined> {
     const [direct, inPart] = await Promise.all(
       [usersKey(room), usersPartKey(room, usersPart(user))].map(async key => {
@@ -107,10 +107,9 @@ export class Users {
   }
 
   /**
-   * A page of the users, those behind `after` in the order of the room: in a small room most
-   * messages first, then by name; in a large one by part and name, because only that order stands
-   * still while people write.
-   * @throws DialogsError INVALID_CURSOR when a small room has no user `after`
+   * A page of users, those after `after`. A small room is ordered by messages (most first), then by
+   * name; a large one by part and name, because only that order stays the same while people write.
+   * @throws DialogsError INVALID_CURSOR if a small room has no user `after`
    */
   async page(room: string, after: string | undefined, limit: number): Promise<UsersPage> {
     const { isSplit, direct } = await this.#readDirect(room)
@@ -126,8 +125,8 @@ export class Users {
     return pageOf(users, at + 1, limit, users.length)
   }
 
-  // The first key. A large one that nobody has split yet is split first: it could not be read in
-  // one piece.
+  // Reads the first key. A large room that nobody has split yet is split before, because its key is
+  // too large to be read at once.
   async #readDirect(room: string): Promise<{ isSplit: boolean; direct: Map<string, number> }> {
     const slot = roomSlot(room)
     if (Number(await this.#cluster.read(slot, ['HLEN', usersKey(room)])) > SMALL_MAX) {
@@ -187,7 +186,7 @@ export class Users {
     return usersOf(counts).sort(byName)
   }
 
-  // To add it up takes 512 commands: pages that follow each other closely have the same one.
+  // Adding up the total takes 512 commands, so pages read shortly after each other share it.
   async #recentTotal(room: string, direct: ReadonlyMap<string, number>): Promise<number> {
     const known = this.#totals.get(room)
     const now = performance.now()
@@ -200,7 +199,7 @@ export class Users {
     return await total
   }
 
-  // A user who is in the first key still, and in a part already, is counted once.
+  // A user who is still in the first key and already in a part counts once.
   async #total(room: string, direct: ReadonlyMap<string, number>): Promise<number> {
     const slot = roomSlot(room)
     const lengths = Promise.all(
@@ -220,12 +219,12 @@ export class Users {
 
   async #splitAll(room: string): Promise<void> {
     const slot = roomSlot(room)
-    // An empty group sets the mark.
+    // An empty group only sets the mark.
     await this.#move(room, [])
     this.#split.set(room, true)
     let cursor = '0'
     do {
-      // HSCAN answers the next cursor, and field, value, field, value …
+      // HSCAN returns the next cursor, and field, value, field, value …
       const [next, flat] = (await this.#cluster.command(slot, [
         'HSCAN',
         usersKey(room),
@@ -268,7 +267,7 @@ const byMessages = (a: User, b: User): number =>
 
 const byName = (a: User, b: User): number => (a.user < b.user ? -1 : 1)
 
-/** Which users of a part come behind a user, in the order by part and name. */
+/** Which users of a part come after a user, ordered by part and name. */
 function behind(after: string | undefined, part: number): (user: User) => boolean {
   if (after === undefined || usersPart(after) < part) return () => true
   return usersPart(after) > part ? () => false : ({ user }) => user > after
@@ -279,7 +278,7 @@ function pageOf(users: readonly User[], from: number, limit: number, total: numb
   return { total, users: page, next: users.length > from + limit ? page.at(-1)?.user : undefined }
 }
 
-/** HGETALL answers field, value, field, value … as strings. */
+/** HGETALL returns field, value, field, value … as strings. */
 function countsOf(reply: unknown): Map<string, number> {
   const flat = reply as readonly string[]
   const counts = new Map<string, number>()
