@@ -1,5 +1,5 @@
-// How long to wait before another attempt: twice as long each time, and half of it by chance, so
-// that those who failed together do not come back together.
+// The pause before another attempt. It doubles with each attempt, and half of it is random, so that
+// callers that failed together do not retry together.
 
 /** @param attempt from 0 */
 export const backoffMs = (attempt: number, msMin: number, msMax: number): number =>

@@ -1,6 +1,6 @@
-// Every failure that a caller may meet, in one class with a stable code, and one table from code to
-// HTTP status. Callers branch on `code`, never on text. Programmers' errors are plain Errors and
-// end as 500.
+// All failures that a caller may meet: one class with a stable code, and one table from code to
+// HTTP status. Callers branch on `code`, never on text. A bug in this service is a plain Error and
+// ends as 500.
 
 export const STATUS = {
   BAD_REQUEST: 400,
@@ -25,8 +25,8 @@ export const STATUS = {
   HOST_NOT_ALLOWED: 421,
   HEADERS_TOO_LARGE: 431,
   INTERNAL: 500,
-  // 503s say what stood in the way: the client may try again, with the same Idempotency-Key, after
-  // Retry-After.
+  // A 503 says what is in the way. The client may try again after Retry-After, with the same
+  // Idempotency-Key.
   OVERLOADED: 503,
   STOPPING: 503,
   TOO_MANY_STREAMS: 503,
@@ -43,7 +43,7 @@ export const STATUS = {
 export type ErrorCode = keyof typeof STATUS
 
 /**
- * The one error of this service. `statusCode` follows from `code`; `message` says what to change.
+ * The error class of this service. `statusCode` follows from `code`; `message` says what to change.
  */
 export class DialogsError extends Error {
   readonly code: ErrorCode
@@ -58,12 +58,12 @@ export class DialogsError extends Error {
 }
 
 /**
- * Whether the same request may succeed later: the service or its store cannot do it now. Everything
- * that nobody foresaw counts as such. An EventSource must never be answered one of these with its
- * status, for it would not come back (src/routes/events.ts).
+ * Whether the same request may succeed later, because the service or its store cannot do it now.
+ * Unexpected errors count as temporary. An EventSource must never get one of these as a status,
+ * because it would not come back (src/routes/events.ts).
  */
 export function isTemporary(error: unknown): boolean {
-  // Fastify's own errors carry a status, too.
+  // Fastify's own errors have a status, too.
   const { statusCode = 500 } = error as { readonly statusCode?: number }
   return statusCode >= 500 || statusCode === 408 || statusCode === 429
 }

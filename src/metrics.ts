@@ -1,6 +1,6 @@
-// What the process counts, for Prometheus (https://prometheus.io/docs/practices/naming/). Names and
-// labels stand here once; the parts get plain functions to call, and gauges are read when somebody
-// looks.
+// The metrics of this process, for Prometheus (https://prometheus.io/docs/practices/naming/). All
+// names and labels are defined here. Counters are updated by the parts; gauges are read when the
+// metrics are asked for.
 import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client'
 
 export type Gauges = Readonly<
@@ -21,7 +21,7 @@ const NEW_POSTS_MAX = 1000
 export class Metrics {
   readonly registry = new Registry()
   readonly #postSeconds: Histogram
-  // Posts that the library does not know of yet: to count one by one cost 3 µs for each.
+  // Posts not yet passed on to the library: counting each one separately there cost 3 µs.
   readonly #newPosts = new Map<number, number>()
   readonly #newPostSeconds: number[] = []
   readonly streamsEnded: Counter<'reason'>
@@ -38,7 +38,7 @@ export class Metrics {
     collectDefaultMetrics({ register: this.registry })
     const posts: Counter<'code'> = new Counter({
       name: 'dialogs_posts_total',
-      help: 'POSTed messages by the status of the answer',
+      help: 'POSTed messages, by the status of the answer',
       labelNames: ['code'],
       registers,
       collect: () => {
@@ -63,19 +63,19 @@ export class Metrics {
     })
     this.putOff = new Counter({
       name: 'dialogs_streams_put_off_total',
-      help: 'streams that were told to come back later, by the reason',
+      help: 'streams that were told to come back later, by reason',
       labelNames: ['code'],
       registers
     })
     this.retries = new Counter({
       name: 'dialogs_redis_retries_total',
-      help: 'commands that Redis Cluster sent elsewhere or put off',
+      help: 'commands that Redis Cluster redirected or deferred',
       labelNames: ['why'],
       registers
     })
     this.subscriptionsLost = new Counter({
       name: 'dialogs_subscriptions_lost_total',
-      help: 'channels or connections of the subscriber that were lost and taken up again',
+      help: 'channels or connections of the subscriber that were lost and restored',
       labelNames: ['why'],
       registers
     })
@@ -92,13 +92,13 @@ export class Metrics {
     })
     this.resets = new Counter({
       name: 'dialogs_resets_total',
-      help: 'rooms whose readers had to start over',
+      help: 'resets of a room, after which its readers start over',
       labelNames: ['reason'],
       registers
     })
     this.faults = new Counter({
       name: 'dialogs_faults_total',
-      help: 'background work that failed and will be mended later',
+      help: 'background work that failed and will be repaired later',
       labelNames: ['what'],
       registers
     })
@@ -113,23 +113,25 @@ export class Metrics {
     for (const seconds of this.#newPostSeconds.splice(0)) this.#postSeconds.observe(seconds)
   }
 
-  /** Figures that the parts keep themselves, read when somebody looks. */
+  /**
+   * Registers figures that the parts keep themselves; they are read when the metrics are asked for.
+   */
   watch(gauges: Gauges, storeReads: () => number): void {
     const names: ReadonlyArray<readonly [keyof Gauges, string, string]> = [
       ['streams', 'dialogs_streams', 'open streams'],
-      ['rooms', 'dialogs_rooms', 'rooms that are subscribed'],
-      ['queue', 'dialogs_queue_length', 'messages that wait for the store'],
+      ['rooms', 'dialogs_rooms', 'subscribed rooms'],
+      ['queue', 'dialogs_queue_length', 'messages waiting for the store'],
       ['ringBytes', 'dialogs_ring_bytes', 'bytes of recent frames in memory'],
-      ['pagesWaiting', 'dialogs_pages_waiting', 'pages that wait for their turn to be read'],
+      ['pagesWaiting', 'dialogs_pages_waiting', 'pages waiting for their turn to be read'],
       [
         'subscriberConnections',
         'dialogs_subscriber_connections',
-        'pub/sub connections, at most one a shard'
+        'pub/sub connections, at most one per shard'
       ],
-      ['degradedShards', 'dialogs_degraded_shards', 'shards that take writes without a replica']
+      ['degradedShards', 'dialogs_degraded_shards', 'shards that accept writes without a replica']
     ]
     for (const [key, name, help] of names) {
-      // Every process sees the same shards: where several are added up, the number must not be.
+      // All workers see the same shards, so their numbers must not be added up.
       const aggregator = key === 'degradedShards' ? 'max' : 'sum'
       const gauge: Gauge = new Gauge({
         name,

@@ -1,5 +1,5 @@
-// What this process knows of rooms or users by name, and can find out again: a map of bounded size,
-// begun anew when it is full.
+// A cache by the name of a room or user, for what the process can find out again. Bounded: when it
+// is full, it starts again empty.
 const NAMES_MAX = 10_000
 
 export class Remembered<V> extends Map<string, V> {

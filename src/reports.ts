@@ -1,6 +1,6 @@
-// What goes wrong again and again is logged once a second for each kind, with the number of times:
-// a store that is away must not fill a disk with one line for each refused POST. The first of a
-// kind is logged at once and whole, with its stack and its causes.
+// Limits repeated log lines to one per second and kind, with a count: a store that is out of reach
+// must not fill the disk with a line for each refused POST. The first report of a kind is logged at
+// once and in full, with its stack and causes.
 import { type Logger } from 'pino'
 
 export type Report = {
@@ -11,19 +11,19 @@ export type Report = {
 }
 
 const INTERVAL_MS = 1000
-/** Kinds at a time. Beyond it all others count as one. */
+/** Kinds counted separately at a time; all others together count as one kind. */
 const KINDS_MAX = 100
 
 export class Reports {
   readonly #log: Pick<Logger, 'error' | 'warn'>
-  /** What has come since the last line of each kind. */
+  /** Reports of each kind since its last line. */
   readonly #kinds = new Map<string, { count: number; last: Report }>()
 
   constructor(log: Pick<Logger, 'error' | 'warn'>) {
     this.#log = log
   }
 
-  /** @param kind bounded in number where it can be: a code, or what failed */
+  /** @param kind from a small set if possible: a code, or the name of what failed */
   report(kind: string, report: Report): void {
     const known = this.#kinds.get(kind)
     if (known !== undefined) {
@@ -38,7 +38,7 @@ export class Reports {
     }
   }
 
-  /** Writes what is still counted: at the end of the process. */
+  /** Writes what is still counted, at the end of the process. */
   flush(): void {
     for (const { count, last } of this.#kinds.values()) if (count > 0) this.#write(last, count)
     this.#kinds.clear()

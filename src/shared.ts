@@ -1,7 +1,6 @@
-// Reads that several callers ask for at once, done once for all of them. Invariant: what a caller
-// gets was read after its call. One that comes while a read is under way gets the next one,
-// together with all others that come meanwhile: so of each key one read is under way and one waits,
-// however many ask.
+// Shares reads between callers. Invariant: what a caller gets was read after its call. A call made
+// during a read waits for the next read, together with all other calls made meanwhile. So for each
+// key at most one read is in flight and one is waiting, however many callers there are.
 
 export class Shared<T> {
   readonly #running = new Map<string, Promise<T>>()

@@ -1,7 +1,7 @@
-// The version of this service, as package.json states it. No other place does.
+// The version of this service. It is stated in package.json only.
 import { readFileSync } from 'node:fs'
 
-// This file is dist/src/version.js when it runs.
+// At run time this file is dist/src/version.js.
 const { version }: { version: string } = JSON.parse(
   readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
 )

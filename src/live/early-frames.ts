@@ -1,5 +1,5 @@
-// Frames that came too early: the gap before them is still open. Bounded in frames. What does not
-// fit is dropped, because the read that closes the gap can bring it as well.
+// Frames that arrived early: the gap before them is still open. Bounded in frames. A frame that
+// does not fit is dropped, because the read that closes the gap can bring it as well.
 import { lastOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
@@ -15,17 +15,17 @@ export class EarlyFrames {
     return this.#groups.length === 0
   }
 
-  /** The lowest sequence here; Infinity when there is none. */
+  /** The lowest sequence held; Infinity if there is none. */
   get first(): number {
     return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
   }
 
-  /** The highest sequence here; -Infinity when there is none. */
+  /** The highest sequence held; -Infinity if there is none. */
   get last(): number {
     return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), -Infinity)
   }
 
-  /** @returns whether there was room for it */
+  /** @returns whether there was space for them */
   add(frames: Frames): boolean {
     if (this.#length + frames.ends.length > this.#lengthMax) return false
     this.#groups.push(frames)
@@ -33,10 +33,7 @@ export class EarlyFrames {
     return true
   }
 
-  /**
-   * Takes out all groups that `next` has reached, in order. Groups that follow each other come
-   * together.
-   */
+  /** Removes and returns, in order, all groups that follow on from `next` without a gap. */
   take(next: number): Frames[] {
     const ripe: Frames[] = []
     const early: Frames[] = []

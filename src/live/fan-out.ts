@@ -1,8 +1,8 @@
-// Writing a room's new frames to all of its live readers. Invariant: every live reader gets each
-// frame once, in the order in which the frames were pushed. Frames that arrive in one turn are one
-// write for each reader. In a room of thousands of readers that write takes milliseconds; the next
-// one then waits for as long as the last one took, so that half of the time is left for everything
-// else, and more frames go into one write.
+// Writes a room's new frames to all of its live readers. Invariant: every live reader gets each
+// frame once, in the order in which the frames were pushed. Frames that arrive in the same turn
+// become one write per reader. In a room of thousands of readers a round of writes takes
+// milliseconds. The next round then waits as long as the last one took, which leaves half of the
+// time for everything else and collects more frames per write.
 import { type Frames } from '../message/frame.js'
 import { batchOf, type Batch } from './output.js'
 
@@ -10,20 +10,20 @@ import { batchOf, type Batch } from './output.js'
 export type RoomReader = {
   /** Takes frames that follow what the reader has. Called only while the reader is live. */
   deliver: (batch: Batch) => void
-  /** The history that the reader has is void: it starts over. */
+  /** The reader's history is void, so it starts over. */
   reset: (reason: ResetReason) => void
 }
 
 /**
- * Why a reader has to start over: its cursor is beyond the head, the log has another message there,
- * or the log has become shorter.
+ * Why a reader has to start over: its cursor is beyond the head, the log has another message at
+ * that sequence, or the log has become shorter.
  */
 export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound'
 
 export class FanOut {
   readonly #live = new Set<RoomReader>()
   #unsent: Frames[] = []
-  /** When the last write to all live readers was done, and how long it took. */
+  /** When the last round of writes ended, and how long it took. */
   #flushedAt = 0
   #flushMs = 0
 
@@ -49,7 +49,7 @@ export class FanOut {
     }
   }
 
-  /** Writes at once what waits to be written. */
+  /** Writes at once what is waiting to be written. */
   flush(): void {
     const [first] = this.#unsent
     if (first === undefined) return

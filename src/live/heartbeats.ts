@@ -1,26 +1,26 @@
 // Heartbeats: a stream that has nothing to send gets a small named event, so that its client can
 // tell a quiet room from a dead connection. Invariant: no stream is silent for longer than the
-// interval. Streams wait in a wheel of slots, each a short piece of time, under one timer; a stream
-// that was written to meanwhile is only found, and moved on, when its slot comes up. Writing to a
-// stream costs no more than noting the time.
+// interval. Streams wait in a timer wheel, a ring of slots that each stand for a short time, driven
+// by one timer. Writing to a stream only notes the time; its place in the wheel is corrected when
+// its slot comes up.
 import { type Stream } from './stream.js'
 
 /**
- * Named, so that EventSource shows it; without an id, so that the client's cursor stays; with data,
- * for an event without is not shown.
+ * A named event, so that EventSource shows it to the page; without an id, so that the client's
+ * cursor stays; with data, because an event without data is not delivered.
  */
 export const PING = Buffer.from('event: ping\ndata: {}\n\n')
 
 const TICKS = 2000
 /**
- * Streams of a busy room all fall silent in the same moment. Each has a lead of its own, up to this
- * share of the interval, so that their heartbeats do not all come due at once.
+ * The streams of a busy room all fall silent at the same moment. Each stream gets its heartbeat a
+ * little early, by up to this share of the interval, so that they do not all come due at once.
  */
 const LEAD_MAX = 0.02
 const LEADS = 32
 /**
- * So much is done in one turn; then everybody else has one. To write costs as much as to look at
- * this many.
+ * Work done in one turn of the event loop, before everything else gets a turn. Writing a heartbeat
+ * costs as much as looking at WRITE_COST streams.
  */
 const BURST_MAX = 2048
 const WRITE_COST = 16
@@ -33,8 +33,8 @@ export class Heartbeats {
   readonly #intervalMs: number
   readonly #tickMs: number
   /**
-   * The slot of tick n is n modulo the length: a place is never due later than one interval from
-   * now.
+   * The slot of tick n is n modulo the length. A place is never due later than one interval from
+   * now, so it never wraps around.
    */
   readonly #slots: ReadonlyArray<Set<Place>> = Array.from({ length: TICKS + 2 }, () => new Set())
   readonly #places = new Map<Beating, Place>()
@@ -82,7 +82,7 @@ export class Heartbeats {
     let cost = 0
     for (; this.#next <= due; this.#next++) {
       for (const place of this.#slotOf(this.#next)) {
-        // It shares the slot, but is due a round later.
+        // Shares the slot but is due one round later.
         if (place.tick > this.#next) continue
         if (cost > BURST_MAX) {
           setImmediate(() => {
@@ -102,7 +102,7 @@ export class Heartbeats {
     const { stream } = place
     this.#slotOf(place.tick).delete(place)
     const isSilent = this.#dueTick(stream.writtenAt, place) <= this.#next
-    // One that is full has more than enough to read.
+    // A full stream has more than enough to read.
     if (isSilent && !stream.isFull) stream.write(PING)
     this.#put(place, isSilent ? now : stream.writtenAt)
     return isSilent
@@ -136,7 +136,7 @@ export class Heartbeats {
   readonly #dueTick = (writtenAt: number, { leadMs }: Place): number =>
     this.#tickAt(writtenAt + this.#intervalMs - leadMs)
 
-  // The index is within the array.
+  // The index is always within the array.
   readonly #slotOf = (tick: number): Set<Place> =>
     this.#slots[tick % this.#slots.length] as Set<Place>
 }

@@ -1,6 +1,6 @@
-// The rooms that this process has readers in, and all of its streams. A room is opened for its
-// first reader, and kept for a while after the last one has left. There is one timer for the audit,
-// and one for rooms that nobody reads any more. Knows nothing of HTTP but sockets to write to.
+// All streams of this process, and the rooms that they read. A room is opened for its first reader
+// and kept for a while after the last one has left. One timer runs the audit, another closes idle
+// rooms and stalled streams. Knows nothing of HTTP except sockets to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
@@ -30,8 +30,8 @@ export type HubEvents = RoomEvents & {
 }
 
 /**
- * How many turns the audit takes in its interval. A room is due one turn early, so that none waits
- * longer than the interval.
+ * The audit looks at rooms this many times per interval. A room is due one turn early, so that none
+ * waits longer than the interval.
  */
 const AUDIT_TURNS = 8
 
@@ -85,8 +85,8 @@ export class Hub {
   }
 
   /**
-   * Lets a reader follow a room until its stream ends. Returns the function that takes the reader
-   * out of the room.
+   * Lets a reader follow a room until its stream ends. Returns the function that removes the reader
+   * from the room.
    */
   join(name: string, output: Output, request: JoinRequest): () => void {
     const entry = this.#rooms.get(name) ?? this.#open(name)
@@ -105,8 +105,8 @@ export class Hub {
   }
 
   /**
-   * Ends all streams, spread over `drainMs`, and gives each client a retry time of its own.
-   * Thousands of clients that reconnect in the same moment would bring down the process that they
+   * Ends all streams over a period of `drainMs` and gives each client a random retry time.
+   * Thousands of clients that reconnect at the same moment would overload the process they
    * reconnect to.
    */
   async drain(drainMs: number): Promise<void> {
@@ -147,13 +147,13 @@ export class Hub {
     return entry
   }
 
-  // When the publication of the last message is lost, no later one proves the gap. Only a look at
-  // the log finds it.
+  // If the publication of a room's last message is lost, no later publication proves the gap. Only
+  // a look at the log finds it.
   #audit(): void {
     const idleBefore = performance.now() - this.#options.auditMs * (1 - 1 / AUDIT_TURNS)
     for (const { room } of this.#rooms.values()) {
-      // A room that is syncing already is left alone: while a shard is down, it would only be asked
-      // again and again.
+      // Skip a room that is already syncing: while a shard is down, it would only be asked again
+      // and again.
       if (room.heardAt < idleBefore && room.readerCount > 0 && !room.isSyncing) void room.sync()
     }
   }

@@ -1,11 +1,11 @@
-// How a reader's frames are put on its stream: unchanged for one room, or with an id that is a
-// cursor over all rooms of the stream. Invariant: a client that has a frame, and everything before
-// it on the stream, resumes correctly from that frame's id.
+// How a reader's frames are written to its stream: unchanged if the stream has one room; otherwise
+// with an id that combines the cursors of all its rooms. Invariant: a client that has a frame and
+// everything before it on the stream can resume from that frame's id.
 import { type Frames } from '../message/frame.js'
 import { eventFrame, frameAt, lastOf } from '../message/frame.js'
 import { type Stream } from './stream.js'
 
-/** Frames that follow each other, and their bytes in one piece. */
+/** Consecutive frames, with their bytes in one buffer. */
 export type Batch = {
   readonly first: number
   readonly bytes: Buffer
@@ -76,7 +76,8 @@ export class CombinedOutput implements Output {
     for (const frames of batch.groups) {
       for (let seq = frames.first; seq <= lastOf(frames); seq++) {
         const frame = frameAt(frames, seq)
-        // `id: <cursor>\n` is how every frame begins.
+        // Every frame begins with `id: <cursor>
+        // `.
         const newline = frame.indexOf(10)
         parts.push(
           `id: ${this.#cursor.set(this.#index, frame.toString('latin1', 4, newline))}`,

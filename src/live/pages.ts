@@ -1,16 +1,16 @@
 // Pages of history as frames, for readers that are further behind than a room's ring. Readers at
-// about the same place share a page. Pages begin at multiples of their length, a page that is being
-// read is read once, and a page that has been read is kept for a second. A reader that takes its
-// pages at once gets longer ones: where many users take turns, a page asks for as many blocks as it
-// has users, and only a long page has several messages of each. A slow reader gets shorter pages,
-// because it reads most of them twice. Bounded: the bytes of a page (estimated from the page
-// before), the bytes that are kept, and the pages that are read at once. A reader that has to wait
-// for its turn holds nothing but its cursor.
+// about the same place share a page: pages begin at multiples of their length, concurrent reads of
+// a page are one read, and a page is kept for a second. A reader that takes its pages at once gets
+// longer ones: if many users take turns, a page has to look into as many blocks as there are users,
+// and only a long page finds several messages in each. A slow reader gets shorter pages, because it
+// reads most of them twice. Bounded: the bytes of a page (estimated from the page before), the
+// bytes kept, and the pages read at the same time. A reader that waits for its turn holds nothing
+// but its cursor.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type History } from '../store/history.js'
 import { type Frames, piecesOf } from '../message/frame.js'
 
-/** Frames that follow each other, in pieces that a socket may hold. */
+/** Consecutive frames, in pieces that fit into a socket. */
 export type Page = readonly Frames[]
 
 export type PagesOptions = {
@@ -18,10 +18,10 @@ export type PagesOptions = {
   readonly pageLength: number
   readonly pageLengthMax: number
   readonly pageBytesMax: number
-  /** Bytes of pages that are kept for the next reader, for a second. */
+  /** Bytes of pages kept for the next reader, for a second. */
   readonly pagesBytesMax: number
   readonly pageReadsMax: number
-  /** Pages come in pieces of this size, because a socket holds no more. */
+  /** Size of the pieces of a page: what a socket may hold. */
   readonly socketBytesMax: number
 }
 
@@ -48,25 +48,25 @@ export class Pages {
     return this.#limit.pendingCount
   }
 
-  /** The length of a page for the gaps of a room. */
+  /** The length of pages that close a room's gaps. */
   get length(): number {
     return this.#options.pageLength
   }
 
-  /** The length of the first page of a reader that lacks so many messages. */
+  /** The length of the first page for a reader that lacks this many messages. */
   firstLength(missing: number): number {
     return missing > LENGTH_MIN ? this.#options.pageLength : LENGTH_MIN
   }
 
   /**
-   * The length of the next page, which begins at `next`, for a reader that took this page at once
-   * or did not.
+   * The length of the next page, which begins at `next`. `wasTaken` says whether the reader took
+   * the last page at once.
    */
   lengthAfter(page: Page, length: number, next: number, wasTaken: boolean): number {
     const { pageLengthMax, pageBytesMax } = this.#options
     const frames = page.reduce((sum, { ends }) => sum + ends.length, 0)
     const bytes = (length: number): number => (length * bytesOf(page)) / frames
-    // Only where a longer page begins, so that nothing is read twice.
+    // A page may grow only where a longer page begins, so that nothing is read twice.
     if (
       wasTaken &&
       (next - 1) % (2 * length) === 0 &&
@@ -81,8 +81,8 @@ export class Pages {
   }
 
   /**
-   * A page that holds sequence `seq` and ends at `last` at the latest. `last` must not be beyond
-   * the head. If the log turns out to be shorter, the page ends earlier, and may be empty.
+   * A page that contains sequence `seq` and ends at `last` at the latest. `last` must not be beyond
+   * the head. If the log turns out to be shorter, the page ends earlier and may be empty.
    * @param epoch the room's epoch: pages of different epochs are never mixed
    */
   async read(
@@ -102,8 +102,8 @@ export class Pages {
       reading = this.#limit(async () => {
         const entries = await this.#history.range(room, from, to, epoch)
         const page = piecesOf(entries, this.#options.socketBytesMax)
-        // A page that ends too early, because the log was rewound or is gone for a moment, must be
-        // read again.
+        // A page that ends early, because the log was rewound or is missing for a moment, is not
+        // kept.
         if (entries.at(-1)?.seq === to) this.#keep(key, page)
         return page
       }).finally(() => {

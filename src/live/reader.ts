@@ -15,7 +15,7 @@ import { type Page } from './pages.js'
 import { Pause } from './pause.js'
 import { type Room } from './room.js'
 
-/** Where a client wants to begin: behind a cursor, or with the newest so many messages. */
+/** Where a client wants to begin: after a cursor, or with the newest `last` messages. */
 export type JoinRequest = { readonly after: Cursor | undefined; readonly last: number | undefined }
 
 /**
@@ -63,8 +63,8 @@ export class Reader implements RoomReader {
   }
 
   /**
-   * The log was rewound or rewritten below what this reader has. The client is told so, and gets
-   * the history as it first asked for it.
+   * The log was rewound or rewritten below what this reader has. Tells the client, and starts again
+   * where the client first asked to start.
    */
   reset(reason: ResetReason): void {
     const { room, head } = this.#room
@@ -103,10 +103,10 @@ export class Reader implements RoomReader {
     }
   }
 
-  // Writes one page in pieces that a socket may hold, and returns how long the next page should be.
-  // When the client turns out to be slow, the rest of the page is dropped, and read again later.
-  // This is a method of its own because a suspended function keeps alive everything that it has
-  // ever held.
+  // Writes one page in pieces that fit into a socket, and returns how long the next page should be.
+  // If the client turns out to be slow, the rest of the page is dropped and read again later. This
+  // is a separate method because a suspended async function keeps everything alive that it has
+  // held.
   async #writePage(length: number): Promise<number> {
     const { stream } = this.#output
     const { pages } = this.#room

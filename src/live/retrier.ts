@@ -1,6 +1,6 @@
-// Repeats an operation until it succeeds, one attempt at a time, with pauses between failed
-// attempts. Invariant: a call of `run` during an attempt starts another one after it, because the
-// current attempt may have read before the call.
+// Repeats an operation until it succeeds, one attempt at a time, with pauses after failures.
+// Invariant: a call of `run` during an attempt starts another attempt after it, because the current
+// one may have read before the call.
 import { Pause } from './pause.js'
 
 export class Retrier {
@@ -20,7 +20,7 @@ export class Retrier {
   }
 
   /**
-   * Resolves when an attempt that began after this call has succeeded, or when the retrier was
+   * Resolves when an attempt that began after this call has succeeded, or when the retrier is
    * stopped.
    */
   async run(): Promise<void> {
@@ -46,8 +46,8 @@ export class Retrier {
         await pause.wait()
       }
     }
-    // Not in a `finally` of the promise: a call that came in the turn between would resolve without
-    // an attempt.
+    // Not in `finally` of the promise, which runs a turn later: a call in between would resolve
+    // without an attempt.
     this.#running = undefined
   }
 }

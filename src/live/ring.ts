@@ -1,15 +1,15 @@
 // The newest frames of a room, for readers that are a little behind.
 //
-// frames   [ first ……………………… next )      next is the room's next sequence; what is older than first
-// is in the store
+//    [ first ……… next )    next is the room's next sequence; older messages are in the store
 //
 // Invariant: the sequences in the ring are consecutive and end right before `next`. Bounded by
-// frames and bytes, and all rings together by a budget; at a limit the oldest frames go.
+// frames and bytes, and all rings of the process together by a budget. At a limit, the oldest
+// frames go.
 import { frameAt, lastOf, type Frames } from '../message/frame.js'
 
 export type RingOptions = { readonly ringLengthMax: number; readonly ringBytesMax: number }
 
-/** What all rings of the process hold together. */
+/** The bytes that all rings of the process hold together. */
 export class RingBudget {
   readonly bytesMax: number
   readonly onEvict: () => void
@@ -24,8 +24,8 @@ export class RingBudget {
 export class Ring {
   readonly #options: RingOptions
   readonly #budget: RingBudget
-  // Groups of frames as they came, oldest first. A group goes as a whole: a slice would keep all of
-  // its bytes alive anyway.
+  // Groups of frames as they arrived, oldest first. A group is removed as a whole, because a slice
+  // would keep all of its bytes alive.
   #groups: Frames[] = []
   #bytes = 0
   #next: number
@@ -36,7 +36,7 @@ export class Ring {
     this.#budget = budget
   }
 
-  /** The oldest sequence that it holds; `next` when it is empty. */
+  /** The oldest sequence in the ring; `next` if it is empty. */
   get first(): number {
     return this.#groups[0]?.first ?? this.#next
   }
@@ -45,7 +45,7 @@ export class Ring {
     return this.#next
   }
 
-  /** Adds frames that begin with `next`. */
+  /** Adds frames that begin at `next`. */
   push(frames: Frames): void {
     if (frames.first !== this.#next) {
       throw new Error(`Frames from ${frames.first} do not follow ${this.#next - 1}`)
@@ -57,8 +57,8 @@ export class Ring {
   }
 
   /**
-   * Takes frames that end right before `first`, if there is room: what one late reader has fetched,
-   * the next ones need too.
+   * Adds frames that end right before `first`, if they fit: what one late reader has fetched,
+   * others are likely to need too.
    */
   pushOlder(frames: Frames): void {
     const isFitting =
@@ -71,10 +71,10 @@ export class Ring {
     this.#account(frames.bytes.length)
   }
 
-  /** The group of frames that holds a sequence, or undefined when it is not in the ring. */
+  /** The group of frames that contains a sequence; undefined if the ring does not have it. */
   groupOf(seq: number): Frames | undefined {
     if (seq < this.first || seq >= this.#next) return undefined
-    // From the newest: whoever is served here is mostly only a little behind.
+    // From the newest, because most readers are only a little behind.
     return this.#groups.findLast(({ first }) => first <= seq)
   }
 
@@ -83,7 +83,7 @@ export class Ring {
     return group === undefined ? undefined : frameAt(group, seq)
   }
 
-  /** Forgets everything, and goes on at `next`. */
+  /** Empties the ring and continues at `next`. */
   clear(next: number): void {
     this.#account(-this.#bytes)
     this.#groups = []

@@ -1,10 +1,10 @@
 // A room in this process: the next sequence that it has not seen, the newest frames, and its
-// readers. Invariant: frames go to the ring and to the live readers in the order of their
-// sequences, each once. A publication with the next sequence is delivered, and an older one is a
-// duplicate. A newer one proves a gap, which is read from the store: a message is committed before
-// it is published, so it is there. After every (re)subscription the room is read up to its head,
-// and the last message delivered is compared with the log. A failover may have lost what no replica
-// had; its sequences are then given out again, and only that comparison shows it.
+// readers. Invariant: frames go to the ring and to the live readers in sequence order, each once. A
+// publication that begins with the next sequence is delivered; an older one is a duplicate. A newer
+// one proves a gap, and the gap is read from the store, where the messages are because they are
+// committed before they are published. After every (re)subscription the room is read up to its
+// head, and the last delivered message is compared with the log: a failover may have lost sequences
+// that were then given out again, and only this comparison shows it.
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { parseReference } from '../message/message.js'
@@ -50,23 +50,19 @@ export type RoomEvents = {
   reset: (reason: ResetReason) => void
   earlyFull: () => void
   /**
-   * The store did not answer before its deadline. A sync is tried again; a reader's stream is
-   * ended.
+   * The store did not answer before its deadline. A sync is tried again; a reader's stream ends.
    */
   failed: (what: 'sync' | 'reader', error: unknown) => void
 }
 
-/**
- * Epochs are numbered over all rooms, so that what was read in one epoch is never mixed with
- * another.
- */
+/** Epochs are numbered over all rooms, so that pages read in different epochs are never mixed. */
 let nextEpoch = 1
 
 export class Room {
   readonly room: string
   /**
-   * When a message was last delivered, or the log last read; by performance.now(). The audit leaves
-   * busy rooms alone.
+   * When a message was last delivered or the log last read, by performance.now(). The audit skips
+   * rooms that were heard of recently.
    */
   heardAt = 0
   readonly #log: RoomLog
@@ -80,8 +76,8 @@ export class Room {
   readonly #sync: Retrier
   #headMs = 0
   /**
-   * The room's epoch: it changes whenever the log turns out to have been rewound. What was read
-   * before does not belong to it.
+   * The room's epoch: it changes whenever the log turns out to have been rewound. What was read in
+   * an earlier epoch is not used any more.
    */
   #epoch = nextEpoch++
   #isReady = false
@@ -118,7 +114,7 @@ export class Room {
     return this.#ring.next - 1
   }
 
-  /** The entry time of the head; 0 in an empty room. */
+  /** The time of the head's entry; 0 in an empty room. */
   get headMs(): number {
     return this.#headMs
   }
@@ -162,7 +158,7 @@ export class Room {
   }
 
   /**
-   * Makes a reader live if it has everything up to this moment. No await lies between the
+   * Makes a reader live if it has everything up to this moment. There is no await between the
    * comparison and the joining.
    */
   goLive(reader: RoomReader, next: number): boolean {
@@ -172,7 +168,7 @@ export class Room {
     return true
   }
 
-  /** A reader met an error that ends its stream. */
+  /** Reports an error that ends a reader's stream. */
   readerFailed(error: unknown): void {
     this.#events.failed('reader', error)
   }
@@ -182,8 +178,8 @@ export class Room {
   }
 
   /**
-   * Frames from a sequence on that the room has seen, out of the ring or the store: at least one.
-   * Undefined when the store does not have what the room has seen.
+   * At least one frame, starting at a sequence that the room has seen, from the ring or the store.
+   * Undefined if the store does not have what the room has seen.
    */
   async pageFrom(seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
@@ -201,7 +197,7 @@ export class Room {
       : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
-  /** Takes a publication. */
+  /** Takes a publication from the room's channel. */
   receive(payload: Buffer): void {
     const frames = decodePublication(payload)
     if (frames === undefined || this.#isClosed) return
@@ -231,9 +227,9 @@ export class Room {
     const thereMs =
       head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
-    // Everything before an early frame is committed and was published; what lies beyond the last
-    // one may not have reached a replica yet. There may be several gaps: each is read up to the
-    // early frames behind it.
+    // Everything before an early frame is committed and published, but entries after the last early
+    // frame may not have reached a replica yet. So reading stops there. If there are several gaps,
+    // each is read up to the early frames after it.
     const target = this.#early.isEmpty ? head : Math.min(head, this.#early.last)
     while (this.head < target && !this.#isClosed) {
       const page = await this.#history.range(
@@ -284,14 +280,14 @@ export class Room {
 
   /** @returns whether the head has moved */
   #place(frames: Frames): boolean {
-    // A sync that began before the room was closed may still bring frames. The ring no longer
-    // counts in the common budget.
+    // A sync that began before the room was closed may still bring frames. A closed room's ring is
+    // no longer counted in the budget.
     if (this.#isClosed) return false
     const { next } = this.#ring
     if (frames.first > next) {
       this.#hold(frames)
     } else if (this.#contradicts(frames)) {
-      // Either ring and pages are wrong now, or a lost message is back. The store decides.
+      // Either the ring and the pages are outdated, or a lost message is back. The store decides.
       this.#epoch = nextEpoch++
       this.#ring.clear(next)
       void this.sync()
@@ -302,8 +298,8 @@ export class Room {
     return false
   }
 
-  // Known sequences with other bytes: the log was rewound and gave them out again, or a shard has
-  // its texts back.
+  // Whether known sequences have other bytes now: the log was rewound and gave them out again, or a
+  // shard has recovered lost texts.
   #contradicts(frames: Frames): boolean {
     for (let seq = frames.first; seq <= Math.min(lastOf(frames), this.head); seq++) {
       const frame = frameAt(frames, seq)

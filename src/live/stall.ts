@@ -1,5 +1,5 @@
-// Whether a client takes what it is sent: for how long nothing of what waits in its socket has been
-// taken.
+// Measures whether a client takes what it is sent: for how long nothing that waits in its socket
+// has been taken.
 import { type Socket } from 'node:net'
 
 export class Stall {
@@ -11,10 +11,10 @@ export class Stall {
     this.#socket = socket
   }
 
-  /** In ms; 0 when nothing waits. Exact to the time between two calls. */
+  /** In ms; 0 if nothing is waiting. As precise as the time between two calls. */
   ms(now: number): number {
     const waiting = this.#socket.writableLength
-    // bytesWritten counts what was accepted for writing; what is still here has not been taken.
+    // bytesWritten counts what was accepted for writing, including what is still waiting here.
     const taken = this.#socket.bytesWritten - waiting
     if (waiting === 0 || taken !== this.#takenBytes) {
       this.#takenBytes = taken

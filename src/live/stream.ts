@@ -1,30 +1,27 @@
-// One response that stays open: the socket of a reader, and why it ended. Invariant: holds at most
-// `bytesMax` (or a socket's own high-water mark, if that is more) plus one batch of bytes that the
-// client has not taken; a client that takes nothing for a whole deadline is ended, and an ended one
-// is gone within seconds. Writes to the socket itself, behind the response's head: no framing is
-// left to do, and the same buffer goes to every socket. Knows nothing of rooms.
+// One response that stays open: a reader's socket, and why it ended. Invariant: at most `bytesMax`
+// (or the socket's own high-water mark, if that is higher) plus one batch of bytes wait for the
+// client. A client that takes nothing for too long is disconnected, and a stream that has ended is
+// gone within seconds. Frames are written straight to the socket after the response's head, so the
+// same buffer goes to every socket. Knows nothing of rooms.
 import { type Socket } from 'node:net'
 import { Stall } from './stall.js'
 
 /** Why a stream ended. The same words are the metric's labels. */
 export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed'
 
-/** How long a client may take for its farewell, and to close its side. */
+/** How long a client may take to receive the last bytes and to close its side. */
 const FAREWELL_MS = 5000
 
 export type StreamOptions = {
   readonly bytesMax: number
-  /** The time after which a client comes back by itself. */
+  /** The time after which a client reconnects by itself. */
   readonly retryMs: number
 }
 
-/**
- * Clients that all have to come back do so after one to this many times their retry time: not in
- * one moment.
- */
+/** Clients that must reconnect do so after one to five times their retry time, not all at once. */
 const RETRY_SPREAD = 5
 
-/** Tells a client to come back after a time of its own. */
+/** Tells a client to come back later, after a random time. */
 export const laterFrame = (retryMs: number): string =>
   `retry: ${Math.ceil(Math.max(1, retryMs) * (1 + (RETRY_SPREAD - 1) * Math.random()))}\n\n`
 
@@ -57,9 +54,9 @@ export class Stream {
     return this.#hasEnded
   }
 
-  /** The client does not take what it is sent as fast as it comes: hold back until `drained`. */
+  /** The client takes bytes more slowly than they come: hold back until `drained`. */
   get isFull(): boolean {
-    // Only where a 'drain' will follow: from Node 22 on a socket may hold more than `bytesMax`
+    // Only if a 'drain' event will follow: since Node 22 a socket may hold more than `bytesMax`
     // without one.
     return this.#socket.writableNeedDrain && this.#socket.writableLength >= this.#options.bytesMax
   }
@@ -76,8 +73,8 @@ export class Stream {
   }
 
   /**
-   * Resolves when the client has taken everything, or the stream has ended; at once when it is not
-   * full.
+   * Resolves when the client has taken everything or the stream has ended; at once if the stream is
+   * not full.
    */
   async drained(): Promise<void> {
     if (this.#hasEnded || !this.isFull) return
@@ -86,7 +83,7 @@ export class Stream {
     })
   }
 
-  /** As `drained`, but waits only so long; answers whether it is. */
+  /** As `drained`, but waits at most `ms`. Returns whether it has drained. */
   async drainedWithin(ms: number): Promise<boolean> {
     if (this.#hasEnded || !this.isFull) return true
     return await new Promise<boolean>(resolve => {
@@ -98,14 +95,14 @@ export class Stream {
     })
   }
 
-  /** How long the client has taken nothing of what waits for it, in ms; 0 when nothing waits. */
+  /** For how many ms the client has taken none of the waiting bytes; 0 if none are waiting. */
   stalledMs(now: number): number {
     return this.#stall.ms(now)
   }
 
   /**
-   * Ends the stream once; later calls do nothing. A stalled client is cut off, any other has some
-   * seconds for what is on its way.
+   * Ends the stream; later calls do nothing. A stalled client is cut off. Any other client has a
+   * few seconds to receive what is on its way.
    */
   end(reason: EndReason, farewell = ''): void {
     if (this.#hasEnded) return
@@ -117,15 +114,15 @@ export class Stream {
   }
 
   /**
-   * Ends the stream because the service cannot go on with it; the client comes back later with its
+   * Ends the stream because the service cannot continue it. The client comes back later with its
    * cursor.
    */
   fail(): void {
     this.end('failed', laterFrame(this.#options.retryMs))
   }
 
-  // Ended is only our side: a client that does not read, or is gone without a word, would keep the
-  // socket for ever, counted by nobody.
+  // Only our side is closed here. A client that does not read, or has vanished, would keep the
+  // socket for ever, and nothing would count it.
   #takeLeave(farewell: string): void {
     this.#socket.end(farewell)
     const timer = setTimeout(() => {

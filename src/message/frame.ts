@@ -1,18 +1,18 @@
-// What goes over the wire to readers: SSE frames
+// The bytes that go to readers: SSE frames
 // (https://html.spec.whatwg.org/multipage/server-sent-events.html), and publications, the groups of
-// frames that travel from the writer's process to every other. A frame is encoded once per message,
-// by the writer, and stays the same bytes up to the last socket.
+// frames that a writer's process sends to all others. A message is encoded once, by its writer, and
+// the same bytes go to every socket.
 import { Remembered } from '../remembered.js'
 import { formatCursor, isLost, type Entry, type Message } from './message.js'
 
 /**
- * The JSON of a message, as POST answers it and as the frame's data: `{room, seq, user, text, at}`.
+ * The JSON of a message, as in the answer to a POST and in a frame: `{room, seq, user, text, at}`.
  */
 export function messageJson({ room, seq, user, text, ms }: Message): string {
   return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
 }
 
-// The same few names come again and again.
+// The same few names are encoded again and again.
 const names = new Remembered<string>()
 
 function nameJson(name: string): string {
@@ -23,7 +23,7 @@ function nameJson(name: string): string {
   return json
 }
 
-/** The JSON of what a page or a reader gets in place of a message that is gone. */
+/** The JSON that stands in for a lost message. */
 export const lostJson = (room: string, seq: number): string =>
   `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
 
@@ -35,12 +35,12 @@ export function encodeFrame(entry: Entry): string {
   return `id: ${formatCursor(entry.seq, entry.ms)}\n${event}data: ${entryJson(entry)}\n\n`
 }
 
-/** A frame that is no message: `live` and `reset`. */
+/** A frame without a message: `live` or `reset`. */
 export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string =>
   `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
-// Of times that follow each other only the milliseconds are new, mostly: `toISOString` for each was
-// a tenth of reading history.
+// Consecutive times usually share their second. Calling `toISOString` for each message took a tenth
+// of the time of reading history.
 let formattedS = Number.NaN
 let formatted = ''
 
@@ -55,8 +55,8 @@ export function formatTime(ms: number): string {
 }
 
 /**
- * Consecutive frames of one room, as bytes. `ends[i]` is where the frame of sequence `first + i`
- * ends.
+ * Consecutive frames of one room. `ends[i]` is the offset at which the frame of sequence `first +
+ * i` ends.
  */
 export type Frames = {
   readonly first: number
@@ -70,8 +70,8 @@ export const framesOf = (entries: readonly Entry[]): Frames =>
   piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
 
 /**
- * Frames in pieces of at most so many bytes, but at least one frame. Each piece has bytes of its
- * own: who holds one keeps no other alive.
+ * Splits frames into pieces of at most `bytesMax` bytes, but at least one frame. Each piece has its
+ * own buffer, so holding one does not keep the others in memory.
  */
 export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] {
   const pieces: Frames[] = []
@@ -100,7 +100,9 @@ export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] 
   return pieces
 }
 
-/** The frames from sequence `seq` on; `seq` must be within or right behind. Shares the bytes. */
+/**
+ * The frames from sequence `seq` on, sharing the bytes; `seq` may be at most one beyond the last.
+ */
 export function framesFrom(frames: Frames, seq: number): Frames {
   const skipped = Math.max(0, seq - frames.first)
   if (skipped === 0) return frames
@@ -118,13 +120,13 @@ export function frameAt({ first, bytes, ends }: Frames, seq: number): Buffer {
   return bytes.subarray(index === 0 ? 0 : ends[index - 1], ends[index])
 }
 
-/** The entry time in a frame's `id: <seq>-<ms>`. */
+/** The entry's time in a frame's `id: <seq>-<ms>`. */
 export function frameMs(frame: Buffer): number {
   const line = frame.toString('latin1', 0, Math.min(frame.length, 64))
   return Number.parseInt(line.slice(line.indexOf('-') + 1), 10)
 }
 
-/** What is published: a line `<first> <length of each frame in bytes> …`, then the frames. */
+/** A publication: a line `<first> <length of each frame in bytes> …`, then the frames. */
 export function encodePublication(messages: readonly Message[]): string {
   const texts = messages.map(encodeFrame)
   return `${messages[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
@@ -133,8 +135,8 @@ export function encodePublication(messages: readonly Message[]): string {
 const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
 
 /**
- * The inverse; undefined for what no version of this service has published. Copies: a payload is a
- * slice of a far larger chunk.
+ * The inverse of encodePublication; undefined for anything that no version of this service has
+ * published. Copies the bytes, because the payload is a slice of a far larger chunk.
  */
 export function decodePublication(payload: Buffer): Frames | undefined {
   const newline = payload.indexOf(10)

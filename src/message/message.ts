@@ -1,21 +1,22 @@
-// A message, and how it is referred to: the reference that the log keeps, and the cursor that
-// readers keep.
+// A message, and the two ways to refer to one: the reference in the log and the cursor of a reader.
 import { DialogsError } from '../errors.js'
 import { splitNumber } from '../store/keys.js'
 
 export type Message = {
   readonly room: string
-  /** 1, 2, 3 … without holes in its room. */
+  /** 1, 2, 3 … without holes within a room. */
   readonly seq: number
   readonly user: string
   readonly text: string
-  /** ms since 1970 by the clock of the Redis node that took it: the time in its entry id. */
+  /**
+   * ms since 1970, by the clock of the Redis node that stored the text: the time in its entry id.
+   */
   readonly ms: number
 }
 
 /**
- * The log has the sequence, but its message is gone: a shard lost data. `ms` is 0 where even the
- * reference is gone.
+ * The log has this sequence, but a shard has lost the message. `ms` is 0 if even the reference is
+ * lost.
  */
 export type Lost = {
   readonly room: string
@@ -42,14 +43,14 @@ export const formatReference = (tag: string, id: string): string => `${tag}/${id
 
 const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
 
-/** @throws Error on anything that no version of this service has written */
+/** @throws Error for anything that no version of this service has written */
 export function parseReference(reference: string): Reference {
   const [, user, id] = REFERENCE.exec(reference) ?? []
   if (user === undefined || id === undefined) throw new Error(`Not a reference: ${reference}`)
   return { tag: reference.slice(0, -1 - id.length), user, id, ms: Number.parseInt(id, 10) }
 }
 
-/** The block of a user's n-th message: n from 1, blocks from 0. */
+/** The block of a user's n-th message. Messages count from 1, blocks from 0. */
 export const blockOf = (n: number, blockLength: number): number => Math.floor((n - 1) / blockLength)
 
 /** `<user>.<block>` for a user's n-th message. */
@@ -59,8 +60,8 @@ export const blockTag = (user: string, n: number, blockLength: number): string =
 export const blockNumber = (tag: string): number => splitNumber(tag)?.[1] ?? Number.NaN
 
 /**
- * The id of the entry `offset` after `first`, in a group that one script appended: `5-7` and 2 →
- * `5-9`.
+ * The id of the entry `offset` places after `first` in a group that one script appended: `5-7` and
+ * 2 → `5-9`.
  */
 export function entryIdAfter(first: string, offset: number): string {
   if (offset === 0) return first
@@ -68,15 +69,12 @@ export function entryIdAfter(first: string, offset: number): string {
   return `${first.slice(0, dash + 1)}${Number(first.slice(dash + 1)) + offset}`
 }
 
-/**
- * Where a reader stands: the last sequence it has, and the time of that message's entry if it
- * knows.
- */
+/** A reader's position: the last sequence it has, and the time of that message if known. */
 export type Cursor = { readonly seq: number; readonly ms: number | undefined }
 
 const CURSOR = /^(0|[1-9]\d{0,14})(?:-(0|[1-9]\d{0,14}))?$/
 
-/** Parses `<seq>` or `<seq>-<entry ms>`. @throws DialogsError INVALID_CURSOR */
+/** Parses `<seq>` or `<seq>-<ms>`. @throws DialogsError INVALID_CURSOR */
 export function parseCursor(text: string): Cursor {
   const match = CURSOR.exec(text)
   if (match === null) {

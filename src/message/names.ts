@@ -1,33 +1,32 @@
-// What a room, a user and a text may be. Names become parts of Redis keys, and people tell each
-// other apart by them, so a name that cannot be seen, that looks exactly like another one, or that
-// would make a key ambiguous is refused. The rules follow Unicode properties, frozen at Unicode
-// 15.0 (unicode-15.ts). Names from different scripts that merely look alike (Latin and Cyrillic
-// "a") are not told apart here.
+// What a room, a user and a text may contain. Names become parts of Redis keys, and people tell
+// each other apart by them. So a name is refused if it cannot be seen, looks exactly like another
+// name, or would make a key ambiguous. The rules follow Unicode properties, frozen at Unicode 15.0
+// (unicode-15.ts). Names that look alike in different scripts (Latin and Cyrillic "a") are both
+// accepted.
 import { DialogsError } from '../errors.js'
 import { UNASSIGNED } from './unicode-15.js'
 
 export const NAME_LENGTH_MAX = 64
 
 const PLAIN = /^[A-Za-z0-9_.:@-]{1,64}$/
-// Proxies resolve such a segment even when the slashes around it are percent-encoded.
+// Proxies resolve such a segment even if the slashes around it are percent-encoded.
 const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/
 
-// Control characters, line and paragraph separators, lone surrogates, and characters that may not
-// be interchanged.
+// Control characters, line and paragraph separators, lone surrogates, and noncharacters.
 const BROKEN = /[\p{Cc}\p{Zl}\p{Zp}\p{Cs}\p{Noncharacter_Code_Point}]/u
 const BROKEN_IN_TEXT = /[^\P{Cc}\t\n\r]|[\p{Cs}\p{Noncharacter_Code_Point}]/u
-// Format characters and whatever else is not shown by itself. The last four show nothing although
-// no property says so: interlinear annotations, the object replacement character, the blank Braille
-// pattern and the null notehead.
+// Format characters and everything else that is not displayed. The last four display nothing
+// although no property says so: interlinear annotations, the object replacement character, the
+// blank Braille pattern and the null notehead.
 const INVISIBLE = /[\p{Default_Ignorable_Code_Point}\p{Cf}\uFFF9-\uFFFB\uFFFC\u2800\u{1D159}]/u
-// Arabic number signs are format characters and are shown, so a text may consist of one.
+// Arabic number signs are format characters but visible, so a text may consist of one.
 const SHOWN = /[^\p{Z}\p{Cc}\p{Default_Ignorable_Code_Point}\uFFF9-\uFFFB\uFFFC\u2800\u{1D159}]/u
 
-// Where an invisible character changes what is shown (after UAX 31, "Layout and Format Control
-// Characters"): a joiner between two letters of a cursive script,
+// Places where an invisible character changes what is displayed (after UAX 31, "Layout and Format
+// Control Characters"): a joiner between two letters of a cursive script,
 const CURSIVE =
   '[\\p{scx=Arab}\\p{scx=Syrc}\\p{scx=Mong}\\p{scx=Nkoo}\\p{scx=Adlm}\\p{scx=Mand}\\p{scx=Rohg}]'
-// a joiner beside a vowel sign or virama of an Indic script,
+// a joiner next to a vowel sign or virama of an Indic script,
 const INDIC =
   '[\\p{scx=Deva}\\p{scx=Beng}\\p{scx=Guru}\\p{scx=Gujr}\\p{scx=Orya}\\p{scx=Taml}\\p{scx=Telu}\\p{scx=Knda}\\p{scx=Mlym}\\p{scx=Sinh}' +
   '\\p{scx=Khmr}\\p{scx=Mymr}\\p{scx=Tibt}\\p{scx=Java}\\p{scx=Bali}\\p{scx=Sund}\\p{scx=Newa}]'
@@ -44,21 +43,21 @@ const EFFECTIVE = new RegExp(
   'gu'
 )
 
-// Joined emoji that are one picture. Between any other two emoji a joiner shows nothing: "🙂☺" with
-// and without one look alike.
+// Joined emoji that form one picture. Between any other two emoji a joiner is invisible: "🙂☺" looks
+// the same with and without one.
 const ONE_PICTURE = '\\p{RGI_Emoji_ZWJ_Sequence}'
 const JOINED_EMOJI = new RegExp(ONE_PICTURE, 'gv')
 
-// UTS 39 section 5.4 on combining marks.
+// After UTS 39, section 5.4, on combining marks.
 const MARKS_MAX = 4
 const TOO_MANY_MARKS = new RegExp(`[\\p{Mn}\\p{Me}]{${MARKS_MAX + 1}}|([\\p{Mn}\\p{Me}])\\1`, 'u')
 
 /**
  * Checks the name of a room or a user. A name has 1 to 64 characters (code points) that Unicode
- * 15.0 assigns, in NFC. It has no `{` or `}`, no white space but single spaces between other
- * characters, and nothing that is invisible, that turns the direction of writing, or that is not
- * for interchange. A joiner (U+200C, U+200D) is allowed where it changes what is shown. A name does
- * not begin with a combining mark, and none of its parts between slashes is `.` or `..`.
+ * 15.0 assigns, in NFC. It has no `{` or `}`, no white space except single spaces between other
+ * characters, and no character that is invisible, changes the writing direction, or is a
+ * noncharacter. A joiner (U+200C, U+200D) is allowed where it changes what is displayed. A name
+ * does not begin with a combining mark, and none of its parts between slashes is `.` or `..`.
  * @throws DialogsError INVALID_NAME with what to change
  */
 export function checkName(what: 'room' | 'user', name: string): void {
@@ -69,8 +68,8 @@ export function checkName(what: 'room' | 'user', name: string): void {
 
 function nameFault(name: string): string | undefined {
   if (name.length === 0) return 'is empty: give it 1 to 64 characters'
-  // A code point is at most two UTF-16 units: the first test spares the count of a hostile
-  // megabyte.
+  // A code point has at most two UTF-16 units. Testing the length first avoids counting the code
+  // points of a hostile megabyte.
   if (name.length > 2 * NAME_LENGTH_MAX || [...name].length > NAME_LENGTH_MAX) {
     return `has more than ${NAME_LENGTH_MAX} characters: shorten it`
   }
@@ -103,9 +102,9 @@ function nameFault(name: string): string | undefined {
 }
 
 /**
- * Checks a message's text: 1 to `max` characters (code points), at least one that is shown, no
- * control characters but tab and line breaks, nothing that is not for interchange. Anything else is
- * left to whoever shows it: direction marks, joiners, unassigned characters.
+ * Checks a message's text: 1 to `max` characters (code points), at least one of them visible, no
+ * control characters except tab and line breaks, no noncharacters. Everything else is left to the
+ * program that displays it: direction marks, joiners, unassigned characters.
  * @throws DialogsError INVALID_TEXT with what to change
  */
 export function checkText(text: string, max: number): void {
