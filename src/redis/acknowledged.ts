@@ -1,12 +1,12 @@
 // Writes that must be on a replica. If the connection breaks before the acknowledgement, nobody
-// knows whether a replica has the write: it is written again, until the deadline.
+// knows whether a replica has the write, so it is repeated until the deadline.
 import { DialogsError } from '../errors.js'
 import { ConnectionLost } from './connection.js'
 import { type Written } from './node-pipeline.js'
 
 /**
- * Writes, and writes again for as long as only the acknowledgement was lost with its connection.
- * @param write does no harm when it runs twice
+ * Writes, and repeats the write while only its acknowledgement is lost with a connection.
+ * @param write must be harmless if it runs twice
  * @param deadline on the clock of performance.now()
  * @throws DialogsError STORE_UNAVAILABLE after the deadline, or whatever else prevents the write
  */
@@ -25,8 +25,7 @@ export async function untilAcknowledged(
 }
 
 /**
- * Returns only when the write may be repeated: its acknowledgement was lost, and there is time
- * left.
+ * Returns only if the write may be repeated: its acknowledgement was lost, and there is time left.
  */
 export function throwUnlessLost(error: unknown, deadline: number): void {
   if (!(error instanceof ConnectionLost)) throw error

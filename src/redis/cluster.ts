@@ -1,9 +1,9 @@
 // The Redis Cluster as the rest of the process sees it: commands by slot, retried until they are
-// answered or their deadline passes. The one module that knows which node owns a slot. It looks
-// again on MOVED, on a lost or refused connection, when a master fails, and from time to time;
-// node-redis' own cluster client only does on MOVED, and hangs while a killed master stays dead.
-// Invariant: a command that fails here was tried until its deadline, or was refused for a reason
-// that will not go away by itself.
+// answered or their deadline passes. The only module that knows which node owns a slot. It looks at
+// the topology again on MOVED, on a lost or refused connection, when a master fails, and from time
+// to time. (node-redis' own cluster client looks only on MOVED, and hangs while a killed master
+// stays dead.) Invariant: a command that fails here was retried until its deadline, or was refused
+// for a reason that will not go away by itself.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
 import { DialogsError, messageOf } from '../errors.js'
@@ -24,19 +24,19 @@ import { Topology } from './topology.js'
 export type ClusterOptions = NodesOptions & {
   readonly topologyRefreshMs: number
   /**
-   * What Redis must let the service do: checked at start, and of nodes that join. Left out: not
-   * checked.
+   * What Redis must allow the service to do. Checked at start and for nodes that join; not checked
+   * if omitted.
    */
   readonly requirements?: Requirements
 }
 
-/** What the process counts about its cluster; app.ts gives the metrics. */
+/** What the process counts about its cluster; app.ts connects these to the metrics. */
 export type ClusterEvents = {
   retried: (why: string) => void
   degraded: (node: string, isDegraded: boolean) => void
-  /** Redis refuses something for good, or does so no more (undefined). */
+  /** Redis refuses something permanently, or no longer does (undefined). */
   refused?: (fault: DialogsError | undefined) => void
-  /** What the service cannot check or promise with this Redis. */
+  /** What the service cannot check or guarantee with this Redis, in one sentence. */
   doubted?: (text: string) => void
 }
 
@@ -52,18 +52,18 @@ type Command = {
   readonly args: Args
   readonly deadline: number | undefined
   readonly send: Send
-  /** What to send instead while the slot is moving and the keys are on both sides. */
+  /** What to send instead if the slot is moving and the keys are on both sides. */
   readonly inMigration?: Args | undefined
 }
 
 const REFRESH_PAUSE_MS = 50
 const VIEWS = 3
-/** How old a look at the cluster may be that `outage` tells of. */
+/** The greatest age of a topology look that `outage` relies on. */
 const FRESH_MS = 1000
 const BACKOFF_MS_MIN = 5
 const BACKOFF_MS_MAX = 200
 /**
- * This many redirections are followed at once; after that, with pauses, in case they go in a
+ * This many redirections are followed at once; later ones after a pause, in case they go round in a
  * circle.
  */
 const REDIRECTS_AT_ONCE = 5
@@ -78,7 +78,7 @@ export class Cluster {
   readonly #abort = new AbortController()
   readonly #suitability: Suitability | undefined
   #topology = Topology.empty()
-  /** Why the last look at the cluster failed, if it did. */
+  /** Why the last topology look failed, if it did. */
   #blindness: unknown
   #refreshing: Promise<void> | undefined
   #refreshedAt = -Infinity
@@ -133,8 +133,9 @@ export class Cluster {
   }
 
   /**
-   * @throws DialogsError STORE_UNAVAILABLE when no seed answers as a cluster within the deadline,
-   *   STORE_DENIED or STORE_UNSUITABLE when one refuses the login, or what the service will need
+   * @throws DialogsError STORE_UNAVAILABLE when no seed answers as part of a cluster within the
+   * deadline; STORE_DENIED or STORE_UNSUITABLE when Redis refuses the login or something that the
+   * service needs
    */
   static async connect(options: ClusterOptions, events: ClusterEvents): Promise<Cluster> {
     const cluster = new Cluster(options, events)
@@ -176,8 +177,8 @@ export class Cluster {
   }
 
   /**
-   * Why the cluster as a whole cannot take work now, as far as a look at it that is at most a
-   * second old tells; undefined when it can.
+   * Why the cluster as a whole cannot take work now, according to a topology look at most a second
+   * old; undefined if it can.
    */
   async outage(): Promise<DialogsError | undefined> {
     if (performance.now() - this.#refreshedAt > FRESH_MS || this.#blindness !== undefined) {
@@ -201,25 +202,26 @@ export class Cluster {
 
   /**
    * Redis has refused something. If that will not go away by itself, writes are refused until it
-   * has, which is looked at now and then.
+   * has; this is checked periodically.
    */
   refused(error: unknown): void {
     this.#suitability?.note(error)
   }
 
-  /** Calls back after every look and every MOVED. The subscriber then moves its channels. */
+  /**
+   * Calls back after every topology look and every MOVED; the subscriber then moves its channels.
+   */
   onChange(listener: () => void): void {
     this.#listeners.add(listener)
   }
 
   /**
-   * Sends one command to the master of a slot, and again as long as the cluster says "elsewhere" or
-   * "not now". Only for commands that do no harm when they run twice: after a broken connection
-   * nobody knows whether the first one ran.
-   * @param deadline on the clock of performance.now(); default: the setting, counted from the first
-   *   attempt that failed
-   * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a refusal that will
-   *   not go away
+   * Sends one command to the master of a slot, and repeats it while the cluster says "elsewhere" or
+   * "not now". Only for commands that may run twice without harm: if the connection breaks, nobody
+   * knows whether the command ran.
+   * @param deadline on the clock of performance.now(); by default STORE_DEADLINE_MS after the first
+   * failed attempt
+   * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a permanent refusal
    */
   async command(slot: number, args: Args, deadline?: number): Promise<Reply> {
     this.#refuseIfLost()
@@ -233,21 +235,21 @@ export class Cluster {
   }
 
   /**
-   * As `command`, on a write connection: the answer comes with a promise of the replicas'
+   * As `command`, on a write connection: the result includes a promise of the replicas'
    * acknowledgement.
-   * @param inMigration what to send instead when the slot is moving and its keys are on both sides
-   *   (TRYAGAIN)
+   * @param inMigration what to send instead if the slot is moving and its keys are on both sides
+   * (TRYAGAIN)
    */
   write(slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
-    // A write of which a later step is refused would be stored, and answered with an error.
+    // Otherwise a write could be stored although a later step of the same POST is refused.
     if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
     return this.#persist(slot, { args, deadline, send: sendWrite, inMigration })
   }
 
   /**
-   * Whether a key that its slot's owner does not have is, or may be, at a node that the slot was
-   * being moved to when its last owner died. It can be reached again when the move is finished.
-   * Cheap: the nodes are asked once a second at most.
+   * Whether a key that its slot's owner does not have is, or may be, on a node that the slot was
+   * moving to when the previous owner died. The key can be reached again once the move is finished.
+   * Cheap: the nodes are asked at most once a second.
    */
   async isStranded(key: string): Promise<boolean> {
     return await this.#importers.mayHave(key)
@@ -266,7 +268,7 @@ export class Cluster {
     await this.#refreshing
   }
 
-  /** Takes note of a MOVED that a subscription got. */
+  /** Notes a MOVED that a subscription received. */
   moved(slot: number, announced: Address): void {
     this.#move(slot, this.#nodes.reachable(announced))
   }
@@ -278,18 +280,18 @@ export class Cluster {
     this.#nodes.close()
   }
 
-  /** The operator gives up what was lost: the service works with what is there. */
+  /** The operator accepts that data was lost; the service then works with what is left. */
   async acceptLoss(): Promise<void> {
     await this.#markers.write()
   }
 
-  // A room without its log would look as if nobody had written there.
+  // A room whose log was lost would look like a room in which nobody has written.
   #refuseIfLost(): void {
     const fault = this.#suitability?.fault
     if (isLoss(fault)) throw fault
   }
 
-  // Every command goes through here. Nearly always the first attempt is the only one, and costs
+  // Every command goes through here. Nearly always the first attempt is the only one, and it costs
   // nothing extra.
   #persist(slot: number, command: Command): Promise<Written> {
     const node = this.#ownerOf(slot)
@@ -301,7 +303,7 @@ export class Cluster {
     })
   }
 
-  // Limits: the deadline, and close().
+  // Bounded by the deadline and by close().
   async #tryAgain(
     slot: number,
     original: Command,
@@ -341,8 +343,8 @@ export class Cluster {
     }
   }
 
-  // If another node is known it is tried at once. If not, look at the topology and give the node a
-  // moment.
+  // If another node is known, it is tried at once. Otherwise look at the topology and give the node
+  // a moment.
   async #pauseBefore(step: NextStep, command: Command, tries: number): Promise<void> {
     const isAtOnce = tries < REDIRECTS_AT_ONCE && hasWay(step, command)
     if (step.kind === 'moved') this.#move(step.slot, this.#nodes.reachable(step.to))
@@ -366,8 +368,8 @@ export class Cluster {
     for (const listener of this.#listeners) listener()
   }
 
-  // After a MOVED the new owner is known, so nobody waits for the look. Otherwise the look may show
-  // another owner.
+  // After a MOVED the new owner is already known, so nobody waits for the look. Otherwise the look
+  // may find another owner.
   async #refreshSoon(isInBackground: boolean): Promise<void> {
     if (performance.now() - this.#refreshedAt < REFRESH_PAUSE_MS) return
     const refreshed = this.refresh().catch(() => undefined)
@@ -376,7 +378,7 @@ export class Cluster {
 
   async #look(): Promise<void> {
     try {
-      // A MOVED is not lost: the view with the highest epoch contains it.
+      // This does not lose a MOVED: the view with the highest epoch includes it.
       const before = this.#topology.masters.join()
       const topology = Topology.fromViews(await this.#nodes.views(VIEWS))
       this.#nodes.follow(topology)
@@ -404,7 +406,7 @@ const hasWay = (step: NextStep, { inMigration }: Command): boolean =>
   step.kind === 'no-script' ||
   (step.kind === 'half-moved' && inMigration !== undefined)
 
-/** The command as it has to be sent from now on. */
+/** The command as it must be sent from now on. */
 function adapted(command: Command, step: NextStep): Command {
   if (step.kind === 'half-moved' && command.inMigration !== undefined) {
     return { ...command, args: command.inMigration, inMigration: undefined }

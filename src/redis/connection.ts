@@ -1,9 +1,8 @@
-// One connection to one Redis node, on a node-redis 4 client that is told never to reconnect and
-// never to queue while offline.
-// Invariant: a connection works once. When it breaks or falls silent it is closed, everything on
-// its way is rejected at once, and the caller opens a new one. So a dead node costs milliseconds:
-// node-redis' own reconnecting holds commands back for as long as a killed master stays dead
-// (measured: 12 s).
+// One connection to one Redis node, using a node-redis 4 client that never reconnects and never
+// queues while offline. Invariant: a connection is used once. When it breaks or falls silent, it is
+// closed, everything in flight is rejected at once, and the caller opens a new one. So a dead node
+// costs milliseconds. node-redis' own reconnecting holds commands back for as long as a killed
+// master stays dead (measured: 12 s).
 import { createClient, ErrorReply } from 'redis'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
@@ -13,19 +12,19 @@ export type Reply = string | number | null | readonly Reply[]
 
 export type ConnectionOptions = {
   readonly tls: boolean
-  /** PEM of the certificate authority to trust besides the system's. */
+  /** PEM of a certificate authority to trust besides the system's. */
   readonly tlsCa: string | undefined
-  /** PEM of the certificate and the key with which this client shows who it is. */
+  /** PEM of the certificate and key by which this client identifies itself. */
   readonly tlsCert?: string | undefined
   readonly tlsKey?: string | undefined
   readonly username: string | undefined
   /**
-   * Asked for each connection when it is a function: a password that expires is replaced while the
-   * service runs.
+   * A function is called for each connection, so that an expiring password can be replaced while
+   * the service runs.
    */
   readonly password: string | (() => string) | undefined
   readonly connectTimeoutMs: number
-  /** A connection with commands on their way and no reply for this long is closed. */
+  /** A connection with commands in flight and no reply for this long is closed. */
   readonly commandTimeoutMs: number
 }
 
@@ -61,8 +60,7 @@ export function passwordOf({ password }: Pick<ConnectionOptions, 'password'>): s
   return typeof password === 'function' ? password() : password
 }
 
-// The concrete client type of `createClient` without modules; naming it by its function spares five
-// type parameters.
+// The type of a client without modules. Naming it by its function saves five type parameters.
 type Client = ReturnType<typeof createClient>
 
 export class Connection {
@@ -78,7 +76,7 @@ export class Connection {
   /**
    * Opens a connection and logs in.
    * @throws ConnectionLost when the node refuses or does not answer in time; Redis' own error when
-   *   it denies the login
+   * it denies the login
    */
   static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
     const password = passwordOf(options)
@@ -125,14 +123,14 @@ export class Connection {
     return this.#closed === undefined && this.#client.isReady
   }
 
-  /** Commands that wait for their reply. */
+  /** Commands waiting for their reply. */
   get pending(): number {
     return this.#pending
   }
 
   /**
-   * Sends one command. Commands sent one after the other in the same turn arrive one after the
-   * other (that is what ASKING needs).
+   * Sends one command. Commands sent in the same turn arrive in the same order, one right after the
+   * other (ASKING needs that).
    * @throws ConnectionLost, or Redis' error reply
    */
   send(args: Array<string | Buffer>): Promise<Reply> {
@@ -141,10 +139,7 @@ export class Connection {
     })
   }
 
-  /**
-   * As `send`, with callbacks instead of a promise: on the hot path a promise costs more than it
-   * seems.
-   */
+  /** As `send`, with callbacks: a promise per command is expensive on the hot path. */
   dispatch(
     args: Array<string | Buffer>,
     resolve: (reply: Reply) => void,
@@ -159,7 +154,7 @@ export class Connection {
       reply => {
         this.#pending--
         this.#replies++
-        // The library's type is wider: buffers come only when asked for.
+        // The library's type is wider: it returns buffers only on request.
         resolve(reply as Reply)
       },
       error => {
@@ -182,12 +177,11 @@ export class Connection {
   #end(cause: Error): void {
     if (this.#closed !== undefined) return
     this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
-    // Rejects all that is pending. It may report that the socket has been closed already, which is
-    // what is wanted.
+    // Rejects everything pending. It may fail because the socket is already closed, which is fine.
     this.#client.disconnect().catch(() => undefined)
   }
 
-  // Counts replies instead of timing commands: no clock on the hot path.
+  // Counts replies instead of timing each command, to keep the clock off the hot path.
   #watch(commandTimeoutMs: number): void {
     let seen = 0
     let silentMs = 0
@@ -201,10 +195,10 @@ export class Connection {
   }
 }
 
-// A node with too many clients says so unasked. node-redis takes that for the reply to a command;
-// with none in flight it throws inside the socket's data handler, which ends the process (4.7.1,
-// commands-queue.js, onReply). So a command is in flight from the first moment. Any other error is
-// left to the commands that follow, which know what to do about it.
+// A node with too many clients says so without being asked. node-redis takes that for the reply to
+// a command. If no command is in flight, it throws inside the socket's data handler, which ends the
+// process (4.7.1, commands-queue.js, onReply). So a command is put in flight at once. Any other
+// error is left to the commands that follow, which handle it.
 async function greet(client: Client): Promise<void> {
   try {
     await client.sendCommand(['PING'])
@@ -213,8 +207,5 @@ async function greet(client: Client): Promise<void> {
   }
 }
 
-/**
- * An error that Redis itself replied with: its message starts with an upper-case word such as
- * MOVED.
- */
+/** An error reply of Redis; its message starts with an upper-case word such as MOVED. */
 export const isRedisError = (error: unknown): error is ErrorReply => error instanceof ErrorReply

@@ -1,16 +1,16 @@
-// How nodes want to be reached: `cluster-preferred-endpoint-type` makes it their address, a host
-// name, or the host that was asked (behind a load balancer). `CLUSTER NODES` does not tell;
-// `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards), and is asked only when a node
-// appears, or announces something else: a look at the cluster costs no more than before.
+// How nodes want to be reached. `cluster-preferred-endpoint-type` selects their address, a host
+// name, or the host that was asked (behind a load balancer). `CLUSTER NODES` does not say which;
+// `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards). It is asked only when a node
+// appears or announces something new, so a topology look costs no more than before.
 import { type Address, addressKey } from './address.js'
 import { isRedisError, type Reply } from './connection.js'
 
 const SEEN_MAX = 10_000
 
 export class Endpoints {
-  /** Address in `CLUSTER NODES` → where the node wants to be reached, if elsewhere. */
+  /** Address in `CLUSTER NODES` → where the node wants to be reached, if that is different. */
   readonly #preferred = new Map<string, Address>()
-  /** Nodes as they were announced when the shards were last asked for. */
+  /** Nodes as they were announced when `CLUSTER SHARDS` was last asked. */
   readonly #seen = new Set<string>()
 
   /** Where a node wants to be reached that `CLUSTER NODES` shows at this address. */
@@ -19,9 +19,9 @@ export class Endpoints {
   }
 
   /**
-   * Takes note of a reply to `CLUSTER NODES`, before it is used.
+   * Notes the nodes in a reply to `CLUSTER NODES`, before the reply is used.
    * @param askedHost where the answering node was reached
-   * @param askShards sends it `CLUSTER SHARDS`
+   * @param askShards sends that node `CLUSTER SHARDS`
    */
   async learn(
     nodesReply: string,
@@ -35,13 +35,13 @@ export class Endpoints {
         const host = endpoint === null || endpoint === '' ? askedHost : endpoint
         for (const port of ports) {
           const key = addressKey({ host: ip === '' ? askedHost : ip, port })
-          // A node that prefers a name and has none answers `?`: its address is all there is.
+          // A node that prefers a name and has none answers `?`; then only its address is usable.
           if (host === ip || host === '?') this.#preferred.delete(key)
           else this.#preferred.set(key, { host, port })
         }
       }
     } catch (error) {
-      // Without the permission, or on a node that does not know the command, nodes are reached at
+      // If the permission is missing or the node does not know the command, nodes are reached at
       // their addresses.
       if (!isRedisError(error)) throw error
     }
@@ -49,13 +49,14 @@ export class Endpoints {
     for (const words of announced) this.#seen.add(words)
   }
 
-  /** Everything is asked anew: a node was found to be reached in another way. */
+  /** Makes the next look ask again, because a node turned out to be reached in another way. */
   forget(): void {
     this.#seen.clear()
   }
 }
 
-// Id and addresses of each node that has been met: `<id> <ip:port@cport[,hostname…]>`.
+// Id and addresses of each node that has completed its handshake: `<id>
+// <ip:port@cport[,hostname…]>`.
 function announcedIn(nodesReply: string): string[] {
   return nodesReply.split('\n').flatMap(line => {
     const [id, where, flags] = line.split(' ')
@@ -75,8 +76,8 @@ type ShardNode = {
 }
 
 /**
- * Reads `CLUSTER SHARDS`: a list of shards, which are flat lists of names and values, as their
- * nodes are.
+ * Parses `CLUSTER SHARDS`: a list of shards. A shard and each of its nodes is a flat list of names
+ * and values.
  */
 export function parseShards(reply: Reply): ShardNode[] {
   return listOf(reply).flatMap(shard =>

@@ -1,9 +1,9 @@
 // The nodes that slots are being moved to, and whether one of them has a key. Asked before an empty
-// answer is believed: where a slot's owner has died half-way, the replica that took over knows
-// nothing of the move, and says of a key that has gone that there is none. The importing node has
-// it, and a mark that only its own view shows: so every node is asked, once a second at most for
-// all keys. Not found: what an importing node had that has died as well. Its replica has the keys
-// without the mark; `npm run cluster -- finish` counts keys.
+// answer is believed. If the owner of a slot dies while the slot is being moved, the replica that
+// takes over knows nothing of the move, so it reports that a key which has already moved does not
+// exist. The importing node has the key, and a mark that only its own view shows. So all nodes are
+// asked, at most once a second for all keys together. Not found: keys of an importing node that has
+// died as well. Its replica has them without the mark; `npm run cluster -- finish` counts keys.
 import { slotOf } from './slots.js'
 import { type Node, type Nodes } from './nodes.js'
 import { type ClusterNode } from './topology.js'
@@ -11,8 +11,8 @@ import { type ClusterNode } from './topology.js'
 type Look = { readonly atMs: number; readonly importers: Promise<readonly ClusterNode[]> }
 
 /**
- * Below any sensible cluster-node-timeout: a slot whose move began since cannot have lost its owner
- * already.
+ * Less than any sensible cluster-node-timeout: a slot whose move began within this time cannot have
+ * lost its owner yet.
  */
 const LOOK_MS = 1000
 
@@ -24,7 +24,10 @@ export class Importers {
     this.#nodes = nodes
   }
 
-  /** Whether a node that imports the key's slot has the key. While that cannot be told, it may. */
+  /**
+   * Whether a node that imports the key's slot has the key. True as long as that cannot be found
+   * out.
+   */
   async mayHave(key: string): Promise<boolean> {
     const slot = slotOf(key)
     try {
@@ -36,7 +39,7 @@ export class Importers {
       )
       return found.includes(true)
     } catch {
-      // It does not answer, or imports the slot no more: the next one to ask looks anew.
+      // It does not answer, or no longer imports the slot: the next call asks again.
       this.#look = undefined
       return true
     }
@@ -64,7 +67,7 @@ export class Importers {
   }
 
   async #findImporters(): Promise<ClusterNode[]> {
-    // From Valkey 8 on, replicas show their master's marks as well, and refuse to be asked for a
+    // Since Valkey 8 replicas show their master's marks as well, but they cannot be asked for a
     // key.
     return (await this.#nodes.views(Infinity))
       .flat()

@@ -1,11 +1,11 @@
-// One connection to one node: opened when it is first needed, and opened again after it broke.
-// Invariant: at most one connection is open or being opened. After a refusal it fails at once for a
-// moment instead of connecting again for every command that waits.
+// One connection to one node, opened when it is first needed and again after it broke. Invariant:
+// at most one connection is open or being opened. After a refusal, callers fail at once for a
+// moment instead of each connecting again.
 import { type Address } from './address.js'
 import { Connection, ConnectionLost, type ConnectionOptions } from './connection.js'
 
 const REFUSED_FOR_MS = 50
-/** A login that Redis denies is not repeated for each command that waits. */
+/** After Redis has denied a login, callers fail at once for this long. */
 const DENIED_FOR_MS = 1000
 
 type Refusal = { readonly error: unknown; readonly until: number }
@@ -23,7 +23,7 @@ export class Link {
   #isClosed = false
   #giveUp: (error: ConnectionLost) => void = () => undefined
 
-  /** @param verify looks at the node before the connection is used, and throws if it must not be */
+  /** @param verify inspects the node before the connection is used, and throws if it must not be */
   constructor(
     address: Address,
     options: ConnectionOptions,
@@ -34,12 +34,12 @@ export class Link {
     this.#verify = verify
   }
 
-  /** The open and verified connection, if there is one. It spares the hot path a promise. */
+  /** The open and verified connection, if there is one. Saves a promise on the hot path. */
   get current(): Connection | undefined {
     return this.#connection?.isUsable === true && this.#isVerified ? this.#connection : undefined
   }
 
-  /** @throws ConnectionLost when the node cannot be reached, or what `verify` throws */
+  /** @throws ConnectionLost when the node cannot be reached, or whatever `verify` throws */
   async open(): Promise<Connection> {
     const current = this.current
     if (current !== undefined) return current
@@ -53,8 +53,8 @@ export class Link {
   }
 
   /**
-   * For questions about the cluster, which a node that must not be used for data may answer as
-   * well. @throws ConnectionLost
+   * For questions about the cluster, which even a node that must not be used for data may answer.
+   * @throws ConnectionLost
    */
   async openUnverified(): Promise<Connection> {
     if (this.#connection?.isUsable === true) return this.#connection
@@ -69,11 +69,11 @@ export class Link {
   }
 
   /**
-   * The cluster holds the node for dead: what waits for it fails now, not when the time for opening
-   * or answering is over.
+   * The cluster considers the node dead. What waits for the node fails now instead of after a
+   * timeout.
    */
   abandon(): void {
-    const reason = 'the cluster holds the node for dead'
+    const reason = 'the cluster considers the node dead'
     this.#connection?.close(reason)
     this.#giveUp(new ConnectionLost(`No connection: ${reason}`))
   }
@@ -91,7 +91,7 @@ export class Link {
       this.#refused = { error, until: performance.now() + REFUSED_FOR_MS }
       throw error
     }
-    // Unless it broke meanwhile, and another one has taken its place.
+    // False if it broke meanwhile and another connection has taken its place.
     this.#isVerified = connection === this.#connection
     return connection
   }

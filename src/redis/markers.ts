@@ -1,37 +1,40 @@
 // How the service notices that Redis has lost data: 64 small keys, spread evenly over the slots,
-// that are written when a cluster is first used and never removed. A master that comes back empty
-// lacks its own. Invariant: once all of them have been seen, one that is gone means lost data,
-// until somebody says otherwise (`npm run accept-loss`). Without them an empty master would look
-// like a cluster in which nobody has written yet: its rooms would begin again with message 1. Not
-// noticed: a loss that spares the marker keys, and the loss of all masters' data while no process
-// of the service runs; that looks like a new cluster.
+// written when a cluster is first used and never removed. A master that comes back empty lacks its
+// markers. Invariant: once all markers have been seen, a missing one means lost data, until the
+// operator accepts the loss (`npm run accept-loss`). Without markers an empty master would look
+// like a cluster in which nobody has written yet, and its rooms would start again with message 1.
+// Not noticed: a loss that spares the markers, and the loss of all masters' data while no process
+// of the service runs, which looks like a new cluster.
 import { DialogsError } from '../errors.js'
 import { isRedisError, type Reply } from './connection.js'
 import { SLOT_COUNT, slotOf } from './slots.js'
 import { type Topology } from './topology.js'
 
 export type MarkersOptions = {
-  /** Answers what a slot's owner has; undefined where that cannot be known now. */
+  /** What a slot's owner has; undefined if that cannot be found out now. */
   readonly get: (slot: number, key: string) => Promise<Reply | undefined>
-  /** Writes and waits for a replica. */
+  /** Writes, and waits for a replica. */
   readonly set: (slot: number, args: string[]) => Promise<void>
-  /** Whether a move that broke off may have left the key at another node. */
+  /** Whether an interrupted move may have left the key on another node. */
   readonly isStranded: (key: string) => Promise<boolean>
   readonly topology: () => Topology
 }
 
 const MARKERS = 64
 const NAMED_MAX = 3
-/** How many a node is asked for when it is connected to. */
+/** How many markers a node is asked for on a new connection. */
 const ASKED_MAX = 8
 
-/** Being written for the first time; if that breaks off, some are missing and nothing is lost. */
+/**
+ * The first word that is written everywhere. If the writing is interrupted, missing markers do not
+ * mean a loss.
+ */
 const BEGUN = 'begun'
 const COMPLETE = 'complete'
 
 export type Marker = { readonly key: string; readonly slot: number }
 
-/** One in each band of 256 slots. */
+/** One marker in each band of 256 slots. */
 export const markers: readonly Marker[] = findMarkers()
 
 function findMarkers(): Marker[] {
@@ -53,14 +56,13 @@ export class Markers {
     this.#options = options
   }
 
-  /** All have been seen: from now on one that is gone means lost data. */
+  /** All markers have been seen, so a missing one now means lost data. */
   get areKnown(): boolean {
     return this.#areKnown
   }
 
   /**
-   * Reads all of them, and writes them where there were none. Answers STORE_LOST when some are
-   * gone.
+   * Reads all markers, and writes them if there were none. Returns STORE_LOST if some are missing.
    */
   async check(): Promise<DialogsError | undefined> {
     const values = await Promise.all(markers.map(({ slot, key }) => this.#options.get(slot, key)))
@@ -79,10 +81,10 @@ export class Markers {
     return undefined
   }
 
-  /** Writes all of them, whatever is there. */
+  /** Writes all markers, whatever is there. */
   async write(): Promise<void> {
-    // The second word only when the first is everywhere: if this breaks off, it can be told from a
-    // loss.
+    // The second word follows only when the first is everywhere, so that an interruption can be
+    // told from a loss.
     for (const word of [BEGUN, COMPLETE]) {
       await Promise.all(markers.map(({ slot, key }) => this.#options.set(slot, ['SET', key, word])))
     }
@@ -90,14 +92,14 @@ export class Markers {
   }
 
   /**
-   * Asks a master that was just connected to for some of its markers, so that an empty one is
-   * refused before it is used.
-   * @throws DialogsError STORE_LOST, or the error of a node that cannot tell yet
+   * Asks a newly connected master for some of its markers, so that an empty one is refused before
+   * it is used.
+   * @throws DialogsError STORE_LOST, or the error of a node that cannot answer yet
    */
   async verify(node: string, get: (key: string) => Promise<Reply>): Promise<void> {
     if (!this.#areKnown) return
     const own = this.#ownOf(node).slice(0, ASKED_MAX)
-    // A single one might be half-way to another node; `check` looks into that.
+    // A single marker might be moving to another node; `check` looks into that.
     if (own.length < 2) return
     const values = await Promise.all(own.map(({ key }) => get(key).catch(elsewhere)))
     if (values.every(value => value === null)) throw lost([node])
@@ -122,7 +124,7 @@ export class Markers {
 export const isLoss = (error: unknown): boolean =>
   error instanceof DialogsError && error.code === 'STORE_LOST'
 
-// It is not this node's to have.
+// The marker belongs to another node.
 function elsewhere(error: unknown): undefined {
   if (isRedisError(error) && /^(MOVED|ASK) /.test(error.message)) return undefined
   throw error
@@ -135,6 +137,6 @@ function lost(nodes: readonly string[]): DialogsError {
       : nodes.join(', ')
   return new DialogsError(
     'STORE_LOST',
-    `Redis has lost data: ${named} no longer ${nodes.length === 1 ? 'has' : 'have'} what the service had stored there. Restore it from a replica or a backup, or give it up by npm run accept-loss.`
+    `Redis has lost data: ${named} no longer ${nodes.length === 1 ? 'has' : 'have'} what the service had stored there. Restore it from a replica or a backup, or accept the loss with npm run accept-loss.`
   )
 }

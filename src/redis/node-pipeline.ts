@@ -1,9 +1,8 @@
-// Commands to one node, in groups: whatever arrives in one turn of the event loop, or while the
-// connections are busy, is sent as one pipeline. Behind a group of writes goes one WAIT. This makes
-// far fewer and larger packets: sending each command by itself cost more than everything else in a
-// POST.
-// Invariant: `replicated` resolves only when the group's writes are safe (replication.ts). Does not
-// decide where a key lives, and never repeats a command: callers do.
+// Sends commands to one node in groups: whatever arrives in one turn of the event loop, or while
+// the connections are busy, goes out as one pipeline. A group of writes is followed by one WAIT.
+// This makes far fewer and larger packets; sending each command by itself cost more than everything
+// else in a POST. Invariant: `replicated` resolves only when the group's writes are safe
+// (replication.ts). Does not decide where a key lives and never repeats a command; callers do.
 import { type Connection, type Reply } from './connection.js'
 import { type Link } from './link.js'
 import { type Replication } from './replication.js'
@@ -11,8 +10,8 @@ import { type Replication } from './replication.js'
 export type Written = {
   readonly reply: Reply
   /**
-   * Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost when the connection broke
-   * before the acknowledgement.
+   * Rejects with DialogsError NOT_REPLICATED, or with ConnectionLost if the connection broke before
+   * the acknowledgement.
    */
   readonly replicated: Promise<void>
   /**
@@ -29,7 +28,7 @@ type Item = {
   readonly reject: (error: unknown) => void
 }
 
-/** Commands that are sent in one turn of the event loop and acknowledged together. */
+/** Commands sent in one turn of the event loop and acknowledged together. */
 type Group = {
   readonly link: Link
   readonly connection: Connection
@@ -49,7 +48,7 @@ export class NodePipeline {
   readonly #replication: Replication | undefined
   /** Links without a group in flight. */
   readonly #free: Link[]
-  /** Commands that no group has room for. */
+  /** Commands that did not fit into a group yet. */
   readonly #queue: Item[] = []
   #gathering: Group | undefined
 
@@ -59,8 +58,8 @@ export class NodePipeline {
   }
 
   /**
-   * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED where no
-   * replica would acknowledge it
+   * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED if no
+   * replica would acknowledge the write
    */
   send(
     args: Array<string | Buffer>,
@@ -76,8 +75,8 @@ export class NodePipeline {
     else this.#add(group, item)
   }
 
-  // The library gets each command as it arrives, and writes all of them at the end of the turn. The
-  // WAIT has to be queued before that: the library's immediate is set after this one.
+  // The library takes commands as they arrive and writes them all at the end of the turn. The WAIT
+  // must be queued before that; it is, because the library sets its own immediate after this one.
   #begin(): Group | undefined {
     const link = this.#free.pop()
     if (link === undefined) return undefined
@@ -93,8 +92,8 @@ export class NodePipeline {
             settle = resolve
           })
         : ALREADY
-    // Every caller gets this promise. If none of them awaits it, that must not count as an
-    // unhandled rejection.
+    // Every caller gets this promise. If none of them awaits it, a rejection must not count as
+    // unhandled.
     replicated.catch(nothing)
     const group = {
       link,

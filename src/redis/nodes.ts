@@ -1,8 +1,7 @@
 // The cluster nodes that this process talks to, by `host:port`: their connections, and what they
-// say about the cluster.
-// Invariant: a node is kept from when it is first heard of until a look at the topology no longer
-// finds it. Then its connections are closed and its pending commands are rejected. Does not know
-// which node owns which slot.
+// say about the cluster. Invariant: a node is kept from when it is first heard of until a topology
+// look no longer finds it; then its connections are closed and its pending commands are rejected.
+// Does not know which node owns which slot.
 import { addressKey, addressOf, type Address } from './address.js'
 import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
@@ -20,7 +19,7 @@ import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
 
 export type NodesOptions = ConnectionOptions & {
   readonly seeds: readonly Address[]
-  /** Announced `host:port` → where this process reaches that node (containers, port forwards). */
+  /** Announced `host:port` → where this process reaches that node (containers, port forwarding). */
   readonly addressMap: ReadonlyMap<string, Address>
   readonly storeDeadlineMs: number
   readonly replicaAcks: number
@@ -30,9 +29,9 @@ export type NodesOptions = ConnectionOptions & {
 
 export type NodesEvents = {
   degraded: (node: string, isDegraded: boolean) => void
-  /** Redis refused something outside of any caller's command. */
+  /** Redis refused something that no caller had asked for. */
   refused: (error: unknown) => void
-  /** A node was connected to. Throws when it must not be used. */
+  /** Called for each new connection. Throws if the node must not be used. */
   verify?: (node: string, connection: Connection) => Promise<void>
 }
 
@@ -40,7 +39,7 @@ export type Node = {
   readonly address: Address
   readonly commands: NodePipeline
   readonly writes: NodePipeline
-  /** A connection of its own, because a page of history would hold up small commands behind it. */
+  /** A separate connection, because a page of history would hold up small commands behind it. */
   readonly reads: Link
   /** Fails everything that waits for this node. */
   readonly abandon: () => void
@@ -63,7 +62,7 @@ export class Nodes {
     return this.#nodes.get(key)
   }
 
-  /** Where a node is reached that announces this address, or prefers to be reached at it. */
+  /** Where to reach a node that announces or prefers this address. */
   reachable(announced: Address): Address {
     const { addressMap } = this.#options
     const preferred = this.#endpoints.of(announced)
@@ -73,14 +72,14 @@ export class Nodes {
   }
 
   /**
-   * A node was redirected to under an address that no look has shown: the way in which nodes are
-   * reached may have changed.
+   * A redirection named an address that no topology look has shown: the way to reach nodes may have
+   * changed.
    */
   forgetEndpoints(): void {
     this.#endpoints.forget()
   }
 
-  /** The node at a reachable address; opens no connection yet. */
+  /** The node at a reachable address. Opens no connection yet. */
   add(address: Address): Node {
     const key = addressKey(address)
     const known = this.#nodes.get(key)
@@ -132,7 +131,7 @@ export class Nodes {
     return node
   }
 
-  /** Adds the nodes of a topology, and closes those that it no longer contains. */
+  /** Adds the nodes of a topology and closes those that it no longer contains. */
   follow(topology: Topology): void {
     this.#topology = topology
     for (const node of topology.nodes.values()) if (!node.isFailed) this.add(node.address)
@@ -158,10 +157,10 @@ export class Nodes {
 
   /**
    * What some nodes say about the cluster: `count` views, or fewer if fewer nodes answer. Asks in
-   * random order: masters first, seeds last, because a node that has left the cluster describes a
-   * cluster of its own. Nodes that the cluster holds for failed are asked only when no other tells
-   * of any slot. One that is late is not waited for where another can be asked.
-   * @throws the last error when nobody tells of any slot
+   * random order, masters first and seeds last, because a node that has left the cluster describes
+   * a cluster of its own. Nodes that the cluster considers failed are asked only if no other node
+   * knows of any slots. A late answer is not waited for while another node can be asked.
+   * @throws the last error if no node knows of any slots
    */
   async views(count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
     const { masters, nodes } = this.#topology
@@ -188,7 +187,7 @@ export class Nodes {
     throw rest.lastError ?? lastError ?? new ConnectionLost('No node of the cluster answers')
   }
 
-  /** As `ask`, and gives up after the time for opening a connection. */
+  /** As `ask`, but gives up after CONNECT_TIMEOUT_MS. */
   async askInTime(key: string, args: string[]): Promise<Reply> {
     return await withTimeout(this.ask(key, args), this.#options.connectTimeoutMs)
   }
@@ -203,9 +202,9 @@ export class Nodes {
     }))
   }
 
-  // Waits for no more answers than a majority needs: a node whose host has vanished does not answer
-  // at all. Masters that suspect it themselves do not vouch for it. Two majorities have a master in
-  // common, so none can have voted for another one before it answered.
+  // Waits only for a majority, because a node whose host has vanished never answers. A master that
+  // suspects the node does not vouch for it. Any two majorities share a master, so no other node
+  // can have been elected before this majority answered.
   async #standingOf(key: string): Promise<Standing> {
     const { masters } = this.#topology
     const quorum = Math.floor(masters.length / 2) + 1

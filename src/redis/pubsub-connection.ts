@@ -1,10 +1,9 @@
 // One sharded pub/sub connection to one node. node-redis is not used here: when a slot leaves a
-// node, the server sends an unasked-for `sunsubscribe`, and the library takes it for the reply to
-// whatever command is in flight. The next confirmation then finds the library's queue empty and
+// node, the server sends an unrequested `sunsubscribe`, and the library takes it for the reply to
+// whatever command is in flight. At the next confirmation the library's queue is empty, and it
 // throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
-// Invariant: confirmations are matched by channel, errors by order and slot; when the connection
-// ends, onEnd is called exactly once.
-// Knows nothing of slots and repeats nothing.
+// Invariant: confirmations are matched by channel, errors by order and slot, and onEnd is called
+// exactly once. Knows nothing of slots and repeats nothing.
 import net from 'node:net'
 import tls from 'node:tls'
 import { ErrorReply } from 'redis'
@@ -17,11 +16,11 @@ export type PubSubEvents = {
   onMessage: (channel: string, payload: Buffer) => void
   onSubscribed: (channel: string) => void
   /**
-   * The server ended the subscription (its slot has left the node), or refused it with an error
-   * such as MOVED.
+   * The server ended the subscription because its slot has left the node, or refused it with an
+   * error such as MOVED.
    */
   onUnsubscribed: (channel: string, refusal: Error | undefined) => void
-  /** Once. The reason is Redis' own error where it has refused the login. */
+  /** Called once. The reason is Redis' own error if it refused the login. */
   onEnd: (reason: Error) => void
 }
 
@@ -58,8 +57,7 @@ export class PubSubConnection {
     this.#socket.on('close', () => {
       this.#end(new Error('the connection was closed'))
     })
-    // Pings also serve as the time-out of connecting: a silent node is given up after
-    // commandTimeoutMs.
+    // Pings also limit the time for connecting: a silent node is given up after commandTimeoutMs.
     this.#timer = setInterval(
       () => {
         if (performance.now() - this.#heardAt > options.commandTimeoutMs) {
@@ -107,21 +105,22 @@ export class PubSubConnection {
   #receive(reply: RawReply): void {
     if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
-      // `OK` answers AUTH; nothing else is asked for outside of pub/sub but PING before the first
+      // `OK` answers AUTH. The only other reply of this kind is the one to a PING before the first
       // subscription.
       if (this.#sent[0]?.kind === 'auth') this.#sent.shift()
       return
     }
-    // Every push of pub/sub is an array of three; PONG, of two, is told by its kind.
+    // Every pub/sub message is an array of three. PONG has two elements and is told apart by its
+    // kind.
     const [kind, channel, payload] = reply as unknown as readonly [Buffer, Buffer, Buffer | number]
     switch (kind.toString()) {
       case 'smessage':
-        // smessage carries its payload as a bulk string, always.
+        // The payload of smessage is always a bulk string.
         this.#events.onMessage(channel.toString(), payload as Buffer)
         break
       case 'ssubscribe': {
         const name = channel.toString()
-        // All that was sent before it has been answered.
+        // Everything sent before it has been answered.
         this.#sent.splice(
           0,
           1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name)
@@ -141,8 +140,8 @@ export class PubSubConnection {
   #refused(error: ErrorReply): void {
     const [word, slot] = error.message.split(' ')
     const next = this.#sent[0]
-    // An `unsubscribe` that crossed the server's own `sunsubscribe`, which was taken for its
-    // answer: this is the real one.
+    // This `unsubscribe` crossed the server's own `sunsubscribe`, which was taken for its reply.
+    // This is the real reply.
     if (
       word === 'MOVED' &&
       next?.kind !== 'auth' &&
@@ -164,7 +163,7 @@ export class PubSubConnection {
   }
 }
 
-// The name for which a server with several certificates shows the right one; an IP address is no
-// name (RFC 6066, section 3).
+// The name by which a server with several certificates selects one. An IP address is not a name
+// (RFC 6066, section 3).
 const serverName = (host: string): { servername?: string } =>
   net.isIP(host) === 0 ? { servername: host } : {}

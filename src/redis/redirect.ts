@@ -1,6 +1,6 @@
-// What to do after an error of Redis: the one table for everything that a server may answer.
-// Invariant: a refusal that will not go away by itself becomes a DialogsError with a stable code;
-// no raw error of Redis reaches a route. Pure: it decides, and neither waits nor sends.
+// What to do after an error from Redis: one table for everything that a server may answer.
+// Invariant: a refusal that will not go away by itself becomes a DialogsError with a stable code,
+// and no raw Redis error reaches a route. Pure: it decides, and neither waits nor sends.
 import { DialogsError } from '../errors.js'
 import { type Address } from './address.js'
 import { ConnectionLost, isRedisError } from './connection.js'
@@ -10,15 +10,15 @@ export type NextStep =
   /** The slot has moved for good: go there at once, and remember it. */
   | { readonly kind: 'moved'; readonly slot: number; readonly to: Address }
   /**
-   * The slot is moving and the key is no longer here, or never was: go there once, behind an
-   * ASKING.
+   * The slot is moving and its old owner does not have the key: send ASKING and the command to the
+   * new one, once.
    */
   | { readonly kind: 'ask'; readonly to: Address }
   /** The node does not know the script: send its text. */
   | { readonly kind: 'no-script' }
   /**
-   * The command's keys are on both sides of a moving slot: send a form with one key, if there is
-   * one, or wait.
+   * The command's keys are on both sides of a moving slot: send a version with a single key if
+   * there is one, otherwise wait.
    */
   | { readonly kind: 'half-moved' }
   /** Try the same again in a moment. `mayHaveMoved`: look at the topology first. */
@@ -84,11 +84,11 @@ export function nextStep(error: unknown, askedHost: string): NextStep {
     case 'NOPERM':
       return { kind: 'give-up', error: denied(error) }
     default:
-      // A node that has too many clients answers this instead of a greeting.
+      // A node with too many clients answers this instead of a greeting.
       if (error.message.startsWith('ERR max number of clients')) {
         return { kind: 'again', mayHaveMoved: false }
       }
-      // A script that met one of the above puts its word in the middle of the message.
+      // A script that met one of the errors above has its word in the middle of the message.
       if (/\b(CROSSSLOT|non local key|CLUSTERDOWN)\b/.test(error.message)) {
         return { kind: 'again', mayHaveMoved: true }
       }
@@ -115,7 +115,7 @@ export function refusalOf(error: unknown): unknown {
   return step.kind === 'give-up' ? step.error : error
 }
 
-/** A refusal that only whoever runs Redis can end: repeating the command does not help. */
+/** A refusal that only the operator of Redis can end: repeating the command does not help. */
 export const isForGood = (error: unknown): error is DialogsError =>
   error instanceof DialogsError &&
   ['STORE_DENIED', 'STORE_UNSUITABLE', 'STORE_LOST'].includes(error.code)

@@ -1,71 +1,71 @@
-// Whether the writes of one master are on a replica: asked after each group, with WAIT, and decided
-// with the rest of the cluster when no replica acknowledges.
-// Invariant: a write counts as safe when a replica has it, or when the majority of the masters
-// still calls this node a master and there is no replica that could take its place: then the shard
-// goes on alone, and says so. A replica that the others see, but that does not acknowledge, is an
-// honest refusal: after a moment every write is refused before it is sent, and one group now and
-// then tries whether the replica is back.
+// Whether the writes of one master are on a replica. After each group of writes it sends a WAIT; if
+// no replica acknowledges, it decides together with the rest of the cluster. Invariant: a write is
+// safe if a replica has it, or if the majority of the masters still considers this node a master
+// and no replica could take its place. In the latter case the shard goes on alone and reports it.
+// If the others see a replica that does not acknowledge, writes are refused: after a moment every
+// write is refused before it is sent, and one group is let through now and then to try whether the
+// replica is back.
 import { DialogsError } from '../errors.js'
 import { type Connection, ConnectionLost, isRedisError } from './connection.js'
 import { nextStep } from './redirect.js'
 
 type Sender = Pick<Connection, 'send'>
 
-/** What the majority of the masters holds of one of them. */
+/** What the majority of the masters says about one of them. */
 export type Standing = {
   readonly isMaster: boolean
-  /** Replicas that the majority does not hold for failed, by `host:port`. */
+  /** Replicas that the majority does not consider failed, by `host:port`. */
   readonly replicas: readonly string[]
 }
 
 export type ReplicationOptions = {
-  /** How many replicas have to acknowledge, where so many are connected. */
+  /** How many replicas have to acknowledge, if that many are connected. */
   readonly acks: number
   readonly deadlineMs: number
   /** @throws ConnectionLost when no majority of the masters answers */
   readonly standing: () => Promise<Standing>
-  /** Whether a replica is loading its data, and so can neither acknowledge nor take over. */
+  /** Whether a replica is loading its data, so that it can neither acknowledge nor take over. */
   readonly isLoading: (replica: string) => Promise<boolean>
   readonly onDegraded: (isDegraded: boolean) => void
-  /** Redis denies what the promise needs. */
+  /** Redis denies a command that the promise needs. */
   readonly onRefused: (error: unknown) => void
 }
 
-/** What a node says of its replicas; undefined where INFO is not allowed. */
+/** What a node says about its replicas; undefined if INFO is not allowed. */
 export type ReplicaState = {
   readonly role: string
   readonly online: number
-  /** Connected, and still being given the data set. */
+  /** Connected, and still receiving the data set. */
   readonly synchronizing: number
-  /** How long ago, in whole seconds, the online replica that was heard of last sent its offset. */
+  /** Seconds since an online replica last sent its offset: the smallest of all replicas. */
   readonly lagS: number
 }
 
-/** A WAIT must not hold up the connection for longer: behind it wait the next writes. */
+/** A WAIT must not hold up the connection for longer: the next writes wait behind it. */
 const WAIT_MS = 500
 /**
- * How long a replica that the others see may take before writes are refused. Above the 2 s in which
- * a small cluster notices a dead one.
+ * How long a replica that the others see may take before writes are refused. More than the 2 s in
+ * which a small cluster notices a dead node.
  */
 const PATIENCE_MS = 3_000
-/** A replica that sends its offset, and is behind for so long, lags for good. */
+/** A replica that sends its offset and is still behind after this long is lagging. */
 const LAG_MS = 2_000
 /**
- * Below any sensible cluster-node-timeout: a master that was cut off and replaced cannot have been
- * confirmed so recently.
+ * Less than any sensible cluster-node-timeout: a master that was cut off and replaced cannot have
+ * been confirmed this recently.
  */
 const CONFIRMED_FOR_MS = 1_000
-/** A lagging replica is given another chance to acknowledge this often. */
+/** A lagging replica gets another chance to acknowledge this often. */
 const LAGGING_FOR_MS = 5_000
 /**
- * How long a replica may take to come back after its connection broke; until then it may have been
+ * How long a replica may take to come back after its connection broke, because it may have been
  * restarted.
  */
 const AWAY_MS = 5_000
 const PROBE_MS = 500
 /**
- * How long a replica may take that was failed and is seen again: TCP repeats a lost packet later
- * each time, up to minutes.
+ * How long a failed replica may take after the others see it again: TCP resends a lost packet at
+ * growing intervals of up to minutes.
  */
 const BACK_MS_MAX = 30_000
 const BACK_WAIT_MS = 50
@@ -73,13 +73,11 @@ const BACK_WAIT_MS = 50
 export class Replication {
   readonly #options: ReplicationOptions
   readonly #patienceMs: number
-  /**
-   * How many replicas are waited for: all that are wanted, or those that were found to be there.
-   */
+  /** How many replicas are waited for: as many as wanted, or as many as are known to be there. */
   #needed = 0
   /**
-   * Until when fewer than wanted need no new decision, and how many were connected when it was
-   * made.
+   * Until when having fewer replicas than wanted needs no new decision, and how many were connected
+   * at the decision.
    */
   #decidedUntil = -Infinity
   #onlineThen = 0
@@ -87,7 +85,7 @@ export class Replication {
   /** Until when a replica that the others see again may take to acknowledge. */
   #backUntil: number | undefined
   #isInfoDenied = false
-  /** The shard goes on without a replica, and has been reported. */
+  /** The shard goes on without a replica, and this was reported. */
   #isAlone = false
   /** When the node was first found without a replica that others see. */
   #awaySince: number | undefined
@@ -100,8 +98,8 @@ export class Replication {
   }
 
   /**
-   * Why a write need not be sent now: no replica would acknowledge it. Lets one group through now
-   * and then, to try.
+   * Why a write need not be sent now: no replica would acknowledge it. Undefined now and then, to
+   * let one group through and try.
    */
   get refusal(): DialogsError | undefined {
     if (this.#refusal === undefined) return undefined
@@ -112,16 +110,16 @@ export class Replication {
   }
 
   /**
-   * Resolves when all that was written on this connection is safe.
-   * @throws DialogsError NOT_REPLICATED or STORE_DENIED, or ConnectionLost when the node may no
-   *   longer be the master
+   * Resolves when everything written on this connection is safe.
+   * @throws DialogsError NOT_REPLICATED or STORE_DENIED; ConnectionLost when the node may no longer
+   * be the master
    */
   async acknowledged(connection: Sender): Promise<void> {
     const { acks } = this.#options
     const sentAt = performance.now()
-    // Nearly always. A shard that is not known to have enough replicas is asked for them instead of
-    // waiting for them: a master that has just been promoted has none, and waiting for it made each
-    // failover half a second longer.
+    // The normal case. If the shard is not known to have enough replicas, ask first and wait later:
+    // a master that has just been promoted has none, and waiting for one made each failover half a
+    // second longer.
     let acknowledged = this.#needed === acks ? await this.#wait(connection, acks) : 0
     if (acknowledged >= acks) return this.#settle(acks)
     for (;;) {
@@ -146,12 +144,12 @@ export class Replication {
       if (acknowledged < possible) acknowledged = await this.#wait(connection, possible)
       if (acknowledged >= possible) return this.#settle(possible)
       const { replicas } = await this.#standing()
-      // The majority holds the others for failed.
+      // The majority considers the other replicas failed.
       if (acknowledged >= Math.min(possible, replicas.length)) {
         return this.#settle(acknowledged, state?.online)
       }
       const waitedMs = performance.now() - sentAt
-      // Its offsets arrive, so it is neither dead nor cut off: it does not keep up.
+      // Its offsets arrive, so it is neither dead nor cut off. It does not keep up.
       if (waitedMs >= LAG_MS && state !== undefined && state.lagS <= 1) {
         this.#laggingUntil = performance.now() + LAGGING_FOR_MS
         return this.#settle(acknowledged, state.online)
@@ -160,7 +158,7 @@ export class Replication {
     }
   }
 
-  // A replica that has come (back) since is waited for at once.
+  // If a replica has come (back) since the decision, it is waited for at once.
   #isDecided(state: ReplicaState | undefined): boolean {
     return (
       performance.now() < this.#decidedUntil &&
@@ -168,8 +166,9 @@ export class Replication {
     )
   }
 
-  // More replicas are connected than were waited for. Are the others still failed, or lagging, or
-  // on their way back? Waiting for them first would cost half a second again and again.
+  // More replicas are connected than were waited for. Checks whether the others are still failed,
+  // lagging or on their way back, because waiting for them first would cost half a second each
+  // time.
   async #isAsBefore(connection: Sender, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
     const now = performance.now()
@@ -178,8 +177,8 @@ export class Replication {
       this.#backUntil = undefined
       return true
     }
-    // The others see it again, but its connection to the master may still wait to send again. What
-    // it lacks was written without it anyway.
+    // The others see it again, but its connection to the master may still be waiting for a TCP
+    // resend. Writes it has missed so far were accepted without it anyway.
     this.#backUntil ??= now + BACK_MS_MAX
     return (
       now < this.#backUntil && (await this.#wait(connection, possible, BACK_WAIT_MS)) < possible
@@ -194,14 +193,14 @@ export class Replication {
     return standing
   }
 
-  // No replica is connected. That is so when it died, and also when this master was stopped and has
-  // been replaced meanwhile: then its writes are lost, and only the others know.
+  // No replica is connected. Either it died, or this master was paused and has been replaced in the
+  // meantime. In that case its writes are lost, and only the other masters know.
   async #withoutReplica(state: ReplicaState | undefined): Promise<void> {
     const { replicas } = await this.#standing()
     if (replicas.length > 0 && (state?.synchronizing ?? 0) === 0) {
-      // The others see a replica that is not connected to its master: it was restarted a moment
-      // ago, or loads its data, or the two are cut off from each other. Only in the last case may
-      // it take over without what is written now.
+      // The others see a replica that is not connected to its master. It was restarted a moment
+      // ago, it is loading its data, or the two are cut off from each other. Only in the last case
+      // could it take over without the current writes.
       const now = performance.now()
       this.#awaySince ??= now
       if (this.#refusal !== undefined || now - this.#awaySince >= AWAY_MS) {
@@ -219,8 +218,7 @@ export class Replication {
       return Number(await connection.send(['WAIT', String(acks), String(ms)]))
     } catch (error) {
       if (!isRedisError(error)) throw error
-      // It has become a replica between the write and this: what was written may be lost with its
-      // past.
+      // The node became a replica between the write and the WAIT, so what was written may be lost.
       if (error.message.includes('WAIT cannot be used with replica')) {
         throw new ConnectionLost('The node is no longer a master', { cause: error })
       }
@@ -229,8 +227,8 @@ export class Replication {
         this.#options.onRefused(step.error)
         throw step.error
       }
-      // UNBLOCKED: the node has become a replica while we waited. To the caller that is as good as
-      // a broken connection.
+      // UNBLOCKED: the node became a replica during the WAIT. For the caller this equals a broken
+      // connection.
       throw new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error })
     }
   }
@@ -242,7 +240,7 @@ export class Replication {
     } catch (error) {
       if (!isRedisError(error)) throw error
       if (nextStep(error, '').kind !== 'give-up') {
-        throw new ConnectionLost(`The node does not tell of its replicas: ${error.message}`, {
+        throw new ConnectionLost(`The node does not report its replicas: ${error.message}`, {
           cause: error
         })
       }
@@ -251,7 +249,7 @@ export class Replication {
     }
   }
 
-  /** So many replicas count from now on; fewer than wanted only for a moment. */
+  /** Waits for this many replicas from now on; for fewer than wanted only for a moment. */
   #settle(needed: number, online = 0): void {
     this.#needed = needed
     this.#refusal = undefined
@@ -268,14 +266,14 @@ export class Replication {
   #refuse(): DialogsError {
     this.#refusal = new DialogsError(
       'NOT_REPLICATED',
-      'The shard has a replica that does not acknowledge what is written: try again with the same Idempotency-Key.'
+      'The shard has a replica that does not acknowledge writes: try again with the same Idempotency-Key.'
     )
     this.#probeAt = performance.now() + PROBE_MS
     return this.#refusal
   }
 }
 
-/** Reads `INFO replication` (https://redis.io/commands/info). */
+/** Parses `INFO replication` (https://redis.io/commands/info). */
 export function parseReplication(info: string): ReplicaState {
   const replicas = [...info.matchAll(/^slave\d+:(.*)$/gm)].map(([, fields = '']) => fields)
   const online = replicas.filter(fields => fields.includes('state=online'))

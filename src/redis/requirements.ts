@@ -1,8 +1,8 @@
-// What the service needs of Redis: commands, keys and channels. One list serves the check at start,
-// the least permissions that are documented, and the user with which the embedded cluster is run,
-// so that the three cannot differ. The check is one script: `redis.acl_check_cmd` (Redis 7.0,
+// What the service needs from Redis: commands, keys and channels. One list serves the check at
+// start, the documented least permissions, and the user of the embedded cluster, so that the three
+// cannot differ. The check is one script: `redis.acl_check_cmd` (Redis 7.0,
 // https://redis.io/docs/latest/develop/interact/programmability/lua-api/) tells whether the user
-// may run a command on a key. It runs nothing, writes nothing, and needs no permission but EVAL.
+// may run a command on a key. It runs nothing, writes nothing, and needs no permission except EVAL.
 import { DialogsError } from '../errors.js'
 import { type Reply } from './connection.js'
 
@@ -17,17 +17,17 @@ export type Requirements = {
 }
 
 const NAMED_MAX = 5
-/** What the cluster client sends of itself. */
+/** What the cluster client itself sends. */
 const CLIENT = ['CLUSTER|NODES', 'ASKING', 'PING', 'EVAL', 'EVALSHA']
 const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
 /**
- * The service works without these: INFO tells which replicas are connected, and the memory policy;
- * CLUSTER|SHARDS is for nodes that are reached by a name or by the address that was asked; DBSIZE
- * shows numbers of keys.
+ * The service works without these. INFO tells which replicas are connected and the memory policy;
+ * CLUSTER|SHARDS is for nodes reached by a name or by the address that was asked; DBSIZE shows
+ * numbers of keys.
  */
 const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
 
-/** The rules of `ACL SETUSER` that permit just what the service sends. */
+/** The rules of `ACL SETUSER` that permit exactly what the service sends. */
 export function leastAcl({ keyed, keys, channels }: Requirements): string {
   const patterns = (prefix: string, kinds: Requirements['keys']): string[] => [
     ...new Set(kinds.map(({ pattern }) => `${prefix}${pattern}`))
@@ -64,7 +64,7 @@ for _, line in ipairs(ARGV) do
 end
 return found`
 
-/** The command that has one node check everything: for `unmetBy`. */
+/** The command that lets one node check everything; `unmetBy` reads its reply. */
 export function checkCommand(
   { keyed, keys, channels }: Requirements,
   replicaAcks: number
@@ -86,15 +86,14 @@ export function checkCommand(
   return ['EVAL', CHECK, '0', ...lines]
 }
 
-/** What answered `checkCommand`: `Redis 8.2.3`, `Valkey 9.1.2`. It is known without INFO. */
+/**
+ * The server that answered `checkCommand`, as `Redis 8.2.3` or `Valkey 9.1.2`. Works without INFO.
+ */
 export const serverIn = (reply: Reply): string => String((reply as readonly string[])[0])
 
-/**
- * What stands in the way, in one sentence that names each command or key; undefined when nothing
- * does.
- */
+/** What is missing, in one sentence that names each command or key; undefined if nothing is. */
 export function unmetBy(reply: Reply, requirements: Requirements): DialogsError | undefined {
-  // The script answers a list of strings.
+  // The script returns a list of strings.
   const [, isChecked, ...found] = reply as readonly string[]
   const server = serverIn(reply)
   if (isChecked === undefined) {
@@ -116,7 +115,7 @@ export function unmetBy(reply: Reply, requirements: Requirements): DialogsError 
   )
   if (denied.length === 0) return undefined
   const hint = denied.some(text => text.startsWith('WAIT'))
-    ? ' Without WAIT nobody knows whether a replica has a write: REPLICA_ACKS=0 gives that promise up.'
+    ? ' Without WAIT the service cannot know whether a replica has a write; REPLICA_ACKS=0 gives up that promise.'
     : ''
   return new DialogsError(
     'STORE_DENIED',
@@ -134,8 +133,8 @@ export function evictionIn(infoMemory: string): DialogsError | undefined {
   )
 }
 
-// A command that is denied for every key is named alone, and a key that is denied to every command
-// too: both in a few words.
+// To stay short, a command denied for every key is named without keys, and a key denied to every
+// command without commands.
 function denials(found: readonly string[], { keyed, keys }: Requirements): string[] {
   const byCommand = new Map<string, Set<string>>()
   const byKey = new Map<string, Set<string>>()

@@ -1,17 +1,17 @@
-// Redis' wire protocol, RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), for
+// Redis' wire protocol RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), for
 // the connections that this project drives itself. Invariant: replies come out in the order in
-// which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw: the
-// connection is useless from there on, and its owner must close it.
+// which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw; the
+// connection is unusable after that, and its owner must close it.
 import { ErrorReply } from 'redis'
 
 /**
- * Bulk strings and simple strings are buffers; an error reply is a value here, not an exception.
+ * Bulk strings and simple strings are buffers. An error reply is a value here, not an exception.
  */
 export type RawReply = Buffer | number | null | ErrorReply | readonly RawReply[]
 
 /** Redis' own limit for one string (proto-max-bulk-len). */
 const BULK_BYTES_MAX = 512 * 1024 * 1024
-/** An error, a status or a length. Redis' own limit for a line is 64 KiB as well. */
+/** Limit for an error, a status or a length; Redis' own limit for a line is 64 KiB too. */
 const LINE_BYTES_MAX = 64 * 1024
 const ARRAY_LENGTH_MAX = 1024 * 1024
 const DEPTH_MAX = 8
@@ -24,7 +24,7 @@ const COLON = 58
 const DOLLAR = 36
 const STAR = 42
 
-/** A command as the server reads it. */
+/** Encodes a command. */
 export function encodeCommand(args: readonly string[]): string {
   let text = `*${args.length}${CRLF}`
   for (const arg of args) text += `$${Buffer.byteLength(arg)}${CRLF}${arg}${CRLF}`
@@ -32,18 +32,19 @@ export function encodeCommand(args: readonly string[]): string {
 }
 
 export class ReplyDecoder {
-  /** The beginning of a reply that is not complete. */
+  /** The beginning of an incomplete reply. */
   #chunks: Buffer[] = []
   #length = 0
   /**
-   * It cannot be complete before it has this many bytes. Otherwise a large reply would be read anew
+   * The reply cannot be complete before it has this many bytes. Saves parsing a large reply again
    * for each chunk.
    */
   #lengthNeeded = 0
 
   /**
-   * Takes the next bytes and answers the replies that they complete. Buffers in them share memory
-   * with the chunk: copy what is kept for long. @throws Error when the bytes are not RESP2
+   * Takes the next bytes and returns the replies that they complete. Buffers in the replies share
+   * memory with the chunk: copy what is kept for long.
+   * @throws Error when the bytes are not RESP2
    */
   take(chunk: Buffer): RawReply[] {
     this.#chunks.push(chunk)
@@ -72,7 +73,7 @@ const INCOMPLETE = Symbol('incomplete')
 class Reading {
   readonly #bytes: Buffer
   position = 0
-  /** After INCOMPLETE: how many bytes there must be at least for a further try to be worth it. */
+  /** After INCOMPLETE: the number of bytes below which another try is pointless. */
   lengthNeeded = 0
 
   constructor(bytes: Buffer) {

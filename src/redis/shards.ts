@@ -1,5 +1,5 @@
 // The cluster as a person wants to see it: shards with their nodes, slots, keys and memory. Asks
-// each master. A master that does not answer is shown without figures.
+// each master; a master that does not answer is shown without figures.
 import { type Cluster } from './cluster.js'
 import { SLOT_COUNT } from './slots.js'
 import { type ClusterNode } from './topology.js'
@@ -15,7 +15,7 @@ export type ShardDescription = {
   memoryBytes: number | null
 }
 
-/** Shards in the order of their first slot; masters without slots come last. */
+/** Shards ordered by their first slot; masters without slots come last. */
 export async function describeShards(cluster: Cluster): Promise<ShardDescription[]> {
   const nodes = [...cluster.topology.nodes]
   const owned = slotRanges(slot => cluster.topology.ownerOf(slot))

@@ -1,7 +1,6 @@
-// The one subscriber of the process: sharded pub/sub over at most one connection to each shard,
-// multiplexing all channels.
-// Invariant: a channel is subscribed at the node that owns its slot, or is being subscribed there.
-// Whenever a subscription begins, its listener is told, because messages published before that were
+// The only subscriber of the process: sharded pub/sub over at most one connection per shard, for
+// all channels. Invariant: every channel is subscribed, or being subscribed, at the node that owns
+// its slot. Whenever a subscription begins, its listener is told, because earlier messages were
 // missed. Does not know what messages mean, and stores none.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from './cluster.js'
@@ -14,7 +13,7 @@ import { backoffMs } from '../backoff.js'
 
 export type ChannelListener = {
   onMessage: (payload: Buffer) => void
-  /** Everything published from now on will arrive. Earlier messages may have been missed. */
+  /** Everything published from now on will arrive; earlier messages may have been missed. */
   onSubscribed: () => void
 }
 
@@ -22,7 +21,7 @@ type Channel = {
   readonly name: string
   readonly slot: number
   readonly listener: ChannelListener
-  /** The node at which it is subscribed or being subscribed; undefined while it is nowhere. */
+  /** The node at which it is subscribed or being subscribed; undefined if there is none. */
   node: string | undefined
 }
 
@@ -32,7 +31,7 @@ export type SubscriberEvents = {
 
 const RETRY_MS = 50
 const RETRY_MS_MAX = 500
-/** Permissions are not given back within a second. */
+/** Permissions are not restored within a second. */
 const REFUSED_RETRY_MS = 2000
 
 export class Subscriber {
@@ -43,7 +42,7 @@ export class Subscriber {
   readonly #connections = new Map<string, PubSubConnection>()
   #isPlacing = false
   #placedAt = -Infinity
-  /** Since a subscription was last confirmed. */
+  /** Attempts since a subscription was last confirmed. */
   #tries = 0
   #isRefusedForGood = false
   #isClosed = false
@@ -57,7 +56,7 @@ export class Subscriber {
     })
   }
 
-  /** Open connections: at most one for each shard. */
+  /** Open connections: at most one per shard. */
   get connectionCount(): number {
     return this.#connections.size
   }
@@ -81,8 +80,8 @@ export class Subscriber {
     for (const connection of this.#connections.values()) connection.close()
   }
 
-  // Subscribes at the slot's owner and unsubscribes at the previous one. A slot without an owner is
-  // tried again at the next change.
+  // Subscribes at the slot's owner and unsubscribes at the previous one. If the slot has no owner,
+  // the next change of the topology tries again.
   #place(channel: Channel): void {
     const owner = this.#cluster.topology.ownerOf(channel.slot)
     if (owner === channel.node) return
@@ -154,10 +153,10 @@ export class Subscriber {
     this.#placeSoon()
   }
 
-  // Many channels are lost at once, and one look at the topology serves them all. Tries until every
-  // channel is placed. The pauses get longer, because a dead node refuses at once; they are longest
-  // where only the operator of Redis can help. Looks for other reasons place the channels too, so
-  // that with traffic the pause delays nothing after a failover.
+  // Many channels are lost at once, and one topology look serves them all. Repeats until every
+  // channel is placed. The pauses grow, because a dead node refuses at once, and are longest if
+  // only the operator of Redis can help. Looks made for other reasons place the channels too, so
+  // with traffic the pause delays nothing after a failover.
   #placeSoon(): void {
     if (this.#isPlacing) return
     this.#isPlacing = true
@@ -168,7 +167,7 @@ export class Subscriber {
       const restMs = this.#placedAt + waitMs - performance.now()
       if (restMs > 0) await sleep(restMs, undefined, { ref: false })
       this.#isRefusedForGood = false
-      // A refresh that fails is followed by the next one; the topology that is known stays in use.
+      // A failed refresh is followed by the next one; the known topology stays in use.
       await this.#cluster.refresh().catch(() => undefined)
       this.#isPlacing = false
       this.#placedAt = performance.now()

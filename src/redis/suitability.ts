@@ -1,8 +1,7 @@
-// Whether Redis lets the service do its work: asked of every node at start, of nodes that join, and
-// now and then.
-// Invariant: while a refusal is known that will not go away by itself, `fault` names it; it is
-// looked at again every two seconds and forgotten when Redis has changed its mind. Nothing else
-// repeats what was refused.
+// Whether Redis lets the service do its work: every node is checked at start, when it joins, and
+// periodically. Invariant: while a permanent refusal is known, `fault` names it. It is checked
+// again every two seconds and cleared when Redis no longer refuses. Nothing else repeats what was
+// refused.
 import { messageOf, type DialogsError } from '../errors.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { isForGood, nextStep, refusalOf } from './redirect.js'
@@ -16,9 +15,9 @@ export type SuitabilityOptions = {
   readonly ask: (node: string, args: string[]) => Promise<Reply>
   /** What is wrong with the data as a whole. */
   readonly examineData: () => Promise<DialogsError | undefined>
-  /** A fault was found, or is gone (undefined). */
+  /** A fault was found, or has gone (undefined). */
   readonly onFault: (fault: DialogsError | undefined) => void
-  /** What cannot be checked or is not known, in one sentence. */
+  /** What cannot be checked or is unknown, in one sentence. */
   readonly onDoubt: (text: string) => void
 }
 
@@ -40,7 +39,7 @@ export class Suitability {
     this.#command = checkCommand(options.requirements, options.replicaAcks)
   }
 
-  /** What Redis refuses for good, as far as is known. */
+  /** What Redis refuses permanently, as far as is known. */
   get fault(): DialogsError | undefined {
     return this.#fault
   }
@@ -53,7 +52,7 @@ export class Suitability {
     this.#checkIn(EVERY_MS)
   }
 
-  /** The nodes of the cluster now: those that are new are checked. */
+  /** Takes the current nodes of the cluster and checks new ones. */
   follow(nodes: readonly string[]): void {
     if (this.#timer === undefined) return
     const added = nodes.filter(node => !this.#nodes.has(node))
@@ -65,7 +64,7 @@ export class Suitability {
     }
   }
 
-  /** A refusal that was met at work. */
+  /** Notes a refusal that a command met. */
   note(error: unknown): void {
     if (!isForGood(error) || this.#isClosed) return
     if (this.#fault?.message !== error.message) this.#options.onFault(error)
@@ -105,7 +104,7 @@ export class Suitability {
     return faults.find(fault => fault !== undefined) ?? (await this.#options.examineData())
   }
 
-  // A node that does not answer is not judged: it is checked again with all others.
+  // A node that does not answer is not judged; the next round checks it again.
   async #examine(node: string): Promise<DialogsError | undefined> {
     try {
       const reply = await this.#options.ask(node, this.#command)

@@ -1,6 +1,6 @@
 // Which node owns which slot: a value made from the `CLUSTER NODES` replies of some nodes. Only a
-// MOVED changes it, one slot at a time. Where replies disagree about a slot, the owner with the
-// higher configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
+// MOVED changes it, one slot at a time. If replies disagree about a slot, the owner with the higher
+// configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
 // "Configuration handling"). Opens no connection and keeps no history.
 import { SLOT_COUNT } from './slots.js'
 import { type Address, addressKey } from './address.js'
@@ -9,9 +9,9 @@ export type ClusterNode = {
   readonly id: string
   readonly address: Address
   readonly role: 'master' | 'replica'
-  /** The master's id, of a replica. */
+  /** A replica's master. */
   readonly masterId: string | undefined
-  /** The cluster holds it for dead (`fail`), not merely suspects it (`fail?`). */
+  /** The cluster considers it dead (`fail`), and does not merely suspect it (`fail?`). */
   readonly isFailed: boolean
   /** The answering node has not heard of it for the node timeout (`fail?`). */
   readonly isSuspected: boolean
@@ -25,10 +25,10 @@ export type ClusterNode = {
 }
 
 /**
- * Parses the reply of `CLUSTER NODES` (https://redis.io/commands/cluster-nodes): a line a node,
+ * Parses the reply of `CLUSTER NODES` (https://redis.io/commands/cluster-nodes), one line per node:
  * `<id> <ip:port@cport[,hostname]> <flags> <master> <ping-sent> <pong-recv> <config-epoch>
- * <link-state> <slot> … <slot>`. Nodes without an address, or still in handshake, are left out.
- * `askedHost` stands in where a node does not know its own.
+ * <link-state> <slot> … <slot>`. Leaves out nodes without an address or still in handshake.
+ * `askedHost` stands in for the host of a node that does not know its own.
  */
 export function parseClusterNodes(reply: string, askedHost: string): ClusterNode[] {
   const nodes: ClusterNode[] = []
@@ -55,9 +55,9 @@ export function parseClusterNodes(reply: string, askedHost: string): ClusterNode
 }
 
 /**
- * `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means the host
- * that was asked; `?`, of a node that should have a name and has none, means nothing. Undefined
- * when it is no address.
+ * Parses `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means
+ * the host that was asked. A node that should have a name and has none shows `?`. Undefined if it
+ * is not an address.
  */
 export function parseAddress(text: string, askedHost: string): Address | undefined {
   const colon = text.lastIndexOf(':')
@@ -126,7 +126,7 @@ export class Topology {
     return new Topology(nodes, owners)
   }
 
-  /** The `host:port` of the master that owns a slot; undefined while there is none. */
+  /** The `host:port` of the master that owns a slot; undefined if there is none. */
   ownerOf(slot: number): string | undefined {
     return this.#owners[slot]
   }
@@ -137,13 +137,15 @@ export class Topology {
     this.#masters = undefined
   }
 
-  /** Masters that own a slot, each once, in the order of their first slot. */
+  /** Masters that own slots, ordered by their first slot. */
   get masters(): readonly string[] {
     this.#masters ??= [...new Set(this.#owners.filter(owner => owner !== undefined))]
     return this.#masters
   }
 
-  /** Slots that nobody serves: without an owner, or with one that the cluster holds for dead. */
+  /**
+   * Slots that nobody serves: without an owner, or with an owner that the cluster considers dead.
+   */
   get unservedSlots(): number {
     let count = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {

@@ -1,5 +1,5 @@
-// Which servers the service has been tried on: `npm run test:servers` runs the tests and the drills
-// on them. Others may well work; that they have not been tried is said once, at start.
+// The servers on which the service has been tested: `npm run test:servers` runs the tests and
+// drills on them. Others may well work; for these a warning appears once, at start.
 
 type Version = readonly [major: number, minor: number]
 
@@ -9,8 +9,7 @@ const TRIED: Readonly<Record<string, { readonly from: Version; readonly to: Vers
 }
 
 /**
- * What to know about a server that the tests were not run on, in a sentence; undefined for one they
- * were run on.
+ * A warning about a server that the tests were not run on; undefined if they were.
  * @param server as it names itself: `Redis 8.2.3`, `Valkey 9.1.2`
  */
 export function untriedIn(server: string): string | undefined {
