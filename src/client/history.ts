@@ -1,0 +1,87 @@
+// A room's history as async iterators over pages: forwards from a place, or backwards from one. A
+// page is asked for when the one before it is used up, so that nothing is read ahead of the caller.
+// Repeats what fails for the moment, within a limit.
+import { type Entry, type MessagePage, messagePageOf } from './answers.js'
+import { type Http, part } from './http.js'
+import { backoffMs, pause } from './pause.js'
+import { isPermanent, Refusal } from './refusal.js'
+
+const PAGE_SIZE = 500
+const ATTEMPTS_MAX = 8
+
+export type PageQuery = {
+  /** A sequence or a cursor: what follows it. */
+  readonly after?: string | number | undefined
+  /** What leads up to it. With neither, the newest. */
+  readonly before?: string | number | undefined
+  /** 1 to 1,000; default 500. A page may end earlier, but has an entry if there is any. */
+  readonly limit?: number | undefined
+  readonly signal?: AbortSignal | undefined
+}
+
+/** One page, ascending. Repeats nothing. @throws Refusal, or what `fetch` throws */
+export async function readPage(
+  http: Http,
+  room: string,
+  { after, before, limit = PAGE_SIZE, signal }: PageQuery
+): Promise<MessagePage> {
+  const query = { after, before, limit }
+  return messagePageOf(await http.request(`rooms/${part(room)}/messages`, { query, signal }))
+}
+
+/**
+ * With `after`, the entries behind it in ascending order, up to what is the newest when it gets
+ * there. Otherwise those before `before`, or all, in descending order from the newest.
+ */
+export async function* readHistory(
+  http: Http,
+  room: string,
+  { after, before, limit, signal }: PageQuery
+): AsyncGenerator<Entry, void> {
+  if (after !== undefined) {
+    yield* readForwards(http, room, { after, before, limit, signal })
+    return
+  }
+  for (let edge = before; ;) {
+    const { messages } = await persist(http, signal, () =>
+      readPage(http, room, { before: edge, limit, signal })
+    )
+    yield* messages.toReversed()
+    const first = messages[0]
+    if (first === undefined || first.seq <= 1) return
+    edge = first.seq
+  }
+}
+
+async function* readForwards(
+  http: Http,
+  room: string,
+  { after, before, limit, signal }: PageQuery
+): AsyncGenerator<Entry, void> {
+  for (let edge = after; ;) {
+    const { head, messages } = await persist(http, signal, () =>
+      readPage(http, room, { after: edge, before, limit, signal })
+    )
+    yield* messages
+    const last = messages.at(-1)
+    if (last === undefined || last.seq >= head) return
+    edge = last.seq
+  }
+}
+
+async function persist<T>(
+  http: Http,
+  signal: AbortSignal | undefined,
+  attempt: () => Promise<T>
+): Promise<T> {
+  for (let failures = 1; ; failures++) {
+    try {
+      return await attempt()
+    } catch (error) {
+      if (isPermanent(error) || signal?.aborted === true || failures === ATTEMPTS_MAX) throw error
+      const msMin = error instanceof Refusal ? error.retryAfterMs : 0
+      await pause(backoffMs(failures), { msMin, signal, network: http.network })
+      signal?.throwIfAborted()
+    }
+  }
+}

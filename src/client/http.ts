@@ -1,0 +1,134 @@
+// Requests to the service: addresses, the token, time limits, and refusals as errors. Repeats a
+// request only once, when its token had expired; every other repetition is the caller's. Addresses
+// are relative to the base, so that a proxy may put the whole service below a path.
+import { fieldsOf } from './answers.js'
+import { Refusal } from './refusal.js'
+
+export type ClientOptions = {
+  /** Where the service is, with or without a path: `https://chat.example.org/dialogs`. */
+  readonly url: string | URL
+  /**
+   * Sent as `Authorization: Bearer`. A function is asked at the first request, and again whenever
+   * the service says that the token has expired.
+   */
+  readonly token?: string | (() => string | Promise<string>) | undefined
+  /** Default: the global `fetch`. */
+  readonly fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined
+  /** For an answer; a stream has limits of its own. Default 20 s, which outlasts a failover. */
+  readonly requestMsMax?: number | undefined
+  /** Where `online` is announced when the network is back; default: where browsers do it. */
+  readonly network?: EventTarget | undefined
+}
+
+export type Query = Readonly<Record<string, string | number | undefined>>
+export type Asked = {
+  readonly method?: string
+  readonly query?: Query | URLSearchParams
+  readonly headers?: Readonly<Record<string, string>>
+  /** Sent as JSON. */
+  readonly body?: unknown
+  readonly signal?: AbortSignal | undefined
+}
+
+const REQUEST_MS_MAX = 20_000
+/** Browsers refuse `keepalive` for more than 64 KiB, and a character may have four bytes. */
+const KEEPALIVE_LENGTH_MAX = 16_000
+
+export class Http {
+  readonly network: EventTarget | undefined
+  readonly #base: string
+  readonly #options: ClientOptions
+  #token: Promise<string> | undefined
+
+  constructor(options: ClientOptions) {
+    this.#options = options
+    this.#base = String(options.url).replace(/\/*$/, '/')
+    this.network = options.network
+  }
+
+  /** Whether another token may be had when one has expired. */
+  get canRenew(): boolean {
+    return typeof this.#options.token === 'function'
+  }
+
+  /** Asks for another token with the next request. */
+  forgetToken(): void {
+    this.#token = undefined
+  }
+
+  /** The answer's JSON, undefined for 204. @throws Refusal, or what `fetch` throws */
+  async request(path: string, asked: Asked = {}): Promise<unknown> {
+    const timeout = AbortSignal.timeout(this.#options.requestMsMax ?? REQUEST_MS_MAX)
+    const signal = asked.signal === undefined ? timeout : AbortSignal.any([asked.signal, timeout])
+    const response = await this.open(path, { ...asked, signal })
+    return response.status === 204 ? undefined : await response.json()
+  }
+
+  /** The response, its body unread. @throws Refusal, or what `fetch` throws */
+  async open(path: string, asked: Asked): Promise<Response> {
+    try {
+      return await this.#open(path, asked)
+    } catch (error) {
+      if (!(error instanceof Refusal) || error.status !== 401 || !this.canRenew) throw error
+      this.forgetToken()
+      return await this.#open(path, asked)
+    }
+  }
+
+  async #open(
+    path: string,
+    { method = 'GET', query = {}, headers = {}, body, signal }: Asked
+  ): Promise<Response> {
+    const url = new URL(path, this.#base)
+    const pairs = query instanceof URLSearchParams ? query : Object.entries(query)
+    for (const [name, value] of pairs) {
+      if (value !== undefined) url.searchParams.append(name, String(value))
+    }
+    const send = this.#options.fetch ?? fetch
+    const token = await this.#authorization()
+    const text = body === undefined ? undefined : JSON.stringify(body)
+    const response = await send(url.href, {
+      method,
+      headers: {
+        ...headers,
+        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(text === undefined ? {} : { 'content-type': 'application/json' })
+      },
+      ...(text === undefined ? {} : { body: text }),
+      ...(signal === undefined ? {} : { signal }),
+      // What a page sends goes out even if the page is closed right afterwards.
+      keepalive: text !== undefined && text.length <= KEEPALIVE_LENGTH_MAX
+    })
+    if (!response.ok) throw await refusalOf(response)
+    return response
+  }
+
+  async #authorization(): Promise<string | undefined> {
+    const { token } = this.#options
+    if (typeof token !== 'function') return token
+    const asked = (this.#token ??= Promise.resolve(token()))
+    try {
+      return await asked
+    } catch (error) {
+      // The next request asks again.
+      if (this.#token === asked) this.#token = undefined
+      throw error
+    }
+  }
+}
+
+async function refusalOf(response: Response): Promise<Refusal> {
+  // A proxy's error page is no JSON.
+  const body: unknown = await response.json().catch(() => ({}))
+  const { code, message } = fieldsOf(typeof body === 'object' && body !== null ? body : {})
+  const seconds = Number(response.headers.get('retry-after') ?? 0)
+  return new Refusal(
+    response.status,
+    typeof code === 'string' ? code : 'NO_CODE',
+    typeof message === 'string' ? message : `The service answered ${response.status}.`,
+    Number.isFinite(seconds) ? seconds * 1000 : 0
+  )
+}
+
+/** A name as a part of a path. */
+export const part = (name: string): string => encodeURIComponent(name)

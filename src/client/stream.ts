@@ -1,0 +1,132 @@
+// Rooms as one stream of events that goes on for ever: history from a place, then live. Invariant:
+// each room's entries come once and in order, over all reconnections, or `reset` says that what was
+// read is void. One cursor is kept for each room, and the stream goes on behind it.
+import { type EventSourceMessage } from 'eventsource-parser'
+import { type Fields, fieldsOf, type Message, messageOf, WrongAnswer } from './answers.js'
+import { readEvents } from './event-stream.js'
+import { type Http } from './http.js'
+
+/** A message was edited or deleted: an entry of its own in the room's order. */
+export type Change = {
+  readonly room: string
+  readonly seq: number
+  /** The sequence of the message. */
+  readonly changes: number
+  readonly at: string
+} & ({ readonly text: string } | { readonly deleted: true })
+
+/** `cursor` is the place right behind the event: `after` of a stream that goes on there. */
+type Placed = { readonly room: string; readonly cursor: string }
+
+export type StreamEvent =
+  | (Placed & { readonly type: 'message'; readonly message: Message })
+  /** A shard has lost the message. */
+  | (Placed & { readonly type: 'lost'; readonly seq: number })
+  | (Placed & { readonly type: 'changed'; readonly change: Change })
+  /** All of the room's history has come; what follows has just been written. */
+  | (Placed & { readonly type: 'live'; readonly head: number })
+  /** What was read of the room is void. It begins again, as `last` says. */
+  | (Placed & { readonly type: 'reset'; readonly reason: string; readonly head: number })
+  /** Typing and the like: stored nowhere. */
+  | {
+      readonly type: 'signal'
+      readonly room: string
+      readonly user: string
+      readonly kind: string
+      readonly data: unknown
+    }
+  /** Connected: entries follow. */
+  | { readonly type: 'open' }
+  /** Not connected; tried again after `pauseMs`. */
+  | { readonly type: 'down'; readonly error: unknown; readonly pauseMs: number }
+  /** The token has expired and there is no other: the last event. */
+  | { readonly type: 'expired' }
+
+export type StreamOptions = {
+  /** Where to begin: a cursor, or one for each room. Default: the whole history. */
+  readonly after?: string | number | Readonly<Record<string, string | number>> | undefined
+  /** Without a cursor, and after a reset: begin with the newest so many entries. */
+  readonly last?: number | undefined
+  /** Ends the stream. */
+  readonly signal?: AbortSignal | undefined
+}
+
+/** @throws Refusal when the service refuses for good: a bad name, no right, too many rooms */
+export async function* readRooms(
+  http: Http,
+  rooms: readonly string[],
+  { after, last, signal }: StreamOptions
+): AsyncGenerator<StreamEvent, void> {
+  const cursors = rooms.map(room => String((typeof after === 'object' ? after[room] : after) ?? ''))
+  const query = (): URLSearchParams => {
+    const query = new URLSearchParams()
+    for (const room of rooms) query.append('room', room)
+    if (cursors.some(cursor => cursor !== '')) query.set('after', cursors.join(','))
+    if (last !== undefined) query.set('last', String(last))
+    return query
+  }
+  for await (const raw of readEvents(http, { path: 'events', query, signal })) {
+    if (raw.type !== 'event') {
+      yield raw
+      continue
+    }
+    if (raw.event.event === 'expired') {
+      if (http.canRenew) http.forgetToken()
+      else return yield { type: 'expired' }
+      continue
+    }
+    const event = eventOf(raw.event, rooms)
+    if (event === undefined) continue
+    if ('cursor' in event) cursors[rooms.indexOf(event.room)] = event.cursor
+    yield event
+  }
+}
+
+/** @returns undefined for a kind of event that this version does not know */
+function eventOf(
+  { id, event: type = 'message', data }: EventSourceMessage,
+  rooms: readonly string[]
+): StreamEvent | undefined {
+  const fields = fieldsOf(JSON.parse(data))
+  const room = String(fields['room'])
+  if (type === 'signal') {
+    return {
+      type,
+      room,
+      user: String(fields['user']),
+      kind: String(fields['kind']),
+      data: fields['data']
+    }
+  }
+  const cursor = id?.split(',')[rooms.indexOf(room)]
+  if (cursor === undefined) return undefined
+  switch (type) {
+    case 'message':
+      return { type, room, cursor, message: messageOf(fields) }
+    case 'lost':
+      return { type, room, cursor, seq: Number(fields['seq']) }
+    case 'changed':
+      return { type, room, cursor, change: changeOf(fields) }
+    case 'live':
+      return { type, room, cursor, head: Number(fields['head']) }
+    case 'reset':
+      return { type, room, cursor, reason: String(fields['reason']), head: Number(fields['head']) }
+    default:
+      return undefined
+  }
+}
+
+/** @throws WrongAnswer */
+export function changeOf({ room, seq, changes, text, deleted, at }: Fields): Change {
+  if (
+    typeof room !== 'string' ||
+    typeof seq !== 'number' ||
+    typeof changes !== 'number' ||
+    typeof at !== 'string'
+  ) {
+    throw new WrongAnswer('change')
+  }
+  if (deleted === true) return { room, seq, changes, at, deleted }
+  if (typeof text !== 'string') throw new WrongAnswer('change')
+  return { room, seq, changes, at, text }
+}
