@@ -5,6 +5,7 @@ import { pino } from 'pino'
 import { type Config } from './config.js'
 import { type RedisTarget } from './config/redis-target.js'
 import { DialogsError } from './errors.js'
+import { ANYBODY } from './identity/caller.js'
 import { Hub } from './live/hub.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
@@ -211,9 +212,11 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const answers = new Answers(config.http)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.decorateRequest('startedAt', 0)
+  fastify.decorateRequest('caller')
   // With a callback, not async: it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
+    request.caller = ANYBODY
     connections.enter(request.raw, reply.raw, refusal => {
       done(refusal ?? requestFault(request.raw, hosts))
     })

@@ -26,7 +26,7 @@ serve({
       },
       async (request, reply) => {
         const { room } = request.params
-        const { user, text } = request.body
+        const { user = 'ann', text } = request.body
         const seq = (heads.get(room) ?? 0) + 1
         heads.set(room, seq)
         reply.code(201).header('location', `/rooms/${encodeURIComponent(room)}/messages/${seq}`)

@@ -14,6 +14,8 @@ type JsonObject = { readonly [key: string]: Json | undefined }
 export type OperationContract = {
   readonly id: string
   readonly tag: 'messages' | 'streams' | 'rooms' | 'operations'
+  /** Answered without a token, too. */
+  readonly isPublic?: boolean
   /** Statuses of errors besides those that any request may get. */
   readonly errors?: readonly number[]
   /** The media type of a 200 that is not JSON. */
@@ -32,6 +34,8 @@ export type ContractOptions = { readonly version: string; readonly textMax: numb
 // 408, 417 and 431 are sent before a route is known, and 421 for foreign hosts; 500 and 503 may
 // always be. 405, 412 and 416 are no answers of these operations.
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
+/** Where a token is asked for: none that is valid, or one without the right. */
+const ERRORS_OF_RIGHTS = [401, 403]
 const MESSAGE: JsonObject = {
   room: 'room123',
   seq: 1,
@@ -196,6 +200,10 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
           schema: { type: 'string', format: 'uri-reference' },
           description: 'the path of the message'
         },
+        Challenge: {
+          schema: { type: 'string' },
+          description: 'that a Bearer token is asked for, and whether one was refused (RFC 6750)'
+        },
         RetryAfter: { schema: number(0, 3600), description: 'seconds after which to try again' }
       },
       responses: Object.fromEntries(
@@ -209,7 +217,7 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
 
 function operation(
   path: string,
-  { id, tag, errors = [], mediaType = 'application/json' }: OperationContract,
+  { id, tag, isPublic = false, errors = [], mediaType = 'application/json' }: OperationContract,
   schema: FastifySchema & { summary?: string }
 ): Json {
   const { querystring, body, response } = schema as {
@@ -239,7 +247,11 @@ function operation(
   if (isStream || (answers['200'] === undefined && body === undefined)) {
     answers['200'] = success(200, { type: 'string' }, mediaType)
   }
-  for (const status of [...ERRORS_OF_ALL, ...errors].sort()) {
+  for (const status of [
+    ...ERRORS_OF_ALL,
+    ...(isPublic ? [] : ERRORS_OF_RIGHTS),
+    ...errors
+  ].sort()) {
     answers[status] = ref('responses', `E${status}`)
   }
   return {
@@ -304,6 +316,7 @@ function errorResponse(status: number): Json {
     .map(([code]) => code)
   return {
     description: codes.join(', '),
+    ...(status === 401 ? { headers: { 'WWW-Authenticate': ref('headers', 'Challenge') } } : {}),
     ...(status === 503 ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } } : {}),
     content: {
       'application/json': {

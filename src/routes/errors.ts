@@ -88,6 +88,7 @@ export function errorSender(reports: Reports): SendError {
         ...(known.cause === undefined ? {} : { error: known })
       })
     }
+    if (statusCode === 401) reply.header('www-authenticate', challenge(code))
     if (code === 'STOPPING') reply.header('connection', 'close')
     // The range that would have been satisfiable.
     const { headers } = error as { readonly headers?: Record<string, string> }
@@ -96,6 +97,12 @@ export function errorSender(reports: Reports): SendError {
     void reply.code(statusCode).headers(API_HEADERS).send({ statusCode, code, message })
   }
 }
+
+// RFC 6750 section 3: the error only where there was a token.
+const challenge = (code: string): string =>
+  code === 'TOKEN_EXPIRED'
+    ? 'Bearer realm="dialogs", error="invalid_token"'
+    : 'Bearer realm="dialogs"'
 
 // Two failures are of a kind when they come from the same place.
 function kindOf(error: unknown): string {

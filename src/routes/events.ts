@@ -1,5 +1,5 @@
 // Streams of rooms over HTTP: one room, or several on one connection. Parses where the client
-// stands, opens the stream, and joins.
+// stands, asks for the right, opens the stream, and joins.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
@@ -10,6 +10,7 @@ import { parseCursor, type Cursor } from '../message/message.js'
 import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
+import { checkRead } from './rights.js'
 import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
 
 export type EventRoutesOptions = OpenStreamOptions & {
@@ -67,13 +68,15 @@ export async function eventRoutes(
       }
     }
   }
-  app.get('/rooms/:room/events', oneRoom, (request, reply) => {
+  app.get('/rooms/:room/events', oneRoom, async (request, reply) => {
     const { room, asked } = askedOne(request)
+    await checkRead(request.caller, room)
     const { stream, leaveOnEnd } = openStream(request, reply, options)
     leaveOnEnd(hub.join(room, new SingleOutput(stream), asked))
   })
-  app.head('/rooms/:room/events', oneRoom, (request, reply) => {
-    askedOne(request)
+  app.head('/rooms/:room/events', oneRoom, async (request, reply) => {
+    const { room } = askedOne(request)
+    await checkRead(request.caller, room)
     sendHeadOnly(reply)
   })
 
@@ -117,8 +120,9 @@ export async function eventRoutes(
       last: parseLast(query.last)
     }
   }
-  app.get('/events', severalRooms, (request, reply) => {
+  app.get('/events', severalRooms, async (request, reply) => {
     const { rooms, cursors, last } = askedSeveral(request)
+    for (const room of rooms) await checkRead(request.caller, room)
     const { stream, leaveOnEnd } = openStream(request, reply, options)
     const combined = new CombinedCursor(cursors.map(({ text }) => text))
     for (const [index, room] of rooms.entries()) {
@@ -130,8 +134,9 @@ export async function eventRoutes(
       )
     }
   })
-  app.head('/events', severalRooms, (request, reply) => {
-    askedSeveral(request)
+  app.head('/events', severalRooms, async (request, reply) => {
+    const { rooms } = askedSeveral(request)
+    for (const room of rooms) await checkRead(request.caller, room)
     sendHeadOnly(reply)
   })
 }

@@ -10,6 +10,7 @@ import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
+import { authorOf, checkAdmin, checkRead, checkWrite } from './rights.js'
 import {
   BlocksAnswer,
   BlocksQuery,
@@ -69,9 +70,11 @@ export async function messageRoutes(
     },
     async (request, reply) => {
       const { room } = request.params
-      const { user, text } = request.body
+      const { text } = request.body
       checkName('room', room)
-      checkName('user', user)
+      const user = authorOf(request.caller, request.body.user)
+      const asked = checkWrite(request.caller, room)
+      if (asked !== undefined) await asked
       checkText(text, textMax)
       const once = request.headers['idempotency-key']
       if (once !== undefined) checkIdempotencyKey(String(once))
@@ -104,6 +107,7 @@ export async function messageRoutes(
     async (request, reply) => {
       const { room } = request.params
       checkName('room', room)
+      await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
       const after =
         request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
@@ -130,6 +134,7 @@ export async function messageRoutes(
     async (request, reply) => {
       const { room, seq } = request.params
       checkName('room', room)
+      await checkRead(request.caller, room)
       if (!/^[1-9]\d{0,14}$/.test(seq)) {
         throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
       }
@@ -162,6 +167,7 @@ export async function messageRoutes(
       const { room } = request.params
       const { after } = request.query
       checkName('room', room)
+      await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
       return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
         const { total, users, next = null } = await store.users.page(room, after, limit)
@@ -185,6 +191,7 @@ export async function messageRoutes(
       const { room } = request.params
       const { after } = request.query
       checkName('room', room)
+      checkAdmin(request.caller)
       const limit = parseLimit(request.query.limit)
       return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
         const { users, blocks, next = null } = await store.blocks.page(room, after, limit)

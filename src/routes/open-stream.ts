@@ -74,10 +74,13 @@ export function openStream(
   stream.write(
     `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
   )
+  // The client may have gone while its rights were looked up: nothing tells us of it any more.
+  if (request.raw.socket.destroyed) stream.end('client-closed')
   return {
     stream,
     leaveOnEnd: leave => {
-      leaving.push(leave)
+      if (stream.hasEnded) leave()
+      else leaving.push(leave)
     }
   }
 }

@@ -5,6 +5,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { describeShards } from '../redis/shards.js'
+import { checkAdmin } from './rights.js'
 import { ClusterAnswer, ErrorAnswer, HealthAnswer } from './schemas.js'
 
 /** Processes that serve one port together (WORKERS). */
@@ -34,7 +35,7 @@ export async function operationRoutes(
   app.get(
     '/health/live',
     {
-      config: { contract: { id: 'isAlive', tag: 'operations' } },
+      config: { contract: { id: 'isAlive', tag: 'operations', isPublic: true } },
       schema: { summary: 'The process runs', response: { 200: HealthAnswer } }
     },
     () => ({ status: 'ok' as const })
@@ -43,7 +44,7 @@ export async function operationRoutes(
   app.get(
     '/health/ready',
     {
-      config: { contract: { id: 'isReady', tag: 'operations' } },
+      config: { contract: { id: 'isReady', tag: 'operations', isPublic: true } },
       schema: {
         summary: 'The process takes work: Redis answers, and lets it do all that it needs',
         response: { 200: HealthAnswer }
@@ -70,7 +71,8 @@ export async function operationRoutes(
         response: { 200: Type.String(), '5xx': ErrorAnswer }
       }
     },
-    async (_request, reply) => {
+    async (request, reply) => {
+      checkAdmin(request.caller)
       reply.header('content-type', metricsType)
       return reply.send(await metricsText())
     }
@@ -82,7 +84,8 @@ export async function operationRoutes(
       config: { contract: { id: 'readCluster', tag: 'operations' } },
       schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } }
     },
-    async () => {
+    async request => {
+      checkAdmin(request.caller)
       return { shards: await describeShards(cluster) }
     }
   )

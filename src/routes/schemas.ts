@@ -13,7 +13,12 @@ export const MessageParams = Type.Object({
 
 export const NewMessage = Type.Object(
   {
-    user: Type.String({ description: '1 to 64 characters, as a room' }),
+    user: Type.Optional(
+      Type.String({
+        description:
+          '1 to 64 characters, as a room; with a token that names a user the same one, or left out'
+      })
+    ),
     text: Type.String({ description: '1 to TEXT_MAX characters' })
   },
   { additionalProperties: false }

@@ -100,17 +100,17 @@ t.test('every route is described, with its parameters and each status', async t 
       )
     ),
     [
-      'post /rooms/{room}/messages writeMessage 200 201 400 408 409 413 414 415 417 421 431 500 503',
-      'get /rooms/{room}/messages readMessages 200 400 408 414 417 421 431 500 503',
-      'get /rooms/{room}/messages/{seq} readMessage 200 400 404 408 410 414 417 421 431 500 503',
-      'get /rooms/{room}/users listUsers 200 400 408 414 417 421 431 500 503',
-      'get /rooms/{room}/blocks listBlocks 200 400 408 414 417 421 431 500 503',
+      'post /rooms/{room}/messages writeMessage 200 201 400 401 403 408 409 413 414 415 417 421 431 500 503',
+      'get /rooms/{room}/messages readMessages 200 400 401 403 408 414 417 421 431 500 503',
+      'get /rooms/{room}/messages/{seq} readMessage 200 400 401 403 404 408 410 414 417 421 431 500 503',
+      'get /rooms/{room}/users listUsers 200 400 401 403 408 414 417 421 431 500 503',
+      'get /rooms/{room}/blocks listBlocks 200 400 401 403 408 414 417 421 431 500 503',
       'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
       'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
-      'get /metrics readMetrics 200 400 408 414 417 421 431 500 503',
-      'get /cluster readCluster 200 400 408 414 417 421 431 500 503',
-      'get /rooms/{room}/events followRoom 200 400 408 414 417 421 431 500 503',
-      'get /events followRooms 200 400 408 414 417 421 431 500 503'
+      'get /metrics readMetrics 200 400 401 403 408 414 417 421 431 500 503',
+      'get /cluster readCluster 200 400 401 403 408 414 417 421 431 500 503',
+      'get /rooms/{room}/events followRoom 200 400 401 403 408 414 417 421 431 500 503',
+      'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503'
     ]
   )
   t.match(api['components'], {
