@@ -1,5 +1,5 @@
-// The only composition root: makes the parts, hands them to each other, registers the routes.
-// Nothing else knows everybody.
+// The only composition root: builds the parts, connects them, and registers the routes. No other
+// module knows all parts.
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config } from './config.js'
@@ -49,34 +49,32 @@ export type App = {
   /** What this process counts. */
   readonly metrics: Metrics
   /**
-   * Takes no new connections, finishes what comes on the open ones, ends the streams spread over
-   * the drain time, and lets go of everything.
+   * Accepts no new connections, finishes the requests on open ones, ends the streams spread over
+   * DRAIN_MS, and releases everything.
    */
   readonly stop: () => Promise<void>
 }
 
 /**
- * A code point is at most 12 bytes of JSON (two \uXXXX); the rest is for user, field names and
- * white space.
+ * A code point takes at most 12 bytes of JSON (two \uXXXX); the rest is for the user, field names
+ * and white space.
  */
 const bodyBytesMax = (textMax: number): number => 12 * textMax + 4096
 
 /**
- * A stream of 100 rooms names each in its URL, 64 characters of up to 12 bytes (%XX four times),
- * and its cursor has a place for each. Node allows 16 KiB.
+ * A stream of 100 rooms names each in its URL, with 64 characters of up to 12 bytes (%XX four
+ * times), and its cursor has a place for each. Node's default is 16 KiB.
  */
 const HEADER_BYTES_MAX = 128 * 1024
 
-/** What is left of a stop after the deadline of the last POST: to send its answer. */
+/** Time left for a stop after the deadline of the last POST, to send its answer. */
 const ANSWER_MS = 2000
 
-/**
- * For how long a stop leaves an idle connection open, at most: the next request may be on its way.
- */
+/** How long a stop leaves an idle connection open: its next request may be on its way. */
 const IDLE_MS = 1000
 
 /**
- * @param team the processes that serve the same port, where there are several
+ * @param team the processes that serve the same port, if there are several
  * @throws DialogsError STORE_UNAVAILABLE when the cluster cannot be reached
  */
 export async function buildApp(config: Config, redis: RedisTarget, team?: Team): Promise<App> {
@@ -87,24 +85,24 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const reports = new Reports(log)
   const sendError = errorSender(reports)
   const fastify = Fastify({
-    // Given a logger Fastify makes one for each request, and listens for the end of each answer, as
-    // it does for an onResponse hook: without both, and with POSTs counted by the thousand, a POST
-    // whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
+    // With a logger, Fastify creates one for each request and listens for the end of each answer,
+    // as it does for an onResponse hook. Without both, and with POSTs counted by the thousand, a
+    // POST whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
     logger: false,
     bodyLimit: bodyBytesMax(config.http.textMax),
-    // Fastify sets its own on the server that it makes; by Node's, that server allows no more for
-    // the head alone.
+    // The timeout is set twice. Fastify applies the first one to the server it creates; Node would
+    // still apply its own limit to the headers.
     requestTimeout: config.http.requestTimeoutMs,
     http: {
       maxHeaderSize: HEADER_BYTES_MAX,
       requestTimeout: config.http.requestTimeoutMs,
       connectionsCheckingInterval: config.http.requestTimeoutMs,
-      // Both are for request-check.ts: a request without a Host gets an answer of ours, and one
-      // with two does not pass for one with the first.
+      // Both are needed by request-check.ts: a request without a Host gets our own answer, and a
+      // request with two Hosts is not treated as having the first.
       requireHostHeader: false,
       joinDuplicateHeaders: true
     },
-    // What comes while it closes is refused by our own hook, with a code.
+    // While the service stops, our own hook refuses requests, with a code.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 2048 },
     // Unknown fields are errors, and nothing is converted silently.
@@ -190,7 +188,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       ringBytes: () => hub.budget.bytes,
       pagesWaiting: () => hub.pages.waiting,
       subscriberConnections: () => subscriber.connectionCount,
-      // A master that was replaced while it had no replica does not count any more.
+      // A master that was replaced while it had no replica no longer counts.
       degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length
     },
     () => store.history.reads
@@ -213,7 +211,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.decorateRequest('startedAt', 0)
   fastify.decorateRequest('caller')
-  // With a callback, not async: it runs for every POST.
+  // A callback and not async, because it runs for every POST.
   fastify.addHook('onRequest', (request, reply, done) => {
     request.startedAt = performance.now()
     request.caller = ANYBODY
@@ -271,20 +269,21 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
 
   const stop = async (): Promise<void> => {
     isStopping = true
-    // The listener first: a new connection is refused, and its client goes elsewhere or tries
-    // again. What comes on an open one is answered as ever, but for streams, and closes it.
+    // The listener is closed first: a new connection is refused, so its client goes elsewhere or
+    // tries again. Requests on open connections are answered as usual, except streams, and each
+    // answer closes its connection.
     await connections.closeListener(fastify.server)
     await Promise.all([
       hub.drain(config.live.drainMs),
       connections.closeIdle(Math.min(config.live.drainMs, IDLE_MS))
     ])
-    // Each POST ends by its own deadline at the latest. A client that has not sent the whole of a
-    // request by then, or does not take what it is sent, is cut off.
+    // Each POST ends by its own deadline at the latest. A client that has not sent its request
+    // completely by then, or does not take its answer, is cut off.
     const cut = setTimeout(() => {
       fastify.server.closeAllConnections()
     }, config.cluster.storeDeadlineMs + ANSWER_MS)
     await fastify.close()
-    // Those that another process accepted are not counted by the server that was closed.
+    // The closed server does not count connections that another process accepted.
     await connections.allClosed()
     clearTimeout(cut)
     connections.close()

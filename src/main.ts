@@ -1,5 +1,5 @@
-// Reads the settings, builds, listens, and stops on a signal; nothing else.
-// Only the types: the modules are loaded later.
+// Reads the settings, builds the app, listens, and stops on a signal; nothing else. Imports only
+// types at first, because the modules are loaded later.
 import type { App } from './app.js'
 import { readConfig, type Config } from './config.js'
 import { redisTarget } from './config/redis-target.js'
@@ -11,7 +11,7 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
-/** What a worker may need beyond its deadlines to stop, before it is killed. */
+/** Time a worker may need to stop beyond its deadlines, before it is killed. */
 const WORKER_STOP_MS = 5000
 
 let embedding: Promise<EmbeddedCluster> | undefined
@@ -19,7 +19,7 @@ let app: App | undefined
 let parent: Parent | undefined
 let stopping: Promise<void> | undefined
 
-// Also while it is starting, and then with what there is.
+// May be called during start as well; then it stops what has been started.
 function stop(): Promise<void> {
   stopping ??= (async () => {
     await app?.stop()
@@ -41,7 +41,7 @@ async function start(config: Config): Promise<void> {
       ...config.embedded,
       report: say
     })
-    // Looked at below; a failure before that is no unhandled rejection.
+    // Awaited below. A failure before that must not count as an unhandled rejection.
     embedding.catch(() => undefined)
   }
   const port = config.server.workers === 1 ? await startAlone(config) : await startWorkers(config)
@@ -54,9 +54,9 @@ async function start(config: Config): Promise<void> {
   say(`  curl -N ${url}/rooms/room123/events`)
 }
 
-/** Answers the port; undefined when a signal came meanwhile. */
+/** Returns the port; undefined if a signal came in the meantime. */
 async function startAlone(config: Config): Promise<number | undefined> {
-  // Loaded while Redis starts: together they take 2.5 s instead of 3.
+  // Loaded while Redis starts: together this takes 2.5 s instead of 3.
   const { buildApp } = await import('./app.js')
   const redis = config.redis ?? redisTarget((await embedding)?.serviceUrls ?? [])
   if (stopping !== undefined) return undefined
@@ -67,7 +67,7 @@ async function startAlone(config: Config): Promise<number | undefined> {
     backlog: config.server.listenBacklog
   })
   const listening = app.fastify.server.address()
-  // A string only for a UNIX socket, which nobody asked for.
+  // A string only for a UNIX socket, which the settings do not offer.
   return typeof listening === 'object'
     ? (listening?.port ?? config.server.port)
     : config.server.port

@@ -12,7 +12,7 @@ export type RedisTarget = {
   readonly tlsCert: string | undefined
   readonly tlsKey: string | undefined
   readonly username: string | undefined
-  /** A function where it may change while the service runs. */
+  /** A function if it may change while the service runs. */
   readonly password: string | (() => string) | undefined
   readonly addressMap: ReadonlyMap<string, Address>
 }
@@ -100,8 +100,8 @@ function urlFault(node: string): string | undefined {
   }
   const { hostname, pathname, search, hash, username, password } = new URL(node)
   if (hostname === '') return 'has no host'
-  // A password with one of these characters would end the host, and its first part would be taken
-  // for host and port.
+  // Such a character in a password would end the host part of the URL, and the beginning of the
+  // password would be taken for host and port.
   if (search !== '' || hash !== '' || !/^\/?0?$/.test(pathname)) {
     return `has more behind its port than /0, the only database of a cluster: ${ENCODE_PASSWORD}`
   }
@@ -118,8 +118,7 @@ function urlFault(node: string): string | undefined {
 }
 
 /**
- * Why a file cannot be read, without its name: whoever mistakes the setting puts the secret itself
- * there.
+ * Why a file cannot be read, without its name: by mistake the setting may hold the secret itself.
  */
 function fileFault(error: unknown): string {
   const { code } = error as NodeJS.ErrnoException

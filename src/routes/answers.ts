@@ -1,7 +1,7 @@
 // Answers that may be long: pages of messages, users and blocks. Invariant: identical requests
-// share one read and one piece of memory; only so many different ones are read at once, the others
-// wait their turn; and when the answers that clients have not taken yet exceed a limit, further
-// requests are refused at once.
+// share one read and one buffer. A limited number of different reads run at the same time, and the
+// others wait. If the answers that clients have not taken yet exceed a limit, further requests are
+// refused at once.
 import { type ServerResponse } from 'node:http'
 import { type FastifyReply } from 'fastify'
 import pLimit, { type LimitFunction } from 'p-limit'
@@ -9,9 +9,9 @@ import { DialogsError } from '../errors.js'
 import { Shared } from '../shared.js'
 
 export type AnswersOptions = {
-  /** Bytes of answers that are ready and not taken yet. */
+  /** Bytes of finished answers that clients have not taken yet. */
   readonly answersBytesMax: number
-  /** Answers that are read from the store at once. */
+  /** Answers that are read from the store at the same time. */
   readonly answerReadsMax: number
 }
 
@@ -34,9 +34,10 @@ export class Answers {
   }
 
   /**
-   * Answers with what `read` makes, which is JSON.
-   * @param key what is asked for: requests with the same key get the same answer
-   * @throws DialogsError OVERLOADED when too many answers wait to be taken; or what `read` throws
+   * Answers with the JSON that `read` returns.
+   * @param key identifies what is asked for: requests with the same key get the same answer
+   * @throws DialogsError OVERLOADED when too many answers have not been taken; or whatever `read`
+   * throws
    */
   async send(reply: FastifyReply, key: string, read: () => Promise<string>): Promise<FastifyReply> {
     if (this.#bytes >= this.#options.answersBytesMax) {
@@ -53,7 +54,7 @@ export class Answers {
   }
 
   #hold(response: ServerResponse, bytes: number): void {
-    // Its client may have gone while it was read.
+    // The client may have left during the read.
     if (response.destroyed) return
     this.#bytes += bytes
     response.once('close', () => {

@@ -1,9 +1,9 @@
-// The connections of clients, and which of their requests are worked on. Invariant: a connection
-// has one request in work; what it pipelines behind that waits its turn, and behind an open stream
-// is never answered. The process has only so many requests in work, of so many bytes: beyond that
-// they are refused at once, with 503 OVERLOADED. A client that does not take its answer is cut off.
-// When the process stops, each connection is told so by the next answer it gets, and an idle one is
-// closed only after a while, for a request may be on its way to it.
+// The connections of clients, and which of their requests are in progress. Invariant: a connection
+// has one request in progress; requests pipelined behind it wait, and requests behind an open
+// stream are never answered. The number of requests in progress and their bytes are bounded in the
+// process, and requests beyond that are refused at once with 503 OVERLOADED. A client that does not
+// take its answer is disconnected. When the process stops, each connection is told so by its next
+// answer. Idle connections are closed only after a while, because a request may be on its way.
 import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import net, { type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
@@ -11,20 +11,20 @@ import { DialogsError } from '../errors.js'
 import { Stall } from '../live/stall.js'
 
 export type ConnectionsOptions = {
-  /** Requests in work, streams not counted. */
+  /** Requests in progress, not counting streams. */
   readonly requestsMax: number
-  /** Bytes of their bodies, as they are declared. */
+  /** Bytes of their bodies, as declared. */
   readonly requestsBytesMax: number
-  /** What is counted for a body whose length is not declared. */
+  /** What a body of undeclared length counts as. */
   readonly bodyBytesMax: number
-  /** Requests that one connection may have waiting behind another. */
+  /** Requests that may wait behind another one on the same connection. */
   readonly pipelineMax: number
   /** How long a client may take nothing of its answer. */
   readonly stalledMsMax: number
   readonly onStalled: (stalledMs: number) => void
 }
 
-/** Goes on with a request, or refuses it. */
+/** Continues with a request, or refuses it. */
 type Go = (refusal?: DialogsError) => void
 
 type Pending = {
@@ -36,7 +36,7 @@ type Pending = {
 type Connection = {
   readonly socket: Socket
   readonly stall: Stall
-  /** Why nothing more is taken from it, if so. */
+  /** Why no further requests are taken from it, if so. */
   state: 'open' | 'streaming' | 'refused'
   current: Pending | undefined
   bytes: number
@@ -45,16 +45,18 @@ type Connection = {
   idleSince: number
 }
 
-/** All connections together may have so many times as many requests waiting as one. */
+/** All connections together may have this many times as many waiting requests as one. */
 const PIPELINES_MAX = 4
 /**
- * Requests behind a stream or a refusal, which are never answered, until the connection is cut off:
- * each holds memory.
+ * Requests behind a stream or a refusal are never answered, but each one takes memory. After this
+ * many, the connection is closed.
  */
 const DROPPED_MAX = 100
 const SWEEP_MS = 1000
 const IDLE_POLL_MS = 20
-/** A turn in which nothing else was to be done, and how many are waited for. */
+/**
+ * A turn of the event loop shorter than this had nothing else to do, and this many turns are tried.
+ */
 const QUIET_TURN_MS = 0.2
 const QUIET_TURNS_MAX = 200
 
@@ -74,14 +76,14 @@ export class Connections {
     }, SWEEP_MS).unref()
   }
 
-  /** Requests in work, and those that wait behind another one of their connection. */
+  /** Requests in progress, and requests that wait behind another one on their connection. */
   get requests(): { readonly inWork: number; readonly waiting: number } {
     return { inWork: this.#requests, waiting: this.#waiting }
   }
 
   /**
    * Calls `go` when it is the request's turn: at once, unless another request of the same
-   * connection is in work.
+   * connection is in progress.
    */
   enter(request: IncomingMessage, response: ServerResponse, go: Go): void {
     const connection = this.#connections.get(request.socket) ?? this.#open(request.socket)
@@ -92,7 +94,7 @@ export class Connections {
   }
 
   /**
-   * The request has become a stream, which is not in work any more, and has its connection for
+   * The request has become a stream: it no longer counts as in progress, and has the connection to
    * itself.
    */
   streams(request: IncomingMessage): void {
@@ -104,8 +106,8 @@ export class Connections {
   }
 
   /**
-   * Takes no more connections, and leaves the open ones as they are. What the system has accepted
-   * for the listener and the process has not would be reset, with the request that it may carry: so
+   * Stops accepting connections and leaves the open ones as they are. Connections that the system
+   * has accepted but the process has not yet would be reset, with the requests they may carry. So
    * the listener is closed right after a turn in which there was nothing to accept.
    */
   async closeListener(server: Server): Promise<void> {
@@ -118,14 +120,14 @@ export class Connections {
       await turn()
       if (performance.now() - begunAt < QUIET_TURN_MS) break
     }
-    // Not the HTTP server's own close: that would cut off idle connections, and with them requests
-    // on their way.
+    // Not the HTTP server's own close, which would cut off idle connections and requests on their
+    // way.
     net.Server.prototype.close.call(server)
   }
 
   /**
-   * Resolves when no connection is open but streams' and those with a request in work. Idle ones
-   * are closed after so many ms.
+   * Resolves when only streams and connections with a request in progress are open. Idle
+   * connections are closed after `lingerMs`.
    */
   async closeIdle(lingerMs: number): Promise<void> {
     const since = this.#stoppedAt ?? performance.now()
@@ -142,7 +144,7 @@ export class Connections {
     }
   }
 
-  /** Resolves when no connection on which there ever was a request is open. */
+  /** Resolves when every connection that ever had a request is closed. */
   async allClosed(): Promise<void> {
     while (this.#connections.size > 0) await sleep(IDLE_POLL_MS)
   }
@@ -185,7 +187,10 @@ export class Connections {
       this.#requests > this.#options.requestsMax || this.#bytes > this.#options.requestsBytesMax
     go(
       isOverloaded
-        ? new DialogsError('OVERLOADED', 'Too many requests are in work: try again in a second.')
+        ? new DialogsError(
+            'OVERLOADED',
+            'Too many requests are in progress: try again in a second.'
+          )
         : undefined
     )
   }
@@ -201,7 +206,7 @@ export class Connections {
     }
   }
 
-  // In a turn of its own: a long pipeline must not hold up everybody else.
+  // In a separate turn, so that a long pipeline does not hold up everybody else.
   #next(connection: Connection): void {
     const next = connection.current === undefined ? connection.waiting.shift() : undefined
     if (next === undefined) return
@@ -214,14 +219,14 @@ export class Connections {
     const isFull =
       connection.waiting.length >= pipelineMax || this.#waiting >= PIPELINES_MAX * pipelineMax
     if (isFull) {
-      // The last of its connection to be answered.
+      // This is the last answer on its connection.
       connection.state = 'refused'
       sayClose(pending.response)
     }
     const refusal = isFull
       ? new DialogsError(
           'OVERLOADED',
-          'Too many requests wait on this connection: send fewer before their answers come.'
+          'Too many requests are waiting on this connection: send fewer before their answers arrive.'
         )
       : undefined
     connection.waiting.push(
@@ -264,7 +269,7 @@ export class Connections {
   #sweep(): void {
     const now = performance.now()
     for (const { socket, stall, state } of this.#connections.values()) {
-      // Streams are the hub's.
+      // The hub watches streams.
       const stalledMs = state === 'streaming' ? 0 : stall.ms(now)
       if (stalledMs <= this.#options.stalledMsMax) continue
       this.#options.onStalled(stalledMs)

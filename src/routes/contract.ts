@@ -1,6 +1,6 @@
-// /openapi.json: the interface as OpenAPI 3.1, built from the routes as they are registered. Their
-// schemas validate what comes in; what those leave to code with better messages (names, cursors,
-// numbers in a query) is described here, and a test compares the answers with what is said.
+// /openapi.json: the interface as OpenAPI 3.1, built from the registered routes. Their schemas
+// validate requests. What they leave to code with better messages (names, cursors, numbers in a
+// query) is described here, and a test compares real answers with the description.
 import { type FastifyInstance, type FastifySchema, type RouteOptions } from 'fastify'
 import { STATUS } from '../errors.js'
 import { NAME_LENGTH_MAX } from '../message/names.js'
@@ -10,13 +10,13 @@ export type Json =
   null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined }
 type JsonObject = { readonly [key: string]: Json | undefined }
 
-/** What a route says of itself in `config.contract`. */
+/** How a route describes itself in `config.contract`. */
 export type OperationContract = {
   readonly id: string
   readonly tag: 'messages' | 'streams' | 'rooms' | 'operations'
   /** Answered without a token, too. */
   readonly isPublic?: boolean
-  /** Statuses of errors besides those that any request may get. */
+  /** Error statuses besides those that any request may get. */
   readonly errors?: readonly number[]
   /** The media type of a 200 that is not JSON. */
   readonly mediaType?: string
@@ -31,8 +31,8 @@ declare module 'fastify' {
 
 export type ContractOptions = { readonly version: string; readonly textMax: number }
 
-// 408, 417 and 431 are sent before a route is known, and 421 for foreign hosts; 500 and 503 may
-// always be. 405, 412 and 416 are no answers of these operations.
+// 408, 417 and 431 are sent before a route is known, 421 for foreign hosts; 500 and 503 are always
+// possible. 405, 412 and 416 do not occur on these operations.
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
 /** Where a token is asked for: none that is valid, or one without the right. */
 const ERRORS_OF_RIGHTS = [401, 403]
@@ -65,15 +65,15 @@ const SHARED: Readonly<Record<string, unknown>> = {
   Health: schemas.HealthAnswer
 }
 
-/** Fields of a query, as integers and cursors where the validation takes text. */
+/** Query fields that are integers or cursors, where the validation takes text. */
 const QUERY: Readonly<Record<string, JsonObject>> = {
   limit: {
     schema: number(1, 1000, { default: 50 }),
-    description: 'how many at most; a page may end earlier, at a number of bytes'
+    description: 'at most this many; a page may end earlier, at a number of bytes'
   },
   last: {
     schema: number(0, 1_000_000_000),
-    description: 'begin with the newest so many messages; default: the whole history'
+    description: 'start with this many of the newest messages; default: the whole history'
   },
   before: {
     schema: { type: 'string', pattern: CURSOR },
@@ -81,7 +81,7 @@ const QUERY: Readonly<Record<string, JsonObject>> = {
   },
   lastEventId: {
     schema: { type: 'string', maxLength: 4096 },
-    description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins'
+    description: 'like the header Last-Event-ID, for clients that cannot send it; the header wins'
   }
 }
 
@@ -105,11 +105,11 @@ const PARAMETERS: Readonly<Record<string, JsonObject>> = {
     name: 'Last-Event-ID',
     in: 'header',
     schema: { type: 'string', maxLength: 65536 },
-    description: 'the id of the last event that was seen; wins over the query'
+    description: 'the id of the last event seen; wins over the query'
   }
 }
 
-/** Collects the routes that are registered from now on, and answers the description of them. */
+/** Collects the routes registered after this call. The returned function describes them. */
 export function openApi(app: FastifyInstance, options: ContractOptions): () => Json {
   const routes: RouteOptions[] = []
   app.addHook('onRoute', route => {
@@ -143,14 +143,14 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
       version,
       license: { name: 'MIT', identifier: 'MIT' },
       description:
-        'A chat service over plain HTTP: POST to write, Server-Sent Events to read. Every GET can be asked for by HEAD, and every path answers OPTIONS.'
+        'A chat service over plain HTTP: POST to write, Server-Sent Events to read. Every GET also answers HEAD, and every path answers OPTIONS.'
     },
     servers: [{ url: '/', description: 'the service that this description comes from' }],
     tags: [
       { name: 'messages', description: 'Writing and reading messages' },
       { name: 'streams', description: 'History, then live, as server-sent events' },
       { name: 'rooms', description: 'What a room consists of' },
-      { name: 'operations', description: 'For those who run the service' }
+      { name: 'operations', description: 'For operators' }
     ],
     security: [],
     paths,
@@ -170,7 +170,7 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
           minLength: 1,
           maxLength: textMax,
           description:
-            'characters (code points), at least one of them shown; tabs and line breaks are fine',
+            'characters (code points), at least one of them visible; tabs and line breaks are allowed',
           examples: ['hello']
         },
         Error: {
@@ -297,7 +297,7 @@ function success(status: number, schema: unknown, mediaType: string): Json {
   return {
     description:
       mediaType === 'text/event-stream'
-        ? 'The stream, or where there is no room for it a time to come back after (retry) and its end'
+        ? 'The stream; if no stream can be opened now, a time to come back after (retry) and its end'
         : status === 201
           ? 'It is stored'
           : 'As asked',

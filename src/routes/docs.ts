@@ -1,5 +1,5 @@
-// /docs: the interface for people to read and try, by Swagger UI over /openapi.json. Everything is
-// served from here.
+// /docs: the interface to read and to try, shown by Swagger UI from /openapi.json. All files come
+// from this service.
 import { type FastifyInstance } from 'fastify'
 import { createRequire } from 'node:module'
 import { dirname } from 'node:path'
@@ -9,8 +9,8 @@ const VIEWER = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/p
 
 const SERVED = /^\/(?:docs\.html|docs\.js|swagger-ui-bundle\.js|swagger-ui\.css)?$/
 
-// The viewer sets styles of elements by script, which needs no exception, and has its icons as data
-// in its style sheet.
+// The viewer sets element styles by script, which needs no exception, and has its icons as data
+// URLs in its style sheet.
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -22,7 +22,7 @@ const POLICY = [
   "frame-ancestors 'none'"
 ]
 
-/** A Fastify plugin. Takes no options; answers 404 by the app's own handler. */
+/** A Fastify plugin without options. The app's own handler answers 404. */
 export async function docsRoutes(app: FastifyInstance): Promise<void> {
   await serveFiles(app, {
     prefix: '/docs/',

@@ -1,6 +1,6 @@
-// Turns every failure into the one form that clients see: `{statusCode, code, message}`. What Node
-// or the framework refuses gets a code of ours, too; what nobody foresaw is a 500 whose cause is
-// logged and not told.
+// Turns every failure into the one form that clients see: `{statusCode, code, message}`. Refusals
+// by Node or the framework get one of our codes too. An unexpected error is a 500; its cause is
+// logged but not sent.
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import {
@@ -16,8 +16,7 @@ import { allowedMethods, type KnownRoutes } from './known-routes.js'
 const RETRY_AFTER_S = 1
 
 /**
- * On every answer of the API: it is never to be kept by a cache, nor to be taken for another type
- * than it says.
+ * Headers of every API answer: caches must not keep it, and browsers must not guess another type.
  */
 export const API_HEADERS = {
   'cache-control': 'no-store',
@@ -27,7 +26,8 @@ export const API_HEADERS = {
 export type SendError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
 /**
- * Answers what no route takes. Before a body is read: another one's type or size is no matter then.
+ * Answers requests that no route takes. This happens before the body is read, whose type and size
+ * do not matter then.
  */
 export function errorRoutes(app: FastifyInstance, sendError: SendError, routes: KnownRoutes): void {
   const answerUnknown = (request: FastifyRequest, reply: FastifyReply): void => {
@@ -61,7 +61,7 @@ export function errorRoutes(app: FastifyInstance, sendError: SendError, routes: 
     if (request.is404) answerUnknown(request, reply)
     else done()
   })
-  // Files that are not there.
+  // For files that do not exist.
   app.setNotFoundHandler(answerUnknown)
 }
 
@@ -76,7 +76,7 @@ export function errorSender(reports: Reports): SendError {
     if (known === undefined) {
       reports.report(kindOf(error), {
         level: 'error',
-        message: 'a request failed for a reason that nobody foresaw',
+        message: 'a request failed unexpectedly',
         error
       })
     } else if (statusCode === 503) {
@@ -90,7 +90,7 @@ export function errorSender(reports: Reports): SendError {
     }
     if (statusCode === 401) reply.header('www-authenticate', challenge(code))
     if (code === 'STOPPING') reply.header('connection', 'close')
-    // The range that would have been satisfiable.
+    // Says which range would be satisfiable.
     const { headers } = error as { readonly headers?: Record<string, string> }
     if (code === 'RANGE_NOT_SATISFIABLE' && headers !== undefined) reply.headers(headers)
     if (code === 'UNSUPPORTED_MEDIA_TYPE') reply.header('accept-encoding', 'identity')
@@ -98,41 +98,41 @@ export function errorSender(reports: Reports): SendError {
   }
 }
 
-// RFC 6750 section 3: the error only where there was a token.
+// RFC 6750, section 3: name the error only if there was a token.
 const challenge = (code: string): string =>
   code === 'TOKEN_EXPIRED'
     ? 'Bearer realm="dialogs", error="invalid_token"'
     : 'Bearer realm="dialogs"'
 
-// Two failures are of a kind when they come from the same place.
+// Two unexpected errors are of the same kind if they come from the same place.
 function kindOf(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return stack.split('\n').find(line => /^ +at /.test(line)) ?? stack.slice(0, 200)
 }
 
 /**
- * Answers a request whose Expect header asks for what there is not, in the same form; without a
- * listener Node sends no body.
+ * Answers a request whose Expect header cannot be met, in the usual form; without a listener Node
+ * sends no body.
  */
 export function answerExpectations(server: Server): void {
   server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
     const { statusCode, headers, body } = plainAnswer(
       new DialogsError(
         'EXPECTATION_FAILED',
-        'The only expectation that can be met is 100-continue: leave out the header Expect.'
+        'The only expectation that can be met is 100-continue: leave out the Expect header.'
       )
     )
     response.writeHead(statusCode, headers).end(body)
   })
 }
 
-/** Answers on its socket what does not get as far as a request, in the same form, and closes it. */
+/** Answers, on its socket, what is not even a request, in the usual form, and closes the socket. */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException & { readonly reason?: string },
   socket: Socket
 ): void {
-  // Node's own handler, too, looks whether an answer has begun (a stream has): then nothing can be
-  // said.
+  // If an answer has begun on this socket (such as a stream), nothing more can be said. Node's own
+  // handler checks the same field.
   const { _httpMessage: answer } = socket as Socket & {
     readonly _httpMessage?: { readonly headersSent: boolean } | null
   }
@@ -174,7 +174,7 @@ function ofParser({
     case 'ERR_HTTP_REQUEST_TIMEOUT':
       return new DialogsError(
         'REQUEST_TIMEOUT',
-        'The request did not arrive in time: send it whole.'
+        'The request did not arrive in time: send it completely and without pauses.'
       )
     case 'HPE_HEADER_OVERFLOW':
       return new DialogsError(
@@ -187,7 +187,7 @@ function ofParser({
         'The URL has a character that URLs cannot hold: percent-encode it, for example é as %C3%A9.'
       )
     case 'HPE_INVALID_CONSTANT':
-      // What a space in a URL looks like.
+      // What a space in a URL leads to.
       return new DialogsError(
         'BAD_REQUEST',
         'The request line is not METHOD URL HTTP/1.1: percent-encode spaces in the URL as %20.'
@@ -236,13 +236,13 @@ function translate(error: unknown): DialogsError | undefined {
       if (statusCode === 412) {
         return new DialogsError(
           'PRECONDITION_FAILED',
-          'The file has changed: leave out the condition, or use the present ETag.'
+          'The file has changed: leave out the condition, or use the current ETag.'
         )
       }
       if (statusCode === 416) {
         return new DialogsError(
           'RANGE_NOT_SATISFIABLE',
-          'The file does not reach that far: see the header Content-Range.'
+          'The file does not reach that far: see the Content-Range header.'
         )
       }
       if (error instanceof SyntaxError || statusCode === 400) {

@@ -1,5 +1,5 @@
 // Streams of rooms over HTTP: one room, or several on one connection. Parses where the client
-// stands, asks for the right, opens the stream, and joins.
+// resumes, checks the right to read, opens the stream, and joins the rooms.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
@@ -21,7 +21,7 @@ export type EventRoutesOptions = OpenStreamOptions & {
 export const LAST_MAX = 1_000_000_000
 
 type Headers = FastifyRequest['headers']
-/** A place in the cursor over several rooms. */
+/** One room's place in a combined cursor. */
 type Place = { readonly text: string; readonly cursor: Cursor | undefined }
 
 export async function eventRoutes(
@@ -142,9 +142,9 @@ export async function eventRoutes(
 }
 
 /**
- * Where the client stands: what it has seen itself before what its URL said from the beginning. An
- * EventSource that has no id yet sends none, and some clients send it empty. Polyfills that cannot
- * send the header put lastEventId into the query.
+ * Where the client resumes: what it has seen itself takes precedence over what its URL says. An
+ * EventSource without an id sends no header, some clients send an empty one, and polyfills that
+ * cannot send the header put lastEventId into the query.
  */
 function cursorOf(headers: Headers, query: EventsQuery): string | undefined {
   const seen = [headers['last-event-id'], query.lastEventId, query.lastEventID].find(
@@ -153,7 +153,7 @@ function cursorOf(headers: Headers, query: EventsQuery): string | undefined {
   return seen === undefined ? query.after : String(seen)
 }
 
-// A room that had sent nothing yet has an empty place in the id: it is begun as asked.
+// A room that had not sent anything yet has an empty place in the id; it starts as requested.
 function parseCursors(text: string | undefined, count: number): Place[] {
   if (text === undefined) {
     return Array.from({ length: count }, () => ({ text: '', cursor: undefined }))
@@ -162,7 +162,7 @@ function parseCursors(text: string | undefined, count: number): Place[] {
   if (parts.length !== count) {
     throw new DialogsError(
       'INVALID_CURSOR',
-      `The cursor has ${parts.length} places, but ${count} rooms are asked for: resume with the same rooms in the same order.`
+      `The cursor has ${parts.length} places, but the request names ${count} rooms: resume with the same rooms in the same order.`
     )
   }
   return parts.map(part => ({ text: part, cursor: part === '' ? undefined : parseCursor(part) }))

@@ -1,30 +1,30 @@
-// Files for a browser, served from where they lie: the written ones (HTML, CSS, icons) in web/, the
-// compiled ones in dist/web/, so that nothing is copied. A browser may load nothing from elsewhere:
-// each folder has a policy of its own.
+// Files for a browser, served from where they are: written ones (HTML, CSS, icons) from web/,
+// compiled ones from dist/web/, so nothing is copied. Each folder has its own policy, and no
+// browser may load anything from elsewhere.
 import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
 
-// This file is dist/src/routes/files.js when it runs.
+// At run time this file is dist/src/routes/files.js.
 const WRITTEN = fileURLToPath(new URL('../../../web/', import.meta.url))
 const COMPILED = fileURLToPath(new URL('../../web/', import.meta.url))
 
 export type FilesOptions = {
   /** Begins and ends with a slash. */
   readonly prefix: string
-  /** Which paths below the prefix are served: the folders hold sources and build files, too. */
+  /** Which paths below the prefix are served; the folders also hold sources and build files. */
   readonly served: RegExp
   /** The directives of the Content-Security-Policy. */
   readonly policy: readonly string[]
-  /** What the prefix itself shows; default: nothing. */
+  /** What the prefix itself shows; by default nothing. */
   readonly index?: string
   /** Further folders to look in. */
   readonly folders?: readonly string[]
-  /** Whether `reply.sendFile` serves these files: of one plugin only. */
+  /** Whether `reply.sendFile` serves these files; only one plugin can have this. */
   readonly decoratesReply?: boolean
 }
 
-/** Serves files below a prefix. Anything else there is answered 404 by the app's own handler. */
+/** Serves files below a prefix. For anything else there, the app's own handler answers 404. */
 export async function serveFiles(
   app: FastifyInstance,
   { prefix, served, policy, index, folders = [], decoratesReply = false }: FilesOptions
@@ -36,8 +36,8 @@ export async function serveFiles(
     index: index ?? false,
     decorateReply: decoratesReply,
     allowedPath: path => served.test(path),
-    // Files have no hashes in their names: a browser asks each time and is mostly answered 304, so
-    // that no page is ever half of one version and half of another.
+    // File names contain no hashes. A browser asks each time and usually gets 304, so that no page
+    // mixes two versions.
     cacheControl: false,
     setHeaders(response) {
       response.setHeader('cache-control', 'no-cache')

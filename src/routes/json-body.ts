@@ -1,15 +1,17 @@
-// Reads a request's body. What is not plainly JSON in UTF-8 is refused, not guessed at: a decoder
-// that replaces what it does not understand would make two different names one. A field that comes
-// twice is refused too, for a proxy may have read the other one.
+// Reads the body of a request. Anything that is not plainly JSON in UTF-8 is refused and not
+// guessed at: a decoder that replaces what it does not understand would turn two different names
+// into one. A field that appears twice is refused as well, because a proxy may have read the other
+// one.
 import { isUtf8 } from 'node:buffer'
 import { type FastifyInstance } from 'fastify'
 import { DialogsError } from '../errors.js'
 
-// RFC 9110 section 8.3.1: parameters are name=value or name="value".
+// RFC 9110, section 8.3.1: parameters are name=value or name="value".
 const PARAMETER = /;\s*([^\s=;]+)\s*=\s*(?:"([^"]*)"|([^\s;]*))/g
 const UTF_8 = /^utf-?8$/i
 const BYTE_ORDER_MARK = 0xfeff
-// Strings are consumed whole, so a colon inside one is not taken for the end of a field's name.
+// A string is consumed as a whole, so that a colon inside it is not taken for the end of a field
+// name.
 const STRING = /"[^"\\]*(?:\\.[^"\\]*)*"(\s*:)?/g
 
 export function readJsonBodies(app: FastifyInstance): void {
@@ -32,7 +34,7 @@ export function readJsonBodies(app: FastifyInstance): void {
           new DialogsError('INVALID_BODY', 'The body begins with a byte order mark: remove it.')
         )
       }
-      // Fastify's type says that the parser may return a promise; this one calls back.
+      // Fastify's type allows the parser to return a promise; this one calls back.
       void parse(request, text, (error, value?: unknown) => {
         if (error === null && fieldsOf(text) !== fieldsIn(value)) {
           done(new DialogsError('INVALID_BODY', 'The body has a field twice: send each once.'))
@@ -42,7 +44,10 @@ export function readJsonBodies(app: FastifyInstance): void {
   )
 }
 
-/** What of the content type, the content coding and the transfer coding is not supported. */
+/**
+ * What is not supported about the content type, content coding or transfer coding; undefined if all
+ * is.
+ */
 function codingFault(
   headers: Readonly<Record<string, string | string[] | undefined>>
 ): string | undefined {
@@ -60,19 +65,19 @@ function codingFault(
     return 'The body must not be compressed: send it without Content-Encoding.'
   }
   if (String(transfer).trim().toLowerCase() !== 'chunked') {
-    return 'The body must not be compressed: send it without Transfer-Encoding but chunked.'
+    return 'The body must not be compressed: send no Transfer-Encoding other than chunked.'
   }
   return undefined
 }
 
-/** Names of fields in a JSON text, each as often as it comes. */
+/** The number of field names in a JSON text, counting repetitions. */
 function fieldsOf(json: string): number {
   let count = 0
   for (const [, colon] of json.matchAll(STRING)) if (colon !== undefined) count++
   return count
 }
 
-/** Fields in the value that it stands for. */
+/** The number of fields in the parsed value. */
 function fieldsIn(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
   const values: unknown[] = Object.values(value)

@@ -1,10 +1,10 @@
-// The paths that there are, and the methods that each takes: for the answers 405 and OPTIONS.
+// All paths with the methods that each takes, for 405 and OPTIONS answers.
 import { type FastifyInstance } from 'fastify'
 
 /** Paths as they are registered, such as /rooms/:room/messages, with their methods. */
 export type KnownRoutes = ReadonlyMap<string, ReadonlySet<string>>
 
-/** Goes on collecting; call it before the routes are registered. */
+/** Collects the routes registered after this call. */
 export function collectRoutes(app: FastifyInstance): KnownRoutes {
   const routes = new Map<string, Set<string>>()
   app.addHook('onRoute', ({ url, method }) => {
@@ -16,7 +16,8 @@ export function collectRoutes(app: FastifyInstance): KnownRoutes {
 }
 
 /**
- * In alphabetical order; none when there is no such path. `*` stands for the service as a whole.
+ * The methods of a path, in alphabetical order; none if there is no such path. `*` stands for the
+ * whole service.
  */
 export function allowedMethods(routes: KnownRoutes, path: string): string[] {
   const segments = path.split('/')

@@ -1,7 +1,7 @@
-// A page of messages as JSON, which ends at a number of bytes as well as of messages. Invariant: a
-// page is contiguous, and has at least one message if there is any. What is cut off is what lies
-// farthest from where the client goes on: with `after` the newest, otherwise the oldest. Texts are
-// read in pieces, so that little more is read than is sent.
+// A page of messages as JSON, limited by bytes as well as by messages. Invariant: a page is
+// contiguous and has at least one message if there is any. If it must be cut, it keeps the messages
+// next to where the client continues: with `after` the newest are dropped, otherwise the oldest.
+// Texts are read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
 import { type LogEntry } from '../store/log.js'
 import { type Store } from '../store/store.js'
@@ -15,13 +15,14 @@ export type PageAsked = {
 
 export type PageBounds = {
   readonly bytesMax: number
-  /** Code points in a text, at most. */
+  /** The largest number of code points in a text. */
   readonly textMax: number
 }
 
 const CODE_POINT_BYTES_MAX = 4
 /**
- * One piece may have so many times the bytes of a page, if all of its texts are as long as can be.
+ * A piece may have at most this many times the bytes of a page, if all its texts are of maximum
+ * length.
  */
 const PIECE_PAGES = 2
 
@@ -38,7 +39,7 @@ export async function messagePage(
   return `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
 }
 
-// Without `after` the page ends at `before` or the head; with it, it begins right behind.
+// Without `after` the page ends at `before` or at the head; with `after` it begins right after it.
 async function readLog(
   store: Store,
   { room, after, before, limit }: PageAsked
@@ -53,7 +54,7 @@ async function readLog(
   return { head, log: await store.log.range(room, from, Math.min(end, from + limit - 1)) }
 }
 
-/** The first of these entries, as many as fit. */
+/** As many of these entries, from the first on, as fit. */
 async function boundedJson(
   store: Store,
   room: string,

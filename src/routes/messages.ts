@@ -1,5 +1,5 @@
-// Writing and reading messages over HTTP: checks what comes in, hands it to the store, and answers
-// in the frames' own JSON.
+// Writing and reading messages over HTTP: checks the input, hands it to the store, and answers with
+// the same JSON as the frames of streams.
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
@@ -33,8 +33,8 @@ export type MessageRoutesOptions = {
   readonly pageBytesMax: number
   readonly sendError: SendError
   /**
-   * A POST was answered, with a message or an error. Not an `onResponse` hook: with one Fastify
-   * listens for the end of each answer (app.ts).
+   * A POST was answered, with a message or an error. Not an `onResponse` hook, because with one
+   * Fastify listens for the end of each answer (app.ts).
    */
   readonly onPost: (code: number, seconds: number) => void
 }
@@ -206,7 +206,7 @@ export async function messageRoutes(
   )
 }
 
-// Messages are JSON already, in the bytes that readers get; the schema only describes them.
+// Messages are JSON already, in the same bytes that readers get; the schema only describes them.
 function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
   return reply.header('content-type', JSON_TYPE).send(json)
 }

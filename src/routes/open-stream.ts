@@ -1,9 +1,9 @@
-// How any stream of server-sent events is opened, refused and put off. The head goes out through
-// Node's response, everything after it straight to the socket (src/live/stream.ts): the body is
-// delimited by the end of the connection, so there is no chunk to frame and the same bytes serve
-// every reader. An EventSource takes any status but 200 as final. So what is only temporary (too
-// many streams, stopping, overloaded) is answered 200, a time to come back after, and the end; a
-// permanent fault gets its status. A client that accepts nothing but JSON always gets the status.
+// How every stream of server-sent events is opened, refused or deferred. The head goes out through
+// Node's response, and everything after it straight to the socket (src/live/stream.ts). The end of
+// the connection delimits the body, so there are no chunks to frame, and all readers get the same
+// bytes. An EventSource takes any status but 200 as final. So a temporary condition (too many
+// streams, stopping, overloaded) is answered 200 with a time to come back after, and the stream
+// ends. A permanent fault gets its status. A client that accepts only JSON always gets the status.
 import { type FastifyReply, type FastifyRequest } from 'fastify'
 import { DialogsError, isTemporary } from '../errors.js'
 import { type Hub } from '../live/hub.js'
@@ -26,8 +26,7 @@ export type OpenStreamOptions = {
 
 const HEAD = {
   'content-type': 'text/event-stream; charset=utf-8',
-  // no-transform and X-Accel-Buffering keep proxies from compressing or collecting what must go out
-  // at once.
+  // no-transform and X-Accel-Buffering keep proxies from compressing or buffering the stream.
   'cache-control': 'no-cache, no-store, no-transform',
   'x-accel-buffering': 'no',
   connection: 'close'
@@ -44,17 +43,17 @@ export function openStream(
 ): { stream: Stream; leaveOnEnd: (leave: () => void) => void } {
   const { hub } = options
   if (options.isStopping()) {
-    throw new DialogsError('STOPPING', 'This process is stopping: try again, another one answers.')
+    throw new DialogsError('STOPPING', 'This process is stopping: try again, another will answer.')
   }
   if (hub.streamCount >= options.streamsMax) {
     throw new DialogsError(
       'TOO_MANY_STREAMS',
-      'This process has as many streams as it may have: try another, or later.'
+      'This process has as many streams as it may have: try another process, or try later.'
     )
   }
   options.connections.streams(request.raw)
   reply.hijack()
-  // Without this Node would frame the body in chunks.
+  // Otherwise Node would frame the body in chunks.
   reply.raw.useChunkedEncodingByDefault = false
   reply.raw.writeHead(200, HEAD)
   reply.raw.flushHeaders()
@@ -69,8 +68,7 @@ export function openStream(
     }
   )
   hub.addStream(stream)
-  // The first ping tells a client how long a silence may last. A client that cannot know the
-  // setting learns it here.
+  // The first ping tells a client that does not know the setting how long a silence may last.
   stream.write(
     `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
   )
@@ -92,7 +90,7 @@ function putOff(reply: FastifyReply, retryMs: number): void {
   reply.raw.end(laterFrame(retryMs))
 }
 
-// An EventSource sends text/event-stream, curl and many others */*, and some nothing at all.
+// An EventSource sends text/event-stream, curl and many others */*, and some clients nothing.
 function acceptsJsonOnly(accept: string | undefined): boolean {
   const types = (accept ?? '')
     .split(',')

@@ -1,4 +1,4 @@
-// What those who run the service look at: health, metrics, the cluster.
+// Routes for operators: health, metrics, the cluster.
 import { type FastifyInstance } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
@@ -10,9 +10,9 @@ import { ClusterAnswer, ErrorAnswer, HealthAnswer } from './schemas.js'
 
 /** Processes that serve one port together (WORKERS). */
 export type Team = {
-  /** The metrics of all of them, added up, as Prometheus reads them. */
+  /** The metrics of all processes, added up, in Prometheus' text format. */
   readonly metricsText: () => Promise<string>
-  /** How many serve, and how many should. */
+  /** How many processes serve, and how many should. */
   readonly fleet: () => { readonly running: number; readonly wanted: number }
 }
 

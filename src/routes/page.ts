@@ -1,12 +1,12 @@
-// The page: GET /chat, its assets below /chat/, and / as a shorter way to it. What the page does is
-// the page's own business: it speaks to the rest of the service over the public interface only.
+// The page: GET /chat, its assets below /chat/, and / as a shortcut. The page uses only the public
+// interface of the service.
 import { type FastifyInstance } from 'fastify'
 import { serveFiles } from './files.js'
 
 const SERVED = /^\/?[a-z-]+\.(?:html|css|js|js\.map|svg)$/
 
-// Everything the page needs comes from here, and there is no way to run a script that is not one of
-// its files: not even by innerHTML, which trusted types refuse.
+// Everything the page needs comes from this service. No script can run that is not one of its
+// files, not even through innerHTML, which trusted types refuse.
 const POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -19,7 +19,7 @@ const POLICY = [
   "require-trusted-types-for 'script'"
 ]
 
-/** A Fastify plugin. Takes no options; answers 404 by the app's own handler. */
+/** A Fastify plugin without options. The app's own handler answers 404. */
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
   await serveFiles(app, { prefix: '/chat/', served: SERVED, policy: POLICY, decoratesReply: true })
   app.get('/chat', (_request, reply) => reply.sendFile('chat.html'))

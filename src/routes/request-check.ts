@@ -1,10 +1,10 @@
-// What must be right about every request before a route sees it: the host it is for, and the
-// encoding of its URL. Both are checked for each POST, so the common case costs two comparisons.
+// What must be right about every request before a route sees it: its host, and the encoding of its
+// URL. Both are checked for every POST, so the common case costs two comparisons.
 import { type IncomingMessage } from 'node:http'
 import { DialogsError } from '../errors.js'
 import { type Hosts } from './hosts.js'
 
-/** Answers why the request is refused, or undefined. */
+/** Why the request is refused; undefined if it is not. */
 export function requestFault(request: IncomingMessage, hosts: Hosts): DialogsError | undefined {
   return hostFault(request, hosts) ?? queryFault(request.url ?? '')
 }
@@ -15,14 +15,13 @@ function hostFault(
 ): DialogsError | undefined {
   const { host } = headers
   if (host === undefined) {
-    // HTTP/1.0 has none; no browser speaks that.
+    // HTTP/1.0 has no Host header, and no browser uses it.
     return httpVersion === '1.0'
       ? undefined
       : new DialogsError('BAD_REQUEST', 'The request has no Host: send one.')
   }
   let fault = hosts.faultOf(host)
-  // The absolute form of a URL, as proxies send it: what it names counts as well (RFC 9112 section
-  // 3.2.2).
+  // Proxies may send an absolute URL; its host counts as well (RFC 9112, section 3.2.2).
   if (fault === undefined && !url.startsWith('/') && url !== '*') {
     fault = hosts.faultOf(/^https?:\/\/([^/?#]*)/i.exec(url)?.[1] ?? '')
   }
@@ -35,14 +34,14 @@ function hostFault(
   if (fault === 'foreign') {
     return new DialogsError(
       'HOST_NOT_ALLOWED',
-      'This service does not answer to that Host: add its name to ALLOWED_HOSTS.'
+      'This service does not answer to that Host: add the name to ALLOWED_HOSTS.'
     )
   }
   return undefined
 }
 
-// The path is checked by the router. The parser of queries would leave a wrong encoding as it is:
-// `?room=a%FF` would be a room of that name.
+// The router checks the path. The query parser would keep a wrong encoding as it is: `?room=a%FF`
+// would name a room like that.
 function queryFault(url: string): DialogsError | undefined {
   const query = url.indexOf('?')
   if (query === -1 || !url.includes('%', query)) return undefined

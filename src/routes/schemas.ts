@@ -1,5 +1,5 @@
 // The shapes of requests and answers, for validation and for /openapi.json. What a schema cannot
-// say well (names, texts, cursors) is checked by src/message/names.ts, whose messages tell what to
+// say well (names, texts, cursors) is checked by src/message/names.ts, whose messages say what to
 // change.
 import { Type, type Static } from '@sinclair/typebox'
 
@@ -61,11 +61,11 @@ export const PageAnswer = Type.Object({
   })
 })
 
-/** For routes without parameters: a misspelt one is refused there as well. */
+/** For routes without parameters, so that a misspelt one is refused there too. */
 export const NoQuery = Type.Object({}, { additionalProperties: false })
 
-// Unknown parameters are ignored on streams: polyfills of EventSource add some, and would take a
-// refusal as final.
+// Streams ignore unknown parameters: polyfills of EventSource add some, and would take a refusal as
+// final.
 const Resuming = {
   after: Type.Optional(
     Type.String({
@@ -75,12 +75,12 @@ const Resuming = {
   ),
   last: Type.Optional(
     Type.String({
-      description: 'begin with the newest so many messages; default: the whole history'
+      description: 'start with this many of the newest messages; default: the whole history'
     })
   ),
   lastEventId: Type.Optional(
     Type.String({
-      description: 'as the header Last-Event-ID, for clients that cannot send it; the header wins'
+      description: 'like the header Last-Event-ID, for clients that cannot send it; the header wins'
     })
   ),
   lastEventID: Type.Optional(Type.String({ description: 'another spelling of lastEventId' }))
@@ -99,21 +99,21 @@ export type RoomsEventsQuery = Static<typeof RoomsEventsQuery>
 
 export const UsersQuery = Type.Object(
   {
-    after: Type.Optional(Type.String({ description: 'the next of the page before' })),
+    after: Type.Optional(Type.String({ description: '`next` of the page before' })),
     limit: Type.Optional(Type.String({ description: '1 to 1000, default 50' }))
   },
   { additionalProperties: false }
 )
 
 const Next = Type.Union([Type.String(), Type.Null()], {
-  description: 'after of the next page; null on the last one'
+  description: '`after` of the next page; null on the last page'
 })
 
 export const UsersAnswer = Type.Object({
   room: Type.String(),
   total: Type.Integer({ description: 'users in the room, on all pages' }),
   users: Type.Array(Type.Object({ user: Type.String(), messages: Type.Integer() }), {
-    description: 'most messages first, then by name; in a room of thousands in a fixed order'
+    description: 'most messages first, then by name; in a room of thousands, in a fixed order'
   }),
   next: Next
 })
@@ -130,7 +130,7 @@ export const BlocksQuery = Type.Object(
 
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
-  users: Type.Integer({ description: 'users in the room, whose blocks all pages together hold' }),
+  users: Type.Integer({ description: 'users in the room; all pages together have their blocks' }),
   blocks: Type.Array(
     Type.Object({
       key: Type.String(),
@@ -140,7 +140,7 @@ export const BlocksAnswer = Type.Object({
     }),
     {
       description:
-        'those that were looked at and are not empty; may be none, also where there is a next page'
+        'the blocks looked at that are not empty; may be none even if there is a next page'
     }
   ),
   next: Next

@@ -1,4 +1,4 @@
-// What the parent and its workers say to each other. Node delivers these in order, as JSON; a
+// The messages between the parent and its workers. Node delivers them in order, as JSON; a
 // connection travels with its message as a handle.
 import type { MetricObject, MetricObjectWithValues, MetricValue } from 'prom-client'
 
@@ -9,25 +9,25 @@ export type Fleet = { readonly running: number; readonly wanted: number }
 export type ToWorker =
   /** The first message: where Redis is. Everything else is in the environment. */
   | { readonly kind: 'start'; readonly redisUrls: readonly string[] | undefined }
-  /** Comes with a socket, unless its client has left meanwhile. */
+  /** Comes with a socket, unless its client has left in the meantime. */
   | { readonly kind: 'connection' }
   | { readonly kind: 'stop' }
-  /** Asks for this worker's own figures. */
+  /** Asks for this worker's own metrics. */
   | { readonly kind: 'count'; readonly id: number }
   /** The answer to `sum`. */
   | { readonly kind: 'summed'; readonly id: number; readonly text: string }
-  /** How many workers serve, whenever that changes. */
+  /** How many workers serve; sent whenever that changes. */
   | { readonly kind: 'fleet'; readonly fleet: Fleet }
 
 export type FromWorker =
   | { readonly kind: 'ready' }
   | { readonly kind: 'failed'; readonly message: string }
-  /** It has got the connection that it was sent: it may be sent another one. */
+  /** The worker has received the connection and may be sent another one. */
   | { readonly kind: 'taken' }
-  /** So many of its connections have been closed since it last said so. */
+  /** This many of its connections have been closed since the last such message. */
   | { readonly kind: 'closed'; readonly count: number }
-  /** It is stopping by itself, and wants no more connections. */
+  /** The worker is stopping by itself and wants no more connections. */
   | { readonly kind: 'leaving' }
   | { readonly kind: 'counted'; readonly id: number; readonly metrics: MetricsJson }
-  /** Asks for the figures of all workers together. */
+  /** Asks for the metrics of all workers together. */
   | { readonly kind: 'sum'; readonly id: number }

@@ -1,8 +1,9 @@
 // Several service processes behind one port (WORKERS). This process listens, hands each connection
-// to the worker that has the fewest, starts a dead worker again, and adds up the metrics. It serves
-// nothing itself. Invariant: the port is open from the first ready worker until the stop, whatever
-// workers die: connections wait here until one is free. SO_REUSEPORT would reset what waits for a
-// worker that dies, and workers that accept from one socket get very unequal shares.
+// to the worker with the fewest, restarts dead workers, and adds up the metrics. It serves no
+// requests itself. Invariant: the port is open from the time all workers are first ready until the
+// stop, even if workers die; connections wait here until a worker is free. Alternatives are worse:
+// with SO_REUSEPORT the connections waiting for a dying worker are reset, and workers that accept
+// from one socket get very unequal shares.
 import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
@@ -16,22 +17,22 @@ export type ParentOptions = {
   readonly host: string
   readonly port: number
   readonly backlog: number
-  /** Of the embedded cluster; undefined where REDIS_NODES says where Redis is. */
+  /** URLs of the embedded cluster; undefined if REDIS_NODES says where Redis is. */
   readonly redisUrls: readonly string[] | undefined
   /** How long a worker may take to stop. */
   readonly stopMsMax: number
   readonly warn: (line: string) => void
-  /** Workers die again and again: it has ended all of them, and cannot go on. */
+  /** Workers keep dying, and the parent gives up. */
   readonly onGivenUp: () => void
 }
 
 const RESTART_MS_MIN = 100
 const RESTART_MS_MAX = 10_000
-/** A worker that was ready for so long has not died at once. */
+/** A worker that was ready for this long did not die at once. */
 const LIVED_MS = 5000
-/** So many deaths in a row, with no worker left that serves, are not bad luck. */
+/** After this many deaths in a row, with no worker left, the parent gives up. */
 const DEATHS_MAX = 8
-/** How long a worker may take to tell its figures; its loop may be busy. */
+/** How long a worker may take to report its metrics; its event loop may be busy. */
 const COUNT_MS_MAX = 1000
 
 export class Parent {
@@ -55,8 +56,8 @@ export class Parent {
   }
 
   /**
-   * Resolves with the port when all workers serve. @throws Error in the words of a worker that
-   * cannot start
+   * Resolves with the port when all workers serve.
+   * @throws Error with the message of a worker that cannot start
    */
   async start(): Promise<number> {
     await new Promise<void>((resolve, reject) => {
@@ -81,7 +82,8 @@ export class Parent {
 
   async #stop(): Promise<void> {
     for (const timer of this.#restarts) clearTimeout(timer)
-    // What the system has accepted and this process has not would be reset: a turn takes it in.
+    // Connections that the system has accepted but this process has not would be reset; one turn
+    // takes them in.
     await turn()
     if (this.#server.listening) this.#server.close()
     while (this.#waiting.length > 0 && this.#serving.length > 0) await turn()
@@ -147,13 +149,14 @@ export class Parent {
     else if (this.#waiting.push(socket) === 1) this.#dispatch()
   }
 
-  // It was the first of those that wait.
+  // Puts back a connection that its worker did not take; it was first in line.
   #handOn(socket: Socket): void {
     this.#waiting.unshift(socket)
     this.#dispatch()
   }
 
-  // A worker whose loop is busy does not take what it was sent, and gets no more meanwhile.
+  // A worker with a busy event loop does not take its connection, and gets no other one until it
+  // has.
   #dispatch(): void {
     while (this.#waiting.length > 0) {
       let best: WorkerProcess | undefined
@@ -184,7 +187,7 @@ export class Parent {
     this.#deaths = hasLived ? 1 : this.#deaths + 1
     if (this.#deaths >= DEATHS_MAX && this.#serving.length === 0) {
       this.#options.warn(
-        `Workers died ${this.#deaths} times in a row, the last by ${worker.failure ?? how}: giving up`
+        `Workers died ${this.#deaths} times in a row, the last one with ${worker.failure ?? how}: giving up`
       )
       this.#options.onGivenUp()
       return
@@ -205,7 +208,7 @@ export class Parent {
     for (const worker of this.#workers.values()) worker.tell({ kind: 'fleet', fleet })
   }
 
-  // Without those that do not answer in time.
+  // Leaves out workers that do not answer in time.
   async #sum(): Promise<string> {
     const id = this.#counts++
     const reports = new Map<number, MetricsJson>()

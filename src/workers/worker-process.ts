@@ -1,7 +1,7 @@
-// One worker, as the parent sees it: its process, and the connections that it has. Invariant: at
-// most one connection is on its way to it, and stays open here until the worker says that it has
-// it: what a worker has not taken when it dies goes to another one. (With node:cluster, and with a
-// socket that is not kept open while it is sent, the client of such a connection waits for ever.)
+// One worker, as the parent sees it: its process and its connections. Invariant: at most one
+// connection is on its way to the worker, and it stays open here until the worker has confirmed it.
+// A connection that a dying worker has not taken goes to another one. (With node:cluster, or if the
+// socket is not kept open while it is sent, the client of such a connection waits for ever.)
 import { fork, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
@@ -11,14 +11,14 @@ const FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
 
 export type WorkerEvents = {
   onMessage: (worker: WorkerProcess, message: FromWorker) => void
-  /** @param untaken a connection that was on its way to it */
+  /** @param untaken a connection that was on its way to the worker */
   onExit: (worker: WorkerProcess, how: string, untaken: Socket | undefined) => void
 }
 
 export class WorkerProcess {
   readonly number: number
   readonly #child: ChildProcess
-  /** Between its word that it is ready, and its end or its leaving. */
+  /** True from when the worker is ready until it ends or leaves. */
   isServing = false
   readyAt: number | undefined
   /** Why it could not start, in its own words. */
@@ -34,8 +34,8 @@ export class WorkerProcess {
       this.#note(message)
       events.onMessage(this, message)
     })
-    // What it said last may be read after its end: not before `disconnect` is it known what it had
-    // taken.
+    // A worker's last messages may be read after its end. Only after `disconnect` is it known what
+    // the worker had taken.
     let how: string | undefined
     const end = (): void => {
       if (how === undefined || this.#child.connected || this.#isOver) return
@@ -43,7 +43,7 @@ export class WorkerProcess {
       this.isServing = false
       events.onExit(this, how, this.#onItsWay)
     }
-    // `error`: it could not be started at all.
+    // `error` means that it could not be started at all.
     this.#child.once('error', error => {
       how ??= error.message
       end()
@@ -79,7 +79,7 @@ export class WorkerProcess {
   }
 
   #send(message: ToWorker, socket?: Socket): void {
-    // One that has just died says so by `exit`.
+    // If it has just died, `exit` reports that.
     if (this.#child.connected) {
       this.#child.send(message, socket, { keepOpen: true }, () => undefined)
     }

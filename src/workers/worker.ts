@@ -1,6 +1,6 @@
-// One of several service processes behind one port (WORKERS). The parent accepts the connections
-// and hands them over; this process serves them exactly as a process of its own would. Invariant:
-// it never outlives its parent, and it ends by draining unless it is killed.
+// One of several service processes behind one port (WORKERS). The parent accepts connections and
+// hands them over; this process serves them as a single process would. Invariant: it never outlives
+// its parent, and it drains before it ends unless it is killed.
 import type { Socket } from 'node:net'
 import type { App } from '../app.js'
 import { readConfig } from '../config.js'
@@ -8,7 +8,7 @@ import { redisTarget } from '../config/redis-target.js'
 import { messageOf } from '../errors.js'
 import { type Fleet, type FromWorker, type ToWorker } from './messages.js'
 
-/** For how long closed connections are counted before the parent is told. */
+/** How long closed connections are counted before the parent is told. */
 const CLOSED_MS = 50
 
 let app: App | undefined
@@ -18,7 +18,7 @@ let sums = 0
 const waiting = new Map<number, (text: string) => void>()
 let closed = 0
 
-// The parent may be gone already; then `disconnect` ends this process.
+// The parent may be gone already; `disconnect` then ends this process.
 function tell(message: FromWorker, onSent: () => void = () => undefined): void {
   if (process.connected) process.send?.(message, undefined, undefined, onSent)
 }
@@ -28,8 +28,8 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
   const { buildApp } = await import('../app.js')
   const redis = config.redis ?? redisTarget(redisUrls ?? [])
   app = await buildApp(config, redis, { metricsText: sumOfAll, fleet: () => fleet })
-  // Connections come from the parent. This address is for Node, whose server times its requests
-  // only while it listens; it answers too, which helps to look at one worker alone.
+  // Connections come from the parent. This address exists because Node enforces request timeouts
+  // only on a listening server. It also answers, which helps to look at a single worker.
   await app.fastify.listen({ host: '127.0.0.1', port: 0 })
   tell({ kind: 'ready' })
 }
@@ -49,7 +49,7 @@ function serve(socket: Socket | undefined): void {
   tell({ kind: 'taken' })
   if (socket === undefined || app === undefined) return countClosed()
   socket.once('close', countClosed)
-  // As Node's own HTTP server has its connections.
+  // As Node's own HTTP server does.
   socket.allowHalfOpen = true
   socket.setNoDelay(true)
   app.fastify.server.emit('connection', socket)
@@ -72,7 +72,7 @@ function sumOfAll(): Promise<string> {
   })
 }
 
-// Node types messages as unknown; they come from our parent only.
+// Node types messages as unknown; they come only from our parent.
 process.on('message', (message: ToWorker, socket: Socket | undefined) => {
   switch (message.kind) {
     case 'start':
@@ -103,8 +103,8 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
   }
 })
 process.once('disconnect', stop)
-// Ctrl-C in a terminal reaches every process at once. The parent closes the listener first, and
-// then says stop.
+// Ctrl-C in a terminal reaches all processes at once. The parent closes the listener first and then
+// sends `stop`.
 process.on('SIGINT', () => undefined)
 process.on('SIGTERM', () => {
   tell({ kind: 'leaving' })

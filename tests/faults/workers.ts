@@ -259,7 +259,7 @@ t.test('workers that die again and again: it says so and ends', async t => {
     await sleep(20)
   }
   t.notOk(service.isRunning)
-  t.match(service.errors, /Workers died \d+ times in a row, the last by SIGKILL: giving up\n/)
+  t.match(service.errors, /Workers died \d+ times in a row, the last one with SIGKILL: giving up\n/)
 })
 
 t.test('workers that cannot start say why, once, and nothing is left', async t => {
