@@ -24,6 +24,7 @@ import {
   errorRoutes,
   errorSender
 } from './routes/errors.js'
+import { dialogRoutes } from './routes/dialogs.js'
 import { eventRoutes } from './routes/events.js'
 import { Hosts } from './routes/hosts.js'
 import { readJsonBodies } from './routes/json-body.js'
@@ -158,6 +159,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     },
     onFault: fault
   })
+  store.members.listen(subscriber)
   const hub = new Hub(store, subscriber, config.live, {
     gap: () => {
       metrics.gaps.inc()
@@ -239,6 +241,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
         metrics.countPost(code, seconds)
       }
     })
+    await api.register(dialogRoutes, { store, answers, pageBytesMax: config.live.pageBytesMax })
     await api.register(operationRoutes, {
       cluster,
       describeApi,
@@ -288,7 +291,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     clearTimeout(cut)
     connections.close()
     reports.flush()
-    await store.appender.settled()
+    await store.settled()
     await publisher.settled()
     hub.close()
     subscriber.close()

@@ -13,7 +13,7 @@ type JsonObject = { readonly [key: string]: Json | undefined }
 /** How a route describes itself in `config.contract`. */
 export type OperationContract = {
   readonly id: string
-  readonly tag: 'messages' | 'streams' | 'rooms' | 'operations'
+  readonly tag: 'messages' | 'streams' | 'rooms' | 'members' | 'operations'
   /** Answered without a token, too. */
   readonly isPublic?: boolean
   /** Error statuses besides those that any request may get. */
@@ -60,6 +60,10 @@ const SHARED: Readonly<Record<string, unknown>> = {
   LostMessage: schemas.LostAnswer,
   Page: schemas.PageAnswer,
   Users: schemas.UsersAnswer,
+  Member: schemas.MemberAnswer,
+  NewMark: schemas.NewMark,
+  Dialog: schemas.DialogAnswer,
+  Dialogs: schemas.DialogsAnswer,
   Blocks: schemas.BlocksAnswer,
   Cluster: schemas.ClusterAnswer,
   Health: schemas.HealthAnswer
@@ -87,6 +91,7 @@ const QUERY: Readonly<Record<string, JsonObject>> = {
 
 const PARAMETERS: Readonly<Record<string, JsonObject>> = {
   room: { name: 'room', in: 'path', required: true, schema: schemaRef('Name'), example: 'room123' },
+  user: { name: 'user', in: 'path', required: true, schema: schemaRef('Name'), example: 'ann' },
   seq: {
     name: 'seq',
     in: 'path',
@@ -150,6 +155,7 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
       { name: 'messages', description: 'Writing and reading messages' },
       { name: 'streams', description: 'History, then live, as server-sent events' },
       { name: 'rooms', description: 'What a room consists of' },
+      { name: 'members', description: "Members of a room, and a person's dialogs" },
       { name: 'operations', description: 'For operators' }
     ],
     security: [],
@@ -235,11 +241,12 @@ function operation(
       name,
       in: 'query',
       required: querystring?.required?.includes(name) ?? false,
-      ...(QUERY[name] ?? fieldOfQuery(name, described, isStream))
+      ...((id === 'listDialogs' && name === 'before' ? undefined : QUERY[name]) ??
+        fieldOfQuery(name, described, isStream))
     })
   }
   if (isStream) parameters.push(ref('parameters', 'LastEventId'))
-  if (body !== undefined) parameters.push(ref('parameters', 'IdempotencyKey'))
+  if (body === schemas.NewMessage) parameters.push(ref('parameters', 'IdempotencyKey'))
   const answers: Record<string, Json> = {}
   for (const [status, answer] of Object.entries(response ?? {})) {
     if (/^2\d\d$/.test(status)) answers[status] = success(Number(status), answer, mediaType)
@@ -266,8 +273,8 @@ function operation(
             required: true,
             content: {
               'application/json': {
-                schema: schemaRef('NewMessage'),
-                example: { user: 'ann', text: 'hello' }
+                schema: schemaRef(nameOf(body) ?? ''),
+                example: exampleOf(body)
               }
             }
           }
@@ -326,6 +333,9 @@ function errorResponse(status: number): Json {
     }
   }
 }
+
+const exampleOf = (body: unknown): JsonObject =>
+  body === schemas.NewMark ? { seq: 1 } : { user: 'ann', text: 'hello' }
 
 const nameOf = (schema: unknown): string | undefined =>
   Object.entries(SHARED).find(([, each]) => each === schema)?.[0]

@@ -211,7 +211,8 @@ function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: stri
   return reply.header('content-type', JSON_TYPE).send(json)
 }
 
-function parseLimit(text: string | undefined): number {
+/** @throws DialogsError INVALID_QUERY */
+export function parseLimit(text: string | undefined): number {
   if (text === undefined) return PAGE_LIMIT
   const limit = Number(text)
   if (!/^\d+$/.test(text) || limit < 1 || limit > PAGE_LIMIT_MAX) {

@@ -45,7 +45,7 @@ export type AppenderOptions = {
   /** Step 5. Called in sequence order for the messages that this process has written to a room. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (
-    what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back',
+    what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news',
     error: unknown
   ) => void
 }

@@ -30,6 +30,28 @@ export const usersPart = (user: string): number => slotOf(user) % USERS_PARTS
 
 export const usersPartKey = (room: string, part: number): string => `${usersKey(room)}:${part}`
 
+/**
+ * Users who were removed from a room, and how many messages each had written there. Beyond a number
+ * of users the parts take the others.
+ */
+export const leftKey = (room: string): string => `room:{${room}}:left`
+export const leftPartKey = (room: string, part: number): string => `${leftKey(room)}:${part}`
+
+/** A user's rooms, and how far the user has read in each. Both are split when they are large. */
+export const dialogsKey = (user: string): string => `user:{${user}}:rooms`
+export const dialogsPartKey = (user: string, part: number): string => `${dialogsKey(user)}:${part}`
+export const readKey = (user: string): string => `user:{${user}}:read`
+export const readPartKey = (user: string, part: number): string => `${readKey(user)}:${part}`
+
+/**
+ * The number of parts that the rooms of a user with many are split into. Must never change over
+ * existing data.
+ */
+export const DIALOGS_PARTS = 64
+
+/** The part of a user's rooms that a room belongs to. */
+export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PARTS
+
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
 /**
@@ -41,16 +63,26 @@ export const copyKey = (key: string): string => `room:${key}:copy`
 /** The sharded pub/sub channel of a room. Same tag as its log, so both live on one shard. */
 export const roomChannel = (room: string): string => `room:{${room}}`
 
+/** The sharded pub/sub channel of a person: what they do on other devices, and who invites them. */
+export const userChannel = (user: string): string => `user:{${user}}`
+
+/** The channel on which every process hears who was removed from which room. */
+export const REMOVALS_CHANNEL = 'dialogs:removals'
+
 /** The slot of everything kept per room: log, users, idempotency keys, channel. */
 export const roomSlot = (room: string): number => slotOf(`{${room}}`)
 
+/** The slot of everything that is kept per user: counter, rooms, read marks, channel. */
+export const userSlot = (user: string): number => slotOf(`{${user}}`)
+
 export type KeyKind =
   | { readonly kind: 'block'; readonly room: string; readonly user: string; readonly block: number }
-  | { readonly kind: 'log' | 'users'; readonly room: string }
-  | { readonly kind: 'usersPart'; readonly room: string; readonly part: number }
+  | { readonly kind: 'log' | 'users' | 'left'; readonly room: string }
+  | { readonly kind: 'usersPart' | 'leftPart'; readonly room: string; readonly part: number }
   | { readonly kind: 'segment'; readonly room: string; readonly segment: number }
   | { readonly kind: 'once'; readonly room: string; readonly key: string }
-  | { readonly kind: 'count'; readonly user: string }
+  | { readonly kind: 'count' | 'dialogs' | 'read'; readonly user: string }
+  | { readonly kind: 'dialogsPart' | 'readPart'; readonly user: string; readonly part: number }
 
 /** What a key found by SCAN stands for; undefined if it is not one of ours. */
 export function parseKey(key: string): KeyKind | undefined {
@@ -60,12 +92,15 @@ export function parseKey(key: string): KeyKind | undefined {
   const tag = key.slice(open + 1, close)
   const before = key.slice(0, open)
   const after = key.slice(close + 1)
-  if (before === 'user:' && after === ':count') return { kind: 'count', user: tag }
-  if (before === 'room:' && after === ':log') return { kind: 'log', room: tag }
-  if (before === 'room:' && after === ':users') return { kind: 'users', room: tag }
-  if (before === 'room:' && /^:users:(?:0|[1-9]\d{0,2})$/.test(after)) {
-    return { kind: 'usersPart', room: tag, part: Number(after.slice(7)) }
+  if (before === 'user:') return userKey(tag, after)
+  const [, kind, part] = PARTED_OF_ROOM.exec(after) ?? []
+  if (before === 'room:' && kind !== undefined) {
+    const name = kind === 'users' ? 'users' : 'left'
+    return part === undefined
+      ? { kind: name, room: tag }
+      : { kind: `${name}Part`, room: tag, part: Number(part) }
   }
+  if (before === 'room:' && after === ':log') return { kind: 'log', room: tag }
   if (before === 'room:' && after.startsWith(':once:')) {
     return { kind: 'once', room: tag, key: after.slice(6) }
   }
@@ -79,6 +114,19 @@ export function parseKey(key: string): KeyKind | undefined {
     return { kind: 'block', room: before.slice(0, -1), user: name, block: number }
   }
   return undefined
+}
+
+const PARTED_OF_ROOM = /^:(users|left)(?::(0|[1-9]\d{0,2}))?$/
+const PARTED_OF_USER = /^:(rooms|read)(?::(0|[1-9]\d?))?$/
+
+function userKey(user: string, after: string): KeyKind | undefined {
+  if (after === ':count') return { kind: 'count', user }
+  const [, kind, part] = PARTED_OF_USER.exec(after) ?? []
+  if (kind === undefined) return undefined
+  const name = kind === 'rooms' ? 'dialogs' : 'read'
+  return part === undefined
+    ? { kind: name, user }
+    : { kind: `${name}Part`, user, part: Number(part) }
 }
 
 /**

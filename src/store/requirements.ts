@@ -5,11 +5,23 @@ import { markers } from '../redis/markers.js'
 import { type Requirements } from '../redis/requirements.js'
 import { commandsOf } from '../redis/script.js'
 import {
+  ADD_DIALOG,
+  DIALOG,
+  JOIN,
+  LEAVE,
+  MARK_READ,
+  MOVE_DIALOGS,
+  MOVE_MARKS,
+  REMOVE_DIALOG
+} from './dialog-scripts.js'
+import {
   blockKey,
   logKey,
   onceKey,
+  REMOVALS_CHANNEL,
   roomChannel,
   segmentKey,
+  userChannel,
   userCountKey,
   usersKey
 } from './keys.js'
@@ -35,15 +47,27 @@ const SENT = [
   'HGET',
   'HGETALL',
   'HLEN',
+  'HMGET',
   'HSCAN',
   'XADD',
   'XDEL',
   'XLEN',
   'XRANGE',
   'XREVRANGE',
-  'XTRIM'
+  'XTRIM',
+  'ZRANGE',
+  'ZREVRANGE',
+  'ZSCORE'
 ]
 const SCRIPTS = [
+  ADD_DIALOG,
+  DIALOG,
+  JOIN,
+  LEAVE,
+  MARK_READ,
+  MOVE_DIALOGS,
+  MOVE_MARKS,
+  REMOVE_DIALOG,
   APPEND,
   COMMIT,
   COMMIT_ONCE,
@@ -66,5 +90,9 @@ export const REQUIREMENTS: Requirements = {
     { example: markers[0]?.key ?? '', pattern: 'dialogs:*' },
     { example: blockKey('check', 'check.0'), pattern: '*.{*}' }
   ],
-  channels: [{ example: roomChannel('check'), pattern: 'room:*' }]
+  channels: [
+    { example: roomChannel('check'), pattern: 'room:*' },
+    { example: userChannel('check'), pattern: 'user:*' },
+    { example: REMOVALS_CHANNEL, pattern: 'dialogs:*' }
+  ]
 }

@@ -23,7 +23,7 @@ return first`)
  * type and is never refused. XSETID, for example, refuses an id below the highest that was ever
  * deleted.
  */
-const TOUCH = `
+export const TOUCH = `
 local function touch (key)
   local at = redis.call('PEXPIRETIME', key)
   redis.call('PEXPIREAT', key, at > 0 and at or 9999999999999)
@@ -104,7 +104,7 @@ export type NoLog = readonly [outcome: 'no log']
 // Counts messages in the room's first key of users, or in a part if the room is split. The reply of
 // a commit says how many fields the first key has, as a negative number if the room is split
 // (Users.noteLength).
-const COUNT_IN = `
+export const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
 end
@@ -275,10 +275,10 @@ return removed`)
 
 /**
  * Corrects a room's counter: KEYS users, ARGV user, the count that was read, difference. Does
- * nothing if the counter has changed since, so running it twice does no harm. Removes a counter
- * that becomes 0. Returns 1 if it has corrected the counter.
+ * nothing if the counter has changed since, so running it twice does no harm. A counter of 0 stays:
+ * its user is a member. Returns 1 if it has corrected the counter.
  */
 export const CORRECT_COUNT = script(`
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end
-if redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[3]) == 0 then redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[3])
 return 1`)

@@ -9,8 +9,13 @@ import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { Blocks } from './blocks.js'
+import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
+import { Inbox } from './inbox.js'
 import { Log } from './log.js'
+import { Members } from './members.js'
+import { ReadMarks } from './read-marks.js'
+import { Touches } from './touches.js'
 import { Users } from './users.js'
 import { isLost, parseReference, type Entry, type Message } from '../message/message.js'
 
@@ -25,6 +30,11 @@ export class Store {
   readonly users: Users
   readonly blocks: Blocks
   readonly appender: Appender
+  readonly members: Members
+  readonly inbox: Inbox
+  readonly touches: Touches
+  readonly #dialogs: Dialogs
+  readonly #marks: ReadMarks
   readonly #cluster: Cluster
   readonly #options: StoreOptions
   readonly #admission: Admission
@@ -39,8 +49,54 @@ export class Store {
       options.onFault('split', error)
     })
     this.blocks = new Blocks(cluster, this.users, options.blockLength)
-    this.appender = new Appender(cluster, this.log, this.users, options)
+    this.#marks = new ReadMarks(cluster, error => {
+      options.onFault('split', error)
+    })
+    this.#dialogs = new Dialogs(cluster, this.#marks, error => {
+      options.onFault('split', error)
+    })
+    const { storeDeadlineMs: deadlineMs } = options
+    this.members = new Members(cluster, this.users, this.#dialogs, {
+      deadlineMs,
+      onFault: error => {
+        options.onFault('news', error)
+      }
+    })
+    this.inbox = new Inbox(
+      cluster,
+      {
+        log: this.log,
+        history: this.history,
+        members: this.members,
+        dialogs: this.#dialogs,
+        marks: this.#marks
+      },
+      deadlineMs
+    )
+    this.touches = new Touches(this.members, {
+      deadlineMs,
+      onFault: error => {
+        options.onFault('list', error)
+      }
+    })
+    this.members.onRemoved((room, user) => {
+      this.touches.forget(room, user)
+    })
+    this.appender = new Appender(cluster, this.log, this.users, {
+      ...options,
+      publish: (room, messages) => {
+        options.publish(room, messages)
+        this.touches.wrote(room, messages)
+      }
+    })
     this.#admission = new Admission(options)
+  }
+
+  /** Resolves when everything that follows from what was answered is done or was given up. */
+  async settled(): Promise<void> {
+    await this.appender.settled()
+    await this.touches.allSettled()
+    await Promise.all([this.#dialogs.settled(), this.#marks.settled(), this.members.settled()])
   }
 
   /** Messages that have been accepted and are not finished yet. */

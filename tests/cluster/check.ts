@@ -22,7 +22,7 @@ import {
 import { RoomCheck, workOf, type RoomReport } from '../../src/cli/check/room-check.js'
 import { findKeys, findRooms, groupsOf } from '../../src/cli/check/survey.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
-import { blockKey, logKey, roomSlot, segmentKey, usersKey } from '../../src/store/keys.js'
+import { blockKey, leftKey, logKey, roomSlot, segmentKey, usersKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { SEAL } from '../../src/store/scripts.js'
@@ -517,8 +517,30 @@ t.test('--repair corrects counters, and they stay right for whoever writes on', 
   t.strictSame((await store.users.page(room, undefined, 1000)).users, [
     { user: 'ann', messages: 21 },
     { user: 'bob', messages: 20 },
-    { user: 'cyd', messages: 20 }
+    { user: 'cyd', messages: 20 },
+    { user: 'ghost', messages: 0 }
   ])
+})
+
+t.test('who was removed is counted still, and not made a member again', async t => {
+  const { store, cluster } = await open(t)
+  const room = freshRoom()
+  for (const user of ['ann', 'bob']) await appendMany(store, room, user, 5)
+  await store.members.leave(room, 'ann')
+  await store.members.join(room, 'cyd')
+  t.match(await check('--room', room), { status: 0 })
+  await cluster.command(roomSlot(room), ['HINCRBY', leftKey(room), 'ann', '2'])
+  t.match(await check('--room', room, '--repair'), {
+    status: 0,
+    stdout: `✗ ${KINDS.counter.about}: 1 (put right)\n`
+  })
+  t.match(await check('--room', room), { status: 0 })
+  t.strictSame((await store.users.page(room, undefined, 1000)).users, [
+    { user: 'bob', messages: 5 },
+    { user: 'cyd', messages: 0 }
+  ])
+  await store.members.join(room, 'ann')
+  t.equal(await store.users.get(room, 'ann'), 5)
 })
 
 t.test(

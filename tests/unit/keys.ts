@@ -4,10 +4,17 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   blockKey,
+  DIALOGS_PARTS,
+  dialogsKey,
+  dialogsPartKey,
   type KeyKind,
+  leftKey,
+  leftPartKey,
   logKey,
   onceKey,
   parseKey,
+  readKey,
+  readPartKey,
   roomChannel,
   roomSlot,
   segmentKey,
@@ -30,15 +37,26 @@ const onceKeys = fc.string({
 
 const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
   fc.record({ kind: fc.constant('block' as const), room: names, user: names, block: numbers }),
-  fc.record({ kind: fc.constantFrom('log' as const, 'users' as const), room: names }),
   fc.record({
-    kind: fc.constant('usersPart' as const),
+    kind: fc.constantFrom('log' as const, 'users' as const, 'left' as const),
+    room: names
+  }),
+  fc.record({
+    kind: fc.constantFrom('usersPart' as const, 'leftPart' as const),
     room: names,
     part: fc.nat({ max: USERS_PARTS - 1 })
   }),
   fc.record({ kind: fc.constant('segment' as const), room: names, segment: numbers }),
   fc.record({ kind: fc.constant('once' as const), room: names, key: onceKeys }),
-  fc.record({ kind: fc.constant('count' as const), user: names })
+  fc.record({
+    kind: fc.constantFrom('count' as const, 'dialogs' as const, 'read' as const),
+    user: names
+  }),
+  fc.record({
+    kind: fc.constantFrom('dialogsPart' as const, 'readPart' as const),
+    user: names,
+    part: fc.nat({ max: DIALOGS_PARTS - 1 })
+  })
 )
 
 function keyOf(meaning: KeyKind): string {
@@ -55,8 +73,20 @@ function keyOf(meaning: KeyKind): string {
       return segmentKey(meaning.room, meaning.segment)
     case 'once':
       return onceKey(meaning.room, meaning.key)
+    case 'left':
+      return leftKey(meaning.room)
+    case 'leftPart':
+      return leftPartKey(meaning.room, meaning.part)
     case 'count':
       return userCountKey(meaning.user)
+    case 'dialogs':
+      return dialogsKey(meaning.user)
+    case 'dialogsPart':
+      return dialogsPartKey(meaning.user, meaning.part)
+    case 'read':
+      return readKey(meaning.user)
+    case 'readPart':
+      return readPartKey(meaning.user, meaning.part)
   }
 }
 
@@ -76,6 +106,12 @@ t.test('the keys look as the data model says', async t => {
   t.equal(segmentKey('room123', 7), 'room:{room123.7}:segment')
   t.equal(usersKey('room123'), 'room:{room123}:users')
   t.equal(usersPartKey('room123', 7), 'room:{room123}:users:7')
+  t.equal(leftKey('room123'), 'room:{room123}:left')
+  t.equal(leftPartKey('room123', 7), 'room:{room123}:left:7')
+  t.equal(dialogsKey('ann'), 'user:{ann}:rooms')
+  t.equal(dialogsPartKey('ann', 63), 'user:{ann}:rooms:63')
+  t.equal(readKey('ann'), 'user:{ann}:read')
+  t.equal(readPartKey('ann', 0), 'user:{ann}:read:0')
   t.equal(onceKey('room123', 'abc'), 'room:{room123}:once:abc')
   t.equal(roomChannel('room123'), 'room:{room123}')
 })

@@ -5,6 +5,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
 import {
+  leftKey,
+  leftPartKey,
   PARTS_MARK,
   roomSlot,
   USERS_PARTS,
@@ -12,6 +14,7 @@ import {
   usersPart,
   usersPartKey
 } from '../../store/keys.js'
+import { LEFT_MAX } from '../../store/members.js'
 import { CORRECT_COUNT } from '../../store/scripts.js'
 import { type Log } from '../../store/log.js'
 import { Users } from '../../store/users.js'
@@ -24,7 +27,12 @@ type Count = {
   logged: number
   /** In the log since. */
   later: number
+  /** By the counters of members, and of users who were removed. */
   counted: number
+  /** Of that, what the counter says that a correction would change. */
+  direct?: number
+  /** The key that this counter is in, where it is not that of the members. */
+  leftKey?: string | undefined
 }
 
 const SCAN_COUNT = 1000
@@ -103,8 +111,12 @@ export class Counters {
   // By a difference, and only while nobody else counts: what is not corrected now is found by the
   // next check.
   async #correct(user: string, count: Count): Promise<boolean> {
-    const key = this.#isSplit ? usersPartKey(this.#room, usersPart(user)) : usersKey(this.#room)
-    const args = [user, String(count.counted), String(differenceOf(count))]
+    const membersKey = this.#isSplit
+      ? usersPartKey(this.#room, usersPart(user))
+      : usersKey(this.#room)
+    // Who was removed is not made a member again.
+    const key = count.leftKey ?? membersKey
+    const args = [user, String(count.direct ?? 0), String(differenceOf(count))]
     return (
       (await this.#cluster.command(roomSlot(this.#room), [
         'EVALSHA',
@@ -127,7 +139,8 @@ export class Counters {
     if (isSplit !== null) await new Users(this.#cluster, () => undefined).split(this.#room)
   }
 
-  // A user's count is the sum of what the first key and their part have. A user who moves over
+  // A user's count is the sum of what the first key and their part have, and what is kept of it if
+  // they were removed. A user who moves over
   // between the two reads is not found, or twice: then the check looks again. The cursor of HSCAN
   // is of one node; when the room has moved, it begins anew.
   async #read(): Promise<void> {
@@ -137,14 +150,43 @@ export class Counters {
       owner !== this.#cluster.topology.ownerOf(slot) || owner === undefined;
     ) {
       owner = this.#cluster.topology.ownerOf(slot)
-      for (const count of this.#counts.values()) count.counted = 0
+      for (const count of this.#counts.values()) {
+        count.counted = 0
+        count.direct = 0
+        count.leftKey = undefined
+      }
+      await this.#readLeft()
       const direct = await this.#scan(usersKey(this.#room))
       this.#isSplit = direct.delete(PARTS_MARK)
-      for (const [user, counted] of direct) this.#countOf(user).counted += counted
+      for (const [user, counted] of direct) this.#addMember(user, counted)
       for (let part = 0; this.#isSplit && part < USERS_PARTS; part++) {
         for (const [user, counted] of await this.#scan(usersPartKey(this.#room, part))) {
-          this.#countOf(user).counted += counted
+          this.#addMember(user, counted)
         }
+      }
+    }
+  }
+
+  #addMember(user: string, counted: number): void {
+    const count = this.#countOf(user)
+    count.direct = (count.leftKey === undefined ? (count.direct ?? 0) : 0) + counted
+    count.leftKey = undefined
+    count.counted += counted
+  }
+
+  // Before the members: who comes back meanwhile is counted twice, and looked at again.
+  async #readLeft(): Promise<void> {
+    const left = await this.#scan(leftKey(this.#room))
+    const keys = [leftKey(this.#room)]
+    if (left.size >= LEFT_MAX) {
+      for (let part = 0; part < USERS_PARTS; part++) keys.push(leftPartKey(this.#room, part))
+    }
+    for (const key of keys) {
+      for (const [user, counted] of key === keys[0] ? left : await this.#scan(key)) {
+        const count = this.#countOf(user)
+        count.counted += counted
+        count.direct = counted
+        count.leftKey = key
       }
     }
   }

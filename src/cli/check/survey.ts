@@ -24,7 +24,7 @@ export async function findRooms(cluster: Cluster): Promise<Map<string, number>> 
   const rooms = new Map<string, number>()
   await scan(cluster, undefined, key => {
     const meaning = parseKey(key)
-    if (meaning === undefined || meaning.kind === 'count' || meaning.kind === 'once') return
+    if (meaning === undefined || !('room' in meaning) || meaning.kind === 'once') return
     rooms.set(meaning.room, (rooms.get(meaning.room) ?? 0) + (meaning.kind === 'block' ? 1 : 0))
   })
   return rooms

@@ -1,0 +1,137 @@
+// A person's dialogs over HTTP: being a member of a room, how far it is read, and the list of them.
+// Checks what comes in, and answers in the store's own JSON.
+import { type FastifyInstance, type FastifyReply } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { DialogsError } from '../errors.js'
+import { checkName } from '../message/names.js'
+import { dialogJson } from '../store/inbox.js'
+import { type Store } from '../store/store.js'
+import { type Answers } from './answers.js'
+import { parseLimit } from './messages.js'
+import { checkActsAs, checkWrite } from './rights.js'
+import {
+  DialogAnswer,
+  DialogsAnswer,
+  DialogsQuery,
+  ErrorAnswer,
+  MemberAnswer,
+  MemberParams,
+  NewMark,
+  NoQuery,
+  UserParams
+} from './schemas.js'
+
+export type DialogRoutesOptions = {
+  readonly store: Store
+  readonly answers: Answers
+  readonly pageBytesMax: number
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+export async function dialogRoutes(
+  fastify: FastifyInstance,
+  { store, answers, pageBytesMax }: DialogRoutesOptions
+): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  const { members, inbox, touches } = store
+
+  app.put(
+    '/rooms/:room/users/:user',
+    {
+      config: { contract: { id: 'addMember', tag: 'members', errors: [409] } },
+      schema: {
+        summary: 'Make a user a member',
+        params: MemberParams,
+        querystring: NoQuery,
+        response: { 200: MemberAnswer, 201: MemberAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room, user } = checked(request.params)
+      await checkWrite(request.caller, room)
+      const isNew = await members.join(room, user)
+      return await reply.code(isNew ? 201 : 200).send({ room, user, member: true })
+    }
+  )
+
+  app.delete(
+    '/rooms/:room/users/:user',
+    {
+      config: { contract: { id: 'removeMember', tag: 'members' } },
+      schema: {
+        summary: 'End a membership',
+        params: MemberParams,
+        querystring: NoQuery,
+        response: { 200: MemberAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async request => {
+      const { room, user } = checked(request.params)
+      // Everybody may leave.
+      if (!request.caller.mayActAs(user)) await checkWrite(request.caller, room)
+      await members.leave(room, user)
+      return { room, user, member: false }
+    }
+  )
+
+  app.put(
+    '/rooms/:room/users/:user/read',
+    {
+      config: { contract: { id: 'markRead', tag: 'members', errors: [404, 413, 415] } },
+      schema: {
+        summary: 'Say how far a member has read',
+        params: MemberParams,
+        querystring: NoQuery,
+        body: NewMark,
+        response: { 200: DialogAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room, user } = checked(request.params)
+      checkActsAs(request.caller, user)
+      const dialog = await inbox.markRead(user, room, request.body.seq)
+      if (dialog === undefined) {
+        throw new DialogsError('NOT_A_MEMBER', `${user} is no member of the room ${room}.`)
+      }
+      return sendJson(reply, dialogJson(dialog))
+    }
+  )
+
+  app.get(
+    '/users/:user/rooms',
+    {
+      config: { contract: { id: 'listDialogs', tag: 'members' } },
+      schema: {
+        summary: "A person's dialogs, newest activity first",
+        params: UserParams,
+        querystring: DialogsQuery,
+        response: { 200: DialogsAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { user } = request.params
+      const { before } = request.query
+      checkName('user', user)
+      checkActsAs(request.caller, user)
+      const limit = parseLimit(request.query.limit)
+      // What they have written through this process is in their list.
+      await touches.settled(user)
+      const key = JSON.stringify(['dialogs', user, before, limit])
+      return await answers.send(reply, key, async () => {
+        const { dialogs, next = null } = await inbox.page(user, before, limit, pageBytesMax)
+        return `{"user":${JSON.stringify(user)},"rooms":[${dialogs.map(dialogJson).join(',')}],"next":${JSON.stringify(next)}}`
+      })
+    }
+  )
+}
+
+function checked({ room, user }: { room: string; user: string }): { room: string; user: string } {
+  checkName('room', room)
+  checkName('user', user)
+  return { room, user }
+}
+
+function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
+  return reply.header('content-type', JSON_TYPE).send(json)
+}

@@ -1,0 +1,166 @@
+// The Lua for members, a person's rooms and read marks. As in scripts.ts each script touches the
+// keys of one slot, may be run twice, and writes something whenever it succeeds: a WAIT behind it
+// then covers what an earlier run may have written. Nothing is deleted before what replaces it has
+// been written. With several keys a script is answered TRYAGAIN while its slot is half-moved, and
+// waits.
+import { script } from '../redis/script.js'
+import { DIALOGS_PARTS, PARTS_MARK } from './keys.js'
+import { COUNT_IN, TOUCH } from './scripts.js'
+
+/**
+ * The score of the mark among a user's rooms: later than any time, so that the first room asked for
+ * tells whether there are parts.
+ */
+export const MARK_SCORE = 9_000_000_000_000_000
+
+/**
+ * Makes a user a member: KEYS users, the user's part, left, the user's part of left; ARGV user. A
+ * member who comes back gets their count again. Answers 1 if they were no member, and the length of
+ * users (Users.noteLength).
+ */
+export const JOIN = script(`${COUNT_IN}
+local user, split = ARGV[1], isSplit(KEYS[1])
+local isNew = redis.call('HEXISTS', KEYS[1], user) + redis.call('HEXISTS', KEYS[2], user) == 0
+local back = (redis.call('HGET', KEYS[3], user) or 0) + (redis.call('HGET', KEYS[4], user) or 0)
+redis.call('HINCRBY', split and KEYS[2] or KEYS[1], user, string.format('%d', back))
+if back > 0 then
+  redis.call('HDEL', KEYS[3], user)
+  redis.call('HDEL', KEYS[4], user)
+end
+return {isNew and 1 or 0, usersLength(KEYS[1], split)}`)
+
+/**
+ * Ends a membership: KEYS users, the user's part, left, the user's part of left; ARGV user, how
+ * many users left may have before the parts take them. How many messages they have written is kept
+ * in left. Answers 1 if they were a member.
+ */
+export const LEAVE = script(`
+local user = ARGV[1]
+local direct, inPart = redis.call('HGET', KEYS[1], user), redis.call('HGET', KEYS[2], user)
+local count = (direct or 0) + (inPart or 0)
+if count > 0 then
+  local isFull = redis.call('HLEN', KEYS[3]) >= tonumber(ARGV[2])
+  local inLeft = not isFull or redis.call('HEXISTS', KEYS[3], user) == 1
+  redis.call('HINCRBY', inLeft and KEYS[3] or KEYS[4], user, string.format('%d', count))
+end
+if not direct then redis.call('HSET', KEYS[1], user, 0) end
+redis.call('HDEL', KEYS[1], user)
+redis.call('HDEL', KEYS[2], user)
+return (direct or inPart) and 1 or 0`)
+
+/**
+ * Puts a room among a user's rooms, or moves it up: KEYS rooms, the room's part; ARGV room, ms, how
+ * many rooms a part may have. Answers 1 if it is new, 0 if it was there, -1 if there is no place
+ * for it, and how many rooms the first key has; less than 0 when they are split.
+ */
+export const ADD_DIALOG = script(`${TOUCH}
+local room = ARGV[1]
+local split = redis.call('ZSCORE', KEYS[1], '${PARTS_MARK}')
+local target = split and KEYS[2] or KEYS[1]
+local length = redis.call('ZCARD', KEYS[1])
+if split then length = -length end
+local isKnown = redis.call('ZSCORE', KEYS[1], room) or redis.call('ZSCORE', KEYS[2], room)
+if not isKnown and redis.call('ZCARD', target) >= tonumber(ARGV[3]) then return {-1, length} end
+if redis.call('ZADD', target, 'GT', 'CH', ARGV[2], room) == 0 then touch(target) end
+return {isKnown and 0 or 1, length}`)
+
+/**
+ * Takes a room from a user's rooms, with its read mark: KEYS rooms, the room's part, read, the
+ * room's part of read; ARGV room. Answers 1 if it was there.
+ */
+export const REMOVE_DIALOG = script(`
+local room = ARGV[1]
+redis.call('HSET', KEYS[3], room, '0-0')
+redis.call('HDEL', KEYS[3], room)
+redis.call('HDEL', KEYS[4], room)
+return redis.call('ZREM', KEYS[1], room) + redis.call('ZREM', KEYS[2], room) > 0 and 1 or 0`)
+
+/**
+ * Moves a read mark, never back: KEYS read, the room's part; ARGV room, sequence, ms. A mark is
+ * `<sequence>-<ms of the marking>`. Answers the sequence of the mark now, 1 if it was moved, and
+ * how many marks the first key has; less than 0 when they are split.
+ */
+export const MARK_READ = script(`
+local room, seq = ARGV[1], tonumber(ARGV[2])
+local split = redis.call('HEXISTS', KEYS[1], '${PARTS_MARK}') == 1
+local known, mark = -1, nil
+for _, key in ipairs(KEYS) do
+  local other = redis.call('HGET', key, room)
+  local otherSeq = other and tonumber(string.match(other, '^%d+'))
+  if other and otherSeq > known then known, mark = otherSeq, other end
+end
+local isMoved = seq > known
+if isMoved then known, mark = seq, ARGV[2] .. '-' .. ARGV[3] end
+redis.call('HSET', split and KEYS[2] or KEYS[1], room, mark)
+local length = redis.call('HLEN', KEYS[1])
+return {known, isMoved and 1 or 0, split and -length or length}`)
+
+/**
+ * Moves some of a user's rooms from the first key to their parts, and marks them as split: KEYS
+ * rooms, parts …; ARGV room, which of the keys is its part, room, which … A room that is in both
+ * has the later time.
+ */
+export const MOVE_DIALOGS = script(`
+redis.call('ZADD', KEYS[1], '${MARK_SCORE}', '${PARTS_MARK}')
+for i = 1, #ARGV, 2 do
+  local ms = redis.call('ZSCORE', KEYS[1], ARGV[i])
+  if ms then
+    redis.call('ZADD', KEYS[tonumber(ARGV[i + 1])], 'GT', ms, ARGV[i])
+    redis.call('ZREM', KEYS[1], ARGV[i])
+  end
+end
+return 1`)
+
+/** The same for read marks: KEYS read, parts …; ARGV as MOVE_DIALOGS. The later mark stays. */
+export const MOVE_MARKS = script(`
+redis.call('HSET', KEYS[1], '${PARTS_MARK}', '${DIALOGS_PARTS}')
+for i = 1, #ARGV, 2 do
+  local mark = redis.call('HGET', KEYS[1], ARGV[i])
+  if mark then
+    local part = KEYS[tonumber(ARGV[i + 1])]
+    local other = redis.call('HGET', part, ARGV[i])
+    local isLater = not other or tonumber(string.match(mark, '^%d+')) > tonumber(string.match(other, '^%d+'))
+    if isLater then redis.call('HSET', part, ARGV[i], mark) end
+    redis.call('HDEL', KEYS[1], ARGV[i])
+  end
+end
+return 1`)
+
+/** Messages that are counted as unread; one more stands for more. */
+export const UNREAD_MAX = 99
+/** Entries that are looked at for that. */
+export const UNREAD_SCAN_MAX = 1024
+
+export type DialogReply = readonly [head: number, unread: number, seq: number, reference: string]
+
+/**
+ * What a user has in a room: KEYS log; ARGV the last sequence read, user. Answers the head, how
+ * many messages of others lie behind what was read (100 stands for more, or for further back than
+ * is looked; -1: the tail of the log does not tell), and the sequence and reference of the last
+ * message, 0 and nothing where there is none. Entries that are no messages do not count.
+ */
+export const DIALOG = script(`
+local log, read, user = KEYS[1], tonumber(ARGV[1]), ARGV[2] .. '.'
+local head, unread, last, looked = 0, 0, nil, 0
+local upper, oldest, count = '+', nil, 1
+repeat
+  local entries = redis.call('XREVRANGE', log, upper, '-', 'COUNT', count)
+  for _, entry in ipairs(entries) do
+    local seq = tonumber(string.sub(entry[1], 3))
+    if looked == 0 then head = seq end
+    oldest, looked = seq, looked + 1
+    if entry[2][1] == 'r' then
+      last = last or entry
+      local reference = entry[2][2]
+      local isOwn = string.sub(reference, 1, #user) == user and string.find(reference, '^%d+/', #user + 1)
+      if seq > read and not isOwn then unread = unread + 1 end
+    end
+    if unread > ${UNREAD_MAX} or seq <= read and last then break end
+  end
+  local isEnd = #entries < count or last and (unread > ${UNREAD_MAX} or oldest <= read + 1)
+  upper, count = oldest and '(0-' .. string.format('%d', oldest), 64
+until isEnd or looked >= ${UNREAD_SCAN_MAX}
+if oldest and oldest > read + 1 and unread <= ${UNREAD_MAX} then
+  unread = looked >= ${UNREAD_SCAN_MAX} and ${UNREAD_MAX + 1} or -1
+end
+return {head, unread, last and tonumber(string.sub(last[1], 3)) or 0, last and last[2][2] or ''}`)

@@ -1,0 +1,210 @@
+// The rooms of a person, each with the time of the person's own last act there: being invited, or
+// writing. An index of what the rooms know themselves: who is a member stands with the room
+// (members.ts), and `npm run check` compares the two. Invariant: a room is put here after its user
+// has become a member, and taken from here before the membership ends. So whatever a crash leaves
+// is a member who does not see the room in the list, never a room in the list of somebody who is no
+// member.
+import { untilAcknowledged } from '../redis/acknowledged.js'
+import { type Cluster } from '../redis/cluster.js'
+import { DialogsError } from '../errors.js'
+import { type Written } from '../redis/node-pipeline.js'
+import { ADD_DIALOG, MARK_SCORE, MOVE_DIALOGS, REMOVE_DIALOG } from './dialog-scripts.js'
+import { DIALOGS_PARTS, dialogsKey, dialogsPartKey, PARTS_MARK, userSlot } from './keys.js'
+import { Parted } from './parted.js'
+import { type ReadMarks } from './read-marks.js'
+
+export type OwnDialog = { readonly room: string; readonly ms: number }
+
+/**
+ * Rooms that one key may have. With the longest names 4,000 take 1.4 MB. So a user has a place for
+ * about 250,000 rooms.
+ */
+const KEY_ROOMS_MAX = 4000
+const FIRST_LOOK_MIN = 8
+
+export class Dialogs {
+  readonly #cluster: Cluster
+  readonly #marks: ReadMarks
+  readonly #parted: Parted
+
+  constructor(cluster: Cluster, marks: ReadMarks, onFault: (error: unknown) => void) {
+    this.#cluster = cluster
+    this.#marks = marks
+    this.#parted = new Parted(
+      cluster,
+      {
+        key: dialogsKey,
+        partKey: dialogsPartKey,
+        moveScript: MOVE_DIALOGS,
+        // What was listed is moved away: the first rooms are always the next ones.
+        list: (key, _cursor, count) => ['ZRANGE', key, '0', String(count - 1)],
+        // ZRANGE answers members. The mark comes last, and stays.
+        listed: reply => {
+          const rooms = reply as readonly string[]
+          return [rooms.length > 1 ? '1' : '0', rooms]
+        }
+      },
+      onFault
+    )
+  }
+
+  /**
+   * Puts a room among a user's rooms, or notes a later act.
+   * @returns whether it is new there
+   * @throws DialogsError TOO_MANY_ROOMS; or as Cluster.write
+   */
+  async add(user: string, room: string, ms: number, deadline: number): Promise<boolean> {
+    const [outcome, length] = (await this.#run(user, deadline, [
+      ADD_DIALOG.sha,
+      '2',
+      ...this.#parted.keysOf(user, room),
+      room,
+      String(ms),
+      String(KEY_ROOMS_MAX)
+    ])) as readonly [number, number]
+    this.#parted.noteLength(user, length)
+    if (outcome < 0) {
+      throw new DialogsError(
+        'TOO_MANY_ROOMS',
+        `${user} is in as many rooms as anybody may be: leave some first.`
+      )
+    }
+    return outcome === 1
+  }
+
+  /** Takes a room from a user's rooms, and its read mark. @returns whether it was there */
+  async remove(user: string, room: string, deadline: number): Promise<boolean> {
+    const reply = await this.#run(user, deadline, [
+      REMOVE_DIALOG.sha,
+      '4',
+      ...this.#parted.keysOf(user, room),
+      ...this.#marks.keysOf(user, room),
+      room
+    ])
+    return reply === 1
+  }
+
+  /** The time of the user's own last act in a room; undefined when it is not among theirs. */
+  async get(user: string, room: string): Promise<number | undefined> {
+    const found = await Promise.all(
+      this.#parted.keysOf(user, room).map(async key => {
+        const ms = await this.#cluster.command(userSlot(user), ['ZSCORE', key, room])
+        return ms === null ? -Infinity : Number(ms)
+      })
+    )
+    const ms = Math.max(...found)
+    return ms === -Infinity ? undefined : ms
+  }
+
+  /**
+   * A user's rooms by their own last act, newest first: up to `count`, all those with an act
+   * before (ms, room) in that order.
+   */
+  async newest(user: string, count: number, before?: OwnDialog): Promise<OwnDialog[]> {
+    const key = this.#parted.key(user)
+    const [first, top] = await Promise.all([
+      this.#page(user, key, count, before),
+      this.#cluster.command(userSlot(user), ['ZREVRANGE', key, '0', '0'])
+    ])
+    // ZREVRANGE answers members.
+    if ((top as readonly string[])[0] !== PARTS_MARK) return first
+    return await this.#newestOfParts(user, count, before, first)
+  }
+
+  /** Resolves when nothing is being split. */
+  async settled(): Promise<void> {
+    await this.#parted.settled()
+  }
+
+  // Each part is asked for a little more than its share. One of which everything that it answered
+  // is among the newest may have more of them, and is asked again for twice as much.
+  async #newestOfParts(
+    user: string,
+    count: number,
+    before: OwnDialog | undefined,
+    first: readonly OwnDialog[]
+  ): Promise<OwnDialog[]> {
+    const parts: OwnDialog[][] = Array.from({ length: DIALOGS_PARTS }, () => [])
+    let asked = Array.from(parts, (_, part) => part)
+    let length = FIRST_LOOK_MIN + Math.ceil((2 * count) / DIALOGS_PARTS)
+    for (;;) {
+      await Promise.all(
+        asked.map(async part => {
+          parts[part] = await this.#page(user, this.#parted.partKey(user, part), length, before)
+        })
+      )
+      const newest = newestOf([...parts.flat(), ...first], count)
+      const last = newest.length < count ? undefined : newest.at(-1)
+      asked = asked.filter(part => {
+        const found = parts[part] ?? []
+        const oldest = found.at(-1)
+        return (
+          found.length >= length &&
+          oldest !== undefined &&
+          (last === undefined || byTime(oldest, last) < 0)
+        )
+      })
+      if (asked.length === 0) return newest
+      length *= 2
+    }
+  }
+
+  // Rooms of one ms are in the reverse order of their names, by bytes, as Redis has them.
+  async #page(
+    user: string,
+    key: string,
+    count: number,
+    before: OwnDialog | undefined
+  ): Promise<OwnDialog[]> {
+    const from = before === undefined ? MARK_SCORE - 1 : before.ms
+    const found: OwnDialog[] = []
+    for (let offset = 0; ; offset += count) {
+      const flat = (await this.#cluster.read(userSlot(user), [
+        'ZRANGE',
+        key,
+        String(from),
+        '-inf',
+        'BYSCORE',
+        'REV',
+        'LIMIT',
+        String(offset),
+        String(count),
+        'WITHSCORES'
+        // Member, score, member, score …
+      ])) as readonly string[]
+      for (let index = 0; index < flat.length; index += 2) {
+        const dialog = { room: flat[index] ?? '', ms: Number(flat[index + 1]) }
+        if (before === undefined || byTime(before, dialog) < 0) found.push(dialog)
+      }
+      if (found.length >= count || flat.length < 2 * count) return found.slice(0, count)
+    }
+  }
+
+  async #run(user: string, deadline: number, args: string[]): Promise<unknown> {
+    let reply: unknown
+    await untilAcknowledged(async () => {
+      const written: Written = await this.#cluster.write(
+        userSlot(user),
+        ['EVALSHA', ...args],
+        deadline
+      )
+      // An attempt that is repeated finds what the first one did: only that one knows how it was.
+      reply ??= written.reply
+      return written
+    }, deadline)
+    return reply
+  }
+}
+
+/** The newest of some rooms, each once, with its later time. */
+function newestOf(dialogs: readonly OwnDialog[], count: number): OwnDialog[] {
+  const latest = new Map<string, OwnDialog>()
+  for (const dialog of dialogs) {
+    if ((latest.get(dialog.room)?.ms ?? -1) < dialog.ms) latest.set(dialog.room, dialog)
+  }
+  return [...latest.values()].sort(byTime).slice(0, count)
+}
+
+/** Newest first; of one ms in the reverse order of their names' bytes, as Redis has them. */
+export const byTime = (a: OwnDialog, b: OwnDialog): number =>
+  b.ms - a.ms || Buffer.compare(Buffer.from(b.room), Buffer.from(a.room))

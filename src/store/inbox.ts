@@ -1,0 +1,266 @@
+// A person's dialogs as they are shown: each with its head, how far the person has read, how many
+// messages are unread, and the last one. Everything is read when it is asked for; nothing is
+// written per member when somebody posts.
+//
+// The order is by activity, newest first: the later of the room's last message and the person's own
+// last act there (being invited, or writing). To know it, the heads of all candidates are read: the
+// DIALOGS_MAX rooms of the person's newest own acts. Heads for the order may be HEAD_MS old, those
+// that are shown never are. A person with more rooms finds the others behind these, by their own
+// act alone.
+import pLimit, { type LimitFunction } from 'p-limit'
+import { type Cluster } from '../redis/cluster.js'
+import { Remembered } from '../remembered.js'
+import { entryJson } from '../message/frame.js'
+import { parseReference } from '../message/message.js'
+import { DialogsError } from '../errors.js'
+import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-scripts.js'
+import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
+import { type History } from './history.js'
+import { logKey, roomSlot } from './keys.js'
+import { type Log } from './log.js'
+import { type Members } from './members.js'
+import { type ReadMark, type ReadMarks } from './read-marks.js'
+
+export type Dialog = {
+  readonly room: string
+  /** The last sequence of the room; 0 when it is empty. */
+  readonly head: number
+  /** The last sequence that the person has read. */
+  readonly read: number
+  /** Messages of others behind it, exact up to 99; 100 stands for more. */
+  readonly unread: number
+  /** The last message, as JSON; null in an empty room. */
+  readonly last: string
+}
+
+/** `last` is JSON already. */
+export const dialogJson = ({ room, head, read, unread, last }: Dialog): string =>
+  `{"room":${JSON.stringify(room)},"head":${head},"read":${read},"unread":${unread},"last":${last}}`
+
+export type DialogsPage = {
+  readonly dialogs: Dialog[]
+  /** The `before` of the next page; undefined on the last one. */
+  readonly next: string | undefined
+}
+
+/** Rooms whose heads are compared for the order. */
+export const DIALOGS_MAX = 1000
+const HEAD_MS = 2000
+const PIECE_LENGTH = 50
+const SPARE = 5
+/** Heads and dialogs that are read at once, over all requests. */
+const READS_MAX = 256
+
+type Place = OwnDialog & { readonly phase: 'active' | 'older' }
+
+export class Inbox {
+  readonly #cluster: Cluster
+  readonly #log: Log
+  readonly #history: History
+  readonly #members: Members
+  readonly #dialogs: Dialogs
+  readonly #marks: ReadMarks
+  readonly #deadlineMs: number
+  readonly #limit: LimitFunction = pLimit(READS_MAX)
+  readonly #heads = new Remembered<{ readonly readAt: number; readonly ms: Promise<number> }>()
+
+  constructor(
+    cluster: Cluster,
+    parts: {
+      readonly log: Log
+      readonly history: History
+      readonly members: Members
+      readonly dialogs: Dialogs
+      readonly marks: ReadMarks
+    },
+    deadlineMs: number
+  ) {
+    this.#cluster = cluster
+    this.#log = parts.log
+    this.#history = parts.history
+    this.#members = parts.members
+    this.#dialogs = parts.dialogs
+    this.#marks = parts.marks
+    this.#deadlineMs = deadlineMs
+  }
+
+  /**
+   * A page of a person's dialogs, newest activity first.
+   * @param before the `next` of the page before
+   * @param bytesMax the page ends earlier when it has so many bytes, but has at least one dialog
+   * @throws DialogsError INVALID_CURSOR
+   */
+  async page(
+    user: string,
+    before: string | undefined,
+    limit: number,
+    bytesMax: number
+  ): Promise<DialogsPage> {
+    // A few more than are asked for: some may not be the person's any more.
+    const count = limit + SPARE
+    const places = await this.#places(
+      user,
+      before === undefined ? undefined : parsePlace(before),
+      count
+    )
+    const dialogs: Dialog[] = []
+    let left = bytesMax
+    for (let from = 0; from < places.length; from += PIECE_LENGTH) {
+      if (dialogs.length === limit) return { dialogs, next: nextOf(places[from - 1]) }
+      const piece = places.slice(from, from + PIECE_LENGTH)
+      const found = await this.states(
+        user,
+        piece.map(({ room }) => room)
+      )
+      for (const [index, { room }] of piece.entries()) {
+        const dialog = found.get(room)
+        if (dialog === undefined) continue
+        const bytes = Buffer.byteLength(dialog.last) + 2 * Buffer.byteLength(room)
+        if (dialogs.length === limit || (bytes > left && dialogs.length > 0)) {
+          return { dialogs, next: nextOf(places[from + index - 1]) }
+        }
+        left -= bytes
+        dialogs.push(dialog)
+      }
+    }
+    return { dialogs, next: places.length < count ? undefined : nextOf(places.at(-1)) }
+  }
+
+  /**
+   * Marks a room as read up to a sequence, or its head if that comes first; never back.
+   * @returns the dialog as it is then; undefined when the user is no member
+   * @throws DialogsError as Cluster.write
+   */
+  async markRead(user: string, room: string, seq: number): Promise<Dialog | undefined> {
+    if (!(await this.#members.isMember(room, user))) return undefined
+    const deadline = performance.now() + this.#deadlineMs
+    const head = (await this.#log.head(room))?.seq ?? 0
+    const read = await this.#marks.mark(
+      user,
+      room,
+      { seq: Math.min(seq, head), ms: Date.now() },
+      deadline
+    )
+    if (read.isMoved) this.#members.tell(user, { read: room, seq: read.seq })
+    return await this.#state(user, room, read.seq)
+  }
+
+  /**
+   * The dialogs of a person in some rooms, as they are now. Those of which the person is no member
+   * are left out.
+   */
+  async states(user: string, rooms: readonly string[]): Promise<Map<string, Dialog>> {
+    const marks = await this.#marks.many(user, rooms)
+    const dialogs = await Promise.all(
+      rooms.map((room, index) =>
+        this.#limit(async () =>
+          (await this.#members.isMember(room, user))
+            ? await this.#state(user, room, marks[index]?.seq ?? 0)
+            : undefined
+        )
+      )
+    )
+    const found = new Map<string, Dialog>()
+    for (const dialog of dialogs) if (dialog !== undefined) found.set(dialog.room, dialog)
+    return found
+  }
+
+  /** The person's own rooms with the newest acts, and how far each is read. */
+  async newest(
+    user: string,
+    count: number
+  ): Promise<Array<OwnDialog & { readonly mark: ReadMark }>> {
+    const dialogs = await this.#dialogs.newest(user, count)
+    const marks = await this.#marks.many(
+      user,
+      dialogs.map(({ room }) => room)
+    )
+    return dialogs.map((dialog, index) => ({ ...dialog, mark: marks[index] ?? { seq: 0, ms: 0 } }))
+  }
+
+  async #state(user: string, room: string, read: number): Promise<Dialog> {
+    // DIALOG answers a DialogReply.
+    const [head, counted, seq, reference] = (await this.#cluster.command(roomSlot(room), [
+      'EVALSHA',
+      DIALOG.sha,
+      '1',
+      logKey(room),
+      String(read),
+      user
+    ])) as unknown as DialogReply
+    // That a room is empty is believed when its log is not elsewhere.
+    if (head === 0) await this.#log.head(room)
+    const unread = counted < 0 ? await this.#countUnread(user, room, read, head) : counted
+    const [last] = seq === 0 ? [] : await this.#history.entries(room, [{ seq, reference }])
+    return { room, head, read, unread, last: last === undefined ? 'null' : entryJson(last) }
+  }
+
+  // A log with short segments has a short tail.
+  async #countUnread(user: string, room: string, read: number, head: number): Promise<number> {
+    const from = Math.max(read + 1, head - UNREAD_SCAN_MAX + 1)
+    const entries = await this.#log.range(room, from, head)
+    const unread = entries.filter(
+      ({ reference }) => reference !== undefined && parseReference(reference).user !== user
+    ).length
+    return from > read + 1 ? UNREAD_MAX + 1 : Math.min(unread, UNREAD_MAX + 1)
+  }
+
+  // In the order of the pages.
+  async #places(user: string, before: Place | undefined, count: number): Promise<Place[]> {
+    if (before?.phase === 'older') return await this.#older(user, before, count)
+    const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
+    const active = await this.#byActivity(newest)
+    const left = before === undefined ? active : active.filter(place => byTime(before, place) < 0)
+    const last = newest.at(-1)
+    return left.length >= count || newest.length < DIALOGS_MAX || last === undefined
+      ? left.slice(0, count)
+      : [...left, ...(await this.#older(user, last, count - left.length))]
+  }
+
+  async #older(user: string, before: OwnDialog, count: number): Promise<Place[]> {
+    const dialogs = await this.#dialogs.newest(user, count, before)
+    return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
+  }
+
+  async #byActivity(dialogs: readonly OwnDialog[]): Promise<Place[]> {
+    const places = await Promise.all(
+      dialogs.map(async ({ room, ms }): Promise<Place> => {
+        return { room, ms: Math.max(ms, await this.#headMs(room)), phase: 'active' }
+      })
+    )
+    return places.sort(byTime)
+  }
+
+  async #headMs(room: string): Promise<number> {
+    const now = performance.now()
+    const known = this.#heads.get(room)
+    if (known !== undefined && now - known.readAt < HEAD_MS) return await known.ms
+    const ms = this.#limit(async () => {
+      const reference = (await this.#log.head(room))?.reference
+      return reference === undefined ? 0 : parseReference(reference).ms
+    })
+    this.#heads.set(room, { readAt: now, ms })
+    ms.catch(() => {
+      this.#heads.delete(room)
+    })
+    return await ms
+  }
+}
+
+const PLACE = /^([ao])(0|[1-9]\d{0,15})-(.+)$/su
+
+function parsePlace(text: string): Place {
+  const [, phase, ms, room] = PLACE.exec(text) ?? []
+  if (room === undefined) {
+    throw new DialogsError(
+      'INVALID_CURSOR',
+      'The parameter before must be the next of a page: begin again, without it.'
+    )
+  }
+  return { phase: phase === 'a' ? 'active' : 'older', ms: Number(ms), room }
+}
+
+const nextOf = (place: Place | undefined): string | undefined =>
+  place === undefined
+    ? undefined
+    : `${place.phase === 'active' ? 'a' : 'o'}${place.ms}-${place.room}`

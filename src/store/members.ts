@@ -1,0 +1,232 @@
+// Who is a member of which room. It stands with the room: `room:{<room>}:users`, where writers are
+// counted; a user with 0 messages was invited. Each person's own list of rooms follows it.
+//
+// Steps of an invitation           a crash right after it leaves
+//   1 JOIN at the room             a member who does not see the room in their list
+//   2 ADD_DIALOG at the user       streams that are told by their next look (minutes)
+//   3 publish to the person        nothing
+// Steps of a removal
+//   1 REMOVE_DIALOG at the user    the same: a member who does not see the room in their list
+//   2 LEAVE at the room            caches that believe in the membership, for MEMBER_MS at most
+//   3 publish to every process, and to the person
+//
+// So a room is never in the list of somebody who is no member, but for a message of theirs that was
+// being written meanwhile; the list asks here before it shows a room. A member without the room in
+// their list is found by `npm run check` and mended by --repair; writing there mends it, too.
+//
+// Whether somebody is a member is asked for each request where rights depend on it. The answer is
+// kept, and forgotten at once by every process when a removal is published. If that news is lost
+// (its publisher died, or the connection to the channel's shard broke), for MEMBER_MS at most.
+import { DialogsError } from '../errors.js'
+import { type Cluster } from '../redis/cluster.js'
+import { slotOf } from '../redis/slots.js'
+import { type Subscriber } from '../redis/subscriber.js'
+import { untilAcknowledged } from '../redis/acknowledged.js'
+import { Remembered } from '../remembered.js'
+import { Shared } from '../shared.js'
+import { JOIN, LEAVE } from './dialog-scripts.js'
+import { type Dialogs } from './dialogs.js'
+import {
+  leftKey,
+  leftPartKey,
+  REMOVALS_CHANNEL,
+  roomSlot,
+  userChannel,
+  usersKey,
+  usersPart,
+  usersPartKey
+} from './keys.js'
+import { type PersonNews } from './person-news.js'
+import { type Users } from './users.js'
+
+/** How long a membership is believed in without a new look. */
+const MEMBER_MS = 10_000
+/** Of a small room, the users who were removed are in one key; beyond so many, in parts. */
+export const LEFT_MAX = 3000
+
+type RemovalListener = (room: string, user: string) => void
+
+export class Members {
+  readonly #cluster: Cluster
+  readonly #users: Users
+  readonly #dialogs: Dialogs
+  readonly #deadlineMs: number
+  readonly #onFault: (error: unknown) => void
+  /** Until when a membership is believed in, by performance.now(). */
+  readonly #until = new Remembered<number>()
+  readonly #looks = new Shared<boolean>()
+  readonly #listeners: RemovalListener[] = []
+  readonly #telling = new Set<Promise<void>>()
+  /** Removals that this process has heard of: a look that began before one may be outdated. */
+  #removals = 0
+
+  constructor(
+    cluster: Cluster,
+    users: Users,
+    dialogs: Dialogs,
+    options: { readonly deadlineMs: number; readonly onFault: (error: unknown) => void }
+  ) {
+    this.#cluster = cluster
+    this.#users = users
+    this.#dialogs = dialogs
+    this.#deadlineMs = options.deadlineMs
+    this.#onFault = options.onFault
+  }
+
+  /** Hears of removals in other processes from now on. */
+  listen(subscriber: Pick<Subscriber, 'subscribe'>): void {
+    subscriber.subscribe(REMOVALS_CHANNEL, {
+      onMessage: payload => {
+        const removal = parseRemoval(payload)
+        if (removal !== undefined) this.#forget(...removal)
+      },
+      // Removals may have been missed.
+      onSubscribed: () => {
+        this.#removals++
+        this.#until.clear()
+      }
+    })
+  }
+
+  /** A promise only where it is not known in this process. */
+  isMember(room: string, user: string): boolean | Promise<boolean> {
+    const key = keyOf(room, user)
+    if ((this.#until.get(key) ?? 0) > performance.now()) return true
+    return this.#looks.read(key, () => this.#look(room, user))
+  }
+
+  /**
+   * Calls back for each removal that this process hears of, also one that happened elsewhere. From
+   * then on `isMember` does not answer true from what was known before.
+   */
+  onRemoved(listener: RemovalListener): void {
+    this.#listeners.push(listener)
+  }
+
+  /**
+   * Makes a user a member, and puts the room into their list.
+   * @returns whether they were none before
+   * @throws DialogsError TOO_MANY_ROOMS; or as Cluster.write
+   */
+  async join(room: string, user: string): Promise<boolean> {
+    const deadline = performance.now() + this.#deadlineMs
+    const [isNew, length] = (await this.#run(room, deadline, [
+      JOIN.sha,
+      '4',
+      ...keysOf(room, user),
+      user
+    ])) as readonly [0 | 1, number]
+    this.#users.noteLength(room, length)
+    try {
+      await this.list(room, user, Date.now(), deadline)
+    } catch (error) {
+      const isRefused = error instanceof DialogsError && error.code === 'TOO_MANY_ROOMS'
+      if (isRefused && isNew === 1) await this.leave(room, user)
+      throw error
+    }
+    return isNew === 1
+  }
+
+  /** Puts a room into the list of a user who is a member, and tells their streams if it is new. */
+  async list(room: string, user: string, ms: number, deadline: number): Promise<void> {
+    if (await this.#dialogs.add(user, room, ms, deadline)) this.tell(user, { joined: room })
+  }
+
+  /**
+   * Takes a room from a user's list, and ends the membership.
+   * @returns whether they were a member
+   * @throws DialogsError as Cluster.write
+   */
+  async leave(room: string, user: string): Promise<boolean> {
+    const deadline = performance.now() + this.#deadlineMs
+    await this.#dialogs.remove(user, room, deadline)
+    const reply = await this.#run(room, deadline, [
+      LEAVE.sha,
+      '4',
+      ...keysOf(room, user),
+      user,
+      String(LEFT_MAX)
+    ])
+    this.#forget(room, user)
+    await this.#publish(REMOVALS_CHANNEL, JSON.stringify([room, user]), deadline)
+    this.tell(user, { left: room })
+    return reply === 1
+  }
+
+  /** Tells a person's streams, in every process; not waited for. */
+  tell(user: string, news: PersonNews): void {
+    const told: Promise<void> = this.#publish(userChannel(user), JSON.stringify(news)).finally(
+      () => {
+        this.#telling.delete(told)
+      }
+    )
+    this.#telling.add(told)
+  }
+
+  /** Resolves when what was told so far is out, or was given up. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#telling)
+  }
+
+  async #look(room: string, user: string): Promise<boolean> {
+    const removals = this.#removals
+    const isMember = await this.#ask(room, user)
+    if (isMember && removals === this.#removals) {
+      this.#until.set(keyOf(room, user), performance.now() + MEMBER_MS)
+    }
+    return isMember
+  }
+
+  // Nearly always the first key tells.
+  async #ask(room: string, user: string): Promise<boolean> {
+    for (const key of [usersKey(room), usersPartKey(room, usersPart(user))]) {
+      if ((await this.#cluster.command(roomSlot(room), ['HEXISTS', key, user])) === 1) return true
+    }
+    return false
+  }
+
+  #forget(room: string, user: string): void {
+    this.#removals++
+    this.#until.delete(keyOf(room, user))
+    for (const listener of this.#listeners) listener(room, user)
+  }
+
+  async #publish(channel: string, payload: string, deadline?: number): Promise<void> {
+    try {
+      await this.#cluster.write(slotOf(channel), ['SPUBLISH', channel, payload], deadline)
+    } catch (error) {
+      this.#onFault(error)
+    }
+  }
+
+  async #run(room: string, deadline: number, args: string[]): Promise<unknown> {
+    let reply: unknown
+    await untilAcknowledged(async () => {
+      const written = await this.#cluster.write(roomSlot(room), ['EVALSHA', ...args], deadline)
+      // An attempt that is repeated finds what the first one did: only that one knows how it was.
+      reply ??= written.reply
+      return written
+    }, deadline)
+    return reply
+  }
+}
+
+// Names hold no braces.
+const keyOf = (room: string, user: string): string => `${room}{${user}`
+
+function keysOf(room: string, user: string): string[] {
+  const part = usersPart(user)
+  return [usersKey(room), usersPartKey(room, part), leftKey(room), leftPartKey(room, part)]
+}
+
+function parseRemoval(payload: Buffer): [room: string, user: string] | undefined {
+  try {
+    const removal: unknown = JSON.parse(payload.toString())
+    if (!Array.isArray(removal)) return undefined
+    const [room, user] = removal as unknown[]
+    return typeof room === 'string' && typeof user === 'string' ? [room, user] : undefined
+  } catch {
+    // What no version of this service has published.
+    return undefined
+  }
+}

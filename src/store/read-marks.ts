@@ -1,0 +1,114 @@
+// How far a person has read in each of their rooms, and when they said so: `<sequence>-<ms>`.
+// Invariant: a mark never moves back, whoever sets it, in whatever order.
+import { untilAcknowledged } from '../redis/acknowledged.js'
+import { type Cluster } from '../redis/cluster.js'
+import { MARK_READ, MOVE_MARKS } from './dialog-scripts.js'
+import { dialogsPart, PARTS_MARK, readKey, readPartKey, userSlot } from './keys.js'
+import { Parted } from './parted.js'
+
+export type ReadMark = {
+  /** The last sequence that was read; 0 when none was. */
+  readonly seq: number
+  /** When that was said; 0 when it never was. */
+  readonly ms: number
+}
+
+const NO_MARK: ReadMark = { seq: 0, ms: 0 }
+
+export class ReadMarks {
+  readonly #cluster: Cluster
+  readonly #parted: Parted
+
+  constructor(cluster: Cluster, onFault: (error: unknown) => void) {
+    this.#cluster = cluster
+    this.#parted = new Parted(
+      cluster,
+      {
+        key: readKey,
+        partKey: readPartKey,
+        moveScript: MOVE_MARKS,
+        list: (key, cursor, count) => ['HSCAN', key, cursor, 'COUNT', String(count)],
+        listed: reply => {
+          // HSCAN answers the next cursor, and field, value, field, value …
+          const [next, flat] = reply as readonly [string, readonly string[]]
+          return [next, flat.filter((_, index) => index % 2 === 0)]
+        }
+      },
+      onFault
+    )
+  }
+
+  keysOf(user: string, room: string): [first: string, part: string] {
+    return this.#parted.keysOf(user, room)
+  }
+
+  /**
+   * Moves a mark forward.
+   * @returns the mark that stands now, and whether this call has moved it
+   * @throws DialogsError as Cluster.write
+   */
+  async mark(
+    user: string,
+    room: string,
+    { seq, ms }: ReadMark,
+    deadline: number
+  ): Promise<{ readonly seq: number; readonly isMoved: boolean }> {
+    let first: readonly [number, number, number] | undefined
+    await untilAcknowledged(async () => {
+      const written = await this.#cluster.write(
+        userSlot(user),
+        ['EVALSHA', MARK_READ.sha, '2', ...this.keysOf(user, room), room, String(seq), String(ms)],
+        deadline
+      )
+      first ??= written.reply as readonly [number, number, number]
+      return written
+    }, deadline)
+    const [markedSeq, isMoved, length] = first ?? [seq, 0, 0]
+    this.#parted.noteLength(user, length)
+    return { seq: markedSeq, isMoved: isMoved === 1 }
+  }
+
+  /** The marks of some rooms, in the same order. */
+  async many(user: string, rooms: readonly string[]): Promise<ReadMark[]> {
+    if (rooms.length === 0) return []
+    const [mark, ...first] = await this.#get(user, this.#parted.key(user), [PARTS_MARK, ...rooms])
+    if (mark === null) return first.map(parseMark)
+    const byPart = new Map<number, string[]>()
+    for (const room of rooms) {
+      const part = dialogsPart(room)
+      const others = byPart.get(part)
+      if (others === undefined) byPart.set(part, [room])
+      else others.push(room)
+    }
+    const inParts = new Map<string, string | null>()
+    await Promise.all(
+      [...byPart].map(async ([part, rooms]) => {
+        const marks = await this.#get(user, this.#parted.partKey(user, part), rooms)
+        for (const [index, room] of rooms.entries()) inParts.set(room, marks[index] ?? null)
+      })
+    )
+    return rooms.map((room, index) => {
+      const direct = parseMark(first[index] ?? null)
+      const inPart = parseMark(inParts.get(room) ?? null)
+      return direct.seq > inPart.seq ? direct : inPart
+    })
+  }
+
+  /** Resolves when nothing is being split. */
+  async settled(): Promise<void> {
+    await this.#parted.settled()
+  }
+
+  async #get(user: string, key: string, fields: readonly string[]): Promise<Array<string | null>> {
+    // HMGET answers a value for each field.
+    return (await this.#cluster.command(userSlot(user), ['HMGET', key, ...fields])) as Array<
+      string | null
+    >
+  }
+}
+
+function parseMark(text: string | null): ReadMark {
+  if (text === null) return NO_MARK
+  const [seq, ms] = text.split('-').map(Number)
+  return { seq: seq ?? 0, ms: ms ?? 0 }
+}

@@ -1,0 +1,98 @@
+// Whoever writes is a member, and sees the room in their list: the commit has counted them in the
+// room, and what is done here is the list. Not waited for by the POST, and not done for each
+// message: of each user and room once in REMEMBERED_MS at most, for the list's order follows the
+// room's last message anyway. A crash before it is done leaves a member who does not see the room
+// (members.ts). Bounded: beyond PENDING_MAX at once it is left out, told as a fault, and done with
+// the next message.
+import pLimit, { type LimitFunction } from 'p-limit'
+import { type Message } from '../message/message.js'
+import { type Members } from './members.js'
+
+const REMEMBERED_MS = 60_000
+/** Of each generation. A name of a user and a room take about 200 bytes. */
+const REMEMBERED_MAX = 50_000
+const PENDING_MAX = 10_000
+const AT_ONCE = 64
+
+export class Touches {
+  readonly #members: Pick<Members, 'list'>
+  readonly #deadlineMs: number
+  readonly #onFault: (error: unknown) => void
+  readonly #limit: LimitFunction = pLimit(AT_ONCE)
+  /** Two generations, so that what is forgotten is always the older half. */
+  #recent = new Set<string>()
+  #older = new Set<string>()
+  #turnedAt = performance.now()
+  readonly #pending = new Map<string, Set<Promise<void>>>()
+  #pendingCount = 0
+
+  constructor(
+    members: Pick<Members, 'list'>,
+    options: { readonly deadlineMs: number; readonly onFault: (error: unknown) => void }
+  ) {
+    this.#members = members
+    this.#deadlineMs = options.deadlineMs
+    this.#onFault = options.onFault
+  }
+
+  /** Messages of a room were committed. */
+  wrote(room: string, messages: readonly Message[]): void {
+    for (const { user, ms } of messages) {
+      // Names hold no braces.
+      const key = `${room}{${user}`
+      if (this.#recent.has(key) || this.#older.has(key)) continue
+      this.#begin(key, room, user, ms)
+    }
+  }
+
+  /** Forgets what is known of a user in a room: the next message puts the room into their list. */
+  forget(room: string, user: string): void {
+    const key = `${room}{${user}`
+    this.#recent.delete(key)
+    this.#older.delete(key)
+  }
+
+  /** Resolves when the rooms that a user has written in so far are in their list, or given up. */
+  async settled(user: string): Promise<void> {
+    const pending = this.#pending.get(user)
+    if (pending !== undefined) await Promise.all(pending)
+  }
+
+  async allSettled(): Promise<void> {
+    await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
+  }
+
+  #begin(key: string, room: string, user: string, ms: number): void {
+    if (this.#pendingCount >= PENDING_MAX) {
+      this.#onFault(new Error(`More than ${PENDING_MAX} users wait to see their room`))
+      return
+    }
+    this.#remember(key)
+    this.#pendingCount++
+    const pending = this.#pending.get(user) ?? new Set()
+    this.#pending.set(user, pending)
+    const touch: Promise<void> = this.#limit(() =>
+      this.#members.list(room, user, ms, performance.now() + this.#deadlineMs)
+    )
+      .catch((error: unknown) => {
+        this.forget(room, user)
+        this.#onFault(error)
+      })
+      .finally(() => {
+        this.#pendingCount--
+        pending.delete(touch)
+        if (pending.size === 0) this.#pending.delete(user)
+      })
+    pending.add(touch)
+  }
+
+  #remember(key: string): void {
+    const now = performance.now()
+    if (this.#recent.size >= REMEMBERED_MAX || now - this.#turnedAt > REMEMBERED_MS / 2) {
+      this.#older = this.#recent
+      this.#recent = new Set()
+      this.#turnedAt = now
+    }
+    this.#recent.add(key)
+  }
+}
