@@ -7,6 +7,7 @@ import { type RedisTarget } from './config/redis-target.js'
 import { DialogsError } from './errors.js'
 import { ANYBODY } from './identity/caller.js'
 import { Hub } from './live/hub.js'
+import { Signals } from './live/signals.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
@@ -32,6 +33,7 @@ import { collectRoutes } from './routes/known-routes.js'
 import { messageRoutes } from './routes/messages.js'
 import { operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
+import { signalRoutes } from './routes/signals.js'
 import { requestFault } from './routes/request-check.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
@@ -242,6 +244,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       }
     })
     await api.register(dialogRoutes, { store, answers, pageBytesMax: config.live.pageBytesMax })
+    await api.register(signalRoutes, {
+      signals: new Signals(cluster, config.live.signalsPerSecondMax)
+    })
     await api.register(operationRoutes, {
       cluster,
       describeApi,

@@ -118,6 +118,8 @@ export const SETTINGS = {
       'bytes that may wait in one socket before its reader is held back; at least 16384'),
     STALLED_MS_MAX: integer(MINUTE, 1000, HOUR,
       'ms without taking any waiting bytes after which a client is disconnected, from a stream or another answer'),
+    SIGNALS_PER_SECOND_MAX: integer(1000, 0, 1_000_000,
+      'signals (typing and the like) that a process passes on in a second; beyond this: 429; 0: none at all'),
     RING_LENGTH_MAX: integer(2048, 1, 1_000_000,
       'newest frames of a room kept in memory'),
     RING_BYTES_MAX: integer(MIB, KIB, GIB,

@@ -28,6 +28,7 @@ export const STATUS = {
   RANGE_NOT_SATISFIABLE: 416,
   EXPECTATION_FAILED: 417,
   HOST_NOT_ALLOWED: 421,
+  RATE_LIMITED: 429,
   HEADERS_TOO_LARGE: 431,
   INTERNAL: 500,
   // A 503 says what is in the way. The client may try again after Retry-After, with the same

@@ -10,6 +10,8 @@ import { batchOf, type Batch } from './output.js'
 export type RoomReader = {
   /** Takes frames that follow what the reader has. Called only while the reader is live. */
   deliver: (batch: Batch) => void
+  /** Takes a signal, or drops it. Called only while the reader is live. */
+  signal: (frame: Buffer) => void
   /** The reader's history is void, so it starts over. */
   reset: (reason: ResetReason) => void
 }
@@ -47,6 +49,11 @@ export class FanOut {
         this.flush()
       }, waitMs)
     }
+  }
+
+  /** Hands a signal to all live readers at once: it has no place among the frames. */
+  signal(frame: Buffer): void {
+    for (const reader of this.#live) reader.signal(frame)
   }
 
   /** Writes at once what is waiting to be written. */

@@ -21,7 +21,7 @@ export const batchOf = (frames: Frames): Batch => ({
 /** What readers and outputs need of a stream. */
 export type ReaderStream = Pick<
   Stream,
-  'isFull' | 'hasEnded' | 'write' | 'drained' | 'drainedWithin' | 'fail'
+  'isFull' | 'hasEnded' | 'write' | 'writeIfIdle' | 'drained' | 'drainedWithin' | 'fail'
 >
 
 export type Output = {

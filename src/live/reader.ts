@@ -62,6 +62,11 @@ export class Reader implements RoomReader {
     void this.#catchUp()
   }
 
+  /** Called by the room for each signal while the reader is live. */
+  signal(frame: Buffer): void {
+    this.#output.stream.writeIfIdle(frame)
+  }
+
   /**
    * The log was rewound or rewritten below what this reader has. Tells the client, and starts again
    * where the client first asked to start.

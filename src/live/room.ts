@@ -12,6 +12,7 @@ import { EarlyFrames } from './early-frames.js'
 import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
 import {
   decodePublication,
+  decodeSignal,
   frameAt,
   frameMs,
   framesFrom,
@@ -200,9 +201,15 @@ export class Room {
   /** Takes a publication from the room's channel. */
   receive(payload: Buffer): void {
     const frames = decodePublication(payload)
-    if (frames === undefined || this.#isClosed) return
+    if (this.#isClosed) return
+    if (frames === undefined) return this.#signal(payload)
     if (this.#isReady) this.#accept(frames)
     else this.#hold(frames)
+  }
+
+  #signal(payload: Buffer): void {
+    const frame = decodeSignal(payload)
+    if (frame !== undefined) this.#fanOut.signal(frame)
   }
 
   /**

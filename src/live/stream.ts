@@ -73,6 +73,14 @@ export class Stream {
   }
 
   /**
+   * Writes what may get lost: only to a client that has taken everything so far. It does not count
+   * against the silence that a heartbeat ends, because a client may not listen for it.
+   */
+  writeIfIdle(bytes: Buffer): void {
+    if (!this.#hasEnded && this.#socket.writableLength === 0) this.#socket.write(bytes)
+  }
+
+  /**
    * Resolves when the client has taken everything or the stream has ended; at once if the stream is
    * not full.
    */

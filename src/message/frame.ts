@@ -39,6 +39,30 @@ export function encodeFrame(entry: Entry): string {
 export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string =>
   `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
+/** What is told to a room's readers and stored nowhere. `data` is any JSON, or undefined. */
+export type Signal = {
+  readonly room: string
+  readonly user: string
+  readonly kind: string
+  readonly data: unknown
+}
+
+// A publication of messages begins with a digit.
+const SIGNAL = 'signal\n'
+const SIGNAL_FIRST_BYTE = SIGNAL.charCodeAt(0)
+
+/** What is published for a signal: a line that tells it from messages, then the frame. */
+export const encodeSignal = ({ room, user, kind, data }: Signal): string =>
+  `${SIGNAL}event: signal\ndata: ${JSON.stringify({ room, user, kind, data })}\n\n`
+
+/** The frame of a published signal; undefined for other publications. Shares the bytes. */
+export function decodeSignal(payload: Buffer): Buffer | undefined {
+  if (payload[0] !== SIGNAL_FIRST_BYTE) return undefined
+  return payload.toString('latin1', 0, SIGNAL.length) === SIGNAL
+    ? payload.subarray(SIGNAL.length)
+    : undefined
+}
+
 // Consecutive times usually share their second. Calling `toISOString` for each message took a tenth
 // of the time of reading history.
 let formattedS = Number.NaN

@@ -18,6 +18,8 @@ export type OperationContract = {
   readonly isPublic?: boolean
   /** Error statuses besides those that any request may get. */
   readonly errors?: readonly number[]
+  /** It takes an Idempotency-Key. */
+  readonly isKeyed?: boolean
   /** The media type of a 200 that is not JSON. */
   readonly mediaType?: string
 }
@@ -43,6 +45,12 @@ const MESSAGE: JsonObject = {
   text: 'hello',
   at: '2026-11-23T07:10:57.241Z'
 }
+/** An example of each body that a request may have. */
+const BODIES: Readonly<Record<string, JsonObject>> = {
+  NewMessage: { user: 'ann', text: 'hello' },
+  NewMark: { seq: 1 },
+  NewSignal: { user: 'ann', kind: 'typing', data: { for: 'bob' } }
+}
 const CURSOR = '^\\d{1,15}(-\\d{1,15})?$'
 
 const ref = (kind: string, name: string): JsonObject => ({ $ref: `#/components/${kind}/${name}` })
@@ -56,6 +64,7 @@ const number = (minimum: number, maximum: number, more: JsonObject = {}): JsonOb
 
 const SHARED: Readonly<Record<string, unknown>> = {
   NewMessage: schemas.NewMessage,
+  NewSignal: schemas.NewSignal,
   Message: schemas.MessageAnswer,
   LostMessage: schemas.LostAnswer,
   Page: schemas.PageAnswer,
@@ -223,7 +232,14 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
 
 function operation(
   path: string,
-  { id, tag, isPublic = false, errors = [], mediaType = 'application/json' }: OperationContract,
+  {
+    id,
+    tag,
+    isPublic = false,
+    errors = [],
+    isKeyed = false,
+    mediaType = 'application/json'
+  }: OperationContract,
   schema: FastifySchema & { summary?: string }
 ): Json {
   const { querystring, body, response } = schema as {
@@ -246,12 +262,12 @@ function operation(
     })
   }
   if (isStream) parameters.push(ref('parameters', 'LastEventId'))
-  if (body === schemas.NewMessage) parameters.push(ref('parameters', 'IdempotencyKey'))
+  if (isKeyed) parameters.push(ref('parameters', 'IdempotencyKey'))
   const answers: Record<string, Json> = {}
   for (const [status, answer] of Object.entries(response ?? {})) {
     if (/^2\d\d$/.test(status)) answers[status] = success(Number(status), answer, mediaType)
   }
-  if (isStream || (answers['200'] === undefined && body === undefined)) {
+  if (isStream || Object.keys(answers).length === 0) {
     answers['200'] = success(200, { type: 'string' }, mediaType)
   }
   for (const status of [
@@ -274,7 +290,7 @@ function operation(
             content: {
               'application/json': {
                 schema: schemaRef(nameOf(body) ?? ''),
-                example: exampleOf(body)
+                example: BODIES[nameOf(body) ?? '']
               }
             }
           }
@@ -299,6 +315,7 @@ function fieldOfQuery(name: string, { description }: JsonObject, isStream: boole
 }
 
 function success(status: number, schema: unknown, mediaType: string): Json {
+  if (schema === schemas.NoAnswer) return { description: 'Done; no body' }
   const name = nameOf(schema)
   const example = name === 'Message' ? { example: MESSAGE } : {}
   return {
@@ -324,7 +341,9 @@ function errorResponse(status: number): Json {
   return {
     description: codes.join(', '),
     ...(status === 401 ? { headers: { 'WWW-Authenticate': ref('headers', 'Challenge') } } : {}),
-    ...(status === 503 ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } } : {}),
+    ...(status === 503 || status === 429
+      ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } }
+      : {}),
     content: {
       'application/json': {
         schema: schemaRef('Error'),
@@ -333,9 +352,6 @@ function errorResponse(status: number): Json {
     }
   }
 }
-
-const exampleOf = (body: unknown): JsonObject =>
-  body === schemas.NewMark ? { seq: 1 } : { user: 'ann', text: 'hello' }
 
 const nameOf = (schema: unknown): string | undefined =>
   Object.entries(SHARED).find(([, each]) => each === schema)?.[0]

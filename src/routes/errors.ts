@@ -89,6 +89,7 @@ export function errorSender(reports: Reports): SendError {
       })
     }
     if (statusCode === 401) reply.header('www-authenticate', challenge(code))
+    if (code === 'RATE_LIMITED') reply.header('retry-after', RETRY_AFTER_S)
     if (code === 'STOPPING') reply.header('connection', 'close')
     // Says which range would be satisfiable.
     const { headers } = error as { readonly headers?: Record<string, string> }

@@ -55,7 +55,9 @@ export async function messageRoutes(
   app.post(
     '/rooms/:room/messages',
     {
-      config: { contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415] } },
+      config: {
+        contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415], isKeyed: true }
+      },
       schema: {
         summary: 'Write a message',
         params: RoomParams,

@@ -25,6 +25,21 @@ export const NewMessage = Type.Object(
 )
 export type NewMessage = Static<typeof NewMessage>
 
+export const NewSignal = Type.Object(
+  {
+    user: NewMessage.properties.user,
+    kind: Type.String({
+      pattern: '^[A-Za-z0-9_.:-]{1,32}$',
+      description: 'what kind of signal it is, such as typing'
+    }),
+    data: Type.Optional(Type.Unknown({ description: 'any JSON of at most 1,024 bytes' }))
+  },
+  { additionalProperties: false }
+)
+
+/** For answers without a body. */
+export const NoAnswer = Type.Null({ description: 'no body' })
+
 export const MessageAnswer = Type.Object({
   room: Type.String(),
   seq: Type.Integer({ minimum: 1, description: '1, 2, 3 … without holes in its room' }),

@@ -109,6 +109,7 @@ t.test('every route is described, with its parameters and each status', async t 
       'delete /rooms/{room}/users/{user} removeMember 200 400 401 403 408 414 417 421 431 500 503',
       'put /rooms/{room}/users/{user}/read markRead 200 400 401 403 404 408 413 414 415 417 421 431 500 503',
       'get /users/{user}/rooms listDialogs 200 400 401 403 408 414 417 421 431 500 503',
+      'post /rooms/{room}/signals sendSignal 204 400 401 403 408 413 414 415 417 421 429 431 500 503',
       'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
       'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
       'get /metrics readMetrics 200 400 401 403 408 414 417 421 431 500 503',

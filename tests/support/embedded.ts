@@ -57,3 +57,34 @@ export async function untilInFile(nodes: readonly EmbeddedNode[]): Promise<void>
     }
   }
 }
+
+/**
+ * Everything that the nodes hold, keys and values in one text: for what must be nowhere. Replicas
+ * are read, too. Commands of a script or a copy half-way are not seen.
+ */
+export async function everythingIn(cluster: Pick<EmbeddedCluster, 'nodes'>): Promise<string> {
+  const found: unknown[] = []
+  for (const { url } of cluster.nodes) {
+    const client = await connect(url)
+    const ask = async (...args: string[]): Promise<unknown> => await client.sendCommand(args)
+    try {
+      await ask('READONLY')
+      // KEYS answers a list of names.
+      for (const key of (await ask('KEYS', '*')) as readonly string[]) {
+        const read: Readonly<Record<string, readonly string[]>> = {
+          string: ['GET', key],
+          hash: ['HGETALL', key],
+          stream: ['XRANGE', key, '-', '+'],
+          zset: ['ZRANGE', key, '0', '-1', 'WITHSCORES'],
+          set: ['SMEMBERS', key],
+          list: ['LRANGE', key, '0', '-1']
+        }
+        const command = read[String(await ask('TYPE', key))]
+        found.push(key, command === undefined ? undefined : await ask(...command))
+      }
+    } finally {
+      await client.disconnect()
+    }
+  }
+  return JSON.stringify(found)
+}

@@ -63,6 +63,7 @@ t.test(
       isFull: false,
       hasEnded: false,
       write: silent,
+      writeIfIdle: silent,
       drained: async () => undefined,
       drainedWithin: async () => true,
       fail: silent

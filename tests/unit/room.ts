@@ -122,6 +122,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
         isFull: false,
         hasEnded: false,
         write,
+        writeIfIdle: write,
         drained: async () => undefined,
         drainedWithin: async () => true,
         fail: () => {

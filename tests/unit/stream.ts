@@ -78,3 +78,23 @@ for (const reason of ['stopping', 'failed'] as const) {
     }
   )
 }
+
+t.test('what may get lost goes only to a client that has taken everything', async t => {
+  const { stream, socket, client } = await openStream(t, 16_384)
+  const { writtenAt } = stream
+  let taken = ''
+  stream.writeIfIdle(Buffer.from('first'))
+  t.equal(stream.writtenAt, writtenAt, 'it does not put off the heartbeat')
+  const bytes = Buffer.alloc(10_000)
+  while (socket.writableLength === 0) stream.write(bytes)
+  stream.writeIfIdle(Buffer.from('second'))
+  client.on('data', chunk => {
+    taken += chunk.toString('latin1')
+  })
+  client.resume()
+  await until('the client has taken everything', () => socket.writableLength === 0)
+  stream.writeIfIdle(Buffer.from('third'))
+  await until('it has the third', () => taken.endsWith('third'))
+  t.ok(taken.startsWith('first'))
+  t.notOk(taken.includes('second'))
+})

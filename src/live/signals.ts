@@ -1,0 +1,55 @@
+// Passing signals, such as "ann is typing": published to a room's readers and stored nowhere.
+// Invariant: a signal costs one SPUBLISH and no memory beyond its request. It has no id and no
+// place in the room's order; whoever is not reading at that moment, or reads slowly, never gets it.
+// The process passes on only so many a second, because each one is written to every reader.
+import { DialogsError } from '../errors.js'
+import { encodeSignal, type Signal } from '../message/frame.js'
+import { type Cluster } from '../redis/cluster.js'
+import { roomChannel, roomSlot } from '../store/keys.js'
+
+/** Someone who typed a second ago is no news. */
+const STALE_MS = 1000
+
+export class Signals {
+  readonly #cluster: Pick<Cluster, 'command'>
+  readonly #perSecondMax: number
+  #allowance: number
+  #countedAt = performance.now()
+
+  /** @param perSecondMax signals a second, and as many at once after a quiet second */
+  constructor(cluster: Pick<Cluster, 'command'>, perSecondMax: number) {
+    this.#cluster = cluster
+    this.#perSecondMax = perSecondMax
+    this.#allowance = perSecondMax
+  }
+
+  /**
+   * Publishes a signal to whoever reads the room now.
+   * @throws DialogsError RATE_LIMITED when the process has passed on too many; a 503 code when
+   * Redis does not take it within a second: by then it is not worth passing on
+   */
+  async send(signal: Signal): Promise<void> {
+    if (!this.#take()) {
+      throw new DialogsError(
+        'RATE_LIMITED',
+        `This process passes on at most ${this.#perSecondMax} signals a second: send fewer.`
+      )
+    }
+    await this.#cluster.command(
+      roomSlot(signal.room),
+      ['SPUBLISH', roomChannel(signal.room), encodeSignal(signal)],
+      performance.now() + STALE_MS
+    )
+  }
+
+  // A token bucket that holds one second.
+  #take(): boolean {
+    const now = performance.now()
+    const gained = ((now - this.#countedAt) / 1000) * this.#perSecondMax
+    this.#allowance = Math.min(this.#perSecondMax, this.#allowance + gained)
+    this.#countedAt = now
+    if (this.#allowance < 1) return false
+    this.#allowance--
+    return true
+  }
+}
