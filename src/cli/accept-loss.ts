@@ -1,6 +1,6 @@
-// `npm run accept-loss -- --yes`: the operator's word that data which Redis has lost is given up
-// (503 STORE_LOST). Restores the service's marker keys (src/redis/markers.ts); a service that
-// refuses goes on within seconds.
+// `npm run accept-loss -- --yes`: the operator accepts that data which Redis has lost is gone (503
+// STORE_LOST). Restores the service's marker keys (src/redis/markers.ts); a service that refuses
+// requests continues within seconds.
 import { readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
@@ -28,7 +28,7 @@ async function acceptLoss(args: readonly string[]): Promise<number> {
     console.log(HELP)
     return 0
   }
-  if (!yes) throw new UsageError('Say --yes to give up what Redis has lost.')
+  if (!yes) throw new UsageError('Add --yes to accept the loss of what Redis has lost.')
   try {
     const { cluster, close } = await openTarget(readConfig(), line => {
       console.error(line)
@@ -44,7 +44,7 @@ async function acceptLoss(args: readonly string[]): Promise<number> {
     console.error(`The loss could not be accepted: ${messageOf(error)}`)
     return 1
   }
-  console.log('The service takes what Redis has now for all there is.')
+  console.log('The loss is accepted: the service continues with the data that Redis has now.')
   return 0
 }
 

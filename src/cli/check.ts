@@ -1,5 +1,5 @@
-// The check of what is stored: finds the cluster and its rooms, checks one room after the other,
-// and reports. What is checked stands in src/cli/check/.
+// Checks what is stored: finds the cluster and its rooms, checks one room after the other, and
+// reports. The checks themselves are in src/cli/check/.
 import { type Config, readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
@@ -16,12 +16,12 @@ import { Progress } from './progress.js'
 
 const EXIT_WRONG = 1
 const EXIT_INTERRUPTED = 130
-/** 12 MB, and 250 bytes for each block that they are in. */
+/** 12 MB, plus 250 bytes for each block. */
 const REFERENCES_MAX = 500_000
 /** Names of about 100 bytes. */
 const BLOCKS_MAX = 500_000
 const HEADS_AT_ONCE = 64
-/** More than a service may take to count what it has committed, beside its deadline. */
+/** More than a service needs, after its deadline, to count what it has committed. */
 const SETTLE_MS = 1000
 
 await runCommand(async args => {
@@ -31,7 +31,7 @@ await runCommand(async args => {
     console.log(HELP)
     return 0
   }
-  // An embedded cluster that was started for the check ends with the process.
+  // An embedded cluster that was started for the check ends with this process.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) {
     process.once(signal, () => process.exit(EXIT_INTERRUPTED))
   }

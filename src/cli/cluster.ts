@@ -1,6 +1,6 @@
-// The cluster command: looks at the cluster and changes it while the service goes on. It only picks
-// what was asked for and turns what came of it into an exit status; src/cli/cluster/ has a file for
-// each thing it can do.
+// The cluster command: shows the cluster, and changes it while the service runs. This file only
+// selects what to do and turns the result into an exit status; src/cli/cluster/ has a file for each
+// command.
 import { readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { DialogsError } from '../errors.js'
@@ -58,8 +58,7 @@ await runCommand(async args => {
   }
 })
 
-// What the message alone explains. Anything else is a fault of the program, and shown with its
-// stack.
+// Errors that their message explains. Anything else is a bug, and is shown with its stack.
 function isExpected(error: unknown): error is Error {
   return (
     [Refusal, Stuck, SettingError, DialogsError, ConnectionLost].some(

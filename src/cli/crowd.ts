@@ -1,6 +1,6 @@
 // The messages that the generator posts: rooms in turn, users by Zipf's law, and texts of one size
-// with a running number. The same options and the same seed give the same messages in the same
-// order. It does not send them.
+// with a running number. The same options and seed give the same messages in the same order. Sends
+// nothing.
 import { randomFrom, Zipf } from './zipf.js'
 import type { Draft } from './post.js'
 
@@ -8,9 +8,9 @@ export type CrowdOptions = {
   readonly room: string
   /** Writes to `<room>-1` … `<room>-N` in turn instead of to `room`. */
   readonly rooms: number | undefined
-  /** The only user, or the busiest of `users`; then the busiest is `user-1` if no name is given. */
+  /** The only user, or the busiest of `users` (`user-1` if no name is given). */
   readonly user: string | undefined
-  /** How many users write, as `user-1` … `user-N` from the busiest on. */
+  /** How many users write: `user-1` … `user-N`, from the busiest on. */
   readonly users: number | undefined
   readonly zipf: number
   readonly seed: number
@@ -23,8 +23,8 @@ const PROSE =
   'the quick brown fox jumps over the lazy dog and everyone in the room sees it in the same order '
 
 /**
- * @returns what makes the message of an index (from 0); to be called with 0, 1, 2 … in this order,
- * for the users are drawn one by one
+ * @returns a function that makes the message of an index. Call it with 0, 1, 2 … in this order,
+ * because the users are drawn one by one
  */
 export function crowd(options: CrowdOptions): (index: number) => Draft {
   const { room, rooms, user } = options
@@ -39,7 +39,7 @@ export function crowd(options: CrowdOptions): (index: number) => Draft {
     const number = `#${index + 1} `
     return {
       room: rooms === undefined ? room : `${room}-${(index % rooms) + 1}`,
-      // A rank is within the names: they are as many.
+      // Always within the names: there are as many names as ranks.
       user: names[zipf.rank(random())]!,
       text: number + filler.slice(0, Math.max(0, options.textBytes - number.length))
     }

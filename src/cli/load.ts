@@ -1,8 +1,8 @@
-// Posts messages over a number of connections, as fast as the service answers or at a rate, until a
-// count, a time or `stop`. Invariant: at most one message is on its way on each connection, and
-// each message that was sent ends in exactly one callback. At a rate the loop is open: message i is
-// meant for the time i / rate and its latency counts from then, so that a service that stalls is
-// charged for all who would have waited (no coordinated omission). It counts and prints nothing.
+// Posts messages over a number of connections, as fast as the service answers or at a fixed rate,
+// until a count, a time or `stop`. Invariant: at most one message is in flight per connection, and
+// every message sent ends in exactly one callback. At a fixed rate the loop is open: message i is
+// due at i / rate, and its latency counts from then. So a stalling service is charged for all
+// messages that would have had to wait (no coordinated omission). Counts and prints nothing.
 import { randomUUID } from 'node:crypto'
 import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -16,21 +16,21 @@ export type LoadOptions = {
   /** Makes the message of an index; called once for 0, 1, 2 … in this order. */
   readonly compose: (index: number) => Draft
   readonly connections: number
-  /** How many messages; unset: until the time is over or `stop`. */
+  /** How many messages. Undefined: until the time is over or `stop`. */
   readonly count?: number | undefined
   readonly durationMs?: number | undefined
-  /** Messages a second; unset: each connection sends when its last message is answered. */
+  /** Messages per second. Undefined: each connection sends when its last message is answered. */
   readonly rate?: number | undefined
   /**
-   * Sends an Idempotency-Key, and repeats what failed with 5xx or without an answer under the same
-   * key.
+   * Sends an Idempotency-Key, and repeats with the same key what failed with 5xx or without an
+   * answer.
    */
   readonly isIdempotent?: boolean | undefined
   /** How long one attempt may take; default 10 s. */
   readonly attemptMsMax?: number | undefined
   /**
-   * How long a message is repeated before it counts as failed; default 30 s, longer than a failover
-   * takes.
+   * How long a message is repeated before it counts as failed. The default of 30 s is longer than a
+   * failover.
    */
   readonly retryMsMax?: number | undefined
   readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
@@ -44,8 +44,8 @@ type Sent = Draft & {
 }
 export type Acknowledged = Sent & { readonly seq: number; readonly at: string }
 /**
- * `status` is unset when there was no answer; `code` and `reason` are the service's or the
- * system's.
+ * `status` is undefined if there was no answer; `code` and `reason` then come from the system,
+ * otherwise from the service.
  */
 export type Failed = Sent & {
   readonly status: number | undefined
@@ -58,7 +58,7 @@ const RETRY_MS_MAX = 30_000
 const PAUSE_MS_MIN = 50
 const PAUSE_MS_MAX = 2_000
 const OVERTIME_MS = 100
-// An answer repeats the message; nothing near this size is one.
+// An answer repeats the message; no valid answer is close to this size.
 const ANSWER_BYTES_MAX = 1024 * 1024
 
 export class Load {
@@ -86,14 +86,14 @@ export class Load {
     setMaxListeners(0, this.#stop.signal, this.#abort.signal)
   }
 
-  /** Messages that were sent, once or more often each. */
+  /** Messages sent, counting repeated ones once. */
   get sent(): number {
     return this.#sent
   }
 
   /**
-   * Messages whose time had come when it stopped but that no connection was free for: by so many
-   * the service did not keep up with the rate.
+   * Messages that were due when it stopped but had no free connection: the number by which the
+   * service fell behind the rate.
    */
   get overdue(): number {
     if (this.#options.rate === undefined || this.#startedMs === 0) return 0
@@ -105,13 +105,13 @@ export class Load {
   }
 
   /**
-   * Sends until done or stopped; resolves when everything that was sent has had its callback. Once
-   * only.
+   * Sends until it is done or stopped, and resolves when everything sent has had its callback. May
+   * be called once.
    */
   async run(): Promise<void> {
     this.#startedMs = performance.now()
     const { rate, durationMs, connections } = this.#options
-    // At a rate the schedule ends by itself; the timer is for a service that does not keep up.
+    // At a fixed rate the schedule ends by itself; the timer is for a service that falls behind.
     const stopAfterMs =
       durationMs === undefined ? undefined : durationMs + (rate === undefined ? 0 : OVERTIME_MS)
     const timer =
@@ -130,15 +130,15 @@ export class Load {
     }
   }
 
-  /** No message is begun any more; those on their way are waited for, with their retries. */
+  /** Starts no more messages; waits for those in flight, including their retries. */
   stop(): void {
     this.#stoppedMs ??= performance.now()
     this.#stop.abort()
   }
 
   /**
-   * Stops and gives up what is on its way: it fails with `UND_ERR_DESTROYED` or as its last attempt
-   * did.
+   * Stops and gives up what is in flight: it fails with `UND_ERR_DESTROYED`, or like its last
+   * attempt.
    */
   abort(): void {
     this.stop()
@@ -146,7 +146,7 @@ export class Load {
     for (const client of this.#clients) client.destroy()
   }
 
-  // One connection: a message at a time.
+  // One connection, one message at a time.
   async #work(): Promise<void> {
     const { url, compose, attemptMsMax = ATTEMPT_MS_MAX } = this.#options
     const client = new Client(new URL(url).origin, {
@@ -169,13 +169,13 @@ export class Load {
     }
   }
 
-  // Waits for a message's time. The result is what its latency counts from.
+  // Waits until a message is due. Returns the time from which its latency counts.
   async #due(index: number): Promise<number> {
     if (this.#options.rate === undefined) return performance.now()
     const dueMs = this.#startedMs + (index * 1000) / this.#options.rate
     const waitMs = dueMs - performance.now()
     if (waitMs > 0) await pause(waitMs, this.#stop.signal)
-    // Timers count whole milliseconds, so that a message may leave a fraction early.
+    // Timers count whole milliseconds, so a message may leave a fraction of one early.
     return Math.min(dueMs, performance.now())
   }
 
@@ -194,16 +194,16 @@ export class Load {
       attempts++
     } while (await this.#isTimeToRetry(outcome, attempts, retryUntilMs))
     this.#report(outcome, { ...draft, index, attempts, latencyMs: performance.now() - fromMs })
-    // A service that is gone would otherwise be called as fast as the loop turns.
+    // Otherwise a service that is gone would be called as fast as the loop turns.
     if (!outcome.isAcknowledged && outcome.status === undefined) {
       await pause(PAUSE_MS_MIN, this.#stop.signal)
     }
   }
 
-  // Waits for the time of the next attempt; false at once if there is to be none. `stop` does not
-  // end it: whoever is waited for would fail although it may be stored.
+  // Waits until the next attempt is due; returns false at once if there is to be none. `stop` does
+  // not end this, because the message would count as failed although it may be stored.
   async #isTimeToRetry(outcome: Outcome, attempts: number, retryUntilMs: number): Promise<boolean> {
-    // Without a key, what may be stored would be stored twice.
+    // Without a key, a message that may be stored would be stored twice.
     if (outcome.isAcknowledged || !outcome.isWorthRetrying || this.#options.isIdempotent !== true) {
       return false
     }
@@ -230,7 +230,7 @@ export class Load {
   }
 }
 
-/** Resolves after the time, or at once when the signal comes: the caller looks at the signal. */
+/** Resolves after the time, or at once on the signal; the caller checks the signal. */
 async function pause(ms: number, signal: AbortSignal): Promise<void> {
   try {
     await delay(ms, undefined, { signal })

@@ -1,5 +1,4 @@
-// The options of the message generator: what may be said, in which limits, and what the help says
-// about it.
+// The options of the message generator: what is allowed, within which limits, and the help text.
 import { randomInt } from 'node:crypto'
 import { checkName } from '../message/names.js'
 import { messageOf } from '../errors.js'
@@ -60,10 +59,10 @@ export function readMsggenOptions(args: readonly string[]) {
   const users = readNumber('users', values.users, { min: 1, max: 1_000_000 })
   const zipf = readNumber('zipf', values.zipf, { min: 0, max: 10, isFraction: true })
   if (zipf !== undefined && users === undefined) {
-    throw new UsageError('--zipf says how uneven many users are: give --users as well.')
+    throw new UsageError('--zipf says how uneven many users are: add --users as well.')
   }
   checkNames(rooms === undefined ? values.room : `${values.room}-${rooms}`, values.user)
-  // A week: more is more than a timer can count.
+  // A week: more does not fit into a timer.
   const seconds = readNumber('duration', values.duration, {
     min: 0.1,
     max: 604_800,
@@ -83,7 +82,7 @@ export function readMsggenOptions(args: readonly string[]) {
     durationMs: seconds === undefined ? undefined : seconds * 1000,
     rate: readNumber('rate', values.rate, { min: 0.1, max: 1_000_000, isFraction: true }),
     connections: readNumber('connections', values.connections, { min: 1, max: 10_000 }) ?? 64,
-    // Room for the running number of the last message.
+    // Leaves space for the running number of the last message.
     textBytes: readNumber('text-size', values['text-size'], { min: 16, max: 65_536 }) ?? 100,
     isIdempotent: values.idempotent,
     isJson: values.json,
@@ -91,7 +90,7 @@ export function readMsggenOptions(args: readonly string[]) {
   }
 }
 
-// The service would refuse each message for it.
+// Otherwise the service would refuse every message.
 function checkNames(room: string, user: string | undefined): void {
   try {
     checkName('room', room)

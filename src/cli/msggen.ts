@@ -1,6 +1,6 @@
-// The message generator: posts messages as one busy user or as a crowd, shows how it goes, and sums
-// up at the end. It only puts the parts together: options, crowd, load, progress and summary each
-// have a file.
+// The message generator: posts messages as one busy user or as a crowd, shows its progress, and
+// prints a summary. It only connects the parts: options, crowd, load, progress and summary have
+// files of their own.
 import { crowd } from './crowd.js'
 import { Load } from './load.js'
 import { HELP, readMsggenOptions } from './msggen-options.js'
@@ -39,7 +39,7 @@ await runCommand(async args => {
   const stop = (): void => {
     if (isStopped) return load.abort()
     isStopped = true
-    progress.print('Waiting for the messages that are on their way. Once more to give them up.')
+    progress.print('Waiting for the messages in flight. Press Ctrl-C again to give them up.')
     load.stop()
   }
   process.on('SIGINT', stop).on('SIGTERM', stop)

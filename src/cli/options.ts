@@ -1,5 +1,5 @@
-// What all commands share: reading their line strictly, every number within its limits, and their
-// exit status. A mistake is a UsageError, whose message says what to change.
+// What all commands share: strict parsing of their arguments, numbers within limits, and exit
+// statuses. A mistake is a UsageError, whose message says what to change.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { messageOf } from '../errors.js'
 
@@ -13,8 +13,8 @@ export class UsageError extends Error {
 }
 
 /**
- * Runs a command with the words of its line. Its result is the exit status: 0, or 1 when it failed;
- * called wrongly is 2.
+ * Runs a command with its arguments. The result is the exit status: 0, or 1 if it failed; wrong
+ * usage is 2.
  */
 export async function runCommand(
   command: (args: readonly string[]) => Promise<number>
@@ -31,12 +31,12 @@ export async function runCommand(
 export type Limits = {
   readonly min: number
   readonly max: number
-  /** Fractions are fine; by default only whole numbers are. */
+  /** Allows fractions; by default only whole numbers are allowed. */
   readonly isFraction?: boolean
 }
 
 /**
- * Parses options strictly: unknown ones, missing values and stray words are mistakes.
+ * Parses options strictly: unknown options, missing values and extra words are mistakes.
  * @throws UsageError
  */
 export function readOptions<const T extends NonNullable<ParseArgsConfig['options']>>(
@@ -51,8 +51,8 @@ export function readOptions<const T extends NonNullable<ParseArgsConfig['options
 }
 
 /**
- * Reads a number; unset stays unset.
- * @throws UsageError when it is no number or outside its limits
+ * Parses a number; undefined stays undefined.
+ * @throws UsageError when it is not a number or is outside its limits
  */
 export function readNumber(
   name: string,
@@ -68,7 +68,7 @@ export function readNumber(
 }
 
 /**
- * Reads the address of a service: http or https, with or without a path.
+ * Parses the address of a service: http or https, with or without a path.
  * @throws UsageError
  */
 export function readUrl(name: string, value: string): string {

@@ -1,6 +1,5 @@
-// One message over one connection, and what came of it. An answer counts as an acknowledgement only
-// if it says what it must: 201, the same room, user and text, and a sequence. Nothing is thrown and
-// nothing is sent again here.
+// Posts one message over one connection. An answer counts as an acknowledgement only if it is
+// correct: 201, the same room, user and text, and a sequence. Throws nothing and repeats nothing.
 import { type Client } from 'undici'
 import { messageOf } from '../errors.js'
 
@@ -10,17 +9,17 @@ export type Outcome =
   | { readonly isAcknowledged: true; readonly seq: number; readonly at: string }
   | {
       readonly isAcknowledged: false
-      /** Unset when there was no answer. */
+      /** Undefined if there was no answer. */
       readonly status: number | undefined
       /**
-       * The service's own code, the system's (`ECONNREFUSED`, `UND_ERR_HEADERS_TIMEOUT` …), or
+       * The service's code, the system's (`ECONNREFUSED`, `UND_ERR_HEADERS_TIMEOUT` …), or
        * `WRONG_ANSWER`.
        */
       readonly code: string
       readonly reason: string
       /**
-       * Nobody knows whether it is stored, or it is the service's trouble: the same key may have
-       * more luck.
+       * The message may be stored, or the service has a problem: repeating it with the same key may
+       * succeed.
        */
       readonly isWorthRetrying: boolean
       readonly retryAfterMs: number
@@ -30,11 +29,11 @@ export type Attempt = {
   /** The service's base path, without a slash at the end. */
   readonly basePath: string
   readonly key: string | undefined
-  /** The key was sent before, so that 200 with the stored message is right as well. */
+  /** The key was sent before, so 200 with the stored message is correct as well. */
   readonly isRepeated: boolean
 }
 
-/** Posts a message; `client` is one connection (undici), with the time limits on it. */
+/** Posts a message. `client` is one connection (undici), with its time limits set. */
 export async function post(
   client: Client,
   draft: Draft,
@@ -57,7 +56,7 @@ export async function post(
       status: statusCode,
       code: typeof answer['code'] === 'string' ? answer['code'] : 'NO_CODE',
       reason:
-        typeof answer['message'] === 'string' ? answer['message'] : 'The answer does not say why.',
+        typeof answer['message'] === 'string' ? answer['message'] : 'The answer gives no reason.',
       isWorthRetrying: statusCode >= 500,
       retryAfterMs: 1000 * (Number(headers['retry-after']) || 0)
     }
@@ -101,11 +100,11 @@ const wrong = (status: number, what: string): Outcome => ({
   retryAfterMs: 0
 })
 
-// A proxy's page of HTML is an answer without fields.
+// A proxy's HTML page counts as an answer without fields.
 function fieldsOf(json: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(json)
-    // Any object may be looked at by name: what is not there is undefined.
+    // Any object may be indexed by name; missing fields are undefined.
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
   } catch {
     return {}

@@ -1,16 +1,16 @@
-// Shows how far a long command has come: a bar on a terminal, otherwise a plain line a second (a
-// log, a CI run). Commands push numbers into it as often as they like; it draws on its own timer.
-// It goes to stderr, so that stdout is the result.
+// Shows the progress of a long command: a bar on a terminal, otherwise one plain line per second
+// (for logs and CI). Commands update the numbers as often as they like; it draws on its own timer.
+// It writes to stderr, so that stdout has only the result.
 import { SingleBar } from 'cli-progress'
 
 export type ProgressOptions = {
   /** What is counted, in the plural: `messages`. */
   readonly unit: string
-  /** How many of them are all. */
+  /** The total, if known. */
   readonly total?: number | undefined
   /**
-   * How long it takes at most; with both, whichever is nearer its end is shown. With neither, it
-   * only counts.
+   * The time limit. If there is a total as well, whichever is nearer to its end is shown; with
+   * neither, it only counts.
    */
   readonly durationMs?: number | undefined
   readonly output?: NodeJS.WriteStream | undefined
@@ -18,7 +18,7 @@ export type ProgressOptions = {
 
 const BAR_INTERVAL_MS = 100
 const LINE_INTERVAL_MS = 1000
-// The rate is over the last second or more, so that it follows changes.
+// The rate covers the last second or more, so that it follows changes.
 const RATE_WINDOW_MS = 1000
 // cli-progress knows a value and a total; ours may be a time, so it gets thousandths.
 const BAR_STEPS = 1000
@@ -39,7 +39,7 @@ export class Progress {
     this.#options = options
     this.#output = options.output ?? process.stderr
     if (this.#output.isTTY) {
-      // Signals are the command's business: it decides what stops.
+      // The command itself decides what signals do.
       this.#bar = new SingleBar({
         format: '{bar} {text}',
         barsize: 24,
@@ -61,19 +61,19 @@ export class Progress {
     this.#timer.unref()
   }
 
-  /** Both are totals so far. Cheap: it only takes note. */
+  /** Sets both totals so far. Cheap: it only stores them. */
   update(done: number, errors = 0): void {
     this.#done = done
     this.#errors = errors
   }
 
-  /** Prints a line of the command's own; a bar goes on below it. */
+  /** Prints a line; a bar continues below it. */
   print(line: string): void {
     this.#output.write(this.#bar === undefined ? `${line}\n` : `\r\x1b[K${line}\n`)
     this.#draw()
   }
 
-  /** Draws the last state and lets the terminal go. */
+  /** Draws the last state and releases the terminal. */
   stop(): void {
     clearInterval(this.#timer)
     this.#draw()
@@ -117,7 +117,7 @@ export class Progress {
     return parts.join('  ')
   }
 
-  // Messages a second since the mark before the last: a window of one to two seconds.
+  // Messages per second since the mark before the last: a window of one to two seconds.
   #rate(now: number): number {
     if (now - this.#mark.ms >= RATE_WINDOW_MS) {
       this.#markBefore = this.#mark

@@ -1,5 +1,5 @@
-// What came of a load: counts, latencies of the acknowledged messages, and failures by status and
-// code. It is told of each message and says it all at the end, as text or as JSON.
+// The result of a load: counts, latencies of acknowledged messages, and failures by status and
+// code. Collects each message, and prints everything at the end as text or JSON.
 import { build } from 'hdr-histogram-js'
 import type { Acknowledged, Failed } from './load.js'
 import { count } from './progress.js'
@@ -11,13 +11,13 @@ type FailureKind = {
   count: number
 }
 
-/** What is known beside the messages themselves. */
+/** What is known besides the messages themselves. */
 export type Ending = {
   readonly sent: number
   readonly overdue: number
   readonly elapsedMs: number
   readonly isStopped: boolean
-  /** What draws the same users again; unset where nothing was drawn. */
+  /** The seed that draws the same users again; undefined if none were drawn. */
   readonly seed: number | undefined
 }
 
@@ -25,7 +25,7 @@ const PERCENTILES = [50, 90, 99, 99.9] as const
 const MICROSECONDS = 1000
 
 export class Summary {
-  // Microseconds, to three digits; it grows to what it is given.
+  // Microseconds, to three digits; the histogram grows as needed.
   readonly #latencies = build({ lowestDiscernibleValue: 1, numberOfSignificantValueDigits: 3 })
   readonly #failures = new Map<string, FailureKind>()
   #acknowledged = 0
@@ -99,9 +99,7 @@ export class Summary {
       lines.push(`Sent again under the same key: ${count(this.#retries)} times`)
     }
     if (ending.overdue > 0) {
-      lines.push(
-        `Not kept up with the rate: ${count(ending.overdue)} messages were due and not sent`
-      )
+      lines.push(`Behind the rate: ${count(ending.overdue)} messages were due and not sent`)
     }
     for (const { status, code, count: times, example } of this.#kinds()) {
       lines.push(
@@ -118,7 +116,7 @@ export class Summary {
 
   #percentiles(): Array<readonly [string, number]> {
     const max = this.#latencies.maxValue
-    // A percentile is the upper edge of its bucket, which the maximum may lie below.
+    // A percentile is the upper edge of its bucket, which can be above the maximum.
     const latencies = PERCENTILES.map(
       percentile =>
         [
@@ -129,7 +127,7 @@ export class Summary {
     return [...latencies, ['max', max / MICROSECONDS]]
   }
 
-  // The commonest first.
+  // The most frequent first.
   #kinds(): FailureKind[] {
     return [...this.#failures.values()].sort((a, b) => b.count - a.count)
   }

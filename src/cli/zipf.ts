@@ -1,14 +1,14 @@
-// Who of many is next, when few do most: ranks by Zipf's law, and the repeatable random numbers
-// that they are drawn with. The same seed gives the same ranks on every machine. It knows nothing
-// of users or messages.
+// Selects one of many when a few do most: ranks by Zipf's law, and the repeatable random numbers
+// that draw them. The same seed gives the same ranks on every machine. Knows nothing of users or
+// messages.
 
 /**
- * Ranks 0 … size - 1, where rank k comes with a probability proportional to 1 / (k + 1)^exponent.
- * Exponent 0 is everyone alike, 1 is Zipf's law (the first of a thousand gets 13 %), 2 leaves the
- * first 60 %. Costs 8 bytes a rank, and a draw takes log2(size) steps.
+ * Ranks 0 … size - 1; rank k has a probability proportional to 1 / (k + 1)^exponent. With exponent
+ * 0 all are alike, 1 is Zipf's law (the first of a thousand gets 13 %), and with 2 the first gets
+ * 60 %. Costs 8 bytes per rank; a draw takes log2(size) steps.
  */
 export class Zipf {
-  // shares[k] is how likely a rank up to k is.
+  // shares[k] is the probability of a rank up to k.
   readonly #shares: Float64Array
 
   constructor(size: number, exponent: number) {
@@ -18,7 +18,7 @@ export class Zipf {
     for (let rank = 0; rank < size; rank++) this.#shares[rank]! /= sum
   }
 
-  /** The rank that a number of [0, 1) stands for: small numbers are low ranks. */
+  /** The rank for a number in [0, 1): small numbers give low ranks. */
   rank(uniform: number): number {
     let low = 0
     let high = this.#shares.length - 1
@@ -32,7 +32,7 @@ export class Zipf {
 }
 
 /**
- * Repeatable numbers of [0, 1) from a 32-bit seed: mulberry32 by Tommy Ettinger (public domain,
+ * Repeatable numbers in [0, 1) from a 32-bit seed: mulberry32 by Tommy Ettinger (public domain,
  * https://gist.github.com/tommyettinger/46a874533244883189143505d203312c). Not for secrets.
  */
 export function randomFrom(seed: number): () => number {

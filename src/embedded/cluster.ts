@@ -1,7 +1,7 @@
-// A local Redis Cluster of real redis-server processes on loopback, for those who have none: made
-// on the first start, its data kept over restarts. One process owns a data directory at a time;
-// what a killed owner left running is ended first. It does not react to signals (main.ts calls
-// stop), nor does it start a node again that died: that is what drills look at.
+// A local Redis Cluster of real redis-server processes on loopback, for machines without one:
+// created on the first start, its data kept over restarts. One process owns a data directory at a
+// time; what a killed owner left running is ended first. It does not handle signals (main.ts calls
+// stop), and it does not restart a node that died, because drills want to observe that.
 
 import { mkdirSync, rmSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
@@ -22,19 +22,20 @@ import { signalTo } from './processes.js'
 import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
 
 export type EmbeddedOptions = {
-  /** Folder for everything: configuration, data, logs. Made when missing. */
+  /** Folder for everything: configuration, data, logs. Created if missing. */
   readonly dataDir: string
-  /** Masters of a new cluster, default 3. An existing one stays as it is. */
+  /** Masters of a new cluster, default 3. An existing cluster stays as it is. */
   readonly shards?: number
   /** Replicas of each master of a new cluster, default 1. */
   readonly replicas?: number
   /**
-   * Redis's cluster-node-timeout, default 2000: a dead master is replaced after about this + 1 s.
+   * Redis's cluster-node-timeout, default 2000: a dead master is replaced after about 1 s more than
+   * this.
    */
   readonly nodeTimeoutMs?: number
   /**
-   * Where the nodes run, by their number from 0; default: on loopback. Others are for drills with a
-   * network in between.
+   * Where the nodes run, by their number from 0; by default on loopback. Drills with a network in
+   * between use other places.
    */
   readonly place?: (index: number) => Place
   /** Gets a line for each step worth showing. */
@@ -42,8 +43,8 @@ export type EmbeddedOptions = {
 }
 
 /**
- * Loaded while the nodes boot, for it brings the client library: 0.15 s that would otherwise come
- * before the first node is started.
+ * Loaded while the nodes boot, because it imports the client library: otherwise that would take
+ * 0.15 s before the first node starts.
  */
 const formation = () => import('./formation.js')
 
@@ -74,8 +75,8 @@ export class EmbeddedCluster {
   }
 
   /**
-   * Resolves when every slot can be written to. When it rejects, nothing that it started still
-   * runs.
+   * Resolves when every slot can be written to. If it rejects, nothing that it started is still
+   * running.
    */
   static async start(options: EmbeddedOptions): Promise<EmbeddedCluster> {
     const command = await findRedisServer()
@@ -97,24 +98,24 @@ export class EmbeddedCluster {
     return cluster
   }
 
-  /** Every node that was made, running or not. */
+  /** All nodes of the cluster, running or not. */
   get nodes(): readonly EmbeddedNode[] {
     return this.#nodes
   }
 
-  /** For whoever administers it: as the default user, who may do everything. */
+  /** For administration: as the default user, who may do everything. */
   get urls(): string[] {
     return this.#nodes.map(node => node.url)
   }
 
-  /** For the service: as a user who may do no more than the service needs. */
+  /** For the service: as a user with no more permissions than the service needs. */
   get serviceUrls(): string[] {
     return this.urls.map(asServiceUser)
   }
 
   /**
-   * Starts a further, empty node. It has not met the cluster: that is the caller's to do. It comes
-   * back after a restart.
+   * Starts another, empty node, which comes back after a restart. The caller must introduce it to
+   * the cluster.
    */
   async addNode(): Promise<EmbeddedNode> {
     if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
@@ -135,8 +136,8 @@ export class EmbeddedCluster {
   }
 
   /**
-   * Stops a node and removes its folder with all data in it. The others are not told: CLUSTER
-   * FORGET is the caller's to do.
+   * Stops a node and removes its folder with all its data. The caller must tell the others (CLUSTER
+   * FORGET).
    */
   async forgetNode(node: EmbeddedNode): Promise<void> {
     if (!this.#nodes.includes(node)) {
@@ -166,8 +167,8 @@ export class EmbeddedCluster {
     }
   }
 
-  // Folders of the nodes that the cluster command added (running.ts): not children of this process,
-  // but its to end.
+  // Folders of nodes that the cluster command added (running.ts). They are not children of this
+  // process, but it must end them.
   #guests(): string[] {
     if (this.#nodes.length === 0) return [] // it never came to be the owner of anything
     const own = new Set(this.#nodes.map(node => node.dir))
@@ -176,7 +177,7 @@ export class EmbeddedCluster {
       .filter(dir => !own.has(dir))
   }
 
-  // Children are detached and would outlive a process that ends by an uncaught error.
+  // Nodes run detached and would outlive a process that ends by an uncaught error.
   readonly #endAtExit = (): void => {
     for (const { pid } of this.#nodes) if (pid !== undefined) signalTo(pid, 'SIGTERM')
   }
@@ -187,7 +188,7 @@ export class EmbeddedCluster {
       (manifest?.nodes ?? []).map(entry => endOrphan(this.#dirOf(entry)))
     )
     if (orphans.includes(true)) {
-      this.#report('Ended the redis-server processes that a killed service had left')
+      this.#report('Ended the redis-server processes that a killed service had left running')
     }
 
     if (manifest === undefined) await this.#create()
@@ -199,7 +200,7 @@ export class EmbeddedCluster {
     const { shards = 3, replicas = 1 } = this.#options
     const ports = await freePorts(shards * (1 + replicas))
     this.#report(
-      `Making a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`
+      `Creating a Redis Cluster of ${shards} masters and ${shards * replicas} replicas in ${this.#dataDir}`
     )
     await this.#startNodes({
       isComplete: false,
@@ -217,18 +218,18 @@ export class EmbeddedCluster {
     await waitUntilUp(this.#nodes, formMsMax)
   }
 
-  // A crash while the cluster was being made. Nobody can have written by the service then, but look
-  // before deleting.
+  // The last start crashed while it created the cluster. The service cannot have written anything
+  // yet, but look before deleting.
   async #createAgain(manifest: Manifest): Promise<void> {
     await this.#startNodes(await this.#withFreePorts(manifest))
     const { countKeys } = await formation()
     const keyCount = await countKeys(this.#nodes)
     if (keyCount > 0) {
       throw new Error(
-        `${this.#dataDir} holds a cluster that was never completely made, yet has ${keyCount} keys: move the folder away to begin anew`
+        `${this.#dataDir} holds a cluster that was never completed, yet has ${keyCount} keys: move the folder away to start with an empty cluster`
       )
     }
-    this.#report('Making the cluster anew: the last start was interrupted while it was made')
+    this.#report('Creating the cluster again: the last start was interrupted while it did so')
     for (const node of this.#nodes) await this.forgetNode(node)
     await this.#create()
   }

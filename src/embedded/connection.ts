@@ -1,5 +1,5 @@
-// A plain connection to one node, for setting a cluster up: no reconnecting, no queue for when it
-// is away. It fails at once, and the caller asks again.
+// A plain connection to one node, to set a cluster up: it neither reconnects nor queues. It fails
+// at once, and the caller asks again.
 
 import { createClient } from 'redis'
 
@@ -16,7 +16,7 @@ export async function connect(url: string): Promise<Connection> {
   return client
 }
 
-/** One CLUSTER command, with its answer as text. */
+/** Sends one CLUSTER command and returns the answer as text. */
 export async function cluster(client: Connection, ...words: string[]): Promise<string> {
   return String(await client.sendCommand(['CLUSTER', ...words]))
 }

@@ -1,7 +1,7 @@
-// Makes one cluster out of empty nodes, and waits until a cluster is whole. The same commands that
-// `redis-cli --cluster create` sends, but to all nodes at once and with every node introduced to
-// every other, so that nothing waits for gossip: what remains is the 2 s for which Redis itself
-// keeps a master that was just started from being written to (CLUSTER_WRITABLE_DELAY).
+// Forms one cluster from empty nodes, and waits until a cluster is complete. Sends the same
+// commands as `redis-cli --cluster create`, but to all nodes at once and with every node introduced
+// to every other, so that nothing waits for gossip. What remains is the 2 s in which Redis refuses
+// writes to a master that has just started (CLUSTER_WRITABLE_DELAY).
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { cluster, connect, type Connection } from './connection.js'
@@ -20,7 +20,7 @@ export async function formCluster(
   await withConnections(nodes, async clients => {
     await Promise.all(
       clients.map(async (client, index) => {
-        // Different epochs from the start: equal ones would be resolved by collisions, one after
+        // Different epochs from the start; equal ones would be resolved by collisions, one after
         // the other.
         await cluster(client, 'SET-CONFIG-EPOCH', String(index + 1))
         if (index < shards) await cluster(client, 'ADDSLOTSRANGE', ...slotRange(index, shards))
@@ -57,7 +57,7 @@ export async function formCluster(
 
 /**
  * Waits until every node that has met others says that the cluster works. Replicas may still be
- * loading from their master then: with much data that takes long, and the shards work without.
+ * loading data from their master: that can take long, and the shards work without them.
  */
 export async function waitUntilUp(
   nodes: readonly EmbeddedNode[],
@@ -81,8 +81,8 @@ export async function waitUntilUp(
   })
 }
 
-// Every node had loaded its own data before; one that is loading again is a replica that takes its
-// master's.
+// Every node has already loaded its own data. One that is loading again is a replica copying its
+// master.
 async function infoUnlessLoading(client: Connection): Promise<string | undefined> {
   try {
     return await cluster(client, 'INFO')
@@ -92,7 +92,7 @@ async function infoUnlessLoading(client: Connection): Promise<string | undefined
   }
 }
 
-/** How many keys the nodes hold together, replicas counted as well. */
+/** How many keys the nodes hold together, including replicas. */
 export async function countKeys(nodes: readonly EmbeddedNode[]): Promise<number> {
   return await withConnections(nodes, async clients => {
     const sizes = await Promise.all(clients.map(client => client.dbSize()))
@@ -105,8 +105,8 @@ function slotRange(shard: number, shards: number): [string, string] {
   return [String(first(shard)), String(first(shard + 1) - 1)]
 }
 
-// What this node does not see yet, undefined when it sees the whole cluster, each master and each
-// replica.
+// What this node does not see yet; undefined once it sees the whole cluster, with all masters and
+// replicas.
 async function missingView(
   client: Connection,
   nodeCount: number,
@@ -136,13 +136,13 @@ function stateOf(info: string): boolean {
   return info.includes('cluster_state:ok')
 }
 
-// `check` says true, or what is missing.
+// `check` returns true, or says what is missing.
 async function until(deadline: number, check: () => Promise<boolean | string>): Promise<void> {
   for (;;) {
     const result = await check()
     if (result === true) return
     if (Date.now() >= deadline) {
-      throw new Error(`the embedded cluster does not get ready: ${result}`)
+      throw new Error(`the embedded cluster did not become ready: ${result}`)
     }
     await sleep(pollMs)
   }

@@ -1,17 +1,17 @@
-// Finds a Redis or Valkey server on the PATH and checks that it is new enough: the log needs `XADD
-// 0-*`, which is Redis 7. Installing it is not done here; that is the set-up script's job, before
-// any of this is built.
+// Finds a Redis or Valkey server on the PATH and checks its version: the log needs `XADD 0-*`,
+// which exists since Redis 7. Installing one is the job of the set-up script, before any of this is
+// built.
 
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
 const versionMin = 7
-/** Valkey has counted on from Redis 7.2, under its own name. */
+/** Valkey continued the version numbers of Redis 7.2 under its own name. */
 const commands = ['redis-server', 'valkey-server'] as const
 
 /**
- * The command that starts Redis. Throws one clear line when there is none, or none that is new
+ * The command that starts Redis. Throws one clear line if there is none, or none that is new
  * enough.
  */
 export async function findRedisServer(): Promise<string> {

@@ -1,7 +1,7 @@
-// One owner for a data directory: a file with the owner's pid and start. Whoever finds the owner
-// gone takes over, which is what makes a start after SIGKILL work; whoever finds it alive waits a
-// little (a restart overlaps) and then gives up. The file appears with its content at once (hard
-// link), so no one ever reads half of it.
+// One owner per data directory, by a file with the owner's pid and start time. If the owner is
+// gone, its successor takes over, so that a start after SIGKILL works. If it is alive, the
+// successor waits a little (restarts overlap) and then gives up. A hard link makes the file appear
+// with its content at once, so nobody reads half of it.
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -21,8 +21,8 @@ export class DataDirLock {
   }
 
   /**
-   * Takes the lock, waiting up to `waitMs` for a living owner to let go; then throws one line that
-   * names it.
+   * Takes the lock. Waits up to `waitMs` for a living owner to release it, then throws one line
+   * that names the owner.
    */
   static async acquire(dataDir: string, waitMs: number): Promise<DataDirLock> {
     const file = join(dataDir, 'owner')
@@ -82,8 +82,9 @@ function read(file: string): string | undefined {
   }
 }
 
-// Two who find the same dead owner must not both remove: the second would remove the first's new
-// lock. So it is renamed aside, looked at again, and put back when it was another one.
+// If two processes find the same dead owner, they must not both remove its lock: the second would
+// remove the first one's new lock. So the file is renamed away, read again, and put back if it was
+// another one.
 function discard(file: string, deadOwner: string): void {
   const aside = `${file}.dead.${process.pid}`
   try {

@@ -1,7 +1,7 @@
-// cluster.json in the data directory: which nodes belong to the cluster, in which folder, on which
-// port, and whether the cluster was completely made. It is written before any folder is, and
-// replaced as a whole, so a crash never leaves a folder that nobody knows of. Also here: giving
-// nodes new ports, which Redis keeps in each node's nodes.conf.
+// cluster.json in the data directory: which nodes belong to the cluster, in which folder and on
+// which port, and whether the cluster was completed. It is written before any folder and always
+// replaced as a whole, so a crash never leaves an unknown folder. Also gives nodes new ports, which
+// Redis keeps in each node's nodes.conf.
 
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -9,20 +9,20 @@ import { join } from 'node:path'
 export type ManifestNode = { readonly name: string; readonly port: number }
 export type Manifest = { readonly isComplete: boolean; readonly nodes: readonly ManifestNode[] }
 
-/** The manifest of a data directory; undefined where there is no cluster yet. */
+/** The manifest of a data directory; undefined if there is no cluster yet. */
 export function readManifest(dataDir: string): Manifest | undefined {
   const file = manifestFile(dataDir)
   if (!existsSync(file)) {
     const folder = readdirSync(dataDir).find(name => /^node-\d+$/.test(name))
     if (folder === undefined) return undefined
     throw new Error(
-      `${dataDir} holds ${folder} but no cluster.json: put it back, or move the folder away to begin with an empty cluster`
+      `${dataDir} holds ${folder} but no cluster.json: put it back, or move the folder away to start with an empty cluster`
     )
   }
   const manifest: unknown = parse(readFileSync(file, 'utf8'))
   if (!isManifest(manifest)) {
     throw new Error(
-      `${file} is damaged: mend it, or move ${dataDir} away to begin with an empty cluster`
+      `${file} is damaged: repair it, or move ${dataDir} away to start with an empty cluster`
     )
   }
   return manifest
@@ -35,8 +35,8 @@ export function writeManifest(dataDir: string, manifest: Manifest): void {
 }
 
 /**
- * Enters a node of this port, as it stands on disk now: the owner and the cluster command both add
- * nodes while the cluster runs, and neither may write back what it read long ago.
+ * Adds a node to the manifest on disk. Both the owner and the cluster command add nodes while the
+ * cluster runs, so neither may write back what it read earlier.
  */
 export function enterNode(dataDir: string, port: number): ManifestNode {
   const manifest = readManifest(dataDir) ?? { isComplete: true, nodes: [] }
@@ -45,7 +45,7 @@ export function enterNode(dataDir: string, port: number): ManifestNode {
   return entry
 }
 
-/** Strikes a node out, as it stands on disk now. */
+/** Removes a node from the manifest on disk. */
 export function strikeNode(dataDir: string, name: string): void {
   const manifest = readManifest(dataDir)
   if (manifest !== undefined) {
@@ -56,15 +56,15 @@ export function strikeNode(dataDir: string, name: string): void {
   }
 }
 
-/** The next node's name: one that no node has now. */
+/** The next unused node name. */
 function nextName(nodes: readonly ManifestNode[]): string {
   const numbers = nodes.map(node => Number(node.name.replace('node-', '')))
   return `node-${Math.max(0, ...numbers) + 1}`
 }
 
 /**
- * Rewrites the addresses in the nodes' nodes.conf files. Only while all of them are stopped.
- * A line there begins `<id> <ip>:<port>@<bus port>[,hostname] <flags> …`.
+ * Rewrites the addresses in the nodes' nodes.conf files. Only while all nodes are stopped. A line
+ * there begins with `<id> <ip>:<port>@<bus port>[,hostname] <flags> …`.
  */
 export function rewriteAddresses(
   nodeDirs: readonly string[],

@@ -1,6 +1,5 @@
-// One redis-server process with a folder of its own: its configuration, its data, its log. It can
-// be killed and started again on the same port with the same data. It knows nothing of the cluster
-// that it is part of.
+// One redis-server process with its own folder: its configuration, data and log. It can be killed
+// and started again on the same port with the same data. It knows nothing of its cluster.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
@@ -9,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { commandOf, end, isErrno, signalAgainMs } from './processes.js'
 import { confFileOf, logFileOf, type NodeSettings, pidFileOf, redisConf } from './redis-conf.js'
 
-/** Replaying a long append-only file takes its time, about 1 GB in 10 s. */
+/** Replaying an append-only file takes about 10 s per GB. */
 const readyMsMax = 120_000
 const answerMsMax = 2_000
 const stopMsMax = 5_000
@@ -49,10 +48,7 @@ export class EmbeddedNode {
     return this.#child !== undefined
   }
 
-  /**
-   * Starts the process (nothing to do when it runs) and resolves when it answers and has loaded its
-   * data.
-   */
+  /** Starts the process unless it runs, and resolves when it answers and has loaded its data. */
   async start(): Promise<void> {
     if (this.#child === undefined) this.#spawn()
     const deadline = Date.now() + readyMsMax
@@ -72,12 +68,15 @@ export class EmbeddedNode {
     this.#wasReady = true
   }
 
-  /** Lets the process outlive this one. Its owner knows it by its folder. */
+  /** Lets the process outlive this one. Its owner finds it by its folder. */
   leave(): void {
     this.#child?.unref()
   }
 
-  /** Sends the signal. SIGKILL and SIGTERM resolve when the process has ended, others at once. */
+  /**
+   * Sends a signal. For SIGKILL and SIGTERM it resolves when the process has ended, otherwise at
+   * once.
+   */
   async kill(signal: NodeJS.Signals): Promise<void> {
     const child = this.#child
     if (child === undefined) return
@@ -96,7 +95,7 @@ export class EmbeddedNode {
     clearInterval(again)
   }
 
-  /** SIGTERM, so that the append-only file is written out, and SIGKILL when that takes too long. */
+  /** SIGTERM, so that the append-only file is written out; SIGKILL if that takes too long. */
   async stop(): Promise<void> {
     const tooLong = setTimeout(() => {
       this.#child?.kill('SIGKILL')
@@ -105,12 +104,12 @@ export class EmbeddedNode {
     clearTimeout(tooLong)
   }
 
-  // Detached: in a process group of its own, so that Ctrl-C in the terminal reaches the service
-  // only, which still needs Redis while it drains.
+  // In a process group of its own, so that Ctrl-C in the terminal reaches only the service, which
+  // needs Redis while it drains.
   #spawn(): void {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
-    // what it says before it has read its configuration
+    // What it says before it has read its configuration.
     const log = openSync(logFileOf(this.dir), 'a')
     const [command = this.#command, ...args] = [
       ...this.#settings.place.within,
@@ -127,9 +126,9 @@ export class EmbeddedNode {
     this.#wasReady = false
     this.#isEndWanted = false
     child.once('exit', (code, signal) => {
-      // Before it was ready, start() says what went wrong.
+      // Before it is ready, start() reports what went wrong.
       if (!this.#wasReady || this.#isEndWanted) return
-      // 0: somebody asked it to end, as `npm run cluster -- remove` does.
+      // Exit status 0: it was asked to end, as `npm run cluster -- remove` does.
       this.#report(
         code === 0
           ? `redis-server on port ${this.port} was stopped`
@@ -138,7 +137,7 @@ export class EmbeddedNode {
     })
     this.#ended = new Promise(resolve => {
       for (const event of ['exit', 'error']) {
-        // error: it could not be started at all
+        // `error`: it could not be started at all.
         child.once(event, () => {
           this.#child = undefined
           resolve()
@@ -157,8 +156,8 @@ export function pidIn(dir: string): number | undefined {
 }
 
 /**
- * Ends the redis-server that a killed service left running in this folder, if there is one. Says
- * whether there was.
+ * Ends a redis-server that a killed service left running in this folder. Returns whether there was
+ * one.
  */
 export async function endOrphan(dir: string): Promise<boolean> {
   const pid = pidIn(dir)
@@ -167,9 +166,8 @@ export async function endOrphan(dir: string): Promise<boolean> {
   return true
 }
 
-// By hand, in Redis's inline form: the client library would be loaded before the first process is
-// on its way, and that takes longer than all of them need to boot. One that is LOADING its data
-// answers with an error.
+// Asks in Redis's inline protocol, because loading the client library first would take longer than
+// all nodes need to boot. A node that is loading its data answers with an error.
 function answersPing(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect({ port, host })

@@ -1,7 +1,7 @@
 // Free ports for cluster nodes. A node needs two: its own, and that plus 10,000 for the cluster
-// bus. Both ranges lie below the ports that systems give to outgoing connections (32768 and up on
-// Linux), so that a node's port is not taken by a client while the cluster is stopped, and they do
-// not overlap.
+// bus. Both ranges are below the ports that systems use for outgoing connections (32768 and up on
+// Linux), so that no client takes a node's port while the cluster is stopped. The two ranges do not
+// overlap.
 
 import { createServer } from 'node:net'
 
@@ -9,13 +9,13 @@ const busOffset = 10_000
 const portMin = 12_000
 const portMax = portMin + busOffset - 1
 
-// Between being found and being listened on, a port looks free to the next one who asks in this
-// process.
+// Ports handed out by this process. Until a node listens on its port, the port would look free to
+// the next caller.
 const given = new Set<number>()
 
 /**
- * `count` different ports that can be listened on now, none of `avoid`. The start is random:
- * several clusters may be made at once.
+ * `count` different ports that can be listened on now, none of them in `avoid`. Starts at a random
+ * port, because several clusters may be created at once.
  */
 export async function freePorts(count: number, avoid: readonly number[] = []): Promise<number[]> {
   const found: number[] = []

@@ -1,41 +1,41 @@
-// What the operating system says about a process: is it there, since when, with which command line.
-// A pid alone proves nothing, because pids are given out again. /proc where it exists (Linux), `ps`
-// elsewhere. A zombie counts as gone: it holds no port and no file, and in a container without an
-// init it may never be reaped.
+// What the operating system says about a process: whether it exists, since when, and its command
+// line. A pid alone proves nothing, because pids are reused. Uses /proc where it exists (Linux),
+// otherwise `ps`. A zombie counts as gone: it holds no port and no file, and in a container without
+// an init it may never be reaped.
 
 import { execFileSync } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /**
- * A replica that is writing its first append-only file refuses SIGTERM and forgets it: whoever ends
- * a redis-server asks again.
+ * A replica that is writing its first append-only file refuses SIGTERM and forgets it, so the
+ * signal is repeated at this interval.
  */
 export const signalAgainMs = 100
 
 const hasProc = existsSync('/proc/self/stat')
 
 /**
- * When the process began, as an opaque string that differs for a later process of the same pid;
- * undefined when it is gone.
+ * When the process began, as an opaque string that differs for a later process with the same pid;
+ * undefined if it is gone.
  */
 export function startOf(pid: number): string | undefined {
   if (!hasProc) return ps(pid, 'lstart=')
-  // The command's name stands in parentheses and may hold blanks itself: the fields are counted
-  // after the last one. proc(5): state is field 3, starttime is field 22.
+  // The command's name is in parentheses and may contain spaces, so fields are counted after the
+  // last parenthesis. proc(5): state is field 3, starttime is field 22.
   const fields = readProc(pid, 'stat')
     ?.replace(/^.*\) /s, '')
     .split(' ')
   return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
 }
 
-/** The command line, words joined by blanks; undefined when the process is gone. */
+/** The command line, words joined by spaces; undefined if the process is gone. */
 export function commandOf(pid: number): string | undefined {
   if (!hasProc) return ps(pid, 'command=')
   return readProc(pid, 'cmdline')?.split('\0').join(' ').trim() || undefined
 }
 
-/** Asks the process to end, makes it end after `patienceMs`, and waits until it is gone. */
+/** Asks the process to end, kills it after `patienceMs`, and waits until it is gone. */
 export async function end(pid: number, patienceMs: number): Promise<void> {
   const start = startOf(pid)
   const isGone = () => start === undefined || startOf(pid) !== start
@@ -54,7 +54,7 @@ export async function end(pid: number, patienceMs: number): Promise<void> {
   throw new Error(`process ${pid} does not end, not even on SIGKILL`)
 }
 
-/** Sends a signal; one that is gone already is fine. */
+/** Sends a signal. No error if the process is gone. */
 export function signalTo(pid: number, signal: NodeJS.Signals): void {
   try {
     process.kill(pid, signal)

@@ -1,4 +1,4 @@
-// The redis.conf of one embedded node. Each line that differs from Redis's default has its reason
+// The redis.conf of one embedded node. Every line that differs from Redis's default has its reason
 // here.
 
 import { join } from 'node:path'
@@ -8,7 +8,7 @@ import { REQUIREMENTS } from '../store/requirements.js'
 /** Has no password: the nodes listen on loopback, where the default user has none either. */
 const SERVICE_USER = 'service'
 
-/** The URL of an embedded node, as the service uses it. */
+/** The URL of an embedded node for the service. */
 export const asServiceUser = (url: string): string =>
   url.replace('redis://', `redis://${SERVICE_USER}:any@`)
 
@@ -58,8 +58,7 @@ export function redisConf({ dir, port, nodeTimeoutMs, place: { host } }: NodeSet
     'repl-diskless-sync-delay 0', // waiting for further replicas only delays the one there is
     'repl-backlog-size 64mb', // a replica that was away shortly gets the difference, not everything
 
-    // The service logs in as this user, so that it does nothing beyond the permissions that are
-    // documented.
+    // The service logs in as this user, so that it never uses more than the documented permissions.
     `user ${SERVICE_USER} on nopass ${leastAcl(REQUIREMENTS)}`,
 
     'enable-debug-command local', // the tests of faults use it

@@ -1,7 +1,7 @@
-// The embedded cluster of a running service, as another process finds it: for the cluster command,
-// which adds and removes nodes. Invariant: a node is in cluster.json before its process begins and
-// until it has ended, so that the owner's stop ends it and the owner's restart brings it up. Takes
-// no lock: the owner goes on, and only one line of cluster.json changes at a time.
+// The embedded cluster of a running service, as seen by another process: the cluster command, which
+// adds and removes nodes. Invariant: a node is in cluster.json from before its process begins until
+// after it has ended, so that the owner's stop ends it and the owner's restart starts it. Takes no
+// lock: the owner keeps running, and each change concerns one entry of cluster.json.
 
 import { existsSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
@@ -23,7 +23,7 @@ export class RunningCluster {
     this.#nodeTimeoutMs = nodeTimeoutMs
   }
 
-  /** The cluster of a data directory, running or not; undefined where none was completely made. */
+  /** The cluster of a data directory, running or not; undefined if none was completed. */
   static find(dataDir: string, nodeTimeoutMs: number): RunningCluster | undefined {
     const dir = resolve(dataDir)
     if (!existsSync(dir) || readManifest(dir)?.isComplete !== true) return undefined
@@ -31,9 +31,9 @@ export class RunningCluster {
   }
 
   /**
-   * Where its running nodes are; none when the service is stopped. One that was added but has not
-   * met the others is among them. What listens on the port of a node that does not run may be
-   * anybody's.
+   * Addresses of its running nodes; none if the service is stopped. Includes a node that was added
+   * but has not joined. Does not include nodes that are not running: their ports may be used by
+   * anybody.
    */
   get addresses(): Address[] {
     return this.#entries()
@@ -42,8 +42,8 @@ export class RunningCluster {
   }
 
   /**
-   * Starts a further, empty node, which outlives this process. It has not met the cluster: that is
-   * the caller's to do.
+   * Starts another, empty node, which outlives this process. The caller must introduce it to the
+   * cluster.
    */
   async addNode(): Promise<Address> {
     const command = await findRedisServer()
@@ -69,7 +69,7 @@ export class RunningCluster {
     return { host, port }
   }
 
-  /** Ends a node, whoever started it, and removes its folder with all data in it. */
+  /** Ends a node, whoever started it, and removes its folder with all its data. */
   async forgetNode({ port }: Address): Promise<void> {
     const entry = this.#entries().find(entry => entry.port === port)
     if (entry === undefined) return

@@ -1,5 +1,5 @@
 // `npm run check`: a sound store is found sound, also while it is written to; every way in which it
-// may be unsound is found, told, and where that is possible put right.
+// may be unsound is found, reported, and repaired where possible.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -406,7 +406,7 @@ t.test(
       [
         'segment-beyond',
         1,
-        /^ {6}segment 9 is of 145 to 160, the head is 64$/m,
+        /^ {6}segment 9 covers 145 to 160, but the head is 64$/m,
         async room => await command(segmentKey(room, 9), 'XADD', '0-145', 'r', 'x.0/1-0')
       ]
     ]
@@ -471,7 +471,7 @@ t.test(
     t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
     for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
     const repaired = await check('--room', room, '--orphan-age', age, '--repair')
-    t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (put right)\n` })
+    t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (repaired)\n` })
     t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), {
       blocks: 1,
       findings: { length: 0 }
@@ -510,7 +510,7 @@ t.test('--repair corrects counters, and they stay right for whoever writes on', 
   t.match(await check('--room', room), { status: 1, stdout: `✗ ${KINDS.counter.about}: 4\n` })
   t.match(await check('--room', room, '--repair'), {
     status: 0,
-    stdout: `✗ ${KINDS.counter.about}: 4 (put right)\n`
+    stdout: `✗ ${KINDS.counter.about}: 4 (repaired)\n`
   })
   t.match(await check('--room', room), { status: 0 })
   await append(store, room, 'ann', 'one more')
@@ -571,7 +571,7 @@ t.test(
     )
     t.match(await check('--room', room, '--repair'), {
       status: 0,
-      stdout: `· ${KINDS['half-sealed'].about}: 1 (put right)\n`
+      stdout: `· ${KINDS['half-sealed'].about}: 1 (repaired)\n`
     })
     t.equal(await cluster.command(roomSlot(room), ['XLEN', logKey(room)]), 2 * SEGMENT_LENGTH)
     const { store: sealing } = await open(t)
@@ -579,7 +579,7 @@ t.test(
   }
 )
 
-t.test('what cannot be put right is left as it is, and the status stays 1', async t => {
+t.test('what cannot be repaired is left as it is, and the status stays 1', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
@@ -588,7 +588,7 @@ t.test('what cannot be put right is left as it is, and the status stays 1', asyn
   const before = await store.log.range(room, 1, 1000)
   const { status, stdout } = await check('--room', room, '--repair')
   t.equal(status, 1)
-  t.notMatch(stdout, /put right/, 'the counters are not made to agree with a log that has a hole')
+  t.notMatch(stdout, /repaired/, 'the counters are not made to agree with a log that has a hole')
   t.strictSame(await store.log.range(room, 1, 1000), before)
 })
 
@@ -615,7 +615,7 @@ t.test(
   }
 )
 
-t.test('while writers go on, nothing is found and nothing is put right that was right', async t => {
+t.test('while writers go on, nothing is found and nothing that was right is changed', async t => {
   const writers = [await open(t, { blockLength: 10 }), await open(t, { blockLength: 10 })] as const
   const checker = await open(t)
   const room = freshRoom()

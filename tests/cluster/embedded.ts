@@ -225,7 +225,7 @@ t.test(
     await writeKeys(first)
     await first.stop()
     pretendIncomplete(dataDir)
-    await t.rejects(start(t, dataDir), { message: /never completely made, yet has \d+ keys/ })
+    await t.rejects(start(t, dataDir), { message: /never completed, yet has \d+ keys/ })
     t.ok(existsSync(join(dataDir, 'node-1', 'appendonlydir')))
   }
 )

@@ -145,7 +145,7 @@ t.test(
     )
 
     t.match(await accept(cluster.urls), { status: 2, output: /Say --yes/ })
-    t.match(await accept(cluster.urls, '--yes'), { status: 0, output: /takes what Redis has now/ })
+    t.match(await accept(cluster.urls, '--yes'), { status: 0, output: /The loss is accepted/ })
     await until(
       'it is ready again',
       async () => (await request(`${service.url}/health/ready`)).status === 200,

@@ -97,7 +97,7 @@ t.test('a stop while it is starting leaves nothing behind', async t => {
   const first = new Service({ env: { DATA_DIR: dataDir } })
   t.teardown(() => first.kill())
   const starting = t.rejects(first.start(), 'it does not become ready')
-  await until('it makes its cluster', () => first.output.includes('Making a Redis Cluster'))
+  await until('it makes its cluster', () => first.output.includes('Creating a Redis Cluster'))
   t.equal(await first.stop(), 0)
   await starting
   t.equal(first.errors, '')

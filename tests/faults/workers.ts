@@ -281,7 +281,7 @@ t.test('with an embedded cluster, which the parent starts once', async t => {
   }
   t.match(
     service.output,
-    /^Making a Redis Cluster of 3 masters and 3 replicas in .*\n2 workers serve one port\n/
+    /^Creating a Redis Cluster of 3 masters and 3 replicas in .*\n2 workers serve one port\n/
   )
   t.equal(await service.stop(), 0)
 })

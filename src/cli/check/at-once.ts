@@ -1,7 +1,7 @@
-// Work on many things, some at a time. What waits is nothing but an iterator: a promise for each of
-// a million blocks would cost more than what is known of them.
+// Works on many items, a limited number at a time. What waits is only an iterator: a promise for
+// each of a million blocks would cost more memory than the items.
 
-/** @throws what the first failing work throws; nothing further is begun then */
+/** @throws what the first failing work throws; no further work is started then */
 export async function forEachAtOnce<T>(
   things: Iterable<T>,
   atOnce: number,

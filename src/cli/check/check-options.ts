@@ -1,4 +1,4 @@
-// The options of the check: what may be said, in which limits, and what the help says about it.
+// The options of the check: what is allowed, within which limits, and the help text.
 import { checkName } from '../../message/names.js'
 import { messageOf } from '../../errors.js'
 import { readNumber, readOptions, UsageError } from '../options.js'

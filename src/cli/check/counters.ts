@@ -1,7 +1,7 @@
-// A room's counters against its log. What is kept of the log is three numbers a user. Invariant:
-// right while writers go on. A commit counts in the same step, so a counter is never less than what
-// was in the log before it was read, nor more than what is in the log after; only while the room's
-// slot moves does it come later, and is waited for.
+// Compares a room's counters with its log. The log is reduced to three numbers per user. Invariant:
+// the result is right even while writers go on. A commit updates the counter in the same step, so a
+// counter is between what was in the log before it was read and what is in the log afterwards. Only
+// while the room's slot moves does the counter follow later; the check waits for that.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
 import {
@@ -23,15 +23,15 @@ import { type Findings } from './finding.js'
 import { walk } from './walk.js'
 
 type Count = {
-  /** In the log up to the head that the check began with. */
+  /** In the log, up to the head at which the check began. */
   logged: number
-  /** In the log since. */
+  /** In the log after that. */
   later: number
-  /** By the counters of members, and of users who were removed. */
+  /** According to the counters of members and of removed users. */
   counted: number
-  /** Of that, what the counter says that a correction would change. */
+  /** The value of the one counter that a correction would change. */
   direct?: number
-  /** The key that this counter is in, where it is not that of the members. */
+  /** The key of this counter, if it is not the members' key. */
   leftKey?: string | undefined
 }
 
@@ -55,14 +55,14 @@ export class Counters {
     return this.#counts.size
   }
 
-  /** The log has a message of a user. */
+  /** Counts a message of the log. */
   add(user: string): void {
     this.#countOf(user).logged++
   }
 
   /**
    * Compares, once the log was added up to `head`.
-   * @param settleMs how long after a commit its counting may come at the most
+   * @param settleMs how long after a commit its counting may take
    */
   async check(
     head: number,
@@ -108,13 +108,13 @@ export class Counters {
     }
   }
 
-  // By a difference, and only while nobody else counts: what is not corrected now is found by the
-  // next check.
+  // Corrects by a difference, and only if nobody else has counted since. The next check finds what
+  // was not corrected now.
   async #correct(user: string, count: Count): Promise<boolean> {
     const membersKey = this.#isSplit
       ? usersPartKey(this.#room, usersPart(user))
       : usersKey(this.#room)
-    // Who was removed is not made a member again.
+    // Correcting the count of a removed user must not make them a member again.
     const key = count.leftKey ?? membersKey
     const args = [user, String(count.direct ?? 0), String(differenceOf(count))]
     return (
@@ -128,8 +128,8 @@ export class Counters {
     )
   }
 
-  // What a process left in the first key of a large room, when it died while it split it: nothing
-  // that is wrong, but corrected is a counter only where it lies in one key.
+  // Users that a process left in the first key of a large room when it died while splitting the
+  // room. Nothing is wrong with that, but a counter can only be corrected in a single key.
   async #finishSplitting(): Promise<void> {
     const isSplit = await this.#cluster.read(roomSlot(this.#room), [
       'HGET',
@@ -139,10 +139,9 @@ export class Counters {
     if (isSplit !== null) await new Users(this.#cluster, () => undefined).split(this.#room)
   }
 
-  // A user's count is the sum of what the first key and their part have, and what is kept of it if
-  // they were removed. A user who moves over
-  // between the two reads is not found, or twice: then the check looks again. The cursor of HSCAN
-  // is of one node; when the room has moved, it begins anew.
+  // A user's count is the sum of the first key and the user's part, plus what was kept when they were
+  // removed. A user who moves between the two reads is seen not at all or twice, so the check reads
+  // again. A cursor of HSCAN belongs to one node; if the room has moved, the scan starts again.
   async #read(): Promise<void> {
     const slot = roomSlot(this.#room)
     for (
@@ -174,7 +173,7 @@ export class Counters {
     count.counted += counted
   }
 
-  // Before the members: who comes back meanwhile is counted twice, and looked at again.
+  // Read before the members: a user who comes back in between is counted twice, and read again.
   async #readLeft(): Promise<void> {
     const left = await this.#scan(leftKey(this.#room))
     const keys = [leftKey(this.#room)]
@@ -191,12 +190,12 @@ export class Counters {
     }
   }
 
-  // HSCAN may tell a field twice: the later one counts.
+  // HSCAN may return a field twice: the later one counts.
   async #scan(key: string): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     let cursor = '0'
     do {
-      // HSCAN answers the next cursor, and field, value, field, value …
+      // HSCAN returns the next cursor, and field, value, field, value …
       const [next, flat] = (await this.#cluster.read(roomSlot(this.#room), [
         'HSCAN',
         key,
@@ -221,7 +220,7 @@ export class Counters {
   }
 }
 
-/** What has to be added to a counter so that it may be right; 0 when it may be. */
+/** What has to be added to a counter to make it possible; 0 if it is possible already. */
 export function differenceOf({ logged, later, counted }: Count): number {
   if (counted < logged) return logged - counted
   return Math.min(0, logged + later - counted)

@@ -1,29 +1,29 @@
-// What a check can find, and how much of it is kept: every finding is counted, of each kind the
-// first few are told.
+// What a check can find, and how much of it is kept: every finding is counted, and the first few of
+// each kind are listed.
 
 type Kind = { readonly isViolation: boolean; readonly about: string }
 
 export const KINDS = {
   hole: { isViolation: true, about: 'sequences missing from the log' },
-  'no-reference': { isViolation: true, about: 'entries of the log that are no references' },
-  lost: { isViolation: true, about: 'messages in the log, but not in their block' },
-  doubled: { isViolation: true, about: 'messages in the log a second time' },
-  counter: { isViolation: true, about: 'users counted wrongly' },
+  'no-reference': { isViolation: true, about: 'log entries that are not references' },
+  lost: { isViolation: true, about: 'messages that are in the log but not in their block' },
+  doubled: { isViolation: true, about: 'messages that are in the log twice' },
+  counter: { isViolation: true, about: 'users with a wrong count' },
   'tail-misplaced': {
     isViolation: true,
-    about: 'tails that do not begin where a segment does (is SEGMENT_LENGTH that of the service?)'
+    about: 'tails that do not begin at a segment (is SEGMENT_LENGTH that of the service?)'
   },
-  'segment-differs': { isViolation: true, about: 'segments that do not hold what the tail holds' },
+  'segment-differs': { isViolation: true, about: 'segments that differ from the tail' },
   'segment-beyond': {
     isViolation: true,
     about:
       'segments beyond the head (the log was rewound, or SEGMENT_LENGTH is not that of the service)'
   },
-  'half-sealed': { isViolation: false, about: 'segments that are sealed, and still in the tail' },
+  'half-sealed': { isViolation: false, about: 'segments that are sealed but still in the tail' },
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
   uncommitted: {
     isViolation: false,
-    about: 'entries without a reference, young enough to be committed yet'
+    about: 'entries without a reference that are young enough to be committed yet'
   }
 } as const satisfies Record<string, Kind>
 
@@ -32,7 +32,7 @@ export type FindingKind = keyof typeof KINDS
 export type Finding = {
   readonly kind: FindingKind
   count: number
-  /** Of these, how many were put right. */
+  /** How many of these were repaired. */
   mended: number
   readonly examples: string[]
 }
@@ -58,7 +58,7 @@ export class Findings {
 
   /** In the order of KINDS. */
   list(): Finding[] {
-    // Object.keys forgets what keys they are.
+    // Object.keys forgets the type of its keys.
     return Object.keys(KINDS).flatMap(kind => this.#findings.get(kind as FindingKind) ?? [])
   }
 
@@ -71,7 +71,7 @@ export class Findings {
   }
 }
 
-/** How many findings are violations that nobody has put right. */
+/** How many findings are violations that were not repaired. */
 export const violationsIn = (findings: readonly Finding[]): number =>
   findings.reduce(
     (sum, { kind, count, mended }) => sum + (KINDS[kind].isViolation ? count - mended : 0),

@@ -1,16 +1,16 @@
-// The references of a room's log, by block, so that each block is read once and compared with all
-// that refers to it. Invariant: exact, within a bound on memory: a room with more references than
-// that is checked in several passes over its log, each of which keeps those of some blocks. A
+// The references of a room's log, by block, so that each block is read once and compared with
+// everything that refers to it. Invariant: exact, with bounded memory. A room with more references
+// than the bound is checked in several passes over its log, each for some of its blocks. A
 // reference costs 24 bytes, a block about 200.
 import { blockNumber, type Reference } from '../../message/message.js'
 
-/** An entry of a block, by its id; `seq` is where the log refers to it. */
+/** An entry of a block, by its id; `seq` is the log entry that refers to it. */
 export type Referred = { readonly ms: number; readonly n: number; readonly seq: number }
 
 export type EntryId = { readonly ms: number; readonly n: number }
 
 export class References {
-  /** Of each block flatly ms, n, seq, ms, n, seq … in the order of the log. */
+  /** For each block a flat list: ms, n, seq, ms, n, seq … in the order of the log. */
   readonly #byTag = new Map<string, number[]>()
 
   add({ tag, id, ms }: Reference, seq: number): void {
@@ -24,7 +24,7 @@ export class References {
     return this.#byTag.keys()
   }
 
-  /** What refers to a block, in the order of its entries and then of the log. */
+  /** What refers to a block, ordered by entry and then by sequence. */
   to(tag: string): Referred[] {
     const flat = this.#byTag.get(tag) ?? []
     const referred: Referred[] = []
@@ -36,8 +36,8 @@ export class References {
 }
 
 /**
- * Which of `passes` passes a block belongs to. A user's blocks go round, so that no pass has much
- * more than the others.
+ * The pass that a block belongs to. A user's blocks are dealt out in turn, so that the passes are
+ * about equal.
  */
 export function passOf(tag: string, passes: number): number {
   let hash = 0
@@ -48,17 +48,17 @@ export function passOf(tag: string, passes: number): number {
 }
 
 export type Comparison = {
-  /** The log has them, the block does not. */
+  /** In the log, but not in the block. */
   readonly lost: Referred[]
-  /** The log has them twice or more: the later ones, with the first. */
+  /** In the log twice or more: the later ones, each with the first. */
   readonly doubled: Array<{ readonly again: Referred; readonly first: Referred }>
-  /** The block has them, the log does not. */
+  /** In the block, but not in the log. */
   readonly unreferred: EntryId[]
 }
 
 /**
- * Merges what refers to a block with the block's own entries, as they come page by page; both in
- * the order of the block.
+ * Merges the references to a block with the block's own entries, which come page by page. Both are
+ * in the order of the block.
  */
 export class Merge {
   readonly #referred: readonly Referred[]
@@ -68,7 +68,7 @@ export class Merge {
     this.#referred = referred
   }
 
-  /** The next entries of the block. An empty page is its end. */
+  /** Takes the next entries of the block. An empty page is the end. */
   take(page: readonly EntryId[]): Comparison {
     const comparison: Comparison = { lost: [], doubled: [], unreferred: [] }
     for (const id of page) {
@@ -101,7 +101,7 @@ export class Merge {
 
 export const compare = (a: EntryId, b: EntryId): number => a.ms - b.ms || a.n - b.n
 
-/** `<ms>-<n>` as numbers. */
+/** Parses `<ms>-<n>`. */
 export function entryIdOf(id: string): EntryId {
   const dash = id.indexOf('-')
   return { ms: Number(id.slice(0, dash)), n: Number(id.slice(dash + 1)) }

@@ -1,5 +1,5 @@
-// What a check found, for people and for programs. Rooms are written as they come: nothing but sums
-// is kept.
+// Reports what a check found, for people or for programs. Rooms are written as they come; only sums
+// are kept.
 import { count } from '../progress.js'
 import { type Finding, KINDS, violationsIn } from './finding.js'
 import { type RoomReport } from './room-check.js'
@@ -17,7 +17,7 @@ export class Report {
     this.#write = write
   }
 
-  /** Violations that nobody has put right. */
+  /** Violations that were not repaired. */
   get violations(): number {
     return this.#violations
   }
@@ -73,8 +73,7 @@ function textOf(
 }
 
 function headOf({ kind, count: found, mended }: Finding): string {
-  const put =
-    mended === 0 ? '' : mended === found ? ' (put right)' : ` (${count(mended)} put right)`
+  const put = mended === 0 ? '' : mended === found ? ' (repaired)' : ` (${count(mended)} repaired)`
   return `${KINDS[kind].about}: ${count(found)}${put}`
 }
 

@@ -1,7 +1,7 @@
-// The check of one room: its log from 1 to the head, and every block against what the log refers to
-// in it. Invariant: right while writers, sealing and resharding go on. The head is noted first:
-// what is committed later is no violation, and what a block holds beyond it is young. Memory is
-// bounded by REFERENCES_MAX and the number of users, whatever the length of the room.
+// Checks one room: its log from 1 to the head, and every block against the log's references to it.
+// Invariant: the result is right while writing, sealing and resharding go on. The head is noted
+// first; what is committed later is not a violation, and entries of blocks beyond it are young.
+// Memory is bounded by REFERENCES_MAX and the number of users, however long the room is.
 import { type Cluster } from '../../redis/cluster.js'
 import { blockKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
@@ -19,14 +19,11 @@ import { walk } from './walk.js'
 export type RoomCheckOptions = {
   readonly isRepairing: boolean
   readonly orphanAgeMs: number
-  /** How long after a commit its counting may come at the most. */
+  /** How long after a commit its counting may take. */
   readonly settleMs: number
-  /** References that are kept in memory at a time. */
+  /** References kept in memory at a time. */
   readonly referencesMax: number
-  /**
-   * Called with how many entries were looked at since the last call; `workOf` says how many there
-   * will be.
-   */
+  /** Called with the number of entries looked at since the last call; `workOf` gives the total. */
   readonly onProgress: (entries: number) => void
 }
 
@@ -71,7 +68,7 @@ export class RoomCheck {
       const references = await this.#walk(head, pass, passes)
       blocks += await this.#checkBlocks(references, pass, passes)
     }
-    // With a hole in the log nobody knows whose messages they were.
+    // If the log has a hole, it is unknown whose messages are missing.
     if (this.#findings.countOf('hole') + this.#findings.countOf('no-reference') === 0) {
       await this.#counters.check(head, settleMs, isRepairing, this.#findings)
     }
@@ -90,8 +87,7 @@ export class RoomCheck {
     }
   }
 
-  // Keeps the references to the blocks of this pass. What concerns the log itself is looked at in
-  // the first one.
+  // Keeps the references to the blocks of this pass. The first pass also checks the log itself.
   async #walk(head: number, pass: number, passes: number): Promise<References> {
     const references = new References()
     let expected = 1
@@ -107,7 +103,7 @@ export class RoomCheck {
       }
       this.#options.onProgress(page.length)
     }
-    // It ends before the head that it had: it was rewound meanwhile.
+    // The log ends before its former head: it was rewound in the meantime.
     if (pass === 0 && expected <= head) this.#addHole(expected, head)
     if (pass === 0) this.#endHole()
     return references
@@ -126,7 +122,7 @@ export class RoomCheck {
     }
   }
 
-  // Sequences that follow each other are one hole.
+  // Consecutive missing sequences are one hole.
   #addHole(first: number, last: number): void {
     if (this.#hole !== undefined && this.#hole.last + 1 === first) {
       this.#hole.last = last
@@ -159,7 +155,7 @@ export class RoomCheck {
     const merge = new Merge(referred)
     const key = blockKey(this.#room, tag)
     for (let start = '-'; ;) {
-      // ENTRY_IDS answers a list of ids.
+      // ENTRY_IDS returns a list of ids.
       const ids = (await this.#cluster.read(slotOf(key), [
         'EVALSHA',
         ENTRY_IDS.sha,
@@ -187,7 +183,7 @@ export class RoomCheck {
     const youngMs = this.#startedMs - this.#options.orphanAgeMs
     const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
     for (const { ms, n } of ids) {
-      // What came since is behind the head that was noted: it may have been committed long ago.
+      // Entries that came since may be committed beyond the head that was noted.
       if (ms < this.#startedMs) {
         this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
       }
@@ -201,6 +197,6 @@ export class RoomCheck {
 const passesFor = (head: number, referencesMax: number): number =>
   Math.max(1, Math.ceil(head / referencesMax))
 
-/** How many entries the check of a room looks at: its log once a pass, and each block once. */
+/** How many entries the check of a room looks at: its log once per pass, and each block once. */
 export const workOf = (head: number, referencesMax: number): number =>
   head * (passesFor(head, referencesMax) + 1)

@@ -1,6 +1,6 @@
-// A room's sealed segments against its tail: where both hold the same sequences (sealing goes on,
-// or was interrupted), they must hold the same references, and no segment may reach beyond the
-// head. What is below the tail is checked by walking the log.
+// Compares a room's sealed segments with its tail. If both hold the same sequences (sealing is in
+// progress or was interrupted), their references must be equal, and no segment may reach beyond the
+// head. Entries below the tail are checked by walking the log.
 import { type Cluster } from '../../redis/cluster.js'
 import { logKey, segmentKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
@@ -18,7 +18,7 @@ export class Segments {
     this.#room = room
   }
 
-  /** @param segments the numbers of those that exist */
+  /** @param segments the numbers of the existing segments */
   async check(segments: Iterable<number>, isRepairing: boolean, findings: Findings): Promise<void> {
     const { segmentLength } = this.#log
     const tailFirst = await this.#tailFirst()
@@ -32,7 +32,7 @@ export class Segments {
       if (last > head) {
         findings.add(
           'segment-beyond',
-          `segment ${segment} is of ${first} to ${last}, the head is ${head}`
+          `segment ${segment} covers ${first} to ${last}, but the head is ${head}`
         )
       }
       // Sealing may replace a segment between the two reads.
@@ -58,8 +58,8 @@ export class Segments {
     return (await this.#read(logKey(this.#room), '-', '+', 'COUNT', '1'))[0]?.seq ?? 1
   }
 
-  // Whatever of a whole segment the tail still holds must be the same there. The segment is read
-  // first: the tail only gets shorter.
+  // Whatever the tail still holds of a complete segment must be equal. The segment is read first,
+  // because the tail only gets shorter.
   async #isSame(segment: number): Promise<boolean> {
     const { segmentLength } = this.#log
     const sealed = await this.#read(segmentKey(this.#room, segment), '-', '+')

@@ -1,8 +1,7 @@
-// What there is to check: rooms, and the keys of a room that its log may not know of (blocks with
-// nothing but orphans, segments that should not be). Found by SCAN on every master, for there is no
-// directory of rooms. A key that is there from begin to end of a scan is found
-// (https://redis.io/commands/scan); one that moves to another node meanwhile may be missed, which
-// costs no more than an orphan or a room that is found the next time.
+// Finds what there is to check: rooms, and the keys of a room that its log may not know of (blocks
+// with only orphans, unexpected segments). Uses SCAN on every master, because there is no directory
+// of rooms. A key that exists during the whole scan is found (https://redis.io/commands/scan). A
+// key that moves to another node may be missed; then an orphan or a room is found the next time.
 import { ConnectionLost } from '../../redis/connection.js'
 import { type Cluster } from '../../redis/cluster.js'
 import { parseKey } from '../../store/keys.js'
@@ -17,8 +16,8 @@ const SCAN_COUNT = 1000
 const ATTEMPTS_MAX = 3
 
 /**
- * Every room of which there is any key but an idempotency key, with how many blocks it has. Memory
- * follows the number of rooms.
+ * All rooms that have any key except idempotency keys, with their number of blocks. Memory grows
+ * with the number of rooms.
  */
 export async function findRooms(cluster: Cluster): Promise<Map<string, number>> {
   const rooms = new Map<string, number>()
@@ -30,7 +29,7 @@ export async function findRooms(cluster: Cluster): Promise<Map<string, number>> 
   return rooms
 }
 
-/** The keys of some rooms. Memory follows the number of their blocks. */
+/** The keys of some rooms. Memory grows with the number of their blocks. */
 export async function findKeys(
   cluster: Cluster,
   rooms: readonly string[]
@@ -53,10 +52,7 @@ export async function findKeys(
   return found
 }
 
-/**
- * Rooms in groups that have no more than so many blocks together, where a single room has not more
- * by itself.
- */
+/** Groups of rooms with at most `blocksMax` blocks each, unless a single room has more. */
 export function groupsOf(rooms: ReadonlyMap<string, number>, blocksMax: number): string[][] {
   const groups: string[][] = []
   let blocks = Infinity
@@ -71,8 +67,8 @@ export function groupsOf(rooms: ReadonlyMap<string, number>, blocksMax: number):
   return groups
 }
 
-// All masters at once. Where one is lost on the way, whoever has taken its place is scanned from
-// the start.
+// Scans all masters at once. If one is lost, the node that takes its place is scanned from the
+// start.
 async function scan(
   cluster: Cluster,
   pattern: string | undefined,
@@ -109,7 +105,7 @@ async function scanNode(
       String(SCAN_COUNT),
       ...(pattern === undefined ? [] : ['MATCH', pattern])
     ]
-    // SCAN answers the next cursor and keys.
+    // SCAN returns the next cursor and keys.
     const [next, keys] = (await cluster.onNode(master, args)) as readonly [
       string,
       readonly string[]

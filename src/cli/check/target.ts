@@ -1,6 +1,6 @@
-// The cluster that a check looks at: that of REDIS_NODES, the embedded one of a running service, or
-// the embedded one of a stopped service, which is started for the time of the check and stopped
-// again. Never makes a new one.
+// The cluster that a check looks at: that of REDIS_NODES, the embedded cluster of a running
+// service, or the embedded cluster of a stopped service, which is started for the check and stopped
+// again. Never creates a new one.
 import { type Config } from '../../config.js'
 import { redisTarget } from '../../config/redis-target.js'
 import { EmbeddedCluster } from '../../embedded/cluster.js'

@@ -1,5 +1,5 @@
-// A room's log from end to end, a page at a time. Pages are whole segments, so that each segment is
-// read once.
+// Reads a room's log from end to end, page by page. Pages are whole segments, so that each segment
+// is read once.
 import { type Log, type LogEntry } from '../../store/log.js'
 
 const PAGE_LENGTH = 2048
