@@ -631,7 +631,7 @@ t.test(
     )
     await refused(/cannot be drained to itself/, 'drain', name(a), '--to', name(a), '--yes')
     await refused(/No node is called 'nobody'/, 'drain', 'nobody', '--yes')
-    await refused(/no terminal to ask at\. Say --yes/, 'drain', name(a))
+    await refused(/no terminal to ask on\. Add --yes/, 'drain', name(a))
     await refused(/No node is called/, 'failover', '1', '--yes')
     t.match(await runCluster(t, env, 'drain'), { status: 2, errors: /drain needs a node/ })
 
@@ -640,7 +640,7 @@ t.test(
     await admin.ask(b, 'CONFIG', 'SET', 'maxmemory', '0')
 
     await admin.claim(map)
-    await refused(/Another cluster command is at work/, 'drain', name(a), '--yes')
+    await refused(/Another cluster command is running/, 'drain', name(a), '--yes')
     admin.close()
     t.same(
       (await readStatus(t, env)).shards.map(({ slotCount }) => slotCount),
@@ -649,7 +649,7 @@ t.test(
 
     t.match(await runCluster(t, env, 'drain', name(a), ...FULL_SPEED), { status: 0 })
     await refused(
-      /last shard that has slots: say where they shall go, for example --to/,
+      /last shard that has slots: say where they are to go, for example --to/,
       'drain',
       name(b),
       '--yes'

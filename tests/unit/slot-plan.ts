@@ -112,7 +112,7 @@ t.test('a reshard by count takes from whoever has most', async t => {
   t.same(counts([a, b, c], planReshard([a, b, c], c, 'all')), [0, 0, 160])
   t.throws(() => planReshard([a], c, 101), {
     name: 'Refusal',
-    message: '101 slots were asked for, but there are only 100 to take.'
+    message: '101 slots were requested, but there are only 100 to take.'
   })
 })
 

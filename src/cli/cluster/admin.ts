@@ -1,6 +1,6 @@
-// Connections to every node of a cluster for the one who runs it: what each node says, and commands
-// to single nodes. Unlike the service's Cluster it repeats nothing and follows no redirection: who
-// moves slots must know which node did what.
+// Connections to every node of a cluster, for its operator: what each node says, and commands to
+// single nodes. Unlike the service's Cluster it repeats nothing and follows no redirection, because
+// moving slots requires knowing which node did what.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type RedisTarget } from '../../config/redis-target.js'
 import { messageOf } from '../../errors.js'
@@ -12,8 +12,8 @@ import { ClusterMap, type MapNode, type View } from './map.js'
 import { Refusal, Stuck } from './refusal.js'
 
 /**
- * Who has this name at a node is moving slots or changing the cluster. It goes with the connection:
- * no crash leaves a lock.
+ * The connection name of a process that moves slots or changes the cluster. It ends with the
+ * connection, so a crash leaves no lock behind.
  */
 const WORKER_NAME = 'dialogs-cluster'
 const CONNECT_MS_MAX = 1000
@@ -48,8 +48,8 @@ export class Admin {
   }
 
   /**
-   * Asks every node what it sees.
-   * @throws Refusal when none answers that knows of slots
+   * Asks every node for its view.
+   * @throws Refusal when no node answers that knows of slots
    */
   async look(): Promise<ClusterMap> {
     const views = new Map<string, View>()
@@ -62,8 +62,8 @@ export class Admin {
       for (const answer of answers) if (answer.status === 'rejected') lastError = answer.reason
       return answers.flatMap(answer => (answer.status === 'fulfilled' ? [answer.value] : []))
     }
-    // A seed may have left the cluster and tell of a world of its own: the one with most nodes is
-    // meant.
+    // A seed may have left the cluster and describe a cluster of its own. The view with the most
+    // nodes is the right one.
     const first = (await ask([...this.#known, ...this.target.seeds]))
       .filter(({ nodes }) => nodes.some(({ slots }) => slots.length > 0))
       .sort((a, b) => b.nodes.length - a.nodes.length)
@@ -85,8 +85,8 @@ export class Admin {
   }
 
   /**
-   * Looks again until `missing` no longer names a condition. @throws Stuck with it after the
-   * deadline
+   * Looks again until `missing` returns undefined.
+   * @throws Stuck with the missing condition after the deadline
    */
   async until(
     missing: (map: ClusterMap) => string | undefined,
@@ -110,7 +110,8 @@ export class Admin {
   }
 
   /**
-   * Sends many commands to one node as one pipeline. @throws the first error, when all are answered
+   * Sends many commands to one node as one pipeline.
+   * @throws the first error, after all have been answered
    */
   async askAll({ reachable }: Place, commands: readonly string[][]): Promise<Reply[]> {
     const connection = await this.#connectionTo(reachable)
@@ -131,8 +132,8 @@ export class Admin {
   }
 
   /**
-   * From now on this is the one that changes the cluster, until `close`: two that move slots at
-   * once would tear keys apart.
+   * From now on, until `close`, this process is the one that changes the cluster: two processes
+   * that move slots at the same time would leave keys on both sides.
    * @throws Refusal when there is another one
    */
   async claim(map: ClusterMap): Promise<void> {
@@ -143,12 +144,12 @@ export class Admin {
     const other = await this.findWorker(map)
     if (other !== undefined) {
       throw new Refusal(
-        `Another cluster command is at work (from ${other}): wait until it has ended.`
+        `Another cluster command is running (from ${other}): wait until it has ended.`
       )
     }
   }
 
-  /** The address of somebody else who changes the cluster now. */
+  /** The address of another process that is changing the cluster now. */
   async findWorker(map: ClusterMap): Promise<string | undefined> {
     for (const master of livingMasters(map)) {
       const [id, list] = (
@@ -227,7 +228,7 @@ export class Admin {
 const livingMasters = (map: ClusterMap): MapNode[] =>
   map.masters.filter(({ state }) => state === 'up')
 
-// A paused node takes connections and commands, and says nothing.
+// A paused node accepts connections and commands, but does not answer.
 async function silence(address: Address): Promise<never> {
   await sleep(VIEW_MS_MAX, undefined, { ref: false })
   throw new ConnectionLost(`${addressKey(address)} does not answer`)

@@ -1,5 +1,5 @@
-// The options of the cluster command: what may be said, and what the help says about it. Reads
-// words; looks at no cluster.
+// The options of the cluster command: what is allowed, and the help text. Only parses words; does
+// not look at the cluster.
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../errors.js'
 import { checkName } from '../../message/names.js'
@@ -87,7 +87,7 @@ const OPTIONS = {
 } as const
 
 const COMMON = ['speed', 'by-keys', 'yes', 'help']
-/** Which options a command takes, and how many words after its name at most. */
+/** Which options a command takes, and the maximum number of words after its name. */
 const COMMANDS: Readonly<
   Record<Order['name'], { readonly options: readonly string[]; readonly words: number }>
 > = {

@@ -1,9 +1,8 @@
-// A key that two nodes have, while the owner's copy is not known to be the right one. So it is
-// after the owner of a half-moved slot died: its replica knows nothing of the move, and takes
-// writes for keys that are on the target already. Blocks are put together (merge.ts); of any other
-// key one copy has to go: the one with less in it, and it is said which. Nothing here is needed
-// while the owner itself marks the slot as migrating: then clients went to the owner first, and its
-// copy holds.
+// A key that two nodes have, when it is not known whose copy is right. This happens after the owner
+// of a half-moved slot died: its replica knows nothing of the move, and accepts writes for keys
+// that are already on the target. Blocks are merged (merge.ts). Of any other key the copy with less
+// in it is dropped, and the output says so. None of this applies while the owner itself marks the
+// slot as migrating: clients then went to the owner first, so its copy is right.
 import { messageOf } from '../../errors.js'
 import { type Reply } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
@@ -12,8 +11,8 @@ import { type MapNode } from './map.js'
 export type Fullness = { readonly of: number; readonly text: string }
 
 /**
- * How much is in a key, in a number that may be compared between two copies; undefined when there
- * is no such key.
+ * How much a key holds, as a number that can be compared between two copies; undefined if there is
+ * no such key.
  */
 export async function fullnessOf(
   admin: Admin,
@@ -25,7 +24,7 @@ export async function fullnessOf(
     const replies = await admin.askAll(node, isAsking ? [['ASKING'], words] : [words])
     return replies.at(-1) ?? null
   }
-  // A key that left while this looked is answered with ASK.
+  // If the key left during the look, the answer is ASK.
   const type = String(
     await ask('TYPE', key).catch((error: unknown) =>
       /^(ASK|MOVED) /.test(messageOf(error)) ? 'none' : Promise.reject(error)
@@ -33,7 +32,7 @@ export async function fullnessOf(
   )
   if (type === 'none') return undefined
   if (type === 'stream') {
-    // Field, value, field, value …; entries-added also counts what was trimmed away.
+    // Field, value, field, value …; entries-added also counts trimmed entries.
     const fields = (await ask('XINFO', 'STREAM', key)) as readonly Reply[]
     const added = Number(fields[fields.indexOf('entries-added') + 1])
     return { of: added, text: `a stream of ${added} entries` }

@@ -1,10 +1,10 @@
-// Slots that somebody left half-moved: an interrupted command, a crash, a failover in the middle.
-// Finds them, and says how each is finished. Changes nothing but leftover marks.
+// Slots left half-moved by an interrupted command, a crash, or a failover during a move. Finds
+// them, and determines how each is finished. Changes nothing except leftover marks.
 //
-// A slot is half-moved when its owner marks it MIGRATING, another master marks it IMPORTING, or
-// another master has keys of it. Invariant: it is finished forwards, to that other master, with
-// both marks set first; so all keys, wherever they are, can be reached by clients at once.
-// (Bringing them home instead would hide them until the last one has arrived.)
+// A slot is half-moved if its owner marks it MIGRATING, another master marks it IMPORTING, or
+// another master has keys of it. Invariant: it is finished forwards, to that other master, after
+// both marks are set, so that clients can reach all keys at once, wherever they are. (Moving them
+// back would hide them until the last one has arrived.)
 import { type Admin } from './admin.js'
 import { countAllKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -13,19 +13,19 @@ import { type Move } from './plan.js'
 import { Refusal } from './refusal.js'
 import { slotsText } from './slots.js'
 
-/** A mark that says nothing any more. */
+/** A mark without meaning. */
 export type StaleMark = { readonly slot: number; readonly at: string }
 
 export type Unfinished = {
   readonly moves: readonly Move[]
   readonly staleMarks: readonly StaleMark[]
-  /** Keys of each slot on each living master, by id. */
+  /** Keys per slot on each living master, by id. */
   readonly keys: ReadonlyMap<string, readonly number[]>
 }
 
 const ROUNDS_MAX = 4
 
-/** Looks at the marks, and at every key count, of all living masters. */
+/** Looks at the marks and at all key counts of all living masters. */
 export async function findUnfinished(admin: Admin, map: ClusterMap): Promise<Unfinished> {
   const masters = map.masters.filter(({ state }) => state === 'up')
   const keys = new Map(
@@ -36,7 +36,7 @@ export async function findUnfinished(admin: Admin, map: ClusterMap): Promise<Unf
   return { ...judge(map, masters, keys), keys }
 }
 
-/** Pure: what the marks and the keys mean. */
+/** Pure: determines what marks and keys mean. */
 export function judge(
   map: ClusterMap,
   masters: readonly MapNode[],
@@ -62,9 +62,9 @@ export function judge(
 }
 
 /**
- * Finishes them all. The cluster must be healthy, and nobody else may be at it.
- * @returns what was moved, complete unless it was interrupted
- * @throws Refusal when a slot is on its way to a node that is away
+ * Finishes all half-moved slots. The cluster must be healthy, and nobody else may be changing it.
+ * @returns what was moved; complete unless it was interrupted
+ * @throws Refusal when a slot is on its way to a node that is down
  */
 export async function finishHalfMoved(
   admin: Admin,
@@ -85,8 +85,7 @@ export async function finishHalfMoved(
 }
 
 /**
- * @throws Refusal when a slot is on its way to a node that is away: its keys may be there, and
- * nowhere else
+ * @throws Refusal when a slot is on its way to a node that is down: keys may be on that node only
  */
 export function checkTargets(map: ClusterMap, { moves }: Pick<Unfinished, 'moves'>): void {
   const movable = new Set(moves.map(({ slot }) => slot))
@@ -136,7 +135,7 @@ function suspects(
   return [...found].sort((a, b) => a - b)
 }
 
-// The owner's mark says it best; then who has keys, most of them first; then who expects some.
+// The owner's mark decides first, then which master has keys (most first), then which expects some.
 function targetOf(
   slot: number,
   map: ClusterMap,
@@ -154,7 +153,7 @@ function targetOf(
   return holders[0] ?? others.find(({ importing }) => importing.has(slot))
 }
 
-// Itself, or the master that it is a replica of now.
+// The node itself, or the master that it now replicates.
 function successorOf(map: ClusterMap, node: MapNode): MapNode | undefined {
   const now = map.masterOf(node.id)
   return now?.state === 'up' ? now : undefined

@@ -1,6 +1,6 @@
-// Moves the keys of one slot whose marks are set. Each MIGRATE moves its keys as a whole: the
-// target has them before the source lets go. Whoever fails in between leaves them on the source, or
-// on both; then the source's copy is the right one, and goes again.
+// Moves the keys of one slot whose marks are set. Each MIGRATE is all or nothing: the target has
+// its keys before the source deletes them. After a failure in between, the keys are on the source
+// or on both; then the source's copy is right and is sent again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { passwordOf } from '../../redis/connection.js'
@@ -18,13 +18,15 @@ export type KeyMoverEvents = {
 }
 
 const KEYS_AT_ONCE = 100
-/** For how long the target may be silent within a MIGRATE, in which the source stands still. */
+/** How long the target may be silent during a MIGRATE, in which the source is blocked. */
 const MIGRATE_MS_FIRST = 1000
 const MIGRATE_MS_MAX = 8000
 const REPLICA_MS_MAX = 10_000
 const WAIT_MS = 500
 const SETTLE_MS = 250
-/** The same keys so often without one of them leaving: something is wrong with them. */
+/**
+ * After this many rounds with the same keys and none of them leaving, something is wrong with them.
+ */
 const ROUNDS_IN_VAIN_MAX = 5
 
 export class KeyMover {
@@ -41,9 +43,9 @@ export class KeyMover {
 
   /**
    * Moves keys until the source has none left in this slot.
-   * @param isContested the target has keys of its own in it, and the source's copies need not be
-   * the right ones
-   * @throws whatever the nodes answered; then it may simply be called again, behind `settle`
+   * @param isContested the target already has keys of this slot, and the source's copies are not
+   * necessarily right
+   * @throws whatever the nodes answered; after `settle` it may simply be called again
    */
   async move(slot: number, source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
     let inVain = 0
@@ -63,9 +65,9 @@ export class KeyMover {
   }
 
   /**
-   * After a broken MIGRATE: waits until the target has read what was still on its way to it. A late
-   * copy must not come after, and replace, a newer one. A node reads all its sockets in each turn,
-   * so one that answers now and a while later has read them.
+   * After a failed MIGRATE: waits until the target has read what was still on its way, because a
+   * late copy must not arrive after a newer one and replace it. A node reads all its sockets in
+   * each turn, so a node that answers now and again a while later has read them.
    */
   async settle(target: MapNode | undefined): Promise<void> {
     if (target === undefined) return
@@ -75,8 +77,8 @@ export class KeyMover {
   }
 
   /**
-   * Waits until a replica of the target has the keys of these slots, which somebody else has moved
-   * there.
+   * Waits until a replica of the target has the keys of these slots, which another process has
+   * moved there.
    */
   async confirm(slots: readonly number[], target: MapNode): Promise<void> {
     for (const slot of slots) {
@@ -146,7 +148,7 @@ export class KeyMover {
     return username === undefined ? ['AUTH', password] : ['AUTH2', username, password]
   }
 
-  // Without REPLACE, MIGRATE moves those that the target does not have and then answers BUSYKEY.
+  // Without REPLACE, MIGRATE moves the keys that the target does not have and then answers BUSYKEY.
   async #moveContested(keys: readonly string[], source: MapNode, target: MapNode): Promise<void> {
     try {
       return await this.#migrate(keys, source, target, [])
@@ -184,10 +186,10 @@ export class KeyMover {
     }
   }
 
-  // No more than one batch is ever on the target alone: its replica has the ones before. (Redis
-  // cannot do better: the source lets go when the target has the keys, whoever else has.) A WAIT
-  // covers what its own connection has written (from Redis 7.2 on, only that), and the keys were
-  // written by the source's: so one of them is touched first, which is a write behind all of
+  // At any time at most one batch is on the target alone: its replica has the ones before. (Redis
+  // can do no better, because the source deletes keys as soon as the target has them.) A WAIT
+  // covers the writes of its own connection (since Redis 7.2 only these), but the keys were written
+  // by the source's connection. So one of them is touched first, which is a write after all of
   // theirs.
   async #replicated(target: MapNode, keys: readonly string[]): Promise<void> {
     const deadline = performance.now() + REPLICA_MS_MAX
@@ -200,10 +202,10 @@ export class KeyMover {
       }
       if (Number(await this.#admin.ask(target, 'WAIT', '1', String(WAIT_MS))) > 0) return
     }
-    throw new Error(`no replica of ${nodeText(target)} acknowledges what was moved`)
+    throw new Error(`no replica of ${nodeText(target)} acknowledges the moved keys`)
   }
 
-  // Clients may have deleted some meanwhile. If all are gone there is nothing to wait for.
+  // Clients may have deleted some in the meantime. If all are gone, there is nothing to wait for.
   async #touchOneOf(keys: readonly string[], target: MapNode): Promise<boolean> {
     for (const key of keys) {
       const [, touched] = await this.#admin.askAll(target, [

@@ -1,5 +1,5 @@
-// What single nodes hold: how many keys in which slot, and how large they are. Asks, and changes
-// nothing but marks of importing slots, for the time of a look.
+// What single nodes hold: how many keys per slot, and how large they are. Only asks, except that it
+// marks importing slots during a look.
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode } from './map.js'
@@ -24,9 +24,9 @@ const SLOTS_AT_ONCE = 512
 const LOOKS = 3
 
 /**
- * The same for every slot; an empty node is asked one question. Redis 8.6 does not show keys of
- * slots that a node neither owns nor imports, but its DBSIZE counts them. If there are such keys,
- * the slots are marked as importing while they are counted, and then no more.
+ * The same for every slot; for an empty node this takes one command. Redis 8.6 does not show keys
+ * of slots that a node neither owns nor imports, but its DBSIZE counts them. If there are such
+ * keys, the slots are marked as importing while they are counted, and unmarked afterwards.
  */
 export async function countAllKeys(
   admin: Admin,
@@ -37,7 +37,8 @@ export async function countAllKeys(
     const size = Number(await admin.ask(node, 'DBSIZE'))
     if (size === 0) return new Array<number>(SLOT_COUNT).fill(0)
     const counts = await countKeys(admin, node, ALL_SLOTS)
-    // Asked for later, they may well be more. Some may also have been deleted in between.
+    // This is asked for later, so the number may be higher; or lower, if keys were deleted in
+    // between.
     if (counts.reduce((sum, count) => sum + count, 0) >= size) return counts
     if (look === LOOKS) {
       return (await isTrimming(admin, node)) ? counts : await revealed(admin, node, map, counts)
@@ -85,8 +86,8 @@ async function revealed(
   return all
 }
 
-// After slots were moved away atomically, Redis deletes their keys bit by bit: those are nobody's
-// any more.
+// After slots were moved atomically, Redis deletes their old keys bit by bit; these no longer
+// count.
 async function isTrimming(admin: Admin, node: MapNode): Promise<boolean> {
   return /trim_running:[1-9]/.test(String(await admin.ask(node, 'CLUSTER', 'INFO')))
 }
@@ -98,7 +99,7 @@ export async function keysInSlot(
   slot: number,
   count: number
 ): Promise<string[]> {
-  // A list of names, by the command's documentation.
+  // A list of names, according to the command's documentation.
   return (await admin.ask(
     node,
     'CLUSTER',
@@ -109,8 +110,8 @@ export async function keysInSlot(
 }
 
 /**
- * Bytes of memory of each key, about; 0 where the node does not say, as of a key that is gone
- * meanwhile.
+ * About how many bytes of memory each key takes; 0 if the node does not say, for example for a key
+ * that was deleted.
  */
 export async function sizesOf(
   admin: Admin,
@@ -122,7 +123,7 @@ export async function sizesOf(
   )
 }
 
-/** A node's replicas that have all its data and get every write. */
+/** A node's replicas that have all its data and receive every write. */
 export async function onlineReplicas(admin: Admin, node: MapNode): Promise<number> {
   return [
     ...String(await admin.ask(node, 'INFO', 'replication')).matchAll(/^slave\d+:.*state=online/gm)

@@ -1,7 +1,7 @@
-// The cluster as all its nodes describe it, at one moment: who is there, who owns which slot, which
-// slots are half-way, and what is wrong. A value, made from every node's `CLUSTER NODES`; the one
-// who runs a cluster needs more than the owner of a slot, so this is not the service's Topology:
-// here a node that does not answer, or that sees things differently, is the news.
+// The cluster as all its nodes describe it at one moment: which nodes there are, who owns which
+// slot, which slots are half-moved, and what is wrong. A value, made from every node's `CLUSTER
+// NODES`. It differs from the service's Topology because an operator needs more than the owner of a
+// slot: here, nodes that do not answer or that disagree are the point.
 import { type Address, addressKey } from '../../redis/address.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type ClusterNode } from '../../redis/topology.js'
@@ -12,20 +12,20 @@ import { slotsText } from './slots.js'
 /** What one node says. */
 export type View = {
   readonly selfId: string
-  /** `cluster_state:ok`: it takes commands. */
+  /** `cluster_state:ok`: it accepts commands. */
   readonly isServing: boolean
   readonly nodes: readonly ClusterNode[]
 }
 
 export type MapNode = {
   readonly id: string
-  /** As it announces itself to the other nodes. */
+  /** As it announces itself to other nodes. */
   readonly address: Address
   /** As this process reaches it. */
   readonly reachable: Address
   readonly role: 'master' | 'replica'
   readonly masterId: string | undefined
-  /** `failed`: the cluster holds it for dead. `silent`: it does not answer this process. */
+  /** `failed`: the cluster considers it dead. `silent`: it does not answer this process. */
   readonly state: 'up' | 'failed' | 'silent'
   /** Marks of half-moved slots, as it says itself: slot → the other node's id. */
   readonly migrating: ReadonlyMap<number, string>
@@ -33,7 +33,7 @@ export type MapNode = {
   /** Every node that answers knows it. */
   readonly isKnown: boolean
   /**
-   * It takes commands. It does not for 2 s after it was started, and while it cannot reach most
+   * It accepts commands. It does not for 2 s after its start, nor while it cannot reach most
    * masters.
    */
   readonly isServing: boolean
@@ -43,7 +43,7 @@ export class ClusterMap {
   readonly nodes: ReadonlyMap<string, MapNode>
   readonly #owners: ReadonlyArray<string | undefined>
   /**
-   * Slots about whose owner the nodes disagree: for a moment after each change, and for long when
+   * Slots about whose owner the nodes disagree: for a moment after each change, and for longer if
    * something is wrong.
    */
   readonly disputed: readonly number[]
@@ -74,7 +74,7 @@ export class ClusterMap {
     return new ClusterMap(nodes, owners, disputed)
   }
 
-  /** The same with some slots at other owners. */
+  /** The same map with some slots at other owners. */
   withOwners(changes: ReadonlyMap<number, string>): ClusterMap {
     return new ClusterMap(
       this.nodes,
@@ -92,8 +92,8 @@ export class ClusterMap {
   }
 
   /**
-   * Masters, those with slots first, in the order of their first slot. A dead one without slots is
-   * none any more.
+   * Masters, ordered by their first slot, those without slots last. A dead one without slots no
+   * longer counts.
    */
   get masters(): MapNode[] {
     const first = new Map([...this.nodes.keys()].map(id => [id, this.#owners.indexOf(id)]))
@@ -114,7 +114,7 @@ export class ClusterMap {
     return [...this.nodes.values()].filter(node => node.role === 'replica' && node.masterId === id)
   }
 
-  /** The master of a node's shard now: itself, or the one that took over. */
+  /** The master of a node's shard now: the node itself, or the one that took over. */
   masterOf(id: string): MapNode | undefined {
     const node = this.nodes.get(id)
     return node?.role === 'replica' && node.masterId !== undefined
@@ -123,9 +123,9 @@ export class ClusterMap {
   }
 
   /**
-   * A node by its id, the beginning of its id (six characters or more: a port is never taken for
-   * one), its host:port or its port.
-   * @throws Refusal when none, or more than one, is called so
+   * Finds a node by its id, the beginning of its id (at least six characters, so that a port is
+   * never mistaken for one), its host:port or its port.
+   * @throws Refusal when no node, or more than one, matches
    */
   named(name: string): MapNode {
     const nodes = [...this.nodes.values()]
@@ -152,7 +152,7 @@ export class ClusterMap {
     return node
   }
 
-  /** As `named`, and it must be a living master. @throws Refusal */
+  /** As `named`, but it must be a living master. @throws Refusal */
   masterNamed(name: string): MapNode {
     const node = this.named(name)
     const master = this.masterOf(node.id)
@@ -165,7 +165,7 @@ export class ClusterMap {
     return node
   }
 
-  /** What forbids to move slots now; empty when the cluster is healthy. Each is a sentence. */
+  /** What makes it unsafe to move slots now, one sentence each; empty if the cluster is healthy. */
   get faults(): string[] {
     const uncovered = this.#owners.flatMap((owner, slot) => (owner === undefined ? [slot] : []))
     const dead = this.masters.filter(({ id, state }) => state !== 'up' && this.#owners.includes(id))
@@ -189,7 +189,8 @@ export class ClusterMap {
   }
 
   /**
-   * What is not as it should be but forbids nothing: replicas that are away, shards without one.
+   * What is not as it should be but allows changes: replicas that are down, shards without a
+   * replica.
    */
   get warnings(): string[] {
     const away = [...this.nodes.values()].filter(
@@ -217,7 +218,7 @@ const STATES = { up: 'is up', failed: 'has failed', silent: 'does not answer' } 
 export const nodeText = ({ id, reachable }: Pick<MapNode, 'id' | 'reachable'>): string =>
   `${addressKey(reachable)} (${id.slice(0, 8)})`
 
-// A node knows best what it is itself; the others know best where it is and whether it lives.
+// A node knows best what it is; the others know best where it is and whether it is alive.
 function describe(
   id: string,
   views: readonly View[],
@@ -246,8 +247,7 @@ function describe(
   }
 }
 
-// Of contradicting claims the one of the highest configuration epoch holds, as the nodes themselves
-// settle it.
+// Of contradicting claims, the one with the highest configuration epoch wins, as among the nodes.
 function ownersBy(views: readonly View[]): Array<string | undefined> {
   const owners = new Array<string | undefined>(SLOT_COUNT).fill(undefined)
   const epochs = new Float64Array(SLOT_COUNT).fill(-1)

@@ -1,6 +1,6 @@
-// The commands that change who belongs to the cluster and who leads a shard: add, remove, failover.
-// On the embedded cluster they start and end redis-server processes as well; otherwise the nodes
-// are somebody's to provide.
+// The commands that change which nodes belong to the cluster and which leads a shard: add, remove,
+// failover. For the embedded cluster they also start and end redis-server processes; otherwise the
+// operator provides the nodes.
 import { type RunningCluster } from '../../embedded/running.js'
 import { type Address, addressKey } from '../../redis/address.js'
 import { time } from '../progress.js'
@@ -33,7 +33,7 @@ export async function runAdd(session: Session, order: OrderOf<'add'>): Promise<v
   const { embedded } = session
   if (order.addresses.length === 0 && embedded === undefined) {
     throw new Refusal(
-      'This is not an embedded cluster: say which empty nodes shall join, add HOST:PORT [HOST:PORT …].'
+      'This is not an embedded cluster: name the empty nodes that are to join, add HOST:PORT [HOST:PORT …].'
     )
   }
   for (const address of order.addresses) await checkMayJoin(session.admin, map, address)
@@ -124,7 +124,7 @@ export async function runFailover(session: Session, order: OrderOf<'failover'>):
   )
 }
 
-// Nodes that an interrupted `add` has started, but not introduced, come first.
+// Nodes that an interrupted `add` started but did not introduce come first.
 async function startNodes(
   embedded: RunningCluster,
   map: ClusterMap,
@@ -138,7 +138,7 @@ async function startNodes(
   return nodes
 }
 
-// The master with slots that has the fewest replicas; `turn` of them are given away already.
+// The master with slots that has the fewest replicas; `turn` of them have been assigned already.
 function neediest(map: ClusterMap, leaving: MapNode, turn: number): MapNode {
   const masters = map.masters
     .filter(({ id, state }) => id !== leaving.id && state === 'up' && map.slotsOf(id).length > 0)

@@ -1,6 +1,6 @@
-// Who belongs to the cluster: new, empty nodes join as masters or replicas, and nodes leave for
-// good. No slot moves here: a new master has none, and a master that still has some may not leave.
-// Every step may be done again after an interruption.
+// Which nodes belong to the cluster: new, empty nodes join as masters or replicas, and nodes leave
+// for good. No slot moves here: a new master has none, and a master with slots may not leave. Every
+// step may be repeated after an interruption.
 import { lookup } from 'node:dns/promises'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
@@ -10,14 +10,14 @@ import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { Refusal, Stuck } from './refusal.js'
 
 const JOIN_MS_MAX = 20_000
-/** A full copy of its master's data comes with it. */
+/** Includes copying all of its master's data. */
 const SYNC_MS_MAX = 600_000
 const MEET_AGAIN_MS = 1000
 const POLL_MS = 50
 
 /**
- * A further shard: an empty master with its replicas. Resolves when every node knows all of them
- * and the replicas follow.
+ * Adds a shard: an empty master with its replicas. Resolves when every node knows all of them and
+ * the replicas are connected.
  * @returns the new master
  * @throws Refusal when one of the nodes is not an empty cluster node of its own
  */
@@ -32,7 +32,7 @@ export async function addShard(
   return joined
 }
 
-/** Further replicas of a master. @throws Refusal as `addShard` */
+/** Adds replicas to a master. @throws Refusal as `addShard` */
 export async function addReplicas(
   admin: Admin,
   master: MapNode,
@@ -51,9 +51,7 @@ export async function follow(admin: Admin, replica: MapNode, master: MapNode): P
     !String(await admin.ask(replica, 'INFO', 'replication')).includes('master_link_status:up')
   ) {
     if (performance.now() > deadline) {
-      throw new Stuck(
-        `${nodeText(replica)} does not get connected to its master ${nodeText(master)}`
-      )
+      throw new Stuck(`${nodeText(replica)} does not connect to its master ${nodeText(master)}`)
     }
     await sleep(POLL_MS)
   }
@@ -67,8 +65,9 @@ export async function follow(admin: Admin, replica: MapNode, master: MapNode): P
 }
 
 /**
- * A drained master and its replicas leave. @returns the nodes that left @throws Refusal as
- * `removeNodes`
+ * Removes a drained master and its replicas.
+ * @returns the nodes that left
+ * @throws Refusal as `removeNodes`
  */
 export async function removeShard(admin: Admin, master: MapNode): Promise<MapNode[]> {
   const map = await admin.look()
@@ -78,9 +77,9 @@ export async function removeShard(admin: Admin, master: MapNode): Promise<MapNod
 }
 
 /**
- * Takes nodes out of the cluster for good: the others forget them, and those that still answer are
- * emptied and forget the others. Replicas of a leaving master must leave with it or follow another
- * one first.
+ * Removes nodes from the cluster for good: the others forget them, and those that still answer are
+ * emptied and forget the others. Replicas of a leaving master must leave with it or first follow
+ * another one.
  * @throws Refusal when a node has slots, has keys, or leaves replicas behind
  */
 export async function removeNodes(admin: Admin, leaving: readonly MapNode[]): Promise<void> {
@@ -88,7 +87,7 @@ export async function removeNodes(admin: Admin, leaving: readonly MapNode[]): Pr
   for (const node of leaving) await checkMayLeave(admin, map, node, leaving)
   const isLeaving = (node: MapNode): boolean => leaving.some(({ id }) => id === node.id)
   const staying = [...map.nodes.values()].filter(node => !isLeaving(node) && node.state === 'up')
-  // All at once: one that still knows a node would tell the others of it. They do not listen to
+  // All at once: a node that still knows the leaving one would tell the others of it. They ignore
   // that for a minute.
   await Promise.all(staying.flatMap(node => leaving.map(({ id }) => forget(admin, node, id))))
   for (const node of [...leaving].sort((a, b) =>
@@ -117,23 +116,23 @@ export async function checkMayLeave(
   const left = map.replicasOf(node.id).find(({ id }) => !leaving.some(other => other.id === id))
   if (left !== undefined) {
     throw new Refusal(
-      `${nodeText(left)} is a replica of ${nodeText(node)}, and would be left behind.`
+      `${nodeText(left)} is a replica of ${nodeText(node)} and would be left behind.`
     )
   }
   if (node.role === 'replica' || node.state !== 'up') return
   const keys = Number(await admin.ask(node, 'DBSIZE'))
   if (keys > 0) {
     throw new Refusal(
-      `${nodeText(node)} has no slots but ${keys} keys, of slots that are half-moved: drain it, which finishes them.`
+      `${nodeText(node)} has no slots, but ${keys} keys of half-moved slots: drain it, which finishes them.`
     )
   }
 }
 
 /**
- * Answers the id of a node that may join. One that has joined already is fine: the command was
+ * Returns the id of a node that may join. A node that has already joined is fine: the command was
  * interrupted.
- * @throws Refusal when it does not answer, is no cluster node, or has slots, keys or other nodes
- * that it knows
+ * @throws Refusal when it does not answer, is not a cluster node, has slots or keys, or knows other
+ * nodes
  */
 export async function checkMayJoin(
   admin: Admin,
@@ -148,7 +147,7 @@ export async function checkMayJoin(
     })
   )
   if (!cluster.includes('cluster_enabled:1')) {
-    throw new Refusal(`${where} is no cluster node: start it with cluster-enabled yes.`)
+    throw new Refusal(`${where} is not a cluster node: start it with cluster-enabled yes.`)
   }
   const id = String(await admin.ask(place, 'CLUSTER', 'MYID'))
   if (map.nodes.has(id)) {
@@ -176,8 +175,8 @@ async function join(admin: Admin, addresses: readonly Address[]): Promise<MapNod
     ids.every(id => now.nodes.get(id)?.state === 'up') &&
     [...ids, ...members.map(({ id }) => id)].every(id => now.nodes.get(id)?.isKnown === true)
   const deadline = performance.now() + JOIN_MS_MAX
-  // Introduced to everyone: gossip alone takes seconds. A handshake may be lost, so it is repeated
-  // until they know each other.
+  // Each node is introduced to all others, because gossip alone takes seconds. A handshake may be
+  // lost, so this is repeated until they know each other.
   while (performance.now() < deadline) {
     for (const [index, address] of addresses.entries()) {
       const place = { reachable: admin.reachable(address) }
@@ -192,11 +191,11 @@ async function join(admin: Admin, addresses: readonly Address[]): Promise<MapNod
     if (joined !== undefined) return ids.flatMap(id => joined.nodes.get(id) ?? [])
   }
   throw new Stuck(
-    `${addresses.map(addressKey).join(', ')} could not join within ${JOIN_MS_MAX / 1000} s: do the nodes reach each other, also on their bus ports (port + 10000)?`
+    `${addresses.map(addressKey).join(', ')} could not join within ${JOIN_MS_MAX / 1000} s: can the nodes reach each other, also on their bus ports (port + 10000)?`
   )
 }
 
-// CLUSTER MEET takes no names.
+// CLUSTER MEET does not accept host names.
 const ipOf = async (host: string): Promise<string> => (await lookup(host)).address
 
 async function forget(admin: Admin, node: MapNode, id: string): Promise<void> {
@@ -205,8 +204,8 @@ async function forget(admin: Admin, node: MapNode, id: string): Promise<void> {
   })
 }
 
-// A dead one is only forgotten. A replica is emptied by becoming a master, so that it does not keep
-// what is no longer its own.
+// A dead node is only forgotten. A replica is emptied by becoming a master, so that it does not
+// keep data that is no longer its own.
 async function reset(admin: Admin, node: MapNode): Promise<void> {
   if (node.state !== 'up') return
   await admin.ask(node, 'CLUSTER', 'RESET', 'HARD')

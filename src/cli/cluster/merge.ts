@@ -1,9 +1,9 @@
-// Two copies of a block, of which each may have messages that the other lacks: all of them end up
-// in the importing node's copy. The ids of the entries come from the clocks of two nodes and
-// differ, so that the copies are put together like two hands of cards, and every reference still
-// finds its entry. Invariant: the owner's copy is deleted only when the importing node and a
-// replica of it have all of it. Clients go to the owner while it has the key, so the owner's copy
-// may grow meanwhile: it is deleted only as it was read.
+// Merges two copies of a block, each of which may have messages that the other lacks: all of them
+// end up in the importing node's copy. Entry ids come from the clocks of two nodes and differ, so
+// the copies interleave, and every reference still finds its entry. Invariant: the owner's copy is
+// deleted only when the importing node and a replica of it have all of it. Clients go to the owner
+// while it has the key, so its copy may grow in the meantime; it is deleted only if it has not
+// changed since it was read.
 import { type Reply } from '../../redis/connection.js'
 import { parseKey } from '../../store/keys.js'
 import { type Admin } from './admin.js'
@@ -13,14 +13,14 @@ type BlockEntry = readonly [id: string, fields: readonly [string, string]]
 
 const ROUNDS_MAX = 20
 
-// KEYS block. Answers a digest of the copy, and its entries.
+// KEYS block. Returns a digest of the copy, and its entries.
 const READ = `
 return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('XRANGE', KEYS[1], '-', '+')}`
 
-// KEYS block, ARGV id, text, id, text … of the other copy. Writes the block anew in one step if it
-// lacks one of them; answers how many entries it has then. Behind ASKING the script may create a
-// key in a slot that is being imported; it tries that with a key that is not there before it
-// deletes what it has to write again.
+// KEYS block, ARGV id, text, id, text … of the other copy. Rewrites the block in one step if it
+// lacks one of them. Returns how many entries it has then. After ASKING, the script may create keys
+// in a slot that is being imported; it tests that with a key that does not exist before it deletes
+// what it must rewrite.
 const MERGE = `
 local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
 if type(missing) == 'table' then return missing end
@@ -48,7 +48,7 @@ for _, entry in ipairs(entries) do redis.call('XADD', KEYS[1], entry[1], 't', en
 if at > 0 then redis.call('PEXPIREAT', KEYS[1], at) end
 return #entries`
 
-// KEYS block, ARGV digest. Deletes the copy if it is still the one that was read; answers whether
+// KEYS block, ARGV digest. Deletes the copy if it is still the one that was read. Returns whether
 // it did.
 const DROP = `
 if redis.sha1hex(redis.call('DUMP', KEYS[1])) ~= ARGV[1] then return 0 end
@@ -58,7 +58,7 @@ export const isBlock = (key: string): boolean => parseKey(key)?.kind === 'block'
 
 /**
  * Gives the importing node what only the owner's copy of a block has, and deletes the owner's copy.
- * May be done again.
+ * May be repeated.
  * @param replicated resolves when a replica of the importing node has what it was given
  * @returns how many messages the owner lacked
  */
@@ -84,5 +84,5 @@ export async function mergeBlock(
       return Number(count) - entries.length
     }
   }
-  throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
+  throw new Error(`${key} on ${nodeText(owner)} is being written to all the time`)
 }

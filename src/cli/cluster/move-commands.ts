@@ -1,6 +1,6 @@
-// The commands that move slots: drain, rebalance, reshard, finish. All go the same way: a healthy
-// cluster, what was left half-moved, the plan, the question, the move. They differ in the plan
-// only.
+// The commands that move slots: drain, rebalance, reshard, finish. All have the same steps: check
+// that the cluster is healthy, finish what was left half-moved, plan, ask, move. Only the plans
+// differ.
 import { count, time } from '../progress.js'
 import { checkTargets, findUnfinished, finishHalfMoved } from './half-moved.js'
 import { type ClusterMap, nodeText } from './map.js'
@@ -15,12 +15,12 @@ import { type Order } from './cluster-options.js'
 
 type MoveOrder = Extract<Order, { name: 'drain' | 'rebalance' | 'reshard' | 'finish' }>
 
-/** @throws Refusal before anything was changed; Interrupted behind the slots in hand */
+/** @throws Refusal before anything was changed; Interrupted after the current slots */
 export async function runMove(session: Session, order: MoveOrder): Promise<void> {
   const map = await session.ready()
   const unfinished = await findUnfinished(session.admin, map)
   checkTargets(map, unfinished)
-  // The plan is made for the cluster as it will be when that is finished.
+  // The plan is made for the cluster as it will be after that.
   const finished = map.withOwners(new Map(unfinished.moves.map(({ slot, to }) => [slot, to])))
   const moves = planFor(order, finished)
   const weights = weigh(
@@ -40,7 +40,7 @@ export async function runMove(session: Session, order: MoveOrder): Promise<void>
   }
   if (unfinished.staleMarks.length > 0) {
     session.say(
-      `Marks without meaning, which are removed: slots ${slotsText(new Set(unfinished.staleMarks.map(({ slot }) => slot)), 10)}`
+      `Leftover marks that will be removed: slots ${slotsText(new Set(unfinished.staleMarks.map(({ slot }) => slot)), 10)}`
     )
   }
   if (unfinished.moves.length + unfinished.staleMarks.length + moves.length === 0) {
@@ -78,7 +78,7 @@ function planFor(order: MoveOrder, map: ClusterMap): Move[] {
     case 'drain': {
       const drained = holding(map.masterNamed(order.node).id)
       const others = map.holdings.filter(({ id }) => id !== drained.id)
-      // An empty master may have been drained itself, and wait to be removed.
+      // An empty master may itself have been drained and wait for removal.
       const takers =
         order.to.length > 0
           ? order.to.map(name => holding(map.masterNamed(name).id))
@@ -91,7 +91,7 @@ function planFor(order: MoveOrder, map: ClusterMap): Move[] {
         .flatMap(({ id }) => map.nodes.get(id) ?? [])
       if (takers.length === 0 && empty.length > 0) {
         throw new Refusal(
-          `It is the last shard that has slots: say where they shall go, for example --to ${empty[0]?.reachable.port}.`
+          `It is the last shard that has slots: say where they are to go, for example --to ${empty[0]?.reachable.port}.`
         )
       }
       return planDrain(drained, takers)
@@ -141,7 +141,7 @@ function planText(
       ])
     ),
     '',
-    `All together ${count(weights.reduce((sum, { slots }) => sum + slots.length, 0))} slots, ${count(total('keys'))} keys, about ${bytesText(total('bytes'))}.`
+    `Altogether ${count(weights.reduce((sum, { slots }) => sum + slots.length, 0))} slots, ${count(total('keys'))} keys, about ${bytesText(total('bytes'))}.`
   ].join('\n')
 }
 
@@ -157,7 +157,8 @@ const resultText = ({
   `${isComplete ? 'Moved' : 'Stopped:'} ${count(slotsDone)} of ${count(slotsTotal)} slots, ${count(keysDone)} keys in ${time(elapsedMs)}. ` +
   `The longest pause of a node: ${batchMsMax.toFixed(1)} ms.${retries > 0 ? ` Begun again after errors: ${retries} times.` : ''}`
 
-// The same again, but for a reshard that was given a count: that would move so many once more.
+// The same command again, except for a reshard by count, which would move that many slots once
+// more.
 function continuation(map: ClusterMap, order: MoveOrder, rest: readonly Move[]): string {
   const address = (id: string): string => String(map.nodes.get(id)?.reachable.port ?? id)
   const words =

@@ -1,23 +1,23 @@
-// Moves slots with their keys from master to master while clients read and write, with Redis' own
+// Moves slots with their keys from master to master while clients read and write, using Redis' own
 // commands, a small group of slots at a time
 // (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/, "Live
-// reconfiguration").
+// reconfiguration"). For each group:
 //
-// For each group: 1. the target marks the slots IMPORTING; 2. the source marks them MIGRATING; 3.
-// the keys go over in batches, each moved by one MIGRATE as a whole; 4. when the source has none
-// left, the target takes the slots, then the source lets go, then the others hear.
+//    1 the target marks the slots IMPORTING
+//    2 the source marks them MIGRATING
+//    3 the keys move in batches, each batch by one MIGRATE, all or nothing
+//    4 when the source has none left, the target takes the slots, then the source gives them up,
+//      then the others are told
 //
-// After a crash between any two: behind 1 nothing has changed for clients; behind 2 and within 3
-// the source sends them to the target for keys that it has no more, so all are reached; within 4
-// the slots have one owner by the highest epoch, and no key is left behind. Whatever is left, doing
-// the same once more from the first step completes it. That is also how errors are dealt with: look
-// at the cluster, do it again.
+// A crash after step 1 has changed nothing for clients. After step 2 and during step 3, the source
+// redirects clients to the target for keys that have moved, so all keys can be reached. During step
+// 4 the slots have one owner by the highest epoch, and no key is left behind. Repeating everything
+// from step 1 completes the move in all cases. Errors are handled in the same way: look at the
+// cluster, and repeat.
 //
 // Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that
-// are half-moved already, or of which the target has keys, are moved as above.
-//
-// Not here: which slots go where (plan.ts), and slots that somebody else left half-moved
-// (half-moved.ts).
+// are already half-moved, or of which the target has keys, are moved as above. Which slots go where
+// is decided in plan.ts; slots that somebody else left half-moved are found by half-moved.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { type Admin } from './admin.js'
@@ -33,15 +33,16 @@ import { dropStuckReplicas } from './stuck-replicas.js'
 import { Tempo } from './tempo.js'
 
 export type MoveOptions = {
-  /** Ends the work behind the slots in hand; what is left is in the result. */
+  /** Ends the work after the current slots; the result says what is left. */
   readonly signal?: AbortSignal
   readonly onProgress?: (progress: MoveProgress) => void
-  /** Moves key by key also where the servers can move slots by themselves. */
+  /** Moves key by key even if the servers can move slots themselves. */
   readonly isByKeys?: boolean
-  /** 1 to 100, default 25: percent of the time in which nodes are kept busy with moving. */
+  /** 1 to 100, default 25: the percentage of time in which nodes are kept busy with moving. */
   readonly speed?: number
   /**
-   * Gets a line for what somebody should know: errors that were overcome, copies that were dropped.
+   * Gets a line for what the operator should know: errors that were overcome, copies that were
+   * dropped.
    */
   readonly report?: (line: string) => void
 }
@@ -50,16 +51,16 @@ export type MoveProgress = {
   readonly slotsDone: number
   readonly slotsTotal: number
   readonly keysDone: number
-  /** As counted before; clients may add some and delete some. */
+  /** As counted before; clients may add and delete some. */
   readonly keysTotal: number
-  /** How often a group had to be begun again. */
+  /** How often a group was started again. */
   readonly retries: number
 }
 
 export type MoveResult = MoveProgress & {
   readonly isComplete: boolean
   readonly rest: readonly Move[]
-  /** The longest time for which two nodes stood still. */
+  /** The longest time for which two nodes were blocked. */
   readonly batchMsMax: number
   readonly elapsedMs: number
 }
@@ -73,28 +74,28 @@ type Group = {
 }
 
 export const SPEED_DEFAULT = 25
-// A group is as long as its slots have these marks, and what a failover of the source would hide
-// from clients: few keys. Empty slots cost only the marks, of which each round is a write of the
-// node's configuration to disk.
+// The length of a group determines how long its slots are marked, and how many keys a failover of
+// the source would hide from clients: few. Empty slots cost only the marks, but each round of marks
+// makes the node write its configuration to disk.
 const GROUP_SLOTS_MAX = 64
 const GROUP_KEYS_MAX = 50
 // A job of the servers' own forks the source once, and is waited for when the work is interrupted.
 const JOB_SLOTS_MAX = 512
 const JOB_KEYS_MAX = 50_000
 /**
- * With thousands of ranges in one job, the target's replica stopped applying what it read (Valkey
- * 9.1.2): its writes stood still.
+ * With thousands of ranges in one job, the target's replica stopped applying its master's writes
+ * (Valkey 9.1.2).
  */
 const JOB_RANGES_MAX = 32
 const RETRY_MS = 200
-/** A failover in the middle takes its time. */
+/** A failover during a move takes this long. */
 const STUCK_MS_MAX = 30_000
 const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
- * Moves slots. The cluster must be healthy, and nobody else may be at it (`admin.claim`).
- * @throws Refusal when a move is not from the owner to a living master; Stuck when it does not get
- * on: the same again continues
+ * Moves slots. The cluster must be healthy, and nobody else may be changing it (`admin.claim`).
+ * @throws Refusal when a move is not from the owner to a living master; Stuck when it makes no
+ * progress. The same command continues it
  */
 export async function moveSlots(
   admin: Admin,
@@ -171,7 +172,7 @@ class Mover {
     for (const { slot, from, to } of moves) {
       const target = this.#map.nodes.get(to)
       if (target === undefined || target.role !== 'master' || target.state !== 'up') {
-        throw new Refusal(`Slot ${slot} cannot go to ${to}: that is no living master.`)
+        throw new Refusal(`Slot ${slot} cannot go to ${to}: that is not a living master.`)
       }
       if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) {
         throw new Refusal(`Slot ${slot} cannot be moved from ${from}: it is not there.`)
@@ -228,9 +229,9 @@ class Mover {
     this.#options.onProgress?.(this.#progress)
   }
 
-  // Does a group until it is done. Gives up when nothing has moved for long, and at once on what
-  // will not go away. What the servers do not manage by themselves, for whatever reason, is moved
-  // by its keys: a job that failed has changed nothing.
+  // Moves a group until it is done. Gives up if nothing has moved for long, and at once on an error
+  // that will not go away. If the servers fail to move it themselves, for whatever reason, it is
+  // moved key by key: a failed job has changed nothing.
   async #persist(group: Group): Promise<void> {
     this.#progressAt = performance.now()
     for (let way = this.#isByKeys ? undefined : group.way; ; way = undefined) {
@@ -244,7 +245,7 @@ class Mover {
           (way === undefined && NEVER.test(messageOf(error)))
         ) {
           throw new Stuck(
-            `Slots ${slotsText(group.slots, 5)} are stuck half-way: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`,
+            `Slots ${slotsText(group.slots, 5)} are stuck half-moved: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`,
             { cause: error }
           )
         }
@@ -257,8 +258,8 @@ class Mover {
         if (messageOf(error).startsWith('NOREPLICAS')) await this.#freeFromReplicas(group)
       }
       await sleep(RETRY_MS)
-      // As long as nothing answers, the last map is as good as any: the next attempt fails, and so
-      // on until it is stuck.
+      // While nothing answers, the last map is as good as any: the next attempts fail until it is
+      // stuck.
       this.#map = await this.#admin.look().catch(() => this.#map)
       await this.#keys.settle(this.#map.nodes.get(group.to)).catch(() => undefined)
     }
@@ -291,8 +292,8 @@ class Mover {
   async #moveGroup({ from, to, slots }: Group): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
-    // Of a group that is begun again, the target may have taken some already: these only need to be
-    // told around.
+    // If a group is started again, the target may already have taken some slots; these only need to
+    // be announced.
     const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
     const strange = left.find(slot => this.#map.ownerOf(slot) !== source.id)
     if (strange !== undefined) {
@@ -309,8 +310,7 @@ class Mover {
     await this.#tempo.rest(performance.now() - emptyMs)
   }
 
-  // A master may have been replaced by one of its replicas since the start, and still be listed as
-  // a dead one.
+  // Since the start, a master may have been replaced by a replica and still be listed as dead.
   #masterNow(id: string): MapNode {
     const isOfShard = (node: MapNode): boolean =>
       node.id === id || node.masterId === id || this.#start.nodes.get(node.id)?.masterId === id
@@ -322,8 +322,8 @@ class Mover {
     return master
   }
 
-  // Answers the slots in which the target has keys although the source does not call them
-  // migrating: see conflict.ts. They are counted when the target calls them importing: Redis 8.6
+  // The slots in which the target has keys although the source does not mark them as migrating
+  // (conflict.ts). They are counted once the target marks them as importing, because Redis 8.6
   // hides keys of other slots. Clients are not sent to the target before the source marks them.
   async #mark(slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
     const unmarked = slots.filter(slot => !source.migrating.has(slot))
@@ -335,15 +335,16 @@ class Mover {
     return new Set(unmarked.filter((_, index) => (counts[index] ?? 0) > 0))
   }
 
-  // The target first: were it the source, and the target died then, nobody would own the slots.
+  // The target first: if the source came first and the target died then, nobody would own the
+  // slots.
   async #assign(slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
     const left = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
     if (left >= 0) throw new Error(`slot ${slots[left]} has keys again on ${nodeText(source)}`)
     const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
     await this.#admin.askAll(target, setSlot)
     await this.#admin.askAll(source, setSlot)
-    // They hear it from the target too; hearing it from here spares their clients a detour. One
-    // that is away hears it later.
+    // The others hear of it from the target anyway; telling them here saves their clients a
+    // redirection. A node that is down hears it later.
     const others = this.#map.masters.filter(
       ({ id, state }) => state === 'up' && id !== source.id && id !== target.id
     )

@@ -1,6 +1,6 @@
-// Which slots go where: drain, rebalance and reshard as lists of moves. Pure: knows masters and the
-// slots they hold, sends nothing. Invariant of every plan: each slot moves at most once, from the
-// master that holds it to another one.
+// Which slots go where: drain, rebalance and reshard as lists of moves. Pure: knows masters and
+// their slots, and sends nothing. Invariant of every plan: each slot moves at most once, from the
+// master that has it to another one.
 import { Refusal } from './refusal.js'
 import { slotsText } from './slots.js'
 
@@ -10,8 +10,8 @@ export type Holding = { readonly id: string; readonly slots: readonly number[] }
 export type Move = { readonly slot: number; readonly from: string; readonly to: string }
 
 /**
- * All slots of one master to others, so that these come out as even as possible.
- * @throws Refusal when there is nobody to take them
+ * All slots of one master to others, so that these become as even as possible.
+ * @throws Refusal when no master can take them
  */
 export function planDrain(drained: Holding, others: readonly Holding[]): Move[] {
   if (drained.slots.length === 0) return []
@@ -33,12 +33,12 @@ export function planDrain(drained: Holding, others: readonly Holding[]): Move[] 
   )
 }
 
-/** Even numbers of slots on all masters, empty ones included, with as few moves as that takes. */
+/** Even numbers of slots on all masters, including empty ones, with as few moves as possible. */
 export function planRebalance(masters: readonly Holding[]): Move[] {
   const total = masters.reduce((sum, { slots }) => sum + slots.length, 0)
   const share = Math.floor(total / masters.length)
   let oneMore = total % masters.length
-  // Where the slots do not divide, the fullest keep one more: that spares a move each.
+  // If the slots do not divide evenly, the fullest masters keep one more, which saves a move each.
   const fullestFirst = [...masters].sort((a, b) => b.slots.length - a.slots.length)
   const wanted = new Map(fullestFirst.map(({ id }) => [id, share + (oneMore-- > 0 ? 1 : 0)]))
   const want = (id: string): number => wanted.get(id) ?? 0
@@ -52,9 +52,9 @@ export function planRebalance(masters: readonly Holding[]): Move[] {
 }
 
 /**
- * A number of slots, from whoever of `from` has most; or exactly these slots. Slots that are on the
- * target already stay, so that a command that was interrupted can be given again.
- * @throws Refusal when `from` does not hold what is asked for
+ * A number of slots from the fullest of `from`, or exactly these slots. Slots that are already on
+ * the target stay, so that an interrupted command can be repeated.
+ * @throws Refusal when `from` does not have the slots
  */
 export function planReshard(
   from: readonly Holding[],
@@ -66,7 +66,7 @@ export function planReshard(
   const held = sources.reduce((sum, source) => sum + source.slots.length, 0)
   const count = slots === 'all' ? held : slots
   if (count > held) {
-    throw new Refusal(`${count} slots were asked for, but there are only ${held} to take.`)
+    throw new Refusal(`${count} slots were requested, but there are only ${held} to take.`)
   }
   const left = new Map(sources.map(source => [source.id, source.slots.length]))
   for (let index = 0; index < count; index++) {
@@ -92,7 +92,7 @@ function planExactly(sources: readonly Holding[], to: Holding, slots: readonly n
   })
 }
 
-// Hands the givers' slots out in one sweep: neighbours stay together, and so the cluster's list of
+// Deals the givers' slots out in one sweep: neighbours stay together, so the cluster's list of
 // ranges stays short.
 function deal(
   givers: readonly Holding[],

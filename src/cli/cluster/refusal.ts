@@ -1,8 +1,8 @@
-// How a cluster command may end otherwise than done. The messages are for the person who gave it.
+// How a cluster command may fail. The messages are for the operator.
 
 /**
- * It would lose data, or cannot be done as the cluster stands: nothing was changed. Says why, and
- * what to do instead.
+ * It would lose data, or is not possible in the cluster's current state. Nothing was changed. The
+ * message says why, and what to do instead.
  */
 export class Refusal extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -12,8 +12,8 @@ export class Refusal extends Error {
 }
 
 /**
- * It was begun and does not come to its end. Nothing is lost: the same command continues when the
- * cause is gone.
+ * It was begun and does not finish. Nothing is lost: the same command continues when the cause is
+ * gone.
  */
 export class Stuck extends Error {
   constructor(message: string, options?: ErrorOptions) {
@@ -22,7 +22,7 @@ export class Stuck extends Error {
   }
 }
 
-/** Somebody stopped it, behind the slots in hand. Says how to continue. */
+/** It was stopped, after the current slots. The message says how to continue. */
 export class Interrupted extends Error {
   constructor(message: string) {
     super(message)

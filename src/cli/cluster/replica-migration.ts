@@ -1,6 +1,6 @@
-// A master that gives its last slot away becomes, by Redis' default, a replica of the one that took
-// it, and so do its own replicas. Who drains a shard wants an empty shard, to remove or to fill
-// again. So the nodes are told to stay what they are meanwhile
+// By Redis' default, a master that gives away its last slot becomes a replica of the one that took
+// it, and so do its own replicas. But draining a shard should leave an empty shard, to remove or to
+// refill. So the nodes are told to stay what they are in the meantime
 // (https://redis.io/docs/latest/operate/oss_and_stack/management/scaling/,
 // cluster-allow-replica-migration).
 import { type Admin } from './admin.js'
@@ -10,8 +10,8 @@ const OPTION = 'cluster-allow-replica-migration'
 const HEARD_MS_MAX = 5000
 
 /**
- * Tells the nodes of these shards to stay; answers a function that lets them go again, once they
- * know that the slots are away.
+ * Tells the nodes of these shards to stay. The returned function releases them once they know that
+ * the slots are gone.
  */
 export async function keepReplicas(
   admin: Admin,
@@ -26,7 +26,7 @@ export async function keepReplicas(
   }
   return async () => {
     if (held.length === 0) return
-    // One that does not hear it in time may become a replica after all: harmless.
+    // A node that does not hear of it in time may become a replica after all; that is harmless.
     await admin
       .until(({ disputed }) => (disputed.length > 0 ? 'the nodes agree' : undefined), HEARD_MS_MAX)
       .catch(() => undefined)
@@ -34,10 +34,10 @@ export async function keepReplicas(
   }
 }
 
-// Managed clusters forbid CONFIG: there it happens as Redis has it.
+// Managed clusters forbid CONFIG; there, Redis' default applies.
 async function wasAllowed(admin: Admin, node: MapNode): Promise<boolean> {
   try {
-    // name and value
+    // Name and value.
     const [, value] = (await admin.ask(node, 'CONFIG', 'GET', OPTION)) as readonly string[]
     if (value !== 'yes') return false
     await admin.ask(node, 'CONFIG', 'SET', OPTION, 'no')

@@ -1,6 +1,6 @@
-// What one run of the cluster command works with: the cluster it found, the person in front of it,
-// and the signals that stop it. It asks before anything is changed, and lets nobody else change the
-// cluster at the same time.
+// What one run of the cluster command works with: the cluster it found, the person at the terminal,
+// and the signals that stop it. It asks before it changes anything, and keeps others from changing
+// the cluster at the same time.
 import { createInterface } from 'node:readline/promises'
 import { type Config } from '../../config.js'
 import { redisTarget } from '../../config/redis-target.js'
@@ -23,7 +23,7 @@ export type SessionOptions = {
 export class Session {
   readonly admin: Admin
   readonly config: Config
-  /** The embedded cluster that this is about; undefined with REDIS_NODES. */
+  /** The embedded cluster; undefined with REDIS_NODES. */
   readonly embedded: RunningCluster | undefined
   readonly #options: SessionOptions
   readonly #abort = new AbortController()
@@ -72,8 +72,8 @@ export class Session {
   }
 
   /**
-   * The cluster, once it is healthy and nobody else changes it.
-   * @throws Refusal otherwise, with all that is wrong
+   * Resolves with the cluster once it is healthy and nobody else is changing it.
+   * @throws Refusal otherwise, with everything that is wrong
    */
   async ready(): Promise<ClusterMap> {
     // Right after a failover the nodes do not agree yet.
@@ -94,14 +94,14 @@ export class Session {
   }
 
   /**
-   * Asks whether to go on. @throws Refusal when not, or when there is nobody to ask; Interrupted on
-   * Ctrl-C
+   * Asks whether to continue.
+   * @throws Refusal if the answer is no, or if nobody can be asked; Interrupted on Ctrl-C
    */
   async confirm(question: string): Promise<void> {
     if (this.#options.isYes) return
     if (!process.stdin.isTTY) {
       throw new Refusal(
-        'Nothing was changed: there is no terminal to ask at. Say --yes to go on without being asked.'
+        'Nothing was changed: there is no terminal to ask on. Add --yes to continue without being asked.'
       )
     }
     const terminal = createInterface({ input: process.stdin, output: process.stdout })
@@ -123,8 +123,8 @@ export class Session {
   }
 
   /**
-   * Runs something that moves slots, with a progress bar, until it is done or a signal says to end
-   * behind the slots in hand.
+   * Runs something that moves slots, with a progress bar, until it is done or a signal tells it to
+   * stop after the current slots.
    */
   async moving<T extends MoveResult | undefined>(
     slots: number,
@@ -133,7 +133,7 @@ export class Session {
     let state = { slotsDone: 0, keysDone: 0, keysTotal: 0 }
     const progress = new Progress({
       total: slots,
-      // The keys are part of what is shown as the unit, and change.
+      // The keys are shown as part of the unit, and change.
       get unit() {
         return `slots, ${count(state.keysDone)} of ${count(Math.max(state.keysDone, state.keysTotal))} keys`
       }
@@ -142,7 +142,7 @@ export class Session {
       if (this.#abort.signal.aborted) process.exit(130)
       this.#abort.abort()
       progress.print(
-        'Finishing the slots in hand. Once more to stop at once: the next command mends what is left half-moved.'
+        'Finishing the current slots. Press Ctrl-C again to stop at once: the next command repairs what is left half-moved.'
       )
     }
     process.on('SIGINT', stop).on('SIGTERM', stop)

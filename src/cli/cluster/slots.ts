@@ -1,4 +1,4 @@
-// Sets of slots, as people write and read them: `0-99,200`. Pure.
+// Sets of slots as people write and read them: `0-99,200`. Pure.
 import { UsageError } from '../options.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
 
@@ -15,7 +15,7 @@ export function rangesOf(slots: Iterable<number>): Range[] {
   return ranges
 }
 
-/** `0-99,200`; `none` for no slots. Beyond `rangesMax` ranges the rest is only counted. */
+/** `0-99,200`; `none` for no slots. After `rangesMax` ranges, the rest is only counted. */
 export function slotsText(slots: Iterable<number>, rangesMax = Infinity): string {
   const ranges = rangesOf(slots)
   if (ranges.length === 0) return 'none'
@@ -27,8 +27,8 @@ export function slotsText(slots: Iterable<number>, rangesMax = Infinity): string
 }
 
 /**
- * Reads what `--slots` says: a count (`1000`), ranges (`0-99,200-200`; a single slot is a range
- * too, `7-7`), or `all`.
+ * Parses `--slots`: a count (`1000`), ranges (`0-99,200-200`; a single slot is a range too, `7-7`),
+ * or `all`.
  * @throws UsageError
  */
 export function readSlots(text: string): number | 'all' | number[] {

@@ -1,5 +1,5 @@
-// The command `status`: reads and prints. With a room it also asks, as the service would, which
-// block lies where.
+// The command `status`: reads and prints. With a room, it also finds out, as the service would,
+// which block lies where.
 import { Cluster } from '../../redis/cluster.js'
 import { addressKey } from '../../redis/address.js'
 import { type Block } from '../../store/blocks.js'
@@ -8,7 +8,7 @@ import { type Order } from './cluster-options.js'
 import { type Session } from './session.js'
 import { blocksText, readStatus, statusText } from './status.js'
 
-/** @returns the exit status: 1 when the cluster is not healthy */
+/** @returns the exit status: 1 if the cluster is not healthy */
 export async function runStatus(
   session: Session,
   { room, isJson }: Extract<Order, { name: 'status' }>
@@ -34,7 +34,7 @@ async function readBlocks({ admin, config }: Session, room: string): Promise<Blo
     { retried: () => {}, degraded: () => {} }
   )
   try {
-    // Only asked, so there is nothing to publish.
+    // Only reads, so there is nothing to publish.
     const store = new Store(cluster, {
       ...config.store,
       ...config.cluster,

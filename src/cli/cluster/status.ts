@@ -1,4 +1,4 @@
-// What `status` prints: the cluster as a person wants to see it, or as JSON. Only asks.
+// What `status` prints: the cluster in readable form or as JSON. Only asks.
 import { addressKey } from '../../redis/address.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Block } from '../../store/blocks.js'
@@ -24,7 +24,7 @@ export type ShardStatus = {
   readonly slots: ReadonlyArray<readonly [first: number, last: number]>
 }
 
-/** `from` and `to` by address. */
+/** `from` and `to` are addresses. */
 export type HalfMoved = {
   readonly slot: number
   readonly from: string
@@ -39,9 +39,9 @@ export type Status = {
   readonly warnings: readonly string[]
   readonly shards: readonly ShardStatus[]
   readonly halfMoved: readonly HalfMoved[]
-  /** Marks that say nothing: the next command that moves removes them. */
+  /** Leftover marks without meaning; the next command that moves slots removes them. */
   readonly staleMarks: Unfinished['staleMarks']
-  /** Another cluster command is moving slots now: then half-moved slots are as they should be. */
+  /** Another cluster command is moving slots now, so half-moved slots are expected. */
   readonly isBeingChanged: boolean
 }
 
@@ -117,7 +117,7 @@ export function statusText(status: Status): string {
       : [
           '',
           isBeingChanged
-            ? 'On their way now:'
+            ? 'Being moved now:'
             : 'Half-moved slots (the next command that moves finishes them, or: npm run cluster -- finish):'
         ]),
     ...halfMoved
@@ -130,12 +130,12 @@ export function statusText(status: Status): string {
     ...(staleMarks.length === 0
       ? []
       : [
-          `Marks without meaning (the same removes them): slots ${slotsText(new Set(staleMarks.map(({ slot }) => slot)), 8)}`
+          `Leftover marks (the same commands remove them): slots ${slotsText(new Set(staleMarks.map(({ slot }) => slot)), 8)}`
         ])
   ].join('\n')
 }
 
-/** Which block of a room lies where, and what that makes for each shard. */
+/** Which block of a room lies where, and each shard's share. */
 export function blocksText(
   room: string,
   blocks: readonly Block[],

@@ -1,16 +1,16 @@
-// Replicas that are connected and say nothing. From Valkey 8 on, a master asks all its replicas
-// before it marks a slot, so that one that hangs forbids it (NOREPLICAS) until it is taken for
-// gone, a minute later. Closing its connection lets the master go on; the replica connects again
-// and catches up by itself when it can.
+// Replicas that are connected but silent. Since Valkey 8 a master asks all its replicas before it
+// marks a slot, so a hanging replica blocks marking (NOREPLICAS) until it is considered gone, a
+// minute later. Closing its connection lets the master continue; the replica reconnects and catches
+// up by itself when it can.
 import { type Admin } from './admin.js'
 import { type MapNode, nodeText } from './map.js'
 
-/** A replica says every second how far it is. */
+/** A replica reports its offset every second. */
 const SILENT_S_MIN = 4
 
 /**
- * Closes the connections of a master's silent replicas. @returns a line for each, for the one who
- * runs the cluster
+ * Closes the connections of a master's silent replicas.
+ * @returns a line for the operator about each one
  */
 export async function dropStuckReplicas(admin: Admin, master: MapNode): Promise<string[]> {
   const info = String(await admin.ask(master, 'INFO', 'replication'))
@@ -19,8 +19,8 @@ export async function dropStuckReplicas(admin: Admin, master: MapNode): Promise<
   )
   const silent = replicas.filter(({ isSilent }) => isSilent)
   const lines: string[] = []
-  // CLIENT LIST tells from where a replica has connected, not where it listens: of several at one
-  // address it is not known which is which.
+  // CLIENT LIST tells where a replica has connected from, not where it listens. If several replicas
+  // share an address, it is unknown which connection belongs to which.
   const clients = String(await admin.ask(master, 'CLIENT', 'LIST', 'TYPE', 'replica'))
   for (const { ip, port } of silent) {
     if (replicas.some(other => other.ip === ip && !other.isSilent)) continue

@@ -1,8 +1,8 @@
 // Plain text tables and sizes, as the cluster command prints them. Pure.
 
 /**
- * Columns as wide as their widest cell, two blanks apart; those with a `>` before their title are
- * aligned right.
+ * Columns as wide as their widest cell, two spaces apart. A `>` before a title aligns its column
+ * right.
  */
 export function table(titles: readonly string[], rows: ReadonlyArray<readonly string[]>): string {
   const isRight = titles.map(title => title.startsWith('>'))

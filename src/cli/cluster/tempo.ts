@@ -1,16 +1,16 @@
-// How fast slots are moved: how much goes in one MIGRATE, and how long the nodes get for their
-// clients in between. A node does nothing else while it migrates, so no batch may take long,
-// whatever the keys' size; the speed is the share of the time that moving gets.
+// How fast slots are moved: how much goes into one MIGRATE, and how long the nodes get for their
+// clients in between. A node does nothing else during a MIGRATE, so no batch may take long, however
+// large its keys are. The speed is the share of time spent moving.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What a batch is meant to take. Half of the 10 ms that a client should hardly notice. */
+/** The intended time for a batch: half of the 10 ms that a client should hardly notice. */
 const BATCH_MS = 5
 /**
- * Before anything was measured: a block of 1000 messages of 200 bytes took 5 ms, that is 40 bytes a
- * microsecond.
+ * Before anything was measured: a block of 1000 messages of 200 bytes took 5 ms, which is 40 bytes
+ * a microsecond.
  */
 const BYTES_PER_MS_FIRST = 20_000
-/** What a key costs beside its bytes, so that a thousand tiny ones are not one batch. */
+/** What a key costs besides its bytes, so that a thousand tiny keys are not one batch. */
 const BYTES_PER_KEY = 500
 const WEIGHT_OF_NEWEST = 0.3
 const REST_MS_MAX = 1000
@@ -21,12 +21,12 @@ export class Tempo {
   readonly #restPerMs: number
   #bytesPerMs = BYTES_PER_MS_FIRST
 
-  /** @param speed 1 to 100: percent of the time in which the nodes are kept busy with moving */
+  /** @param speed 1 to 100: the percentage of time in which the nodes are kept busy with moving */
   constructor(speed: number) {
     this.#restPerMs = (100 - speed) / speed
   }
 
-  /** How many keys, of these sizes in bytes, go in the next batch: at least one. */
+  /** How many keys of these sizes in bytes go into the next batch: at least one. */
   batchLength(sizes: readonly number[]): number {
     let left = this.#bytesPerMs * BATCH_MS
     let length = 0
@@ -38,14 +38,14 @@ export class Tempo {
     return Math.max(1, length)
   }
 
-  /** Learns from a batch of so many keys and bytes. */
+  /** Learns from a batch of this many keys and bytes. */
   took(ms: number, keys: number, bytes: number): void {
     this.batchMsMax = Math.max(this.batchMsMax, ms)
     const rate = (bytes + keys * BYTES_PER_KEY) / Math.max(0.05, ms)
     this.#bytesPerMs += (rate - this.#bytesPerMs) * WEIGHT_OF_NEWEST
   }
 
-  /** Leaves the nodes alone after they were busy for so long. */
+  /** Leaves the nodes alone after they were busy for this long. */
   async rest(busyMs: number): Promise<void> {
     const ms = Math.min(REST_MS_MAX, busyMs * this.#restPerMs)
     if (ms >= 1) await sleep(ms)

@@ -1,6 +1,6 @@
-// How much a plan moves: slots, keys, and bytes roughly, from whom to whom; and whether the takers
-// have room for it. The bytes are the keys' share of what the source's dataset takes: to measure
-// each key would take as long as to move it.
+// How much a plan moves from whom to whom: slots, keys, and roughly bytes; and whether the takers
+// have enough memory. The bytes are the keys' share of the source's dataset, because measuring each
+// key would take as long as moving it.
 import { type Admin } from './admin.js'
 import { type ClusterMap, nodeText } from './map.js'
 import { type Move } from './plan.js'
@@ -15,14 +15,14 @@ export type Weight = {
   readonly bytes: number
 }
 
-/** Bytes that each living master's data takes, by id. */
+/** Bytes of data on each living master, by id. */
 export async function readDatasets(admin: Admin, map: ClusterMap): Promise<Map<string, number>> {
   const masters = map.masters.filter(({ state }) => state === 'up')
   return new Map(
     await Promise.all(
       masters.map(async node => {
         const memory = String(await admin.ask(node, 'INFO', 'memory'))
-        // What an empty node needs as well is no data.
+        // What an empty node needs as well does not count as data.
         return [node.id, Math.max(0, field(memory, 'used_memory_dataset'))] as const
       })
     )
@@ -56,7 +56,7 @@ export function weigh(
 
 /**
  * @throws Refusal when a taker's maxmemory would be exceeded: it would refuse keys half-way, or
- * throw others out
+ * evict others
  */
 export async function checkRoom(
   admin: Admin,
