@@ -139,9 +139,10 @@ export class Counters {
     if (isSplit !== null) await new Users(this.#cluster, () => undefined).split(this.#room)
   }
 
-  // A user's count is the sum of the first key and the user's part, plus what was kept when they were
-  // removed. A user who moves between the two reads is seen not at all or twice, so the check reads
-  // again. A cursor of HSCAN belongs to one node; if the room has moved, the scan starts again.
+  // A user's count is the sum of the first key and the user's part, plus what was kept when they
+  // were removed. A user who moves between the two reads is seen not at all or twice, so the check
+  // reads again. A cursor of HSCAN belongs to one node; if the room has moved, the scan starts
+  // again.
   async #read(): Promise<void> {
     const slot = roomSlot(this.#room)
     for (
