@@ -6,16 +6,19 @@ import { type Config } from './config.js'
 import { type RedisTarget } from './config/redis-target.js'
 import { DialogsError } from './errors.js'
 import { ANYBODY } from './identity/caller.js'
+import { ClusterWatch } from './live/cluster-watch.js'
 import { Hub } from './live/hub.js'
 import { Signals } from './live/signals.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
 import { Cluster } from './redis/cluster.js'
+import { type ClusterDescription, describeCluster } from './redis/shards.js'
 import { Subscriber } from './redis/subscriber.js'
 import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
+import { clusterRoutes } from './routes/cluster.js'
 import { openApi } from './routes/contract.js'
 import { docsRoutes } from './routes/docs.js'
 import {
@@ -72,6 +75,9 @@ const HEADER_BYTES_MAX = 128 * 1024
 
 /** Time left for a stop after the deadline of the last POST, to send its answer. */
 const ANSWER_MS = 2000
+
+/** How often the cluster is read for those who watch it. */
+const CLUSTER_LOOK_MS = 1000
 
 /** How long a stop leaves an idle connection open: its next request may be on its way. */
 const IDLE_MS = 1000
@@ -263,7 +269,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     if (error instanceof DialogsError) metrics.putOff.inc({ code: error.code })
     else fault('stream', error)
   }
-  await fastify.register(eventRoutes, {
+  const streaming = {
     hub,
     connections,
     sendError,
@@ -271,7 +277,16 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     ...config.live,
     onEnd,
     onPutOff
+  }
+  await fastify.register(eventRoutes, streaming)
+  const describe = async (): Promise<ClusterDescription> => await describeCluster(cluster)
+  const watch = new ClusterWatch(describe, {
+    intervalMs: CLUSTER_LOOK_MS,
+    onFault: error => {
+      fault('cluster watch', error)
+    }
   })
+  await fastify.register(clusterRoutes, { ...streaming, describe, watch })
   await fastify.register(pageRoutes)
   await fastify.register(docsRoutes)
 
@@ -298,6 +313,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     reports.flush()
     await store.settled()
     await publisher.settled()
+    watch.close()
     hub.close()
     subscriber.close()
     cluster.close()

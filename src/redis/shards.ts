@@ -1,29 +1,66 @@
-// The cluster as a person wants to see it: shards with their nodes, slots, keys and memory. Asks
-// each master; a master that does not answer is shown without figures.
+// The cluster as a person wants to see it: shards with their nodes, slots, keys and load, and the
+// slots that are moving. Asks each master. A master that does not answer is shown without figures.
 import { type Cluster } from './cluster.js'
+import { type Reply } from './connection.js'
 import { SLOT_COUNT } from './slots.js'
-import { type ClusterNode } from './topology.js'
+import { parseClusterNodes, type ClusterNode } from './topology.js'
 
 export type NodeDescription = { id: string; address: string; isUp: boolean }
-export type ShardDescription = {
+
+/** What a master says about itself; null where it does not answer, or may not be asked. */
+export type ShardFigures = {
+  keys: number | null
+  memoryBytes: number | null
+  /** Commands of all clients, as Redis averages them over the last moments. */
+  operationsPerSecond: number | null
+  /** Entries added to streams since the master was started: of blocks and of logs. */
+  entriesTotal: number | null
+  /** How far the replica that lags most is behind, in bytes of the replication stream. */
+  replicaLagBytes: number | null
+}
+
+export type ShardDescription = ShardFigures & {
   id: string
   master: NodeDescription
   replicas: NodeDescription[]
   slots: Array<[first: number, last: number]>
   slotCount: number
-  keys: number | null
-  memoryBytes: number | null
 }
 
-/** Shards ordered by their first slot; masters without slots come last. */
-export async function describeShards(cluster: Cluster): Promise<ShardDescription[]> {
-  const nodes = [...cluster.topology.nodes]
-  const owned = slotRanges(slot => cluster.topology.ownerOf(slot))
-  const masters = nodes.filter(
-    ([key, node]) => node.role === 'master' && (owned.has(key) || !node.isFailed)
+/** A slot on its way. `from` and `to` are the masters' `host:port`. */
+export type MovingSlot = { slot: number; from: string; to: string }
+
+export type ClusterDescription = {
+  /** Topology.version: the shards' slots are those of this version. */
+  version: string
+  /** In the order of their first slot; masters without slots come last. */
+  shards: ShardDescription[]
+  moving: MovingSlot[]
+}
+
+const NO_FIGURES: ShardFigures = {
+  keys: null,
+  memoryBytes: null,
+  operationsPerSecond: null,
+  entriesTotal: null,
+  replicaLagBytes: null
+}
+
+export async function describeCluster(cluster: Cluster): Promise<ClusterDescription> {
+  const looks = new Map(
+    await Promise.all(
+      [...cluster.topology.nodes]
+        .filter(([, { role, isFailed }]) => role === 'master' && !isFailed)
+        .map(async ([key]) => [key, await look(cluster, key)] as const)
+    )
   )
-  const shards = await Promise.all(
-    masters.map(async ([key, node]) => {
+  // From here on nothing waits: all of the answer is of one version.
+  const { topology } = cluster
+  const nodes = [...topology.nodes]
+  const owned = slotRanges(slot => topology.ownerOf(slot))
+  const shards = nodes
+    .filter(([key, node]) => node.role === 'master' && (owned.has(key) || !node.isFailed))
+    .map(([key, node]) => {
       const slots = owned.get(key) ?? []
       return {
         id: node.id,
@@ -33,11 +70,15 @@ export async function describeShards(cluster: Cluster): Promise<ShardDescription
           .map(([key, node]) => describe(key, node)),
         slots,
         slotCount: slots.reduce((sum, [first, last]) => sum + last - first + 1, 0),
-        ...(await figures(cluster, key))
+        ...(looks.get(key)?.figures ?? NO_FIGURES)
       }
     })
+    .sort((a, b) => (a.slots[0]?.[0] ?? Infinity) - (b.slots[0]?.[0] ?? Infinity))
+  const addressOfId = new Map(nodes.map(([key, { id }]) => [id, key]))
+  const moving = [...looks].flatMap(([key, { migrating }]) =>
+    migrating.map(({ slot, to }) => ({ slot, from: key, to: addressOfId.get(to) ?? to }))
   )
-  return shards.sort((a, b) => (a.slots[0]?.[0] ?? Infinity) - (b.slots[0]?.[0] ?? Infinity))
+  return { version: topology.version, shards, moving }
 }
 
 const describe = (address: string, { id, isFailed, isLinked }: ClusterNode): NodeDescription => ({
@@ -46,22 +87,51 @@ const describe = (address: string, { id, isFailed, isLinked }: ClusterNode): Nod
   isUp: !isFailed && isLinked
 })
 
-async function figures(
-  cluster: Cluster,
-  key: string
-): Promise<{ keys: number | null; memoryBytes: number | null }> {
-  try {
-    const [keys, info] = await Promise.all([
-      cluster.onNode(key, ['DBSIZE']),
-      cluster.onNode(key, ['INFO', 'memory'])
-    ])
-    return {
-      keys: Number(keys),
-      memoryBytes: Number(/^used_memory:(\d+)/m.exec(String(info))?.[1] ?? Number.NaN)
-    }
-  } catch {
-    return { keys: null, memoryBytes: null }
+type Look = {
+  readonly figures: ShardFigures
+  readonly migrating: ClusterNode['migrating']
+}
+
+async function look(cluster: Cluster, key: string): Promise<Look> {
+  const [keys, info, nodes] = await Promise.allSettled([
+    cluster.onNode(key, ['DBSIZE']),
+    cluster.onNode(key, ['INFO', 'memory', 'stats', 'replication', 'commandstats']),
+    cluster.onNode(key, ['CLUSTER', 'NODES'])
+  ])
+  const text = textOf(info)
+  return {
+    figures: {
+      keys: numberOr(keys.status === 'fulfilled' ? keys.value : undefined),
+      memoryBytes: field(text, /^used_memory:(\d+)/m),
+      operationsPerSecond: field(text, /^instantaneous_ops_per_sec:(\d+)/m),
+      // No such line: nothing was added yet.
+      entriesTotal: text === '' ? null : (field(text, /^cmdstat_xadd:calls=(\d+)/m) ?? 0),
+      replicaLagBytes: replicaLag(text)
+    },
+    // A node shows what is moving only of itself, and every address but its own is of no use here.
+    migrating: parseClusterNodes(textOf(nodes), '').flatMap(({ migrating }) => migrating)
   }
+}
+
+const textOf = (result: PromiseSettledResult<Reply>): string =>
+  result.status === 'fulfilled' ? String(result.value) : ''
+
+const numberOr = (reply: Reply | undefined): number | null =>
+  reply === undefined ? null : Number(reply)
+
+function field(text: string, pattern: RegExp): number | null {
+  const found = pattern.exec(text)?.[1]
+  return found === undefined ? null : Number(found)
+}
+
+// `slave0:ip=127.0.0.1,port=7004,state=online,offset=123,lag=0`
+function replicaLag(info: string): number | null {
+  const written = field(info, /^master_repl_offset:(\d+)/m)
+  const received = [...info.matchAll(/^slave\d+:.*\boffset=(\d+)/gm)].map(([, text]) =>
+    Number(text)
+  )
+  if (written === null || received.length === 0) return null
+  return Math.max(0, written - Math.min(...received))
 }
 
 function slotRanges(

@@ -2,6 +2,7 @@
 // MOVED changes it, one slot at a time. If replies disagree about a slot, the owner with the higher
 // configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
 // "Configuration handling"). Opens no connection and keeps no history.
+import { createHash } from 'node:crypto'
 import { SLOT_COUNT } from './slots.js'
 import { type Address, addressKey } from './address.js'
 
@@ -88,6 +89,7 @@ export class Topology {
   readonly nodes: ReadonlyMap<string, ClusterNode>
   readonly #owners: Array<string | undefined>
   #masters: readonly string[] | undefined
+  #version: string | undefined
 
   private constructor(nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
     this.nodes = nodes
@@ -135,6 +137,16 @@ export class Topology {
   move(slot: number, owner: string): void {
     this.#owners[slot] = owner
     this.#masters = undefined
+    this.#version = undefined
+  }
+
+  /**
+   * Names who owns which slot: answers with the same version agree about it, whichever process
+   * gave them. 12 hexadecimal digits.
+   */
+  get version(): string {
+    this.#version ??= createHash('sha1').update(this.#owners.join()).digest('hex').slice(0, 12)
+    return this.#version
   }
 
   /** Masters that own slots, ordered by their first slot. */

@@ -196,11 +196,12 @@ export async function messageRoutes(
       checkAdmin(request.caller)
       const limit = parseLimit(request.query.limit)
       return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
-        const { users, blocks, next = null } = await store.blocks.page(room, after, limit)
+        const { users, blocks, version, next = null } = await store.blocks.page(room, after, limit)
         return JSON.stringify({
           room,
           users,
           blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })),
+          version,
           next
         })
       })

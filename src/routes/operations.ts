@@ -1,12 +1,11 @@
-// Routes for operators: health, metrics, the cluster.
+// Routes for operators: health, metrics, the description of the interface.
 import { type FastifyInstance } from 'fastify'
 import { Type } from '@sinclair/typebox'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { describeShards } from '../redis/shards.js'
 import { checkAdmin } from './rights.js'
-import { ClusterAnswer, ErrorAnswer, HealthAnswer } from './schemas.js'
+import { ErrorAnswer, HealthAnswer } from './schemas.js'
 
 /** Processes that serve one port together (WORKERS). */
 export type Team = {
@@ -75,18 +74,6 @@ export async function operationRoutes(
       checkAdmin(request.caller)
       reply.header('content-type', metricsType)
       return reply.send(await metricsText())
-    }
-  )
-
-  app.get(
-    '/cluster',
-    {
-      config: { contract: { id: 'readCluster', tag: 'operations' } },
-      schema: { summary: 'The shards of the cluster', response: { 200: ClusterAnswer } }
-    },
-    async request => {
-      checkAdmin(request.caller)
-      return { shards: await describeShards(cluster) }
     }
   )
 

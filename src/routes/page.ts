@@ -7,7 +7,7 @@ const SERVED = /^\/?[a-z-]+\.(?:html|css|js|js\.map|svg)$/
 
 // Everything the page needs comes from this service. No script can run that is not one of its
 // files, not even through innerHTML, which trusted types refuse.
-const POLICY = [
+export const PAGE_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
   "style-src 'self'",
@@ -21,7 +21,12 @@ const POLICY = [
 
 /** A Fastify plugin without options. The app's own handler answers 404. */
 export async function pageRoutes(app: FastifyInstance): Promise<void> {
-  await serveFiles(app, { prefix: '/chat/', served: SERVED, policy: POLICY, decoratesReply: true })
+  await serveFiles(app, {
+    prefix: '/chat/',
+    served: SERVED,
+    policy: PAGE_POLICY,
+    decoratesReply: true
+  })
   app.get('/chat', (_request, reply) => reply.sendFile('chat.html'))
   app.get('/', (_request, reply) => reply.redirect('chat'))
 }

@@ -198,6 +198,10 @@ export const BlocksQuery = Type.Object(
   { additionalProperties: false }
 )
 
+const TopologyVersion = Type.String({
+  description: 'names who owns which slot: answers with the same version agree about it'
+})
+
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
   users: Type.Integer({ description: 'users in the room; all pages together have their blocks' }),
@@ -213,12 +217,17 @@ export const BlocksAnswer = Type.Object({
         'the blocks looked at that are not empty; may be none even if there is a next page'
     }
   ),
+  version: TopologyVersion,
   next: Next
 })
 
 const NodeAnswer = Type.Object({ id: Type.String(), address: Type.String(), isUp: Type.Boolean() })
 
+const Figure = (description: string) =>
+  Type.Union([Type.Integer(), Type.Null()], { description: `${description}; null: unknown` })
+
 export const ClusterAnswer = Type.Object({
+  version: TopologyVersion,
   shards: Type.Array(
     Type.Object({
       id: Type.String({ description: "the master's node id" }),
@@ -228,11 +237,20 @@ export const ClusterAnswer = Type.Object({
         description: 'ranges, first and last inclusive'
       }),
       slotCount: Type.Integer(),
-      keys: Type.Union([Type.Integer(), Type.Null()], {
-        description: 'null: the master does not answer'
-      }),
-      memoryBytes: Type.Union([Type.Integer(), Type.Null()])
+      keys: Figure('keys of the master'),
+      memoryBytes: Figure('memory of the master'),
+      operationsPerSecond: Figure('commands of all clients'),
+      entriesTotal: Figure('entries added to streams since the master was started'),
+      replicaLagBytes: Figure('how far the slowest replica is behind')
     })
+  ),
+  moving: Type.Array(
+    Type.Object({
+      slot: Type.Integer(),
+      from: Type.String({ description: "the master's host:port" }),
+      to: Type.String()
+    }),
+    { description: 'slots on their way, where they move key by key' }
   )
 })
 export type ClusterAnswer = Static<typeof ClusterAnswer>

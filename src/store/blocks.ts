@@ -20,6 +20,8 @@ export type BlocksPage = {
   readonly users: number
   /** May be empty even if there is a next page. */
   readonly blocks: Block[]
+  /** Topology.version: who owned which slot when the blocks' shards were named. */
+  readonly version: string
   /** The `after` of the next page, `<user>.<block>`; undefined on the last page. */
   readonly next: string | undefined
 }
@@ -58,10 +60,18 @@ export class Blocks {
       isLast = page.next === undefined
     }
     const looked = tags.slice(0, limit)
-    const blocks = await Promise.all(looked.map(tag => this.#block(room, tag)))
+    const lengths = await Promise.all(looked.map(tag => this.#lengthOf(blockKey(room, tag))))
+    // Nothing is awaited from here on, so all shards are of one version.
+    const { topology } = this.#cluster
+    const blocks = looked.map((tag, index) => {
+      const key = blockKey(room, tag)
+      const slot = slotOf(key)
+      return { key, slot, shard: topology.ownerOf(slot), messages: lengths[index] ?? 0 }
+    })
     return {
       users: total ?? 0,
       blocks: blocks.filter(({ messages }) => messages > 0),
+      version: topology.version,
       next: tags.length > limit ? looked.at(-1) : undefined
     }
   }
@@ -89,10 +99,7 @@ export class Blocks {
     )
   }
 
-  async #block(room: string, tag: string): Promise<Block> {
-    const key = blockKey(room, tag)
-    const slot = slotOf(key)
-    const messages = Number(await this.#cluster.command(slot, ['XLEN', key]))
-    return { key, slot, shard: this.#cluster.topology.ownerOf(slot), messages }
+  async #lengthOf(key: string): Promise<number> {
+    return Number(await this.#cluster.command(slotOf(key), ['XLEN', key]))
   }
 }

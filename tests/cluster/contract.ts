@@ -113,9 +113,10 @@ t.test('every route is described, with its parameters and each status', async t 
       'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
       'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
       'get /metrics readMetrics 200 400 401 403 408 414 417 421 431 500 503',
-      'get /cluster readCluster 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/events followRoom 200 400 401 403 408 414 417 421 431 500 503',
-      'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503'
+      'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503',
+      'get /cluster readCluster 200 400 401 403 408 414 417 421 431 500 503',
+      'get /cluster/events followCluster 200 400 401 403 408 414 417 421 431 500 503'
     ]
   )
   t.match(api['components'], {

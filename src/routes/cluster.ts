@@ -1,0 +1,90 @@
+// The cluster: as JSON, as a stream of what changes, and as a picture for people. GET /cluster
+// answers a browser with the way to the picture, and everybody else with JSON.
+import { type FastifyInstance } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { type ClusterWatch } from '../live/cluster-watch.js'
+import { type ClusterDescription } from '../redis/shards.js'
+import { type OperationContract } from './contract.js'
+import { API_HEADERS, type SendError } from './errors.js'
+import { serveFiles } from './files.js'
+import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
+import { ANYBODY } from '../identity/caller.js'
+import { PAGE_POLICY } from './page.js'
+import { checkAdmin } from './rights.js'
+import { ClusterAnswer, ErrorAnswer } from './schemas.js'
+
+export type ClusterRoutesOptions = OpenStreamOptions & {
+  readonly sendError: SendError
+  readonly describe: () => Promise<ClusterDescription>
+  readonly watch: ClusterWatch
+}
+
+const SERVED =
+  /^\/(?:cluster\.(?:html|css)|(?:cluster|find|hue)\.js(?:\.map)?|cluster\/[a-z-]+\.js(?:\.map)?)?$/
+
+/** Tells the page that it may let Lady Gaga write: where nobody is asked for a token. */
+const ANYBODY_WRITES = 'event: anybody-writes\ndata: {}\n\n'
+
+export async function clusterRoutes(
+  fastify: FastifyInstance,
+  options: ClusterRoutesOptions
+): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  const { describe, watch } = options
+
+  app.get(
+    '/cluster',
+    {
+      config: { contract: { id: 'readCluster', tag: 'operations' } },
+      schema: {
+        summary: 'The shards of the cluster',
+        response: { 200: ClusterAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      reply.headers(API_HEADERS).header('vary', 'accept')
+      if (request.headers.accept?.includes('text/html') === true) {
+        const query = /\?.*/.exec(request.url)?.[0] ?? ''
+        return await reply.redirect(`cluster/${query}`)
+      }
+      checkAdmin(request.caller)
+      return await describe()
+    }
+  )
+
+  const events = {
+    exposeHeadRoute: false,
+    errorHandler: streamErrors(options),
+    config: {
+      contract: {
+        id: 'followCluster',
+        tag: 'operations',
+        mediaType: 'text/event-stream'
+      } satisfies OperationContract
+    },
+    schema: {
+      summary: 'The cluster as it changes, as server-sent events',
+      response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+    }
+  }
+  app.get('/cluster/events', events, (request, reply) => {
+    checkAdmin(request.caller)
+    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    if (request.caller === ANYBODY) stream.write(ANYBODY_WRITES)
+    watch.add(stream)
+    leaveOnEnd(() => {
+      watch.remove(stream)
+    })
+  })
+  app.head('/cluster/events', events, (request, reply) => {
+    checkAdmin(request.caller)
+    sendHeadOnly(reply)
+  })
+
+  await serveFiles(app, {
+    prefix: '/cluster/',
+    served: SERVED,
+    policy: PAGE_POLICY,
+    index: 'cluster.html'
+  })
+}

@@ -1,0 +1,231 @@
+// The picture of the cluster: its stream, and the page in a real Chromium, while messages come and
+// slots move.
+import t from 'tap'
+import { runCluster } from '../support/cluster-command.js'
+import { openChromium } from '../support/chromium.js'
+import { freshRoom, postMany, request } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { openSse } from '../support/sse.js'
+import { until } from '../support/until.js'
+
+const cluster = await startCluster(t)
+const { url } = await startService(t, { redisNodes: cluster.urls, env: { BLOCK_LENGTH: '20' } })
+const env = { REDIS_NODES: cluster.urls.join(',') }
+
+type Shards = Array<{ id: string; master: { address: string }; slots: Array<[number, number]> }>
+
+t.test('blocks, shards and the stream name one version, and a moved slot changes it', async t => {
+  const room = freshRoom()
+  await postMany(url, room, 'ann', 45)
+  const reader = openSse(t, `${url}/cluster/events`)
+  await until('the picture and two figures', () => reader.events.length >= 4)
+  t.same(
+    reader.events.slice(0, 4).map(({ event }) => event),
+    ['anybody-writes', 'cluster', 'figures', 'figures']
+  )
+  const { body } = await request(`${url}/cluster`)
+  const shards = body['shards'] as Shards
+  const blocks = await request(`${url}/rooms/${room}/blocks`)
+  t.equal(blocks.body['version'], body['version'])
+  t.equal(reader.events[1]?.data['version'], body['version'])
+  for (const block of blocks.body['blocks'] as Array<{ slot: number; shard: string }>) {
+    const owner = shards.find(({ slots }) =>
+      slots.some(([first, last]) => first <= block.slot && block.slot <= last)
+    )
+    t.equal(block.shard, owner?.master.address)
+  }
+  const [from, to] = shards
+  t.match(
+    await runCluster(
+      t,
+      env,
+      'reshard',
+      '--from',
+      from?.id ?? '',
+      '--to',
+      to?.id ?? '',
+      '--slots',
+      '0-9',
+      '--yes'
+    ),
+    { status: 0 }
+  )
+  await until('a picture of another version', () =>
+    reader.events.some(
+      ({ event, data }) => event === 'cluster' && data['version'] !== body['version']
+    )
+  )
+})
+
+t.test('a browser that asks for /cluster is led to the picture of the same room', async t => {
+  const response = await fetch(`${url}/cluster?room=a%26b`, {
+    headers: { accept: 'text/html,*/*;q=0.8' },
+    redirect: 'manual'
+  })
+  t.equal(response.status, 302)
+  t.equal(response.headers.get('location'), 'cluster/?room=a%26b')
+  t.equal(response.headers.get('vary'), 'accept')
+  for (const path of ['cluster.ts', 'tsconfig.json', 'chat.html', 'cluster/bricks.ts']) {
+    t.equal((await request(`${url}/cluster/${path}`)).status, 404, path)
+  }
+})
+
+t.test(
+  'the picture shows each block as a brick, follows writing, and bricks fly to their new shard',
+  async t => {
+    const room = freshRoom()
+    await postMany(url, room, 'ann', 90)
+    const browser = await openChromium(t)
+    const page = await browser.newPage()
+    const complaints: string[] = []
+    const asked: string[] = []
+    page.on('request', request => {
+      asked.push(request.url())
+    })
+    page.on('console', message => {
+      if (['error', 'warning'].includes(message.type())) complaints.push(message.text())
+    })
+    page.on('pageerror', error => {
+      complaints.push(String(error))
+    })
+    await page.goto(`${url}/cluster?room=${room}`)
+    await page.locator('.brick').nth(4).waitFor()
+    t.equal(await page.locator('.brick').count(), 5, '90 messages of one user in blocks of 20')
+    t.equal(await page.locator('.shard').count(), 3)
+    t.equal((await page.locator('#slots .range').count()) >= 3, true)
+    t.match(
+      await page.locator('#summary').textContent(),
+      '90 messages of 1 users in 5 bricks on 3 shards'
+    )
+    t.equal(await page.locator('#state').textContent(), 'Live')
+    t.match(
+      await page.locator('#thread path').getAttribute('d'),
+      /^M .* L .* L .* L .* L /,
+      'the thread joins five bricks'
+    )
+
+    // Lady Gaga writes, and is stopped.
+    await page.locator('#write').click()
+    await page.locator('.brick[title^="lady_gaga"]').nth(2).waitFor()
+    await page.locator('#write').click()
+    await page.getByRole('button', { name: 'Let Lady Gaga write' }).waitFor()
+    t.ok(Number((await page.locator('#received').textContent())?.replaceAll(',', '')) > 40)
+    t.equal(await page.locator('#lost').textContent(), '0')
+    await page.locator('.brick[title^="lady_gaga"]').first().dispatchEvent('click')
+    t.equal(await page.locator('#thread-user').textContent(), 'lady_gaga')
+
+    // The slot of a brick moves to another shard while others write.
+    const { body } = await request(`${url}/cluster`)
+    const shards = body['shards'] as Shards
+    const { body: listed } = await request(`${url}/rooms/${room}/blocks`)
+    const [brick] = listed['blocks'] as Array<{ key: string; slot: number; shard: string }>
+    const from = shards.find(({ master }) => master.address === brick?.shard)
+    const to = shards.find(({ master }) => master.address !== brick?.shard)
+    const columnOf = (shard: Shards[number] | undefined): number =>
+      shards.findIndex(({ id }) => id === shard?.id)
+    const place = page.locator(`.brick[title$="slot ${brick?.slot}"]`).first()
+    const columnShown = async (): Promise<number> => {
+      const { x = 0 } = (await place.boundingBox()) ?? {}
+      const heads = await page.locator('.shard').all()
+      const boxes = await Promise.all(heads.map(head => head.boundingBox()))
+      return boxes.findIndex(box => box !== null && x >= box.x && x < box.x + box.width)
+    }
+    await until('it stands on its shard', async () => (await columnShown()) === columnOf(from))
+    const [moved] = await Promise.all([
+      runCluster(
+        t,
+        env,
+        'reshard',
+        '--from',
+        from?.id ?? '',
+        '--to',
+        to?.id ?? '',
+        '--slots',
+        `${brick?.slot}-${brick?.slot}`,
+        '--yes'
+      ),
+      postMany(url, room, 'bob', 60)
+    ])
+    t.match(moved, { status: 0 })
+    await until('it has flown', async () => (await columnShown()) === columnOf(to))
+    await until(
+      'all are received',
+      async () =>
+        Number((await page.locator('#received').textContent())?.replaceAll(',', '')) >= 100
+    )
+    t.equal(await page.locator('#lost').textContent(), '0', 'nothing is lost on the way')
+    t.same(
+      asked.filter(address => !address.startsWith(url)),
+      [],
+      'nothing from elsewhere'
+    )
+    t.same(complaints, [])
+  }
+)
+
+t.test(
+  'a room without messages says so, and thirty shards of a thousand blocks stay within the window',
+  async t => {
+    const browser = await openChromium(t)
+    const page = await browser.newPage({ viewport: { width: 360, height: 740 } })
+    await page.goto(`${url}/cluster?room=${freshRoom()}`)
+    await page.locator('#empty').waitFor({ state: 'visible' })
+    const slots = (index: number): [number, number] => [
+      index * 546,
+      index === 29 ? 16383 : index * 546 + 545
+    ]
+    const node = (index: number): object => ({
+      id: `n${index}`,
+      address: `10.0.0.${index}:6379`,
+      isUp: true
+    })
+    const picture = {
+      version: 'thirty',
+      shards: Array.from({ length: 30 }, (_, index) => ({
+        id: `n${index}`,
+        master: node(index),
+        replicas: [node(index + 100)],
+        slots: [slots(index)],
+        slotCount: 546
+      })),
+      moving: []
+    }
+    const blocks = Array.from({ length: 1000 }, (_, index) => ({
+      key: `big.{user-${index % 7}.${Math.floor(index / 7)}}`,
+      slot: (index * 7919) % 16384,
+      shard: null,
+      messages: index % 11 === 0 ? 400 : 1000
+    }))
+    await page.route('**/cluster/events', route =>
+      route.fulfill({
+        contentType: 'text/event-stream',
+        body: `event: cluster\ndata: ${JSON.stringify(picture)}\n\n`
+      })
+    )
+    await page.route('**/blocks?*', route =>
+      route.fulfill({
+        contentType: 'application/json',
+        body: JSON.stringify({ blocks, next: null })
+      })
+    )
+    for (const width of [360, 1440]) {
+      await page.setViewportSize({ width, height: 900 })
+      await page.goto(`${url}/cluster?room=big`)
+      await page.locator('.brick').nth(999).waitFor({ state: 'attached' })
+      t.equal(
+        await page.evaluate('document.documentElement.scrollWidth > innerWidth'),
+        false,
+        `the page does not scroll sideways at ${width} px`
+      )
+      const [smallest, outside] = await page.evaluate<[number, number]>(`(() => {
+      const wall = document.querySelector('#wall').getBoundingClientRect()
+      const boxes = [...document.querySelectorAll('.brick')].map(brick => brick.getBoundingClientRect())
+      const isOutside = box => box.top < wall.top - 1 || box.bottom > wall.bottom + 1
+      return [Math.min(...boxes.map(box => Math.min(box.width, box.height))), boxes.filter(isOutside).length]
+    })()`)
+      t.ok(smallest >= 2, `the smallest side of a brick is ${smallest} px`)
+      t.equal(outside, 0, 'all bricks are on the wall')
+    }
+  }
+)

@@ -1,0 +1,135 @@
+// /cluster: where a room is stored, live. Joins the parts: the feed of the cluster, the room's
+// bricks, and what is drawn of them, at most once a frame.
+import { Bricks, type Brick } from './cluster/bricks.js'
+import { countMessages } from './cluster/counter.js'
+import { followCluster } from './cluster/feed.js'
+import { ladyWrites } from './cluster/lady.js'
+import { type Figures, type Picture } from './cluster/picture.js'
+import { drawShards } from './cluster/shards.js'
+import { drawSlots } from './cluster/slot-bar.js'
+import { columnsOf, Wall } from './cluster/wall.js'
+import { find } from './find.js'
+
+const STATES = { connecting: 'Connecting', live: 'Live', lost: 'Connection lost, trying again' }
+
+const room = new URLSearchParams(location.search).get('room') ?? 'room123'
+const roomUrl = `../rooms/${encodeURIComponent(room)}`
+const show = (selector: string, text: string): void => {
+  find(HTMLElement, selector).textContent = text
+}
+
+find(HTMLInputElement, '#room').value = room
+show('#room-name', room)
+
+let picture: Picture | undefined
+let figures: readonly Figures[] = []
+let bricks: readonly Brick[] = []
+let isRead = false
+let chosen: string | undefined
+let isDue = false
+
+const wall = new Wall(user => {
+  chosen = user
+  drawSoon()
+})
+
+function drawSoon(): void {
+  if (isDue) return
+  isDue = true
+  requestAnimationFrame(() => {
+    isDue = false
+    if (picture !== undefined) draw(picture)
+  })
+}
+
+function draw(picture: Picture): void {
+  const user = chosen ?? heaviest()
+  drawSlots(picture, bricks)
+  const columns = columnsOf(picture, bricks)
+  drawShards({ picture, figures, columns, columnWidth: wall.columnWidth(columns.length) })
+  wall.draw(picture, bricks, user)
+  const messages = bricks.reduce((sum, brick) => sum + brick.messages, 0)
+  const users = new Set(bricks.map(brick => brick.user)).size
+  const count = (value: number): string => value.toLocaleString('en')
+  show(
+    '#summary',
+    `${count(messages)} messages of ${count(users)} users in ${count(bricks.length)} bricks on ${count(picture.shards.length)} shards.`
+  )
+  show('#thread-user', user ?? 'nobody yet')
+  show('#version', picture.version)
+  find(HTMLElement, '#empty').hidden = !isRead || bricks.length > 0
+}
+
+function heaviest(): string | undefined {
+  const totals = new Map<string, number>()
+  for (const { user, messages } of bricks) totals.set(user, (totals.get(user) ?? 0) + messages)
+  return [...totals].sort(([, a], [, b]) => b - a)[0]?.[0]
+}
+
+const reader = new Bricks(`${roomUrl}/blocks`, {
+  change: found => {
+    bricks = found
+    isRead = true
+    drawSoon()
+  },
+  fault: message => {
+    show('#write-note', message)
+  }
+})
+
+followCluster('events', {
+  picture: seen => {
+    picture = seen
+    drawSoon()
+  },
+  figures: seen => {
+    figures = seen
+    drawSoon()
+  },
+  anybodyWrites: () => {
+    find(HTMLElement, '.actions').hidden = false
+  },
+  state: state => {
+    show('#state', STATES[state])
+    find(HTMLElement, '#state').dataset['state'] = state
+  }
+})
+
+countMessages(`${roomUrl}/events?last=0`, {
+  counts: ({ received, lost }) => {
+    show('#received', received.toLocaleString('en'))
+    show('#lost', lost.toLocaleString('en'))
+  },
+  wrote: user => {
+    reader.wrote(user)
+  }
+})
+
+let writing: AbortController | undefined
+const button = find(HTMLButtonElement, '#write')
+const progress = find(HTMLProgressElement, '#written')
+const label = button.textContent
+button.addEventListener('click', () => {
+  if (writing !== undefined) {
+    writing.abort()
+    return
+  }
+  writing = new AbortController()
+  button.textContent = 'Stop'
+  progress.hidden = false
+  progress.value = 0
+  show('#write-note', '')
+  ladyWrites(`${roomUrl}/messages`, writing.signal, count => {
+    progress.value = count
+  })
+    .catch((error: unknown) => {
+      show('#write-note', error instanceof Error ? error.message : String(error))
+    })
+    .finally(() => {
+      writing = undefined
+      button.textContent = label
+      progress.hidden = true
+    })
+})
+
+addEventListener('resize', drawSoon)

@@ -1,0 +1,117 @@
+// The blocks of a room: all of them once, then those of users who have written since, at most once
+// a second.
+
+export type Brick = {
+  readonly key: string
+  readonly user: string
+  /** The number of the block among the user's blocks. */
+  readonly block: number
+  readonly slot: number
+  readonly messages: number
+}
+
+type BlocksAnswer = {
+  readonly blocks: ReadonlyArray<{
+    readonly key: string
+    readonly slot: number
+    readonly messages: number
+  }>
+  readonly next: string | null
+}
+
+const PAGE = 1000
+const PAUSE_MS = 1000
+/** Beyond this many users who wrote, reading all blocks again is cheaper. */
+const USERS_MAX = 10
+
+export class Bricks {
+  readonly #url: string
+  readonly #bricks = new Map<string, Brick>()
+  readonly #onChange: (bricks: readonly Brick[]) => void
+  readonly #onFault: (message: string) => void
+  readonly #writers = new Set<string>()
+  #isReading = false
+
+  constructor(
+    url: string,
+    events: {
+      readonly change: (bricks: readonly Brick[]) => void
+      readonly fault: (message: string) => void
+    }
+  ) {
+    this.#url = url
+    this.#onChange = events.change
+    this.#onFault = events.fault
+    void this.#readAll()
+  }
+
+  /** Somebody has written: their newest block is looked at soon. */
+  wrote(user: string): void {
+    this.#writers.add(user)
+    if (!this.#isReading) void this.#readSoon()
+  }
+
+  async #readSoon(): Promise<void> {
+    this.#isReading = true
+    await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
+    const users = [...this.#writers]
+    this.#writers.clear()
+    const newest = users.map(user => this.#newestOf(user))
+    if (users.length > USERS_MAX || newest.includes(undefined)) await this.#readAll()
+    else {
+      await this.#tried(async () => {
+        for (const [index, user] of users.entries()) {
+          // A cursor names the block before those that are wanted.
+          const newestBlock = newest[index] ?? 0
+          const after = newestBlock === 0 ? undefined : `${user}.${newestBlock - 1}`
+          await this.#page(after, after === undefined ? PAGE : 10)
+        }
+      })
+    }
+    this.#isReading = false
+    if (this.#writers.size > 0) void this.#readSoon()
+  }
+
+  async #readAll(): Promise<void> {
+    await this.#tried(async () => {
+      let after: string | undefined
+      do after = await this.#page(after, PAGE)
+      while (after !== undefined)
+    })
+  }
+
+  async #tried(read: () => Promise<void>): Promise<void> {
+    try {
+      await read()
+      this.#onChange([...this.#bricks.values()])
+    } catch (error) {
+      this.#onFault(error instanceof Error ? error.message : String(error))
+    }
+  }
+
+  async #page(after: string | undefined, limit: number): Promise<string | undefined> {
+    const query = new URLSearchParams({
+      limit: String(limit),
+      ...(after === undefined ? {} : { after })
+    })
+    const response = await fetch(`${this.#url}?${query}`)
+    if (!response.ok) throw new Error(((await response.json()) as { message: string }).message)
+    const { blocks, next } = (await response.json()) as BlocksAnswer
+    for (const { key, slot, messages } of blocks) {
+      // `<room>.{<user>.<block>}`
+      const tag = key.slice(key.indexOf('{') + 1, -1)
+      const dot = tag.lastIndexOf('.')
+      const user = tag.slice(0, dot)
+      this.#bricks.set(key, { key, user, block: Number(tag.slice(dot + 1)), slot, messages })
+    }
+    return limit < PAGE ? undefined : (next ?? undefined)
+  }
+
+  #newestOf(user: string): number | undefined {
+    let newest: number | undefined
+    for (const brick of this.#bricks.values()) {
+      if (brick.user === user) newest = Math.max(newest ?? 0, brick.block)
+    }
+    return newest
+  }
+}

@@ -1,0 +1,79 @@
+// Where each brick stands: pure arithmetic. A shard's bricks fill its column from the bottom, in
+// stacks side by side where one stack is too high. All bricks have one scale, so that areas
+// compare.
+import { type Brick } from './bricks.js'
+
+export type Place = {
+  readonly x: number
+  readonly y: number
+  readonly width: number
+  readonly height: number
+}
+
+const FULL = 1000
+const GAP = 2
+const HEIGHT_MIN = 3
+/** Heights of a full brick that are tried, the largest that fits is taken; px. */
+const HEIGHTS = [64, 48, 36, 28, 22, 17, 13, 10, 8, 6, 5, 4]
+const WIDTH_MIN = 8
+const WIDTH_MAX = 140
+const MARGIN = 6
+
+/**
+ * @param columns the bricks of each shard, in the order in which they are stacked from the bottom
+ * @returns the places of each column's bricks, in the same order; px
+ */
+export function layOut(
+  columns: ReadonlyArray<readonly Brick[]>,
+  columnWidth: number,
+  wallHeight: number
+): Place[][] {
+  const room = columnWidth - 2 * MARGIN
+  const scales = HEIGHTS.map(full => {
+    const stacks = Math.max(1, ...columns.map(bricks => stackCount(bricks, full, wallHeight)))
+    return { full, width: Math.floor((room - (stacks - 1) * GAP) / stacks) }
+  })
+  const scale = scales.find(({ width }) => width >= WIDTH_MIN) ?? scales.at(-1)
+  const full = scale?.full ?? 4
+  const width = Math.max(2, Math.min(WIDTH_MAX, scale?.width ?? WIDTH_MIN))
+  return columns.map((bricks, index) =>
+    stacked(bricks, full, wallHeight).map(({ stack, bottom, height }) => ({
+      x: index * columnWidth + MARGIN + stack * (width + GAP),
+      y: wallHeight - bottom - height,
+      width,
+      height
+    }))
+  )
+}
+
+const heightOf = ({ messages }: Brick, full: number): number =>
+  Math.max(HEIGHT_MIN, Math.round((Math.min(messages, FULL) / FULL) * full))
+
+function stackCount(bricks: readonly Brick[], full: number, wallHeight: number): number {
+  return (stacked(bricks, full, wallHeight).at(-1)?.stack ?? 0) + 1
+}
+
+function stacked(
+  bricks: readonly Brick[],
+  full: number,
+  wallHeight: number
+): Array<{ stack: number; bottom: number; height: number }> {
+  let stack = 0
+  let top = 0
+  return bricks.map(brick => {
+    const height = heightOf(brick, full)
+    if (top > 0 && top + height > wallHeight - MARGIN) {
+      stack++
+      top = 0
+    }
+    const bottom = top
+    top += height + GAP
+    return { stack, bottom, height }
+  })
+}
+
+/** The fullest shard's share over the mean share; 1 where there is nothing. */
+export function fullestOverMean(totals: readonly number[]): number {
+  const sum = totals.reduce((total, messages) => total + messages, 0)
+  return sum === 0 ? 1 : (Math.max(...totals) * totals.length) / sum
+}

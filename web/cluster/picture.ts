@@ -1,0 +1,39 @@
+// What the service says of the cluster (GET /cluster/events), and who owns a slot in it.
+
+export type NodeView = { readonly id: string; readonly address: string; readonly isUp: boolean }
+
+export type ShardView = {
+  readonly id: string
+  readonly master: NodeView
+  readonly replicas: readonly NodeView[]
+  readonly slots: ReadonlyArray<readonly [first: number, last: number]>
+  readonly slotCount: number
+}
+
+/** The data of `event: cluster`. */
+export type Picture = {
+  readonly version: string
+  readonly shards: readonly ShardView[]
+  readonly moving: ReadonlyArray<{
+    readonly slot: number
+    readonly from: string
+    readonly to: string
+  }>
+}
+
+/** What the data of `event: figures` has of each shard; null: unknown. */
+export type Figures = {
+  readonly id: string
+  readonly keys: number | null
+  readonly memoryBytes: number | null
+  readonly operationsPerSecond: number | null
+  readonly entriesPerSecond: number | null
+  readonly replicaLagBytes: number | null
+}
+
+/** The index of the shard that owns a slot; -1 while none does. */
+export const shardOf = ({ shards }: Picture, slot: number): number =>
+  shards.findIndex(({ slots }) => slots.some(([first, last]) => first <= slot && slot <= last))
+
+/** A hue for each shard, in degrees: neighbours differ much, for any number of shards. */
+export const shardHue = (index: number): number => Math.round((25 + index * 137.508) % 360)

@@ -1,0 +1,36 @@
+// The 16,384 slots as one bar: the shards' ranges in their colours, where the room's bricks lie,
+// and the slots that are moving.
+import { find } from '../find.js'
+import { type Brick } from './bricks.js'
+import { type Picture, shardHue } from './picture.js'
+
+const SVG = 'http://www.w3.org/2000/svg'
+
+export function drawSlots(picture: Picture, bricks: readonly Brick[]): void {
+  const ranges = picture.shards.flatMap(({ slots }, index) =>
+    slots.map(([first, last]) => {
+      const rect = document.createElementNS(SVG, 'rect')
+      rect.setAttribute('class', 'range')
+      rect.setAttribute('x', String(first))
+      rect.setAttribute('width', String(last - first + 1))
+      rect.setAttribute('height', '100')
+      rect.style.setProperty('--shard', String(shardHue(index)))
+      return rect
+    })
+  )
+  const lines = bricks.map(({ slot }) => line('brick-slot', slot, 70))
+  const moving = picture.moving.map(({ slot }) => line('moving', slot, 0))
+  find(SVGSVGElement, '#slots').replaceChildren(...ranges, ...lines, ...moving)
+  find(HTMLElement, '#moving').textContent =
+    picture.moving.length === 0 ? '' : `${picture.moving.length} on the way to another shard.`
+}
+
+function line(name: string, slot: number, from: number): SVGLineElement {
+  const element = document.createElementNS(SVG, 'line')
+  element.setAttribute('class', name)
+  element.setAttribute('x1', String(slot + 0.5))
+  element.setAttribute('x2', String(slot + 0.5))
+  element.setAttribute('y1', String(from))
+  element.setAttribute('y2', '100')
+  return element
+}

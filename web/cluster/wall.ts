@@ -1,0 +1,133 @@
+// The wall of bricks and the thread through one user's. Bricks are moved by changing their
+// transform, so that one whose slot has moved flies to its new shard.
+import { find } from '../find.js'
+import { hueOf } from '../hue.js'
+import { type Brick } from './bricks.js'
+import { layOut, type Place } from './layout.js'
+import { type Picture, shardOf } from './picture.js'
+
+const COLUMN_WIDTH_MIN = 44
+const FLIGHT_MS = 950
+
+type Shown = { readonly element: HTMLButtonElement; column: number }
+
+export class Wall {
+  readonly #board = find(HTMLElement, '#board')
+  readonly #wall = find(HTMLElement, '#wall')
+  readonly #thread = find(SVGPathElement, '#thread path')
+  readonly #onChoose: (user: string) => void
+  readonly #shown = new Map<string, Shown>()
+  #landing: ReturnType<typeof setTimeout> | undefined
+
+  constructor(onChoose: (user: string) => void) {
+    this.#onChoose = onChoose
+  }
+
+  /** The width of a column for so many shards, px. */
+  columnWidth(shards: number): number {
+    return Math.max(COLUMN_WIDTH_MIN, Math.floor(this.#board.clientWidth / Math.max(1, shards)))
+  }
+
+  draw(picture: Picture, bricks: readonly Brick[], user: string | undefined): void {
+    const columns = columnsOf(picture, bricks)
+    const width = this.columnWidth(columns.length)
+    this.#wall.style.width = `${width * columns.length}px`
+    const places = layOut(columns, width, this.#wall.clientHeight)
+    const moving = new Set(picture.moving.map(({ slot }) => slot))
+    const newest = newestOf(bricks, user)
+    let isFlying = false
+    const placeOf = new Map<string, Place>()
+    for (const [column, stacked] of columns.entries()) {
+      for (const [index, brick] of stacked.entries()) {
+        const place = places[column]?.[index]
+        if (place === undefined) continue
+        placeOf.set(brick.key, place)
+        const shown = this.#show(brick, column)
+        if (shown.column !== column) {
+          isFlying = true
+          shown.element.classList.add('flying')
+          shown.column = column
+        }
+        put(shown.element, brick, place)
+        shown.element.classList.toggle('moving', moving.has(brick.slot))
+        shown.element.classList.toggle('filling', brick === newest && brick.messages < 1000)
+      }
+    }
+    for (const [key, { element }] of this.#shown) {
+      if (placeOf.has(key)) continue
+      element.remove()
+      this.#shown.delete(key)
+    }
+    this.#join(bricks, user, placeOf)
+    if (isFlying) this.#land()
+  }
+
+  #show(brick: Brick, column: number): Shown {
+    const known = this.#shown.get(brick.key)
+    if (known !== undefined) return known
+    const element = document.createElement('button')
+    element.type = 'button'
+    element.className = 'brick'
+    // One stop for the tab key is enough; the table tells the rest.
+    element.tabIndex = -1
+    element.style.setProperty('--hue', String(hueOf(brick.user)))
+    element.addEventListener('click', () => {
+      this.#onChoose(brick.user)
+    })
+    this.#wall.append(element)
+    const shown = { element, column }
+    this.#shown.set(brick.key, shown)
+    return shown
+  }
+
+  // The thread would point to where bricks no longer are: it comes back when they have landed.
+  #land(): void {
+    this.#wall.classList.add('moves')
+    clearTimeout(this.#landing)
+    this.#landing = setTimeout(() => {
+      this.#wall.classList.remove('moves')
+      for (const { element } of this.#shown.values()) element.classList.remove('flying')
+    }, FLIGHT_MS)
+  }
+
+  #join(
+    bricks: readonly Brick[],
+    user: string | undefined,
+    placeOf: ReadonlyMap<string, Place>
+  ): void {
+    const points = bricks
+      .filter(brick => brick.user === user)
+      .sort((a, b) => a.block - b.block)
+      .flatMap(({ key }) => placeOf.get(key) ?? [])
+      .map(({ x, y, width, height }) => `${x + width / 2} ${y + height / 2}`)
+    this.#thread.setAttribute('d', points.length < 2 ? '' : `M ${points.join(' L ')}`)
+  }
+}
+
+function put(element: HTMLButtonElement, brick: Brick, { x, y, width, height }: Place): void {
+  element.style.transform = `translate(${x}px, ${y}px)`
+  element.style.width = `${width}px`
+  element.style.height = `${height}px`
+  element.title = `${brick.user}, block ${brick.block}: ${brick.messages.toLocaleString('en')} messages, slot ${brick.slot}`
+}
+
+/**
+ * The bricks of each shard; a user's bricks of a shard lie together, users in the order of names.
+ */
+export function columnsOf(picture: Picture, bricks: readonly Brick[]): Brick[][] {
+  const columns: Brick[][] = picture.shards.map(() => [])
+  for (const brick of bricks) columns[shardOf(picture, brick.slot)]?.push(brick)
+  for (const column of columns) {
+    column.sort((a, b) => (a.user < b.user ? -1 : a.user > b.user ? 1 : a.block - b.block))
+  }
+  return columns
+}
+
+function newestOf(bricks: readonly Brick[], user: string | undefined): Brick | undefined {
+  return bricks
+    .filter(brick => brick.user === user)
+    .reduce<Brick | undefined>(
+      (newest, brick) => (newest === undefined || brick.block > newest.block ? brick : newest),
+      undefined
+    )
+}
