@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { type Machine } from './machine.js'
 import { carries } from './model.js'
 import { type Costs } from './part.js'
+import { paragraph } from './prose.js'
 import { resultOf, tableMarkdown, type TableResult } from './table.js'
 
 /** The result of one part. */
@@ -64,7 +65,7 @@ function partMarkdown({ part, rounds, seconds, at, machine, tables }: Measured):
   const where =
     `\`npm run bench -- ${part}\`, ${rounds} rounds, ${seconds} s in all, ${at.slice(0, 10)}, commit ${commit}. ` +
     `${processors} × ${processor}, ${memoryGb} GB, ${system}, Node ${node}, Redis ${redis}, nginx ${nginx}.`
-  return [where, ...tables.map(tableMarkdown)].join('\n\n')
+  return [paragraph(where), ...tables.map(tableMarkdown)].join('\n\n')
 }
 
 function carriesMarkdown(all: readonly Measured[]): string {

@@ -2,6 +2,8 @@
 // goal if there is one. Formats them for a terminal, as Markdown for RESULTS.md, and as plain data.
 // Measures nothing.
 
+import { paragraph } from './prose.js'
+
 export type Goal = { readonly is: '≥' | '≤'; readonly value: number }
 
 export type Row = {
@@ -140,5 +142,5 @@ export function tableMarkdown({ title, rows, notes }: TableResult): string {
   const line = (cells: readonly string[]): string =>
     `| ${cells.map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
   const table = [line(HEADINGS), '|---|---:|---:|---:|---|', ...rows.map(row => line(cells(row)))]
-  return [`**${title}**`, '', ...table, ...notes.flatMap(note => ['', note])].join('\n')
+  return [`**${title}**`, '', ...table, ...notes.flatMap(note => ['', paragraph(note)])].join('\n')
 }

@@ -3,6 +3,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus, release, totalmem } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import { paragraph } from '../../bench/prose.js'
 import { count, time } from '../../src/cli/progress.js'
 import { type Distribution } from './distribution.js'
 import { drillPlot } from './drill-plot.js'
@@ -39,17 +40,23 @@ function reportText(
   return [
     '# Resharding and failover without downtime',
     '',
-    'Written by the drills themselves: the commands below were given, and the figures counted, in one run of',
+    'The drills write this page themselves. All commands and figures below are from one run of',
     '',
     block(`npm run drill -- ${command}`),
     '',
-    `on ${cpus()[0]?.model.trim() ?? 'a machine'} with ${availableParallelism()} cores and ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('.', 2).join('.')}, Node ${process.version}; services, Redis, writers and readers share them.`,
+    paragraph(
+      `on ${cpus()[0]?.model.trim() ?? 'a machine'} with ${availableParallelism()} cores and ${Math.round(totalmem() / 2 ** 30)} GiB, Linux ${release().split('.', 2).join('.')}, Node ${process.version}; services, Redis, writers and readers share them.`
+    ),
     ...(first === undefined
       ? []
       : [
           '',
-          `Each drill starts a cluster of three masters with a replica each and two service processes. Ten writers post to ten rooms: \`lady_gaga\` ${count(10 * first.size.rate)} messages a second, the nine others ${count(first.size.rate)} each, ` +
-            `on top of ${count(first.size.history)} that she has written to \`room123\` before. ${count(first.size.readers)} readers hold streams open, spread over rooms and services. Every answer and every frame is recorded and compared with what is stored in the end.`
+          paragraph(
+            'Each drill starts a cluster of three masters with one replica each, and two service processes. ' +
+              `Ten writers post to ten rooms: \`lady_gaga\` ${count(10 * first.size.rate)} messages a second, the nine others ${count(first.size.rate)} each. ` +
+              `She has already written ${count(first.size.history)} messages to \`room123\`. ${count(first.size.readers)} readers hold streams open, spread over rooms and services. ` +
+              'Every answer and every frame is recorded, and compared in the end with what is stored.'
+          )
         ]),
     '',
     isKept
@@ -58,7 +65,9 @@ function reportText(
     '',
     summaryTable(results),
     '',
-    'POSTs of the failover may be answered 503 while no master serves their slots; all others must be answered 201.',
+    paragraph(
+      'During the failover, POSTs may be answered 503 while no master serves their slots. All others must be answered 201.'
+    ),
     '',
     ...[...results].flatMap(([name, result]) => drillSection(result, plotName(name))),
     ...distributionSection(distribution)
@@ -120,7 +129,7 @@ function drillSection(
   return [
     `## ${drill.title}`,
     '',
-    `${capital(drill.about)}.`,
+    paragraph(`${capital(drill.about)}.`),
     '',
     `![${drill.title}: POSTs, deliveries, latencies and slots over time](${plot})`,
     '',
@@ -152,7 +161,7 @@ function drillSection(
     ...(verdict.resumedMs.length === 0
       ? []
       : [
-          `After the cluster had replaced the master, the first message of its slots was acknowledged within ${verdict.resumedMs.map(ms => Math.round(ms)).join(' and ')} ms.\n`
+          `${paragraph(`After the cluster had replaced the master, the first message for its slots was acknowledged within ${verdict.resumedMs.map(ms => Math.round(ms)).join(' and ')} ms.`)}\n`
         ]),
     ...stoodStillLines(verdict.stoodStill).map(line => `${line}\n`),
     ...violations.map(violation => `- **${violation}**`),
@@ -165,9 +174,11 @@ function distributionSection({ blockLength, rows }: ReportInput['distribution'])
   return [
     '## The sharding key and the Lady Gaga effect',
     '',
-    'One user writes everything, to one room. Her messages go to blocks `room123.{lady_gaga.0}`, `room123.{lady_gaga.1}` …: the hash tag holds the user and the',
-    'number of the block, so that each block lies on one shard and the blocks are spread over all. Measured with blocks of ' +
-      `${count(blockLength)} messages (the default is 1,000; what spreads is the name, and that is the same):`,
+    paragraph(
+      'One user writes everything, to one room. Her messages go to blocks `room123.{lady_gaga.0}`, `room123.{lady_gaga.1}` …. ' +
+        'The hash tag contains the user and the number of the block, so each block lies on one shard, and the blocks spread over all shards. ' +
+        `Measured with blocks of ${count(blockLength)} messages (the default is 1,000; the names are spread in the same way):`
+    ),
     '',
     markdownTable(
       [
@@ -184,8 +195,10 @@ function distributionSection({ blockLength, rows }: ReportInput['distribution'])
       ])
     ),
     '',
-    'What a user writes before her first block is full lies on one shard: at most a block. The more she writes, the more evenly it is spread, over however',
-    'many shards there are. No key holds more than a block, so that no move of a slot takes long.',
+    paragraph(
+      'Until her first block is full, everything a user writes lies on one shard. The more she writes, the more evenly it spreads over all shards, however many there are. ' +
+        'No key holds more than one block, so no move of a slot takes long.'
+    ),
     ''
   ]
 }
