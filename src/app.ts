@@ -121,6 +121,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   })
   const metrics = new Metrics()
   const degraded = new Set<string>()
+  const cutOff = new Set<string>()
 
   const redisOptions = { ...redis, ...config.cluster }
   const cluster = await Cluster.connect(
@@ -143,6 +144,16 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
         )
         if (isDegraded) degraded.add(node)
         else degraded.delete(node)
+      },
+      cutOff: (node, isCutOff) => {
+        log.warn(
+          { node, isCutOff },
+          isCutOff
+            ? 'a node that the others reach does not answer: requests that need it are refused'
+            : 'the node is reached again, or the others have given it up'
+        )
+        if (isCutOff) cutOff.add(node)
+        else cutOff.delete(node)
       }
     }
   )
@@ -199,7 +210,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       pagesWaiting: () => hub.pages.waiting,
       subscriberConnections: () => subscriber.connectionCount,
       // A master that was replaced while it had no replica no longer counts.
-      degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length
+      degradedShards: () => cluster.topology.masters.filter(node => degraded.has(node)).length,
+      cutOffNodes: () => cutOff.size
     },
     () => store.history.reads
   )

@@ -11,7 +11,8 @@ export type Gauges = Readonly<
     | 'ringBytes'
     | 'pagesWaiting'
     | 'subscriberConnections'
-    | 'degradedShards',
+    | 'degradedShards'
+    | 'cutOffNodes',
     () => number
   >
 >
@@ -128,7 +129,12 @@ export class Metrics {
         'dialogs_subscriber_connections',
         'pub/sub connections, at most one per shard'
       ],
-      ['degradedShards', 'dialogs_degraded_shards', 'shards that accept writes without a replica']
+      ['degradedShards', 'dialogs_degraded_shards', 'shards that accept writes without a replica'],
+      [
+        'cutOffNodes',
+        'dialogs_cut_off_nodes',
+        'masters that this process does not reach and the others do'
+      ]
     ]
     for (const [key, name, help] of names) {
       // All workers see the same shards, so their numbers must not be added up.

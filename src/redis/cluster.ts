@@ -34,6 +34,8 @@ export type ClusterOptions = NodesOptions & {
 export type ClusterEvents = {
   retried: (why: string) => void
   degraded: (node: string, isDegraded: boolean) => void
+  /** The link to a node that the others hear is cut, or works again. */
+  cutOff?: (node: string, isCutOff: boolean) => void
   /** Redis refuses something permanently, or no longer does (undefined). */
   refused?: (fault: DialogsError | undefined) => void
   /** What the service cannot check or guarantee with this Redis, in one sentence. */
@@ -89,6 +91,7 @@ export class Cluster {
     this.#events = events
     this.#nodes = new Nodes(options, {
       degraded: events.degraded,
+      cutOff: events.cutOff,
       refused: error => {
         this.refused(error)
       },
@@ -316,7 +319,10 @@ export class Cluster {
     let wasLost = false
     for (let tries = 0; ; tries++) {
       const { error, node } = failure
-      wasLost ||= node !== undefined && error instanceof ConnectionLost
+      if (node !== undefined && error instanceof ConnectionLost) {
+        wasLost = true
+        node.lost()
+      }
       const step = nextStep(error, node?.address.host ?? '')
       this.#events.retried(step.kind)
       if (step.kind === 'give-up') {

@@ -162,7 +162,7 @@ export class Connection {
         this.#replies++
         reject(
           isRedisError(error)
-            ? error
+            ? withoutArguments(error)
             : (this.#closed ??
                 new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error }))
         )
@@ -205,6 +205,13 @@ async function greet(client: Client): Promise<void> {
   } catch (error) {
     if (!isRedisError(error) || error.message.startsWith('ERR max number of clients')) throw error
   }
+}
+
+// Redis quotes the arguments of a command that it does not know: texts, or the password of a
+// MIGRATE.
+function withoutArguments(error: ErrorReply): ErrorReply {
+  const quoted = error.message.indexOf(', with args beginning with:')
+  return quoted === -1 ? error : new ErrorReply(error.message.slice(0, quoted))
 }
 
 /** An error reply of Redis; its message starts with an upper-case word such as MOVED. */

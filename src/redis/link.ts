@@ -21,7 +21,8 @@ export class Link {
   #unreached: Refusal | undefined
   #refused: Refusal | undefined
   #isClosed = false
-  #giveUp: (error: ConnectionLost) => void = () => undefined
+  #blocked: Error | undefined
+  #giveUp: (error: Error) => void = () => undefined
 
   /** @param verify inspects the node before the connection is used, and throws if it must not be */
   constructor(
@@ -43,6 +44,7 @@ export class Link {
   async open(): Promise<Connection> {
     const current = this.current
     if (current !== undefined) return current
+    if (this.#blocked !== undefined) throw this.#blocked
     if (this.#refused !== undefined && performance.now() < this.#refused.until) {
       throw this.#refused.error
     }
@@ -59,6 +61,9 @@ export class Link {
   async openUnverified(): Promise<Connection> {
     if (this.#connection?.isUsable === true) return this.#connection
     if (this.#isClosed) throw new ConnectionLost('The link was closed')
+    if (this.#blocked !== undefined) {
+      throw new ConnectionLost(this.#blocked.message, { cause: this.#blocked })
+    }
     if (this.#unreached !== undefined && performance.now() < this.#unreached.until) {
       throw this.#unreached.error
     }
@@ -76,6 +81,17 @@ export class Link {
     const reason = 'the cluster considers the node dead'
     this.#connection?.close(reason)
     this.#giveUp(new ConnectionLost(`No connection: ${reason}`))
+  }
+
+  /**
+   * What waits for the node and what comes fails with this error, and no connection is opened,
+   * until this is called without one.
+   */
+  block(error: Error | undefined): void {
+    this.#blocked = error
+    if (error === undefined) return
+    this.#connection?.close(error.message)
+    this.#giveUp(error)
   }
 
   close(): void {

@@ -2,11 +2,12 @@
 // say about the cluster. Invariant: a node is kept from when it is first heard of until a topology
 // look no longer finds it; then its connections are closed and its pending commands are rejected.
 // Does not know which node owns which slot.
+import { DialogsError } from '../errors.js'
 import { addressKey, addressOf, type Address } from './address.js'
 import { Endpoints } from './endpoints.js'
 import { gather } from './gather.js'
 import {
-  type Connection,
+  Connection,
   ConnectionLost,
   type ConnectionOptions,
   isRedisError,
@@ -14,6 +15,7 @@ import {
 } from './connection.js'
 import { Link } from './link.js'
 import { NodePipeline } from './node-pipeline.js'
+import { Reach, type Witness } from './reach.js'
 import { Replication, type Standing } from './replication.js'
 import { parseClusterNodes, Topology, type ClusterNode } from './topology.js'
 
@@ -29,6 +31,8 @@ export type NodesOptions = ConnectionOptions & {
 
 export type NodesEvents = {
   degraded: (node: string, isDegraded: boolean) => void
+  /** This process does not reach a node that the cluster's majority hears, or does again. */
+  cutOff?: ((node: string, isCutOff: boolean) => void) | undefined
   /** Redis refused something that no caller had asked for. */
   refused: (error: unknown) => void
   /** Called for each new connection. Throws if the node must not be used. */
@@ -41,6 +45,8 @@ export type Node = {
   readonly writes: NodePipeline
   /** A separate connection, because a page of history would hold up small commands behind it. */
   readonly reads: Link
+  /** A connection to it was lost, or could not be opened. */
+  readonly lost: () => void
   /** Fails everything that waits for this node. */
   readonly abandon: () => void
   readonly close: () => void
@@ -51,6 +57,8 @@ export class Nodes {
   readonly #events: NodesEvents
   readonly #nodes = new Map<string, Node>()
   readonly #endpoints = new Endpoints()
+  /** Nodes that did not answer a question in time, and whether they are being asked again. */
+  readonly #late = new Map<string, boolean>()
   #topology = Topology.empty()
 
   constructor(options: NodesOptions, events: NodesEvents) {
@@ -100,6 +108,7 @@ export class Nodes {
     const commanding = links(commandConnections)
     const writing = links(writeConnections)
     const reads = link()
+    const all = [...commanding, ...writing, reads]
     const replication =
       acks === 0
         ? undefined
@@ -115,16 +124,29 @@ export class Nodes {
               this.#events.refused(error)
             }
           })
+    const reach = new Reach({
+      probe: () => this.#probe(address),
+      witnesses: () => this.#witnessesOf(key),
+      onChange: isCutOff => {
+        const error = isCutOff ? cutOffError() : undefined
+        for (const link of all) link.block(error)
+        this.#events.cutOff?.(key, isCutOff)
+      }
+    })
     const node: Node = {
       address,
       commands: new NodePipeline(commanding),
       writes: new NodePipeline(writing, replication),
       reads,
+      lost: () => {
+        reach.noteLost()
+      },
       abandon: () => {
-        for (const link of [...commanding, ...writing, reads]) link.abandon()
+        for (const link of all) link.abandon()
       },
       close: () => {
-        for (const link of [...commanding, ...writing, reads]) link.close()
+        reach.close()
+        for (const link of all) link.close()
       }
     }
     this.#nodes.set(key, node)
@@ -140,6 +162,7 @@ export class Nodes {
       if (known?.isFailed === true) node.abandon()
       if (known !== undefined) continue
       this.#nodes.delete(key)
+      this.#late.delete(key)
       node.close()
     }
   }
@@ -159,7 +182,8 @@ export class Nodes {
    * What some nodes say about the cluster: `count` views, or fewer if fewer nodes answer. Asks in
    * random order, masters first and seeds last, because a node that has left the cluster describes
    * a cluster of its own. Nodes that the cluster considers failed are asked only if no other node
-   * knows of any slots. A late answer is not waited for while another node can be asked.
+   * knows of any slots. One that is late, or was the last time, is
+   * not waited for while another node can be asked.
    * @throws the last error if no node knows of any slots
    */
   async views(count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
@@ -174,14 +198,18 @@ export class Nodes {
       .map(({ key }) => key)
     const ask = (key: string): Promise<ClusterNode[]> => this.#viewOf(key)
     const isComplete = count === Infinity
+    const isLater = (key: string): boolean => isFailed(key) || this.#late.has(key)
+    for (const key of order) {
+      if (!isFailed(key) && this.#late.get(key) === false) this.#askAgain(key)
+    }
     const { found, lastError } = await gather(
-      order.filter(key => !isFailed(key)),
+      order.filter(key => !isLater(key)),
       count,
       ask,
       { isComplete }
     )
     if (found.some(tellsOfSlots)) return found
-    const rest = await gather(order.filter(isFailed), count, ask, { isComplete })
+    const rest = await gather(order.filter(isLater), count, ask, { isComplete })
     if (rest.found.some(tellsOfSlots)) return rest.found
     this.#endpoints.forget()
     throw rest.lastError ?? lastError ?? new ConnectionLost('No node of the cluster answers')
@@ -189,7 +217,50 @@ export class Nodes {
 
   /** As `ask`, but gives up after CONNECT_TIMEOUT_MS. */
   async askInTime(key: string, args: string[]): Promise<Reply> {
-    return await withTimeout(this.ask(key, args), this.#options.connectTimeoutMs)
+    try {
+      const reply = await withTimeout(this.ask(key, args), this.#options.connectTimeoutMs)
+      this.#late.delete(key)
+      return reply
+    } catch (error) {
+      if (error instanceof ConnectionLost && this.#nodes.has(key)) this.#late.set(key, false)
+      throw error
+    }
+  }
+
+  // Nobody waits for it: it only shows whether the node is back.
+  #askAgain(key: string): void {
+    this.#late.set(key, true)
+    this.#viewOf(key).catch(() => undefined)
+  }
+
+  async #probe(address: Address): Promise<void> {
+    const connection = await Connection.open(address, this.#options)
+    connection.close('it was only a probe')
+  }
+
+  async #witnessesOf(
+    key: string
+  ): Promise<{ quorum: number; found: readonly Witness[] } | undefined> {
+    const { masters, nodes } = this.#topology
+    if (!masters.includes(key) || nodes.get(key)?.isFailed === true) return undefined
+    const others = masters.filter(voter => voter !== key)
+    const { found } = await gather(
+      others,
+      others.length,
+      async voter => ({ voter, view: await this.#viewOf(voter) }),
+      { atOnce: others.length }
+    )
+    return {
+      // With the node itself a majority.
+      quorum: Math.max(1, Math.floor(masters.length / 2)),
+      found: found.flatMap(({ voter, view }) => {
+        const node = nodeIn(view, key)
+        const newestMs = Math.max(...view.map(({ heardMs }) => heardMs))
+        return node !== undefined && isServing(node)
+          ? [{ voter, heardMs: node.heardMs, newestMs }]
+          : []
+      })
+    }
   }
 
   async #viewOf(key: string): Promise<ClusterNode[]> {
@@ -214,15 +285,8 @@ export class Nodes {
       quorum,
       async voter => {
         const view = await this.#viewOf(voter)
-        const node = view.find(({ address }) => addressKey(address) === key)
-        if (
-          node?.role === 'master' &&
-          !node.isFailed &&
-          !node.isSuspected &&
-          node.slots.length > 0
-        ) {
-          return { id: node.id, view }
-        }
+        const node = nodeIn(view, key)
+        if (node !== undefined && isServing(node)) return { id: node.id, view }
         isDenied = true
         throw new ConnectionLost(`${voter} does not call ${key} a master`)
       },
@@ -231,8 +295,13 @@ export class Nodes {
     if (found.length < quorum && !isDenied) {
       throw new ConnectionLost('No majority of the masters answers')
     }
+    // One that each of a majority suspects is failed by definition; that they tell each other takes
+    // them up to another second.
     const replicas = found.flatMap(({ id, view }) =>
-      view.filter(node => node.role === 'replica' && node.masterId === id && !node.isFailed)
+      view.filter(
+        ({ role, masterId, isFailed, isSuspected }) =>
+          role === 'replica' && masterId === id && !isFailed && !isSuspected
+      )
     )
     return {
       isMaster: found.length >= quorum,
@@ -249,6 +318,18 @@ export class Nodes {
     }
   }
 }
+
+const nodeIn = (view: readonly ClusterNode[], key: string): ClusterNode | undefined =>
+  view.find(({ address }) => addressKey(address) === key)
+
+const isServing = ({ role, isFailed, isSuspected, slots }: ClusterNode): boolean =>
+  role === 'master' && !isFailed && !isSuspected && slots.length > 0
+
+const cutOffError = (): DialogsError =>
+  new DialogsError(
+    'STORE_UNAVAILABLE',
+    'This process does not reach a shard that the others reach: try again with the same Idempotency-Key.'
+  )
 
 const tellsOfSlots = (view: readonly ClusterNode[]): boolean =>
   view.some(node => node.slots.length > 0)

@@ -14,7 +14,7 @@ type Sender = Pick<Connection, 'send'>
 /** What the majority of the masters says about one of them. */
 export type Standing = {
   readonly isMaster: boolean
-  /** Replicas that the majority does not consider failed, by `host:port`. */
+  /** Replicas that the majority neither considers failed nor suspects, by `host:port`. */
   readonly replicas: readonly string[]
 }
 
@@ -43,6 +43,8 @@ export type ReplicaState = {
 
 /** A WAIT must not hold up the connection for longer: the next writes wait behind it. */
 const WAIT_MS = 500
+/** The same once no replica has acknowledged in that time: then the others are asked this often. */
+const WAIT_AGAIN_MS = 150
 /**
  * How long a replica that the others see may take before writes are refused. More than the 2 s in
  * which a small cluster notices a dead node.
@@ -141,7 +143,10 @@ export class Replication {
       ) {
         return this.#settle(this.#needed, state?.online)
       }
-      if (acknowledged < possible) acknowledged = await this.#wait(connection, possible)
+      if (acknowledged < possible) {
+        const ms = performance.now() - sentAt < WAIT_MS ? WAIT_MS : WAIT_AGAIN_MS
+        acknowledged = await this.#wait(connection, possible, ms)
+      }
       if (acknowledged >= possible) return this.#settle(possible)
       const { replicas } = await this.#standing()
       // The majority considers the other replicas failed.

@@ -17,6 +17,8 @@ export type ClusterNode = {
   /** The answering node has not heard of it for the node timeout (`fail?`). */
   readonly isSuspected: boolean
   readonly isLinked: boolean
+  /** When the answering node last heard it, by its own clock: ms since 1970, 0 for itself. */
+  readonly heardMs: number
   readonly epoch: number
   /** Pairs of first and last slot, both inclusive. */
   readonly slots: ReadonlyArray<readonly [first: number, last: number]>
@@ -34,7 +36,9 @@ export type ClusterNode = {
 export function parseClusterNodes(reply: string, askedHost: string): ClusterNode[] {
   const nodes: ClusterNode[] = []
   for (const line of reply.split('\n')) {
-    const [id, where, flagWords, master, , , epoch, link, ...slotWords] = line.trim().split(' ')
+    const [id, where, flagWords, master, , heard, epoch, link, ...slotWords] = line
+      .trim()
+      .split(' ')
     if (id === undefined || where === undefined || flagWords === undefined) continue
     const flags = flagWords.split(',')
     if (flags.includes('handshake') || flags.includes('noaddr')) continue
@@ -48,6 +52,7 @@ export function parseClusterNodes(reply: string, askedHost: string): ClusterNode
       isFailed: flags.includes('fail'),
       isSuspected: flags.includes('fail?'),
       isLinked: link === 'connected' || flags.includes('myself'),
+      heardMs: Number(heard),
       epoch: Number(epoch),
       ...parseSlots(slotWords)
     })

@@ -13,6 +13,8 @@ export type Sent = {
   readonly dueMs: number
   /** When it was first sent; later than due when too many messages were in flight. */
   sentMs: number
+  /** The URL of the service that it was last sent to. */
+  service: string
   outcome: Outcome | undefined
   answeredMs: number
 }
@@ -42,6 +44,7 @@ export class Ledger {
         ),
       dueMs,
       sentMs: performance.now(),
+      service: '',
       outcome: undefined,
       answeredMs: 0
     }

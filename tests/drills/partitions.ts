@@ -17,6 +17,11 @@ const OUTAGE_MS_MAX = NODE_TIMEOUT_MS + 1_000
 const REFUSING_AFTER_MS = 4_000
 const REFUSED_WITHIN_MS = 1_500
 const CUT_MS = 9_000
+/**
+ * After that a service whose link to a master is cut refuses what needs it at once: 2 s of silence,
+ * and until the other masters are known to have heard it since.
+ */
+const CUT_OFF_AFTER_MS = 6_000
 
 export const PARTITIONS = {
   'cut-master': {
@@ -31,15 +36,17 @@ export const PARTITIONS = {
         async hosts => {
           await hosts.isolate(hostOf(trial, master))
         },
-        async killedMs => {
-          const takenOverMs = await trial.world.operator.untilTakenOver(
-            master.node.slots[0]?.[0] ?? 0,
-            master.process
-          )
-          trial.world.did(
-            `its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`
-          )
-          trial.takeovers.push({ slots: master.node.slots, killedMs, takenOverMs })
+        {
+          during: async killedMs => {
+            const takenOverMs = await trial.world.operator.untilTakenOver(
+              master.node.slots[0]?.[0] ?? 0,
+              master.process
+            )
+            trial.world.did(
+              `its replica has taken over after ${Math.round(takenOverMs - killedMs)} ms`
+            )
+            trial.takeovers.push({ slots: master.node.slots, killedMs, takenOverMs })
+          }
         }
       )
     }
@@ -60,7 +67,8 @@ export const PARTITIONS = {
     }
   },
   'cut-link': {
-    about: 'the link between a service and a master is cut for 9 s; all else goes on',
+    about:
+      'the link between a service and a master is cut for 9 s: what needs both is refused at once, all else goes on',
     excused: '5xx',
     faults: async trial => {
       const { master } = await shard(trial, 2)
@@ -70,9 +78,11 @@ export const PARTITIONS = {
         `the link from the service on host 0 to master ${master.process.port}`,
         async hosts => {
           await hosts.cut(0, hostOf(trial, master))
-        }
+        },
+        { shard: 2 }
       )
-    }
+    },
+    isLinkCut: true
   },
   'cut-one-way': {
     about: 'a master hears nobody for 9 s, but is heard',
@@ -112,9 +122,10 @@ export const PARTITIONS = {
         async () => {
           await operator.pause(replica.process)
         },
-        undefined,
-        async () => {
-          await operator.resume(replica.process)
+        {
+          heal: async () => {
+            await operator.resume(replica.process)
+          }
         }
       )
     },
@@ -176,6 +187,8 @@ export type PartitionName = keyof typeof PARTITIONS
 export type Partition = Scenario & {
   /** After so long no POST fails any more, though the cut goes on. */
   readonly outageMsMax?: number
+  /** As `isApart`, of the POSTs to the first service. */
+  readonly isLinkCut?: boolean
   /** POSTs whose shards are all healthy do not notice; the others are refused at once. */
   readonly isApart?: boolean
 }
@@ -196,9 +209,13 @@ export function faultsOf(partition: Partition): (trial: Trial) => Promise<void> 
     await partition.faults?.(trial)
     const cut = trial.cuts.at(-1)
     if (cut === undefined) return
-    const { outageMsMax, isApart = false } = partition
+    const { outageMsMax, isApart = false, isLinkCut = false } = partition
     if (outageMsMax !== undefined) judgeOutage(trial, cut, outageMsMax)
-    if (isApart) judgeApart(trial, cut)
+    if (isApart) judgeApart(trial, cut, { refusingAfterMs: REFUSING_AFTER_MS })
+    if (isLinkCut) {
+      const service = trial.world.urls[0]
+      judgeApart(trial, cut, { refusingAfterMs: CUT_OFF_AFTER_MS, service })
+    }
   }
 }
 
@@ -227,13 +244,21 @@ async function cutFor(
   ms: number,
   what: string,
   cut: (hosts: Trial['world']['hosts']) => Promise<void>,
-  during?: (fromMs: number) => Promise<void>,
-  heal = async (): Promise<void> => {
-    await trial.world.hosts.heal()
-  }
+  {
+    during,
+    heal = async () => {
+      await trial.world.hosts.heal()
+    },
+    shard: index = 1
+  }: {
+    readonly during?: (fromMs: number) => Promise<void>
+    readonly heal?: () => Promise<void>
+    /** The one that is cut. */
+    readonly shard?: number
+  } = {}
 ): Promise<void> {
   const { world } = trial
-  const { slots } = (await shard(trial, 1)).master.node
+  const { slots } = (await shard(trial, index)).master.node
   await cut(world.hosts)
   const fromMs = performance.now()
   world.did(`cut: ${what}`)
@@ -274,7 +299,15 @@ function judgeOutage(trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): 
   )
 }
 
-function judgeApart(trial: Trial, { fromMs, toMs, slots }: Cut): void {
+/** @param service the only one whose POSTs notice the cut; undefined: all */
+function judgeApart(
+  trial: Trial,
+  { fromMs, toMs, slots }: Cut,
+  {
+    refusingAfterMs,
+    service
+  }: { readonly refusingAfterMs: number; readonly service?: string | undefined }
+): void {
   const isCut = (slot: number): boolean =>
     slots.some(([first, last]) => first <= slot && slot <= last)
   const needs = ({ room, user }: Sent): number[] => [
@@ -285,10 +318,9 @@ function judgeApart(trial: Trial, { fromMs, toMs, slots }: Cut): void {
   const during = trial.ledger.all.filter(
     ({ sentMs, answeredMs }) => sentMs > fromMs && answeredMs < toMs
   )
-  const [healthy, touched] = [
-    during.filter(sent => !needs(sent).some(isCut)),
-    during.filter(sent => needs(sent).some(isCut))
-  ]
+  const isTouched = (sent: Sent): boolean =>
+    (service === undefined || sent.service === service) && needs(sent).some(isCut)
+  const [healthy, touched] = [during.filter(sent => !isTouched(sent)), during.filter(isTouched)]
   const slowest = (sents: readonly Sent[]): number =>
     Math.round(
       Math.max(
@@ -304,7 +336,7 @@ function judgeApart(trial: Trial, { fromMs, toMs, slots }: Cut): void {
       `${failed.length} of ${healthy.length} POSTs failed whose shards were healthy`
     )
   }
-  const refused = touched.filter(({ sentMs }) => sentMs > fromMs + REFUSING_AFTER_MS)
+  const refused = touched.filter(({ sentMs }) => sentMs > fromMs + refusingAfterMs)
   if (refused.length === 0 || healthy.length === 0) {
     trial.findings.push(
       `There was nothing to judge: ${refused.length} POSTs to the shard, ${healthy.length} to others`
@@ -316,6 +348,6 @@ function judgeApart(trial: Trial, { fromMs, toMs, slots }: Cut): void {
     )
   }
   trial.world.did(
-    `${healthy.length} POSTs to healthy shards, slowest ${slowest(healthy)} ms; ${refused.length} to the shard after ${REFUSING_AFTER_MS} ms, ${refused.filter(({ outcome }) => outcome?.isAcknowledged === true).length} of them acknowledged, slowest ${slowest(refused)} ms`
+    `${healthy.length} POSTs to healthy shards, slowest ${slowest(healthy)} ms; ${refused.length} to the shard after ${refusingAfterMs} ms, ${refused.filter(({ outcome }) => outcome?.isAcknowledged === true).length} of them acknowledged, slowest ${slowest(refused)} ms`
   )
 }

@@ -143,6 +143,7 @@ export class Writers {
   ): ReturnType<typeof post> {
     const { urls } = this.#options
     const index = this.#turn++ % urls.length
+    sent.service = urls[index] ?? ''
     const client = this.#idle[index]?.pop() ?? this.#open(urls[index] ?? '')
     try {
       return await post(client, sent, { basePath: '', key, isRepeated })

@@ -54,6 +54,11 @@ t.test(
   t => keepsItsPromises(t, 'cut-replica')
 )
 t.test(
+  'the link between a service and a master is cut: what needs both is refused at once, all else goes on',
+  { skip },
+  t => keepsItsPromises(t, 'cut-link')
+)
+t.test(
   'a master and its replica are cut off from each other: their shard refuses writes at once, the others go on',
   { skip },
   t => keepsItsPromises(t, 'apart')

@@ -159,7 +159,7 @@ export class ClusterView {
         flags.join(','),
         peer.masterId ?? '-',
         '0',
-        '0',
+        String(peer.id === this.myId ? 0 : Math.round(peer.heardAt)),
         String(peer.epoch),
         link
       ]

@@ -446,6 +446,7 @@ function node({ port, ...rest }: Partial<ClusterNode> & { id: string; port: numb
     isFailed: false,
     isSuspected: false,
     isLinked: true,
+    heardMs: 0,
     epoch: 1,
     slots: [],
     migrating: [],

@@ -37,6 +37,7 @@ t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-w
     isFailed: false,
     isSuspected: false,
     isLinked: true,
+    heardMs: 1426238317239,
     epoch: 4,
     slots: { length: 0 }
   })
@@ -98,6 +99,7 @@ function node({
     isFailed: false,
     isSuspected: false,
     isLinked: true,
+    heardMs: 0,
     epoch,
     slots: slots ?? [],
     migrating: [],

@@ -1,0 +1,120 @@
+// A node that does not answer: dead, or only cut off from this process? Decided by when the other
+// masters have heard it.
+import t, { type Test } from 'tap'
+import { Reach, type Witness } from '../../src/redis/reach.js'
+import { until } from '../support/until.js'
+
+t.jobs = 8
+
+type Voter = {
+  readonly voter: string
+  /** When it heard the node, and anybody, by its own clock, as that goes on. */
+  readonly heardMs: () => number
+  readonly newestMs: () => number
+  suspects: boolean
+}
+
+/** Clocks of masters differ. */
+const clock = (aheadMs: number) => (): number => Date.now() + aheadMs
+
+function voter(voter: string, aheadMs: number, heardMs = clock(aheadMs)): Voter {
+  return { voter, heardMs, newestMs: clock(aheadMs), suspects: false }
+}
+
+const stopped = (aheadMs: number): (() => number) => {
+  const at = clock(aheadMs)()
+  return () => at
+}
+
+function watched(t: Test, voters: readonly Voter[], quorum = 1) {
+  const state = { answers: false, isFailed: false, probes: 0 }
+  const changes: boolean[] = []
+  const reach = new Reach({
+    probe: async () => {
+      state.probes++
+      if (!state.answers) throw new Error('no answer')
+    },
+    witnesses: async () =>
+      state.isFailed
+        ? undefined
+        : {
+            quorum,
+            found: voters
+              .filter(({ suspects }) => !suspects)
+              .map(({ voter, heardMs, newestMs }): Witness => ({
+                voter,
+                heardMs: heardMs(),
+                newestMs: newestMs()
+              }))
+          },
+    onChange: isCutOff => {
+      changes.push(isCutOff)
+    }
+  })
+  t.teardown(() => {
+    reach.close()
+  })
+  return { reach, state, changes }
+}
+
+t.test('a node that the majority goes on hearing is cut off, until it answers', async t => {
+  const { reach, state, changes } = watched(t, [voter('a', 5000), voter('b', -5000)])
+  reach.noteLost()
+  await until('it is cut off', () => changes.length === 1)
+  reach.noteLost()
+  state.answers = true
+  await until('it is not', () => changes.length === 2)
+  t.strictSame(changes, [true, false])
+  state.answers = false
+  reach.noteLost()
+  await until('it is cut off again', () => changes.length === 3)
+})
+
+t.test('a node that nobody hears any more is waited for', async t => {
+  const { reach, state, changes } = watched(t, [
+    voter('a', 5000, stopped(5000)),
+    voter('b', -5000, stopped(-5000))
+  ])
+  reach.noteLost()
+  await until('it was looked at for long', () => state.probes > 10)
+  t.strictSame(changes, [])
+})
+
+t.test('what one master tells another of the time before is no sign of life', async t => {
+  const heard = stopped(0)
+  let told = heard() - 1000
+  const { reach, state, changes } = watched(t, [voter('a', 0, () => told)])
+  reach.noteLost()
+  await until('it was looked at', () => state.probes > 1)
+  told = heard()
+  await until('it was looked at for long', () => state.probes > 10)
+  t.strictSame(changes, [])
+})
+
+t.test('a minority that hears a node does not count', async t => {
+  const { reach, state, changes } = watched(t, [voter('a', 0), voter('b', 0, stopped(0))], 2)
+  reach.noteLost()
+  await until('it was looked at for long', () => state.probes > 10)
+  t.strictSame(changes, [])
+})
+
+t.test('a node that was cut off and then dies is waited for, too', async t => {
+  const [one, other] = [voter('a', 0), voter('b', 0)]
+  const { reach, changes } = watched(t, [one, other])
+  reach.noteLost()
+  await until('it is cut off', () => changes.length === 1)
+  one.suspects = true
+  other.suspects = true
+  await until('it is not', () => changes.length === 2)
+})
+
+t.test('a node that the cluster holds for failed is not watched', async t => {
+  const { reach, state, changes } = watched(t, [voter('a', 0)])
+  reach.noteLost()
+  await until('it is cut off', () => changes.length === 1)
+  state.isFailed = true
+  await until('it is not', () => changes.length === 2)
+  const { probes } = state
+  reach.close()
+  t.ok(state.probes - probes <= 1)
+})
