@@ -1,6 +1,7 @@
 // Lists the blocks of a room and where they lie, page by page. There is no directory of blocks, and
 // a user's blocks are numbered over all rooms. So every block that a user of the room has in any
-// room is asked for its length here: one XLEN each, and a limited number of them per page.
+// room is asked for its length here: one GET per user and one XLEN per block. A page looks at a
+// limited number of both, because most users of a large room may have written nothing.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { blockOf } from '../message/message.js'
@@ -27,6 +28,8 @@ export type BlocksPage = {
 }
 
 const USERS_AT_ONCE = 100
+/** Users that one page looks at. */
+const USERS_MAX = 1000
 
 export class Blocks {
   readonly #cluster: Cluster
@@ -41,23 +44,17 @@ export class Blocks {
 
   /**
    * Looks at up to `limit` blocks after `after`, ordered by user (as in Users.page) and then by
-   * number.
+   * number, and at those of up to USERS_MAX users.
    * @throws DialogsError INVALID_CURSOR as Users.page does
    */
   async page(room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
     const [afterUser, afterBlock] =
       after === undefined ? [undefined, 0] : (splitNumber(after) ?? [after, 0])
     const tags = afterUser === undefined ? [] : await this.#tags(afterUser, afterBlock + 1)
-    let total: number | undefined
-    for (
-      let behind = afterUser, isLast = false;
-      !isLast && (tags.length <= limit || total === undefined);
-    ) {
-      const page = await this.#users.page(room, behind, Math.min(USERS_AT_ONCE, limit))
-      total = page.total
-      tags.push(...(await Promise.all(page.users.map(({ user }) => this.#tags(user, 0)))).flat())
-      behind = page.next
-      isLast = page.next === undefined
+    const { total, users, next } = await this.#users.page(room, afterUser, USERS_MAX)
+    for (let from = 0; from < users.length && tags.length <= limit; from += USERS_AT_ONCE) {
+      const some = users.slice(from, from + USERS_AT_ONCE)
+      tags.push(...(await Promise.all(some.map(({ user }) => this.#tags(user, 0)))).flat())
     }
     const looked = tags.slice(0, limit)
     const lengths = await Promise.all(looked.map(tag => this.#lengthOf(blockKey(room, tag))))
@@ -69,10 +66,10 @@ export class Blocks {
       return { key, slot, shard: topology.ownerOf(slot), messages: lengths[index] ?? 0 }
     })
     return {
-      users: total ?? 0,
+      users: total,
       blocks: blocks.filter(({ messages }) => messages > 0),
       version: topology.version,
-      next: tags.length > limit ? looked.at(-1) : undefined
+      next: tags.length > limit ? looked.at(-1) : lastOf(next, looked)
     }
   }
 
@@ -102,4 +99,11 @@ export class Blocks {
   async #lengthOf(key: string): Promise<number> {
     return Number(await this.#cluster.command(slotOf(key), ['XLEN', key]))
   }
+}
+
+/** The cursor behind all blocks of a user, of whom those that were looked at come last. */
+function lastOf(user: string | undefined, looked: readonly string[]): string | undefined {
+  if (user === undefined) return undefined
+  const last = looked.at(-1)
+  return last !== undefined && splitNumber(last)?.[0] === user ? last : `${user}.0`
 }

@@ -1,5 +1,6 @@
 // Clients that ask for much and take nothing, against a process with a small heap; and what others
 // notice of it.
+import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
@@ -281,3 +282,51 @@ t.test(
     )
   }
 )
+
+t.test('the bodies of requests in work have so many bytes together, and no more', async t => {
+  const BYTES_MAX = 65_536
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { REQUESTS_BYTES_MAX: String(BYTES_MAX) }
+  })
+  const head =
+    'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json'
+  // White space belongs to no message, and to the body.
+  const send = async (bytes: number, isChunked = false): Promise<number> => {
+    const body = JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(bytes)
+    const { status } = await fetch(`${url}/rooms/room/messages`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      // The length of a stream is not declared.
+      ...(isChunked ? { body: new Blob([body]).stream(), duplex: 'half' } : { body })
+    })
+    return status
+  }
+  /** What is counted for a body whose length is not declared: the longest that is taken. */
+  const BODY_BYTES_MAX = 12 * 4096 + 4096
+  for (const [held, bytes, isChunked] of [
+    [40_000, BYTES_MAX - 40_000, false],
+    [BYTES_MAX - BODY_BYTES_MAX, BODY_BYTES_MAX, true]
+  ] as const) {
+    for (const [more, status] of [
+      [-1, 201],
+      [0, 201],
+      [1, 503]
+    ] as const) {
+      const half = connectUnread(
+        t,
+        url,
+        `${head}\r\nContent-Length: ${held + more}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`
+      ).resume()
+      const [go] = (await once(half, 'data')) as [Buffer]
+      t.match(String(go), /^HTTP\/1\.1 100 /, 'it is in work')
+      t.equal(await send(isChunked ? 100 : bytes, isChunked), status, `${held + more} + ${bytes}`)
+      half.write(JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(held + more))
+      const [[answer]] = (await Promise.all([once(half, 'data'), once(half, 'end')])) as [
+        [Buffer],
+        unknown
+      ]
+      t.match(String(answer), /^HTTP\/1\.1 201 /)
+    }
+  }
+})

@@ -1,0 +1,114 @@
+// How many long answers are read at once, and how many bytes of them may wait for their clients.
+import { EventEmitter, once } from 'node:events'
+import { type FastifyReply } from 'fastify'
+import t from 'tap'
+import { Answers } from '../../src/routes/answers.js'
+
+const BYTES_MAX = 1000
+const READS_MAX = 2
+
+/** What Answers uses of a reply. Its client takes nothing until the connection is closed. */
+class Unread extends EventEmitter {
+  destroyed = false
+  sent: Buffer | undefined
+  readonly raw = this
+  header(): this {
+    return this
+  }
+
+  send(body: Buffer): this {
+    this.sent = body
+    return this
+  }
+
+  get reply(): FastifyReply {
+    return this as unknown as FastifyReply // Only these members are used.
+  }
+}
+
+const answers = (): Answers =>
+  new Answers({ answersBytesMax: BYTES_MAX, answerReadsMax: READS_MAX })
+
+for (const { held, isRefused } of [
+  { held: BYTES_MAX - 1, isRefused: false },
+  { held: BYTES_MAX, isRefused: true },
+  { held: BYTES_MAX + 1, isRefused: true }
+]) {
+  t.test(
+    `with ${held} of ${BYTES_MAX} bytes not taken, a further page is ${isRefused ? 'refused, until they are' : 'read'}`,
+    async t => {
+      const all = answers()
+      const first = new Unread()
+      await all.send(first.reply, 'first', async () => 'x'.repeat(held))
+      t.equal(all.bytes, held)
+      let isRead = false
+      const next = async (): Promise<unknown> =>
+        await all.send(new Unread().reply, 'next', async () => {
+          isRead = true
+          return '{}'
+        })
+      if (isRefused) {
+        await t.rejects(next(), { code: 'OVERLOADED', statusCode: 503 })
+        t.notOk(isRead, 'nothing is read for it')
+        first.emit('close')
+        t.equal(all.bytes, 0)
+      }
+      await next()
+      t.ok(isRead)
+    }
+  )
+}
+
+t.test('bytes are counted as they are sent, and not for a client that has gone', async t => {
+  const all = answers()
+  const gone = new Unread()
+  gone.destroyed = true
+  await all.send(gone.reply, 'gone', async () => 'x'.repeat(BYTES_MAX))
+  t.equal(all.bytes, 0)
+  const here = new Unread()
+  await all.send(here.reply, 'here', async () => 'é😀')
+  t.equal(all.bytes, 6)
+  t.equal(String(here.sent), 'é😀')
+})
+
+t.test(`${READS_MAX} pages are read at once; identical ones share a read`, async t => {
+  const all = answers()
+  const begun: string[] = []
+  const end = new EventEmitter()
+  const ask = (key: string, reply = new Unread()): Promise<unknown> =>
+    all.send(reply.reply, key, async () => {
+      begun.push(key)
+      await once(end, key)
+      return key
+    })
+  const one = ask('a')
+  const two = ask('b')
+  const third = ask('c')
+  const again = [ask('a'), ask('a')]
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(begun, ['a', 'b'], 'the third waits for its turn')
+  end.emit('b')
+  await two
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(begun, ['a', 'b', 'c'])
+  end.emit('a')
+  await one
+  await new Promise(resolve => setImmediate(resolve))
+  t.strictSame(begun, ['a', 'b', 'c', 'a'], 'one read for all that came during the first')
+  end.emit('a')
+  await Promise.all(again)
+  end.emit('c')
+  await third
+})
+
+t.test('a read that fails makes room for the next', async t => {
+  const all = answers()
+  const fails = (key: string): Promise<unknown> =>
+    all.send(new Unread().reply, key, async () => {
+      throw new Error(`no ${key}`)
+    })
+  for (const key of ['a', 'b', 'c']) await t.rejects(fails(key), { message: `no ${key}` })
+  const reply = new Unread()
+  await all.send(reply.reply, 'a', async () => 'there')
+  t.equal(String(reply.sent), 'there')
+})
