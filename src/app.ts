@@ -25,6 +25,7 @@ import {
   API_HEADERS,
   answerBrokenRequest,
   answerExpectations,
+  answerTunnels,
   errorRoutes,
   errorSender
 } from './routes/errors.js'
@@ -37,7 +38,7 @@ import { messageRoutes } from './routes/messages.js'
 import { operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
 import { signalRoutes } from './routes/signals.js'
-import { requestFault } from './routes/request-check.js'
+import { HEADERS_MAX, requestFault } from './routes/request-check.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
 import { VERSION } from './version.js'
@@ -231,6 +232,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   })
   const answers = new Answers(config.http)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
+  fastify.server.maxHeadersCount = HEADERS_MAX
   fastify.decorateRequest('startedAt', 0)
   fastify.decorateRequest('caller')
   // A callback and not async, because it runs for every POST.
@@ -244,6 +246,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
 
   readJsonBodies(fastify)
   answerExpectations(fastify.server)
+  answerTunnels(fastify.server)
   errorRoutes(fastify, sendError, collectRoutes(fastify))
   const describeApi = openApi(fastify, { version: VERSION, textMax: config.http.textMax })
   await fastify.register(async api => {

@@ -12,6 +12,10 @@ export type Setting<T> = {
 
 export class SettingError extends Error {}
 
+/** A wrong value, for an error. One that came into the wrong setting may be a URL with password. */
+export const quoted = (text: string): string =>
+  /[@/]/.test(text) ? 'what it is set to (which may be a secret)' : `"${text}"`
+
 export function text(standard: string, about: string): Setting<string> {
   return { default: standard, about, parse: (_name, text) => text }
 }
@@ -26,7 +30,7 @@ export function oneOf(
     about,
     parse: (name, text) => {
       if (choices.includes(text)) return text
-      throw new SettingError(`${name} must be one of ${choices.join(', ')}, not "${text}"`)
+      throw new SettingError(`${name} must be one of ${choices.join(', ')}, not ${quoted(text)}`)
     }
   }
 }
@@ -44,7 +48,7 @@ export function integer(
       const number = Number(text)
       if (!/^\d+$/.test(text) || number < min || number > max) {
         throw new SettingError(
-          `${name} must be a whole number from ${min} to ${max}, not "${text}"`
+          `${name} must be a whole number from ${min} to ${max}, not ${quoted(text)}`
         )
       }
       return number
@@ -75,7 +79,7 @@ export function hostNames(about: string): Setting<readonly string[]> {
       const wrong = hosts.find(host => !HOST_NAME.test(host))
       if (wrong === undefined) return hosts
       throw new SettingError(
-        `${name} must hold host names without a port, such as chat.example.com or [::1], not "${wrong}"`
+        `${name} must hold host names without a port, such as chat.example.com or [::1], not ${quoted(wrong)}`
       )
     }
   }

@@ -3,7 +3,7 @@
 import { readFileSync } from 'node:fs'
 import { type Address, addressKey } from '../redis/address.js'
 import { parseAddress } from '../redis/topology.js'
-import { SettingError } from './kinds.js'
+import { quoted, SettingError } from './kinds.js'
 
 export type RedisTarget = {
   readonly seeds: readonly Address[]
@@ -167,7 +167,7 @@ function parseAddressMap(text: string): Map<string, Address> {
       pair.split('=').length !== 2
     ) {
       throw new SettingError(
-        `REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not "${pair}"`
+        `REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not ${quoted(pair)}`
       )
     }
     map.set(addressKey(announced), reachable)

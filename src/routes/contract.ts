@@ -34,7 +34,7 @@ declare module 'fastify' {
 export type ContractOptions = { readonly version: string; readonly textMax: number }
 
 // 408, 417 and 431 are sent before a route is known, 421 for foreign hosts; 500 and 503 are always
-// possible. 405, 412 and 416 do not occur on these operations.
+// possible. 405 is the answer to what is no operation; 412 and 416 are those of files only.
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
 /** Where a token is asked for: none that is valid, or one without the right. */
 const ERRORS_OF_RIGHTS = [401, 403]
@@ -142,9 +142,11 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
     const { contract } = route.config ?? {}
     if (contract === undefined) continue
     const path = route.url.replace(/:(\w+)/g, '{$1}')
+    const described = operation(path, contract, route.schema ?? {})
     paths[path] = {
       ...paths[path],
-      [String(route.method).toLowerCase()]: operation(path, contract, route.schema ?? {})
+      [String(route.method).toLowerCase()]: described,
+      ...(route.method === 'GET' ? { head: headOf(described) } : {})
     }
   }
   const components = Object.fromEntries(
@@ -157,7 +159,7 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
       version,
       license: { name: 'MIT', identifier: 'MIT' },
       description:
-        'A chat service over plain HTTP: POST to write, Server-Sent Events to read. Every GET also answers HEAD, and every path answers OPTIONS.'
+        'A chat service over plain HTTP: POST to write, Server-Sent Events to read. Every path answers OPTIONS; any other method gets 405 METHOD_NOT_ALLOWED with the header Allow.'
     },
     servers: [{ url: '/', description: 'the service that this description comes from' }],
     tags: [
@@ -241,7 +243,7 @@ function operation(
     mediaType = 'application/json'
   }: OperationContract,
   schema: FastifySchema & { summary?: string }
-): Json {
+): JsonObject {
   const { querystring, body, response } = schema as {
     querystring?: { properties?: Record<string, JsonObject>; required?: readonly string[] }
     body?: unknown
@@ -296,6 +298,22 @@ function operation(
           }
         }),
     responses: answers
+  }
+}
+
+/** The same without bodies. */
+function headOf(operation: JsonObject): Json {
+  const id = String(operation['operationId'])
+  return {
+    ...operation,
+    operationId: `head${id.charAt(0).toUpperCase()}${id.slice(1)}`,
+    summary: `The head of: ${String(operation['summary'])}`,
+    responses: Object.fromEntries(
+      Object.keys(operation['responses'] as JsonObject).map(status => [
+        status,
+        { description: 'as GET, without a body' }
+      ])
+    )
   }
 }
 

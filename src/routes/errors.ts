@@ -3,6 +3,7 @@
 // logged but not sent.
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
+import { type Duplex } from 'node:stream'
 import {
   type FastifyError,
   type FastifyInstance,
@@ -127,6 +128,18 @@ export function answerExpectations(server: Server): void {
   })
 }
 
+/** This is no proxy. Without a listener Node closes the connection without an answer. */
+export function answerTunnels(server: Server): void {
+  server.on('connect', (request: IncomingMessage, socket: Duplex) => {
+    socket.on('error', () => undefined)
+    const error = new DialogsError(
+      'METHOD_NOT_ALLOWED',
+      `${request.url?.slice(0, 200) ?? ''} does not take CONNECT: this is no proxy.`
+    )
+    socket.end(textOf(plainAnswer(error), { allow: 'GET, HEAD, POST, OPTIONS' }))
+  })
+}
+
 /** Answers, on its socket, what is not even a request, in the usual form, and closes the socket. */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException & { readonly reason?: string },
@@ -141,18 +154,26 @@ export function answerBrokenRequest(
     socket.destroy()
     return
   }
-  const { statusCode, headers, body } = plainAnswer(ofParser(error))
-  const head = Object.entries(headers)
-    .map(([name, value]) => `${name}: ${value}\r\n`)
-    .join('')
-  socket.end(`HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}\r\n${head}\r\n${body}`)
+  socket.end(textOf(plainAnswer(ofParser(error))))
 }
 
-function plainAnswer({ statusCode, code, message }: DialogsError): {
-  statusCode: number
-  headers: Record<string, string | number>
-  body: string
-} {
+type PlainAnswer = {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string | number>>
+  readonly body: string
+}
+
+function textOf(
+  { statusCode, headers, body }: PlainAnswer,
+  more: PlainAnswer['headers'] = {}
+): string {
+  const head = Object.entries({ ...headers, ...more })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('')
+  return `HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}\r\n${head}\r\n${body}`
+}
+
+function plainAnswer({ statusCode, code, message }: DialogsError): PlainAnswer {
   const body = JSON.stringify({ statusCode, code, message })
   const headers = {
     'content-type': 'application/json; charset=utf-8',

@@ -30,6 +30,11 @@ export async function serveFiles(
   { prefix, served, policy, index, folders = [], decoratesReply = false }: FilesOptions
 ): Promise<void> {
   const contentSecurityPolicy = policy.join('; ')
+  // The library takes the URL for a path. A proxy may send it in its absolute form.
+  app.addHook('onRequest', (request, _reply, done) => {
+    request.raw.url = request.raw.url?.replace(/^https?:\/\/[^/?#]*/i, '')
+    done()
+  })
   await app.register(fastifyStatic, {
     root: [WRITTEN, COMPILED, ...folders],
     prefix,

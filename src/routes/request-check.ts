@@ -1,11 +1,22 @@
-// What must be right about every request before a route sees it: its host, and the encoding of its
-// URL. Both are checked for every POST, so the common case costs two comparisons.
+// What must be right about every request before a route sees it: its host, the encoding of its URL,
+// and that none of its headers was dropped. All are checked for every POST, so the common case
+// costs three comparisons.
 import { type IncomingMessage } from 'node:http'
 import { DialogsError } from '../errors.js'
 import { type Hosts } from './hosts.js'
 
+/** Node drops what comes after so many headers without a word (http.Server.maxHeadersCount). */
+export const HEADERS_MAX = 1000
+
 /** Why the request is refused; undefined if it is not. */
 export function requestFault(request: IncomingMessage, hosts: Hosts): DialogsError | undefined {
+  // Name, value, name, value …
+  if (request.rawHeaders.length > 2 * HEADERS_MAX) {
+    return new DialogsError(
+      'HEADERS_TOO_LARGE',
+      `The request has more than ${HEADERS_MAX} headers: send fewer.`
+    )
+  }
   return hostFault(request, hosts) ?? queryFault(request.url ?? '')
 }
 

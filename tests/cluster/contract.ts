@@ -117,7 +117,17 @@ t.test('every route is described, with its parameters and each status', async t 
       'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503',
       'get /cluster readCluster 200 400 401 403 408 414 417 421 431 500 503',
       'get /cluster/events followCluster 200 400 401 403 408 414 417 421 431 500 503'
-    ]
+    ].flatMap(line => [
+      line,
+      ...(line.startsWith('get ')
+        ? [
+            line.replace(
+              /^get (\S+) (\w)/,
+              (_, path: string, letter: string) => `head ${path} head${letter.toUpperCase()}`
+            )
+          ]
+        : [])
+    ])
   )
   t.match(api['components'], {
     schemas: {
@@ -166,7 +176,7 @@ t.test(
       join(dir, 'try.py'),
       `
 from client import Client
-from client.api.messages import write_message, read_messages, read_message
+from client.api.messages import write_message, read_messages, read_message, head_read_messages
 from client.api.rooms import list_users
 from client.models import NewMessage
 client = Client(base_url="${url}")
@@ -174,6 +184,7 @@ made = write_message.sync_detailed("pythons", client=client, body=NewMessage(use
 assert made.status_code == 201 and made.headers["location"] == "/rooms/pythons/messages/1", made
 assert write_message.sync_detailed("pythons", client=client, body=NewMessage(user="ann", text="hello"), idempotency_key="k1").status_code == 200
 assert read_messages.sync("pythons", client=client, limit=10).messages[0].text == "hello"
+assert head_read_messages.sync_detailed("pythons", client=client).status_code == 200
 assert read_message.sync("pythons", 1, client=client).seq == 1
 assert list_users.sync("pythons", client=client).users[0].user == "ann"
 refused = write_message.sync("a{", client=client, body=NewMessage(user="ann", text="hello"))

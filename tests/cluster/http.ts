@@ -361,6 +361,35 @@ t.test('an expectation that cannot be met is 417, and 100-continue is met', asyn
   t.match(answer.text, /^HTTP\/1.1 201 Created/)
 })
 
+t.test('a request with more headers than are read is refused, not read in part', async t => {
+  // Host and Connection are two more.
+  const some = (count: number): string =>
+    Array.from({ length: count - 2 }, (_, n) => `X-${n}: 1\r\n`).join('')
+  for (const count of [999, 1000]) {
+    t.equal((await get(`${some(count)}Host: localhost\r\n`)).status, 200, `${count} headers`)
+  }
+  for (const host of [`${some(1001)}Host: localhost\r\n`, `Host: localhost\r\n${some(1001)}`]) {
+    refused(t, await get(host), 431, 'HEADERS_TOO_LARGE', '1001 headers')
+  }
+})
+
+t.test('the absolute form of a URL means the same on every route, also of a file', async t => {
+  for (const path of ['/health/live', '/chat/chat.css', '/chat/', '/docs/', '/chat', '/?x=1']) {
+    const [plain, absolute] = [
+      await get('Host: localhost\r\n', path),
+      await get('Host: localhost\r\n', `http://localhost${path}`)
+    ]
+    t.equal(absolute.status, plain.status, path)
+    t.equal(absolute.text.replace('GET http://localhost', 'GET '), plain.text, path)
+  }
+})
+
+t.test('a tunnel is refused', async t => {
+  const answer = await get('Host: localhost\r\n', 'example.com:443', 'CONNECT')
+  refused(t, answer, 405, 'METHOD_NOT_ALLOWED', 'CONNECT')
+  t.match(answer.head, '\r\nallow: get, head, post, options')
+})
+
 const PATHS: ReadonlyArray<readonly [string, string]> = [
   ['/rooms/a/messages', 'GET, HEAD, POST, OPTIONS'],
   ['/rooms/a/messages/1', 'GET, HEAD, OPTIONS'],
