@@ -372,13 +372,13 @@ t.test('paths that are not there', async t => {
   }
 })
 
-t.test('none of this has left a key in Redis, nor a surprise in the log', async t => {
+t.test('none of this has left a key in Redis or an unexpected error in the log', async t => {
   // Only the service's own markers.
   t.equal(await keyCount(), markers.length)
   t.notMatch(service.errors(), /failed unexpectedly/)
 })
 
-t.test('at and below the limits everything is taken', async t => {
+t.test('at and below the limits everything is accepted', async t => {
   for (const [what, character] of CHARACTERS) {
     for (const length of [63, 64]) {
       const name = character.repeat(length)

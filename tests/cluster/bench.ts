@@ -65,7 +65,7 @@ t.test('a short run of all parts measures everything, and judges nothing', async
   }
 })
 
-t.test('what it does not know is a mistake that it names', async t => {
+t.test('an unknown option is reported by name', async t => {
   for (const [args, message] of [
     [['posts'], /no part 'posts', there are: post, fanout/],
     [['post', '--rounds', '0'], /--rounds must be a whole number from 1 to 1000/],
@@ -267,7 +267,7 @@ t.test(
   }
 )
 
-t.test('a room that was filled is what the service would have written, and goes on', async t => {
+t.test('a filled room is like one the service has written, and can be continued', async t => {
   const cluster = await startCluster(t)
   const service = await startService(t, { redisNodes: cluster.urls })
   const redis = await RedisNodes.connect(cluster.urls)

@@ -206,7 +206,7 @@ t.test(
   }
 )
 
-t.test('rooms are taken together as long as their blocks fit', async t => {
+t.test('rooms form a group as long as their blocks fit', async t => {
   t.strictSame(groupsOf(new Map(), 10), [])
   t.strictSame(
     groupsOf(
@@ -224,7 +224,7 @@ t.test('rooms are taken together as long as their blocks fit', async t => {
   )
 })
 
-t.test('a counter may be anything from what the log had to what it has', async t => {
+t.test('a counter may have any value between what the log had and what it has', async t => {
   for (const [logged, later, counted, difference] of [
     [5, 0, 5, 0],
     [5, 0, 4, 1],
@@ -243,7 +243,7 @@ t.test('a counter may be anything from what the log had to what it has', async t
   }
 })
 
-t.test('a sound store is found sound, one room or all of them', async t => {
+t.test('a consistent store passes the check, for one room or all', async t => {
   const { store } = await open(t)
   const [room, other] = [freshRoom(), freshRoom()]
   await appendMany(store, room, 'ann', 100)
@@ -276,7 +276,7 @@ t.test('a sound store is found sound, one room or all of them', async t => {
   t.match(all.stderr, `100 %  ${entries} of ${entries} entries`)
 })
 
-t.test('a room that nobody has written in is nothing wrong', async t => {
+t.test('an empty room passes the check', async t => {
   const { status, stdout } = await check('--room', freshRoom())
   t.equal(status, 0)
   t.match(stdout, /0 messages of 0 users, 0 blocks, 0 segments: nothing is wrong/)
@@ -296,7 +296,7 @@ t.test('names that look like patterns or like other keys are checked like any ot
   }
 })
 
-t.test('in several passes it finds the same as in one', async t => {
+t.test('several passes find the same as one', async t => {
   const opened = await open(t, { blockLength: 5 })
   const { store, cluster } = opened
   const room = freshRoom()
@@ -491,7 +491,7 @@ t.test(
   }
 )
 
-t.test('a room of nothing but orphans is found by its blocks', async t => {
+t.test('a room with only orphans is found by its blocks', async t => {
   const { cluster } = await open(t)
   const room = freshRoom()
   const key = blockKey(room, 'nobody.0')
@@ -504,7 +504,7 @@ t.test('a room of nothing but orphans is found by its blocks', async t => {
   t.notOk((await findRooms(cluster)).has(room))
 })
 
-t.test('--repair corrects counters, and they stay right for whoever writes on', async t => {
+t.test('--repair corrects counters, and they stay right while writing goes on', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   for (const user of ['ann', 'bob', 'cyd']) await appendMany(store, room, user, 20)
@@ -526,7 +526,7 @@ t.test('--repair corrects counters, and they stay right for whoever writes on', 
   ])
 })
 
-t.test('who was removed is counted still, and not made a member again', async t => {
+t.test('a removed user is still counted, and does not become a member again', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   for (const user of ['ann', 'bob']) await appendMany(store, room, user, 5)
@@ -654,7 +654,7 @@ t.test('while writers go on, nothing is found and nothing that was right is chan
   t.match(await checkRoom(checker, room), { head: total, findings: { length: 0 } })
 })
 
-t.test('a mistake on the line or in a setting is told, and the status is 2', async t => {
+t.test('a wrong option or setting is reported, and the status is 2', async t => {
   for (const [args, message] of [
     [['--nonsense'], /Unknown option '--nonsense'/],
     [['room'], /Unexpected argument 'room'/],
@@ -680,7 +680,7 @@ t.test('a mistake on the line or in a setting is told, and the status is 2', asy
   }
 })
 
-t.test('a store that does not answer is told in a line, and the status is 1', async t => {
+t.test('a store that does not answer is reported in one line, and the status is 1', async t => {
   const { status, stdout, stderr } = await run({
     REDIS_NODES: 'redis://127.0.0.1:1',
     STORE_DEADLINE_MS: '200'

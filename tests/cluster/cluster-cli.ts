@@ -577,7 +577,7 @@ t.test('given empty nodes join as a shard or as replicas; others are refused', a
   t.match(
     await runCluster(t, env, 'add', master, '--yes'),
     { status: 0 },
-    'who has left is empty, and may come again'
+    'a node that has left is empty, and may join again'
   )
 })
 
@@ -665,7 +665,7 @@ t.test(
   }
 )
 
-t.test('an unhealthy cluster is said to be so, and no slot moves', async t => {
+t.test('an unhealthy cluster is reported, and no slot moves', async t => {
   const cluster = await startCluster(t, { shards: 3, replicas: 0, nodeTimeoutMs: 1000 })
   const [, second, third] = cluster.nodes
   const env = { REDIS_NODES: at(cluster.urls, 0) }
@@ -683,7 +683,7 @@ t.test('an unhealthy cluster is said to be so, and no slot moves', async t => {
   t.match(await runCluster(t, env, 'drain', String(second?.port), ...FULL_SPEED), { status: 0 })
 })
 
-t.test('nodes with user and password are moved between with the same', async t => {
+t.test('slots move between nodes with user and password', async t => {
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })
   const { admin, map } = await look(t, cluster)
   await admin.ask(at(map.masters, 0), 'SET', `{${tagsOf(map, at(map.masters, 0), 1)[0]}}`, 'kept')

@@ -27,7 +27,7 @@ const HALF_A_POST =
   'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
 
 t.test(
-  'a stop does not wait for who does not read, nor for a request that does not come',
+  'a stop waits neither for a client that does not read nor for a request that does not arrive',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -51,7 +51,7 @@ t.test(
   }
 )
 
-t.test('a request that does not arrive whole is cut off, a stream is not', async t => {
+t.test('an incomplete request is cut off, a stream is not', async t => {
   const { url } = await startService(t, {
     redisNodes: cluster.urls,
     env: { REQUEST_TIMEOUT_MS: '500' }

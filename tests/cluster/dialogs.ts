@@ -33,7 +33,7 @@ const namesOf = (answer: Answer): string[] => roomsOf(answer).map(({ room }) => 
 const usersOf = async (room: string): Promise<unknown> =>
   (await request(`${url}/rooms/${encodeURIComponent(room)}/users`)).body['users']
 
-t.test('who is invited is a member without messages, and sees the room', async t => {
+t.test('an invited user is a member without messages, and sees the room', async t => {
   const [room, user] = [freshRoom(), freshUser()]
   t.match(await add(room, user), { status: 201, body: { room, user, member: true } })
   t.match(await add(room, user, other.url), { status: 200, body: { room, user, member: true } })
@@ -45,7 +45,7 @@ t.test('who is invited is a member without messages, and sees the room', async t
   })
 })
 
-t.test('who writes is a member, and sees the room at once', async t => {
+t.test('a writer becomes a member, and sees the room at once', async t => {
   const [room, user] = [freshRoom(), freshUser()]
   const { body } = await post(url, room, user, 'hello')
   t.strictSame((await list(user)).body, {
@@ -104,7 +104,7 @@ t.test('unread are the messages of others behind the mark, exact up to 99', asyn
   t.match(roomsOf(await list(bob, '', other.url)), [{ room, read: 102, unread: 0 }])
 })
 
-t.test('a mark is refused where there is nothing to mark', async t => {
+t.test('a mark is refused if there is nothing to mark', async t => {
   const [room, user] = [freshRoom(), freshUser()]
   t.match(await markRead(room, user, 1), { status: 404, body: { code: 'NOT_A_MEMBER' } })
   await add(room, user)

@@ -139,7 +139,7 @@ t.test(
   }
 )
 
-t.test('a start waits for an owner that is about to go', async t => {
+t.test('a start waits for an owner that is about to end', async t => {
   const dataDir = temporaryDir(t)
   const { owner } = await startOwner(t, dataDir)
   const starting = start(t, dataDir)
@@ -157,7 +157,7 @@ t.test('a lock whose pid belongs to a later process is taken over at once', asyn
   t.notOk(existsSync(join(dir, 'owner')))
 })
 
-t.test('of many who find a dead owner, one gets the lock', async t => {
+t.test('if many find a dead owner, only one of them gets the lock', async t => {
   const dir = temporaryDir(t)
   writeFileSync(join(dir, 'owner'), `${process.pid} 1`)
   const results = await Promise.allSettled(
@@ -208,7 +208,7 @@ t.test(
   }
 )
 
-t.test('a cluster that was not completely made is made anew while it is empty', async t => {
+t.test('a cluster that was not completed is created again as long as it is empty', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir)
   await first.stop()
@@ -230,7 +230,7 @@ t.test(
   }
 )
 
-t.test('a damaged or missing cluster.json is said, not repaired by deleting', async t => {
+t.test('a damaged or missing cluster.json is reported, not repaired by deleting', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir, undefined, { shards: 1, replicas: 0 })
   await first.stop()
@@ -304,7 +304,7 @@ t.test('a node that ends by itself is reported, one that was stopped is not', as
   t.equal(lines.length, count)
 })
 
-t.test('free ports are free, different, and avoid what they should', async t => {
+t.test('free ports are free, different, and not among those to avoid', async t => {
   const ports = await freePorts(20)
   t.equal(new Set(ports).size, 20)
   t.ok(ports.every(port => port + 10_000 <= 55_535))

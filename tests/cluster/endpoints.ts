@@ -276,7 +276,7 @@ t.test('nodes with an unknown endpoint are reached at the host that was asked', 
   })
 })
 
-t.test('REDIS_ADDRESS_MAP goes before what nodes prefer', async t => {
+t.test('REDIS_ADDRESS_MAP takes precedence over what nodes prefer', async t => {
   const nodes = await startNodes(t, {
     isTls: false,
     lines: ['cluster-announce-hostname nowhere.invalid', 'cluster-preferred-endpoint-type hostname']

@@ -124,7 +124,7 @@ t.test('the newest and any range: at, below and above every edge', async t => {
   t.match(await store.message(room, 60), { seq: 60, user: 'ann' })
 })
 
-t.test('a read of one past is not shared with the next', async t => {
+t.test('a read of one epoch is not shared with the next', async t => {
   const gate = await Gate.open(t, embedded.urls)
   const [reader, writer] = await Promise.all([open(t, gate), open(t)])
   const room = freshRoom()
@@ -163,7 +163,7 @@ t.test(
   }
 )
 
-t.test('single messages that are gone are lost, and their neighbours are not', async t => {
+t.test('a single missing message is lost, but its neighbours are not', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 5)
@@ -209,7 +209,7 @@ t.test(
   }
 )
 
-t.test('a segment that is gone is lost messages of which not even the time is known', async t => {
+t.test('a missing segment means lost messages whose time is unknown as well', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)

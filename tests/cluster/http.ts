@@ -81,7 +81,7 @@ const BROKEN: ReadonlyArray<readonly [string, string]> = [
   ['a truncated emoji', '\xf0\x9f\x98']
 ]
 
-t.test('what is not UTF-8 is refused wherever it comes, and never stored', async t => {
+t.test('anything that is not UTF-8 is refused wherever it appears, and never stored', async t => {
   const room = freshRoom()
   for (const [what, bytes] of BROKEN) {
     refused(
@@ -161,7 +161,7 @@ t.test('what is not UTF-8 is refused wherever it comes, and never stored', async
   t.strictSame(await readAll(url, room), [])
 })
 
-t.test('no bytes whatever are stored as another text than they say', async () => {
+t.test('no bytes are ever stored as a different text', async () => {
   const room = freshRoom()
   await fc.assert(
     fc.asyncProperty(
@@ -232,7 +232,7 @@ t.test('another charset or coding is refused, and UTF-8 by any of its names is t
   refused(t, await chunked('gzip, chunked'), 415, 'UNSUPPORTED_MEDIA_TYPE', 'gzip, chunked')
 })
 
-t.test('a field that comes twice is refused, and what only looks like one is not', async t => {
+t.test('a duplicate field is refused, but not what only looks like one', async t => {
   for (const body of [
     '{"user":"ann","user":"bob","text":"x"}',
     '{"user":"ann","text":"x","text":"x"}',
@@ -246,7 +246,7 @@ t.test('a field that comes twice is refused, and what only looks like one is not
   }
 })
 
-t.test('what a URL cannot hold is answered with what to do', async t => {
+t.test('an invalid URL is answered with what to change', async t => {
   for (const line of [
     'GET /rooms/café/messages',
     'GET /events?room=café',
@@ -607,6 +607,6 @@ t.test(
   }
 )
 
-t.test('none of this was a surprise', async t => {
+t.test('none of this was an unexpected error', async t => {
   t.notMatch(service.errors, /failed unexpectedly/)
 })

@@ -77,7 +77,7 @@ t.test('the summary as JSON adds up, in the order of its percentiles', async t =
   )
 })
 
-t.test('without a count there are a thousand', async t => {
+t.test('without a count it posts a thousand messages', async t => {
   const stub = await StubService.start(t)
   t.match(await summaryOf(t, stub), { status: 0, summary: { sent: 1000 } })
 })
@@ -110,7 +110,7 @@ t.test('many users write unevenly to many rooms', async t => {
   }
 })
 
-t.test('the same seed posts the same again, another one something else', async t => {
+t.test('the same seed posts the same messages again, another seed posts others', async t => {
   const posted = async (seed: string): Promise<string[]> => {
     const stub = await StubService.start(t)
     await summaryOf(
@@ -230,13 +230,13 @@ t.test('with idempotency keys the same service fails nobody', async t => {
   t.equal(stub.stored.length, 70)
 })
 
-t.test('a service that is not there is named, and the status is 1', async t => {
+t.test('a service that cannot be reached is named, and the status is 1', async t => {
   const { status, stdout } = await msggen(t, '--url', 'http://127.0.0.1:1', '--count', '3')
   t.equal(status, 1)
   t.match(stdout, /Failed: 3 × ECONNREFUSED, for example: connect ECONNREFUSED 127\.0\.0\.1:1\n/)
 })
 
-t.test('a rate and a duration make a number of messages', async t => {
+t.test('a rate and a duration determine the number of messages', async t => {
   const stub = await StubService.start(t)
   const { status, summary } = await summaryOf(t, stub, '--rate', '100', '--duration', '1.5')
   t.equal(status, 0)
@@ -256,7 +256,7 @@ t.test('where there is no terminal, progress is a line a second', async t => {
   t.ok(stderr.trimEnd().split('\n').length >= 3, stderr)
 })
 
-t.test('Ctrl-C sends no more, waits for what is on its way, and sums up', async t => {
+t.test('Ctrl-C stops sending, waits for messages in flight, and prints the summary', async t => {
   let release = (): void => {}
   const released = new Promise<void>(resolve => {
     release = resolve
@@ -277,7 +277,7 @@ t.test('Ctrl-C sends no more, waits for what is on its way, and sums up', async 
   t.equal(stub.stored.length, 24)
 })
 
-t.test('a second Ctrl-C gives up what is on its way, which has failed then', async t => {
+t.test('a second Ctrl-C gives up messages in flight, which count as failed', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const run = start(t, '--url', stub.url, '--connections', '4', '--json')
   await until('four messages on their way', () => stub.posts === 4)
@@ -295,7 +295,7 @@ t.test('a second Ctrl-C gives up what is on its way, which has failed then', asy
   })
 })
 
-t.test('--help says what there is, and the status is 0', async t => {
+t.test('--help lists the options, and the status is 0', async t => {
   const { status, stdout } = await msggen(t, '--help')
   t.equal(status, 0)
   for (const name of [
@@ -319,7 +319,7 @@ t.test('--help says what there is, and the status is 0', async t => {
   }
 })
 
-t.test('called wrongly it says what to change, sends nothing, and the status is 2', async t => {
+t.test('wrong usage is explained, nothing is sent, and the status is 2', async t => {
   const stub = await StubService.start(t)
   const { status, stdout, stderr } = await msggen(t, '--url', stub.url, '--count', 'many')
   t.equal(status, 2)
@@ -371,7 +371,7 @@ t.test('every number has its limits', async t => {
   }
 })
 
-t.test('what makes no sense is refused with a reason', async t => {
+t.test('contradicting options are refused with a reason', async t => {
   const wrongs: Array<[args: string[], message: RegExp]> = [
     [['--nope'], /Unknown option '--nope'/],
     [['stray'], /Unexpected argument 'stray'/],

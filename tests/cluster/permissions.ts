@@ -156,7 +156,7 @@ t.test(
   }
 )
 
-t.test('what is missing is one line of a service that does not start', async t => {
+t.test('a service that lacks a permission does not start, and says so in one line', async t => {
   const { options } = await userWith('-hincrby')
   t.match(
     await refusalOf(t, options),

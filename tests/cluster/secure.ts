@@ -178,7 +178,7 @@ t.test('a password in a file is read again for each connection', async t => {
   await until('it writes again', async () => (await post(url, room, 'ann', 'again')).status === 201)
 })
 
-t.test('a wrong password is said at the start', async t => {
+t.test('a wrong password is reported at start', async t => {
   const service = new Service({
     env: { ...env, REDIS_NODES: env.REDIS_NODES.replace('s3cret', 'wrong') }
   })
@@ -191,14 +191,14 @@ t.test('a wrong password is said at the start', async t => {
   t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the password is not shown')
 })
 
-t.test('a certificate that nobody vouches for is refused', async t => {
+t.test('an untrusted certificate is refused', async t => {
   const service = new Service({ env: { ...env, REDIS_TLS_CA: '' } })
   t.teardown(() => service.kill())
   await t.rejects(service.start())
   t.match(service.errors, /Dialogs cannot start: .*certificate/i)
 })
 
-t.test('permissions that are taken away are an honest 503', async t => {
+t.test('revoked permissions lead to a 503', async t => {
   const { url } = await startService(t, { env })
   const room = freshRoom()
   t.equal((await post(url, room, 'ann', 'hello')).status, 201)

@@ -33,28 +33,31 @@ t.test('a message is answered with its sequence, its time and its place', async 
   t.same((await request(url + headers.get('location'))).body, body)
 })
 
-t.test('sequences of a room are 1, 2, 3 … whoever writes to whichever process', async t => {
-  const room = freshRoom()
-  await Promise.all([
-    postMany(url, room, 'ann', 40),
-    postMany(other.url, room, 'bob', 40),
-    postMany(url, room, 'cyd', 40)
-  ])
-  const messages = await readAll(other.url, room)
-  t.same(
-    messages.map(({ seq }) => seq),
-    sequence(1, 120)
-  )
-  for (const user of ['ann', 'bob', 'cyd']) {
+t.test(
+  'the sequences of a room are 1, 2, 3 …, whoever writes through whichever process',
+  async t => {
+    const room = freshRoom()
+    await Promise.all([
+      postMany(url, room, 'ann', 40),
+      postMany(other.url, room, 'bob', 40),
+      postMany(url, room, 'cyd', 40)
+    ])
+    const messages = await readAll(other.url, room)
     t.same(
-      messages.filter(message => message['user'] === user).map(({ text }) => text),
-      sequence(1, 40).map(n => `${user} ${n}`),
-      'in the order in which they were written'
+      messages.map(({ seq }) => seq),
+      sequence(1, 120)
     )
+    for (const user of ['ann', 'bob', 'cyd']) {
+      t.same(
+        messages.filter(message => message['user'] === user).map(({ text }) => text),
+        sequence(1, 40).map(n => `${user} ${n}`),
+        'in the order in which they were written'
+      )
+    }
   }
-})
+)
 
-t.test('names and texts of any language come back as they were given', async t => {
+t.test('names and texts of any language come back unchanged', async t => {
   const room = 'Zimmer/รุ้ง ?&#.'
   const user = 'Ólafur 👩‍👩‍👧'
   const text = 'line 1\nline 2\t"quoted" \\ \u2028 data: x\n\nid: 5 سلام 😀 </script>'
@@ -195,7 +198,7 @@ t.test('operations', async t => {
   })
 })
 
-t.test('a stream brings the history, says that it is live, and goes on', async t => {
+t.test('a stream brings the history, says that it is live, and continues', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 5)
   const stream = openSse(t, `${url}/rooms/${room}/events`)

@@ -48,7 +48,7 @@ t.test('readers of all processes get a signal, as it was sent, without an id', a
   await late.isLive()
   await post(one.url, room, 'ann', 'a message behind it')
   await late.sees('what came later', events => events.length === 3)
-  t.notMatch(late.text, 'signal', 'who joins gets none of the past')
+  t.notMatch(late.text, 'signal', 'a reader who joins later gets no earlier signals')
 })
 
 t.test('nothing is stored: not a key, not a text', async t => {

@@ -114,7 +114,7 @@ t.test('two processes never use a number twice', async t => {
   t.strictSame((await one.store.users.page(room, undefined, 1000)).users, [{ user, messages: 200 }])
 })
 
-t.test('who has written is listed by how much, then by name', async t => {
+t.test('users are listed by their number of messages, then by name', async t => {
   const { store } = await openStore(t, embedded)
   const room = freshRoom()
   t.strictSame((await store.users.page(room, undefined, 1000)).users, [])
@@ -135,7 +135,7 @@ t.test('who has written is listed by how much, then by name', async t => {
   ])
 })
 
-t.test('what was stored is published in the order of the sequences, each once', async t => {
+t.test('stored messages are published in sequence order, each once', async t => {
   const { store, published } = await openStore(t, embedded)
   const room = freshRoom()
   const messages = await appendMany(store, room, 'ann', 1000)
@@ -303,7 +303,7 @@ t.test('idempotency keys', async t => {
     }
   )
 
-  t.test('a commit whose answer was lost is found by its key, and is new', async t => {
+  t.test('a commit whose reply was lost is found by its key, and counts as new', async t => {
     const gate = await Gate.open(t, embedded.urls)
     const { store } = await openStore(t, embedded, {}, { addressMap: gate.addressMap })
     const room = freshRoom()
@@ -330,7 +330,7 @@ t.test('idempotency keys', async t => {
     t.strictSame(await store.message(room, 1), message)
   })
 
-  t.test('it comes back to its place, also when its block has gone on', async t => {
+  t.test('it comes back to its place, even if its block has grown since', async t => {
     const { store, cluster } = await openStore(t, embedded)
     const [room, user] = [freshRoom(), freshUser()]
     await append(store, room, user, 'one')
@@ -345,7 +345,7 @@ t.test('idempotency keys', async t => {
     t.equal(await lengthOf(cluster, blockKey(room, tag)), 22)
   })
 
-  t.test('a message whose place in the log was lost is said to be lost', async t => {
+  t.test('a message whose log entry was lost is reported as lost', async t => {
     const { store, cluster } = await openStore(t, embedded, { segmentLength: 16 })
     const room = freshRoom()
     await append(store, room, 'ann', 'hello', 'k')
@@ -697,7 +697,7 @@ t.test('a user who loses a right is denied, and served again when it is given ba
   t.equal((await append(store, room, 'ann', 'after')).message.seq, 2)
 })
 
-t.test('without a cluster there is an honest error within the deadline', async t => {
+t.test('without a cluster there is a clear error within the deadline', async t => {
   const begun = performance.now()
   await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { storeDeadlineMs: 300 }), {
     code: 'STORE_UNAVAILABLE',
@@ -707,7 +707,7 @@ t.test('without a cluster there is an honest error within the deadline', async t
 })
 
 t.test(
-  'a log that was deleted is begun anew when it has been found gone for half a minute, and no sooner for having been gone long ago',
+  'a deleted log is started again after it was missing for half a minute, and an earlier absence does not shorten that',
   async t => {
     const now = performance.now.bind(performance)
     let aheadMs = 0

@@ -14,7 +14,7 @@ const metric = async (url: string, name: string): Promise<number> =>
     new RegExp(`^${name} (\\S+)$`, 'm').exec(await (await fetch(`${url}/metrics`)).text())?.[1] ?? 0
   )
 
-t.test('as many streams as are allowed, and not one more', async t => {
+t.test('exactly the allowed number of streams can be opened', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls, env: { STREAMS_MAX: '3' } })
   const room = freshRoom()
   const readers = sequence(1, 3).map(() => openSse(t, `${url}/rooms/${room}/events`))

@@ -155,7 +155,7 @@ t.test(
     // for one that was deleted.
     let first: Awaited<ReturnType<typeof post>> | undefined
     await until(
-      'the room begins anew',
+      'the room starts again',
       async () => {
         first = await post(service.url, rooms[0] ?? '', 'ann', 'anew')
         return first.status === 201

@@ -81,6 +81,6 @@ t.test(
   t => keepsItsBounds(t, 'repeat-storm', 1)
 )
 t.test(
-  'one user who writes everything fills all shards evenly, and no key grows with the number of messages',
+  'if one user writes everything, all shards fill evenly, and no key grows with the number of messages',
   t => keepsItsBounds(t, 'evenness', 0.1)
 )

@@ -96,7 +96,7 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: "['XTRIM', key, 'MAXLEN', String(this.segmentLength - 1)] ?? ["
   },
   {
-    name: 'begin a log anew that is only elsewhere',
+    name: 'start a log again although it exists elsewhere',
     file: 'store/committer.js',
     find: 'if (await this.#mayBegin(room, isKnown))',
     replace: 'if (true)'

@@ -37,7 +37,7 @@ const LIVE = 'id: 1-1\nevent: live\ndata: {"room":"a","head":1}\n\n'
 
 const unavailable = { status: 503, body: { code: 'OVERLOADED', message: 'Later.' } }
 
-t.test('what fails for the moment is posted again with its key, and stored once', async t => {
+t.test('a temporary failure is posted again with the same key, and stored once', async t => {
   const keys = new Set<string | undefined>()
   const stub = await StubService.start(t, ({ index, key }) => {
     keys.add(key)
@@ -56,7 +56,7 @@ t.test('what fails for the moment is posted again with its key, and stored once'
   t.match(failures, [TypeError, { status: 503, code: 'OVERLOADED' }])
 })
 
-t.test('a refusal for good is thrown at once, and holds up no later message', async t => {
+t.test('a permanent refusal is thrown at once, and holds up no later message', async t => {
   const stub = await StubService.start(t, ({ index }) =>
     index === 0 ? { status: 400, body: { code: 'INVALID_TEXT', message: 'Too long.' } } : 'store'
   )
@@ -195,7 +195,7 @@ t.test('an expired token is renewed where it can be, and otherwise ends the stre
   t.same(types, ['open', 'expired'])
 })
 
-t.test('a temporary refusal is waited out, one for good is thrown', async t => {
+t.test('a temporary refusal is waited out, a permanent one is thrown', async t => {
   const { url } = await serve(t, (_request, response, index) => {
     if (index === 0) response.writeHead(503).end('a proxy')
     else if (index === 1) sse(response, 'retry: 1\n\n').end()
@@ -210,7 +210,7 @@ t.test('a temporary refusal is waited out, one for good is thrown', async t => {
   t.same(types, ['down', 'down', 'open', 'message', 'down'])
 })
 
-t.test('changes, signals, losses and resets are told; unknown events are passed over', async t => {
+t.test('changes, signals, losses and resets are reported; unknown events are skipped', async t => {
   const at = '2026-01-01T00:00:00.001Z'
   const { url } = await serve(t, (_request, response) =>
     sse(

@@ -128,7 +128,7 @@ t.test('WORKERS is a number from 1 to 64, or auto', async t => {
   }
 })
 
-t.test('a connection is not given up while it may wait for a replica', async t => {
+t.test('a connection may wait for a replica without being given up', async t => {
   t.match(
     refusal({ COMMAND_TIMEOUT_MS: '600' }),
     /COMMAND_TIMEOUT_MS must be a whole number from 601 to /
@@ -136,7 +136,7 @@ t.test('a connection is not given up while it may wait for a replica', async t =
   t.equal(readConfig({ COMMAND_TIMEOUT_MS: '601' }).cluster.commandTimeoutMs, 601)
 })
 
-t.test('a log level is one of those there are', async t => {
+t.test('an unknown log level is refused', async t => {
   for (const level of ['fatal', 'trace', 'silent']) {
     t.equal(readConfig({ LOG_LEVEL: level }).server.logLevel, level)
   }

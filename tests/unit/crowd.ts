@@ -17,7 +17,7 @@ function messages(options: Partial<CrowdOptions>, count: number) {
   return Array.from({ length: count }, (_, index) => compose(index))
 }
 
-t.test('without a word about users, lady_gaga writes everything to one room', async t => {
+t.test('without options for users, lady_gaga writes everything to one room', async t => {
   for (const { room, user } of messages({}, 20)) {
     t.strictSame({ room, user }, { room: 'room123', user: 'lady_gaga' })
   }
@@ -52,7 +52,7 @@ t.test('of many users the first is the busiest, and may have a name', async t =>
   t.equal(countOf('user-1', { user: 'lady_gaga' }), 0)
 })
 
-t.test('the same seed gives the same messages, another one others', async t => {
+t.test('the same seed gives the same messages, another seed gives different ones', async t => {
   t.strictSame(messages({ users: 100, seed: 7 }, 200), messages({ users: 100, seed: 7 }, 200))
   t.notSame(messages({ users: 100, seed: 7 }, 200), messages({ users: 100, seed: 8 }, 200))
 })

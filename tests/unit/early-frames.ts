@@ -17,7 +17,7 @@ const frames = (first: number, last: number) =>
     }))
   )
 
-t.test('groups that arrive in any order, some twice, come out as one sequence', async t => {
+t.test('groups that arrive in any order, some of them twice, come out as one sequence', async t => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 12 }),

@@ -98,7 +98,7 @@ function assertSame(frames: Frames, entries: readonly Entry[]): void {
   }
 }
 
-t.test('a message looks on the wire as the interface says', async t => {
+t.test('a message has the documented form on the wire', async t => {
   const message = {
     room: 'room123',
     seq: 42,
@@ -137,7 +137,7 @@ t.test(
   }
 )
 
-t.test('the JSON of a message is the one that POST and pages answer', async () => {
+t.test('the JSON of a message is the same in frames, POST answers and pages', async () => {
   fc.assert(
     fc.property(messageLists, messages => {
       for (const message of messages) {
@@ -155,7 +155,7 @@ t.test('the JSON of a message is the one that POST and pages answer', async () =
   )
 })
 
-t.test('times are RFC 3339 with milliseconds, whatever was formatted before', async t => {
+t.test('times are RFC 3339 with milliseconds, independent of earlier calls', async t => {
   t.equal(formatTime(0), '1970-01-01T00:00:00.000Z')
   fc.assert(
     fc.property(fc.array(times, { maxLength: 5 }), list => {
@@ -247,7 +247,7 @@ t.test('a publication comes out as it went in, with bytes of its own', async () 
   )
 })
 
-t.test('what is no publication is refused', async t => {
+t.test('anything that is not a publication is refused', async t => {
   const frame = encodeFrame({ room: 'r', seq: 1, user: 'u', text: 't', ms: 0 })
   const { length } = frame
   for (const payload of [
@@ -274,7 +274,7 @@ t.test('what is no publication is refused', async t => {
   t.equal(decodePublication(Buffer.from(encodePublication([]))), undefined)
 })
 
-t.test('whatever bytes come, they are refused or are frames without a gap', async () => {
+t.test('any bytes are either refused or are frames without a gap', async () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 60 }),
     fc

@@ -22,7 +22,7 @@ async function timed(
   return { ...(await gather(keys, count, ask, options)), ms: performance.now() - begunAt }
 }
 
-t.test('as many answers as wanted, in no more questions than needed', async t => {
+t.test('it gets the answers it needs with no more questions than necessary', async t => {
   const asked: string[] = []
   const { found } = await gather(['a', 'b', 'c', 'd'], 2, async key => {
     asked.push(key)
@@ -37,7 +37,7 @@ t.test('as many answers as wanted, in no more questions than needed', async t =>
   )
 })
 
-t.test('one that refuses is replaced at once, one that is late after a moment', async t => {
+t.test('a node that refuses is replaced at once, a late one after a moment', async t => {
   t.match(await timed(['refuses', 'a', 'b'], 2), {
     found: ['a', 'b'],
     lastError: { message: 'refuses' }

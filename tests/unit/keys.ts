@@ -90,7 +90,7 @@ function keyOf(meaning: KeyKind): string {
   }
 }
 
-t.test('every key parses back to exactly what it was made of', async () => {
+t.test('every key parses back to exactly the parts it was made of', async () => {
   fc.assert(
     fc.property(kinds, meaning => {
       assert.deepEqual(parseKey(keyOf(meaning)), { ...meaning })
@@ -99,7 +99,7 @@ t.test('every key parses back to exactly what it was made of', async () => {
   )
 })
 
-t.test('the keys look as the data model says', async t => {
+t.test('the keys have the documented form', async t => {
   t.equal(blockKey('room123', 'lady_gaga.4'), 'room123.{lady_gaga.4}')
   t.equal(userCountKey('lady_gaga'), 'user:{lady_gaga}:count')
   t.equal(logKey('room123'), 'room:{room123}:log')
@@ -133,7 +133,7 @@ t.test('a segment of one room is never the log of a room with a similar name', a
   })
 })
 
-t.test('a key of somebody else is not taken for one of ours', async t => {
+t.test('a foreign key is not mistaken for one of ours', async t => {
   for (const key of [
     '',
     'x',
@@ -171,7 +171,7 @@ t.test('a key of somebody else is not taken for one of ours', async t => {
   }
 })
 
-t.test('the number stands behind the last dot', async t => {
+t.test('the number comes after the last dot', async t => {
   fc.assert(
     fc.property(names, numbers, (name, number) => {
       assert.deepEqual(splitNumber(`${name}.${number}`), [name, number])

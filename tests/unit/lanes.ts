@@ -31,7 +31,7 @@ const turn = (): Promise<void> =>
     setImmediate(resolve)
   })
 
-t.test('what comes in one turn goes together, what comes meanwhile goes next', async t => {
+t.test('items of one turn form a group, and items that arrive meanwhile form the next', async t => {
   const { lanes, runs } = controlled(10)
   lanes.add('a', 1)
   lanes.add('a', 2)

@@ -27,7 +27,7 @@ t.test(
   }
 )
 
-t.test('no more messages are on their way than there are connections', async t => {
+t.test('no more messages are in flight than there are connections', async t => {
   let onTheirWay = 0
   let most = 0
   const stub = await StubService.start(t, async (): Promise<Behaviour> => {
@@ -125,7 +125,7 @@ t.test('without idempotency keys nothing is sent twice, whatever comes of it', a
   t.equal(acknowledged.length, 48)
 })
 
-t.test('with idempotency keys what failed is sent again, and stored once', async t => {
+t.test('with idempotency keys a failed message is sent again, and stored once', async t => {
   const stub = await StubService.start(t, ({ index, isRepeated }) => {
     if (isRepeated && index % 2 === 0) return 'store'
     return index % 7 === 0
@@ -165,7 +165,7 @@ t.test('a key is not used by two messages or two runs', async t => {
   t.notOk(keys.includes(undefined))
 })
 
-t.test('what the service refuses for good is not sent again', async t => {
+t.test('a permanent refusal is not sent again', async t => {
   const stub = await StubService.start(t, () => ({
     status: 400,
     body: { code: 'INVALID_TEXT', message: 'Shorten it.' }
@@ -179,7 +179,7 @@ t.test('what the service refuses for good is not sent again', async t => {
   })
 })
 
-t.test('sending again has an end, and keeps the pause that the service asks for', async t => {
+t.test('retries end, and keep the pause that the service asks for', async t => {
   const stub = await StubService.start(t, () => ({
     ...OVERLOADED,
     headers: { 'retry-after': '1' }
@@ -204,7 +204,7 @@ t.test('an answer that does not come is a failure after the time for one attempt
   t.match(failed, { length: 1, 0: { status: undefined, code: 'UND_ERR_HEADERS_TIMEOUT' } })
 })
 
-t.test('a service that is not there is not called in a frenzy', async t => {
+t.test('a service that is down is not called in a tight loop', async t => {
   const { load, failed } = start(
     t,
     { url: 'http://127.0.0.1:1' },
@@ -251,7 +251,7 @@ t.test(
   }
 )
 
-t.test('what was due when the time was over and could not be sent is counted', async t => {
+t.test('messages that were due but could not be sent in time are counted', async t => {
   const stub = await StubService.start(t, async (): Promise<Behaviour> => {
     await new Promise(resolve => setTimeout(resolve, 50))
     return 'store'
@@ -305,7 +305,7 @@ t.test('stop does not wait for the times of messages to come', async t => {
   t.equal(load.sent, 1)
 })
 
-t.test('abort gives up what is on its way, each message as a failure', async t => {
+t.test('abort gives up messages in flight, and each counts as a failure', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
   const run = load.run()

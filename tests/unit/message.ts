@@ -88,7 +88,7 @@ t.test(
   }
 )
 
-t.test('what is no reference is refused', async t => {
+t.test('anything that is not a reference is refused', async t => {
   for (const text of [
     '',
     'x',
@@ -111,7 +111,7 @@ t.test('what is no reference is refused', async t => {
   }
 })
 
-t.test('the ids of a group follow its first by one each', async t => {
+t.test('the ids of a group count up from its first', async t => {
   t.equal(entryIdAfter('5-7', 0), '5-7')
   t.equal(entryIdAfter('5-7', 2), '5-9')
   fc.assert(
@@ -150,7 +150,7 @@ t.test(
   }
 )
 
-t.test('what is no cursor is refused, also when it nearly is one', async t => {
+t.test('anything that is not a cursor is refused, even if it nearly is one', async t => {
   const invalid = [
     '',
     ' ',
@@ -196,7 +196,7 @@ t.test('what is no cursor is refused, also when it nearly is one', async t => {
   )
 })
 
-t.test('what is lost is told from a message', async t => {
+t.test('a lost entry is distinguished from a message', async t => {
   t.ok(isLost({ room: 'r', seq: 1, ms: 0, lost: true }))
   t.notOk(isLost({ room: 'r', seq: 1, ms: 0, user: 'u', text: 'lost' }))
 })

@@ -135,7 +135,7 @@ t.test('a name that is not in NFC is refused, and its NFC is fine', async t => {
   )
 })
 
-t.test('what would make a key ambiguous or two names look alike is refused', async t => {
+t.test('a name that would make a key ambiguous, or look like another name, is refused', async t => {
   const refused = {
     brace: ['{', '}', 'a{b', 'a}b', '{a.0}'],
     dots: ['.', '..', '../..', 'a/..', './a', 'a/./b', 'a/../b', '/..'],
@@ -247,7 +247,7 @@ t.test(
   }
 )
 
-t.test('a joiner is part of a name where it changes what is shown, and nowhere else', async t => {
+t.test('a joiner is allowed in a name only where it changes what is displayed', async t => {
   for (const name of [
     'می‌خواهم',
     'क्‍ष',
@@ -334,7 +334,7 @@ t.test('marks do not pile up, and do not begin a name', async t => {
   }
 })
 
-t.test('what turns the direction of writing is refused in a name', async t => {
+t.test('characters that change the writing direction are refused in a name', async t => {
   for (const character of ['\u061C', '\u200E', '\u200F', '\u202A', '\u202E', '\u2066', '\u2069']) {
     t.match(
       refusal(() => {

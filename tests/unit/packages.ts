@@ -56,7 +56,7 @@ const packagesIn = (...folders: string[]): string[] => [
   ...new Set(importsIn(...folders).map(packageOf))
 ]
 
-t.test('what the service imports is in dependencies, and nothing else is', async t => {
+t.test('dependencies lists exactly what the service imports', async t => {
   t.strictSame(packagesIn('dist/src'), Object.keys(manifest.dependencies).sort())
 })
 

@@ -87,7 +87,7 @@ t.test(
   }
 )
 
-t.test('what was read of another past is not shared', async t => {
+t.test('reads of another epoch are not shared', async t => {
   const world = pagesOf()
   await read(world, 1, 1, 2000, 512)
   await read(world, 2, 1, 2000, 512)
@@ -112,7 +112,7 @@ t.test(
   }
 )
 
-t.test('the bytes that are kept stay within their limit: the oldest go', async t => {
+t.test('kept pages stay within their limit of bytes: the oldest go', async t => {
   const world = pagesOf()
   // Both with three digits, and so of the same size.
   const seqs = [129, 257]
@@ -134,7 +134,7 @@ t.test('the bytes that are kept stay within their limit: the oldest go', async t
   }
 })
 
-t.test('only so many pages are read at once', async t => {
+t.test('a limited number of pages is read at the same time', async t => {
   const { pages, reads, answer } = pagesOf()
   const all = [1, 513, 1025].map(seq => pages.read('r', 1, seq, 5000, 512))
   await sleep(1)
@@ -149,7 +149,7 @@ t.test('only so many pages are read at once', async t => {
 })
 
 t.test(
-  'pages grow for who takes them at once, where a longer one begins, up to the limits; and shrink for who does not',
+  'pages grow, where a longer one begins and up to the limits, for readers that take them at once; for others they shrink',
   async t => {
     const world = pagesOf()
     const page = await read(world, 1, 1, 512, 512)

@@ -3,7 +3,7 @@ import t, { type Test } from 'tap'
 import { Progress, type ProgressOptions, time } from '../../src/cli/progress.js'
 import { until } from '../support/until.js'
 
-t.test('where there is no terminal, a plain line a second and one at the end', async t => {
+t.test('without a terminal it prints a plain line per second and one at the end', async t => {
   const { progress, seen, shows } = start(t, { unit: 'messages', total: 2000 }, false)
   progress.update(500, 3)
   await shows(/\n/)
@@ -27,13 +27,13 @@ t.test('on a terminal, a bar that is drawn in place and leaves the cursor as it 
   )
 })
 
-t.test('what takes a time is as far as the time is, however many are done', async t => {
+t.test('a timed command shows the share of its time, however many items are done', async t => {
   const { progress, shows } = start(t, { unit: 'messages', durationMs: 200 }, true)
   progress.update(7)
   await shows(/100 % {2}7 messages/)
 })
 
-t.test('what has no end only counts', async t => {
+t.test('without an end it only counts', async t => {
   const { progress, seen } = start(t, { unit: 'keys' }, false)
   progress.update(12_345)
   progress.stop()

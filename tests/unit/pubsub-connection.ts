@@ -90,7 +90,7 @@ t.test(
   }
 )
 
-t.test('a subscription that is refused, and one that the server ends, are told', async t => {
+t.test('refused subscriptions, and those ended by the server, are reported', async t => {
   const { connection, told, answer } = await connect(t)
   connection.subscribe('a')
   connection.subscribe('b')

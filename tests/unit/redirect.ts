@@ -92,7 +92,7 @@ t.test('a script that the node does not know is sent as text', async t => {
   t.strictSame(judged('NOSCRIPT No matching script. Please use EVAL.'), { kind: 'no-script' })
 })
 
-t.test('what will not go away is given up at once, with a code of its own', async t => {
+t.test('a permanent refusal is given up at once, with a code of its own', async t => {
   for (const [message, code] of [
     ["OOM command not allowed when used memory > 'maxmemory'.", 'STORE_FULL'],
     [
@@ -166,7 +166,7 @@ t.test('a refusal for good names the command, in the words of every version', as
   t.notOk(isForGood(new DialogsError('STORE_FULL', 'full')), 'memory may become free')
 })
 
-t.test('what is no error of Redis is handed on as it is', async t => {
+t.test('an error that is not from Redis is passed on unchanged', async t => {
   for (const error of [new TypeError('mine'), 'text', undefined]) {
     t.strictSame(nextStep(error, 'x'), { kind: 'give-up', error })
   }

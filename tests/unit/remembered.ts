@@ -4,7 +4,7 @@ import { Remembered } from '../../src/remembered.js'
 
 const NAMES_MAX = 10_000
 
-t.test('names are remembered up to the limit, and begun anew beyond it', async t => {
+t.test('names are remembered up to the limit; one more empties the cache', async t => {
   const remembered = new Remembered<number>()
   for (let index = 1; index < NAMES_MAX; index++) remembered.set(`room${index}`, index)
   t.equal(remembered.size, NAMES_MAX - 1)

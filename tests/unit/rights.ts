@@ -17,7 +17,7 @@ const ann: Caller = {
   mayActAs: user => user === 'ann'
 }
 
-t.test('in the open service everybody may do everything, and nothing is waited for', async t => {
+t.test('without rights everybody may do everything, and nothing is awaited', async t => {
   t.equal(checkRead(ANYBODY, 'room'), undefined)
   t.equal(checkWrite(ANYBODY, 'room'), undefined)
   checkAdmin(ANYBODY)
@@ -26,7 +26,7 @@ t.test('in the open service everybody may do everything, and nothing is waited f
   t.throws(() => authorOf(ANYBODY, undefined), { code: 'INVALID_BODY' })
 })
 
-t.test('a right that is missing is refused, at once or when it is known', async t => {
+t.test('a missing right is refused, at once or as soon as it is known', async t => {
   t.equal(checkRead(ann, 'open'), undefined)
   t.throws(() => checkRead(ann, 'other'), { code: 'FORBIDDEN', message: /read the room other/ })
   t.equal(await checkRead(ann, 'later'), undefined)

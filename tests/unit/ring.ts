@@ -32,13 +32,13 @@ const budget = (bytesMax = 1_000_000): { budget: RingBudget; evictions: () => nu
   }
 }
 
-t.test('a new ring is empty and knows what comes next', async t => {
+t.test('a new ring is empty and knows its next sequence', async t => {
   const ring = new Ring(7, roomy, budget().budget)
   t.strictSame([ring.first, ring.next], [7, 7])
   for (const seq of [6, 7, 8]) t.equal(ring.groupOf(seq), undefined)
 })
 
-t.test('only what follows may be pushed', async t => {
+t.test('only frames that follow on may be pushed', async t => {
   const ring = new Ring(7, roomy, budget().budget)
   for (const first of [6, 8]) {
     t.throws(
@@ -68,7 +68,7 @@ t.test('at each limit the oldest frames go: one less and exactly as many stay', 
   }
 })
 
-t.test('the newest group stays, however large: live readers are being written it', async t => {
+t.test('the newest group stays, however large, because live readers are receiving it', async t => {
   const { budget: shared, evictions } = budget(10)
   const ring = new Ring(1, { ringLengthMax: 2, ringBytesMax: 10 }, shared)
   ring.push(framesAt(1, 5))
@@ -78,20 +78,23 @@ t.test('the newest group stays, however large: live readers are being written it
   t.equal(evictions(), 1)
 })
 
-t.test('all rings together keep to their budget, and give back what they let go', async t => {
-  const { length } = framesAt(1, 1).bytes
-  const { budget: shared } = budget(4 * length)
-  const rings = [new Ring(1, roomy, shared), new Ring(1, roomy, shared)] as const
-  for (let seq = 1; seq <= 3; seq++) for (const ring of rings) ring.push(framesAt(seq, 1))
-  t.equal(shared.bytes, 4 * length)
-  for (const ring of rings) t.strictSame([ring.first, ring.next], [2, 4])
-  rings[0].clear(1)
-  t.equal(shared.bytes, 2 * length)
-  rings[1].clear(1)
-  t.equal(shared.bytes, 0)
-})
+t.test(
+  'all rings together stay within their budget, and removed frames are given back to it',
+  async t => {
+    const { length } = framesAt(1, 1).bytes
+    const { budget: shared } = budget(4 * length)
+    const rings = [new Ring(1, roomy, shared), new Ring(1, roomy, shared)] as const
+    for (let seq = 1; seq <= 3; seq++) for (const ring of rings) ring.push(framesAt(seq, 1))
+    t.equal(shared.bytes, 4 * length)
+    for (const ring of rings) t.strictSame([ring.first, ring.next], [2, 4])
+    rings[0].clear(1)
+    t.equal(shared.bytes, 2 * length)
+    rings[1].clear(1)
+    t.equal(shared.bytes, 0)
+  }
+)
 
-t.test('older frames are taken only where they fit exactly and within every limit', async t => {
+t.test('older frames are accepted only if they join exactly and fit every limit', async t => {
   const { length } = framesAt(1, 1).bytes
   const ring = new Ring(10, { ringLengthMax: 4, ringBytesMax: 1_000_000 }, budget().budget)
   ring.push(framesAt(10, 2))
@@ -122,7 +125,7 @@ type Step =
   | { readonly older: number; readonly gap: number }
   | { readonly clear: number }
 
-t.test('after any steps it holds what a plain list would hold', async () => {
+t.test('after any steps it has the same content as a plain list', async () => {
   const steps: fc.Arbitrary<Step> = fc.oneof(
     {
       weight: 5,

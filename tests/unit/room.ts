@@ -255,7 +255,7 @@ t.test(
   }
 )
 
-t.test('a message that was lost and is there again is read by those who come later', async t => {
+t.test('a lost message that is back is read by later readers', async t => {
   const world = await worldOf(t, 0)
   world.store = [message(1), { room: 'r', seq: 2, ms: 1002, lost: true }, message(3)]
   await world.room.sync()
@@ -270,7 +270,7 @@ t.test('a message that was lost and is there again is read by those who come lat
   t.match(late.text(), /text 2/)
 })
 
-t.test('the audit is due when nothing was delivered, whatever was heard', async t => {
+t.test('the audit is due when nothing was delivered, even if publications arrived', async t => {
   const world = await worldOf(t, 5)
   const before = world.room.heardAt
   await sleep(5)
@@ -280,7 +280,7 @@ t.test('the audit is due when nothing was delivered, whatever was heard', async 
   t.ok(world.room.heardAt > before)
 })
 
-t.test('a closed room takes nothing of the common budget any more', async t => {
+t.test('a closed room no longer takes part of the common budget', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 9)
   let questions = 0

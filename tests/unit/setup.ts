@@ -9,7 +9,7 @@ import { makeProject, makeRealProject, redis7 } from '../support/project.js'
 
 const redis6 = 'echo "Redis server v=6.0.16 sha=0"'
 
-t.test('where all is there, nothing is installed and nothing is built', async t => {
+t.test('if everything is there, nothing is installed or built', async t => {
   const project = makeProject(t)
   await project.run('setup.mjs')
   t.same(project.calls(), ['tsc', 'tsc -p web'], 'the first time it is built')
@@ -103,7 +103,7 @@ t.test('without the right to install, one line says what to run', async t => {
   )
 })
 
-t.test('a Redis that is too old and has no newer package is said', async t => {
+t.test('a Redis that is too old, with no newer package, is reported', async t => {
   const project = makeProject(t)
   project.command('redis-server', redis6)
   project.command('apk', '')

@@ -105,7 +105,7 @@ t.test('the last shard cannot be drained', async t => {
   t.same(planDrain({ id: 'a', slots: [] }, []), [])
 })
 
-t.test('a reshard by count takes from whoever has most', async t => {
+t.test('a reshard by count takes from the fullest masters', async t => {
   const [a, b, c] = [holding('a', 0, 99), holding('b', 100, 149), holding('c', 150, 159)]
   const plan = planReshard([a, b], c, 60)
   t.same(counts([a, b, c], plan), [45, 45, 70])
@@ -131,7 +131,7 @@ t.test(
   }
 )
 
-t.test('slots are read as they are written', async t => {
+t.test('slots are parsed in the form in which they are printed', async t => {
   fc.assert(
     fc.property(fc.uniqueArray(fc.nat(SLOT_COUNT - 1), { minLength: 1, maxLength: 200 }), some => {
       const slots = some.sort((a, b) => a - b)
@@ -269,7 +269,7 @@ t.test(
   }
 )
 
-t.test('every kind of half-moved slot is found, with the way it goes on', async t => {
+t.test('every kind of half-moved slot is found, and how to finish it', async t => {
   const judged = (
     marks: { a?: Partial<Node>; b?: Partial<Node>; c?: Partial<Node> },
     keys: Record<string, Record<number, number>> = {}
@@ -337,7 +337,7 @@ t.test('every kind of half-moved slot is found, with the way it goes on', async 
   )
 })
 
-t.test('a slot that is half-moved to a node that is away is not given up', async t => {
+t.test('a slot half-moved to a node that is down is not given up', async t => {
   const map = mapOf([
     { id: 'a', port: 1, slots: [0, SLOT_COUNT - 1], migrating: [[7, 'b']] },
     { id: 'b', port: 2, isSilent: true }
@@ -354,7 +354,7 @@ t.test('a slot that is half-moved to a node that is away is not given up', async
   checkTargets(map, { moves: [{ slot: 7, from: 'a', to: 'c' }] })
 })
 
-t.test('batches are as long as the nodes should stand still, and at least one key', async t => {
+t.test('batches take as long as nodes may be blocked, and have at least one key', async t => {
   const tempo = new Tempo(25)
   t.equal(tempo.batchLength([10_000_000, 5]), 1)
   t.ok(tempo.batchLength(new Array<number>(100).fill(100)) >= 50, 'small keys go together')

@@ -79,12 +79,12 @@ for (const reason of ['stopping', 'failed'] as const) {
   )
 }
 
-t.test('what may get lost goes only to a client that has taken everything', async t => {
+t.test('droppable events go only to a client that has taken everything', async t => {
   const { stream, socket, client } = await openStream(t, 16_384)
   const { writtenAt } = stream
   let taken = ''
   stream.writeIfIdle(Buffer.from('first'))
-  t.equal(stream.writtenAt, writtenAt, 'it does not put off the heartbeat')
+  t.equal(stream.writtenAt, writtenAt, 'it does not delay the heartbeat')
   const bytes = Buffer.alloc(10_000)
   while (socket.writableLength === 0) stream.write(bytes)
   stream.writeIfIdle(Buffer.from('second'))

@@ -176,7 +176,7 @@ t.test('the order of the views does not matter', async () => {
   )
 })
 
-t.test('a node is described by the view that knows most, and its death is believed', async t => {
+t.test('a node is described by the newest view, and reports of its death are believed', async t => {
   const { nodes } = Topology.fromViews([
     [node({ port: 1, epoch: 1 }), node({ port: 2, epoch: 5, role: 'replica', masterId: 'id-1' })],
     [node({ port: 1, epoch: 1, isFailed: true }), node({ port: 2, epoch: 6 })]
@@ -215,7 +215,7 @@ t.test('a MOVED changes one slot only', async t => {
   t.strictSame(Topology.empty().masters, [])
 })
 
-t.test('slots are served while their owner is not held for dead', async t => {
+t.test('slots are served unless the cluster considers their owner dead', async t => {
   t.equal(Topology.empty().unservedSlots, SLOT_COUNT)
   const topology = Topology.fromViews([
     [

@@ -20,7 +20,7 @@ function filled(last: number, limits = { shownMax: 20, recentMax: 8 }): Transcri
   return transcript
 }
 
-t.test('an entry is taken once and placed by its number', async t => {
+t.test('an entry is added once, at the place of its number', async t => {
   const transcript = new Transcript({ shownMax: 20, recentMax: 8 })
   t.same(
     [5, 7, 6, 7, 5, 8].map(seq => transcript.add(entry(seq), true)),
@@ -37,7 +37,7 @@ t.test('a reader who follows keeps the newest few', async t => {
 })
 
 t.test(
-  'a reader who does not follow loses no row to new ones, and finds them by a jump',
+  'a reader who has scrolled up loses no row to new messages, and jumps to find them',
   async t => {
     const transcript = filled(8)
     for (const each of page(9, 60)) transcript.add(each, false)
@@ -49,7 +49,7 @@ t.test(
   }
 )
 
-t.test('paging back lets go of the newest, and paging forth joins the stream again', async t => {
+t.test('paging back drops the newest messages, and paging forward rejoins the stream', async t => {
   const transcript = filled(100)
   while ((shown(transcript)[0] ?? 0) > 50) {
     transcript.addEarlier(page((shown(transcript)[0] ?? 0) - 8, (shown(transcript)[0] ?? 0) - 1))
