@@ -1,8 +1,9 @@
 // A key that two nodes have, when it is not known whose copy is right. This happens after the owner
 // of a half-moved slot died: its replica knows nothing of the move, and accepts writes for keys
 // that are already on the target. Blocks are merged (merge.ts). Of any other key the copy with less
-// in it is dropped, and the output says so. None of this applies while the owner itself marks the
-// slot as migrating: clients then went to the owner first, so its copy is right.
+// in it is dropped, and the output says so. None of this applies if this very run marked the slot
+// before the first key went to the target, and the owner is still the same: clients then went to
+// the owner first, so its copy is right.
 import { messageOf } from '../../errors.js'
 import { type Reply } from '../../redis/connection.js'
 import { type Admin } from './admin.js'

@@ -112,6 +112,11 @@ class Mover {
   readonly #tempo: Tempo
   readonly #keys: KeyMover
   readonly #start: ClusterMap
+  /**
+   * By slot, the source that this run marked MIGRATING while the target had no keys: until that
+   * source is replaced, its copy of a key is the right one.
+   */
+  readonly #begunAt = new Map<number, string>()
   #map: ClusterMap
   #isByKeys: boolean
   #lastError = ''
@@ -322,17 +327,26 @@ class Mover {
     return master
   }
 
-  // The slots in which the target has keys although the source does not mark them as migrating
-  // (conflict.ts). They are counted once the target marks them as importing, because Redis 8.6
-  // hides keys of other slots. Clients are not sent to the target before the source marks them.
+  // The contested slots (conflict.ts): the target has keys of them, and this run did not mark them
+  // on this source before those keys went there. A mark that is found proves nothing: whoever set
+  // it may have found keys on the target, and died. Keys are counted once the target marks the
+  // slots as importing, because Redis 8.6 hides keys of other slots. Clients are not sent to the
+  // target before the source marks them.
   async #mark(slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
-    const unmarked = slots.filter(slot => !source.migrating.has(slot))
     const setSlot = (state: string, id: string): string[][] =>
       slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
     await this.#admin.askAll(target, setSlot('IMPORTING', source.id))
-    const counts = await countKeys(this.#admin, target, unmarked)
+    const unsure = slots.filter(
+      slot => !source.migrating.has(slot) || this.#begunAt.get(slot) !== source.id
+    )
+    const counts = await countKeys(this.#admin, target, unsure)
+    const contested = new Set(unsure.filter((_, index) => (counts[index] ?? 0) > 0))
+    for (const slot of unsure) {
+      if (contested.has(slot)) this.#begunAt.delete(slot)
+      else this.#begunAt.set(slot, source.id)
+    }
     await this.#admin.askAll(source, setSlot('MIGRATING', target.id))
-    return new Set(unmarked.filter((_, index) => (counts[index] ?? 0) > 0))
+    return contested
   }
 
   // The target first: if the source came first and the target died then, nobody would own the
