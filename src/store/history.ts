@@ -3,6 +3,7 @@
 // returned exactly once, in order, as a message or as lost. The cost depends on the page, not on
 // the room. Identical reads in flight are shared.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
@@ -120,15 +121,32 @@ export class History {
         )
       })
     )
-    return log.map(({ seq }, index) => {
+    const missing = new Set<string>()
+    const entries = log.map(({ seq }, index): Entry => {
       const place = places[index]
       const text = place?.run.textOf(place.reference.id)
       if (place === undefined || text === undefined) {
+        if (place !== undefined) missing.add(place.reference.tag)
         return { room, seq, ms: place?.reference.ms ?? 0, lost: true }
       }
       const { user, ms } = place.reference
       return { room, seq, user, text, ms }
     })
+    if (missing.size > 0) await this.#believeLost(room, missing)
+    return entries
+  }
+
+  // That texts are lost is believed when their block is not elsewhere: a reader is told of a lost
+  // message once, and never that it is back.
+  async #believeLost(room: string, tags: ReadonlySet<string>): Promise<void> {
+    const stranded = await Promise.all(
+      [...tags].map(tag => this.#cluster.isStranded(blockKey(room, tag)))
+    )
+    if (!stranded.includes(true)) return
+    throw new DialogsError(
+      'STORE_UNAVAILABLE',
+      'Texts of the room are out of reach, the slot of their block is half-moved: run npm run cluster -- finish'
+    )
   }
 }
 

@@ -62,7 +62,7 @@ export class Log {
       ])
     ).reverse()
     const first = entries[0]
-    if (first === undefined) await this.#believeEmpty(room)
+    if (first === undefined) await this.#believeGone(logKey(room))
     if (first === undefined || entries.length >= count || first.seq === 1) return entries
     const from = Math.max(1, first.seq - (count - entries.length))
     return [...(await this.#fromSegments(room, from, first.seq - 1)), ...entries]
@@ -84,7 +84,7 @@ export class Log {
         '1'
       ])
     )
-    if (head === undefined) await this.#believeEmpty(room)
+    if (head === undefined) await this.#believeGone(logKey(room))
     // After a log was started anew, its head is lower than the old segments, which still exist.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head
@@ -162,10 +162,10 @@ export class Log {
       : await this.#above(room, from, tail)
   }
 
-  // An empty log means a room without messages only if the log is not on another node: readers
-  // would otherwise be told that the room is empty.
-  async #believeEmpty(room: string): Promise<void> {
-    if (!(await this.#cluster.isStranded(logKey(room)))) return
+  // An empty log means a room without messages, and a missing segment lost messages, only if the
+  // key is not on another node: readers would otherwise be told of a loss that did not happen.
+  async #believeGone(key: string): Promise<void> {
+    if (!(await this.#cluster.isStranded(key))) return
     throw new DialogsError(
       'STORE_UNAVAILABLE',
       'The log of the room is out of reach because its slot is half-moved: run npm run cluster -- finish'
@@ -180,9 +180,11 @@ export class Log {
     const segments = await Promise.all(
       Array.from({ length: last - first + 1 }, async (_, index) => {
         const key = segmentKey(room, first + index)
-        return parseEntries(
+        const entries = parseEntries(
           await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`])
         )
+        if (entries.length === 0) await this.#believeGone(key)
+        return entries
       })
     )
     return withoutGap(segments.flat(), from, to)

@@ -2,6 +2,10 @@
 // shared only with those it is right for.
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { type MapNode } from '../../src/cli/cluster/map.js'
+import { redisTarget } from '../../src/config/redis-target.js'
+import { type DialogsError } from '../../src/errors.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { blockKey, logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -220,6 +224,49 @@ t.test('a missing segment means lost messages whose time is unknown as well', as
   t.strictSame(lostSeqs(entries), sequence(SEGMENT_LENGTH + 1, 2 * SEGMENT_LENGTH))
   t.ok(entries.filter(isLost).every(({ ms }) => ms === 0))
 })
+
+t.test(
+  'what has gone ahead to where a slot was moving when its owner died is out of reach, and not lost',
+  async t => {
+    const { store } = await open(t)
+    const room = freshRoom()
+    const user = `ann-${room}`
+    const messages = await appendMany(store, room, user, 4 * SEGMENT_LENGTH)
+    await store.log.seal(room)
+    const admin = await Admin.connect(redisTarget(embedded.urls))
+    t.teardown(() => {
+      admin.close()
+    })
+    for (const key of [blockKey(room, `${user}.1`), segmentKey(room, 1)]) {
+      const slot = slotOf(key)
+      const map = await admin.look()
+      const owner = map.nodes.get(map.ownerOf(slot) ?? '')
+      const other = map.masters.find(({ id }) => id !== owner?.id)
+      if (owner === undefined || other === undefined) throw new Error('There are no two masters')
+      const setSlot = (node: MapNode, ...state: string[]): Promise<unknown> =>
+        admin.ask(node, 'CLUSTER', 'SETSLOT', String(slot), ...state)
+      await setSlot(other, 'IMPORTING', owner.id)
+      await setSlot(owner, 'MIGRATING', other.id)
+      const { host, port } = other.address
+      await admin.ask(owner, 'MIGRATE', host, String(port), key, '0', '1000')
+      t.strictSame(await readAll(store, room), messages, 'both halves are reached')
+
+      // As the owner's replica would be, were the owner dead: it knows nothing of the move. That
+      // takes longer than the second for which a look at the marks holds.
+      await setSlot(owner, 'STABLE')
+      const isRefused = (): Promise<boolean> =>
+        readAll(store, room).then(
+          () => false,
+          ({ code }: DialogsError) => code === 'STORE_UNAVAILABLE'
+        )
+      await until(`${key} is out of reach`, isRefused)
+      await setSlot(owner, 'MIGRATING', other.id)
+      t.strictSame(await readAll(store, room), messages)
+      await setSlot(other, 'NODE', other.id)
+      await setSlot(owner, 'NODE', other.id)
+    }
+  }
+)
 
 t.test('identical reads in flight are one read', async t => {
   const { store } = await open(t)
