@@ -89,6 +89,8 @@ function parseSlots(words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 
   return { slots, migrating, importing }
 }
 
+type Claim = Pick<ClusterNode, 'epoch' | 'slots'> & { readonly key: string }
+
 export class Topology {
   /** Every node of any view, by `host:port`, as the view with the highest epoch describes it. */
   readonly nodes: ReadonlyMap<string, ClusterNode>
@@ -107,8 +109,8 @@ export class Topology {
 
   static fromViews(views: ReadonlyArray<readonly ClusterNode[]>): Topology {
     const nodes = new Map<string, ClusterNode>()
-    const owners = new Array<string | undefined>(SLOT_COUNT)
-    const epochs = new Float64Array(SLOT_COUNT).fill(-1)
+    const owners = new Array<string | undefined>(SLOT_COUNT).fill(undefined)
+    const claims: Claim[] = []
     for (const view of views) {
       for (const node of view) {
         const key = addressKey(node.address)
@@ -120,15 +122,12 @@ export class Topology {
         ) {
           nodes.set(key, node)
         }
-        if (node.role !== 'master') continue
-        for (const [first, last] of node.slots) {
-          for (let slot = first; slot <= last; slot++) {
-            if (node.epoch <= (epochs[slot] ?? -1)) continue
-            owners[slot] = key
-            epochs[slot] = node.epoch
-          }
-        }
+        if (node.role === 'master') claims.push({ key, epoch: node.epoch, slots: node.slots })
       }
+    }
+    // The highest epoch is written last, and of equal ones the first.
+    for (const { key, slots } of claims.reverse().sort((a, b) => a.epoch - b.epoch)) {
+      for (const [first, last] of slots) owners.fill(key, first, last + 1)
     }
     return new Topology(nodes, owners)
   }
@@ -156,8 +155,7 @@ export class Topology {
 
   /** Masters that own slots, ordered by their first slot. */
   get masters(): readonly string[] {
-    this.#masters ??= [...new Set(this.#owners.filter(owner => owner !== undefined))]
-    return this.#masters
+    return (this.#masters ??= mastersOf(this.#owners))
   }
 
   /**
@@ -179,4 +177,16 @@ export class Topology {
       node => node.role === 'replica' && node.masterId === id && !node.isFailed && node.isLinked
     )
   }
+}
+
+// Slots come in long runs of one owner.
+function mastersOf(owners: ReadonlyArray<string | undefined>): string[] {
+  const masters = new Set<string>()
+  let before: string | undefined
+  for (const owner of owners) {
+    if (owner === before) continue
+    before = owner
+    if (owner !== undefined) masters.add(owner)
+  }
+  return [...masters]
 }
