@@ -216,7 +216,7 @@ export class ClientSession implements Session {
   #spublish([, channel = '', payload = '']: string[], isAsking: boolean): Value {
     const elsewhere = this.#node.redirect([channel], isAsking, true)
     if (elsewhere !== undefined) return elsewhere
-    this.#world.oracle.onPublished(payload)
+    this.#world.oracle.onPublished(channel, payload)
     let count = 0
     for (const session of this.#node.sessions) {
       if (!session.channels.has(channel)) continue

@@ -26,6 +26,11 @@ export class ClusterView {
   readonly owners = new Array<string | undefined>(SLOT_COUNT)
   readonly migrating = new Map<number, string>()
   readonly importing = new Map<number, string>()
+  /**
+   * Slots whose owner does not claim them any more: whoever does gets them, whatever its epoch
+   * (owner_not_claiming_slot, https://github.com/redis/redis/pull/12344).
+   */
+  readonly unclaimed = new Set<number>()
   currentEpoch = 0
   lastVoteEpoch = 0
   /**
@@ -60,6 +65,7 @@ export class ClusterView {
     if (before !== undefined) this.#counts.set(before, this.slotCount(before) - 1)
     if (id !== undefined) this.#counts.set(id, this.slotCount(id) + 1)
     this.owners[slot] = id
+    this.unclaimed.delete(slot)
     this.#ranges = undefined
     this.version++
   }

@@ -1,7 +1,7 @@
 // What the nodes really hold, for the oracle: it looks into all of them at once, as nobody in the
 // world can.
 import { slotOf } from '../../src/redis/slots.js'
-import { blockKey, logKey } from '../../src/store/keys.js'
+import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
 import { parseReference } from '../../src/message/message.js'
 import { type SimulatedNode } from './node.js'
 import { Stream } from './streams.js'
@@ -28,7 +28,7 @@ export function storedLog(world: World, room: string, segmentLength: number): St
   const head = tail?.last[1] ?? 0
   const references = new Map<number, string>()
   for (let segment = 0; segment * segmentLength < head; segment++) {
-    const key = `room:{${room}.${segment}}:segment`
+    const key = segmentKey(room, segment)
     for (const { id, fields } of streamOf(world.ownerOf(slotOf(key)), key)?.entries ?? []) {
       references.set(id[1], fields[1] ?? '')
     }
@@ -57,7 +57,7 @@ export function copiesOf(
   text: string,
   segmentLength: number
 ): { readonly log: SimulatedNode[]; readonly block: SimulatedNode[] } {
-  const segment = `room:{${room}.${Math.floor((seq - 1) / segmentLength)}}:segment`
+  const segment = segmentKey(room, Math.floor((seq - 1) / segmentLength))
   const block = new Set<SimulatedNode>()
   const log = world.nodes.filter(node => {
     const entry = [logKey(room), segment].flatMap(
@@ -71,6 +71,17 @@ export function copiesOf(
     return holders.length > 0
   })
   return { log, block: [...block] }
+}
+
+/** The block that a node's log refers to for a sequence. */
+export function blockKeyOf(
+  node: SimulatedNode,
+  logKeys: readonly string[],
+  room: string,
+  seq: number
+): string | undefined {
+  const entry = logKeys.flatMap(key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? [])[0]
+  return entry === undefined ? undefined : blockKey(room, parseReference(entry.fields[1] ?? '').tag)
 }
 
 /**

@@ -99,7 +99,7 @@ export class Instance {
               this.#world.time.after(5, resolve)
             })
           }
-          await store.appender.settled()
+          await store.settled()
           await publisher.settled()
           hub.close()
           subscriber.close()
@@ -224,6 +224,7 @@ export class Instance {
       },
       onFault: fault
     })
+    store.members.listen(subscriber)
     const hub = new Hub(
       store,
       subscriber,

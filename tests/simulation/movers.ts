@@ -18,6 +18,8 @@ const RETRY_MS = 200
 export class Movers {
   readonly #world: World
   readonly #moving = new Set<number>()
+  /** Slots of which a batch of keys is on its target alone: the source has let go of it. */
+  readonly #inTransit = new Set<number>()
   #isFinishing = false
 
   constructor(world: World) {
@@ -27,6 +29,11 @@ export class Movers {
   /** Nobody is at it, and nothing is half-moved. */
   get isAtRest(): boolean {
     return this.#moving.size === 0 && this.#halfMoved().length === 0
+  }
+
+  /** Redis cannot do better: the source lets go when the target has the keys, whoever else has. */
+  isInTransit(key: string): boolean {
+    return this.#inTransit.has(slotOf(key))
   }
 
   begin(move: Move): void {
@@ -98,6 +105,8 @@ export class Movers {
         time.after(pauseMs, resolve)
       })
     if (targetId === undefined) return this.#clearMarks(slot)
+    /** The source that was marked while the target had no keys. */
+    let begunAt: SimulatedNode | undefined
     for (let steps = 0, tries = 0; ; tries++) {
       if (tries > 100) return 'given up'
       if (tries > 0) {
@@ -116,7 +125,9 @@ export class Movers {
         continue
       }
       if (source === target) return this.#clearMarks(slot)
-      const isContested = !source.view.migrating.has(slot) && target.db.keysIn(slot).length > 0
+      const isSure = source.view.migrating.has(slot) && begunAt === source
+      const isContested = !isSure && target.db.keysIn(slot).length > 0
+      begunAt = isContested ? undefined : source
       if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
       target.view.importing.set(slot, source.id)
       await rest()
@@ -135,9 +146,15 @@ export class Movers {
           !this.#isOwner(source, slot) ||
           !this.#isUsable(source) ||
           !this.#isUsable(target) ||
-          !this.#migrate(key, source, target, isContested) ||
-          !(await this.#replicated(target))
+          !this.#migrate(key, source, target, isContested)
         ) {
+          isBroken = true
+          break
+        }
+        this.#inTransit.add(slot)
+        const isReplicated = await this.#replicated(target)
+        this.#inTransit.delete(slot)
+        if (!isReplicated) {
           isBroken = true
           break
         }
@@ -158,7 +175,7 @@ export class Movers {
     }
   }
 
-  // The target first; the others hear it from both.
+  // The target first, then the source, then the other masters that answer.
   #assign(slot: number, source: SimulatedNode, target: SimulatedNode): void {
     const { bus } = this.#world
     target.view.importing.delete(slot)
@@ -171,6 +188,11 @@ export class Movers {
     bus.setOwner(source, slot, target.id)
     source.view.migrating.delete(slot)
     source.view.setEpoch(source.view.peer(target.id), target.view.me.epoch)
+    for (const other of this.#world.nodes) {
+      if (other !== source && other !== target && this.#isUsable(other)) {
+        bus.setOwner(other, slot, target.id)
+      }
+    }
   }
 
   /** Answers false where the two cannot reach each other. */

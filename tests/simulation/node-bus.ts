@@ -114,6 +114,7 @@ export class NodeBus {
       if (sender.view.owners[slot] !== sender.id) continue
       const owner = node.view.owners[slot]
       if (owner === undefined || owner === sender.id || told.has(owner)) continue
+      if (node.view.unclaimed.has(slot)) continue
       const { epoch } = node.view.peer(owner)
       if (epoch <= sender.view.me.epoch) continue
       told.add(owner)
@@ -140,10 +141,16 @@ export class NodeBus {
     const followed = me.role === 'master' ? me.id : me.masterId
     let lost = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      if (owners[slot] !== claimant) continue
       const owner = view.owners[slot]
+      if (owners[slot] !== claimant) {
+        if (owner === claimant) view.unclaimed.add(slot)
+        continue
+      }
+      if (owner === claimant) view.unclaimed.delete(slot)
       if (owner === claimant || view.importing.has(slot)) continue
-      if (owner !== undefined && view.peer(owner).epoch >= epoch) continue
+      if (owner !== undefined && view.peer(owner).epoch >= epoch && !view.unclaimed.has(slot)) {
+        continue
+      }
       if (owner === followed) lost++
       this.setOwner(node, slot, claimant)
     }
@@ -302,26 +309,35 @@ export class NodeBus {
     }
     if (now < node.electionAt) return
     view.currentEpoch++
-    const votes = this.#nodes.filter(
-      voter =>
-        (voter === node ? false : this.#canTalk(node, voter)) &&
-        this.#votesFor(voter, node, master.id)
-    ).length
-    if (votes >= view.quorum) this.#promote(node, master.id)
+    if (this.#votes(node, master.id, false) >= view.quorum) this.#promote(node, master.id)
     else {
       node.electionAt =
         now + 2 * Math.max(2 * this.#timeoutMs, 2000) + this.#world.random.between(0, ELECTION_MS)
     }
   }
 
-  #votesFor(voter: SimulatedNode, candidate: SimulatedNode, masterId: string): boolean {
+  #votes(node: SimulatedNode, masterId: string, isManual: boolean): number {
+    return this.#nodes.filter(
+      voter =>
+        voter !== node &&
+        this.#canTalk(node, voter) &&
+        this.#votesFor(voter, node, masterId, isManual)
+    ).length
+  }
+
+  /** @param isManual the master has agreed: it need not have failed */
+  #votesFor(
+    voter: SimulatedNode,
+    candidate: SimulatedNode,
+    masterId: string,
+    isManual: boolean
+  ): boolean {
     const { view } = voter
     const { now } = this.#world.time
     if (!voter.isMaster || view.slotCount(voter.id) === 0) return false
     const epoch = candidate.view.currentEpoch
-    if (epoch < view.currentEpoch || view.lastVoteEpoch >= epoch || !view.peer(masterId).isFailed) {
-      return false
-    }
+    if (epoch < view.currentEpoch || view.lastVoteEpoch >= epoch) return false
+    if (!isManual && !view.peer(masterId).isFailed) return false
     if (now - (voter.votedAt.get(masterId) ?? -Infinity) < 2 * this.#timeoutMs) return false
     const claimed = candidate.view.peer(masterId).epoch
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
@@ -352,8 +368,10 @@ export class NodeBus {
     }
     const { master } = upstream
     if (!this.#canTalk(node, master) || master.mood === 'loading' || !upstream.drain()) return
+    // The master tells its offset in a packet, whose header has its epoch.
+    this.#hear(node, master)
     node.view.currentEpoch++
-    this.#promote(node, master.id)
+    if (this.#votes(node, master.id, true) >= node.view.quorum) this.#promote(node, master.id)
   }
 
   #promote(node: SimulatedNode, masterId: string): void {

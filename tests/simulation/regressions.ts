@@ -79,5 +79,152 @@ export const REGRESSIONS: readonly Regression[] = [
       ],
       calmAt: 7430.622627027333
     }
+  },
+  {
+    // A mover found keys on the target after a failover of the source, marked the slot, and was
+    // interrupted: the next attempt took the mark for its own, and the source's copy of a block
+    // for the right one. Found as seed 1482: 73 actions, shrunk to these.
+    name: 'an interrupted move is finished without writing over what came after a failover',
+    plan: {
+      ...base,
+      seed: '1482',
+      kind: '7.0',
+      replicas: 1,
+      nodeTimeoutMs: 500,
+      instances: 3,
+      network: { latencyMsMax: 0.29112374904501925, piecesChance: 0 },
+      faults: { lagChance: 0.05, lagMsMax: 2.028663333616495, slowSync: false },
+      rooms: ['lobby', 'kitchen', 'attic'],
+      users: ['ann', 'bob', 'cy'],
+      service: {
+        blockLength: 10,
+        segmentLength: 4,
+        groupLengthMax: 1,
+        queueLengthMax: 10000,
+        storeDeadlineMs: 10000,
+        lostPatienceMs: 3000,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        writeConnections: 1,
+        ringLengthMax: 2048,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 1,
+        gapWaitMs: 10,
+        pageLength: 128,
+        roomLingerMs: 100,
+        auditMs: 5000,
+        heartbeatMs: 500,
+        socketBytesMax: 65536,
+        stalledMsMax: 1500,
+        checksRequirements: false
+      },
+      actions: [
+        {
+          at: 1349.0084358459421,
+          kind: 'post',
+          instance: 2,
+          room: 'kitchen',
+          user: 'bob',
+          text: 'text 23',
+          once: undefined
+        },
+        {
+          at: 1645.8799394974112,
+          kind: 'move slot',
+          of: 'block',
+          room: 'attic',
+          user: 'bob',
+          to: 1,
+          pauseMs: 146.70803098673815,
+          diesAfter: undefined
+        },
+        { at: 1969.8124676839316, kind: 'fail over', node: 5 },
+        {
+          at: 2351.1200982767355,
+          kind: 'post',
+          instance: 2,
+          room: 'kitchen',
+          user: 'bob',
+          text: 'text 12',
+          once: 'key-12'
+        },
+        { at: 2454.685124416612, kind: 'vanish', node: 1, ms: 9514.525045359433 }
+      ],
+      calmAt: 3295.8424236655696,
+      quietMs: 300
+    }
+  },
+  {
+    // A page asked the slot's new owner, who knows nothing of the move, and told its reader that
+    // the text was lost. Found as seed 1411: 79 actions, shrunk to these.
+    name: 'a text is not called lost while its block is where a half-moved slot was going',
+    plan: {
+      ...base,
+      seed: '1411',
+      kind: '7.0',
+      replicas: 1,
+      nodeTimeoutMs: 500,
+      instances: 3,
+      network: { latencyMsMax: 0.16001769121419404, piecesChance: 0.05 },
+      faults: { lagChance: 0.05, lagMsMax: 34.68536925075092, slowSync: false },
+      rooms: ['lobby', 'kitchen'],
+      users: ['ann', 'bob'],
+      service: {
+        blockLength: 1000,
+        segmentLength: 1024,
+        groupLengthMax: 2,
+        queueLengthMax: 3,
+        storeDeadlineMs: 10000,
+        lostPatienceMs: 0,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 1000,
+        writeConnections: 2,
+        ringLengthMax: 1,
+        ringBytesMax: 200,
+        earlyLengthMax: 4096,
+        gapWaitMs: 1,
+        pageLength: 128,
+        roomLingerMs: 10000,
+        auditMs: 1000,
+        heartbeatMs: 3000,
+        socketBytesMax: 1,
+        stalledMsMax: 1500,
+        checksRequirements: false
+      },
+      actions: [
+        {
+          at: 268.77715584065896,
+          kind: 'post',
+          instance: 0,
+          room: 'kitchen',
+          user: 'ann',
+          text: 'text 18',
+          once: undefined
+        },
+        {
+          at: 2652.2029595972917,
+          kind: 'move slot',
+          of: 'block',
+          room: 'kitchen',
+          user: 'ann',
+          to: 5,
+          pauseMs: 534.4166376479353,
+          diesAfter: undefined
+        },
+        { at: 4251.150370083662, kind: 'fail over', node: 4 },
+        {
+          at: 4438.855836311251,
+          kind: 'post',
+          instance: 1,
+          room: 'kitchen',
+          user: 'ann',
+          text: 'text 2',
+          once: undefined
+        },
+        { at: 5359.069181627136, kind: 'page', instance: 0, room: 'kitchen', limit: 17 }
+      ],
+      calmAt: 7291.048747484809,
+      quietMs: 6000
+    }
   }
 ]

@@ -1,18 +1,20 @@
 // `npm run simulate`: runs seeds and says which fail, or which deliberate defects are found. See
 // README.md in this folder.
 import './globals.js'
-import { spawn } from 'node:child_process'
 import { register } from 'node:module'
-import { fileURLToPath } from 'node:url'
+import { availableParallelism } from 'node:os'
 import { parseArgs } from 'node:util'
 import { outsidePromises, realNow } from './globals.js'
 import { MUTATIONS } from './mutations.js'
+import { add, NO_SEEDS, simulate, simulateInParallel, type Sum } from './processes.js'
 import type { Outcome } from './run.js'
 
 const { values } = parseArgs({
   options: {
     seed: { type: 'string' },
     seeds: { type: 'string' },
+    every: { type: 'string', default: '1' },
+    jobs: { type: 'string', default: String(availableParallelism()) },
     minutes: { type: 'string' },
     steps: { type: 'string' },
     trace: { type: 'boolean', default: false },
@@ -20,7 +22,8 @@ const { values } = parseArgs({
     regressions: { type: 'boolean', default: false },
     mutation: { type: 'string' },
     mutations: { type: 'boolean', default: false },
-    'until-failure': { type: 'boolean', default: false }
+    'until-failure': { type: 'boolean', default: false },
+    'is-part': { type: 'boolean', default: false }
   }
 })
 
@@ -30,7 +33,7 @@ const say = (line: string): void => {
   process.stdout.write(`${line}\n`)
 }
 
-if (values.mutation !== undefined) {
+if (values.mutation !== undefined && !values.mutations) {
   const mutation = MUTATIONS.find(({ name }) => name === values.mutation)
   if (mutation === undefined) throw new Error(`There is no mutation "${values.mutation}"`)
   register('./mutation-hook.js', import.meta.url, { data: mutation })
@@ -43,50 +46,78 @@ process.exitCode = values.mutations
     : await runSeeds()
 
 async function runSeeds(): Promise<number> {
-  const { runPlan, runSeed } = await import('./run.js')
-  const { shrink } = await import('./shrink.js')
-  const [first = 1, last = 2000] =
-    values.seed !== undefined
-      ? [Number(values.seed), Number(values.seed)]
-      : (values.seeds ?? (values.minutes === undefined ? '1..2000' : '1..1000000000'))
-          .split('..')
-          .map(Number)
+  if (values.seed !== undefined) {
+    const sum = await runOne(Number(values.seed), Infinity)
+    return sum.failed
+  }
+  const [first = 1, last = 2000] = (
+    values.seeds ?? (values.minutes === undefined ? '1..2000' : '1..1000000000')
+  )
+    .split('..')
+    .map(Number)
   const begunAt = realNow()
   const deadline =
     values.minutes === undefined ? Infinity : begunAt + 60_000 * Number(values.minutes)
-  let seeds = 0
-  let steps = 0
-  let virtualMs = 0
-  let failed = 0
-  for (let seed = first; seed <= last && realNow() < deadline; seed++) {
-    const outcome: Outcome = await outsidePromises(() =>
-      runSeed(seed, values.steps === undefined ? undefined : Number(values.steps))
-    )
-    seeds++
-    steps += outcome.steps
-    virtualMs += outcome.virtualMs
-    if (values.trace) for (const line of outcome.trace) say(line)
-    if (values.seed !== undefined) say(`${outcome.digest}  ${outcome.steps} steps`)
-    if (outcome.violation === undefined) continue
-    say(`seed ${seed}: ${outcome.violation}`)
-    failed++
-    if (values['until-failure']) break
-    if (!values.shrink) continue
-    const until = realNow() + SHRINK_MS_MAX
-    const short = await shrink(
-      outcome,
-      plan => outsidePromises(() => runPlan(plan)),
-      () => realNow() < until
-    )
-    say(`shrunk from ${outcome.plan.actions.length} actions to ${short.plan.actions.length}:`)
-    say(JSON.stringify(short.plan))
-    for (const line of short.trace) say(line)
+  let sum: Sum
+  if (values['is-part']) {
+    sum = await runHere(first, last, deadline)
+    say(JSON.stringify(sum))
+  } else {
+    sum = await simulateInParallel({ first, last, jobs: Number(values.jobs) }, passedOn(), say)
+    sayFigures(sum, (realNow() - begunAt) / 1000)
   }
-  const seconds = (realNow() - begunAt) / 1000
+  return sum.failed > 0 ? 1 : 0
+}
+
+function passedOn(): string[] {
+  const args = (['minutes', 'steps', 'mutation'] as const).flatMap(name => {
+    const value = values[name]
+    return value === undefined ? [] : [`--${name}`, value]
+  })
+  for (const name of ['trace', 'shrink', 'until-failure'] as const) {
+    if (values[name]) args.push(`--${name}`)
+  }
+  return args
+}
+
+async function runHere(first: number, last: number, deadline: number): Promise<Sum> {
+  let sum = NO_SEEDS
+  for (let seed = first; seed <= last && realNow() < deadline; seed += Number(values.every)) {
+    sum = add(sum, await runOne(seed, deadline))
+    if (values['until-failure'] && sum.failed > 0) break
+  }
+  return sum
+}
+
+async function runOne(seed: number, deadline: number): Promise<Sum> {
+  const { runPlan, runSeed } = await import('./run.js')
+  const outcome: Outcome = await outsidePromises(() =>
+    runSeed(seed, values.steps === undefined ? undefined : Number(values.steps))
+  )
+  const { steps, virtualMs, violation } = outcome
+  const sum = { seeds: 1, failed: violation === undefined ? 0 : 1, steps, virtualMs }
+  if (values.trace) for (const line of outcome.trace) say(line)
+  if (values.seed !== undefined) say(`${outcome.digest}  ${steps} steps`)
+  if (violation === undefined) return sum
+  say(`seed ${seed}: ${violation}`)
+  if (!values.shrink) return sum
+  const { shrink } = await import('./shrink.js')
+  const until = Math.min(deadline, realNow() + SHRINK_MS_MAX)
+  const short = await shrink(
+    outcome,
+    plan => outsidePromises(() => runPlan(plan)),
+    () => realNow() < until
+  )
+  say(`shrunk from ${outcome.plan.actions.length} actions to ${short.plan.actions.length}:`)
+  say(JSON.stringify(short.plan))
+  for (const line of short.trace) say(line)
+  return sum
+}
+
+function sayFigures({ seeds, failed, steps, virtualMs }: Sum, seconds: number): void {
   say(
     `${seeds} seeds, ${failed} failed, ${seconds.toFixed(1)} s, ${Math.round((60 * seeds) / seconds)} a minute, ${Math.round(steps / seeds)} steps and ${Math.round(virtualMs / seeds)} virtual ms a seed`
   )
-  return failed > 0 ? 1 : 0
 }
 
 async function runRegressions(): Promise<number> {
@@ -110,40 +141,21 @@ async function tryMutations(): Promise<number> {
   say('| deliberate defect | seeds until it was found | as |')
   say('|---|---|---|')
   for (const { name } of MUTATIONS) {
-    const output = await outputOf([
-      '--mutation',
-      name,
-      '--seeds',
-      `${first}..${last}`,
-      '--until-failure',
-      ...(values.minutes === undefined ? [] : ['--minutes', values.minutes])
-    ])
-    const found = /^seed (\d+): (.*)$/m.exec(output)
-    if (found === null) survived++
-    const tried = /^(\d+) seeds, 0 failed/m.exec(output)?.[1]
-    say(
-      `| ${name} | ${found === null ? `not within ${tried ?? `an error: ${output.slice(0, 200)}`}` : Number(found[1]) - first + 1} | ${found?.[2]?.slice(0, 110) ?? ''} |`
-    )
+    if (values.mutation !== undefined && name !== values.mutation) continue
+    const lines: string[] = []
+    const args = ['--mutation', name, '--seeds', `${first}..${last}`, '--until-failure']
+    if (values.minutes !== undefined) args.push('--minutes', values.minutes)
+    const sum = await simulate(args, line => lines.push(line))
+    const [, seed, as = ''] = /^seed (\d+): (.*)$/m.exec(lines.join('\n')) ?? []
+    if (seed === undefined) survived++
+    const seeds =
+      seed !== undefined
+        ? String(Number(seed) - first + 1)
+        : sum === undefined
+          ? `an error: ${lines.join(' ').slice(0, 200)}`
+          : `not within ${sum.seeds}`
+    say(`| ${name} | ${seeds} | ${as.slice(0, 110)} |`)
   }
-  say(`${MUTATIONS.length - survived} of ${MUTATIONS.length} found`)
+  say(`${survived} survived`)
   return survived > 0 ? 1 : 0
-}
-
-function outputOf(args: readonly string[]): Promise<string> {
-  return new Promise(resolve => {
-    const child = spawn(
-      process.execPath,
-      [...process.execArgv, fileURLToPath(import.meta.url), ...args],
-      { stdio: ['ignore', 'pipe', 'pipe'] }
-    )
-    let output = ''
-    for (const stream of [child.stdout, child.stderr]) {
-      stream.setEncoding('utf8').on('data', (text: string) => {
-        output += text
-      })
-    }
-    child.once('close', () => {
-      resolve(output)
-    })
-  })
 }
