@@ -529,7 +529,7 @@ t.test('given empty nodes join as a shard or as replicas; others are refused', a
 
   t.match(await runCluster(t, env, 'add', '--yes'), {
     status: 1,
-    errors: /not an embedded cluster: say which empty nodes/
+    errors: /not an embedded cluster: name the empty nodes/
   })
   t.match(await runCluster(t, env, 'add', '127.0.0.1:1', '--yes'), {
     status: 1,
