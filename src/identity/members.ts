@@ -2,11 +2,11 @@
 // member of anything.
 
 export type Members = {
-  /** A promise only where it is not known in this process yet. */
+  /** A promise only if this process does not know the answer yet. */
   readonly isMember: (room: string, user: string) => boolean | Promise<boolean>
   /**
-   * Calls back for each removal that this process hears of, also one that happened elsewhere. From
-   * then on `isMember` does not answer true from what was known before.
+   * Calls back for each removal that this process hears of, including those by other processes.
+   * After that, `isMember` does not return true from earlier knowledge.
    */
   readonly onRemoved: (listener: (room: string, user: string) => void) => void
 }

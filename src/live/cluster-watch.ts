@@ -1,14 +1,14 @@
-// The cluster as it changes, for those who watch it. While there is a watcher the cluster is
-// looked at once an interval, however many watch; without one it is left alone. A watcher gets the
-// whole picture first, and again whenever a slot, a node or a move has changed; between those, only
-// the figures. Invariant: a watcher that reads slowly misses figures, and is told the whole picture
-// again before it gets the next ones.
+// Watches the cluster for those who want to see it change. While there are watchers, the cluster is
+// looked at once per interval, however many they are; otherwise it is left alone. A watcher first
+// gets the whole picture, and again whenever a slot, a node or a move has changed; in between it
+// gets only figures. Invariant: a slow watcher misses figures, but gets the whole picture again
+// before the next ones.
 import { type ClusterDescription, type ShardFigures } from '../redis/shards.js'
 import { type Stream } from './stream.js'
 
 export type ShardRates = Omit<ShardFigures, 'entriesTotal'> & {
   readonly id: string
-  /** Entries added to the shard's streams, a second, since the last look; null at the first. */
+  /** Entries added to the shard's streams per second since the last look; null at the first. */
   readonly entriesPerSecond: number | null
 }
 
@@ -19,7 +19,7 @@ export class ClusterWatch {
   readonly #look: () => Promise<ClusterDescription>
   readonly #intervalMs: number
   readonly #onFault: (error: unknown) => void
-  /** Each watcher, and the picture that it was told last. */
+  /** Each watcher, and the picture it got last. */
   readonly #watchers = new Map<Watcher, string | undefined>()
   #timer: NodeJS.Timeout | undefined
   #isLooking = false
@@ -57,7 +57,7 @@ export class ClusterWatch {
     this.#last = undefined
   }
 
-  // A look that takes longer than the interval is not joined by a second one.
+  // If a look takes longer than the interval, no second one is started.
   async #turn(): Promise<void> {
     if (this.#isLooking) return
     this.#isLooking = true
@@ -122,7 +122,7 @@ function ratesBetween(
   }
 }
 
-// A master that was started anew counts from 0.
+// A restarted master counts from 0.
 function rate(before: number | null, now: number | null, seconds: number): number | null {
   if (before === null || now === null || now < before) return null
   return Math.round((now - before) / seconds)

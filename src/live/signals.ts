@@ -1,13 +1,13 @@
-// Passing signals, such as "ann is typing": published to a room's readers and stored nowhere.
-// Invariant: a signal costs one SPUBLISH and no memory beyond its request. It has no id and no
-// place in the room's order; whoever is not reading at that moment, or reads slowly, never gets it.
-// The process passes on only so many a second, because each one is written to every reader.
+// Passes on signals, such as "ann is typing": published to a room's readers and stored nowhere.
+// Invariant: a signal costs one SPUBLISH, and no memory beyond its request. It has no id and no
+// place in the room's order. A client that is not reading at that moment, or reads slowly, never
+// gets it. The number per second is limited, because each one is written to every reader.
 import { DialogsError } from '../errors.js'
 import { encodeSignal, type Signal } from '../message/frame.js'
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from '../store/keys.js'
 
-/** Someone who typed a second ago is no news. */
+/** After this long, it is no longer news that someone is typing. */
 const STALE_MS = 1000
 
 export class Signals {
@@ -16,7 +16,7 @@ export class Signals {
   #allowance: number
   #countedAt = performance.now()
 
-  /** @param perSecondMax signals a second, and as many at once after a quiet second */
+  /** @param perSecondMax signals per second, and as many at once after a quiet second */
   constructor(cluster: Pick<Cluster, 'command'>, perSecondMax: number) {
     this.#cluster = cluster
     this.#perSecondMax = perSecondMax
@@ -26,7 +26,7 @@ export class Signals {
   /**
    * Publishes a signal to whoever reads the room now.
    * @throws DialogsError RATE_LIMITED when the process has passed on too many; a 503 code when
-   * Redis does not take it within a second: by then it is not worth passing on
+   * Redis does not accept it within a second, because it is not worth passing on later
    */
   async send(signal: Signal): Promise<void> {
     if (!this.#take()) {

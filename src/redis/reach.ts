@@ -1,9 +1,9 @@
-// Whether a node that does not answer this process is alive all the same: then only the link
-// between the two is cut, no failover will come, and waiting for one would hold up every request
+// Whether a node that does not answer this process is alive all the same. Then only the link
+// between the two is cut, no failover will come, and waiting for one would delay every request
 // until its deadline. Invariant: a node counts as cut off only while the majority of the masters,
-// itself included, hears it and this process does not. One that nobody hears has died, or is about
-// to be replaced: that is waited for. Watches from the first lost connection until the node answers
-// again, or is given up by the cluster; costs nothing before.
+// itself included, hears it and this process does not. A node that nobody hears has died or is
+// about to be replaced, so requests wait for that. The watch begins with the first lost connection
+// and ends when the node answers again or the cluster gives it up; before that it costs nothing.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** What another master says: when it last heard the node, and any node at all, by its own clock. */
@@ -14,12 +14,12 @@ export type Witness = {
 }
 
 export type ReachOptions = {
-  /** Opens a connection to the node, and closes it. @throws when the node does not answer */
+  /** Opens a connection to the node and closes it. @throws when the node does not answer */
   readonly probe: () => Promise<void>
   /**
-   * The other masters that answer and neither suspect the node nor call it something else than a
-   * master; and how many of them are a majority together with the node. Undefined when the cluster
-   * holds the node for failed, or does not know it.
+   * The masters, other than the node, that answer, do not suspect it, and consider it a master; and
+   * how many of them form a majority together with the node. Undefined if the cluster considers the
+   * node failed, or does not know it.
    */
   readonly witnesses: () => Promise<
     { readonly quorum: number; readonly found: readonly Witness[] } | undefined
@@ -29,8 +29,8 @@ export type ReachOptions = {
 
 const LOOK_MS = 250
 /**
- * For how long what a master says may still be from before the node fell silent: masters tell each
- * other when they heard a node, and each hears somebody every second.
+ * For how long a master's report may date from before the node fell silent: masters tell each other
+ * when they heard a node, and each hears from some node every second.
  */
 const SETTLE_MS = 1500
 
@@ -44,7 +44,7 @@ export class Reach {
     this.#options = options
   }
 
-  /** A connection to the node was lost, or could not be opened. */
+  /** Called when a connection to the node was lost or could not be opened. */
   noteLost(): void {
     if (this.#isWatching || this.#isClosed) return
     this.#isWatching = true
@@ -61,7 +61,7 @@ export class Reach {
       answered.abort()
     })
     const settledAt = performance.now() + SETTLE_MS
-    // By voter: a moment of its clock that is later than the loss. A node that is heard after that
+    // By voter: a moment by its clock that is after the loss. If the node is heard after that, it
     // is alive.
     const aliveAfterMs = new Map<string, number>()
     while (!answered.signal.aborted && !this.#isClosed) {
@@ -75,7 +75,7 @@ export class Reach {
         if (after === undefined || !isSettled) aliveAfterMs.set(voter, newestMs)
         return isSettled && after !== undefined && heardMs > after
       })
-      // The verdict stands until enough of them suspect the node as well.
+      // The decision stands until enough of them suspect the node as well.
       this.#set((this.#isCutOff ? found : hearing).length >= quorum)
       await sleep(LOOK_MS, undefined, { ref: false })
     }
@@ -83,7 +83,7 @@ export class Reach {
     this.#set(false)
   }
 
-  // Ends with the watch at the latest: then the node is the topology's matter again.
+  // Ends with the watch at the latest; from then on the topology decides about the node.
   async #untilAnswered(): Promise<void> {
     while (this.#isWatching && !this.#isClosed) {
       try {

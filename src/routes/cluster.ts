@@ -1,5 +1,5 @@
-// The cluster: as JSON, as a stream of what changes, and as a picture for people. GET /cluster
-// answers a browser with the way to the picture, and everybody else with JSON.
+// The cluster: as JSON, as a stream of changes, and as a picture for people. GET /cluster sends a
+// browser to the picture, and everybody else JSON.
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { type ClusterWatch } from '../live/cluster-watch.js'
@@ -22,7 +22,7 @@ export type ClusterRoutesOptions = OpenStreamOptions & {
 const SERVED =
   /^\/(?:cluster\.(?:html|css)|(?:cluster|find|hue)\.js(?:\.map)?|cluster\/[a-z-]+\.js(?:\.map)?)?$/
 
-/** Tells the page that it may let Lady Gaga write: where nobody is asked for a token. */
+/** Tells the page that it may let Lady Gaga write, because no token is needed. */
 const ANYBODY_WRITES = 'event: anybody-writes\ndata: {}\n\n'
 
 export async function clusterRoutes(

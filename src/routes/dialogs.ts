@@ -1,5 +1,5 @@
-// A person's dialogs over HTTP: being a member of a room, how far it is read, and the list of them.
-// Checks what comes in, and answers in the store's own JSON.
+// A person's dialogs over HTTP: membership of a room, how far it is read, and the list. Checks the
+// input, and answers with the store's own JSON.
 import { type FastifyInstance, type FastifyReply } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
@@ -92,7 +92,7 @@ export async function dialogRoutes(
       checkActsAs(request.caller, user)
       const dialog = await inbox.markRead(user, room, request.body.seq)
       if (dialog === undefined) {
-        throw new DialogsError('NOT_A_MEMBER', `${user} is no member of the room ${room}.`)
+        throw new DialogsError('NOT_A_MEMBER', `${user} is not a member of the room ${room}.`)
       }
       return sendJson(reply, dialogJson(dialog))
     }
@@ -115,7 +115,7 @@ export async function dialogRoutes(
       checkName('user', user)
       checkActsAs(request.caller, user)
       const limit = parseLimit(request.query.limit)
-      // What they have written through this process is in their list.
+      // Waits until their messages written through this process are in the list.
       await touches.settled(user)
       const key = JSON.stringify(['dialogs', user, before, limit])
       return await answers.send(reply, key, async () => {

@@ -1,6 +1,6 @@
-// What a route asks before it does anything: whether the caller may. Each check throws FORBIDDEN,
-// and answers a promise only where the answer is not known at once: a POST waits for nothing
-// otherwise.
+// What a route checks before it does anything: whether the caller may. Each check throws FORBIDDEN.
+// It returns a promise only if the answer is not known at once, so that a POST normally awaits
+// nothing:
 //
 //     const asked = checkRead(request.caller, room)
 //     if (asked !== undefined) await asked
@@ -11,7 +11,7 @@ import { checkName } from '../message/names.js'
 declare module 'fastify' {
   // Module augmentation merges interfaces only.
   interface FastifyRequest {
-    /** Who it comes from; set before any route sees the request. */
+    /** The sender of the request; set before any route sees it. */
     caller: Caller
   }
 }
@@ -29,14 +29,11 @@ export function checkWrite(caller: Caller, room: string): Promise<void> | undefi
 /** @throws DialogsError FORBIDDEN */
 export function checkAdmin(caller: Caller): void {
   if (caller.isAdmin) return
-  throw new DialogsError(
-    'FORBIDDEN',
-    'This is for those who run the service: use a token with admin.'
-  )
+  throw new DialogsError('FORBIDDEN', 'This is for operators: use a token with admin.')
 }
 
 /**
- * Whether the caller may act for a user whom the path names.
+ * Checks that the caller may act for a user named in the path.
  * @throws DialogsError FORBIDDEN
  */
 export function checkActsAs(caller: Caller, user: string): void {
@@ -45,8 +42,8 @@ export function checkActsAs(caller: Caller, user: string): void {
 }
 
 /**
- * In whose name the caller writes.
- * @param named the user in the request; may be left out where a token names one
+ * The user in whose name the caller writes.
+ * @param named the user in the request; may be omitted if the token names one
  * @throws DialogsError INVALID_BODY, INVALID_NAME, FORBIDDEN
  */
 export function authorOf(caller: Caller, named: string | undefined): string {
@@ -58,7 +55,7 @@ export function authorOf(caller: Caller, named: string | undefined): string {
   if (!caller.mayActAs(user)) {
     throw new DialogsError(
       'FORBIDDEN',
-      'The user is not the one whom the token names: send that one, or leave it out.'
+      'The user is not the one that the token names: send that one, or omit it.'
     )
   }
   return user

@@ -1,5 +1,5 @@
-// Signals over HTTP: checks what comes in and passes it on. Nothing is stored, so there is nothing
-// to answer: 204.
+// Signals over HTTP: checks the input and passes it on. Nothing is stored, so the answer is an
+// empty 204.
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'

@@ -1,22 +1,22 @@
-// The Lua for members, a person's rooms and read marks. As in scripts.ts each script touches the
-// keys of one slot, may be run twice, and writes something whenever it succeeds: a WAIT behind it
-// then covers what an earlier run may have written. Nothing is deleted before what replaces it has
-// been written. With several keys a script is answered TRYAGAIN while its slot is half-moved, and
-// waits.
+// The Lua scripts for members, a person's rooms and read marks. As in scripts.ts, each script
+// touches the keys of one slot and may run twice. Each writes something whenever it succeeds, so
+// that a following WAIT covers what an earlier run may have written. Nothing is deleted before its
+// replacement has been written. A script with several keys waits (TRYAGAIN) while its slot is
+// half-moved.
 import { script } from '../redis/script.js'
 import { DIALOGS_PARTS, PARTS_MARK } from './keys.js'
 import { COUNT_IN, TOUCH } from './scripts.js'
 
 /**
  * The score of the mark among a user's rooms: later than any time, so that the first room asked for
- * tells whether there are parts.
+ * shows whether there are parts.
  */
 export const MARK_SCORE = 9_000_000_000_000_000
 
 /**
  * Makes a user a member: KEYS users, the user's part, left, the user's part of left; ARGV user. A
- * member who comes back gets their count again. Answers 1 if they were no member, and the length of
- * users (Users.noteLength).
+ * member who comes back gets their count back. Returns 1 if they were not a member, and the length
+ * of users (Users.noteLength).
  */
 export const JOIN = script(`${COUNT_IN}
 local user, split = ARGV[1], isSplit(KEYS[1])
@@ -31,8 +31,8 @@ return {isNew and 1 or 0, usersLength(KEYS[1], split)}`)
 
 /**
  * Ends a membership: KEYS users, the user's part, left, the user's part of left; ARGV user, how
- * many users left may have before the parts take them. How many messages they have written is kept
- * in left. Answers 1 if they were a member.
+ * many users left may have before its parts are used. The number of messages they have written is
+ * kept in left. Returns 1 if they were a member.
  */
 export const LEAVE = script(`
 local user = ARGV[1]
@@ -49,9 +49,9 @@ redis.call('HDEL', KEYS[2], user)
 return (direct or inPart) and 1 or 0`)
 
 /**
- * Puts a room among a user's rooms, or moves it up: KEYS rooms, the room's part; ARGV room, ms, how
- * many rooms a part may have. Answers 1 if it is new, 0 if it was there, -1 if there is no place
- * for it, and how many rooms the first key has; less than 0 when they are split.
+ * Adds a room to a user's rooms, or moves it up: KEYS rooms, the room's part; ARGV room, ms, how
+ * many rooms a part may have. Returns 1 if it is new, 0 if it was there, -1 if there is no space
+ * for it; and the number of rooms in the first key, negative if they are split.
  */
 export const ADD_DIALOG = script(`${TOUCH}
 local room = ARGV[1]
@@ -65,8 +65,8 @@ if redis.call('ZADD', target, 'GT', 'CH', ARGV[2], room) == 0 then touch(target)
 return {isKnown and 0 or 1, length}`)
 
 /**
- * Takes a room from a user's rooms, with its read mark: KEYS rooms, the room's part, read, the
- * room's part of read; ARGV room. Answers 1 if it was there.
+ * Removes a room from a user's rooms, with its read mark: KEYS rooms, the room's part, read, the
+ * room's part of read; ARGV room. Returns 1 if it was there.
  */
 export const REMOVE_DIALOG = script(`
 local room = ARGV[1]
@@ -76,9 +76,9 @@ redis.call('HDEL', KEYS[4], room)
 return redis.call('ZREM', KEYS[1], room) + redis.call('ZREM', KEYS[2], room) > 0 and 1 or 0`)
 
 /**
- * Moves a read mark, never back: KEYS read, the room's part; ARGV room, sequence, ms. A mark is
- * `<sequence>-<ms of the marking>`. Answers the sequence of the mark now, 1 if it was moved, and
- * how many marks the first key has; less than 0 when they are split.
+ * Moves a read mark, but never back: KEYS read, the room's part; ARGV room, sequence, ms. A mark is
+ * `<sequence>-<ms of the marking>`. Returns the sequence of the mark now, 1 if it was moved, and
+ * the number of marks in the first key, negative if they are split.
  */
 export const MARK_READ = script(`
 local room, seq = ARGV[1], tonumber(ARGV[2])
@@ -96,9 +96,9 @@ local length = redis.call('HLEN', KEYS[1])
 return {known, isMoved and 1 or 0, split and -length or length}`)
 
 /**
- * Moves some of a user's rooms from the first key to their parts, and marks them as split: KEYS
- * rooms, parts …; ARGV room, which of the keys is its part, room, which … A room that is in both
- * has the later time.
+ * Moves some of a user's rooms from the first key to their parts, and marks the rooms as split:
+ * KEYS rooms, parts …; ARGV room, index of its part in KEYS, room, index …. A room in both keeps
+ * the later time.
  */
 export const MOVE_DIALOGS = script(`
 redis.call('ZADD', KEYS[1], '${MARK_SCORE}', '${PARTS_MARK}')
@@ -126,18 +126,19 @@ for i = 1, #ARGV, 2 do
 end
 return 1`)
 
-/** Messages that are counted as unread; one more stands for more. */
+/** Messages counted as unread; one more stands for any larger number. */
 export const UNREAD_MAX = 99
-/** Entries that are looked at for that. */
+/** Log entries looked at to count them. */
 export const UNREAD_SCAN_MAX = 1024
 
 export type DialogReply = readonly [head: number, unread: number, seq: number, reference: string]
 
 /**
- * What a user has in a room: KEYS log; ARGV the last sequence read, user. Answers the head, how
- * many messages of others lie behind what was read (100 stands for more, or for further back than
- * is looked; -1: the tail of the log does not tell), and the sequence and reference of the last
- * message, 0 and nothing where there is none. Entries that are no messages do not count.
+ * What a user has in a room: KEYS log; ARGV the last sequence read, user. Returns the head; how
+ * many messages of others come after the last one read (100 stands for more, or for further back
+ * than it looks; -1 if the tail of the log does not reach back far enough); and the sequence and
+ * reference of the last message, 0 and empty if there is none. Entries that are not messages do not
+ * count.
  */
 export const DIALOG = script(`
 local log, read, user = KEYS[1], tonumber(ARGV[1]), ARGV[2] .. '.'

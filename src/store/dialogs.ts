@@ -1,9 +1,8 @@
 // The rooms of a person, each with the time of the person's own last act there: being invited, or
-// writing. An index of what the rooms know themselves: who is a member stands with the room
-// (members.ts), and `npm run check` compares the two. Invariant: a room is put here after its user
-// has become a member, and taken from here before the membership ends. So whatever a crash leaves
-// is a member who does not see the room in the list, never a room in the list of somebody who is no
-// member.
+// writing. This is an index; the membership itself is stored with the room (members.ts), and `npm
+// run check` compares the two. Invariant: a room is added here after its user has become a member,
+// and removed before the membership ends. So a crash may leave a member who does not see the room
+// in the list, but never a room in the list of a non-member.
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
@@ -16,8 +15,8 @@ import { type ReadMarks } from './read-marks.js'
 export type OwnDialog = { readonly room: string; readonly ms: number }
 
 /**
- * Rooms that one key may have. With the longest names 4,000 take 1.4 MB. So a user has a place for
- * about 250,000 rooms.
+ * Rooms that one key may have. With the longest names 4,000 take 1.4 MB, so a user can have about
+ * 250,000 rooms.
  */
 const KEY_ROOMS_MAX = 4000
 const FIRST_LOOK_MIN = 8
@@ -36,9 +35,9 @@ export class Dialogs {
         key: dialogsKey,
         partKey: dialogsPartKey,
         moveScript: MOVE_DIALOGS,
-        // What was listed is moved away: the first rooms are always the next ones.
+        // Listed rooms are moved away, so the first rooms are always the next ones.
         list: (key, _cursor, count) => ['ZRANGE', key, '0', String(count - 1)],
-        // ZRANGE answers members. The mark comes last, and stays.
+        // ZRANGE returns members. The mark comes last, and stays.
         listed: reply => {
           const rooms = reply as readonly string[]
           return [rooms.length > 1 ? '1' : '0', rooms]
@@ -49,9 +48,9 @@ export class Dialogs {
   }
 
   /**
-   * Puts a room among a user's rooms, or notes a later act.
+   * Adds a room to a user's rooms, or notes a later act.
    * @returns whether it is new there
-   * @throws DialogsError TOO_MANY_ROOMS; or as Cluster.write
+   * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
   async add(user: string, room: string, ms: number, deadline: number): Promise<boolean> {
     const [outcome, length] = (await this.#run(user, deadline, [
@@ -72,7 +71,7 @@ export class Dialogs {
     return outcome === 1
   }
 
-  /** Takes a room from a user's rooms, and its read mark. @returns whether it was there */
+  /** Removes a room from a user's rooms, with its read mark. @returns whether it was there */
   async remove(user: string, room: string, deadline: number): Promise<boolean> {
     const reply = await this.#run(user, deadline, [
       REMOVE_DIALOG.sha,
@@ -84,7 +83,7 @@ export class Dialogs {
     return reply === 1
   }
 
-  /** The time of the user's own last act in a room; undefined when it is not among theirs. */
+  /** The time of the user's own last act in a room; undefined if it is not among their rooms. */
   async get(user: string, room: string): Promise<number | undefined> {
     const found = await Promise.all(
       this.#parted.keysOf(user, room).map(async key => {
@@ -97,8 +96,8 @@ export class Dialogs {
   }
 
   /**
-   * A user's rooms by their own last act, newest first: up to `count`, all those with an act
-   * before (ms, room) in that order.
+   * A user's rooms by their own last act, newest first: up to `count` of those with an act before
+   * (ms, room) in that order.
    */
   async newest(user: string, count: number, before?: OwnDialog): Promise<OwnDialog[]> {
     const key = this.#parted.key(user)
@@ -106,7 +105,7 @@ export class Dialogs {
       this.#page(user, key, count, before),
       this.#cluster.command(userSlot(user), ['ZREVRANGE', key, '0', '0'])
     ])
-    // ZREVRANGE answers members.
+    // ZREVRANGE returns members.
     if ((top as readonly string[])[0] !== PARTS_MARK) return first
     return await this.#newestOfParts(user, count, before, first)
   }
@@ -116,8 +115,8 @@ export class Dialogs {
     await this.#parted.settled()
   }
 
-  // Each part is asked for a little more than its share. One of which everything that it answered
-  // is among the newest may have more of them, and is asked again for twice as much.
+  // Each part is asked for a little more than its share. If everything that a part returned is
+  // among the newest, it may have more of them, and is asked again for twice as many.
   async #newestOfParts(
     user: string,
     count: number,
@@ -149,7 +148,7 @@ export class Dialogs {
     }
   }
 
-  // Rooms of one ms are in the reverse order of their names, by bytes, as Redis has them.
+  // Rooms with the same ms are in reverse order of their names, by bytes, as Redis sorts them.
   async #page(
     user: string,
     key: string,
@@ -188,7 +187,8 @@ export class Dialogs {
         ['EVALSHA', ...args],
         deadline
       )
-      // An attempt that is repeated finds what the first one did: only that one knows how it was.
+      // A repeated attempt finds the work of the first one done; only the first knows how it was
+      // before.
       reply ??= written.reply
       return written
     }, deadline)
@@ -205,6 +205,6 @@ function newestOf(dialogs: readonly OwnDialog[], count: number): OwnDialog[] {
   return [...latest.values()].sort(byTime).slice(0, count)
 }
 
-/** Newest first; of one ms in the reverse order of their names' bytes, as Redis has them. */
+/** Newest first; with the same ms, in reverse order of their names' bytes, as Redis sorts them. */
 export const byTime = (a: OwnDialog, b: OwnDialog): number =>
   b.ms - a.ms || Buffer.compare(Buffer.from(b.room), Buffer.from(a.room))

@@ -1,22 +1,24 @@
-// Who is a member of which room. It stands with the room: `room:{<room>}:users`, where writers are
+// Membership of rooms. It is stored with the room, in `room:{<room>}:users`, where writers are
 // counted; a user with 0 messages was invited. Each person's own list of rooms follows it.
 //
-// Steps of an invitation           a crash right after it leaves
-//   1 JOIN at the room             a member who does not see the room in their list
-//   2 ADD_DIALOG at the user       streams that are told by their next look (minutes)
-//   3 publish to the person        nothing
-// Steps of a removal
-//   1 REMOVE_DIALOG at the user    the same: a member who does not see the room in their list
-//   2 LEAVE at the room            caches that believe in the membership, for MEMBER_MS at most
-//   3 publish to every process, and to the person
+//    steps of an invitation           a crash right after it leaves
+//    1 JOIN at the room               a member who does not see the room in their list
+//    2 ADD_DIALOG at the user         streams that notice at their next look (minutes)
+//    3 publish to the person          nothing
 //
-// So a room is never in the list of somebody who is no member, but for a message of theirs that was
-// being written meanwhile; the list asks here before it shows a room. A member without the room in
-// their list is found by `npm run check` and mended by --repair; writing there mends it, too.
+//    steps of a removal
+//    1 REMOVE_DIALOG at the user      a member who does not see the room in their list
+//    2 LEAVE at the room              caches that trust the membership for up to MEMBER_MS
+//    3 publish to every process, and to the person
 //
-// Whether somebody is a member is asked for each request where rights depend on it. The answer is
-// kept, and forgotten at once by every process when a removal is published. If that news is lost
-// (its publisher died, or the connection to the channel's shard broke), for MEMBER_MS at most.
+// So a room is in the list of a non-member only if a message of theirs was being written meanwhile,
+// and the list checks here before it shows a room. `npm run check` finds members who lack the room
+// in their list, and --repair adds it; so does their next message.
+//
+// If rights depend on membership, it is checked for each request. The answer is cached, and every
+// process forgets it at once when a removal is published. If that publication is lost (its
+// publisher died, or the connection to the channel's shard broke), the cached answer lasts up to
+// MEMBER_MS.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
@@ -39,9 +41,9 @@ import {
 import { type PersonNews } from './person-news.js'
 import { type Users } from './users.js'
 
-/** How long a membership is believed in without a new look. */
+/** How long a cached membership is trusted. */
 const MEMBER_MS = 10_000
-/** Of a small room, the users who were removed are in one key; beyond so many, in parts. */
+/** In a small room, removed users are in one key; beyond this many, in parts. */
 export const LEFT_MAX = 3000
 
 type RemovalListener = (room: string, user: string) => void
@@ -52,12 +54,12 @@ export class Members {
   readonly #dialogs: Dialogs
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
-  /** Until when a membership is believed in, by performance.now(). */
+  /** Until when the membership is trusted, by performance.now(). */
   readonly #until = new Remembered<number>()
   readonly #looks = new Shared<boolean>()
   readonly #listeners: RemovalListener[] = []
   readonly #telling = new Set<Promise<void>>()
-  /** Removals that this process has heard of: a look that began before one may be outdated. */
+  /** Removals that this process has heard of: a read that began before one may be outdated. */
   #removals = 0
 
   constructor(
@@ -73,7 +75,7 @@ export class Members {
     this.#onFault = options.onFault
   }
 
-  /** Hears of removals in other processes from now on. */
+  /** From now on, hears of removals by other processes. */
   listen(subscriber: Pick<Subscriber, 'subscribe'>): void {
     subscriber.subscribe(REMOVALS_CHANNEL, {
       onMessage: payload => {
@@ -88,7 +90,7 @@ export class Members {
     })
   }
 
-  /** A promise only where it is not known in this process. */
+  /** A promise only if this process does not know the answer. */
   isMember(room: string, user: string): boolean | Promise<boolean> {
     const key = keyOf(room, user)
     if ((this.#until.get(key) ?? 0) > performance.now()) return true
@@ -96,8 +98,8 @@ export class Members {
   }
 
   /**
-   * Calls back for each removal that this process hears of, also one that happened elsewhere. From
-   * then on `isMember` does not answer true from what was known before.
+   * Calls back for each removal that this process hears of, including those by other processes.
+   * After that, `isMember` does not return true from earlier knowledge.
    */
   onRemoved(listener: RemovalListener): void {
     this.#listeners.push(listener)
@@ -105,8 +107,8 @@ export class Members {
 
   /**
    * Makes a user a member, and puts the room into their list.
-   * @returns whether they were none before
-   * @throws DialogsError TOO_MANY_ROOMS; or as Cluster.write
+   * @returns whether they were not a member before
+   * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
   async join(room: string, user: string): Promise<boolean> {
     const deadline = performance.now() + this.#deadlineMs
@@ -127,13 +129,13 @@ export class Members {
     return isNew === 1
   }
 
-  /** Puts a room into the list of a user who is a member, and tells their streams if it is new. */
+  /** Puts a room into a member's list, and tells their streams if it is new. */
   async list(room: string, user: string, ms: number, deadline: number): Promise<void> {
     if (await this.#dialogs.add(user, room, ms, deadline)) this.tell(user, { joined: room })
   }
 
   /**
-   * Takes a room from a user's list, and ends the membership.
+   * Removes a room from a user's list, and ends the membership.
    * @returns whether they were a member
    * @throws DialogsError as Cluster.write
    */
@@ -153,7 +155,7 @@ export class Members {
     return reply === 1
   }
 
-  /** Tells a person's streams, in every process; not waited for. */
+  /** Tells a person's streams in every process. Nobody waits for it. */
   tell(user: string, news: PersonNews): void {
     const told: Promise<void> = this.#publish(userChannel(user), JSON.stringify(news)).finally(
       () => {
@@ -163,7 +165,7 @@ export class Members {
     this.#telling.add(told)
   }
 
-  /** Resolves when what was told so far is out, or was given up. */
+  /** Resolves when everything published so far has been sent or given up. */
   async settled(): Promise<void> {
     await Promise.all(this.#telling)
   }
@@ -177,7 +179,7 @@ export class Members {
     return isMember
   }
 
-  // Nearly always the first key tells.
+  // Nearly always the first key has the answer.
   async #ask(room: string, user: string): Promise<boolean> {
     for (const key of [usersKey(room), usersPartKey(room, usersPart(user))]) {
       if ((await this.#cluster.command(roomSlot(room), ['HEXISTS', key, user])) === 1) return true
@@ -203,7 +205,8 @@ export class Members {
     let reply: unknown
     await untilAcknowledged(async () => {
       const written = await this.#cluster.write(roomSlot(room), ['EVALSHA', ...args], deadline)
-      // An attempt that is repeated finds what the first one did: only that one knows how it was.
+      // A repeated attempt finds the work of the first one done; only the first knows how it was
+      // before.
       reply ??= written.reply
       return written
     }, deadline)
@@ -211,7 +214,7 @@ export class Members {
   }
 }
 
-// Names hold no braces.
+// Names have no braces.
 const keyOf = (room: string, user: string): string => `${room}{${user}`
 
 function keysOf(room: string, user: string): string[] {
@@ -226,7 +229,7 @@ function parseRemoval(payload: Buffer): [room: string, user: string] | undefined
     const [room, user] = removal as unknown[]
     return typeof room === 'string' && typeof user === 'string' ? [room, user] : undefined
   } catch {
-    // What no version of this service has published.
+    // No version of this service has published this.
     return undefined
   }
 }

@@ -1,8 +1,8 @@
-// What is kept per user and room (the user's rooms, and the read marks), in one key while it is
-// small and in 64 parts when it is large. Invariant: what counts is the larger of what the first
-// key and the part have, so that either may be written at any time. It is split step by step: first
-// the mark, from which on it is written in the parts; then a group of rooms at a time moves over,
-// each group in one script. Whatever a crash leaves is valid, and the next write goes on with it.
+// What is kept per user and room (the user's rooms, and the read marks): in one key while it is
+// small, in 64 parts when it is large. Invariant: the larger value of the first key and the part
+// counts, so either may be written at any time. That lets it be split step by step: first it is
+// marked, and from then on writes go to the parts; then groups of rooms move over, each group in
+// one script. Whatever a crash leaves is valid, and the next write continues with it.
 import { type Cluster } from '../redis/cluster.js'
 import { type Script } from '../redis/script.js'
 import { Remembered } from '../remembered.js'
@@ -11,7 +11,7 @@ import { dialogsPart, PARTS_MARK, userSlot } from './keys.js'
 /** More rooms than this are split. 3,000 of the longest names take 1.1 MB. */
 export const SMALL_MAX = 3000
 const MOVED_AT_ONCE = 500
-/** After a failed attempt to split. */
+/** Pause after a failed attempt to split. */
 const AGAIN_MS = 1000
 
 export type PartedOptions = {
@@ -19,9 +19,9 @@ export type PartedOptions = {
   readonly partKey: (user: string, part: number) => string
   /** MOVE_DIALOGS or MOVE_MARKS. */
   readonly moveScript: Script
-  /** The command that lists some rooms of a key, from a cursor on; the first is '0'. */
+  /** The command that lists some rooms of a key, starting at a cursor; the first cursor is '0'. */
   readonly list: (key: string, cursor: string, count: number) => string[]
-  /** Its answer: the next cursor, '0' at the end, and rooms, the mark among them. */
+  /** Its reply: the next cursor ('0' at the end), and rooms, including the mark. */
   readonly listed: (reply: unknown) => readonly [next: string, rooms: readonly string[]]
 }
 
@@ -52,8 +52,8 @@ export class Parted {
   }
 
   /**
-   * A script tells how many rooms the first key has, the mark among them; less than 0 when they are
-   * split. Begins or goes on with splitting, and does not wait for that.
+   * Takes the number of rooms in the first key from a script's reply, including the mark; negative
+   * if they are split. Starts or continues splitting, without waiting for it.
    */
   noteLength(user: string, length: number): void {
     if (length >= -1 && length <= SMALL_MAX) return
@@ -69,7 +69,7 @@ export class Parted {
     await Promise.allSettled(this.#splitting.values())
   }
 
-  /** May be called by anybody at any time, also twice at once. */
+  /** Anybody may call it at any time, even twice at once. */
   async split(user: string): Promise<void> {
     const running = this.#splitting.get(user)
     if (running !== undefined) return await running
@@ -80,8 +80,8 @@ export class Parted {
     await splitting
   }
 
-  // Nobody adds to the first key once it has the mark, but a writer that is under way: what it adds
-  // is found by the next one.
+  // Nobody adds to the first key once it has the mark, except a writer already under way. What it
+  // adds is found by the next one.
   async #splitAll(user: string): Promise<void> {
     const { list, listed } = this.#options
     await this.#move(user, [])

@@ -7,9 +7,9 @@ import { dialogsPart, PARTS_MARK, readKey, readPartKey, userSlot } from './keys.
 import { Parted } from './parted.js'
 
 export type ReadMark = {
-  /** The last sequence that was read; 0 when none was. */
+  /** The last sequence read; 0 if none was. */
   readonly seq: number
-  /** When that was said; 0 when it never was. */
+  /** When that was said; 0 if it never was. */
   readonly ms: number
 }
 
@@ -29,7 +29,7 @@ export class ReadMarks {
         moveScript: MOVE_MARKS,
         list: (key, cursor, count) => ['HSCAN', key, cursor, 'COUNT', String(count)],
         listed: reply => {
-          // HSCAN answers the next cursor, and field, value, field, value …
+          // HSCAN returns the next cursor, and field, value, field, value …
           const [next, flat] = reply as readonly [string, readonly string[]]
           return [next, flat.filter((_, index) => index % 2 === 0)]
         }
@@ -44,7 +44,7 @@ export class ReadMarks {
 
   /**
    * Moves a mark forward.
-   * @returns the mark that stands now, and whether this call has moved it
+   * @returns the mark now, and whether this call has moved it
    * @throws DialogsError as Cluster.write
    */
   async mark(
@@ -100,7 +100,7 @@ export class ReadMarks {
   }
 
   async #get(user: string, key: string, fields: readonly string[]): Promise<Array<string | null>> {
-    // HMGET answers a value for each field.
+    // HMGET returns a value for each field.
     return (await this.#cluster.command(userSlot(user), ['HMGET', key, ...fields])) as Array<
       string | null
     >

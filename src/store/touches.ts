@@ -1,15 +1,15 @@
-// Whoever writes is a member, and sees the room in their list: the commit has counted them in the
-// room, and what is done here is the list. Not waited for by the POST, and not done for each
-// message: of each user and room once in REMEMBERED_MS at most, for the list's order follows the
-// room's last message anyway. A crash before it is done leaves a member who does not see the room
-// (members.ts). Bounded: beyond PENDING_MAX at once it is left out, told as a fault, and done with
-// the next message.
+// Puts a room into the list of whoever writes there. The commit has already made the writer a
+// member of the room; only the list is updated here. The POST does not wait for it. It happens at
+// most once per REMEMBERED_MS for each user and room, because the list is ordered by the room's
+// last message anyway. A crash before it leaves a member who does not see the room (members.ts).
+// Bounded: beyond PENDING_MAX at the same time an update is skipped, reported as a fault, and made
+// up for by the next message.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Message } from '../message/message.js'
 import { type Members } from './members.js'
 
 const REMEMBERED_MS = 60_000
-/** Of each generation. A name of a user and a room take about 200 bytes. */
+/** For each generation. A user's and a room's name take about 200 bytes. */
 const REMEMBERED_MAX = 50_000
 const PENDING_MAX = 10_000
 const AT_ONCE = 64
@@ -19,7 +19,7 @@ export class Touches {
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
   readonly #limit: LimitFunction = pLimit(AT_ONCE)
-  /** Two generations, so that what is forgotten is always the older half. */
+  /** Two generations, so that the older half is always the one forgotten. */
   #recent = new Set<string>()
   #older = new Set<string>()
   #turnedAt = performance.now()
@@ -35,17 +35,17 @@ export class Touches {
     this.#onFault = options.onFault
   }
 
-  /** Messages of a room were committed. */
+  /** Notes that messages of a room were committed. */
   wrote(room: string, messages: readonly Message[]): void {
     for (const { user, ms } of messages) {
-      // Names hold no braces.
+      // Names have no braces.
       const key = `${room}{${user}`
       if (this.#recent.has(key) || this.#older.has(key)) continue
       this.#begin(key, room, user, ms)
     }
   }
 
-  /** Forgets what is known of a user in a room: the next message puts the room into their list. */
+  /** Forgets a user's state in a room: their next message puts the room into their list. */
   forget(room: string, user: string): void {
     const key = `${room}{${user}`
     this.#recent.delete(key)
