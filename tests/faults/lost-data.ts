@@ -144,7 +144,7 @@ t.test(
       /Dialogs cannot start: Redis has lost data: 127\.0\.0\.1:\d+ no longer has/
     )
 
-    t.match(await accept(cluster.urls), { status: 2, output: /Say --yes/ })
+    t.match(await accept(cluster.urls), { status: 2, output: /Add --yes/ })
     t.match(await accept(cluster.urls, '--yes'), { status: 0, output: /The loss is accepted/ })
     await until(
       'it is ready again',
