@@ -8,6 +8,7 @@ import { DialogsError } from './errors.js'
 import { ANYBODY } from './identity/caller.js'
 import { ClusterWatch } from './live/cluster-watch.js'
 import { Hub } from './live/hub.js'
+import { People } from './live/people.js'
 import { Signals } from './live/signals.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
@@ -31,6 +32,7 @@ import {
 } from './routes/errors.js'
 import { dialogRoutes } from './routes/dialogs.js'
 import { eventRoutes } from './routes/events.js'
+import { personEventRoutes } from './routes/person-events.js'
 import { Hosts } from './routes/hosts.js'
 import { readJsonBodies } from './routes/json-body.js'
 import { collectRoutes } from './routes/known-routes.js'
@@ -202,6 +204,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     },
     failed: fault
   })
+  const people = new People(store, hub, subscriber, config.live, { failed: fault })
   metrics.watch(
     {
       streams: () => hub.streamCount,
@@ -294,6 +297,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     onPutOff
   }
   await fastify.register(eventRoutes, streaming)
+  await fastify.register(personEventRoutes, { people, ...streaming })
   const describe = async (): Promise<ClusterDescription> => await describeCluster(cluster)
   const watch = new ClusterWatch(describe, {
     intervalMs: CLUSTER_LOOK_MS,
@@ -329,6 +333,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await store.settled()
     await publisher.settled()
     watch.close()
+    people.close()
     hub.close()
     subscriber.close()
     cluster.close()

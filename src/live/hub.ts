@@ -9,6 +9,7 @@ import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
 import { RingBudget } from './ring.js'
+import { type Follower, RoomWatch } from './room-watch.js'
 import { Room, type RoomEvents, type RoomHistory, type RoomLog, type RoomSettings } from './room.js'
 import { type EndReason, type Stream } from './stream.js'
 
@@ -35,6 +36,18 @@ export type HubEvents = RoomEvents & {
  */
 const AUDIT_TURNS = 8
 
+/**
+ * A room that nobody reads, but people follow as one of their dialogs, is compared with the store
+ * so many times less often.
+ */
+const WATCHED_AUDITS = 24
+
+type OpenRoom = {
+  readonly room: Room
+  watch: RoomWatch | undefined
+  emptySince: number | undefined
+}
+
 export class Hub {
   readonly pages: Pages
   readonly budget: RingBudget
@@ -42,7 +55,7 @@ export class Hub {
   readonly #subscriber: HubSubscriber
   readonly #options: HubOptions
   readonly #events: HubEvents
-  readonly #rooms = new Map<string, { readonly room: Room; emptySince: number | undefined }>()
+  readonly #rooms = new Map<string, OpenRoom>()
   readonly #streams = new Set<Stream>()
   readonly #heartbeats: Heartbeats
   readonly #timers: NodeJS.Timeout[]
@@ -100,8 +113,27 @@ export class Hub {
     })
     return () => {
       room.remove(reader)
-      if (room.readerCount === 0) entry.emptySince = performance.now()
+      noteEmpty(entry)
     }
+  }
+
+  /** Lets a person follow a room as one of their dialogs, until `unwatch`. */
+  watch(name: string, follower: Follower): RoomWatch {
+    const entry = this.#rooms.get(name) ?? this.#open(name)
+    entry.emptySince = undefined
+    if (entry.watch === undefined) {
+      entry.watch = new RoomWatch(entry.room)
+      entry.room.watchWith(entry.watch)
+    }
+    entry.watch.add(follower)
+    return entry.watch
+  }
+
+  unwatch(name: string, follower: Follower): void {
+    const entry = this.#rooms.get(name)
+    if (entry === undefined) return
+    entry.watch?.remove(follower)
+    noteEmpty(entry)
   }
 
   /**
@@ -126,7 +158,7 @@ export class Hub {
     this.#rooms.clear()
   }
 
-  #open(name: string): { readonly room: Room; emptySince: number | undefined } {
+  #open(name: string): OpenRoom {
     const room = new Room(
       name,
       this.#store.log,
@@ -134,7 +166,7 @@ export class Hub {
       { settings: this.#options, budget: this.budget, pages: this.pages },
       this.#events
     )
-    const entry = { room, emptySince: undefined }
+    const entry = { room, watch: undefined, emptySince: undefined }
     this.#rooms.set(name, entry)
     this.#subscriber.subscribe(roomChannel(name), {
       onMessage: payload => {
@@ -150,11 +182,16 @@ export class Hub {
   // If the publication of a room's last message is lost, no later publication proves the gap. Only
   // a look at the log finds it.
   #audit(): void {
-    const idleBefore = performance.now() - this.#options.auditMs * (1 - 1 / AUDIT_TURNS)
-    for (const { room } of this.#rooms.values()) {
+    const { auditMs } = this.#options
+    const now = performance.now()
+    const readBefore = now - auditMs * (1 - 1 / AUDIT_TURNS)
+    const watchedBefore = now - auditMs * (WATCHED_AUDITS - 1 / AUDIT_TURNS)
+    for (const { room, watch } of this.#rooms.values()) {
       // Skip a room that is already syncing: while a shard is down, it would only be asked again
       // and again.
-      if (room.heardAt < idleBefore && room.readerCount > 0 && !room.isSyncing) void room.sync()
+      const isWatched = (watch?.followerCount ?? 0) > 0
+      const idleBefore = room.readerCount > 0 ? readBefore : isWatched ? watchedBefore : -Infinity
+      if (room.heardAt < idleBefore && !room.isSyncing) void room.sync()
     }
   }
 
@@ -173,4 +210,9 @@ export class Hub {
       stream.end('stalled' satisfies EndReason)
     }
   }
+}
+
+function noteEmpty(entry: OpenRoom): void {
+  const followers = entry.watch?.followerCount ?? 0
+  if (entry.room.readerCount + followers === 0) entry.emptySince = performance.now()
 }

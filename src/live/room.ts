@@ -22,6 +22,7 @@ import {
 } from '../message/frame.js'
 import { type Page, type Pages } from './pages.js'
 import { Retrier } from './retrier.js'
+import { type RoomWatch } from './room-watch.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
 
 /** What a room asks of the store. */
@@ -86,6 +87,7 @@ export class Room {
   #gapTimer: NodeJS.Timeout | undefined
   #missingSince: number | undefined
   #isClosed = false
+  #watch: RoomWatch | undefined
 
   constructor(
     room: string,
@@ -130,6 +132,11 @@ export class Room {
 
   get isSyncing(): boolean {
     return this.#sync.isRunning
+  }
+
+  /** Calls the watch of everything that is delivered from now on. */
+  watchWith(watch: RoomWatch): void {
+    this.#watch = watch
   }
 
   add(reader: RoomReader): void {
@@ -279,6 +286,7 @@ export class Room {
     this.#headMs = headMs
     this.#events.reset(reason)
     for (const reader of [...this.#readers]) reader.reset(reason)
+    this.#watch?.reset()
   }
 
   #accept(frames: Frames): void {
@@ -327,6 +335,7 @@ export class Room {
     this.#ring.push(frames)
     this.#headMs = frameMs(frameAt(frames, lastOf(frames)))
     this.#fanOut.push(frames, this.heardAt)
+    this.#watch?.delivered(frames)
   }
 
   #hold(frames: Frames): void {

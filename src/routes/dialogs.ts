@@ -119,8 +119,9 @@ export async function dialogRoutes(
       await touches.settled(user)
       const key = JSON.stringify(['dialogs', user, before, limit])
       return await answers.send(reply, key, async () => {
+        const cursor = Date.now()
         const { dialogs, next = null } = await inbox.page(user, before, limit, pageBytesMax)
-        return `{"user":${JSON.stringify(user)},"rooms":[${dialogs.map(dialogJson).join(',')}],"next":${JSON.stringify(next)}}`
+        return `{"user":${JSON.stringify(user)},"cursor":"${cursor}","rooms":[${dialogs.map(dialogJson).join(',')}],"next":${JSON.stringify(next)}}`
       })
     }
   )

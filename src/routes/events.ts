@@ -11,7 +11,7 @@ import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { checkRead } from './rights.js'
-import { ErrorAnswer, EventsQuery, RoomParams, RoomsEventsQuery } from './schemas.js'
+import { ErrorAnswer, EventsQuery, type Resuming, RoomParams, RoomsEventsQuery } from './schemas.js'
 
 export type EventRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError
@@ -146,7 +146,7 @@ export async function eventRoutes(
  * EventSource without an id sends no header, some clients send an empty one, and polyfills that
  * cannot send the header put lastEventId into the query.
  */
-function cursorOf(headers: Headers, query: EventsQuery): string | undefined {
+export function cursorOf(headers: Headers, query: Resuming): string | undefined {
   const seen = [headers['last-event-id'], query.lastEventId, query.lastEventID].find(
     id => id !== undefined && id !== ''
   )

@@ -101,6 +101,24 @@ const Resuming = {
   lastEventID: Type.Optional(Type.String({ description: 'another spelling of lastEventId' }))
 }
 
+/** Where the client of a stream resumes. */
+export type Resuming = {
+  readonly after?: string
+  readonly lastEventId?: string
+  readonly lastEventID?: string
+}
+
+export const PersonEventsQuery = Type.Object({
+  after: Type.Optional(
+    Type.String({
+      description:
+        'cursor: the dialogs that have changed since; default: all. lastEventId and the Last-Event-ID header win over it'
+    })
+  ),
+  lastEventId: Resuming.lastEventId,
+  lastEventID: Resuming.lastEventID
+})
+
 export const EventsQuery = Type.Object(Resuming)
 export type EventsQuery = Static<typeof EventsQuery>
 
@@ -182,6 +200,7 @@ export const UsersAnswer = Type.Object({
 
 export const DialogsAnswer = Type.Object({
   user: Type.String(),
+  cursor: Type.String({ description: 'after of a stream that tells what has changed since' }),
   rooms: Type.Array(DialogAnswer, { description: 'newest activity first' }),
   next: Type.Union([Type.String(), Type.Null()], {
     description: 'before of the next page; null on the last one'

@@ -165,6 +165,11 @@ export class Inbox {
     return found
   }
 
+  /** Whether a room is in the person's list. */
+  async has(user: string, room: string): Promise<boolean> {
+    return (await this.#dialogs.get(user, room)) !== undefined
+  }
+
   /** The person's own rooms with the newest acts, and how far each is read. */
   async newest(
     user: string,

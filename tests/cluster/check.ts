@@ -526,6 +526,25 @@ t.test('--repair corrects counters, and they stay right while writing goes on', 
   ])
 })
 
+t.test(
+  'a member who does not see the room in their list is told, and --repair mends it',
+  async t => {
+    const { store, cluster } = await open(t)
+    const room = freshRoom()
+    const ghost = `ghost of ${room}`
+    await append(store, room, 'ann', 'hello')
+    await store.touches.allSettled()
+    await cluster.command(roomSlot(room), ['HSET', usersKey(room), ghost, '0'])
+    t.match(await check('--room', room), { status: 0, stdout: `· ${KINDS.unlisted.about}: 1\n` })
+    t.match(await check('--room', room, '--repair'), {
+      status: 0,
+      stdout: `· ${KINDS.unlisted.about}: 1 (put right)\n`
+    })
+    t.notMatch((await check('--room', room)).stdout, KINDS.unlisted.about)
+    t.match(await store.inbox.page(ghost, undefined, 50, 1e6), { dialogs: [{ room, unread: 1 }] })
+  }
+)
+
 t.test('a removed user is still counted, and does not become a member again', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()

@@ -115,6 +115,7 @@ t.test('every route is described, with its parameters and each status', async t 
       'get /metrics readMetrics 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/events followRoom 200 400 401 403 408 414 417 421 431 500 503',
       'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503',
+      'get /users/{user}/events followDialogs 200 400 401 403 408 414 417 421 431 500 503',
       'get /cluster readCluster 200 400 401 403 408 414 417 421 431 500 503',
       'get /cluster/events followCluster 200 400 401 403 408 414 417 421 431 500 503'
     ].flatMap(line => [

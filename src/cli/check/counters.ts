@@ -33,6 +33,7 @@ type Count = {
   direct?: number
   /** The key of this counter, if it is not the members' key. */
   leftKey?: string | undefined
+  isMember?: boolean
 }
 
 const SCAN_COUNT = 1000
@@ -53,6 +54,11 @@ export class Counters {
 
   get userCount(): number {
     return this.#counts.size
+  }
+
+  /** The members, as they were last read. */
+  get members(): string[] {
+    return [...this.#counts].filter(([, count]) => count.isMember).map(([user]) => user)
   }
 
   /** Counts a message of the log. */
@@ -153,6 +159,7 @@ export class Counters {
       for (const count of this.#counts.values()) {
         count.counted = 0
         count.direct = 0
+        count.isMember = false
         count.leftKey = undefined
       }
       await this.#readLeft()
@@ -171,6 +178,7 @@ export class Counters {
     const count = this.#countOf(user)
     count.direct = (count.leftKey === undefined ? (count.direct ?? 0) : 0) + counted
     count.leftKey = undefined
+    count.isMember = true
     count.counted += counted
   }
 

@@ -19,6 +19,10 @@ export const KINDS = {
     about:
       'segments beyond the head (the log was rewound, or SEGMENT_LENGTH is not that of the service)'
   },
+  unlisted: {
+    isViolation: false,
+    about: 'members who do not see the room in their list, until they write or are invited again'
+  },
   'half-sealed': { isViolation: false, about: 'segments that are sealed but still in the tail' },
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
   uncommitted: {

@@ -11,6 +11,7 @@ import { parseReference, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { Counters } from './counters.js'
 import { Findings, type Finding } from './finding.js'
+import { Lists } from './lists.js'
 import { type EntryId, entryIdOf, Merge, passOf, References } from './references.js'
 import { Segments } from './segments.js'
 import { type RoomKeys } from './survey.js'
@@ -37,6 +38,8 @@ export type RoomReport = {
 }
 
 const ID_PAGE_LENGTH = 1000
+/** How long after a commit a room is put into its writer's list, where nothing is down. */
+const LISTED_MS = 1000
 const BLOCKS_AT_ONCE = 16
 
 export class RoomCheck {
@@ -71,6 +74,12 @@ export class RoomCheck {
     // If the log has a hole, it is unknown whose messages are missing.
     if (this.#findings.countOf('hole') + this.#findings.countOf('no-reference') === 0) {
       await this.#counters.check(head, settleMs, isRepairing, this.#findings)
+      await new Lists(this.#cluster).check(
+        this.#room,
+        this.#counters.members,
+        { settleMs: LISTED_MS, isRepairing },
+        this.#findings
+      )
     }
     await new Segments(this.#cluster, this.#log, this.#room).check(
       this.#keys.segments,

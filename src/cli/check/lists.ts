@@ -1,0 +1,50 @@
+// The members of a room, and whether each sees it in their list. A list follows the membership a
+// moment later, so what is missing is looked at again before it is told.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { type Cluster } from '../../redis/cluster.js'
+import { Dialogs } from '../../store/dialogs.js'
+import { ReadMarks } from '../../store/read-marks.js'
+import { forEachAtOnce } from './at-once.js'
+import { type Findings } from './finding.js'
+
+const AT_ONCE = 64
+/**
+ * The time of the own act of somebody whose list is mended: then the room's last message says where
+ * it stands.
+ */
+const MENDED_MS = 1
+
+export class Lists {
+  readonly #dialogs: Dialogs
+
+  constructor(cluster: Cluster) {
+    const ignore = (): void => undefined
+    this.#dialogs = new Dialogs(cluster, new ReadMarks(cluster, ignore), ignore)
+  }
+
+  /** @param settleMs how long after a commit the room may be put into a list */
+  async check(
+    room: string,
+    members: readonly string[],
+    { settleMs, isRepairing }: { readonly settleMs: number; readonly isRepairing: boolean },
+    findings: Findings
+  ): Promise<void> {
+    const missing = await this.#missing(room, members)
+    if (missing.length === 0) return
+    await sleep(settleMs)
+    for (const user of await this.#missing(room, missing)) {
+      findings.add('unlisted', user)
+      if (!isRepairing) continue
+      await this.#dialogs.add(user, room, MENDED_MS, performance.now() + settleMs)
+      findings.mend('unlisted', 1)
+    }
+  }
+
+  async #missing(room: string, members: readonly string[]): Promise<string[]> {
+    const missing: string[] = []
+    await forEachAtOnce(members, AT_ONCE, async user => {
+      if ((await this.#dialogs.get(user, room)) === undefined) missing.push(user)
+    })
+    return missing.sort()
+  }
+}

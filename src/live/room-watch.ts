@@ -1,0 +1,159 @@
+// What people who follow a room as one of their dialogs need of it: its head, its last message, and
+// who wrote the newest ones. One for each followed room of the process, beside the room itself.
+// Invariant: every follower is told at least once after each change, but no more often than every
+// TOLD_EACH_MS, and with thousands of followers as slowly as telling them takes. So a busy room
+// costs its followers some events a second, and the last one is always right.
+import { type Frames, frameAt, lastOf } from '../message/frame.js'
+
+export type Follower = {
+  readonly user: string
+  /** The room has moved on. After a reset nothing that was known of it holds any more. */
+  moved: (watch: RoomWatch, isReset: boolean) => void
+}
+
+/** What a watch needs of its room. */
+export type WatchedRoom = {
+  readonly room: string
+  readonly head: number
+  readonly headMs: number
+  ready: () => Promise<void>
+}
+
+const TOLD_EACH_MS = 250
+/** As many unread messages as are counted, and some more. */
+const AUTHORS_MAX = 128
+/** Followers that are told in one turn of the event loop. */
+const TOLD_AT_ONCE = 256
+
+export class RoomWatch {
+  readonly #room: WatchedRoom
+  readonly #followers = new Set<Follower>()
+  /** Who wrote the newest messages, up to the head. */
+  #authors: string[] = []
+  /** The last message as JSON, where it is known. */
+  #last: string | undefined
+  #isReset = false
+  #isTelling = false
+  #toldAt = -Infinity
+  #tellingMs = 0
+
+  constructor(room: WatchedRoom) {
+    this.#room = room
+  }
+
+  get room(): string {
+    return this.#room.room
+  }
+
+  get head(): number {
+    return this.#room.head
+  }
+
+  /** The time of the head's entry; 0 in an empty room. */
+  get headMs(): number {
+    return this.#room.headMs
+  }
+
+  get last(): string | undefined {
+    return this.#last
+  }
+
+  get followerCount(): number {
+    return this.#followers.size
+  }
+
+  /** Resolves when the room's head is known. */
+  async ready(): Promise<void> {
+    await this.#room.ready()
+  }
+
+  add(follower: Follower): void {
+    this.#followers.add(follower)
+  }
+
+  remove(follower: Follower): void {
+    this.#followers.delete(follower)
+  }
+
+  /** The room was delivered frames, which end at its head. */
+  delivered(frames: Frames): void {
+    if (this.#followers.size === 0) {
+      this.#forget()
+      return
+    }
+    for (let seq = frames.first; seq <= lastOf(frames); seq++) this.#note(frameAt(frames, seq))
+    this.#tellSoon()
+  }
+
+  /** What was delivered does not hold any more. */
+  reset(): void {
+    this.#forget()
+    this.#isReset = true
+    this.#tellSoon()
+  }
+
+  /** How many messages behind `seq` are not this user's; undefined where that is not known here. */
+  countSince(seq: number, user: string): number | undefined {
+    const known = this.head - this.#authors.length
+    if (seq < known) return undefined
+    let count = 0
+    for (let index = seq - known; index < this.#authors.length; index++) {
+      if (this.#authors[index] !== user) count++
+    }
+    return count
+  }
+
+  // `id: …\ndata: …\n\n` is a message. Anything else is one that is lost, or no message: the store
+  // knows what that means for the dialog.
+  #note(frame: Buffer): void {
+    const data = frame.indexOf(10) + 1
+    if (frame.toString('latin1', data, data + 6) !== 'data: ') {
+      this.#forget()
+      return
+    }
+    this.#last = frame.toString('utf8', data + 6, frame.length - 2)
+    // The frame's own JSON: `messageJson`.
+    this.#authors.push((JSON.parse(this.#last) as { readonly user: string }).user)
+    if (this.#authors.length > AUTHORS_MAX) this.#authors.shift()
+  }
+
+  #forget(): void {
+    this.#authors = []
+    this.#last = undefined
+  }
+
+  #tellSoon(): void {
+    if (this.#isTelling) return
+    this.#isTelling = true
+    const waitMs = this.#toldAt + Math.max(TOLD_EACH_MS, this.#tellingMs) - performance.now()
+    if (waitMs < 1) {
+      setImmediate(() => {
+        this.#tell()
+      })
+    } else {
+      setTimeout(() => {
+        this.#tell()
+      }, waitMs).unref()
+    }
+  }
+
+  #tell(): void {
+    const isReset = this.#isReset
+    this.#isReset = false
+    // What changes from here on is told again.
+    this.#isTelling = false
+    this.#toldAt = performance.now()
+    const followers = [...this.#followers]
+    const tellFrom = (from: number): void => {
+      for (const follower of followers.slice(from, from + TOLD_AT_ONCE)) {
+        if (this.#followers.has(follower)) follower.moved(this, isReset)
+      }
+      if (from + TOLD_AT_ONCE < followers.length) {
+        setImmediate(() => {
+          tellFrom(from + TOLD_AT_ONCE)
+        })
+      } else this.#tellingMs = performance.now() - this.#toldAt
+    }
+    tellFrom(0)
+  }
+}

@@ -1,0 +1,323 @@
+// A person's stream without Redis: what is told of dialogs, to clients that are fast or slow, and
+// when the store has to be asked.
+import { setImmediate as turn } from 'node:timers/promises'
+import t from 'tap'
+import { Person } from '../../src/live/person.js'
+import { RoomWatch, type Follower } from '../../src/live/room-watch.js'
+import { framesOf } from '../../src/message/frame.js'
+import { type Dialog } from '../../src/store/inbox.js'
+import { sequence } from '../support/client.js'
+import { until } from '../support/until.js'
+
+type Told = { readonly event: string; readonly data: Record<string, unknown>; readonly id: number }
+
+/** Rooms of one process, and what the store has of a person in them. */
+class World {
+  readonly watches = new Map<string, RoomWatch>()
+  readonly #heads = new Map<string, number>()
+  readonly authors = new Map<string, string[]>()
+  readonly listed = new Map<string, { ms: number; seq: number }>()
+  asked = 0
+  looked = 0
+  readonly failures: unknown[] = []
+  /** Called when the list or a dialog is read. */
+  onRead: () => Promise<void> = async () => undefined
+  readonly person: Person
+
+  constructor() {
+    this.person = new Person(
+      'bob',
+      {
+        newest: async () => {
+          this.looked++
+          const rows = [...this.listed].map(([room, { ms, seq }]) => {
+            return { room, ms, mark: { seq, ms: 0 } }
+          })
+          await this.onRead()
+          return rows
+        },
+        has: async (_user, room) => this.listed.has(room),
+        states: async (_user, [room = '']) => {
+          this.asked++
+          const state = this.stateOf(room)
+          await this.onRead()
+          return new Map(state === undefined ? [] : [[room, state]])
+        }
+      },
+      {
+        watch: (room, follower) => {
+          const watch = this.watchOf(room)
+          watch.add(follower)
+          return watch
+        },
+        unwatch: (room, follower) => {
+          this.watchOf(room).remove(follower)
+        }
+      },
+      { failed: (_what, error) => this.failures.push(error) }
+    )
+  }
+
+  watchOf(room: string): RoomWatch {
+    const heads = this.#heads
+    const known = this.watches.get(room)
+    if (known !== undefined) return known
+    heads.set(room, this.authors.get(room)?.length ?? 0)
+    const watch = new RoomWatch({
+      room,
+      get head() {
+        return heads.get(room) ?? 0
+      },
+      headMs: 0,
+      ready: async () => undefined
+    })
+    this.watches.set(room, watch)
+    return watch
+  }
+
+  stateOf(room: string): Dialog | undefined {
+    const listed = this.listed.get(room)
+    if (listed === undefined) return undefined
+    const authors = this.authors.get(room) ?? []
+    const unread = authors.slice(listed.seq).filter(author => author !== 'bob').length
+    return {
+      room,
+      head: authors.length,
+      read: listed.seq,
+      unread: Math.min(100, unread),
+      last: authors.length === 0 ? 'null' : `{"seq":${authors.length}}`
+    }
+  }
+
+  /** Stores messages, and delivers them to this process. */
+  post(room: string, ...authors: string[]): void {
+    const before = this.authors.get(room) ?? []
+    this.authors.set(room, [...before, ...authors])
+    this.#heads.set(room, before.length + authors.length)
+    this.watchOf(room).delivered(
+      framesOf(
+        authors.map((user, index) => {
+          return { room, seq: before.length + index + 1, user, text: 'x', ms: 1 }
+        })
+      )
+    )
+  }
+
+  stream(after?: number): { told: Told[]; full: (isFull: boolean) => void; leave: () => void } {
+    const told: Told[] = []
+    let isFull = false
+    let release: Array<() => void> = []
+    const leave = this.person.join(
+      {
+        get isFull() {
+          return isFull
+        },
+        hasEnded: false,
+        write: bytes => {
+          const [, id, event = '', data = ''] =
+            /^id: (\d+)\nevent: (\w+)\ndata: (.*)\n\n$/.exec(String(bytes)) ?? []
+          told.push({ id: Number(id), event, data: JSON.parse(data) as Told['data'] })
+        },
+        drained: async () => {
+          await new Promise<void>(resolve => release.push(resolve))
+        }
+      },
+      after
+    )
+    const full = (now: boolean): void => {
+      isFull = now
+      if (now) return
+      for (const resolve of release) resolve()
+      release = []
+    }
+    return { told, full, leave }
+  }
+}
+
+const isLive = (told: readonly Told[]): boolean => told.some(({ event }) => event === 'live')
+
+t.test('dialogs come first, then live, then what is new, counted without the store', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 1 })
+  world.authors.set('red', ['ann', 'ann', 'bob'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  t.match(told, [
+    { event: 'room', data: { room: 'red', head: 3, read: 1, unread: 1, last: { seq: 3 } } },
+    { event: 'live', data: { user: 'bob', rooms: ['red'], complete: true } }
+  ])
+  const { asked } = world
+  world.post('red', 'ann', 'bob', 'cyd')
+  await until('it is told', () => told.length === 3)
+  t.match(told[2], { event: 'room', data: { head: 6, read: 1, unread: 3, last: { user: 'cyd' } } })
+  t.equal(world.asked, asked)
+})
+
+t.test('of many messages in a moment two events come, and the last is right', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  for (const n of sequence(1, 150)) {
+    world.post('red', n % 3 === 0 ? 'bob' : 'ann')
+    await turn()
+  }
+  await until('the last is told', () => told.at(-1)?.data['head'] === 150)
+  t.equal(told.at(-1)?.data['unread'], 100)
+  t.ok(told.filter(({ event }) => event === 'room').length <= 3, `${told.length} events`)
+})
+
+t.test(
+  'a slow client gets the last state of each dialog, and a cursor that skips none',
+  async t => {
+    const world = new World()
+    for (const room of ['red', 'green']) world.listed.set(room, { ms: 1, seq: 0 })
+    const { told, full } = world.stream()
+    await until('it is live', () => isLive(told))
+    const before = told.length
+    full(true)
+    for (const n of sequence(1, 3)) {
+      world.post('red', 'ann')
+      world.post('green', 'ann')
+      if (n < 3) await new Promise(resolve => setTimeout(resolve, 300))
+    }
+    await new Promise(resolve => setTimeout(resolve, 300))
+    t.equal(told.length, before, 'nothing is written meanwhile')
+    const releasedAt = Date.now()
+    full(false)
+    await until('both are told', () => told.length === before + 2)
+    t.match(told.slice(before), [
+      { data: { room: 'red', head: 3, unread: 3 } },
+      { data: { room: 'green', head: 3, unread: 3 } }
+    ])
+    t.ok((told[before]?.id ?? 0) < releasedAt - 300, 'green was untold when red was written')
+  }
+)
+
+t.test('marks, rooms that are joined, and rooms that are left', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann', 'ann', 'ann'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  world.listed.set('red', { ms: 1, seq: 2 })
+  world.person.hear({ read: 'red', seq: 2 })
+  await until('the mark', () => told.at(-1)?.data['read'] === 2)
+  t.match(told.at(-1), { data: { unread: 1 } })
+  world.listed.set('green', { ms: 1, seq: 0 })
+  world.person.hear({ joined: 'green' })
+  await until('joined', () => told.at(-1)?.data['room'] === 'green')
+  world.listed.delete('red')
+  world.person.hear({ left: 'red' })
+  t.match(told.at(-1), { event: 'left', data: { room: 'red' } })
+  const count = told.length
+  world.post('red', 'ann')
+  world.post('green', 'ann')
+  await until('the other room', () => told.length > count)
+  t.match(told.at(-1), { data: { room: 'green', head: 1 } })
+  t.equal(told.length, count + 1)
+})
+
+t.test('what a lost publication would have told is found in the list', async t => {
+  const world = new World()
+  for (const room of ['red', 'green']) world.listed.set(room, { ms: 1, seq: 0 })
+  world.authors.set('green', ['ann'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  world.listed.delete('red')
+  world.listed.set('blue', { ms: 1, seq: 0 })
+  world.listed.set('green', { ms: 1, seq: 1 })
+  const before = told.length
+  await world.person.sync()
+  await until('all three', () => told.length === before + 3)
+  t.match(
+    new Map(told.slice(before).map(told => [told.data['room'], told])),
+    new Map<unknown, unknown>([
+      ['red', { event: 'left' }],
+      ['blue', { event: 'room', data: { head: 0 } }],
+      ['green', { event: 'room', data: { read: 1, unread: 0 } }]
+    ])
+  )
+})
+
+t.test('a list that is older than news does not undo them', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  let isFirst = true
+  world.onRead = async () => {
+    if (!isFirst) return
+    isFirst = false
+    // Joined after the list was read, and before it arrived.
+    world.listed.set('green', { ms: 1, seq: 0 })
+    world.person.hear({ joined: 'green' })
+  }
+  await world.person.sync()
+  await until('joined', () => told.at(-1)?.data['room'] === 'green')
+  t.notOk(told.some(({ event }) => event === 'left'))
+})
+
+t.test('after a reset, and where an entry is no message, the store is asked', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann', 'ann', 'ann', 'ann'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  world.authors.set('red', ['cyd', 'cyd', 'cyd', 'cyd', 'cyd'])
+  world.watchOf('red').reset()
+  await until('it is told anew', () => told.at(-1)?.data['head'] === 5)
+  t.equal(told.at(-1)?.data['unread'], 5)
+})
+
+t.test('a store that does not answer is asked again, and then the truth is told', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann'])
+  let failures = 3
+  world.onRead = async () => {
+    if (failures-- > 0) throw new Error('unreachable')
+  }
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  t.match(told[0], { event: 'room', data: { head: 1, unread: 1 } })
+  t.equal(world.failures.length, 3)
+})
+
+t.test('who resumes is not told what they know', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann'])
+  const { told, leave } = world.stream(Date.now())
+  await until('it is live', () => isLive(told))
+  t.equal(told.length, 1)
+  t.equal(world.asked, 0)
+  world.post('red', 'ann')
+  await until('what is new', () => told.length === 2)
+  t.match(told[1], { data: { head: 2, unread: 2 } })
+  leave()
+  world.person.close()
+  t.equal(world.watchOf('red').followerCount, 0)
+})
+
+t.test('thousands of followers are told in turns', async t => {
+  const world = new World()
+  const watch = world.watchOf('red')
+  let told = 0
+  let turns = 0
+  let isOver = false
+  const followers: Follower[] = sequence(1, 2000).map(n => {
+    return { user: `user ${n}`, moved: () => told++ }
+  })
+  for (const follower of followers) watch.add(follower)
+  world.post('red', 'ann')
+  void until('all', () => told === 2000).then(() => {
+    isOver = true
+  })
+  while (!isOver) {
+    turns++
+    await turn()
+  }
+  t.equal(told, 2000)
+  t.ok(turns >= 7)
+})
