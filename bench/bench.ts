@@ -10,6 +10,7 @@ import { connections } from './parts/connections.js'
 import { even } from './parts/even.js'
 import { fanout } from './parts/fanout.js'
 import { history } from './parts/history.js'
+import { inbox } from './parts/inbox.js'
 import { latency } from './parts/latency.js'
 import { memory } from './parts/memory.js'
 import { post } from './parts/post.js'
@@ -24,6 +25,7 @@ const PARTS: readonly Part[] = [
   post,
   fanout,
   latency,
+  inbox,
   history,
   connections,
   storm,

@@ -57,12 +57,14 @@ export const ADD_DIALOG = script(`${TOUCH}
 local room = ARGV[1]
 local split = redis.call('ZSCORE', KEYS[1], '${PARTS_MARK}')
 local target = split and KEYS[2] or KEYS[1]
-local length = redis.call('ZCARD', KEYS[1])
-if split then length = -length end
+local function length ()
+  local count = redis.call('ZCARD', KEYS[1])
+  return split and -count or count
+end
 local isKnown = redis.call('ZSCORE', KEYS[1], room) or redis.call('ZSCORE', KEYS[2], room)
-if not isKnown and redis.call('ZCARD', target) >= tonumber(ARGV[3]) then return {-1, length} end
+if not isKnown and redis.call('ZCARD', target) >= tonumber(ARGV[3]) then return {-1, length()} end
 if redis.call('ZADD', target, 'GT', 'CH', ARGV[2], room) == 0 then touch(target) end
-return {isKnown and 0 or 1, length}`)
+return {isKnown and 0 or 1, length()}`)
 
 /**
  * Removes a room from a user's rooms, with its read mark: KEYS rooms, the room's part, read, the

@@ -36,6 +36,7 @@ const PARTS = [
   'post',
   'fanout',
   'latency',
+  'inbox',
   'history',
   'connections',
   'storm',

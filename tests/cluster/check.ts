@@ -538,7 +538,7 @@ t.test(
     t.match(await check('--room', room), { status: 0, stdout: `· ${KINDS.unlisted.about}: 1\n` })
     t.match(await check('--room', room, '--repair'), {
       status: 0,
-      stdout: `· ${KINDS.unlisted.about}: 1 (put right)\n`
+      stdout: `· ${KINDS.unlisted.about}: 1 (repaired)\n`
     })
     t.notMatch((await check('--room', room)).stdout, KINDS.unlisted.about)
     t.match(await store.inbox.page(ghost, undefined, 50, 1e6), { dialogs: [{ room, unread: 1 }] })
