@@ -52,14 +52,7 @@ export class Log {
    */
   async newest(room: string, count: number): Promise<LogEntry[]> {
     const entries = parseEntries(
-      await this.#cluster.read(roomSlot(room), [
-        'XREVRANGE',
-        logKey(room),
-        '+',
-        '-',
-        'COUNT',
-        String(Math.max(1, count))
-      ])
+      await this.#cluster.read(roomSlot(room), newestOf(logKey(room), Math.max(1, count)))
     ).reverse()
     const first = entries[0]
     if (first === undefined) await this.#believeGone(logKey(room))
@@ -75,14 +68,7 @@ export class Log {
    */
   async head(room: string): Promise<LogEntry | undefined> {
     const [head] = parseEntries(
-      await this.#cluster.command(roomSlot(room), [
-        'XREVRANGE',
-        logKey(room),
-        '+',
-        '-',
-        'COUNT',
-        '1'
-      ])
+      await this.#cluster.command(roomSlot(room), newestOf(logKey(room), 1))
     )
     if (head === undefined) await this.#believeGone(logKey(room))
     // After a log was started anew, its head is lower than the old segments, which still exist.
@@ -108,7 +94,7 @@ export class Log {
 
   async #fromTail(room: string, from: number, to: number): Promise<LogEntry[]> {
     const tail = parseEntries(
-      await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), `0-${from}`, `0-${to}`])
+      await this.#cluster.read(roomSlot(room), between(logKey(room), from, to))
     )
     return withoutGap(tail, tail[0]?.seq ?? from, tail.at(-1)?.seq ?? 0)
   }
@@ -146,7 +132,7 @@ export class Log {
   // is read again.
   async #outsideTail(room: string, from: number, to: number): Promise<LogEntry[]> {
     const [first] = parseEntries(
-      await this.#cluster.read(roomSlot(room), ['XRANGE', logKey(room), '-', '+', 'COUNT', '1'])
+      await this.#cluster.read(roomSlot(room), oldestOf(logKey(room), 1))
     )
     if (first === undefined) return []
     if (to < first.seq) {
@@ -180,9 +166,7 @@ export class Log {
     const segments = await Promise.all(
       Array.from({ length: last - first + 1 }, async (_, index) => {
         const key = segmentKey(room, first + index)
-        const entries = parseEntries(
-          await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${from}`, `0-${to}`])
-        )
+        const entries = parseEntries(await this.#cluster.read(slotOf(key), between(key, from, to)))
         if (entries.length === 0) await this.#believeGone(key)
         return entries
       })
@@ -209,14 +193,7 @@ export class Log {
     const key = logKey(room)
     for (;;) {
       const entries = parseEntries(
-        await this.#cluster.read(roomSlot(room), [
-          'XRANGE',
-          key,
-          '-',
-          '+',
-          'COUNT',
-          String(this.segmentLength)
-        ])
+        await this.#cluster.read(roomSlot(room), oldestOf(key, this.segmentLength))
       )
       const first = entries[0]
       const head = (await this.head(room))?.seq ?? 0
@@ -257,6 +234,19 @@ export class Log {
         : sealed
     await replicated
   }
+}
+
+function newestOf(key: string, count: number): string[] {
+  return ['XREVRANGE', key, '+', '-', 'COUNT', String(count)]
+}
+
+function oldestOf(key: string, count: number): string[] {
+  return ['XRANGE', key, '-', '+', 'COUNT', String(count)]
+}
+
+/** Both sequences inclusive. */
+function between(key: string, from: number, to: number): string[] {
+  return ['XRANGE', key, `0-${from}`, `0-${to}`]
 }
 
 function withoutGap(entries: LogEntry[], from: number, to: number): LogEntry[] {

@@ -22,6 +22,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { type Admin } from './admin.js'
 import { atomicWay, type AtomicWay, moveAtomically } from './atomic.js'
+import { groupsOf, type Group } from './groups.js'
 import { KeyMover } from './key-mover.js'
 import { countAllKeys, countKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -65,28 +66,7 @@ export type MoveResult = MoveProgress & {
   readonly elapsedMs: number
 }
 
-type Group = {
-  readonly from: string
-  readonly to: string
-  readonly slots: readonly number[]
-  readonly keys: number
-  readonly way: AtomicWay | undefined
-}
-
 export const SPEED_DEFAULT = 25
-// The length of a group determines how long its slots are marked, and how many keys a failover of
-// the source would hide from clients: few. Empty slots cost only the marks, but each round of marks
-// makes the node write its configuration to disk.
-const GROUP_SLOTS_MAX = 64
-const GROUP_KEYS_MAX = 50
-// A job of the servers' own forks the source once, and is waited for when the work is interrupted.
-const JOB_SLOTS_MAX = 512
-const JOB_KEYS_MAX = 50_000
-/**
- * With thousands of ranges in one job, the target's replica stopped applying its master's writes
- * (Valkey 9.1.2).
- */
-const JOB_RANGES_MAX = 32
 const RETRY_MS = 200
 /** A failover during a move takes this long. */
 const STUCK_MS_MAX = 30_000
@@ -154,7 +134,7 @@ class Mover {
     try {
       for (const group of groups) {
         if (this.#options.signal?.aborted === true) break
-        await this.#persist(group)
+        await this.#finish(group)
         done++
         this.#advance({ slotsDone: this.#progress.slotsDone + group.slots.length })
       }
@@ -237,7 +217,7 @@ class Mover {
   // Moves a group until it is done. Gives up if nothing has moved for long, and at once on an error
   // that will not go away. If the servers fail to move it themselves, for whatever reason, it is
   // moved key by key: a failed job has changed nothing.
-  async #persist(group: Group): Promise<void> {
+  async #finish(group: Group): Promise<void> {
     this.#progressAt = performance.now()
     for (let way = this.#isByKeys ? undefined : group.way; ; way = undefined) {
       try {
@@ -364,39 +344,4 @@ class Mover {
     )
     await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
   }
-}
-
-function groupsOf(
-  moves: readonly Move[],
-  counts: readonly number[],
-  ways: ReadonlyArray<AtomicWay | undefined>
-): Group[] {
-  const groups: Array<{
-    from: string
-    to: string
-    slots: number[]
-    keys: number
-    way: AtomicWay | undefined
-    ranges: number
-  }> = []
-  for (const [index, { slot, from, to }] of moves.entries()) {
-    const keys = counts[index] ?? 0
-    const way = ways[index]
-    const [slotsMax, keysMax] =
-      way === undefined ? [GROUP_SLOTS_MAX, GROUP_KEYS_MAX] : [JOB_SLOTS_MAX, JOB_KEYS_MAX]
-    const last = groups.at(-1)
-    const ranges = last === undefined || last.slots.at(-1) === slot - 1 ? 0 : 1
-    const isAlike = last?.from === from && last.to === to && last.way === way
-    if (
-      isAlike &&
-      last.slots.length < slotsMax &&
-      last.keys + keys <= keysMax &&
-      (way === undefined || last.ranges + ranges <= JOB_RANGES_MAX)
-    ) {
-      last.slots.push(slot)
-      last.keys += keys
-      last.ranges += ranges
-    } else groups.push({ from, to, slots: [slot], keys, way, ranges: 1 })
-  }
-  return groups
 }
