@@ -1,4 +1,4 @@
-// Every field of every route with what it must not be: a 4xx with a stable code and a message,
+// Wrong values for every field of every route: each gets a 4xx with a stable code and a message,
 // never a 500, and never a key in Redis. Limits are tried at, below and above.
 import { createClient } from 'redis'
 import t, { type Test } from 'tap'

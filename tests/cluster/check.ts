@@ -1,5 +1,5 @@
-// `npm run check`: a sound store is found sound, also while it is written to; every way in which it
-// may be unsound is found, reported, and repaired where possible.
+// `npm run check`: a consistent store passes, even while it is written to; every kind of
+// inconsistency is found, reported, and repaired where possible.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'

@@ -1,5 +1,5 @@
-// Connections that are not as they should be: requests that do not arrive whole, clients that take
-// nothing, streams behind another request; and the longest requests that are right.
+// Difficult connections: requests that do not arrive completely, clients that take nothing, streams
+// behind another request; and the longest valid requests.
 import net from 'node:net'
 import t, { type Test } from 'tap'
 import { freshRoom, post, request, sequence } from '../support/client.js'

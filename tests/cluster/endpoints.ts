@@ -1,7 +1,6 @@
-// Nodes that want to be reached otherwise than at the address they announce: by a host name, with
-// certificates for that name and for the client, or at the host that was asked. The nodes' own
-// addresses would be wrong: `/cluster` shows which were used, and the certificates are for the name
-// alone.
+// Nodes that want to be reached at another address than they announce: by a host name, with
+// certificates for that name and for the client, or at the host that was asked. `/cluster` shows
+// which addresses were used, and the certificates are valid only for the name.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, writeFileSync } from 'node:fs'

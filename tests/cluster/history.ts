@@ -1,5 +1,5 @@
-// Reading messages: every sequence once, with its text or as lost; at a cost that follows the page;
-// shared only with those it is right for.
+// Reading messages: every sequence once, with its text or as lost; at a cost that depends on the
+// page; and shared only between callers that may share it.
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import { Admin } from '../../src/cli/cluster/admin.js'

@@ -1,6 +1,6 @@
-// HTTP as others expect it, tried over plain sockets where a client library would not let it
-// through: encodings, hosts, methods, conditions, and that every answer has the form of the API.
-// What was badly encoded is never stored.
+// HTTP as clients expect it, over plain sockets where a client library would not allow the request:
+// encodings, hosts, methods, conditions, and that every answer has the form of the API. Badly
+// encoded text is never stored.
 import { once } from 'node:events'
 import net from 'node:net'
 import fc from 'fast-check'

@@ -8,7 +8,8 @@ import { blockKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { startCluster } from '../support/embedded.js'
 
-// Whoever moved the slot after the owner's death may have died as well, behind the marks.
+// The command that moved the slot after the owner's death may have died as well, after setting the
+// marks.
 for (const isMarked of [false, true]) {
   const when = isMarked ? 'the slot is marked once more' : 'no mark is left'
   t.test(`a block of which two nodes have a copy is put together: ${when}`, async t => {

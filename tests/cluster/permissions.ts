@@ -1,6 +1,6 @@
-// What Redis refuses for good: found at start and said in one line that names it; met later it is
-// an honest 503, and /health/ready says so, until it is over. And the permissions that are
-// documented are just those that the service needs.
+// What Redis refuses permanently: at start it is found and named in one line; later it leads to a
+// 503, and /health/ready says so until it is over. And the documented permissions are exactly those
+// that the service needs.
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
 import { redisTarget } from '../../src/config/redis-target.js'

@@ -1,5 +1,5 @@
-// What was written is there after every kind of end: of the service, of the embedded cluster, of
-// both at once without warning.
+// Messages survive every kind of end: of the service, of the embedded cluster, and of both at once
+// without warning.
 import t from 'tap'
 import { freshRoom, post, postMany, readAll, request, sequence } from '../support/client.js'
 import { startService } from '../support/service.js'

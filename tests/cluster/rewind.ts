@@ -1,6 +1,6 @@
-// A store that has gone back in time: an older data set is restored under clients. Every reader is
-// told by a `reset`, and then gets the history as it had asked for it; nobody is left with messages
-// that are no more, nor without those that came in their place.
+// A store that has gone back in time: an older data set is restored while clients are connected.
+// Every reader gets a `reset`, and then the history as it first asked for it. No reader keeps
+// messages that no longer exist, or misses those that took their place.
 import { cp, rm } from 'node:fs/promises'
 import t from 'tap'
 import { freshRoom, post, postMany, sequence } from '../support/client.js'

@@ -1,6 +1,6 @@
-// The scripts that write the log, its segments and the blocks, one by one and directly: what they
-// do when they are run twice, when a stream had entries deleted from it, and in a slot that is
-// moving away. What newer servers refuse shows here first.
+// The scripts that write the log, its segments and the blocks, each called directly: what they do
+// when they run twice, when entries of a stream were deleted, and in a slot that is moving away. If
+// a newer server refuses something, it shows here first.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config/redis-target.js'

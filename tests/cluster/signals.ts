@@ -1,4 +1,4 @@
-// Signals: who gets them, through which process, and that nothing of them stays.
+// Signals: which readers get them, through which process, and that nothing of them is stored.
 import t from 'tap'
 import { freshRoom, post, request, type Answer } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'

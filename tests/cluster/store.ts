@@ -1,5 +1,5 @@
-// Writing and reading by the store against a real cluster: numbers and blocks, what a repeated key
-// means, its limits, and every way in which Redis may refuse.
+// The store against a real cluster: numbers and blocks, repeated idempotency keys, its limits, and
+// every way in which Redis may refuse.
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -59,7 +59,7 @@ export async function killReplica({ world, pick }: Trial): Promise<void> {
   const { process } = pick(await world.operator.replicas())
   world.did(`kill -9 of the replica ${process.port}`)
   await process.kill('SIGKILL')
-  // Long enough that the cluster takes it for dead.
+  // Long enough for the cluster to consider it dead.
   await sleep(DEAD_MS)
   await process.start()
   world.did(`the replica ${process.port} is back`)

@@ -114,7 +114,7 @@ export class Operator {
 
   /**
    * Waits until every running node says that the cluster works, agrees with the others about every
-   * slot and takes none of them for dead, and until every replica is connected.
+   * slot and considers none of them dead, and until every replica is connected.
    * @param atLeast how many replicas each master with slots must have; 0 while a node is dead
    */
   async untilHealthy(atLeast = 1): Promise<void> {
@@ -144,7 +144,7 @@ export class Operator {
       const down = view.find(
         ({ process, node }) => process.isRunning && (node.isFailed || !node.isLinked)
       )
-      if (down !== undefined) return `node ${process.port} holds ${down.process.port} for dead`
+      if (down !== undefined) return `node ${process.port} considers ${down.process.port} dead`
       if (replication.includes('role:slave') && !replication.includes('master_link_status:up')) {
         return `replica ${process.port} is not connected to its master`
       }

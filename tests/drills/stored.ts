@@ -1,4 +1,4 @@
-// Reads what a room holds in the end, page by page, with nothing but the public interface.
+// Reads what a room holds in the end, page by page, using only the public interface.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** `user` and `text` are unset for a message that the service calls `lost`. */

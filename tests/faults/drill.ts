@@ -1,6 +1,6 @@
 // The drills of resharding, failover and growth, shortened: `npm run drill -- all` holds them at
-// full size and writes the report. And that the verdict behind all of them finds what is wrong: a
-// judge that never condemns proves nothing.
+// full size and writes the report. Also tests that the verdict finds broken promises: a judge that
+// never condemns proves nothing.
 import { once } from 'node:events'
 import { existsSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'

@@ -1,6 +1,6 @@
 // The owner of a half-moved slot dies while a room's log is on the other side already: the replica
-// that takes over knows nothing of the move, and the log seems to be gone. Nobody may begin it
-// anew, nor tell readers that it was rewound.
+// that takes over knows nothing of the move, and the log seems to be gone. Nobody may start it
+// again, or tell readers that it was rewound.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'

@@ -1,5 +1,5 @@
-// Redis loses data, as real processes do: a master's files are deleted. The service refuses instead
-// of showing empty rooms, says why in one line, and goes on when the operator says so.
+// Redis loses data: the files of a real master are deleted. The service refuses requests instead of
+// showing empty rooms, says why in one line, and continues when the operator accepts the loss.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'

@@ -1,5 +1,5 @@
-// SIGTERM: no new work, what is under way is finished, streams end one by one with a time to come
-// back after, and nothing is missed.
+// SIGTERM: no new requests are taken, those in progress are finished, streams end one by one with a
+// time to come back after, and nothing is missed.
 import { existsSync, readdirSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'

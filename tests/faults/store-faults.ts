@@ -1,6 +1,6 @@
 // The store under faults: many writers on two service processes, and a verdict over every message
-// that was sent, answered, stored and streamed. Short of what `npm run drill -- faults --messages
-// 100000` does at full size; the same code, the same promises.
+// that was sent, answered, stored and streamed. `npm run drill -- faults --messages 100000` does
+// the same at full size, with the same code.
 import t, { type Test } from 'tap'
 import { EXPERIMENTS, type ExperimentName } from '../drills/bounds-command.js'
 import { trialOf } from '../drills/faults-command.js'

@@ -1,6 +1,6 @@
-// Streams under faults: recorders of every room, on two service processes, and each must end with
-// exactly 1…head of its room, in order. Short of what `npm run drill -- faults --scenario chaos
-// --rate 2000 --readers 200` does at full size.
+// Streams under faults: readers of every room on two service processes, and each must end with
+// exactly 1…head of its room, in order. `npm run drill -- faults --scenario chaos --rate 2000
+// --readers 200` does the same at full size.
 import t, { type Test } from 'tap'
 import { trialOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'

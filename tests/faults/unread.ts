@@ -1,5 +1,5 @@
-// Clients that ask for much and take nothing, against a process with a small heap; and what others
-// notice of it.
+// Clients that ask for much and read nothing, against a process with a small heap; and what other
+// clients notice.
 import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'

@@ -1,4 +1,4 @@
-// Frames that came too early, against a simple model: whatever the order of arrival, what comes out
+// Frames that arrived early, against a simple model: whatever the order of arrival, what comes out
 // is in order and complete.
 import fc from 'fast-check'
 import t from 'tap'

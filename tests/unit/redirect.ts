@@ -1,5 +1,4 @@
-// The table of answers: what each error of Redis, and each that is not Redis', means for the
-// command that got it.
+// The table of errors: what each error, from Redis or not, means for the command that got it.
 import { ErrorReply } from 'redis'
 import t from 'tap'
 import { DialogsError } from '../../src/errors.js'

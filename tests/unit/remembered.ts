@@ -1,4 +1,4 @@
-// What is known by name is bounded: up to the limit all of it stays, one more name begins anew.
+// The cache by names is bounded: up to the limit everything stays, one more name empties it.
 import t from 'tap'
 import { Remembered } from '../../src/remembered.js'
 

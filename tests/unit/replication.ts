@@ -1,5 +1,5 @@
-// What is decided about the writes of a master whose replica does not acknowledge, by what the node
-// and the other masters say.
+// Decisions about the writes of a master whose replica does not acknowledge, depending on what the
+// node and the other masters say.
 import { ErrorReply } from 'redis'
 import t, { type Test } from 'tap'
 import { ConnectionLost, type Reply } from '../../src/redis/connection.js'

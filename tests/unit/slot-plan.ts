@@ -88,7 +88,7 @@ t.test('a drain leaves nothing, and the others as even as its slots can make the
       const others = masters.filter(master => master !== drained)
       const plan = planDrain(drained, others)
       if (plan.length !== drained.slots.length) throw new Error('slots are left')
-      // Whoever got some has no more than one slot more than anybody.
+      // No master that received slots has more than one slot more than any other.
       const after = new Map(apply(masters, plan).map(({ id, slots }) => [id, slots.length]))
       const least = Math.min(...others.map(({ id }) => after.get(id) ?? 0))
       for (const id of new Set(plan.map(({ to }) => to))) {

@@ -1,4 +1,4 @@
-// Which servers are said to be untried.
+// Which servers get the warning that they are untested.
 import t from 'tap'
 import { untriedIn } from '../../src/redis/versions.js'
 

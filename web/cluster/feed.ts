@@ -1,5 +1,5 @@
 // The cluster as it changes. The browser's EventSource opens the stream again by itself; silence
-// for two heartbeats and a half is taken for a dead connection, and the stream is opened anew.
+// for two heartbeats and a half counts as a dead connection, and the stream is opened again.
 import { type Figures, type Picture } from './picture.js'
 
 export type FeedEvents = {
