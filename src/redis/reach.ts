@@ -57,17 +57,19 @@ export class Reach {
 
   async #watch(): Promise<void> {
     const answered = new AbortController()
-    void this.#untilAnswered().then(() => {
-      answered.abort()
-    })
+    const over = new AbortController()
+    let isProbing = false
     const settledAt = performance.now() + SETTLE_MS
     // By voter: a moment by its clock that is after the loss. If the node is heard after that, it
     // is alive.
     const aliveAfterMs = new Map<string, number>()
     while (!answered.signal.aborted && !this.#isClosed) {
       const witnesses = await this.#options.witnesses().catch(() => NOBODY)
-      if (witnesses === undefined) break
-      if (answered.signal.aborted || this.#isClosed) break
+      if (witnesses === undefined || answered.signal.aborted || this.#isClosed) break
+      if (!isProbing) {
+        isProbing = true
+        void this.#probeUntil(over.signal, answered)
+      }
       const { quorum, found } = witnesses
       const isSettled = performance.now() >= settledAt
       const hearing = found.filter(({ voter, heardMs, newestMs }) => {
@@ -79,15 +81,20 @@ export class Reach {
       this.#set((this.#isCutOff ? found : hearing).length >= quorum)
       await sleep(LOOK_MS, undefined, { ref: false })
     }
-    this.#isWatching = false
+    over.abort()
     this.#set(false)
+    // While a master is being replaced, commands fail one after the other. Each would begin a watch.
+    await sleep(LOOK_MS, undefined, { ref: false })
+    this.#isWatching = false
   }
 
   // Ends with the watch at the latest; from then on the topology decides about the node.
-  async #untilAnswered(): Promise<void> {
-    while (this.#isWatching && !this.#isClosed) {
+  async #probeUntil(over: AbortSignal, answered: AbortController): Promise<void> {
+    while (!over.aborted && !this.#isClosed) {
       try {
-        return await this.#options.probe()
+        await this.#options.probe()
+        answered.abort()
+        return
       } catch {
         await sleep(LOOK_MS, undefined, { ref: false })
       }

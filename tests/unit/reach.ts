@@ -66,8 +66,10 @@ t.test('a node that the majority goes on hearing is cut off, until it answers', 
   await until('it is not', () => changes.length === 2)
   t.strictSame(changes, [true, false])
   state.answers = false
-  reach.noteLost()
-  await until('it is cut off again', () => changes.length === 3)
+  await until('it is cut off again', () => {
+    reach.noteLost()
+    return changes.length === 3
+  })
 })
 
 t.test('a node that nobody hears any more is waited for', async t => {
@@ -114,7 +116,20 @@ t.test('a node that the cluster holds for failed is not watched', async t => {
   await until('it is cut off', () => changes.length === 1)
   state.isFailed = true
   await until('it is not', () => changes.length === 2)
-  const { probes } = state
-  reach.close()
-  t.ok(state.probes - probes <= 1)
+})
+
+t.test('of a failed node, however many commands fail, nothing is asked', async t => {
+  const { reach, state, changes } = watched(t, [voter('a', 0)])
+  state.isFailed = true
+  for (let n = 0; n < 1000; n++) {
+    reach.noteLost()
+    if (n % 10 === 0) await new Promise(resolve => setImmediate(resolve))
+  }
+  t.equal(state.probes, 0)
+  t.strictSame(changes, [])
+  state.isFailed = false
+  await until('it is watched when it is not', () => {
+    reach.noteLost()
+    return state.probes > 0
+  })
 })
