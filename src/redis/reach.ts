@@ -83,7 +83,7 @@ export class Reach {
     }
     over.abort()
     this.#set(false)
-    // While a master is being replaced, commands fail one after the other. Each would begin a watch.
+    // While a master is being replaced, each command that fails would begin a watch.
     await sleep(LOOK_MS, undefined, { ref: false })
     this.#isWatching = false
   }
