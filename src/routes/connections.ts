@@ -132,6 +132,9 @@ export class Connections {
   async closeIdle(lingerMs: number): Promise<void> {
     const since = this.#stoppedAt ?? performance.now()
     for (;;) {
+      // Timers come before sockets. On a busy machine requests may have arrived long ago that were
+      // not read yet, and closing their connection would reset them.
+      await turn()
       const now = performance.now()
       const idle = [...this.#connections.values()].filter(
         ({ state, current }) => state === 'open' && current === undefined

@@ -1,0 +1,72 @@
+// The end of idle connections when a service stops: none is closed on a request that has arrived.
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { Connections } from '../../src/routes/connections.js'
+
+const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
+const LINGER_MS = 30
+
+async function listen(t: Test): Promise<{ connections: Connections; server: Server }> {
+  const connections = new Connections({
+    requestsMax: 10,
+    requestsBytesMax: 1000,
+    bodyBytesMax: 100,
+    pipelineMax: 10,
+    stalledMsMax: 1000,
+    onStalled: () => {}
+  })
+  const server = createServer((request, response) => {
+    connections.enter(request, response, () => response.end('hello'))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => {
+    connections.close()
+    server.close()
+    server.closeAllConnections()
+  })
+  return { connections, server }
+}
+
+/** A connection on which one request was answered. */
+async function connectTo(t: Test, server: Server): Promise<{ socket: Socket; read: () => string }> {
+  const socket = connect((server.address() as AddressInfo).port, '127.0.0.1')
+  t.teardown(() => socket.destroy())
+  let text = ''
+  socket.on('data', chunk => {
+    text += String(chunk)
+  })
+  socket.on('error', error => {
+    text += String(error)
+  })
+  socket.write(REQUEST)
+  await once(socket, 'data')
+  return { socket, read: () => text }
+}
+
+t.test('an idle connection is closed after a while', async t => {
+  const { connections, server } = await listen(t)
+  const { socket } = await connectTo(t, server)
+  const closed = once(socket, 'close')
+  await connections.closeListener(server)
+  await connections.closeIdle(LINGER_MS)
+  await closed
+})
+
+t.test('a request that came while the process was busy is answered before that', async t => {
+  const { connections, server } = await listen(t)
+  const { socket, read } = await connectTo(t, server)
+  await connections.closeListener(server)
+  const closing = connections.closeIdle(LINGER_MS)
+  await new Promise(resolve => setImmediate(resolve))
+  const closed = once(socket, 'close')
+  // It is with the system at once; the time to close is over before this process looks.
+  socket.write(REQUEST)
+  const busyUntil = performance.now() + 3 * LINGER_MS
+  while (performance.now() < busyUntil);
+  await Promise.all([closing, closed])
+  t.equal(read().match(/HTTP\/1\.1 200/g)?.length, 2, read())
+  t.match(read(), /connection: close/i, 'and the connection ends with the answer')
+})
