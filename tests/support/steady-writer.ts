@@ -75,8 +75,9 @@ export class SteadyWriter {
     return checked.flat()
   }
 
-  // A lane has every fourth key to itself, so a key's entries are numbered in order. Whoever is not
-  // told that a write is safe writes it again; that its id is taken then says that it is there.
+  // A lane has every fourth key to itself, so a key's entries are numbered in order. A write whose
+  // connection broke is repeated, here or in the cluster client. That its id is taken then says
+  // that it is there.
   async #append(key: string): Promise<void> {
     const number = (this.#streams.get(key) ?? 0) + 1
     for (let attempt = 1; ; attempt++) {
@@ -91,7 +92,7 @@ export class SteadyWriter {
         await replicated
         break
       } catch (error) {
-        if (attempt > 1 && String(error).includes('equal or smaller')) break
+        if (isTaken(error)) break
         if (attempt < ATTEMPTS_MAX) continue
         this.failures.push(error)
         return
@@ -103,3 +104,6 @@ export class SteadyWriter {
 }
 
 const ATTEMPTS_MAX = 3
+
+const isTaken = (error: unknown): boolean =>
+  error instanceof Error && String(error.cause).includes('equal or smaller')
