@@ -10,7 +10,8 @@ import { readOptions, runCommand, UsageError } from './options.js'
 const HELP = `Gives up the data that Redis has lost, so that the service works again with what is left.
 
 Use it only when the data cannot be restored from a replica or a backup. Rooms whose log is lost begin again with
-message 1, and their readers get a "reset". Afterwards, npm run check -- --repair corrects what is left of them.
+message 1, and their readers get a "reset". A node of a stopped embedded cluster that has lost its files gets the copy
+that another node has; what was left of it is moved aside. Afterwards, npm run check -- --repair corrects what is left of them.
 
   npm run accept-loss -- --yes
 
@@ -30,9 +31,10 @@ async function acceptLoss(args: readonly string[]): Promise<number> {
   }
   if (!yes) throw new UsageError('Add --yes to accept the loss of what Redis has lost.')
   try {
-    const { cluster, close } = await openTarget(readConfig(), line => {
+    const report = (line: string): void => {
       console.error(line)
-    })
+    }
+    const { cluster, close } = await openTarget(readConfig(), report, true)
     try {
       await cluster.acceptLoss()
     } finally {

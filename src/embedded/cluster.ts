@@ -3,8 +3,9 @@
 // time; what a killed owner left running is ended first. It does not handle signals (main.ts calls
 // stop), and it does not restart a node that died, because drills want to observe that.
 
-import { mkdirSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
 import { basename, join, resolve } from 'node:path'
+import { closeHoles } from './aof-holes.js'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
 import {
@@ -12,14 +13,17 @@ import {
   type Manifest,
   type ManifestNode,
   readManifest,
+  rememberData,
   rewriteAddresses,
   strikeNode,
   writeManifest
 } from './manifest.js'
 import { EmbeddedNode, endOrphan } from './node.js'
+import { dataIn, tornSince } from './node-data.js'
 import { freePorts, isNodePortFree } from './ports.js'
-import { signalTo } from './processes.js'
+import { isErrno, signalTo } from './processes.js'
 import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
+import { lostNodes, refusalOf, restore } from './restore.js'
 
 export type EmbeddedOptions = {
   /** Folder for everything: configuration, data, logs. Created if missing. */
@@ -38,6 +42,8 @@ export type EmbeddedOptions = {
    * between use other places.
    */
   readonly place?: (index: number) => Place
+  /** Nodes that have lost their data are restored from the others, instead of a refusal. */
+  readonly acceptsLoss?: boolean
   /** Gets a line for each step worth showing. */
   readonly report?: (line: string) => void
 }
@@ -81,21 +87,22 @@ export class EmbeddedCluster {
   static async start(options: EmbeddedOptions): Promise<EmbeddedCluster> {
     const command = await findRedisServer()
     const dataDir = resolve(options.dataDir)
-    mkdirSync(dataDir, { recursive: true })
-    const cluster = new EmbeddedCluster(
-      dataDir,
-      options,
-      command,
-      await DataDirLock.acquire(dataDir, ownerWaitMs)
-    )
-    process.once('exit', cluster.#endAtExit)
     try {
-      await cluster.#start()
+      mkdirSync(dataDir, { recursive: true })
+      const lock = await DataDirLock.acquire(dataDir, ownerWaitMs)
+      const cluster = new EmbeddedCluster(dataDir, options, command, lock)
+      process.once('exit', cluster.#endAtExit)
+      await cluster.#start().catch(async (error: unknown) => {
+        await cluster.stop()
+        throw error
+      })
+      return cluster
     } catch (error) {
-      await cluster.stop()
-      throw error
+      if (!isFull(dataDir)) throw error
+      throw new Error(`There is no space left for ${dataDir}: make room and start again`, {
+        cause: error
+      })
     }
-    return cluster
   }
 
   /** All nodes of the cluster, running or not. */
@@ -128,6 +135,7 @@ export class EmbeddedCluster {
     this.#nodes = [...this.#nodes, node]
     try {
       await node.start()
+      rememberData(this.#dataDir, false)
     } catch (error) {
       await this.forgetNode(node)
       throw error
@@ -161,6 +169,7 @@ export class EmbeddedCluster {
         ...this.#nodes.map(node => node.stop()),
         ...this.#guests().map(dir => endOrphan(dir))
       ])
+      this.#rememberData(false)
     } finally {
       process.off('exit', this.#endAtExit)
       this.#lock.release()
@@ -194,6 +203,7 @@ export class EmbeddedCluster {
     if (manifest === undefined) await this.#create()
     else if (manifest.isComplete) await this.#resume(manifest)
     else await this.#createAgain(manifest)
+    this.#rememberData(true)
   }
 
   async #create(): Promise<void> {
@@ -212,10 +222,31 @@ export class EmbeddedCluster {
   }
 
   async #resume(manifest: Manifest): Promise<void> {
+    const lost = lostNodes(this.#dataDir, manifest.nodes)
+    if (lost.length > 0) {
+      if (this.#options.acceptsLoss !== true) throw new Error(refusalOf(this.#dataDir, lost))
+      for (const line of restore(this.#dataDir, manifest.nodes, lost)) this.#report(line)
+    }
     this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
-    await this.#startNodes(await this.#withFreePorts(manifest))
+    await this.#startWithData(await this.#withFreePorts(manifest))
     const { waitUntilUp } = await formation()
     await waitUntilUp(this.#nodes, formMsMax)
+  }
+
+  async #startWithData(manifest: Manifest): Promise<void> {
+    const dirs = manifest.nodes.map(entry => this.#dirOf(entry))
+    const before = dirs.map(dataIn)
+    try {
+      await this.#startNodes(manifest)
+      for (const line of tornSince(before, dirs)) this.#report(line)
+    } catch (error) {
+      await Promise.all(this.#nodes.map(node => node.stop()))
+      const closed = dirs.flatMap(closeHoles)
+      if (closed.length === 0) throw error
+      for (const line of closed) this.#report(line)
+      rememberData(this.#dataDir, true)
+      await this.#startNodes(readManifest(this.#dataDir) ?? manifest)
+    }
   }
 
   // The last start crashed while it created the cluster. The service cannot have written anything
@@ -253,7 +284,10 @@ export class EmbeddedCluster {
     )
     return {
       ...manifest,
-      nodes: manifest.nodes.map(({ name, port }) => ({ name, port: newPorts.get(port) ?? port }))
+      nodes: manifest.nodes.map(entry => ({
+        ...entry,
+        port: newPorts.get(entry.port) ?? entry.port
+      }))
     }
   }
 
@@ -272,6 +306,17 @@ export class EmbeddedCluster {
     )
   }
 
+  // The next start compares. Without it an older record stands, which is as sound.
+  #rememberData(isLoaded: boolean): void {
+    if (this.#nodes.length === 0) return // it never came to be the owner of anything
+    try {
+      rememberData(this.#dataDir, isLoaded)
+    } catch (error) {
+      if (!isErrno(error, 'ENOSPC')) throw error
+      this.#report(`There is no space left in ${this.#dataDir}`)
+    }
+  }
+
   #remember(manifest: Manifest): void {
     writeManifest(this.#dataDir, manifest)
     this.#manifest = manifest
@@ -280,4 +325,13 @@ export class EmbeddedCluster {
   #dirOf(entry: ManifestNode): string {
     return join(this.#dataDir, entry.name)
   }
+}
+
+/** What Redis needs at least to start: its log, its configuration, a first append-only file. */
+const SPACE_MIN = 1024 * 1024
+
+function isFull(dir: string): boolean {
+  if (!existsSync(dir)) return false
+  const { bavail, bsize } = statfsSync(dir)
+  return bavail * bsize < SPACE_MIN
 }

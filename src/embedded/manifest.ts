@@ -1,12 +1,18 @@
 // cluster.json in the data directory: which nodes belong to the cluster, in which folder and on
 // which port, and whether the cluster was completed. It is written before any folder and always
-// replaced as a whole, so a crash never leaves an unknown folder. Also gives nodes new ports, which
-// Redis keeps in each node's nodes.conf.
+// replaced as a whole, so a crash never leaves an unknown folder. Remembers what each node had on disk
+// (node-data.ts). Also gives nodes new ports, which Redis keeps in each node's nodes.conf.
 
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { dataIn, faultOf, type NodeData } from './node-data.js'
 
-export type ManifestNode = { readonly name: string; readonly port: number }
+export type ManifestNode = {
+  readonly name: string
+  readonly port: number
+  /** What it had when it was last looked at; absent until it has run. */
+  readonly data?: NodeData
+}
 export type Manifest = { readonly isComplete: boolean; readonly nodes: readonly ManifestNode[] }
 
 /** The manifest of a data directory; undefined if there is no cluster yet. */
@@ -54,6 +60,22 @@ export function strikeNode(dataDir: string, name: string): void {
       nodes: manifest.nodes.filter(entry => entry.name !== name)
     })
   }
+}
+
+/**
+ * Notes what each node has on disk now: all that it must have at the next start. Where that is less
+ * than it had, the older note stays, unless the node has just loaded it.
+ */
+export function rememberData(dataDir: string, isLoaded: boolean): void {
+  const manifest = readManifest(dataDir)
+  if (manifest === undefined) return
+  const nodes = manifest.nodes.map(entry => {
+    const dir = join(dataDir, entry.name)
+    const data = dataIn(dir)
+    const isLess = !isLoaded && entry.data !== undefined && faultOf(dir, entry.data) !== undefined
+    return data === undefined || isLess ? entry : { ...entry, data }
+  })
+  writeManifest(dataDir, { ...manifest, nodes })
 }
 
 /** The next unused node name. */
@@ -117,6 +139,20 @@ function isManifestNode(value: unknown): value is ManifestNode {
     typeof value.name === 'string' &&
     /^node-\d+$/.test(value.name) &&
     'port' in value &&
-    Number.isInteger(value.port)
+    Number.isInteger(value.port) &&
+    (!('data' in value) || isNodeData(value.data))
+  )
+}
+
+function isNodeData(value: unknown): value is NodeData {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    'id' in value &&
+    typeof value.id === 'string' &&
+    'files' in value &&
+    typeof value.files === 'object' &&
+    value.files !== null &&
+    Object.values(value.files).every(size => typeof size === 'number')
   )
 }

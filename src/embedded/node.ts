@@ -55,7 +55,7 @@ export class EmbeddedNode {
     while (!(await answersPing(this.host, this.port))) {
       if (!this.isRunning) {
         throw new Error(
-          `redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}`
+          `redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}. If files in ${this.dir} are damaged, put back a backup, or move the folder away and have what other nodes hold take its place by npm run accept-loss -- --yes`
         )
       }
       if (Date.now() >= deadline) {

@@ -7,7 +7,7 @@ import { existsSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Address } from '../redis/address.js'
 import { findRedisServer } from './found-redis.js'
-import { enterNode, type ManifestNode, readManifest, strikeNode } from './manifest.js'
+import { enterNode, type ManifestNode, readManifest, rememberData, strikeNode } from './manifest.js'
 import { EmbeddedNode, endOrphan, pidIn } from './node.js'
 import { freePorts } from './ports.js'
 import { LOOPBACK } from './redis-conf.js'
@@ -60,6 +60,7 @@ export class RunningCluster {
     )
     try {
       await node.start()
+      rememberData(this.#dataDir, false)
     } catch (error) {
       await node.stop()
       this.#remove(entry)

@@ -12,11 +12,17 @@ import { UsageError } from '../options.js'
 export type Target = { readonly cluster: Cluster; readonly close: () => Promise<void> }
 
 /**
+ * @param acceptsLoss nodes of a stopped embedded cluster that have lost their data are restored
+ * from the others
  * @param report gets a line for each step worth showing
  * @throws UsageError when there is no cluster to check; DialogsError or Error when it does not
  * answer
  */
-export async function openTarget(config: Config, report: (line: string) => void): Promise<Target> {
+export async function openTarget(
+  config: Config,
+  report: (line: string) => void,
+  acceptsLoss = false
+): Promise<Target> {
   if (config.redis !== undefined) return connected(config, config.redis, async () => {})
   const running = RunningCluster.find(config.embedded.dataDir, config.embedded.nodeTimeoutMs)
   if (running === undefined) {
@@ -32,7 +38,7 @@ export async function openTarget(config: Config, report: (line: string) => void)
       async () => {}
     )
   }
-  const embedded = await EmbeddedCluster.start({ ...config.embedded, report })
+  const embedded = await EmbeddedCluster.start({ ...config.embedded, acceptsLoss, report })
   try {
     return await connected(config, redisTarget(embedded.urls), () => embedded.stop())
   } catch (error) {
