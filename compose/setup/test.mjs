@@ -5,7 +5,7 @@
 // runs once more at the end, when nothing else runs, and its second result counts: on a busy
 // machine a bound on time may fail once. The output names each such file. Without names, the tests
 // that depend most on what a server does are run once more on the newest Redis and the newest
-// Valkey.
+// Valkey, on both at the same time.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -21,10 +21,18 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
  * Docker engine.
  */
 const folders = ['unit', 'cluster', 'faults', 'page', 'containers']
+/**
+ * These load the machine themselves, or judge times: one at a time. Others mostly wait, for Redis
+ * above all: two at a time.
+ */
+const aloneTests =
+  /\/(page|containers)\/|\/faults\/(drill|large-room|partitions|store-faults|stream-faults|unread)\./
 /** What is run on other servers, too. */
-const serverTests = ['scripts', 'store', 'log', 'history', 'half-moved', 'merge']
+const serverTests = [
+  ...['scripts', 'store', 'log', 'history', 'half-moved', 'merge'],
+  ...['atomic', 'cluster-cli', 'store-faults', 'stream-faults']
+]
 const counts = { passed: 0, failed: 0, skipped: 0 }
-let current = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
 const words = process.argv.slice(2).filter(word => word !== '--retry')
 /** Files that failed: what they counted, and the environment that they ran in. */
 let failures = []
@@ -37,8 +45,15 @@ try {
   const ofUnits = files.filter(file => file.startsWith(join('dist', 'tests', 'unit')))
   const others = files.filter(file => !ofUnits.includes(file))
   console.log(`Running ${files.length} test ${files.length === 1 ? 'file' : 'files'}`)
-  if (ofUnits.length > 0) await runTests(ofUnits, availableParallelism())
-  if (others.length > 0) await runTests(others, 1)
+  await runTests(ofUnits, availableParallelism())
+  await runTests(
+    others.filter(file => !aloneTests.test(file)),
+    2
+  )
+  await runTests(
+    others.filter(file => aloneTests.test(file)),
+    1
+  )
   if (words.length === 0) await runOnNewestServers()
   if (process.argv.includes('--retry')) await runFailedOnceMore()
 } catch (error) {
@@ -101,37 +116,48 @@ async function runOnNewestServers() {
   const names = serverTests.filter(name => there.includes(name))
   if (names.length === 0) return
   const own = fetchServer(servers[0]).version
+  const runs = []
   for (const { name, version, path, reason } of newestServers()) {
     if (path === undefined) {
       console.log(`Not run on ${name}: ${reason}`)
       counts.skipped++
     } else if (version !== own) {
       console.log(`Once more on ${name}`)
-      await runTests(filesNamed(names), 1, { PATH: path })
+      runs.push(runTests(filesNamed(names), 1, { PATH: path, SHORT: '1' }, ` on ${name}`))
     }
   }
+  await Promise.all(runs)
 }
 
 async function runFailedOnceMore() {
   const failedOnce = failures
   failures = []
-  for (const { file, env, counted } of failedOnce) {
-    console.log(`Once more, because it failed: ${basename(file, '.js')}`)
+  for (const { file, env, where, counted } of failedOnce) {
+    console.log(`Once more, because it failed: ${basename(file, '.js')}${where}`)
     for (const outcome of Object.keys(counts)) counts[outcome] -= counted[outcome]
-    await runTests([file], 1, env)
-    if (!failures.some(failure => failure.file === file)) {
-      console.log(`Unsteady: ${basename(file, '.js')} passed at the second try`)
+    await runTests([file], 1, env, where)
+    if (!failures.some(failure => failure.file === file && failure.where === where)) {
+      console.log(`Unsteady: ${basename(file, '.js')}${where} passed at the second try`)
     }
   }
 }
 
-async function runTests(files, atOnce, env = {}) {
+async function runTests(files, atOnce, env = {}, where = '') {
+  if (files.length === 0) return
   // comes with tap; not before the set-up has installed it
   const { Parser } = await import('tap-parser')
   const parser = new Parser()
-  parser.on('child', file => file.on('assert', count))
+  let counted = { passed: 0, failed: 0, skipped: 0 } // of the file that runs
+  parser.on('child', file =>
+    file.on('assert', test => {
+      counted[test.skip || test.todo ? 'skipped' : test.ok ? 'passed' : 'failed']++
+    })
+  )
   show(parser, [])
-  parser.on('assert', result => endFile(result, env))
+  parser.on('assert', result => {
+    endFile(result, counted, env, where)
+    counted = { passed: 0, failed: 0, skipped: 0 }
+  })
   const tap = spawn(
     process.execPath,
     [join(root, 'node_modules', '.bin', 'tap'), '--reporter=tap', `--jobs=${atOnce}`, ...files],
@@ -142,20 +168,15 @@ async function runTests(files, atOnce, env = {}) {
   if (status !== 0 && failures.length === 0) throw new Error(`tap ended with status ${status}`)
 }
 
-function count(test) {
-  current[test.skip || test.todo ? 'skipped' : test.ok ? 'passed' : 'failed']++
-}
-
-function endFile({ ok, name, time }, env) {
-  if (!ok && current.failed === 0) current.failed++
-  const { passed, failed, skipped } = current
+function endFile({ ok, name, time }, counted, env, where) {
+  if (!ok && counted.failed === 0) counted.failed++
+  const { passed, failed, skipped } = counted
   const seconds = ((time ?? 0) / 1000).toFixed(1).padStart(6)
   console.log(
-    `${failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name, '.js')}: ${summary(passed, failed, skipped)}`
+    `${failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name, '.js')}${where}: ${summary(passed, failed, skipped)}`
   )
-  for (const outcome of Object.keys(counts)) counts[outcome] += current[outcome]
-  if (failed > 0) failures.push({ file: name, env, counted: current })
-  current = { passed: 0, failed: 0, skipped: 0 }
+  for (const outcome of Object.keys(counts)) counts[outcome] += counted[outcome]
+  if (failed > 0) failures.push({ file: name, env, where, counted })
 }
 
 function summary(passed, failed, skipped) {

@@ -1,7 +1,7 @@
 // cluster.json in the data directory: which nodes belong to the cluster, in which folder and on
 // which port, and whether the cluster was completed. It is written before any folder and always
-// replaced as a whole, so a crash never leaves an unknown folder. Remembers what each node had on disk
-// (node-data.ts). Also gives nodes new ports, which Redis keeps in each node's nodes.conf.
+// replaced as a whole, so a crash never leaves an unknown folder. Remembers what each node had on
+// disk (node-data.ts). Also gives nodes new ports, which Redis keeps in each node's nodes.conf.
 
 import { existsSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
