@@ -1,10 +1,10 @@
-// A person who has streams in this process: their dialogs, as far as they are followed, and what
-// each of their streams has to be told. Invariant: what is known of a dialog is the store's answer,
-// or was counted on from there without a gap. Where that is not sure (a reset, a mark set
-// elsewhere, an entry that is no message) the store is asked again. The list is read anew after
-// every (re)subscription of the person's channel, for every stream that joins, and now and then: so
-// lost news are found. Follows at most DIALOGS_MAX rooms, those of the person's newest own acts; of
-// others the streams are not told.
+// A person who has streams in this process: the dialogs that are followed for them, and what each
+// of their streams must be told. Invariant: what is known of a dialog is the store's answer, or was
+// counted on from it without a gap. If that is uncertain (a reset, a mark set elsewhere, an entry
+// that is not a message), the store is asked again. The list is read again after every
+// (re)subscription of the person's channel, for every stream that joins, and periodically, so lost
+// publications are noticed. Follows at most DIALOGS_MAX rooms, those with the person's newest own
+// acts; streams are not told of others.
 import { type Dialog, dialogJson, DIALOGS_MAX, type Inbox } from '../store/inbox.js'
 import { type PersonNews } from '../store/person-news.js'
 import { Pause } from './pause.js'
@@ -20,8 +20,8 @@ export type Watches = {
 export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
 
 /**
- * How much older than a stream's cursor a change may be and be told again: clocks differ, and a
- * change may have been noticed late.
+ * A change that is this much older than a stream's cursor is told once more, because clocks differ
+ * and a change may have been noticed late.
  */
 const RESUMED_MS = 120_000
 const UNREAD_MORE = 100
@@ -30,17 +30,17 @@ const LOOKS_MAX = 5
 
 type Followed = {
   readonly watch: RoomWatch
-  /** When the person joined or wrote, and when they said how far they have read. */
+  /** When the person joined or wrote, and when they last said how far they have read. */
   actedMs: number
   read: number
-  /** Up to which sequence `unread` is counted; -1 where only the store knows. */
+  /** Up to which sequence `unread` is counted; -1 if only the store knows. */
   counted: number
   unread: number
-  /** As the store last had it, where that is newer than what the room has been delivered. */
+  /** As the store last reported it, if that is newer than what the room has delivered. */
   last: string
   /** The store is being asked. */
   asking: Promise<void> | undefined
-  /** Something has happened since: the store is asked once more. */
+  /** Something has happened since, so the store is asked once more. */
   isOutdated: boolean
 }
 
@@ -52,7 +52,7 @@ export class Person implements Follower {
   readonly #dialogs = new Map<string, Followed>()
   readonly #streams = new Set<PersonStream>()
   readonly #sync: Retrier
-  /** News that came: a list that was read meanwhile may be older. */
+  /** Counts news. A list that was read while news arrived may be older. */
   #news = 0
   /** All rooms of the person are followed. */
   #isComplete = true
@@ -78,7 +78,7 @@ export class Person implements Follower {
 
   /**
    * Tells a stream of the dialogs that have changed since `after` (ms; undefined: of all), then
-   * `event: live`, and from then on of every change. Returns the function that takes it out.
+   * `event: live`, and from then on of every change. Returns the function that removes the stream.
    */
   join(output: PersonOutput, after: number | undefined): () => void {
     const stream = new PersonStream(output, room => this.#eventOf(room))
@@ -91,7 +91,7 @@ export class Person implements Follower {
     }
   }
 
-  /** Reads the list anew. */
+  /** Reads the list again. */
   async sync(): Promise<void> {
     await this.#sync.run()
   }
@@ -109,12 +109,12 @@ export class Person implements Follower {
     this.#tell(room)
   }
 
-  /** A room has moved on. */
+  /** A room has new entries. */
   moved(watch: RoomWatch, isReset: boolean): void {
     const dialog = this.#dialogs.get(watch.room)
     if (dialog === undefined) return
     if (isReset) dialog.counted = -1
-    // The store was asked when it had more than this process.
+    // The store's answer is newer than what this process has delivered.
     if (dialog.counted >= watch.head) return
     const more = dialog.counted < 0 ? undefined : watch.countSince(dialog.counted, this.user)
     if (more === undefined || watch.last === undefined) {
@@ -145,7 +145,7 @@ export class Person implements Follower {
         if (dialog === undefined) return
         await dialog.watch.ready()
         if (Math.max(dialog.actedMs, dialog.watch.headMs) < since) return
-        // Who asks the store tells every stream.
+        // Asking the store tells every stream.
         if (dialog.counted < dialog.watch.head || dialog.counted < 0) await this.#ask(room)
         else stream.tell(room)
       })
@@ -162,7 +162,7 @@ export class Person implements Follower {
       const news = this.#news
       const listed = await this.#inbox.newest(this.user, DIALOGS_MAX)
       if (this.#isClosed) return
-      // A list that is older than news would undo them.
+      // A list older than the news would undo them.
       if (news !== this.#news && looks < LOOKS_MAX) continue
       this.#isComplete = listed.length < DIALOGS_MAX
       for (const { room, ms, mark } of listed) {
@@ -223,8 +223,8 @@ export class Person implements Follower {
     return true
   }
 
-  // Asks the store what a dialog is now, until it answers, and tells every stream. Each dialog is
-  // asked for once at a time.
+  // Asks the store for the current state of a dialog until it answers, and tells every stream. At
+  // most one request per dialog is in flight.
   async #ask(room: string): Promise<void> {
     const dialog = this.#dialogs.get(room)
     if (dialog === undefined) return
@@ -251,14 +251,14 @@ export class Person implements Follower {
         this.#events.failed('person', error)
         dialog.isOutdated = true
       }
-      // Not at once: what the process has may be what a failover took from the store.
+      // Not at once: the process may have what a failover took from the store.
       if (dialog.isOutdated) await pause.wait()
       if (this.#dialogs.get(room) !== dialog) return
     }
     this.#tell(room)
   }
 
-  // The process may have been delivered more than the store had when it answered, or less.
+  // The process may have delivered more than the store had when it answered, or less.
   #take(dialog: Followed, { head, read, unread, last }: Dialog): void {
     const isOlder = read < dialog.read
     dialog.read = Math.max(dialog.read, read)
@@ -277,7 +277,7 @@ export class Person implements Follower {
     for (const stream of this.#streams) stream.tell(room)
   }
 
-  // Undefined where only the store knows: then it is told once the store has answered.
+  // Undefined if only the store knows; it is told once the store has answered.
   #eventOf(room: string): string | undefined {
     const dialog = this.#dialogs.get(room)
     if (dialog === undefined) return `event: left\ndata: {"room":${JSON.stringify(room)}}`

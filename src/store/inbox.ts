@@ -1,12 +1,12 @@
-// A person's dialogs as they are shown: each with its head, how far the person has read, how many
-// messages are unread, and the last one. Everything is read when it is asked for; nothing is
-// written per member when somebody posts.
+// A person's list of dialogs: each with its head, how far the person has read, how many messages
+// are unread, and the last message. Everything is read on request; nothing is written per member
+// when somebody posts.
 //
-// The order is by activity, newest first: the later of the room's last message and the person's own
-// last act there (being invited, or writing). To know it, the heads of all candidates are read: the
-// DIALOGS_MAX rooms of the person's newest own acts. Heads for the order may be HEAD_MS old, those
-// that are shown never are. A person with more rooms finds the others behind these, by their own
-// act alone.
+// The list is ordered by activity, newest first: the later of the room's last message and the
+// person's own last act there (being invited, or writing). For that, the heads of all candidates
+// are read: the DIALOGS_MAX rooms with the person's newest own acts. A head used for the order may
+// be HEAD_MS old; one that is shown never is. A person with more rooms finds the others after
+// these, ordered by their own acts only.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
@@ -23,11 +23,11 @@ import { type ReadMark, type ReadMarks } from './read-marks.js'
 
 export type Dialog = {
   readonly room: string
-  /** The last sequence of the room; 0 when it is empty. */
+  /** The last sequence of the room; 0 if it is empty. */
   readonly head: number
   /** The last sequence that the person has read. */
   readonly read: number
-  /** Messages of others behind it, exact up to 99; 100 stands for more. */
+  /** Messages of others after that, exact up to 99; 100 stands for more. */
   readonly unread: number
   /** The last message, as JSON; null in an empty room. */
   readonly last: string
@@ -39,7 +39,7 @@ export const dialogJson = ({ room, head, read, unread, last }: Dialog): string =
 
 export type DialogsPage = {
   readonly dialogs: Dialog[]
-  /** The `before` of the next page; undefined on the last one. */
+  /** The `before` of the next page; undefined on the last page. */
   readonly next: string | undefined
 }
 
@@ -48,7 +48,7 @@ export const DIALOGS_MAX = 1000
 const HEAD_MS = 2000
 const PIECE_LENGTH = 50
 const SPARE = 5
-/** Heads and dialogs that are read at once, over all requests. */
+/** Heads and dialogs read at the same time, over all requests. */
 const READS_MAX = 256
 
 type Place = OwnDialog & { readonly phase: 'active' | 'older' }
@@ -96,7 +96,7 @@ export class Inbox {
     limit: number,
     bytesMax: number
   ): Promise<DialogsPage> {
-    // A few more than are asked for: some may not be the person's any more.
+    // A few more than requested: the person may have left some of them.
     const count = limit + SPARE
     const places = await this.#places(
       user,
@@ -127,8 +127,8 @@ export class Inbox {
   }
 
   /**
-   * Marks a room as read up to a sequence, or its head if that comes first; never back.
-   * @returns the dialog as it is then; undefined when the user is no member
+   * Marks a room as read up to a sequence, or up to its head if that is lower. Never moves back.
+   * @returns the dialog after that; undefined if the user is not a member
    * @throws DialogsError as Cluster.write
    */
   async markRead(user: string, room: string, seq: number): Promise<Dialog | undefined> {
@@ -146,8 +146,8 @@ export class Inbox {
   }
 
   /**
-   * The dialogs of a person in some rooms, as they are now. Those of which the person is no member
-   * are left out.
+   * The dialogs of a person in some rooms, as they are now. Leaves out rooms of which the person is
+   * not a member.
    */
   async states(user: string, rooms: readonly string[]): Promise<Map<string, Dialog>> {
     const marks = await this.#marks.many(user, rooms)
@@ -170,7 +170,7 @@ export class Inbox {
     return (await this.#dialogs.get(user, room)) !== undefined
   }
 
-  /** The person's own rooms with the newest acts, and how far each is read. */
+  /** The rooms with the person's newest own acts, and how far each is read. */
   async newest(
     user: string,
     count: number
@@ -184,7 +184,7 @@ export class Inbox {
   }
 
   async #state(user: string, room: string, read: number): Promise<Dialog> {
-    // DIALOG answers a DialogReply.
+    // DIALOG returns a DialogReply.
     const [head, counted, seq, reference] = (await this.#cluster.command(roomSlot(room), [
       'EVALSHA',
       DIALOG.sha,
@@ -193,7 +193,7 @@ export class Inbox {
       String(read),
       user
     ])) as unknown as DialogReply
-    // That a room is empty is believed when its log is not elsewhere.
+    // A room counts as empty only if its log is not on another node.
     if (head === 0) await this.#log.head(room)
     const unread = counted < 0 ? await this.#countUnread(user, room, read, head) : counted
     const [last] = seq === 0 ? [] : await this.#history.entries(room, [{ seq, reference }])
