@@ -1,7 +1,7 @@
 // The kinds of faults, each drawn from the seed as data, and what each does to the world. How long
 // a fault lasts is part of it; at the end of a run's storm everything is mended at once
 // (World.calm).
-import { type Mood } from './node.js'
+import { type Mood, type SimulatedNode } from './node.js'
 import { type Random } from './random.js'
 import { type Setting } from './plan.js'
 import { type World } from './world.js'
@@ -17,6 +17,13 @@ export type Fault =
       readonly loadingMs: number
     }
   | { readonly kind: 'vanish'; readonly node: number; readonly ms: number }
+  /** A master goes on alone, and dies when its replica can take over without what it wrote. */
+  | {
+      readonly kind: 'outlive'
+      readonly node: number
+      readonly aloneMs: number
+      readonly ms: number
+    }
   | { readonly kind: 'pause node'; readonly node: number; readonly ms: number }
   | { readonly kind: 'pause instance'; readonly instance: number; readonly ms: number }
   | { readonly kind: 'kill instance'; readonly instance: number; readonly ms: number }
@@ -47,6 +54,7 @@ export type Fault =
 type Make = (random: Random, setting: Setting) => Fault
 
 const ANY = 1_000_000
+const LOADING_MS = 100
 
 export const FAULTS: readonly Make[] = [
   random => ({
@@ -111,7 +119,13 @@ export const FAULTS: readonly Make[] = [
   move,
   (random, { nodes }) => ({ kind: 'fail over', node: random.below(nodes) }),
   (random, { nodes }) => ({ kind: 'break replication', node: random.below(nodes) }),
-  random => ({ kind: 'cut reader', which: random.below(ANY), isSilent: random.chance(0.4) })
+  random => ({ kind: 'cut reader', which: random.below(ANY), isSilent: random.chance(0.4) }),
+  (random, { nodes }) => ({
+    kind: 'outlive',
+    node: random.below(nodes),
+    aloneMs: random.magnitude(10, 2000),
+    ms: random.magnitude(500, 6000)
+  })
 ]
 
 function move(random: Random, { rooms, users, nodes }: Setting): Fault {
@@ -157,14 +171,21 @@ export function inject(world: World, fault: Fault): void {
       })
     }
     case 'vanish': {
-      const node = world.nodeAt(fault.node)
-      const others = world.owners.filter(owner => owner !== node.owner)
-      for (const other of others) {
-        network.cut(node.owner, other)
-        network.cut(other, node.owner)
-      }
-      return later(fault.ms, () => {
-        for (const other of others) network.join(node.owner, other)
+      const join = isolate(world, world.nodeAt(fault.node))
+      return later(fault.ms, join)
+    }
+    case 'outlive': {
+      const named = world.nodeAt(fault.node)
+      const master = named.upstream?.master ?? named
+      const replicas = [...master.links].map(({ replica }) => replica)
+      if (replicas.length === 0 || !master.isRunning) return
+      const joins = replicas.map(replica => isolate(world, replica))
+      return later(2 * world.plan.nodeTimeoutMs + fault.aloneMs, () => {
+        if (master.isRunning) world.crash(master)
+        for (const join of joins) join()
+        later(fault.ms, () => {
+          world.restart(master, LOADING_MS)
+        })
       })
     }
     case 'pause node':
@@ -219,5 +240,17 @@ export function inject(world: World, fault: Fault): void {
       return world.nodeAt(fault.node).upstream?.break()
     case 'cut reader':
       return world.readers[fault.which % world.readers.length]?.cut(fault.isSilent)
+  }
+}
+
+/** Cuts a node off from everybody. @returns what joins it again */
+function isolate({ network, owners }: World, node: SimulatedNode): () => void {
+  const others = owners.filter(owner => owner !== node.owner)
+  for (const other of others) {
+    network.cut(node.owner, other)
+    network.cut(other, node.owner)
+  }
+  return () => {
+    for (const other of others) network.join(node.owner, other)
   }
 }

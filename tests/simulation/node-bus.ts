@@ -12,6 +12,8 @@ const TICK_MS = 100
 /** A replica waits before it asks for votes: the others have to learn of the failure first. */
 const ELECTION_MS = 500
 const RANK_MS = 1000
+/** repl-ping-replica-period */
+const REPLICATION_PING_MS = 10_000
 
 export class NodeBus {
   readonly #world: World
@@ -289,7 +291,8 @@ export class NodeBus {
       !master.isFailed ||
       view.slotCount(master.id) === 0 ||
       node.isSynchronizing ||
-      node.mood === 'loading'
+      node.mood === 'loading' ||
+      this.#isTooOld(node)
     ) {
       node.electionAt = undefined
       return
@@ -314,6 +317,15 @@ export class NodeBus {
       node.electionAt =
         now + 2 * Math.max(2 * this.#timeoutMs, 2000) + this.#world.random.between(0, ELECTION_MS)
     }
+  }
+
+  // clusterHandleSlaveFailover (cluster.c): one that has not heard from its master since it started
+  // is as old as can be.
+  #isTooOld(node: SimulatedNode): boolean {
+    const { validityFactor } = this.#world.plan
+    if (validityFactor === 0 || node.upstream?.state === 'online') return false
+    const ageMs = this.#world.time.now - (node.unlinkedAt ?? -Infinity)
+    return ageMs - this.#timeoutMs > REPLICATION_PING_MS + this.#timeoutMs * validityFactor
   }
 
   #votes(node: SimulatedNode, masterId: string, isManual: boolean): number {

@@ -42,6 +42,8 @@ export class SimulatedNode implements Server {
   offset = 0
   replicationId: string
   upstream: ReplicationLink | undefined
+  /** When it lost its last master; undefined if it has had none since it started. */
+  unlinkedAt: number | undefined
   /** It gets its master's data set, and has none of its own meanwhile. */
   isSynchronizing = false
   isRunning = true
@@ -180,6 +182,7 @@ export class SimulatedNode implements Server {
     this.upstream?.break()
     this.#scripts.clear()
     this.isSynchronizing = false
+    this.unlinkedAt = undefined
   }
 
   /** Scripts are not replicated: a node that is promoted or restarted does not know them. */

@@ -57,6 +57,8 @@ export type Plan = {
   readonly kind: ServerKind
   readonly replicas: number
   readonly nodeTimeoutMs: number
+  /** cluster-replica-validity-factor; 0: a replica takes over however old its data is. */
+  readonly validityFactor: number
   readonly instances: number
   readonly service: ServiceSettings
   readonly network: { readonly latencyMsMax: number; readonly piecesChance: number }
@@ -91,6 +93,7 @@ export function planOf(seed: string | number, random: Random): Plan {
     kind: random.chance(0.5) ? '7.0' : '8',
     replicas,
     nodeTimeoutMs: random.pick([500, 1000, 2000]),
+    validityFactor: random.pick([10, 10, 10, 0]),
     instances,
     service: settings(random),
     network: { latencyMsMax: random.magnitude(0.1, 5), piecesChance: random.pick([0, 0.05, 0.5]) },

@@ -98,6 +98,7 @@ export class ReplicationLink {
 
   break(): void {
     if (this.state === 'broken') return
+    if (this.state === 'online') this.replica.unlinkedAt = this.#world.time.now
     this.state = 'broken'
     this.master.links.delete(this)
     if (this.replica.upstream === this) this.replica.upstream = undefined
