@@ -12,7 +12,7 @@ import {
 } from './durability.js'
 import { decodePublication, frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { logKey, segmentKey } from '../../src/store/keys.js'
+import { logKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'
 import { type SimulatedNode } from './node.js'
 import { type Post } from './plan.js'
@@ -118,6 +118,7 @@ export class Oracle {
 
   /** A publication has reached a node: what it shows must last. */
   onPublished(channel: string, payload: string): void {
+    if (channel === REMOVALS_CHANNEL) return
     if (channel.startsWith('user:')) {
       if (parsePersonNews(Buffer.from(payload)) === undefined) {
         this.violation(`${channel} gets what is no news: ${payload}`)
@@ -249,6 +250,17 @@ export class Oracle {
     }
   }
 
+  /** Whether a key need not be on a second node: there is none to wait for, or it is moving. */
+  isExcused(holders: readonly SimulatedNode[], key: string): boolean {
+    return this.#isAlone(holders) || this.#world.movers.isInTransit(key)
+  }
+
+  #isAlone(holders: readonly SimulatedNode[]): boolean {
+    return holders.some(
+      holder => holder.isMaster && (!hasLiveReplica(this.#world, holder) || this.#saysAlone(holder))
+    )
+  }
+
   // A shard that went on without a replica, and was reported, goes on for a while when its replica
   // is back and lags.
   #saysAlone(node: SimulatedNode): boolean {
@@ -298,11 +310,8 @@ export class Oracle {
     const { log, block } = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
     if (log.length > 1 && block.length > 1) return true
     if (this.#isInTransit(room, seq, log, block)) return true
-    const isAlone = (holders: readonly SimulatedNode[]): boolean =>
-      holders.some(
-        holder => holder.isMaster && (!hasLiveReplica(world, holder) || this.#saysAlone(holder))
-      )
-    const excused = (log.length > 1 || isAlone(log)) && (block.length > 1 || isAlone(block))
+    const excused =
+      (log.length > 1 || this.#isAlone(log)) && (block.length > 1 || this.#isAlone(block))
     if (!excused) this.#showLinks([...log, ...block])
     if (!excused) {
       this.violation(

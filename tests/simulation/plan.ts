@@ -27,7 +27,13 @@ export type Page = {
   readonly room: string
   readonly limit: number
 }
-export type Action = { readonly at: number } & (Post | Read | Page | Fault)
+/** What a person does with their dialogs. */
+export type DialogAction = { readonly instance: number; readonly user: string } & (
+  | { readonly kind: 'mark'; readonly room: string; readonly seq: number }
+  | { readonly kind: 'join' | 'leave'; readonly room: string }
+  | { readonly kind: 'list' }
+)
+export type Action = { readonly at: number } & (Post | Read | Page | DialogAction | Fault)
 
 export type ServiceSettings = {
   readonly blockLength: number
@@ -107,6 +113,7 @@ export function planOf(seed: string | number, random: Random): Plan {
     actions: [
       ...posts(random, setting),
       ...reads(random, setting),
+      ...dialogActions(random, setting),
       ...faults(random, setting)
     ].sort((a, b) => a.at - b.at),
     calmAt,
@@ -194,6 +201,23 @@ function reads(random: Random, { instances, rooms, calmAt }: Setting): Action[] 
       }) as const
   )
   return [...readers, ...pages]
+}
+
+function dialogActions(random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
+  if (random.chance(0.5)) return []
+  return Array.from({ length: random.whole(1, 12) }, () => {
+    const common = {
+      at: random.between(0, calmAt),
+      instance: random.below(instances),
+      user: random.pick(users)
+    }
+    const kind = random.pick(['mark', 'mark', 'mark', 'join', 'leave', 'list'] as const)
+    if (kind === 'list') return { ...common, kind }
+    const room = random.pick(rooms)
+    return kind === 'mark'
+      ? { ...common, kind, room, seq: random.whole(1, 20) }
+      : { ...common, kind, room }
+  })
 }
 
 function faults(random: Random, setting: Setting): Action[] {

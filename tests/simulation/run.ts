@@ -17,6 +17,8 @@ export type Outcome = {
 /** When faults stop, everybody is live and every POST is answered within this virtual time. */
 export const SETTLE_MS_MAX = 60_000
 const LOOK_MS = 50
+/** Rarely more than some ms are needed. */
+const COMPARE_MS_MAX = 10_000
 export const STEPS_MAX = 2_000_000
 
 export function runSeed(seed: string | number, stepsMax = STEPS_MAX): Outcome {
@@ -39,6 +41,9 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       }
       // A last look at what comes when everything is quiet.
       time.run(time.now + plan.quietMs, stepsMax, () => oracle.found !== undefined)
+      world.dialogs.compare()
+      time.run(time.now + COMPARE_MS_MAX, stepsMax, () => world.dialogs.isCompared)
+      if (!world.dialogs.isCompared) oracle.violation('the dialogs of a user are not answered')
       if (oracle.found === undefined) oracle.judge()
     } catch (error) {
       oracle.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))

@@ -1,6 +1,7 @@
 // The simulated world of one run: nodes, instances, clients, and what happens to them. Puts the
 // parts together; each part does its own work.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
+import { DialogsModel } from './dialogs-model.js'
 import { hasLiveReplica } from './durability.js'
 import { EventSourceReader } from './event-source.js'
 import { inject } from './faults.js'
@@ -27,6 +28,7 @@ export class World {
   readonly network: Network
   readonly trace: Trace
   readonly oracle: Oracle
+  readonly dialogs: DialogsModel
   readonly bus: NodeBus
   readonly movers: Movers
   readonly nodes: readonly SimulatedNode[]
@@ -54,6 +56,7 @@ export class World {
     this.network = new Network(this.time, random, plan.network)
     this.trace = new Trace(this.time)
     this.oracle = new Oracle(this)
+    this.dialogs = new DialogsModel(this)
     this.bus = new NodeBus(this)
     this.movers = new Movers(this)
     this.nodes = Array.from(
@@ -171,10 +174,12 @@ export class World {
   onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     this.trace.note(`${node.name} takes over from ${master.name}`)
     this.oracle.onPromotion(node)
+    this.dialogs.onPromotion(node)
   }
 
   onConflict(): void {
     this.oracle.upheavals++
+    this.dialogs.onConflict()
   }
 
   /**
@@ -302,6 +307,11 @@ export class World {
         return
       case 'page':
         return this.#page(action)
+      case 'mark':
+      case 'join':
+      case 'leave':
+      case 'list':
+        return this.dialogs.act(action)
       default:
         inject(this, action)
     }
