@@ -181,8 +181,9 @@ export function inject(world: World, fault: Fault): void {
       if (replicas.length === 0 || !master.isRunning) return
       const joins = replicas.map(replica => isolate(world, replica))
       return later(2 * world.plan.nodeTimeoutMs + fault.aloneMs, () => {
-        if (master.isRunning) world.crash(master)
         for (const join of joins) join()
+        if (world.isCalm || !master.isRunning) return
+        world.crash(master)
         later(fault.ms, () => {
           world.restart(master, LOADING_MS)
         })

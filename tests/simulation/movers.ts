@@ -42,11 +42,14 @@ export class Movers {
     if (this.#moving.size > 0 || this.#isFinishing || !this.#world.isHealthy) return
     const owner = newOwner(`mover of ${slot}`)
     this.#moving.add(slot)
-    const target = this.#world.nodeAt(move.to)
+    // As the command does: what somebody has left half-moved is finished first.
+    const target = this.#halfMoved().includes(slot)
+      ? this.#targetOf(slot)
+      : this.#world.nodeAt(move.to).id
     this.#world.time.after(
       0,
       () => {
-        void this.#move(slot, target.id, move.pauseMs, move.diesAfter).then(outcome => {
+        void this.#move(slot, target, move.pauseMs, move.diesAfter).then(outcome => {
           this.#world.trace.note(`slot ${slot}: ${outcome}`)
           this.#moving.delete(slot)
         })
