@@ -6,6 +6,7 @@ import { type Config } from './config.js'
 import { type RedisTarget } from './config/redis-target.js'
 import { DialogsError } from './errors.js'
 import { ANYBODY } from './identity/caller.js'
+import { Jwks, JWKS_TIMES } from './identity/jwks.js'
 import { ClusterWatch } from './live/cluster-watch.js'
 import { Hub } from './live/hub.js'
 import { People } from './live/people.js'
@@ -21,6 +22,7 @@ import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
 import { clusterRoutes } from './routes/cluster.js'
 import { openApi } from './routes/contract.js'
+import { allowOrigins } from './routes/cors.js'
 import { docsRoutes } from './routes/docs.js'
 import {
   API_HEADERS,
@@ -33,16 +35,19 @@ import {
 import { dialogRoutes } from './routes/dialogs.js'
 import { eventRoutes } from './routes/events.js'
 import { personEventRoutes } from './routes/person-events.js'
+import { Gate } from './routes/gate.js'
 import { Hosts } from './routes/hosts.js'
 import { readJsonBodies } from './routes/json-body.js'
 import { collectRoutes } from './routes/known-routes.js'
 import { messageRoutes } from './routes/messages.js'
-import { operationRoutes, type Team } from './routes/operations.js'
+import { healthRoutes, operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
 import { signalRoutes } from './routes/signals.js'
 import { HEADERS_MAX, requestFault } from './routes/request-check.js'
+import { ticketRoutes } from './routes/tickets.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Store } from './store/store.js'
+import { ticketsIn } from './store/tickets.js'
 import { VERSION } from './version.js'
 
 declare module 'fastify' {
@@ -247,6 +252,31 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     })
   })
 
+  const { identity } = config
+  const jwks =
+    config.keys?.kind === 'jwks'
+      ? new Jwks({
+          url: config.keys.url,
+          ...JWKS_TIMES,
+          onFault: error => {
+            fault('jwks', error)
+          },
+          onChange: () => gate?.keysChanged()
+        })
+      : undefined
+  const keys = config.keys?.kind === 'keys' ? config.keys.keys : jwks
+  const gate: Gate | undefined =
+    keys === undefined
+      ? undefined
+      : new Gate({
+          settings: identity,
+          keys,
+          members: store.members,
+          ticketStore: ticketsIn(cluster)
+        })
+  await jwks?.start()
+
+  if (identity.corsOrigins.size > 0) allowOrigins(fastify, identity.corsOrigins)
   readJsonBodies(fastify)
   answerExpectations(fastify.server)
   answerTunnels(fastify.server)
@@ -257,6 +287,15 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       reply.headers(API_HEADERS)
       done()
     })
+    await api.register(healthRoutes, {
+      cluster,
+      describeApi,
+      workers: team?.fleet,
+      isStopping: () => isStopping
+    })
+    // What is registered above asks for no token.
+    gate?.guard(api, 'api')
+    await api.register(ticketRoutes, { tickets: gate?.tickets })
     await api.register(messageRoutes, {
       store,
       answers,
@@ -272,12 +311,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       signals: new Signals(cluster, config.live.signalsPerSecondMax)
     })
     await api.register(operationRoutes, {
-      cluster,
-      describeApi,
       metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
-      metricsType: metrics.registry.contentType,
-      workers: team?.fleet,
-      isStopping: () => isStopping
+      metricsType: metrics.registry.contentType
     })
   })
   const onEnd = (reason: EndReason): void => {
@@ -289,6 +324,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   }
   const streaming = {
     hub,
+    rights: gate?.rights,
     connections,
     sendError,
     isStopping: () => isStopping,
@@ -296,8 +332,11 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     onEnd,
     onPutOff
   }
-  await fastify.register(eventRoutes, streaming)
-  await fastify.register(personEventRoutes, { people, ...streaming })
+  await fastify.register(async streams => {
+    gate?.guard(streams, 'streams')
+    await streams.register(eventRoutes, streaming)
+    await streams.register(personEventRoutes, { people, ...streaming })
+  })
   const describe = async (): Promise<ClusterDescription> => await describeCluster(cluster)
   const watch = new ClusterWatch(describe, {
     intervalMs: CLUSTER_LOOK_MS,
@@ -305,7 +344,12 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       fault('cluster watch', error)
     }
   })
-  await fastify.register(clusterRoutes, { ...streaming, describe, watch })
+  await fastify.register(clusterRoutes, {
+    ...streaming,
+    describe,
+    watch,
+    guard: scope => gate?.guard(scope, 'api')
+  })
   await fastify.register(pageRoutes)
   await fastify.register(docsRoutes)
 
@@ -329,6 +373,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await connections.allClosed()
     clearTimeout(cut)
     connections.close()
+    jwks?.close()
     reports.flush()
     await store.settled()
     await publisher.settled()

@@ -1,7 +1,17 @@
 // The only reader of the environment. SETTINGS is the list of all settings, grouped by the part
 // that takes them: the environment variable RING_BYTES_MAX in the group `live` becomes
 // `config.live.ringBytesMax`. compose/README.md has the same list, and a test compares them.
-import { hostNames, integer, oneOf, processes, type Setting, text } from './config/kinds.js'
+import { keySource, type KeySource } from './config/identity-keys.js'
+import {
+  cookieName,
+  hostNames,
+  integer,
+  oneOf,
+  origins,
+  processes,
+  type Setting,
+  text
+} from './config/kinds.js'
 import { redisTarget, type RedisTarget } from './config/redis-target.js'
 
 const KIB = 1024
@@ -44,6 +54,27 @@ export const SETTINGS = {
       'pages that requests read from the store at the same time; further requests wait'),
     PIPELINE_MAX: integer(1000, 0, 100_000,
       'requests that may queue behind another one on the same connection; the next one gets 503 and the connection is closed')
+  },
+
+  identity: {
+    AUTH_JWT_SECRET: text('',
+      'secret of the tokens that are asked for (HS256), at least 32 bytes; without this and the next two anybody may do anything'),
+    AUTH_JWT_PUBLIC_KEY: text('',
+      'instead: file with the PEM public key of the tokens: RSA (RS256), P-256, P-384, P-521 (ES256, ES384, ES512) or Ed25519 (EdDSA)'),
+    AUTH_JWKS_URL: text('',
+      'instead: URL of a JSON Web Key Set, fetched every 5 minutes and when a token names an unknown key, at most every 10 s'),
+    AUTH_AUDIENCE: text('',
+      'audience (aud) that a token must name; empty: any'),
+    AUTH_ISSUER: text('',
+      'issuer (iss) that a token must have; empty: any'),
+    AUTH_COOKIE: cookieName('token',
+      'cookie that may hold the token; taken only from pages of this origin and of CORS_ORIGINS'),
+    AUTH_TOKENS_MAX: integer(10_000, 1, 1_000_000,
+      'verified tokens remembered while they are valid, of up to 8 KiB each'),
+    AUTH_TICKET_S: integer(60, 1, 3600,
+      's for which a ticket of POST /tickets opens streams'),
+    CORS_ORIGINS: origins(
+      'comma-separated origins, such as https://app.example.com, whose pages may use the service with cookies; `*` lets any page use it, without cookies')
   },
 
   redis: {
@@ -160,6 +191,8 @@ type Values<G extends Group> = {
 export type Config = {
   readonly [G in Exclude<keyof typeof SETTINGS, 'redis'>]: Values<(typeof SETTINGS)[G]>
 } & {
+  /** What tokens are checked with. Undefined: the service is open. */
+  readonly keys: KeySource | undefined
   /** Undefined: the embedded cluster. */
   readonly redis: RedisTarget | undefined
 }
@@ -168,10 +201,13 @@ type Environment = Readonly<Record<string, string | undefined>>
 
 /** Reads all settings. @throws SettingError that names the setting and what it may be */
 export function readConfig(env: Environment = process.env): Config {
+  const identity = valuesOf(SETTINGS.identity, env)
   const { redisNodes, ...companions } = valuesOf(SETTINGS.redis, env)
   return {
     server: valuesOf(SETTINGS.server, env),
     http: valuesOf(SETTINGS.http, env),
+    identity,
+    keys: keySource(identity),
     redis: redisNodes === '' ? undefined : redisTarget(redisNodes.split(','), companions),
     embedded: valuesOf(SETTINGS.embedded, env),
     cluster: valuesOf(SETTINGS.cluster, env),

@@ -84,3 +84,37 @@ export function hostNames(about: string): Setting<readonly string[]> {
     }
   }
 }
+
+const ORIGIN = /^https?:\/\/[^/?#@\s]+$/
+
+/** Comma-separated origins as browsers send them, or `*`; empty by default. */
+export function origins(about: string): Setting<ReadonlySet<string>> {
+  return {
+    default: '',
+    about,
+    parse: (name, text) => {
+      const listed = text === '' ? [] : text.split(',').map(origin => origin.trim())
+      const wrong = listed.find(
+        origin =>
+          origin !== '*' &&
+          !(ORIGIN.test(origin) && URL.canParse(origin) && new URL(origin).origin === origin)
+      )
+      if (wrong === undefined) return new Set(listed)
+      throw new SettingError(
+        `${name} must hold origins such as https://chat.example.com, without a path, or be *, not "${wrong}"`
+      )
+    }
+  }
+}
+
+/** The name of a cookie (RFC 6265 section 4.1.1). */
+export function cookieName(standard: string, about: string): Setting<string> {
+  return {
+    default: standard,
+    about,
+    parse: (name, text) => {
+      if (/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(text)) return text
+      throw new SettingError(`${name} must be the name of a cookie, such as token`)
+    }
+  }
+}

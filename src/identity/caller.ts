@@ -9,6 +9,8 @@ export type Caller = {
   readonly user: string | undefined
   /** May use the operators' routes. */
   readonly isAdmin: boolean
+  /** When the right ends, by the clock of Date.now(): streams end then. Infinity: never. */
+  readonly expiresAtMs: number
   /** A promise only if membership decides and is not known here yet. */
   readonly mayRead: (room: string) => boolean | Promise<boolean>
   /** As mayRead. */
@@ -23,6 +25,7 @@ const always = (): boolean => true
 export const ANYBODY: Caller = {
   user: undefined,
   isAdmin: true,
+  expiresAtMs: Infinity,
   mayRead: always,
   mayWrite: always,
   mayActAs: always

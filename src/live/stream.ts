@@ -7,7 +7,9 @@ import { type Socket } from 'node:net'
 import { Stall } from './stall.js'
 
 /** Why a stream ended. The same words are the metric's labels. */
-export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed'
+export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed' | 'expired' | 'removed'
+
+const isOfRights = (reason: EndReason): boolean => reason === 'expired' || reason === 'removed'
 
 /** How long a client may take to receive the last bytes and to close its side. */
 const FAREWELL_MS = 5000
@@ -110,12 +112,15 @@ export class Stream {
 
   /**
    * Ends the stream; later calls do nothing. A stalled client is cut off. Any other client has a
-   * few seconds to receive what is on its way.
+   * few seconds to receive what is on its way, unless its right has ended. Then what waits here
+   * must not be sent any more, and the farewell would come behind it: the connection is reset, so
+   * that the operating system drops what it still holds, too.
    */
   end(reason: EndReason, farewell = ''): void {
     if (this.#hasEnded) return
     this.#hasEnded = true
     if (reason === 'stalled' || reason === 'client-closed') this.#socket.destroy()
+    else if (isOfRights(reason) && this.#socket.writableLength > 0) this.#socket.resetAndDestroy()
     else this.#takeLeave(farewell)
     this.#release()
     this.#onEnd(reason)

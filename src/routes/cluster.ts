@@ -1,6 +1,6 @@
 // The cluster: as JSON, as a stream of changes, and as a picture for people. GET /cluster sends a
 // browser to the picture, and everybody else JSON.
-import { type FastifyInstance } from 'fastify'
+import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { type ClusterWatch } from '../live/cluster-watch.js'
 import { type ClusterDescription } from '../redis/shards.js'
@@ -17,6 +17,8 @@ export type ClusterRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError
   readonly describe: () => Promise<ClusterDescription>
   readonly watch: ClusterWatch
+  /** Makes a scope's routes ask for a token; the files of the picture ask for none. */
+  readonly guard: (scope: FastifyInstance) => void
 }
 
 const SERVED =
@@ -29,6 +31,29 @@ export async function clusterRoutes(
   fastify: FastifyInstance,
   options: ClusterRoutesOptions
 ): Promise<void> {
+  await fastify.register(async scope => {
+    scope.addHook('onRequest', (request, reply, done) => {
+      if (asksForPicture(request)) {
+        const query = /\?.*/.exec(request.url)?.[0] ?? ''
+        void reply.headers(API_HEADERS).header('vary', 'accept').redirect(`cluster/${query}`)
+      } else done()
+    })
+    options.guard(scope)
+    operatorRoutes(scope, options)
+  })
+  await serveFiles(fastify, {
+    prefix: '/cluster/',
+    served: SERVED,
+    policy: PAGE_POLICY,
+    index: 'cluster.html'
+  })
+}
+
+/** A browser that was sent to /cluster; not the page's own requests for data. */
+const asksForPicture = ({ url, headers }: FastifyRequest): boolean =>
+  /^\/cluster(?:\?|$)/.test(url) && headers.accept?.includes('text/html') === true
+
+function operatorRoutes(fastify: FastifyInstance, options: ClusterRoutesOptions): void {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
   const { describe, watch } = options
 
@@ -43,10 +68,6 @@ export async function clusterRoutes(
     },
     async (request, reply) => {
       reply.headers(API_HEADERS).header('vary', 'accept')
-      if (request.headers.accept?.includes('text/html') === true) {
-        const query = /\?.*/.exec(request.url)?.[0] ?? ''
-        return await reply.redirect(`cluster/${query}`)
-      }
       checkAdmin(request.caller)
       return await describe()
     }
@@ -69,7 +90,7 @@ export async function clusterRoutes(
   }
   app.get('/cluster/events', events, (request, reply) => {
     checkAdmin(request.caller)
-    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    const { stream, leaveOnEnd } = openStream(request, reply, [], options)
     if (request.caller === ANYBODY) stream.write(ANYBODY_WRITES)
     watch.add(stream)
     leaveOnEnd(() => {
@@ -79,12 +100,5 @@ export async function clusterRoutes(
   app.head('/cluster/events', events, (request, reply) => {
     checkAdmin(request.caller)
     sendHeadOnly(reply)
-  })
-
-  await serveFiles(app, {
-    prefix: '/cluster/',
-    served: SERVED,
-    policy: PAGE_POLICY,
-    index: 'cluster.html'
   })
 }

@@ -13,7 +13,7 @@ type JsonObject = { readonly [key: string]: Json | undefined }
 /** How a route describes itself in `config.contract`. */
 export type OperationContract = {
   readonly id: string
-  readonly tag: 'messages' | 'streams' | 'rooms' | 'members' | 'operations'
+  readonly tag: 'messages' | 'streams' | 'rooms' | 'members' | 'rights' | 'operations'
   /** Answered without a token, too. */
   readonly isPublic?: boolean
   /** Error statuses besides those that any request may get. */
@@ -38,6 +38,34 @@ export type ContractOptions = { readonly version: string; readonly textMax: numb
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
 /** Where a token is asked for: none that is valid, or one without the right. */
 const ERRORS_OF_RIGHTS = [401, 403]
+/** The first is the open service, which asks for no token. */
+const securityOf = (isPublic: boolean, isStream: boolean): Json => [
+  {},
+  ...(isPublic ? [] : [{ bearer: [] }, { cookie: [] }]),
+  ...(isStream ? [{ ticket: [] }] : [])
+]
+const SECURITY: JsonObject = {
+  bearer: {
+    type: 'http',
+    scheme: 'bearer',
+    bearerFormat: 'JWT',
+    description:
+      'with exp, sub (the user) and dialogs: {read: [...], write: [...], admin}, where a room ends in * for all that begin so, and member stands for the rooms of which the user is a member'
+  },
+  cookie: {
+    type: 'apiKey',
+    in: 'cookie',
+    name: 'token',
+    description:
+      'the same token; the name is a setting, and only own and listed origins may send it'
+  },
+  ticket: {
+    type: 'apiKey',
+    in: 'query',
+    name: 'ticket',
+    description: 'of POST /tickets: short-lived, for streams only'
+  }
+}
 const MESSAGE: JsonObject = {
   room: 'room123',
   seq: 1,
@@ -75,7 +103,8 @@ const SHARED: Readonly<Record<string, unknown>> = {
   Dialogs: schemas.DialogsAnswer,
   Blocks: schemas.BlocksAnswer,
   Cluster: schemas.ClusterAnswer,
-  Health: schemas.HealthAnswer
+  Health: schemas.HealthAnswer,
+  Ticket: schemas.TicketAnswer
 }
 
 /** Query fields that are integers or cursors, where the validation takes text. */
@@ -167,11 +196,12 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
       { name: 'streams', description: 'History, then live, as server-sent events' },
       { name: 'rooms', description: 'What a room consists of' },
       { name: 'members', description: "Members of a room, and a person's dialogs" },
+      { name: 'rights', description: 'Where the service asks for tokens' },
       { name: 'operations', description: 'For operators' }
     ],
-    security: [],
     paths,
     components: {
+      securitySchemes: SECURITY,
       schemas: {
         ...components,
         Name: {
@@ -283,6 +313,7 @@ function operation(
     operationId: id,
     tags: [tag],
     summary: schema.summary,
+    security: securityOf(isPublic, isStream),
     ...(parameters.length === 0 ? {} : { parameters }),
     ...(body === undefined
       ? {}

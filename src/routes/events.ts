@@ -71,7 +71,7 @@ export async function eventRoutes(
   app.get('/rooms/:room/events', oneRoom, async (request, reply) => {
     const { room, asked } = askedOne(request)
     await checkRead(request.caller, room)
-    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    const { stream, leaveOnEnd } = openStream(request, reply, [room], options)
     leaveOnEnd(hub.join(room, new SingleOutput(stream), asked))
   })
   app.head('/rooms/:room/events', oneRoom, async (request, reply) => {
@@ -123,7 +123,7 @@ export async function eventRoutes(
   app.get('/events', severalRooms, async (request, reply) => {
     const { rooms, cursors, last } = askedSeveral(request)
     for (const room of rooms) await checkRead(request.caller, room)
-    const { stream, leaveOnEnd } = openStream(request, reply, options)
+    const { stream, leaveOnEnd } = openStream(request, reply, rooms, options)
     const combined = new CombinedCursor(cursors.map(({ text }) => text))
     for (const [index, room] of rooms.entries()) {
       leaveOnEnd(

@@ -10,9 +10,12 @@ import { type Hub } from '../live/hub.js'
 import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { type Connections } from './connections.js'
 import { type SendError } from './errors.js'
+import { type StreamRights } from './stream-rights.js'
 
 export type OpenStreamOptions = {
   readonly hub: Hub
+  /** Undefined in the open service. */
+  readonly rights: StreamRights | undefined
   readonly connections: Pick<Connections, 'streams'>
   readonly isStopping: () => boolean
   readonly retryMs: number
@@ -33,12 +36,14 @@ const HEAD = {
 } as const
 
 /**
- * Opens the stream that answers a request; everything after its head is written to it.
+ * Opens the stream that answers a request; everything after its head is written to it. It ends when
+ * the caller's token expires, or may not read one of these rooms any more.
  * @throws DialogsError STOPPING or TOO_MANY_STREAMS, which `streamErrors` makes temporary
  */
 export function openStream(
   request: FastifyRequest,
   reply: FastifyReply,
+  rooms: readonly string[],
   options: OpenStreamOptions
 ): { stream: Stream; leaveOnEnd: (leave: () => void) => void } {
   const { hub } = options
@@ -74,6 +79,11 @@ export function openStream(
   )
   // The client may have gone while its rights were looked up: nothing tells us of it any more.
   if (request.raw.socket.destroyed) stream.end('client-closed')
+  const stopWatching = options.rights?.watch(stream, request.caller, rooms)
+  if (stopWatching !== undefined) {
+    if (stream.hasEnded) stopWatching()
+    else leaving.push(stopWatching)
+  }
   return {
     stream,
     leaveOnEnd: leave => {

@@ -15,19 +15,23 @@ export type Team = {
   readonly fleet: () => { readonly running: number; readonly wanted: number }
 }
 
-export type OperationRoutesOptions = {
+export type HealthRoutesOptions = {
   readonly cluster: Cluster
   /** The answer of /openapi.json. */
   readonly describeApi: () => unknown
-  readonly metricsText: () => Promise<string>
-  readonly metricsType: string
   readonly workers: Team['fleet'] | undefined
   readonly isStopping: () => boolean
 }
 
-export async function operationRoutes(
+export type OperationRoutesOptions = {
+  readonly metricsText: () => Promise<string>
+  readonly metricsType: string
+}
+
+/** For anybody: load balancers, and readers of the description. */
+export async function healthRoutes(
   fastify: FastifyInstance,
-  { cluster, describeApi, metricsText, metricsType, workers, isStopping }: OperationRoutesOptions
+  { cluster, describeApi, workers, isStopping }: HealthRoutesOptions
 ): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
 
@@ -61,6 +65,16 @@ export async function operationRoutes(
     }
   )
 
+  app.get('/openapi.json', () => describeApi())
+}
+
+/** For those who run the service. */
+export async function operationRoutes(
+  fastify: FastifyInstance,
+  { metricsText, metricsType }: OperationRoutesOptions
+): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+
   app.get(
     '/metrics',
     {
@@ -76,6 +90,4 @@ export async function operationRoutes(
       return reply.send(await metricsText())
     }
   )
-
-  app.get('/openapi.json', () => describeApi())
 }

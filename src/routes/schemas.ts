@@ -82,6 +82,12 @@ export const NoQuery = Type.Object({}, { additionalProperties: false })
 // Streams ignore unknown parameters: polyfills of EventSource add some, and would take a refusal as
 // final.
 const Resuming = {
+  ticket: Type.Optional(
+    Type.String({
+      description:
+        'of POST /tickets, for an EventSource of another origin; unused where no tokens are asked for'
+    })
+  ),
   after: Type.Optional(
     Type.String({
       description:
@@ -176,6 +182,11 @@ export const DialogsQuery = Type.Object(
   },
   { additionalProperties: false }
 )
+
+export const TicketAnswer = Type.Object({
+  ticket: Type.String({ description: 'for the query of a stream, as `ticket`' }),
+  expiresAt: Type.String({ format: 'date-time', description: 'opens streams until then' })
+})
 
 export const UsersQuery = Type.Object(
   {

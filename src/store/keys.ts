@@ -54,6 +54,9 @@ export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PART
 
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
+/** A ticket for streams, by its hash; expires (src/identity/tickets.ts). */
+export const ticketKey = (hash: string): string => `dialogs:ticket:{${hash}}`
+
 /**
  * Where a script builds a new version of a stream, before it replaces the stream. In the same slot
  * as the stream; parseKey does not know it.

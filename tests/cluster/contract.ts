@@ -100,6 +100,9 @@ t.test('every route is described, with its parameters and each status', async t 
       )
     ),
     [
+      'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
+      'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
+      'post /tickets makeTicket 201 400 401 403 404 408 414 417 421 431 500 503',
       'post /rooms/{room}/messages writeMessage 200 201 400 401 403 408 409 413 414 415 417 421 431 500 503',
       'get /rooms/{room}/messages readMessages 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/messages/{seq} readMessage 200 400 401 403 404 408 410 414 417 421 431 500 503',
@@ -110,8 +113,6 @@ t.test('every route is described, with its parameters and each status', async t 
       'put /rooms/{room}/users/{user}/read markRead 200 400 401 403 404 408 413 414 415 417 421 431 500 503',
       'get /users/{user}/rooms listDialogs 200 400 401 403 408 414 417 421 431 500 503',
       'post /rooms/{room}/signals sendSignal 204 400 401 403 408 413 414 415 417 421 429 431 500 503',
-      'get /health/live isAlive 200 400 408 414 417 421 431 500 503',
-      'get /health/ready isReady 200 400 408 414 417 421 431 500 503',
       'get /metrics readMetrics 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/events followRoom 200 400 401 403 408 414 417 421 431 500 503',
       'get /events followRooms 200 400 401 403 408 414 417 421 431 500 503',

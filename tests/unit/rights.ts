@@ -12,6 +12,7 @@ import {
 const ann: Caller = {
   user: 'ann',
   isAdmin: false,
+  expiresAtMs: Infinity,
   mayRead: room => room === 'open' || (room === 'later' ? Promise.resolve(true) : false),
   mayWrite: room => (room === 'open' ? true : Promise.resolve(false)),
   mayActAs: user => user === 'ann'

@@ -1,0 +1,68 @@
+// `npm run token`: a token for trying out, signed with the service's own AUTH_JWT_SECRET. The
+// secret comes from the environment, because the line of a command can be seen by others.
+import { readConfig } from '../config.js'
+import { SettingError } from '../config/kinds.js'
+import { checkName } from '../message/names.js'
+import { messageOf } from '../errors.js'
+import { readNumber, readOptions, runCommand, UsageError } from './options.js'
+import { signToken } from './sign-token.js'
+
+const HELP = `Makes a token for a service that asks for them.
+
+  AUTH_JWT_SECRET=… npm run --silent token -- --user ann --read 'team-*' --write room123
+
+  --user NAME     who it is; without it and with --admin, a program that writes in the name of others
+  --read ROOMS    rooms that may be read: names with commas between, * at the end for all that begin so,
+                  member for the rooms of which the user is a member
+  --write ROOMS   rooms that may be written in
+  --admin         all rooms, and what is for those who run the service
+  --ttl SECONDS   how long it is valid; default 3600
+  --help
+
+AUTH_AUDIENCE and AUTH_ISSUER count, too. The token is all that is written to standard output.`
+
+async function token(args: readonly string[]): Promise<number> {
+  const { user, read, write, admin, ttl, help } = readOptions(args, {
+    user: { type: 'string' },
+    read: { type: 'string' },
+    write: { type: 'string' },
+    admin: { type: 'boolean', default: false },
+    ttl: { type: 'string' },
+    help: { type: 'boolean', default: false }
+  })
+  if (help) {
+    console.log(HELP)
+    return 0
+  }
+  if (user === undefined && !admin) {
+    throw new UsageError('Say who it is for: --user NAME, or --admin for a program.')
+  }
+  const ttlS = readNumber('ttl', ttl, { min: 1, max: 315_360_000 }) ?? 3600
+  try {
+    if (user !== undefined) checkName('user', user)
+    const { authJwtSecret, authAudience, authIssuer } = readConfig().identity
+    if (authJwtSecret === '') throw new UsageError("Set AUTH_JWT_SECRET to the service's secret.")
+    console.log(
+      await signToken(authJwtSecret, {
+        user,
+        read: roomsOf(read),
+        write: roomsOf(write),
+        isAdmin: admin,
+        ttlS,
+        audience: authAudience,
+        issuer: authIssuer
+      })
+    )
+    return 0
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
+    throw new UsageError(messageOf(error), { cause: error })
+  }
+}
+
+// A room's name may have a comma: such a one cannot be given here.
+const roomsOf = (text: string | undefined): string[] =>
+  text === undefined ? [] : text.split(',').filter(room => room !== '')
+
+await runCommand(token)

@@ -1,0 +1,177 @@
+// The keys behind AUTH_JWKS_URL. They are fetched at the start, again every few minutes, and, at
+// most every so many seconds, when a token names a key that is not known (a rotation). While the
+// URL does not answer, the last keys stay in use for a while; after that, and before the first
+// answer, requests are put off (503) and not refused: their tokens may be good. A key that is gone
+// from the answer is gone here with it, and so are the rights of what it signed.
+import { createHash } from 'node:crypto'
+import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { DialogsError } from '../errors.js'
+import { type Keys } from './keys.js'
+
+/** Asymmetric only: a set that anybody may read holds no secrets. */
+const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
+const BYTES_MAX = 256 * 1024
+
+export type JwksOptions = {
+  readonly url: string
+  /** Between fetches while nothing asks for one. */
+  readonly refreshMs: number
+  /** At least between two fetches that tokens with unknown keys cause. */
+  readonly cooldownMs: number
+  /** How long keys stay in use while the URL does not answer. */
+  readonly staleMs: number
+  readonly timeoutMs: number
+  readonly onFault: (error: unknown) => void
+  /** Keys came or went. */
+  readonly onChange: () => void
+}
+
+export const JWKS_TIMES = {
+  refreshMs: 300_000,
+  cooldownMs: 10_000,
+  staleMs: 3_600_000,
+  timeoutMs: 5000
+} as const
+
+export class Jwks implements Keys {
+  readonly algorithms = ALGORITHMS
+  readonly #options: JwksOptions
+  readonly #abort = new AbortController()
+  #keyFor: JWTVerifyGetKey | undefined
+  /** The hash of each key, by its kid; and of the whole set, for tokens that name no key. */
+  #hashes = new Map<string, string>()
+  #whole = ''
+  #fetchedAt = -Infinity
+  #triedAt = -Infinity
+  #loading: Promise<void> | undefined
+
+  constructor(options: JwksOptions) {
+    this.#options = options
+  }
+
+  /** Fetches, and goes on doing so until `close`. Resolves after the first attempt. */
+  async start(): Promise<void> {
+    await this.#load()
+    void this.#refresh()
+  }
+
+  close(): void {
+    this.#abort.abort()
+  }
+
+  readonly keyFor: JWTVerifyGetKey = async (header, token) => {
+    if (this.#isOutOfDate()) await this.#loadUnlessJustTried()
+    if (this.#keyFor === undefined || this.#isOutOfDate()) {
+      throw new DialogsError(
+        'KEYS_UNAVAILABLE',
+        'The keys that tokens are checked with cannot be fetched: try again later.'
+      )
+    }
+    try {
+      return await this.#keyFor(header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      await this.#loadUnlessJustTried()
+      return await this.#keyFor(header, token)
+    }
+  }
+
+  readonly signerOf = ({ kid }: { readonly kid?: string }): string | undefined =>
+    kid === undefined ? this.#whole : this.#hashes.get(kid)
+
+  readonly isCurrent = (signer: string | undefined): boolean =>
+    signer === this.#whole || [...this.#hashes.values()].some(hash => hash === signer)
+
+  #isOutOfDate(): boolean {
+    return performance.now() - this.#fetchedAt > this.#options.staleMs
+  }
+
+  async #loadUnlessJustTried(): Promise<void> {
+    const isRecent = performance.now() - this.#triedAt < this.#options.cooldownMs
+    if (!isRecent || this.#loading !== undefined) await this.#load()
+  }
+
+  // Those that ask while a fetch is under way share it.
+  #load(): Promise<void> {
+    this.#triedAt = performance.now()
+    this.#loading ??= this.#fetch()
+      .catch((error: unknown) => {
+        if (!this.#abort.signal.aborted) this.#options.onFault(error)
+      })
+      .finally(() => {
+        this.#loading = undefined
+      })
+    return this.#loading
+  }
+
+  async #refresh(): Promise<void> {
+    const { refreshMs, cooldownMs } = this.#options
+    for (;;) {
+      // After a failure sooner than after a success.
+      const isFresh = performance.now() - this.#fetchedAt < refreshMs
+      await sleep(
+        isFresh ? refreshMs : Math.min(refreshMs, cooldownMs * (1 + Math.random())),
+        undefined,
+        {
+          ref: false,
+          signal: this.#abort.signal
+        }
+      ).catch(() => undefined)
+      if (this.#abort.signal.aborted) return
+      await this.#load()
+    }
+  }
+
+  async #fetch(): Promise<void> {
+    const { url, timeoutMs, onChange } = this.#options
+    const response = await fetch(url, {
+      headers: { accept: 'application/jwk-set+json, application/json' },
+      // A redirection could lead to whoever likes to hand out keys.
+      redirect: 'error',
+      signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#abort.signal])
+    })
+    if (!response.ok) {
+      await response.body?.cancel()
+      throw new Error(`AUTH_JWKS_URL was answered ${response.status}`)
+    }
+    const set = parseSet(await boundedText(response))
+    const whole = hashOf(set)
+    this.#fetchedAt = performance.now()
+    if (whole === this.#whole) return
+    this.#keyFor = createLocalJWKSet(set)
+    this.#hashes = new Map(set.keys.map(key => [key.kid ?? '', hashOf(key)]))
+    this.#whole = whole
+    onChange()
+  }
+}
+
+const hashOf = (value: object): string =>
+  createHash('sha256').update(JSON.stringify(value)).digest('base64url')
+
+async function boundedText(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = []
+  let bytes = 0
+  // Every answer of fetch has a body, or an empty one; its type does not say what it yields.
+  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
+    bytes += chunk.length
+    if (bytes > BYTES_MAX) throw new Error(`AUTH_JWKS_URL answers more than ${BYTES_MAX} bytes`)
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks).toString()
+}
+
+function parseSet(text: string): JSONWebKeySet {
+  let set: unknown
+  try {
+    set = JSON.parse(text)
+  } catch {
+    // The parser's own error quotes what it was given.
+    throw new Error('AUTH_JWKS_URL does not answer JSON')
+  }
+  const { keys } = (set ?? {}) as { readonly keys?: unknown }
+  if (!Array.isArray(keys) || keys.some(key => typeof key !== 'object' || key === null)) {
+    throw new Error('AUTH_JWKS_URL does not answer a set of keys ({"keys": [...]})')
+  }
+  return { keys: keys as JSONWebKeySet['keys'] }
+}

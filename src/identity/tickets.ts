@@ -1,0 +1,76 @@
+// Tickets: what stands for a token in the URL of an EventSource of another origin, which can send
+// no header and no cookie of this service. A ticket reads, and nothing else; it is valid for a
+// minute or so, at most as long as its token, and may be used again in that time: an EventSource
+// repeats its URL when its connection breaks, and takes a refusal as final. The stream itself goes
+// on until the token's expiry. Stored in Redis, so any process takes it; under the hash of the
+// ticket, so neither a look into Redis nor the time of a comparison gives one away.
+import { createHash, randomBytes } from 'node:crypto'
+import { type Caller } from './caller.js'
+import { readClaims, TokenCaller } from './claims.js'
+import { type Keys } from './keys.js'
+import { type Members } from './members.js'
+
+/** Where tickets are kept; the store implements it. */
+export type TicketStore = {
+  readonly keep: (hash: string, text: string, ttlMs: number) => Promise<void>
+  readonly find: (hash: string) => Promise<string | undefined>
+}
+
+export type Ticket = { readonly ticket: string; readonly expiresAtMs: number }
+
+const TICKET = /^[\w-]{43}$/
+
+type Kept = {
+  readonly sub: string | undefined
+  readonly read: readonly string[]
+  readonly expiresAtMs: number
+  readonly signedBy: string | undefined
+}
+
+export class Tickets {
+  readonly #store: TicketStore
+  readonly #keys: Keys
+  readonly #members: Members
+  readonly #ttlMs: number
+
+  constructor(store: TicketStore, keys: Keys, members: Members, ttlMs: number) {
+    this.#store = store
+    this.#keys = keys
+    this.#members = members
+    this.#ttlMs = ttlMs
+  }
+
+  /** @throws DialogsError when the store does not answer */
+  async mint({ claims, expiresAtMs, signedBy }: TokenCaller): Promise<Ticket> {
+    const ticket = randomBytes(32).toString('base64url')
+    const ttlMs = Math.min(this.#ttlMs, expiresAtMs - Date.now())
+    const kept: Kept = {
+      sub: claims.user,
+      read: claims.isAdmin ? ['*'] : claims.read,
+      expiresAtMs,
+      signedBy
+    }
+    await this.#store.keep(hashOf(ticket), JSON.stringify(kept), Math.max(1, Math.floor(ttlMs)))
+    return { ticket, expiresAtMs: Date.now() + ttlMs }
+  }
+
+  /**
+   * The caller of a ticket; undefined for one that there is not, or not any more.
+   * @throws DialogsError when the store does not answer
+   */
+  async callerOf(ticket: string): Promise<Caller | undefined> {
+    if (!TICKET.test(ticket)) return undefined
+    const text = await this.#store.find(hashOf(ticket))
+    if (text === undefined) return undefined
+    // Only `mint` writes there.
+    const { sub, read, expiresAtMs, signedBy } = JSON.parse(text) as Kept
+    if (!this.#keys.isCurrent(signedBy) || expiresAtMs <= Date.now()) return undefined
+    return new TokenCaller(readClaims({ sub, dialogs: { read } }), {
+      expiresAtMs,
+      signedBy,
+      members: this.#members
+    })
+  }
+}
+
+const hashOf = (text: string): string => createHash('sha256').update(text).digest('base64url')

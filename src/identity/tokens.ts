@@ -1,0 +1,124 @@
+// From a token to its caller. Invariant: a caller is answered only for a token whose signature,
+// algorithm, times, audience and issuer were checked, and not after it has expired or its key has
+// gone. Verified tokens are remembered while they are valid, so a client's next request costs one
+// look into a map; only tokens that are good get there, so nobody can fill it with bad ones.
+// Signatures are compared by Web Crypto, in constant time. No error quotes a token.
+import { errors, jwtVerify } from 'jose'
+import { DialogsError } from '../errors.js'
+import { ClaimError, readClaims, TokenCaller } from './claims.js'
+import { type Keys } from './keys.js'
+import { type Members } from './members.js'
+
+export type TokensOptions = {
+  readonly keys: Keys
+  readonly members: Members
+  /** Empty: any. */
+  readonly audience: string
+  /** Empty: any. */
+  readonly issuer: string
+  /** Verified tokens that are remembered. */
+  readonly rememberedMax: number
+}
+
+/** How far the clocks of the issuer and this process may differ. */
+export const SKEW_S = 30
+/** Longer ones are refused unread. */
+export const TOKEN_LENGTH_MAX = 8192
+
+export class Tokens {
+  readonly #options: TokensOptions
+  readonly #callers = new Map<string, TokenCaller>()
+
+  constructor(options: TokensOptions) {
+    this.#options = options
+  }
+
+  /**
+   * The caller of a token that is remembered; a promise for any other.
+   * @throws DialogsError UNAUTHENTICATED, TOKEN_EXPIRED, KEYS_UNAVAILABLE, at once or later
+   */
+  callerOf(token: string): TokenCaller | Promise<TokenCaller> {
+    const known = this.#callers.get(token)
+    if (known === undefined) return this.#verify(token)
+    if (known.expiresAtMs > Date.now()) return known
+    this.#callers.delete(token)
+    throw expired()
+  }
+
+  /** Forgets the tokens whose keys have gone. */
+  keysChanged(): void {
+    for (const [token, { signedBy }] of this.#callers) {
+      if (!this.#options.keys.isCurrent(signedBy)) this.#callers.delete(token)
+    }
+  }
+
+  async #verify(token: string): Promise<TokenCaller> {
+    const { keys, members, audience, issuer } = this.#options
+    if (token.length > TOKEN_LENGTH_MAX) {
+      throw refused(`is longer than ${TOKEN_LENGTH_MAX} characters`)
+    }
+    try {
+      const { payload, protectedHeader } = await jwtVerify(token, keys.keyFor, {
+        algorithms: [...keys.algorithms],
+        currentDate: new Date(Date.now()),
+        clockTolerance: SKEW_S,
+        requiredClaims: ['exp'],
+        ...(audience === '' ? {} : { audience }),
+        ...(issuer === '' ? {} : { issuer })
+      })
+      const caller = new TokenCaller(readClaims(payload), {
+        // It is required, and jose checks its type.
+        expiresAtMs: (Number(payload.exp) + SKEW_S) * 1000,
+        signedBy: keys.signerOf(protectedHeader),
+        members
+      })
+      this.#remember(token, caller)
+      return caller
+    } catch (error) {
+      throw translate(error)
+    }
+  }
+
+  // The one that was remembered first goes first: to reorder them at each use would cost more than
+  // to verify one now and then.
+  #remember(token: string, caller: TokenCaller): void {
+    if (this.#callers.size >= this.#options.rememberedMax) {
+      const [oldest] = this.#callers.keys()
+      if (oldest !== undefined) this.#callers.delete(oldest)
+    }
+    this.#callers.set(token, caller)
+  }
+}
+
+const expired = (): DialogsError =>
+  new DialogsError('TOKEN_EXPIRED', 'The token has expired: get a new one.')
+
+const refused = (why: string): DialogsError =>
+  new DialogsError('UNAUTHENTICATED', `The token ${why}.`)
+
+function translate(error: unknown): unknown {
+  if (error instanceof DialogsError) return error
+  if (error instanceof errors.JWTExpired) return expired()
+  if (error instanceof ClaimError) return refused(`has a wrong claim: ${error.message}`)
+  if (error instanceof errors.JWTClaimValidationFailed) {
+    switch (error.claim) {
+      case 'aud':
+        return refused('is for another audience, or names none: see AUTH_AUDIENCE')
+      case 'iss':
+        return refused('is from another issuer, or names none: see AUTH_ISSUER')
+      case 'nbf':
+        return refused('is not valid yet')
+      case 'exp':
+        return refused('does not say when it expires: give it exp, in seconds')
+      default:
+        return refused(`has a wrong claim: ${error.claim}`)
+    }
+  }
+  if (error instanceof errors.JOSEAlgNotAllowed) {
+    return refused('is signed by an algorithm that is not accepted here')
+  }
+  if (error instanceof errors.JOSEError || error instanceof TypeError) {
+    return refused('is not accepted: it is malformed, or signed by another key')
+  }
+  return error
+}

@@ -1,0 +1,37 @@
+// POST /tickets: a ticket for streams, for the rights to read that the caller's token has.
+import { type FastifyInstance } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { DialogsError } from '../errors.js'
+import { TokenCaller } from '../identity/claims.js'
+import { type Tickets } from '../identity/tickets.js'
+import { ErrorAnswer, NoQuery, TicketAnswer } from './schemas.js'
+
+export type TicketRoutesOptions = {
+  /** Undefined in the open service. */
+  readonly tickets: Tickets | undefined
+}
+
+export async function ticketRoutes(
+  fastify: FastifyInstance,
+  { tickets }: TicketRoutesOptions
+): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  app.post(
+    '/tickets',
+    {
+      config: { contract: { id: 'makeTicket', tag: 'rights', errors: [404] } },
+      schema: {
+        summary: 'A ticket for the streams of an EventSource of another origin',
+        querystring: NoQuery,
+        response: { 201: TicketAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async ({ caller }, reply) => {
+      if (tickets === undefined || !(caller instanceof TokenCaller)) {
+        throw new DialogsError('NOT_FOUND', 'This service asks for no tokens: no ticket is needed.')
+      }
+      const { ticket, expiresAtMs } = await tickets.mint(caller)
+      return reply.code(201).send({ ticket, expiresAt: new Date(expiresAtMs).toISOString() })
+    }
+  )
+}

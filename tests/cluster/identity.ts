@@ -1,0 +1,432 @@
+// A service that asks for tokens, from the attacker's side: no route without one, no room by
+// another spelling, no cookie across sites, tickets for streams only, streams that end with their
+// right, and no secret in any log. Tokens themselves are tried in unit/tokens.
+import http from 'node:http'
+import t from 'tap'
+import { signToken, type NewToken } from '../../src/cli/sign-token.js'
+import { SKEW_S } from '../../src/identity/tokens.js'
+import { freshRoom, post, request } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { openSse } from '../support/sse.js'
+import { until } from '../support/until.js'
+
+const SECRET = 'only-these-tests-know-this-secret-of-theirs'
+const APP = 'https://app.example.com'
+const cluster = await startCluster(t)
+const service = await startService(t, {
+  redisNodes: cluster.urls,
+  env: {
+    AUTH_JWT_SECRET: SECRET,
+    AUTH_TICKET_S: '2',
+    CORS_ORIGINS: APP,
+    LOG_LEVEL: 'trace',
+    SOCKET_BYTES_MAX: '16384'
+  }
+})
+const { url } = service
+const { host } = new URL(url)
+
+const made: string[] = []
+async function tokenOf(more: Partial<NewToken>): Promise<string> {
+  const token = await signToken(SECRET, { ttlS: 600, ...more })
+  made.push(token)
+  return token
+}
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
+/** Valid for so many more seconds: the skew counts. */
+const endingIn = (s: number): { readonly ttlS: number } => ({ ttlS: s - SKEW_S })
+
+const room = freshRoom()
+const other = freshRoom()
+const ann = await tokenOf({ user: 'ann', read: [room], write: [room] })
+const admin = await tokenOf({ isAdmin: true })
+
+async function ticketOf(token: string): Promise<string> {
+  const { body } = await request(`${url}/tickets`, { method: 'POST', headers: bearer(token) })
+  made.push(String(body['ticket']))
+  return String(body['ticket'])
+}
+
+t.test(
+  'every route but those for anybody asks for a token, before it looks at anything',
+  async t => {
+    const { body } = await request(`${url}/openapi.json`)
+    const paths = body['paths'] as Record<string, Record<string, { security: object[] }>>
+    for (const [path, operations] of Object.entries(paths)) {
+      for (const [method, { security }] of Object.entries(operations)) {
+        const isPublic = security.length === 1
+        t.equal(isPublic, path.startsWith('/health/'), `${path} is described so`)
+        for (const each of method === 'get' ? ['get', 'head'] : [method]) {
+          const response = await fetch(url + path.replace('{room}', room).replace('{seq}', '1'), {
+            method: each.toUpperCase()
+          })
+          t.equal(response.status, isPublic ? 200 : 401, `${each} ${path}`)
+          if (isPublic) continue
+          t.equal(response.headers.get('www-authenticate'), 'Bearer realm="dialogs"')
+        }
+      }
+    }
+    for (const path of ['/chat', '/docs/', '/openapi.json', '/']) {
+      t.equal((await fetch(url + path)).status, 200, path)
+    }
+    t.match(
+      await request(`${url}/metrics`, { headers: bearer('x.y.z') }),
+      { status: 401, body: { code: 'UNAUTHENTICATED' } },
+      'a bad token'
+    )
+  }
+)
+
+t.test('one writes as oneself, and reads where one may', async t => {
+  t.match(await post(url, room, 'ann', 'hello', bearer(ann)), { status: 201 })
+  const nameless = await request(`${url}/rooms/${room}/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...bearer(ann) },
+    body: '{"text":"as myself"}'
+  })
+  t.match(nameless, { status: 201, body: { user: 'ann' } })
+  t.match(await post(url, room, 'bob', 'x', bearer(ann)), {
+    status: 403,
+    body: { code: 'FORBIDDEN' }
+  })
+  t.match(await post(url, room, 'Ann', 'x', bearer(ann)), { status: 403 })
+  t.match(await post(url, other, 'ann', 'x', bearer(ann)), { status: 403 })
+  t.match(await post(url, other, 'bob', 'x', bearer(admin)), { status: 201 }, 'an operator')
+  for (const path of ['messages', 'messages/1', 'users', 'events']) {
+    const answer = await request(`${url}/rooms/${other}/${path}`, { headers: bearer(ann) })
+    t.match(answer, { status: 403, body: { code: 'FORBIDDEN' } }, path)
+  }
+  t.match(await request(`${url}/rooms/${room}/messages`, { headers: bearer(ann) }), { status: 200 })
+  for (const path of ['/metrics', '/cluster', `/rooms/${room}/blocks`]) {
+    const as = async (token: string): Promise<number> => {
+      const response = await fetch(url + path, { headers: bearer(token) })
+      await response.text()
+      return response.status
+    }
+    t.equal(await as(ann), 403, `${path} for a user`)
+    t.equal(await as(admin), 200, `${path} for an operator`)
+  }
+})
+
+/** fetch would resolve dots: the path goes out as it is. */
+const rawStatus = (
+  method: string,
+  path: string,
+  headers: Record<string, string>
+): Promise<number> =>
+  new Promise((resolve, reject) => {
+    http
+      .request(url, { method, path, headers, agent: false }, response => {
+        response.resume()
+        response.on('close', () => undefined)
+        resolve(response.statusCode ?? 0)
+        response.destroy()
+      })
+      .on('error', reject)
+      .end(method === 'POST' ? '{"text":"x"}' : undefined)
+  })
+
+t.test("no spelling of a path leads into another's room", async t => {
+  const secret = `vault-${room}`
+  await post(url, secret, 'bob', 'hidden', bearer(admin))
+  const slash = await tokenOf({ user: 'ann', read: ['a/b', 'team-*'], write: ['a/b', 'team-*'] })
+  t.equal(
+    await rawStatus('GET', '/rooms/a%2Fb/messages', bearer(slash)),
+    200,
+    'one slash is its own'
+  )
+  t.equal(await rawStatus('GET', '/rooms/a%2fb/messages', bearer(slash)), 200, 'in either case')
+  for (const spelling of [
+    secret,
+    `%76ault-${room}`,
+    `team-x%2F..%2F${secret}`,
+    `team-x/../${secret}`,
+    `team-x%2F%2E%2E%2F${secret}`,
+    `%2e%2e%2F${secret}`,
+    `a%2Fb%2F..%2F..%2F${secret}`,
+    'a%252Fb',
+    'a%2Fb%2F',
+    'a%2Fb%00',
+    '%EF%BD%94eam-x',
+    't%D0%B5am-x',
+    'TEAM-x',
+    '*',
+    '%2A',
+    'member',
+    `${secret};room=a%2Fb`,
+    `${secret}?room=a%2Fb`
+  ]) {
+    for (const what of ['messages', 'users', 'events']) {
+      const path = spelling.includes('?')
+        ? `/rooms/${spelling.replace('?', `/${what}?`)}`
+        : `/rooms/${spelling}/${what}`
+      const status = await rawStatus('GET', path, bearer(slash))
+      t.ok([400, 403, 404].includes(status), `GET ${path}: ${status}`)
+    }
+    const status = await rawStatus(
+      'POST',
+      `/rooms/${spelling.replace('?', '/messages?')}/messages`,
+      {
+        ...bearer(slash),
+        'content-type': 'application/json'
+      }
+    )
+    t.ok([400, 403, 404].includes(status), `POST ${spelling}: ${status}`)
+  }
+  const bodied = await request(`${url}/rooms/team-x/messages`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', ...bearer(slash) },
+    body: JSON.stringify({ room: secret, text: 'x' })
+  })
+  t.match(bodied, { status: 400, body: { code: 'INVALID_BODY' } }, 'a room in the body')
+  const { body } = await request(`${url}/rooms/${secret}/messages`, { headers: bearer(admin) })
+  t.equal(body['head'], 1, 'nothing was written there')
+})
+
+t.test('of header, ticket and cookie one counts, and no other saves it', async t => {
+  const bob = await tokenOf({ user: 'bob', read: [other] })
+  const at = (path: string, headers: Record<string, string>): Promise<number> =>
+    rawStatus('GET', path, headers)
+  const cookie = { cookie: `a=b; token=${ann}` }
+  t.equal(await at(`/rooms/${room}/messages`, cookie), 200, 'a cookie')
+  t.equal(
+    await at(`/rooms/${room}/messages`, { ...cookie, ...bearer(bob) }),
+    403,
+    'the header counts'
+  )
+  t.equal(await at(`/rooms/${room}/messages`, { ...cookie, ...bearer('x') }), 401, 'also a bad one')
+  t.equal(await at(`/rooms/${room}/messages`, { ...cookie, authorization: 'Bearer' }), 401)
+  t.equal(await at(`/rooms/${room}/messages`, { ...cookie, authorization: 'Basic YTpi' }), 200)
+  t.equal(
+    await at(`/rooms/${room}/messages`, { cookie: `token=${ann}; token=${bob}` }),
+    401,
+    'twice'
+  )
+  t.equal(await at(`/rooms/${room}/messages`, { cookie: `xtoken=${ann}` }), 401)
+  t.equal(await at(`/rooms/${room}/events?token=${ann}`, {}), 401, 'no token in a query')
+  t.equal(
+    await at(`/rooms/${room}/events?ticket=${ann}`, cookie),
+    401,
+    'a bad ticket, a good cookie'
+  )
+  const ticket = await ticketOf(bob)
+  t.equal(await at(`/rooms/${room}/events?ticket=${ticket}`, cookie), 403, 'the ticket counts')
+  t.equal(await at(`/rooms/${room}/events?ticket=${ticket}`, { ...cookie, ...bearer(ann) }), 200)
+})
+
+t.test('a cookie is taken from own and listed pages only', async t => {
+  const path = `/rooms/${room}/messages`
+  const json = { 'content-type': 'application/json' }
+  const cookie = { cookie: `token=${ann}` }
+  for (const [what, method, headers, status] of [
+    [
+      'a form',
+      'POST',
+      { origin: 'https://evil.example', 'content-type': 'application/x-www-form-urlencoded' },
+      403
+    ],
+    [
+      'a form of type text',
+      'POST',
+      { origin: 'https://evil.example', 'content-type': 'text/plain' },
+      403
+    ],
+    ['a form without an origin', 'POST', { origin: 'null', 'content-type': 'text/plain' }, 403],
+    [
+      'fetch no-cors',
+      'POST',
+      { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'content-type': 'text/plain' },
+      403
+    ],
+    [
+      'fetch no-cors, which claims to be JSON',
+      'POST',
+      { 'sec-fetch-site': 'cross-site', ...json },
+      403
+    ],
+    ['a neighbouring site', 'POST', { 'sec-fetch-site': 'same-site', ...json }, 403],
+    ['another port', 'POST', { origin: 'http://127.0.0.1:1', ...json }, 403],
+    [
+      'a host that begins as this one',
+      'POST',
+      { origin: `http://${host}.evil.example`, ...json },
+      403
+    ],
+    [
+      'an origin with this one in it',
+      'POST',
+      { origin: `https://evil.example/http://${host}`, ...json },
+      403
+    ],
+    [
+      'own host, but said to be cross-site',
+      'POST',
+      { origin: `http://${host}`, 'sec-fetch-site': 'cross-site', ...json },
+      403
+    ],
+    ['a link', 'POST', { 'sec-fetch-site': 'none', ...json }, 403],
+    ['nobody says where it is from', 'POST', json, 403],
+    [
+      'an image',
+      'GET',
+      { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', 'sec-fetch-dest': 'image' },
+      403
+    ],
+    [
+      'own page',
+      'POST',
+      { origin: `http://${host}`, 'sec-fetch-site': 'same-origin', ...json },
+      201
+    ],
+    ['own page in an older browser', 'POST', { origin: `https://${host}`, ...json }, 201],
+    ['a listed origin', 'POST', { origin: APP, 'sec-fetch-site': 'cross-site', ...json }, 201],
+    ['own page reads', 'GET', { 'sec-fetch-site': 'same-origin' }, 200],
+    ['typed into the browser', 'GET', { 'sec-fetch-site': 'none' }, 200]
+  ] as const) {
+    t.equal(await rawStatus(method, path, { ...cookie, ...headers }), status, what)
+  }
+  const image = { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'no-cors', ...cookie }
+  t.equal(await rawStatus('GET', `/rooms/${room}/events`, image), 403, 'an image opens no stream')
+  t.equal(await rawStatus('POST', '/tickets', image), 403, 'and gets no ticket')
+  t.equal(
+    await rawStatus('POST', path, { origin: 'https://evil.example', ...json, ...bearer(ann) }),
+    201,
+    'a header is nobody else’s: no page can send it unasked'
+  )
+})
+
+t.test('other origins: preflights, errors and streams say what a page may see', async t => {
+  const preflight = (origin: string): Promise<Response> =>
+    fetch(`${url}/rooms/${room}/messages`, {
+      method: 'OPTIONS',
+      headers: { origin, 'access-control-request-method': 'POST' }
+    })
+  const allowed = await preflight(APP)
+  t.equal(allowed.status, 204)
+  t.match(Object.fromEntries(allowed.headers), {
+    'access-control-allow-origin': APP,
+    'access-control-allow-credentials': 'true',
+    'access-control-allow-methods': /POST.*DELETE/,
+    'access-control-allow-headers': /authorization.*idempotency-key/,
+    'access-control-max-age': '7200',
+    vary: 'Origin'
+  })
+  for (const origin of [
+    'https://evil.example',
+    `${APP}.evil.example`,
+    'http://app.example.com',
+    'null'
+  ]) {
+    const refused = await preflight(origin)
+    t.equal(refused.headers.get('access-control-allow-origin'), null, origin)
+    t.equal(refused.headers.get('vary'), 'Origin')
+  }
+  const error = await request(`${url}/rooms/${room}/messages`, { headers: { origin: APP } })
+  t.match(error, { status: 401 })
+  t.equal(error.headers.get('access-control-allow-origin'), APP, 'errors can be read')
+  t.match(error.headers.get('access-control-expose-headers'), /location, retry-after/)
+  const stream = openSse(t, `${url}/rooms/${room}/events?ticket=${await ticketOf(ann)}`, {
+    origin: APP
+  })
+  await stream.isLive()
+  t.equal(stream.headers['access-control-allow-origin'], APP, 'streams can be read')
+  t.equal(
+    (await fetch(`${url}/nowhere`, { method: 'OPTIONS', headers: { origin: APP } })).status,
+    404
+  )
+})
+
+t.test('a ticket opens streams while it is valid, and nothing else', async t => {
+  const ticket = await ticketOf(ann)
+  for (let n = 1; n <= 2; n++) {
+    const stream = openSse(t, `${url}/rooms/${room}/events?last=0&ticket=${ticket}`)
+    await stream.isLive()
+    stream.close()
+  }
+  t.equal(await rawStatus('GET', `/events?room=${room}&ticket=${ticket}`, {}), 200, 'several rooms')
+  t.equal(await rawStatus('GET', `/rooms/${other}/events?ticket=${ticket}`, {}), 403, "the token's")
+  t.equal(await rawStatus('GET', `/rooms/${room}/messages?ticket=${ticket}`, {}), 401, 'no page')
+  t.equal(await rawStatus('GET', `/metrics?ticket=${ticket}`, {}), 401)
+  const json = { 'content-type': 'application/json' }
+  t.equal(await rawStatus('POST', `/rooms/${room}/messages?ticket=${ticket}`, json), 401, 'no POST')
+  t.equal(await rawStatus('POST', `/tickets?ticket=${ticket}`, {}), 401, 'no further ticket')
+  t.equal(await rawStatus('GET', `/rooms/${room}/messages`, bearer(ticket)), 401, 'no token')
+  t.equal(
+    await rawStatus('GET', `/rooms/${room}/events?ticket=${ticket}&ticket=${ticket}`, {}),
+    400,
+    'twice in one query'
+  )
+  for (const wrong of ['', 'x', ticket.slice(1), `${ticket}x`, `${ticket.slice(0, -1)}*`]) {
+    t.equal(await rawStatus('GET', `/rooms/${room}/events?ticket=${wrong}`, {}), 401, 'a wrong one')
+  }
+  await until('the ticket is refused', async () => {
+    const status = await rawStatus('GET', `/rooms/${room}/events?ticket=${ticket}`, {})
+    return status === 401
+  })
+  const brief = await ticketOf(await tokenOf({ user: 'ann', read: [room], ...endingIn(1) }))
+  const stream = openSse(t, `${url}/rooms/${room}/events?last=0&ticket=${brief}`)
+  await stream.sees('its token’s end', events => events.some(({ event }) => event === 'expired'))
+  t.equal(
+    await rawStatus('GET', `/rooms/${room}/events?ticket=${brief}`, {}),
+    401,
+    'with its token'
+  )
+  const operator = await ticketOf(admin)
+  t.equal(await rawStatus('GET', `/rooms/${other}/events?ticket=${operator}`, {}), 200)
+})
+
+t.test('a stream ends when its token does, and what comes later is not sent', async t => {
+  const token = await tokenOf({ user: 'ann', read: [room], ...endingIn(2) })
+  const stream = openSse(t, `${url}/rooms/${room}/events?last=0`, bearer(token))
+  await stream.isLive()
+  await post(url, room, 'ann', 'in time', bearer(ann))
+  await stream.sees('the event', events => events.some(({ event }) => event === 'expired'))
+  await post(url, room, 'ann', 'too late', bearer(ann))
+  await until('it has ended', () => stream.hasEnded)
+  t.match(stream.text, /in time/)
+  t.notMatch(stream.text, /too late/)
+  t.match(stream.text, /event: expired\ndata: \{\}\n\n$/, 'it is the last thing')
+  const again = await request(`${url}/rooms/${room}/events`, { headers: bearer(token) })
+  t.match(again, { status: 401, body: { code: 'TOKEN_EXPIRED' } }, 'final for an EventSource')
+  t.match(again.headers.get('www-authenticate'), /invalid_token/)
+})
+
+t.test('a slow client is sent nothing of what waited for it', async t => {
+  const token = await tokenOf({ user: 'ann', read: [room, other], ...endingIn(4) })
+  const quiet = openSse(t, `${url}/rooms/${other}/events?last=0`, bearer(token))
+  const slow = openSse(t, `${url}/rooms/${room}/events?last=0`, bearer(token))
+  await slow.isLive()
+  slow.pause()
+  // More than the sockets of both sides hold.
+  const text = 'x'.repeat(4000)
+  const begunAt = performance.now()
+  for (let n = 0; n < 40; n++) {
+    await Promise.all(
+      Array.from({ length: 50 }, (_, k) => post(url, room, 'ann', `${text}${n}-${k}`, bearer(ann)))
+    )
+    if (performance.now() - begunAt > 3000) break
+  }
+  const { body } = await post(url, room, 'ann', 'the very last', bearer(ann))
+  await quiet.sees('the end', events => events.some(({ event }) => event === 'expired'))
+  slow.resume()
+  await until('it is cut off', () => slow.hasEnded)
+  t.notMatch(slow.text, /the very last/)
+  t.ok((slow.seqs.at(-1) ?? 0) < Number(body['seq']), 'the end was not sent')
+})
+
+t.test('of several rooms each needs the right: one that is forbidden is named', async t => {
+  const several = await request(`${url}/events?room=${room}&room=${other}`, {
+    headers: bearer(ann)
+  })
+  t.match(several, { status: 403, body: { code: 'FORBIDDEN', message: new RegExp(other) } })
+})
+
+t.test('no token, ticket, secret or text was written to any log', async t => {
+  const logged = service.errors + service.output
+  for (const secret of [SECRET, ...made, 'in time', 'too late', 'hidden']) {
+    t.notOk(logged.includes(secret), secret.slice(0, 12))
+    const signature = secret.split('.')[2]
+    if (signature !== undefined) t.notOk(logged.includes(signature), 'not its signature')
+  }
+})

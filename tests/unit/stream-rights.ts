@@ -1,0 +1,131 @@
+// When streams end for want of a right: at expiry, with a key that has gone, when a member is
+// removed, also when that happens while the stream is being opened.
+import t from 'tap'
+import { readClaims, TokenCaller } from '../../src/identity/claims.js'
+import { StreamRights } from '../../src/routes/stream-rights.js'
+import { until } from '../support/until.js'
+
+type Ended = { readonly reason: string; readonly farewell: string | undefined }
+
+function world() {
+  const rooms = new Set(['a', 'b'])
+  const pending: Array<(isMember: boolean) => void> = []
+  let removed: (room: string, user: string) => void = () => undefined
+  let isKnown = true
+  const members = {
+    isMember: (room: string) =>
+      isKnown
+        ? rooms.has(room)
+        : new Promise<boolean>(resolve => {
+            pending.push(resolve)
+          }),
+    onRemoved: (listener: typeof removed) => {
+      removed = listener
+    }
+  }
+  const rights = new StreamRights(members)
+  const ends: Ended[] = []
+  return {
+    rights,
+    ends,
+    pending,
+    stream: {
+      end: (reason: string, farewell?: string) => {
+        ends.push({ reason, farewell })
+      }
+    },
+    forget: () => {
+      isKnown = false
+    },
+    remove: (room: string, user = 'ann') => {
+      rooms.delete(room)
+      removed(room, user)
+    },
+    caller: ({ read = ['member'], expiresAtMs = Infinity, signedBy = 'key', sub = 'ann' } = {}) =>
+      new TokenCaller(readClaims({ sub, dialogs: { read } }), { expiresAtMs, signedBy, members })
+  }
+}
+
+t.test('a stream ends at the expiry of its token, once', async t => {
+  const { rights, ends, stream, caller } = world()
+  const expiresAtMs = Date.now() + 50
+  rights.watch(stream, caller({ expiresAtMs }), ['a'])
+  t.strictSame(ends, [])
+  await until('it has ended', () => ends.length > 0)
+  t.ok(Date.now() >= expiresAtMs, 'not earlier')
+  t.strictSame(ends, [{ reason: 'expired', farewell: 'event: expired\ndata: {}\n\n' }])
+  const late = world()
+  late.rights.watch(late.stream, late.caller({ expiresAtMs: Date.now() }), ['a'])
+  t.equal(late.ends[0]?.reason, 'expired', 'one that has expired meanwhile ends at once')
+})
+
+t.test('an expiry that is further off than a timer can wait is no expiry now', t => {
+  const { rights, ends, stream, caller } = world()
+  const stop = rights.watch(stream, caller({ expiresAtMs: Date.now() + 2 ** 33 }), ['a'])
+  setTimeout(() => {
+    t.strictSame(ends, [])
+    stop()
+    t.end()
+  }, 20)
+})
+
+t.test('a removal ends the streams of that user that are about that room', t => {
+  const { rights, ends, stream, caller, remove } = world()
+  rights.watch(stream, caller(), ['a', 'b'])
+  remove('c')
+  remove('a', 'bob')
+  t.strictSame(ends, [], 'another room, another user')
+  remove('b')
+  t.strictSame(ends, [{ reason: 'removed', farewell: 'event: removed\ndata: {"room":"b"}\n\n' }])
+  t.end()
+})
+
+t.test('a right by name outlasts membership', t => {
+  const { rights, ends, stream, caller, remove } = world()
+  rights.watch(stream, caller({ read: ['member', 'a'] }), ['a'])
+  remove('a')
+  t.strictSame(ends, [])
+  t.end()
+})
+
+t.test('a removal between the first answer and the opening is not missed', t => {
+  const { rights, ends, stream, caller, remove } = world()
+  const asked = caller()
+  t.equal(asked.mayRead('a'), true)
+  remove('a')
+  rights.watch(stream, asked, ['a'])
+  t.match(ends, [{ reason: 'removed' }])
+  t.end()
+})
+
+t.test(
+  'where the answer takes a while, the stream ends with a no, or without an answer',
+  async t => {
+    const { rights, ends, stream, caller, forget, pending } = world()
+    forget()
+    rights.watch(stream, caller(), ['a', 'b'])
+    pending[0]?.(true)
+    pending[1]?.(false)
+    await until('it has ended', () => ends.length > 0)
+    t.match(ends, [{ reason: 'removed', farewell: /"b"/ }])
+  }
+)
+
+t.test('with a key its streams end, and only its', t => {
+  const { rights, ends, stream, caller } = world()
+  rights.watch(stream, caller({ signedBy: 'old' }), ['a'])
+  rights.watch({ end: () => t.fail('the other key is still there') }, caller(), ['a'])
+  rights.endWhere(each => (each as TokenCaller).signedBy === 'old')
+  t.match(ends, [{ reason: 'expired' }])
+  t.end()
+})
+
+t.test('a stream that has ended by itself is not looked at any more', async t => {
+  const { rights, ends, stream, caller, remove } = world()
+  const stop = rights.watch(stream, caller({ expiresAtMs: Date.now() + 20 }), ['a'])
+  stop()
+  remove('a')
+  rights.endWhere(() => true)
+  await new Promise(resolve => setTimeout(resolve, 40))
+  t.strictSame(ends, [])
+})
