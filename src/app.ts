@@ -39,6 +39,7 @@ import { Gate } from './routes/gate.js'
 import { Hosts } from './routes/hosts.js'
 import { readJsonBodies } from './routes/json-body.js'
 import { collectRoutes } from './routes/known-routes.js'
+import { Limits } from './routes/limits.js'
 import { messageRoutes } from './routes/messages.js'
 import { healthRoutes, operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
@@ -106,6 +107,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     // as it does for an onResponse hook. Without both, and with POSTs counted by the thousand, a
     // POST whose store answers at once takes 35 instead of 45 µs (bench/RESULTS.md).
     logger: false,
+    trustProxy: config.identity.trustProxy === '' ? false : config.identity.trustProxy,
     bodyLimit: bodyBytesMax(config.http.textMax),
     // The timeout is set twice. Fastify applies the first one to the server it creates; Node would
     // still apply its own limit to the headers.
@@ -275,6 +277,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
           ticketStore: ticketsIn(cluster)
         })
   await jwks?.start()
+  const limits = new Limits({ ...identity, bodyBytesMax: bodyBytesMax(config.http.textMax) })
 
   if (identity.corsOrigins.size > 0) allowOrigins(fastify, identity.corsOrigins)
   readJsonBodies(fastify)
@@ -295,6 +298,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     })
     // What is registered above asks for no token.
     gate?.guard(api, 'api')
+    limits.count(api)
     await api.register(ticketRoutes, { tickets: gate?.tickets })
     await api.register(messageRoutes, {
       store,
@@ -324,6 +328,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   }
   const streaming = {
     hub,
+    limits,
     rights: gate?.rights,
     connections,
     sendError,

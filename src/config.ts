@@ -9,6 +9,7 @@ import {
   oneOf,
   origins,
   processes,
+  proxies,
   type Setting,
   text
 } from './config/kinds.js'
@@ -73,6 +74,16 @@ export const SETTINGS = {
       'verified tokens remembered while they are valid, of up to 8 KiB each'),
     AUTH_TICKET_S: integer(60, 1, 3600,
       's for which a ticket of POST /tickets opens streams'),
+    TRUST_PROXY: proxies(
+      'proxies whose X-Forwarded-For is believed, for the limits per address: comma-separated addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; empty: none'),
+    WRITES_PER_MINUTE_MAX: integer(0, 0, 1_000_000,
+      'writes (POST, PUT, PATCH, DELETE) of a user, or of an address without a token, in a minute; as many at once; beyond: 429; 0: any number; each process counts for itself'),
+    WRITE_BYTES_PER_MINUTE_MAX: integer(0, 0, 1_000_000_000,
+      'bytes of the bodies of these writes; 0: any number'),
+    STREAMS_PER_USER_MAX: integer(0, 0, 1_000_000,
+      'open streams of a user in a process; beyond, a client is told to come back later; 0: any number'),
+    STREAMS_PER_ADDRESS_MAX: integer(0, 0, 1_000_000,
+      'open streams of an address in a process; beyond, a client is told to come back later; 0: any number'),
     CORS_ORIGINS: origins(
       'comma-separated origins, such as https://app.example.com, whose pages may use the service with cookies; `*` lets any page use it, without cookies')
   },

@@ -1,4 +1,5 @@
 // The kinds of settings: how each is parsed, and what a wrong value is told.
+import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 
 export type Setting<T> = {
@@ -115,6 +116,32 @@ export function cookieName(standard: string, about: string): Setting<string> {
     parse: (name, text) => {
       if (/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(text)) return text
       throw new SettingError(`${name} must be the name of a cookie, such as token`)
+    }
+  }
+}
+
+/** Comma-separated addresses and networks, as the package proxy-addr takes them. */
+export function proxies(about: string): Setting<string> {
+  const isProxy = (text: string): boolean => {
+    const [address = '', bits, ...more] = text.split('/')
+    const family = isIP(address)
+    return (
+      ['loopback', 'linklocal', 'uniquelocal'].includes(text) ||
+      (family > 0 &&
+        more.length === 0 &&
+        (bits === undefined ||
+          (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))))
+    )
+  }
+  return {
+    default: '',
+    about,
+    parse: (name, text) => {
+      const wrong = text === '' ? undefined : text.split(',').find(each => !isProxy(each.trim()))
+      if (wrong === undefined) return text
+      throw new SettingError(
+        `${name} must hold addresses and networks such as 10.0.0.0/8, not "${wrong}"`
+      )
     }
   }
 }

@@ -12,6 +12,7 @@ import {
 } from 'fastify'
 import { DialogsError, STATUS } from '../errors.js'
 import { type Reports } from '../reports.js'
+import { type RateLimited } from './limits.js'
 import { allowedMethods, type KnownRoutes } from './known-routes.js'
 
 const RETRY_AFTER_S = 1
@@ -67,7 +68,7 @@ export function errorRoutes(app: FastifyInstance, sendError: SendError, routes: 
 }
 
 export function errorSender(reports: Reports): SendError {
-  return (error, _request, reply) => {
+  return (error, request, reply) => {
     const known = error instanceof DialogsError ? error : translate(error)
     const { statusCode, code, message } = known ?? {
       statusCode: STATUS.INTERNAL,
@@ -89,8 +90,16 @@ export function errorSender(reports: Reports): SendError {
         ...(known.cause === undefined ? {} : { error: known })
       })
     }
-    if (statusCode === 401) reply.header('www-authenticate', challenge(code))
-    if (code === 'RATE_LIMITED') reply.header('retry-after', RETRY_AFTER_S)
+    if (statusCode === 401) {
+      const isRefused = code === 'TOKEN_EXPIRED' || request.headers.authorization !== undefined
+      reply.header(
+        'www-authenticate',
+        isRefused ? `${CHALLENGE}, error="invalid_token"` : CHALLENGE
+      )
+    }
+    if (code === 'RATE_LIMITED') {
+      reply.header('retry-after', (error as Partial<RateLimited>).retryAfterS ?? RETRY_AFTER_S)
+    }
     if (code === 'STOPPING') reply.header('connection', 'close')
     // Says which range would be satisfiable.
     const { headers } = error as { readonly headers?: Record<string, string> }
@@ -101,10 +110,7 @@ export function errorSender(reports: Reports): SendError {
 }
 
 // RFC 6750, section 3: name the error only if there was a token.
-const challenge = (code: string): string =>
-  code === 'TOKEN_EXPIRED'
-    ? 'Bearer realm="dialogs", error="invalid_token"'
-    : 'Bearer realm="dialogs"'
+const CHALLENGE = 'Bearer realm="dialogs"'
 
 // Two unexpected errors are of the same kind if they come from the same place.
 function kindOf(error: unknown): string {

@@ -10,10 +10,12 @@ import { type Hub } from '../live/hub.js'
 import { laterFrame, Stream, type EndReason } from '../live/stream.js'
 import { type Connections } from './connections.js'
 import { type SendError } from './errors.js'
+import { type Limits } from './limits.js'
 import { type StreamRights } from './stream-rights.js'
 
 export type OpenStreamOptions = {
   readonly hub: Hub
+  readonly limits: Pick<Limits, 'enterStream'>
   /** Undefined in the open service. */
   readonly rights: StreamRights | undefined
   readonly connections: Pick<Connections, 'streams'>
@@ -38,7 +40,8 @@ const HEAD = {
 /**
  * Opens the stream that answers a request; everything after its head is written to it. It ends when
  * the caller's token expires, or may not read one of these rooms any more.
- * @throws DialogsError STOPPING or TOO_MANY_STREAMS, which `streamErrors` makes temporary
+ * @throws DialogsError STOPPING, TOO_MANY_STREAMS or RATE_LIMITED, which `streamErrors` makes
+ * temporary
  */
 export function openStream(
   request: FastifyRequest,
@@ -56,13 +59,14 @@ export function openStream(
       'This process has as many streams as it may have: try another process, or try later.'
     )
   }
+  const leaveLimits = options.limits.enterStream(request)
   options.connections.streams(request.raw)
   reply.hijack()
   // Otherwise Node would frame the body in chunks.
   reply.raw.useChunkedEncodingByDefault = false
   reply.raw.writeHead(200, HEAD)
   reply.raw.flushHeaders()
-  const leaving: Array<() => void> = []
+  const leaving: Array<() => void> = [leaveLimits]
   const stream: Stream = new Stream(
     request.raw.socket,
     { bytesMax: options.socketBytesMax, retryMs: options.retryMs },

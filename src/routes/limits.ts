@@ -1,0 +1,134 @@
+// How much one caller may do: writes and bytes in a minute, and streams at the same time. By user
+// where a token names one, otherwise by address. Each process counts for itself: behind a proxy
+// that spreads requests over n processes a caller may do up to n times as much. An operator's
+// program (admin without a user) is not limited. Not @fastify/rate-limit: it counts requests in
+// fixed windows, neither bytes nor streams, and its hook waits for a promise for each POST.
+import { type FastifyInstance, type FastifyRequest } from 'fastify'
+import { isIPv6 } from 'node:net'
+import { DialogsError } from '../errors.js'
+import { ANYBODY, type Caller } from '../identity/caller.js'
+import { TokenBuckets } from './token-buckets.js'
+
+export type LimitsOptions = {
+  /** 0 turns each of them off. */
+  readonly writesPerMinuteMax: number
+  readonly writeBytesPerMinuteMax: number
+  readonly streamsPerUserMax: number
+  readonly streamsPerAddressMax: number
+  /** What counts for a body that does not say its length. */
+  readonly bodyBytesMax: number
+}
+
+export class Limits {
+  readonly #options: LimitsOptions
+  readonly #writes: TokenBuckets
+  readonly #bytes: TokenBuckets
+  readonly #streams = new Map<string, number>()
+
+  constructor(options: LimitsOptions) {
+    this.#options = options
+    this.#writes = new TokenBuckets(options.writesPerMinuteMax)
+    this.#bytes = new TokenBuckets(options.writeBytesPerMinuteMax)
+  }
+
+  /** Counts the writes of every route that the scope has from now on. Call it after the guard. */
+  count(scope: FastifyInstance): void {
+    const { writesPerMinuteMax, writeBytesPerMinuteMax, bodyBytesMax } = this.#options
+    if (writesPerMinuteMax + writeBytesPerMinuteMax === 0) return
+    // With a callback, not async: it runs for every POST.
+    scope.addHook('onRequest', (request, reply, done) => {
+      if (request.method === 'GET' || request.method === 'HEAD' || isProgram(request.caller)) {
+        done()
+        return
+      }
+      const name = nameOf(request)
+      const now = performance.now()
+      let waitMs = 0
+      if (writesPerMinuteMax > 0) {
+        const taken = this.#writes.take(name, 1, now)
+        waitMs = taken.waitMs
+        reply.header('ratelimit-limit', writesPerMinuteMax)
+        reply.header('ratelimit-remaining', Math.floor(taken.left))
+        reply.header(
+          'ratelimit-reset',
+          Math.ceil(((writesPerMinuteMax - taken.left) / writesPerMinuteMax) * 60)
+        )
+      }
+      if (waitMs === 0 && writeBytesPerMinuteMax > 0) {
+        const { headers } = request.raw
+        const declared = headers['content-length']
+        const bytes =
+          headers['transfer-encoding'] === undefined ? Number(declared ?? 0) : bodyBytesMax
+        waitMs = this.#bytes.take(name, bytes, now).waitMs
+      }
+      done(waitMs === 0 ? undefined : tooMany('There are too many writes', waitMs))
+    })
+  }
+
+  /**
+   * Counts a stream until the function that it answers is called.
+   * @throws DialogsError RATE_LIMITED
+   */
+  enterStream(request: FastifyRequest): () => void {
+    const { streamsPerUserMax, streamsPerAddressMax } = this.#options
+    const { user } = request.caller
+    if (isProgram(request.caller)) return () => undefined
+    const names = [
+      ...(streamsPerUserMax > 0 && user !== undefined
+        ? [[`user ${user}`, streamsPerUserMax] as const]
+        : []),
+      ...(streamsPerAddressMax > 0
+        ? [[`address ${networkOf(request.ip)}`, streamsPerAddressMax] as const]
+        : [])
+    ]
+    for (const [name, max] of names) {
+      if ((this.#streams.get(name) ?? 0) >= max) {
+        throw new DialogsError(
+          'RATE_LIMITED',
+          `More than ${max} streams are open for this ${name.split(' ', 1)[0]}: close one.`
+        )
+      }
+    }
+    for (const [name] of names) this.#streams.set(name, (this.#streams.get(name) ?? 0) + 1)
+    return () => {
+      for (const [name] of names) {
+        const left = (this.#streams.get(name) ?? 0) - 1
+        if (left > 0) this.#streams.set(name, left)
+        else this.#streams.delete(name)
+      }
+    }
+  }
+}
+
+/** An error that says when it is worth trying again. */
+export class RateLimited extends DialogsError {
+  readonly retryAfterS: number
+
+  constructor(message: string, retryAfterS: number) {
+    super('RATE_LIMITED', message)
+    this.retryAfterS = retryAfterS
+  }
+}
+
+function tooMany(what: string, waitMs: number): RateLimited {
+  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+  return new RateLimited(`${what} of this caller: try again in ${seconds} s.`, seconds)
+}
+
+const isProgram = (caller: Caller): boolean =>
+  caller !== ANYBODY && caller.isAdmin && caller.user === undefined
+
+const nameOf = ({ caller, ip }: FastifyRequest): string =>
+  caller.user === undefined ? `address ${networkOf(ip)}` : `user ${caller.user}`
+
+/** An address; of IPv6 the first 64 bits, for whoever has one has all of these. */
+export function networkOf(ip: string): string {
+  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1]
+  if (mapped !== undefined) return mapped
+  if (!isIPv6(ip)) return ip
+  const [head = '', tail] = ip.toLowerCase().split('%', 1)[0]?.split('::') ?? []
+  const before = head === '' ? [] : head.split(':')
+  const after = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : Math.max(0, 8 - before.length - after.length)
+  return [...before, ...Array.from({ length: zeros }, () => '0'), ...after].slice(0, 4).join(':')
+}

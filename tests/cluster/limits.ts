@@ -1,0 +1,113 @@
+// Limits per user and address: what is beyond is told when to come back, a stream in a way that an
+// EventSource understands, and others are not held up.
+import t from 'tap'
+import { signToken } from '../../src/cli/sign-token.js'
+import { freshRoom, post, request } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { openSse } from '../support/sse.js'
+import { until } from '../support/until.js'
+
+const SECRET = 'only-these-tests-know-this-secret-of-theirs'
+const cluster = await startCluster(t)
+const { url } = await startService(t, {
+  redisNodes: cluster.urls,
+  env: {
+    AUTH_JWT_SECRET: SECRET,
+    WRITES_PER_MINUTE_MAX: '5',
+    WRITE_BYTES_PER_MINUTE_MAX: '2000',
+    STREAMS_PER_USER_MAX: '2',
+    TRUST_PROXY: 'loopback'
+  }
+})
+const { url: open } = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { WRITES_PER_MINUTE_MAX: '2', STREAMS_PER_ADDRESS_MAX: '1', TRUST_PROXY: 'loopback' }
+})
+const { url: untrusting } = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { WRITES_PER_MINUTE_MAX: '2' }
+})
+
+const as = async (user: string): Promise<Record<string, string>> => ({
+  authorization: `Bearer ${await signToken(SECRET, { user, ttlS: 600, read: ['*'], write: ['*'] })}`
+})
+const from = (address: string): Record<string, string> => ({ 'x-forwarded-for': address })
+
+t.test('a user writes so often in a minute, then hears when to go on', async t => {
+  const room = freshRoom()
+  const ann = await as('ann')
+  for (let n = 1; n <= 5; n++) {
+    const { status, headers } = await post(url, room, 'ann', 'x', ann)
+    t.equal(status, 201)
+    t.equal(headers.get('ratelimit-limit'), '5')
+    t.equal(headers.get('ratelimit-remaining'), String(5 - n))
+  }
+  const { status, headers, body } = await post(url, room, 'ann', 'x', ann)
+  t.match(
+    { status, body },
+    { status: 429, body: { code: 'RATE_LIMITED', message: /try again in/ } }
+  )
+  const wait = Number(headers.get('retry-after'))
+  t.ok(wait >= 1 && wait <= 12, `Retry-After: ${wait}`)
+  t.ok(Number(headers.get('ratelimit-reset')) >= 1)
+  t.match(
+    await request(`${url}/rooms/${room}/messages`, { headers: ann }),
+    { status: 200 },
+    'reads'
+  )
+  t.equal((await post(url, room, 'bob', 'x', await as('bob'))).status, 201, 'another user')
+  const program = await signToken(SECRET, { isAdmin: true, ttlS: 60 })
+  for (let n = 0; n < 7; n++) {
+    const { status } = await post(url, room, 'eve', 'x', { authorization: `Bearer ${program}` })
+    t.equal(status, 201, "an operator's program")
+  }
+})
+
+t.test('bytes count, too', async t => {
+  const room = freshRoom()
+  const carl = await as('carl')
+  t.equal((await post(url, room, 'carl', 'x'.repeat(1500), carl)).status, 201)
+  t.match(await post(url, room, 'carl', 'x'.repeat(1500), carl), { status: 429 })
+})
+
+t.test('without tokens it is the address, as the trusted proxy says it', async t => {
+  const room = freshRoom()
+  for (const expected of [201, 201, 429]) {
+    t.equal((await post(open, room, 'ann', 'x', from('192.0.2.1'))).status, expected)
+  }
+  t.equal((await post(open, room, 'ann', 'x', from('192.0.2.2'))).status, 201, 'another address')
+  t.equal(
+    (await post(open, room, 'ann', 'x', from('6.6.6.6, 192.0.2.1'))).status,
+    429,
+    'what the client itself put in front does not count'
+  )
+  for (const [n, expected] of [201, 201, 429].entries()) {
+    const { status } = await post(untrusting, room, 'ann', 'x', from(`192.0.2.${n}`))
+    t.equal(status, expected, 'without TRUST_PROXY nobody is believed')
+  }
+})
+
+t.test('a stream too many is told to come back, and gets its place when one is free', async t => {
+  const room = freshRoom()
+  for (const [what, base, headers, max] of [
+    ['user', url, await as('dora'), 2],
+    ['address', open, from('192.0.2.9'), 1]
+  ] as const) {
+    const at = `${base}/rooms/${room}/events`
+    const streams = Array.from({ length: max }, () => openSse(t, at, headers))
+    for (const stream of streams) await stream.isLive()
+    const beyond = openSse(t, at, headers)
+    await until('it is put off', () => beyond.hasEnded)
+    t.equal(beyond.status, 200, `${what}: an EventSource tries again`)
+    t.match(beyond.text, /^retry: \d+\n\n$/)
+    const json = await request(at, { headers: { ...headers, accept: 'application/json' } })
+    t.match(json, { status: 429, body: { code: 'RATE_LIMITED' } }, what)
+    streams[0]?.close()
+    await until('there is a place', async () => {
+      const again = openSse(t, at, headers)
+      await until('an answer', () => again.hasEnded || again.events.length > 0)
+      return !again.hasEnded
+    })
+  }
+})
