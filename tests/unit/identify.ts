@@ -1,0 +1,209 @@
+// Who a request comes from, by header, ticket and cookie, over real HTTP but without a store. The
+// same at the whole service is in cluster/identity.
+import { once } from 'node:events'
+import http from 'node:http'
+import Fastify from 'fastify'
+import t from 'tap'
+import { signToken } from '../../src/cli/sign-token.js'
+import { readConfig } from '../../src/config.js'
+import { ANYBODY } from '../../src/identity/caller.js'
+import { Jwks } from '../../src/identity/jwks.js'
+import { secretKeys } from '../../src/identity/keys.js'
+import { NO_MEMBERS } from '../../src/identity/members.js'
+import { type TokenCaller } from '../../src/identity/claims.js'
+import { Tokens } from '../../src/identity/tokens.js'
+import { allowOrigins } from '../../src/routes/cors.js'
+import { Gate } from '../../src/routes/gate.js'
+import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose'
+import { until } from '../support/until.js'
+
+const SECRET = 'only-these-tests-know-this-secret-of-theirs'
+const APP = 'https://app.example.com'
+const kept = new Map<string, string>()
+const gate = new Gate({
+  settings: readConfig({ CORS_ORIGINS: APP }).identity,
+  keys: secretKeys(SECRET),
+  members: NO_MEMBERS,
+  ticketStore: {
+    keep: async (hash, text) => {
+      kept.set(hash, text)
+    },
+    find: async hash => kept.get(hash)
+  }
+})
+const app = Fastify()
+app.decorateRequest('caller')
+app.addHook('onRequest', (request, _reply, done) => {
+  request.caller = ANYBODY
+  done()
+})
+allowOrigins(app, new Set([APP]))
+await app.register(async api => {
+  gate.guard(api, 'api')
+  api.all('/api', request => ({ user: request.caller.user }))
+})
+await app.register(async streams => {
+  gate.guard(streams, 'streams')
+  streams.get('/stream', request => ({
+    user: request.caller.user,
+    mayRead: request.caller.mayRead('a'),
+    mayWrite: request.caller.mayWrite('a'),
+    isAdmin: request.caller.isAdmin
+  }))
+})
+t.teardown(() => app.close())
+
+const ann = await signToken(SECRET, { user: 'ann', ttlS: 60, read: ['a'], write: ['a'] })
+const bob = await signToken(SECRET, { user: 'bob', ttlS: 60 })
+const ask = async (
+  path: string,
+  headers: Record<string, string> = {},
+  method: 'GET' | 'POST' = 'GET'
+): Promise<{ status: number; user?: string; [field: string]: unknown }> => {
+  const { statusCode, body } = await app.inject({
+    url: path,
+    method,
+    headers: { host: 'h', ...headers }
+  })
+  return { status: statusCode, ...(JSON.parse(body) as object) }
+}
+
+t.test('header, then ticket, then cookie; the first that is there decides', async t => {
+  const cookie = { cookie: `token=${ann}` }
+  t.match(await ask('/api'), { status: 401, code: 'UNAUTHENTICATED' })
+  t.match(await ask('/api', { authorization: `bearer ${ann}` }), { status: 200, user: 'ann' })
+  t.match(await ask('/api', cookie), { status: 200, user: 'ann' })
+  t.match(await ask('/api', { ...cookie, authorization: `Bearer ${bob}` }), { user: 'bob' })
+  t.match(await ask('/api', { ...cookie, authorization: 'Bearer x' }), { status: 401 })
+  t.match(await ask('/api', { ...cookie, authorization: 'Bearer' }), { status: 401 })
+  t.match(await ask('/api', { ...cookie, authorization: 'Basic YTpi' }), { user: 'ann' })
+  t.match(await ask('/api', { cookie: `token=${ann}; token=${bob}` }), { status: 401 })
+  t.match(await ask('/api', { cookie: `atoken=${ann}` }), { status: 401 })
+  const { tickets } = gate
+  const { ticket } = await tickets.mint(
+    (await new Tokens({
+      keys: secretKeys(SECRET),
+      members: NO_MEMBERS,
+      audience: '',
+      issuer: '',
+      rememberedMax: 1
+    }).callerOf(ann)) as TokenCaller
+  )
+  t.notOk([...kept.keys()].includes(ticket), 'the store has no ticket, only its hash')
+  const ofTicket = { status: 200, user: 'ann', mayRead: true, mayWrite: false, isAdmin: false }
+  t.match(await ask(`/stream?ticket=${ticket}`), ofTicket)
+  t.match(await ask(`/stream?ticket=${ticket}`, { cookie: `token=${bob}` }), ofTicket)
+  t.match(await ask(`/stream?ticket=x`, cookie), { status: 401 })
+  t.match(await ask(`/stream?ticket=${ticket}&ticket=${ticket}`, cookie), { status: 401 })
+  t.match(await ask(`/api?ticket=${ticket}`), { status: 401 })
+  kept.clear()
+  t.match(await ask(`/stream?ticket=${ticket}`), { status: 401 })
+})
+
+t.test('a cookie is taken of own and listed pages only', async t => {
+  const cookie = { cookie: `token=${ann}` }
+  for (const [headers, get, post] of [
+    [{}, 200, 403],
+    [{ 'sec-fetch-site': 'same-origin' }, 200, 200],
+    [{ 'sec-fetch-site': 'none' }, 200, 403],
+    [{ 'sec-fetch-site': 'same-site' }, 403, 403],
+    [{ 'sec-fetch-site': 'cross-site' }, 403, 403],
+    [{ origin: 'https://h' }, 200, 200],
+    [{ origin: 'https://h', 'sec-fetch-site': 'cross-site' }, 403, 403],
+    [{ origin: 'https://h.evil.example' }, 403, 403],
+    [{ origin: 'https://evil.example/https://h' }, 403, 403],
+    [{ origin: 'null' }, 403, 403],
+    [{ origin: 'https://evil.example', 'sec-fetch-site': 'same-origin' }, 403, 403],
+    [{ origin: APP, 'sec-fetch-site': 'cross-site' }, 200, 200]
+  ] as const) {
+    const what = JSON.stringify(headers)
+    t.equal((await ask('/api', { ...cookie, ...headers })).status, get, `GET ${what}`)
+    t.equal((await ask('/api', { ...cookie, ...headers }, 'POST')).status, post, `POST ${what}`)
+  }
+})
+
+t.test('keys of a URL: rotation, one that disappears, and a URL that is down', async t => {
+  const pair = async (kid: string): Promise<{ jwk: JWK; sign: () => Promise<string> }> => {
+    const { publicKey, privateKey } = await generateKeyPair('ES256')
+    return {
+      jwk: { ...(await exportJWK(publicKey)), kid, alg: 'ES256', use: 'sig' },
+      sign: () =>
+        new SignJWT({ sub: 'ann' })
+          .setProtectedHeader({ alg: 'ES256', kid })
+          .setExpirationTime('1m')
+          .sign(privateKey)
+    }
+  }
+  const [old, next] = [await pair('old'), await pair('next')]
+  let keys: JWK[] | undefined
+  let asked = 0
+  const server = http.createServer((_request, response) => {
+    asked++
+    if (keys === undefined) response.writeHead(500).end()
+    else response.end(JSON.stringify({ keys }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  const address = server.address() as { readonly port: number }
+  const faults: unknown[] = []
+  let changes = 0
+  const options = {
+    url: `http://127.0.0.1:${address.port}/keys`,
+    refreshMs: 100,
+    cooldownMs: 50,
+    staleMs: 60_000,
+    timeoutMs: 1000,
+    onFault: (error: unknown) => faults.push(error),
+    onChange: () => {
+      changes++
+      tokens.keysChanged()
+    }
+  }
+  const jwks = new Jwks(options)
+  const tokens = new Tokens({
+    keys: jwks,
+    members: NO_MEMBERS,
+    audience: '',
+    issuer: '',
+    rememberedMax: 9
+  })
+  const code = async (token: string): Promise<string> =>
+    await Promise.resolve()
+      .then(() => tokens.callerOf(token))
+      .then(
+        ({ user }) => user ?? '',
+        (error: unknown) => (error as { code: string }).code
+      )
+  await jwks.start()
+  t.teardown(() => {
+    jwks.close()
+  })
+  const [ofOld, ofNext] = [await old.sign(), await next.sign()]
+  t.equal(await code(ofOld), 'KEYS_UNAVAILABLE', 'down at the start: 503, not 401')
+  t.ok(faults.length > 0, 'and it is reported')
+  keys = [old.jwk]
+  await until('it comes up', async () => (await code(ofOld)) === 'ann')
+  t.equal(await code(ofNext), 'UNAUTHENTICATED', 'an unknown key')
+  const before = asked
+  for (let n = 0; n < 20; n++) await code(ofNext)
+  t.ok(asked - before <= 3, `unknown keys cause few fetches: ${asked - before}`)
+  keys = [old.jwk, next.jwk]
+  await until('the new key is taken', async () => (await code(ofNext)) === 'ann')
+  t.equal(await code(ofOld), 'ann', 'and the old one still is')
+  keys = undefined
+  const failed = faults.length
+  await until('the URL is down', () => faults.length > failed)
+  t.equal(await code(ofOld), 'ann', 'down later: the last keys stay in use')
+  keys = [next.jwk]
+  await until('the old key has gone', async () => (await code(ofOld)) === 'UNAUTHENTICATED')
+  t.equal(await code(ofNext), 'ann')
+  t.equal(changes, 3)
+  jwks.close()
+  const stale = new Jwks({ ...options, staleMs: -1, onChange: () => undefined })
+  await stale.start()
+  await t.rejects(Promise.resolve(stale.keyFor({ alg: 'ES256', kid: 'next' }, {} as never)), {
+    code: 'KEYS_UNAVAILABLE'
+  })
+  stale.close()
+})
