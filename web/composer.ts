@@ -1,9 +1,9 @@
 // The form: who writes, and what. A press hands the text over to the outbox and empties the field
 // at once, so that typing never waits for the network. A text that was not sent yet survives a
-// reload.
+// reload. A message that is edited takes the draft's place until it is sent or given up.
 import { find } from './find.js'
 import { keep, keptJson, recall, remember } from './memory.js'
-import type { Draft } from './outbox.js'
+import { type Draft } from './outbox.js'
 
 /**
  * What Safari reports for the Enter that accepts a composed word: the composition has already
@@ -15,6 +15,8 @@ export interface ComposerListener {
   readonly onUser: (user: string) => void
   /** @returns false to leave the text in the field */
   readonly onSend: (draft: Draft) => boolean
+  readonly onEdited: (seq: number, draft: Draft) => void
+  readonly onTyped: () => void
 }
 
 export class Composer {
@@ -24,6 +26,7 @@ export class Composer {
   readonly #user = find(HTMLInputElement, '#user')
   readonly #text = find(HTMLTextAreaElement, '#text')
   readonly #notice = find(HTMLElement, '#notice')
+  #edited: { readonly seq: number; readonly draft: string } | undefined
 
   constructor(room: string, listener: ComposerListener) {
     this.#listener = listener
@@ -35,20 +38,11 @@ export class Composer {
       event.preventDefault()
       this.#press()
     })
-    this.#text.addEventListener('keydown', event => {
-      // While a word is being composed (Chinese, Japanese, Korean), Enter accepts the word.
-      if (
-        event.key !== 'Enter' ||
-        event.shiftKey ||
-        event.isComposing ||
-        event.keyCode === KEY_CODE_COMPOSING
-      ) {
-        return
-      }
-      event.preventDefault()
-      this.#form.requestSubmit()
+    this.#text.addEventListener('keydown', event => this.#onKey(event))
+    this.#text.addEventListener('input', () => {
+      if (this.#edited === undefined) keep(this.#draftName, this.#text.value)
+      listener.onTyped()
     })
-    this.#text.addEventListener('input', () => keep(this.#draftName, this.#text.value))
     this.#user.addEventListener('change', () => {
       remember('user', this.user)
       listener.onUser(this.user)
@@ -69,9 +63,47 @@ export class Composer {
     this.#notice.textContent = line
   }
 
+  /** Puts a message into the field; Enter sends what it has become, Escape gives up. */
+  edit(seq: number, text: string): void {
+    this.#edited = { seq, draft: this.#edited?.draft ?? this.#text.value }
+    this.#text.value = text
+    this.#text.focus()
+    this.#form.classList.add('editing')
+    this.notify('info', `Editing #${seq}. Escape gives up.`)
+  }
+
+  #endEditing(): void {
+    this.#text.value = this.#edited?.draft ?? ''
+    this.#edited = undefined
+    this.#form.classList.remove('editing')
+    this.notify('info', '')
+  }
+
+  #onKey(event: KeyboardEvent): void {
+    if (event.key === 'Escape' && this.#edited !== undefined) return this.#endEditing()
+    // While a word is being composed (Chinese, Japanese, Korean), Enter accepts the word.
+    if (
+      event.key !== 'Enter' ||
+      event.shiftKey ||
+      event.isComposing ||
+      event.keyCode === KEY_CODE_COMPOSING
+    ) {
+      return
+    }
+    event.preventDefault()
+    this.#form.requestSubmit()
+  }
+
   #press(): void {
     const text = this.#text.value
-    if (text.trim() === '' || !this.#listener.onSend({ user: this.user, text })) return
+    if (text.trim() === '') return
+    const draft = { user: this.user, text }
+    if (this.#edited !== undefined) {
+      const { seq } = this.#edited
+      this.#endEditing()
+      return this.#listener.onEdited(seq, draft)
+    }
+    if (!this.#listener.onSend(draft)) return
     this.#text.value = ''
     keep(this.#draftName, '')
   }

@@ -1,6 +1,6 @@
-// A place in a room's order: `<seq>`, or `<seq>-<ms>` with the time of the message at that place.
-// The time lets the service notice that the room was rewound and another message took the sequence.
-import type { Entry } from './message.js'
+// A place in a room's order: `<seq>`, or `<seq>-<ms>` with the time of the entry at that place. The
+// time lets the service notice that the room was rewound and another entry took the sequence.
+import { type Entry } from './entry.js'
 
 /** The place right behind an entry. A lost message has no time. */
 export function cursorOf(entry: Entry): string {

@@ -1,10 +1,25 @@
-// A colour of one's own for every user: the same on every page, without asking anyone. Lightness
-// and chroma are the style sheet's, so that every hue is readable on its ground.
+// A user's colour and letters: the same on every page, without asking anyone. Lightness and chroma
+// are the style sheet's, so that every hue is readable on its ground.
 
-/** @returns degrees on the colour circle, 0 to 359 */
+/** Neighbouring hues can be told apart, by most people. */
+const HUES = 12
+
+/** @returns degrees on the colour circle, one of twelve */
 export function hueOf(user: string): number {
-  // FNV-1a: short names that differ in one letter end far apart.
+  // FNV-1a, then a mix: its low bits alone tell short names badly apart.
   let hash = 0x811c9dc5
   for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193)
-  return (hash >>> 0) % 360
+  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
+  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
+  return (((hash ^ (hash >>> 16)) >>> 0) % HUES) * (360 / HUES)
+}
+
+/** Two letters: of two words, or the first two. */
+export function lettersOf(user: string): string {
+  const words = user.match(/[\p{L}\p{N}\p{Emoji_Presentation}]+/gu) ?? []
+  const [first = '·', second] = words
+  const characters = [...first]
+  const letters =
+    second === undefined ? characters.slice(0, 2) : [characters[0] ?? '', [...second][0] ?? '']
+  return letters.join('').toLocaleUpperCase()
 }

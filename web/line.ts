@@ -3,7 +3,7 @@
 // own a page lets go of its stream while it is hidden, for a browser allows few, and resumes behind
 // its cursor when it is shown again.
 import { Switchboard } from './switchboard.js'
-import type { FromPage, ToPage } from './wire.js'
+import { type FromPage, type ToPage } from './wire.js'
 
 /** For the worker's first word. */
 const START_MS_MAX = 5000
@@ -51,7 +51,7 @@ export class Line {
     if (this.#joined === undefined && message.type !== 'roll-call') return
     if (message.type === 'roll-call') return this.#say({ type: 'here' })
     if (message.type === 'dropped') return this.#rejoin()
-    if (message.type === 'reset') this.#joined = undefined
+    if (message.type === 'reset' || message.type === 'refused') this.#joined = undefined
     if (message.type === 'entry' && this.#joined !== undefined) {
       this.#joined = { ...this.#joined, cursor: message.cursor }
     }
@@ -59,7 +59,8 @@ export class Line {
   }
 
   #share(): void {
-    const worker = startWorker(new URL('chat/worker.js', this.#base).href)
+    // The bundle holds the worker as well: one file, and another version has another worker.
+    const worker = startWorker(import.meta.url)
     const giveUp = (): void => {
       clearTimeout(timer)
       worker.port.onmessage = null

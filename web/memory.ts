@@ -34,3 +34,8 @@ export function keep(name: string, value: unknown): void {
     // Switched off or full: it does not survive a reload.
   }
 }
+
+/** The fields of what was kept, each still unknown; none of what is no object. */
+export function fieldsOf(value: unknown): { readonly [field: string]: unknown } {
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}

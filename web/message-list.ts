@@ -6,22 +6,45 @@
 // moves under the eyes. Only the person moves it. Rows that are added, a text field that grows and
 // a window that is turned scroll the list as well, so a scroll counts as the person's only if the
 // layout is still the one that was there at the last look.
-import type { Transcript } from './transcript.js'
+import { type Entry } from './entry.js'
 import { find } from './find.js'
 import { Fold } from './fold.js'
-import { MessageRow } from './message-row.js'
+import { MessageRow, minuteOf } from './message-row.js'
+import { Summary } from './summary.js'
+import { type Transcript } from './transcript.js'
 
 // A reader this close to the end means to be at the end: fractions of pixels, and a half scrolled
 // line.
 const AT_END_PX = 40
 
+/** History is loaded before its end is reached: within so many heights of the window. */
+const NEAR_HEIGHTS = 1.5
+/** How far down the window a message stands that was jumped to. */
+const TARGET_HEIGHTS = 1 / 4
+
+export interface MessageListListener {
+  /** The person comes near the first or the last row, and there is more. */
+  readonly onNear: (edge: 'earlier' | 'later') => void
+  /** The newest message is in sight. */
+  readonly onSeen: (newest: Entry) => void
+}
+
+/** What had been written when the room was opened and was not read before. */
+export type Unread = { readonly seq: number; readonly count: number; readonly since: string }
+
 export class MessageList {
   readonly #transcript: Transcript
+  readonly #listener: MessageListListener
+  readonly #summary = new Summary()
   readonly #scroller: HTMLElement
   readonly #list = find(HTMLOListElement, '#list')
   readonly #earlier = find(HTMLButtonElement, '#earlier')
   readonly #later = find(HTMLButtonElement, '#later')
   readonly #newest = find(HTMLButtonElement, '#newest')
+  readonly #unreadPill = find(HTMLButtonElement, '#unread')
+  #unread: Unread | undefined
+  #target: number | undefined
+  #isSelecting = false
   #rows: MessageRow[] = []
   #me = ''
   #wantsNewest = true
@@ -30,11 +53,14 @@ export class MessageList {
   #isLive = false
   #anchor: { row: MessageRow; top: number } | undefined
   #layout = ''
+  /** Where this file has scrolled to: the event that follows is not the person's. */
+  #placedTop = Number.NaN
   #width = 0
 
-  constructor(scroller: HTMLElement, transcript: Transcript) {
+  constructor(scroller: HTMLElement, transcript: Transcript, listener: MessageListListener) {
     this.#scroller = scroller
     this.#transcript = transcript
+    this.#listener = listener
     scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true })
     const observer = new ResizeObserver(() => this.#resized())
     observer.observe(scroller)
@@ -43,16 +69,36 @@ export class MessageList {
       this.showNewest()
       scroller.focus({ preventScroll: true })
     })
+    document.addEventListener('selectionchange', () => this.#onSelection())
+    document.addEventListener('visibilitychange', () => this.#tellSeen())
+  }
+
+  /** What stands in a row. */
+  entryOf(element: Element): Entry | undefined {
+    return this.#rows.find(row => row.element === element)?.entry
+  }
+
+  /** Puts a line above the first unread message, and a button that leads to it. */
+  markUnread(unread: Unread | undefined): void {
+    this.#unread = unread
+    this.changed()
+  }
+
+  /** Leads to a message that the transcript shows, and points it out. */
+  showSeq(seq: number): void {
+    this.#target = seq
+    this.changed()
   }
 
   /** Whether the reader looks at the newest message, and the list moves along with it. */
   get isFollowing(): boolean {
-    return this.#wantsNewest && this.#transcript.isAtNewest
+    return this.#wantsNewest && this.#transcript.isAtNewest && !this.#isSelecting
   }
 
   /** The transcript has got an entry at its end. */
   added(): void {
     if (!this.isFollowing) this.#unseen++
+    if (this.#isLive) this.#summary.count()
     this.changed()
   }
 
@@ -64,6 +110,7 @@ export class MessageList {
   /** All that was shown is void. */
   cleared(): void {
     this.#wantsNewest = true
+    this.#unread = undefined
     this.changed()
   }
 
@@ -89,13 +136,45 @@ export class MessageList {
     this.#frame = undefined
     const first = this.#transcript.shown[0]
     const isOlder = first !== undefined && first.seq < (this.#rows[0]?.entry.seq ?? 0)
-    this.#scroller.ariaLive = this.#isLive && !isOlder ? 'polite' : 'off'
+    // Above one message a second nobody can listen to each: the summary tells how many came.
+    const isTold = this.#isLive && !isOlder && !this.#summary.isBusy
+    this.#scroller.ariaLive = isTold ? 'polite' : 'off'
 
     this.#reconcile()
     this.#hide(this.#earlier, first === undefined || first.seq <= 1)
     this.#hide(this.#later, this.#transcript.isAtNewest)
-    this.#restorePlace()
+    if (this.#target === undefined) this.#restorePlace()
+    else this.#goTo(this.#target)
     this.#drawNewest()
+    this.#tellSeen()
+  }
+
+  #goTo(seq: number): void {
+    this.#target = undefined
+    const row = this.#rows.find(({ entry }) => entry.seq >= seq)
+    if (row === undefined) return this.#restorePlace()
+    this.#wantsNewest = false
+    const offset = this.#scroller.clientHeight * TARGET_HEIGHTS
+    this.#scroller.scrollTop += this.#topOf(row) - offset
+    this.#notePlace()
+    row.element.classList.remove('found')
+    // Once more from the beginning, also for the one that was found last.
+    requestAnimationFrame(() => row.element.classList.add('found'))
+  }
+
+  #tellSeen(): void {
+    const { newest } = this.#transcript
+    if (newest !== undefined && this.isFollowing && !document.hidden) this.#listener.onSeen(newest)
+  }
+
+  #onSelection(): void {
+    const selection = document.getSelection()
+    const isSelecting =
+      selection !== null && !selection.isCollapsed && this.#list.contains(selection.anchorNode)
+    if (isSelecting === this.#isSelecting) return
+    if (isSelecting && this.isFollowing) this.#notePlace()
+    this.#isSelecting = isSelecting
+    this.changed()
   }
 
   /** Puts the list where the reader was before the layout changed. */
@@ -107,6 +186,7 @@ export class MessageList {
     else if (this.#anchor?.row.element.isConnected === true) {
       this.#scroller.scrollTop += this.#topOf(this.#anchor.row) - this.#anchor.top
     } else this.#notePlace()
+    this.#placedTop = this.#scroller.scrollTop
   }
 
   #notePlace(): void {
@@ -147,6 +227,8 @@ export class MessageList {
     }
     pass()
     const folds: Fold[] = []
+    const firstUnread = this.#firstUnread()
+    let visible: Entry | undefined
     this.#rows = this.#transcript.shown.map((entry, index, entries) => {
       let row = old[next]
       if (row?.entry === entry) {
@@ -158,10 +240,30 @@ export class MessageList {
         if (row.fold !== undefined) folds.push(row.fold)
         this.#list.insertBefore(row.element, below)
       }
-      row.follow(entries[index - 1])
+      row.follow(entries[index - 1], visible, entry.seq === firstUnread)
+      if (!('changes' in entry)) visible = entry
       return row
     })
     Fold.measure(folds)
+    this.#offerFocus()
+  }
+
+  /** Where the line stands: above the first unread entry that is shown. */
+  #firstUnread(): number | undefined {
+    const unread = this.#unread?.seq
+    if (unread === undefined) return undefined
+    const { shown } = this.#transcript
+    const isHere = (shown[0]?.seq ?? Infinity) < unread
+    return isHere ? shown.find(each => each.seq >= unread && !('changes' in each))?.seq : undefined
+  }
+
+  /** One row, the last, can be reached by Tab; from there the arrow keys lead to the others. */
+  #offerFocus(): void {
+    const last = this.#rows.at(-1)?.element
+    for (const each of this.#list.querySelectorAll<HTMLElement>(':scope > [tabindex="0"]')) {
+      if (each !== document.activeElement && each !== last) each.tabIndex = -1
+    }
+    if (last !== undefined) last.tabIndex = 0
   }
 
   /** What grows or shrinks at the person's wish does so below its first line. */
@@ -187,12 +289,21 @@ export class MessageList {
   #onScroll(): void {
     if (this.#currentLayout() !== this.#layout) return this.#restorePlace()
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller
-    // The end of a window that stops short of the newest is no place to follow from, not even once
-    // it is joined.
-    this.#wantsNewest =
-      scrollHeight - scrollTop - clientHeight < AT_END_PX && this.#transcript.isAtNewest
-    this.#notePlace()
+    if (scrollTop !== this.#placedTop) {
+      this.#placedTop = Number.NaN
+      // The end of a window that stops short of the newest is no place to follow from, not even
+      // once it is joined.
+      this.#wantsNewest =
+        scrollHeight - scrollTop - clientHeight < AT_END_PX && this.#transcript.isAtNewest
+      this.#notePlace()
+    }
     this.#drawNewest()
+    this.#tellSeen()
+    const near = clientHeight * NEAR_HEIGHTS
+    if (scrollTop < near && !this.#earlier.hidden) this.#listener.onNear('earlier')
+    if (scrollHeight - scrollTop - clientHeight < near && !this.#later.hidden) {
+      this.#listener.onNear('later')
+    }
   }
 
   #drawNewest(): void {
@@ -203,6 +314,19 @@ export class MessageList {
       count === 0
         ? 'Newest'
         : `${count.toLocaleString()} new ${count === 1 ? 'message' : 'messages'}`
+    this.#drawUnread()
+  }
+
+  /** As long as the line is above what can be seen. */
+  #drawUnread(): void {
+    const unread = this.#unread
+    const row = unread && this.#rows.find(({ entry }) => entry.seq >= unread.seq)
+    const isAbove = row === undefined || row.entry.seq > (unread?.seq ?? 0) || this.#topOf(row) < 0
+    this.#unreadPill.hidden = unread === undefined || !isAbove
+    if (unread === undefined || this.#unreadPill.hidden) return
+    const count = unread.count > 999 ? '999+' : unread.count
+    const since = unread.since === '' ? '' : ` since ${minuteOf(unread.since)}`
+    this.#unreadPill.textContent = `${count} new${since}`
   }
 
   /** A button that vanishes under the focus leaves it to the list. */

@@ -1,16 +1,22 @@
-// One row of the list: a message, or the gap that a lost one leaves. Everything that people wrote
-// goes into the page by textContent, never as HTML. How a row begins (a new day, a hole in the
-// order, the same user going on) depends on the row above it and is redone by `follow` when that
-// changes.
-import type { Entry } from './message.js'
+// One row of the list: a message, the gap that a lost one leaves, or a change, which is not shown.
+// Everything that people wrote goes into the page as text nodes, never as HTML. How a row begins (a
+// new day, a hole in the order, the unread line, the same user going on) depends on the row above
+// it and is redone by `follow` when that changes.
+import { type Entry, isMessage } from './entry.js'
 import { find } from './find.js'
 import { Fold } from './fold.js'
-import { hueOf } from './hue.js'
+import { hueOf, lettersOf } from './hue.js'
+import { nodesOf } from './rich-text.js'
 
 // Messages of one user that follow each other within this time share one heading.
 const SAME_BREATH_MS = 5 * 60_000
 
-const timeFormat = new Intl.DateTimeFormat(undefined, {
+const minuteFormat = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  hourCycle: 'h23'
+})
+const secondFormat = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
   minute: '2-digit',
   second: '2-digit',
@@ -24,27 +30,34 @@ const dayFormat = new Intl.DateTimeFormat(undefined, {
 })
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' })
 
+export const minuteOf = (at: string): string => minuteFormat.format(new Date(at))
+
 export class MessageRow {
   readonly entry: Entry
   readonly element: HTMLLIElement
   /** For a text that may be too long to show whole. */
   readonly fold: Fold | undefined
   #above: Entry | undefined
+  #visible: Entry | undefined
+  #isFirstUnread = false
 
   /** @param onFold is told before the person folds or unfolds the text */
   constructor(entry: Entry, me: string, onFold: (row: MessageRow) => void) {
     this.entry = entry
-    this.element = 'lost' in entry ? fragmentRow('#lost-row') : fragmentRow('#message-row')
+    this.element = fragmentRow(templateOf(entry))
+    this.element.dataset['seq'] = String(entry.seq)
     find(HTMLElement, '.seq', this.element).textContent = `#${entry.seq}`
-    if (!('lost' in entry)) {
+    if (isMessage(entry)) {
       const at = new Date(entry.at)
-      const time = find(HTMLTimeElement, 'time', this.element)
+      const time = find(HTMLTimeElement, '.at', this.element)
       time.dateTime = entry.at
-      time.textContent = timeFormat.format(at)
+      time.textContent = minuteFormat.format(at)
       time.title = fullFormat.format(at)
+      find(HTMLElement, '.seconds', this.element).textContent = secondFormat.format(at)
       find(HTMLElement, '.user', this.element).textContent = entry.user
-      find(HTMLElement, '.text', this.element).textContent = entry.text
-      find(HTMLElement, '.avatar', this.element).textContent = initialOf(entry.user)
+      find(HTMLElement, '.avatar', this.element).textContent = lettersOf(entry.user)
+      find(HTMLElement, '.text', this.element).replaceChildren(...nodesOf(entry.text))
+      this.element.classList.toggle('edited', entry.changed !== undefined)
       this.fold = Fold.of(this.element, entry.text, () => onFold(this))
       this.element.style.setProperty('--hue', String(hueOf(entry.user)))
     }
@@ -53,22 +66,57 @@ export class MessageRow {
 
   /** Marks the reader's own messages. */
   recognise(me: string): void {
-    this.element.classList.toggle('own', 'user' in this.entry && this.entry.user === me)
+    this.element.classList.toggle('own', isMessage(this.entry) && this.entry.user === me)
   }
 
-  /** Adapts the row's beginning to what stands above it; undefined above the first. */
-  follow(above: Entry | undefined): void {
-    if (above === this.#above && above !== undefined) return
+  /**
+   * Adapts the row's beginning to what stands above it; undefined above the first. `visible` is the
+   * nearest above that is no change: it decides the day and the heading.
+   */
+  follow(above: Entry | undefined, visible: Entry | undefined, isFirstUnread: boolean): void {
+    const isSame =
+      above === this.#above && visible === this.#visible && isFirstUnread === this.#isFirstUnread
+    if (isSame && above !== undefined) return
     this.#above = above
+    this.#visible = visible
+    this.#isFirstUnread = isFirstUnread
     const { dataset, classList } = this.element
     const missing = above === undefined ? 0 : this.entry.seq - above.seq - 1
-    set(dataset, 'missing', missing > 0 ? missingText(above?.seq ?? 0, this.entry.seq) : undefined)
+    const missingLine = missing > 0 ? missingText(above?.seq ?? 0, this.entry.seq) : undefined
     const day = dayOf(this.entry)
     const isNewDay =
-      day !== undefined && (above === undefined || (!('lost' in above) && day !== dayOf(above)))
+      day !== undefined &&
+      (visible === undefined || (!('lost' in visible) && day !== dayOf(visible)))
+    set(dataset, 'missing', missingLine)
     set(dataset, 'day', isNewDay ? day : undefined)
-    classList.toggle('heading', isNewDay || missing > 0 || !goesOn(above, this.entry))
+    this.#drawLines([
+      ['unread-line', isFirstUnread ? 'New' : undefined],
+      ['day', isNewDay ? day : undefined],
+      ['missing', missingLine]
+    ])
+    classList.toggle(
+      'heading',
+      isNewDay || missing > 0 || isFirstUnread || !goesOn(visible, this.entry)
+    )
   }
+
+  /** The lines above the message. Most rows have none, and no element for them. */
+  #drawLines(lines: ReadonlyArray<readonly [name: string, text: string | undefined]>): void {
+    for (const old of this.element.querySelectorAll(':scope > .line')) old.remove()
+    for (const [name, text] of lines) {
+      if (text === undefined) continue
+      const line = document.createElement('p')
+      line.className = `line ${name}`
+      line.textContent = text
+      this.element.prepend(line)
+    }
+  }
+}
+
+function templateOf(entry: Entry): string {
+  if (isMessage(entry)) return '#message-row'
+  if ('lost' in entry) return '#lost-row'
+  return 'changes' in entry ? '#change-row' : '#deleted-row'
 }
 
 function fragmentRow(template: string): HTMLLIElement {
@@ -80,7 +128,7 @@ function fragmentRow(template: string): HTMLLIElement {
 }
 
 function goesOn(above: Entry | undefined, entry: Entry): boolean {
-  if (above === undefined || 'lost' in above || 'lost' in entry) return false
+  if (above === undefined || !isMessage(above) || !isMessage(entry)) return false
   return above.user === entry.user && Date.parse(entry.at) - Date.parse(above.at) < SAME_BREATH_MS
 }
 
@@ -92,14 +140,6 @@ function missingText(above: number, below: number): string {
   return below - above === 2
     ? `Message #${above + 1} did not arrive`
     : `Messages #${above + 1} to #${below - 1} did not arrive`
-}
-
-function initialOf(user: string): string {
-  return (
-    [...user]
-      .find(character => /[\p{L}\p{N}\p{Emoji_Presentation}]/u.test(character))
-      ?.toLocaleUpperCase() ?? '·'
-  )
 }
 
 function set(dataset: DOMStringMap, name: string, value: string | undefined): void {

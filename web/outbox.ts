@@ -2,10 +2,10 @@
 // one message. Each carries its own Idempotency-Key through every attempt and every reload of the
 // page, and the next one is sent only when the one before it was answered, so their order is kept.
 // The outbox tries until the service has answered for good: it never gives up by itself.
-import { Backoff } from './backoff.js'
-import { keptJson, keep } from './memory.js'
-import { type Entry, type Message, parseObject } from './message.js'
-import { Refusal, type Room, reasonOf } from './room.js'
+import { type Message, randomKey, Refusal } from '../src/client/dialogs.js'
+import { type Entry } from './entry.js'
+import { fieldsOf, keptJson, keep } from './memory.js'
+import { type Room, reasonOf } from './room.js'
 
 /**
  * More than anyone types while the network is away; they have to fit into the browser's storage.
@@ -137,21 +137,28 @@ export class Outbox {
 
   async #send({ key, sentAt, user, text }: PendingMessage): Promise<void> {
     const firstSentAt = sentAt === 0 ? Date.now() : sentAt
-    const backoff = new Backoff()
+    const leftMs = KEY_MS_MAX - (Date.now() - firstSentAt)
     this.#update(key, { state: 'sending', sentAt: firstSentAt })
-    while (this.#messages.some(each => each.key === key)) {
-      if (Date.now() - firstSentAt > KEY_MS_MAX) {
-        return this.#fail(key, 'It was first sent a day ago. Nobody knows whether it was stored.')
-      }
-      try {
-        const message = await this.#room.post({ user, text }, key)
-        this.#update(key, { state: 'stored', seq: message.seq, reason: '' })
-        return this.#listener.onStored(message)
-      } catch (error) {
-        if (error instanceof Refusal && !error.isTemporary) return this.#fail(key, error.message)
-        this.#update(key, { reason: reasonOf(error) })
-        await backoff.wait(error instanceof Refusal ? error.retryAfterMs : 0)
-      }
+    try {
+      if (leftMs <= 0) throw new Error('too late')
+      const message = await this.#room.post(
+        { user, text },
+        {
+          key,
+          retryMsMax: leftMs,
+          onRetry: error => this.#update(key, { reason: reasonOf(error) })
+        }
+      )
+      this.#update(key, { state: 'stored', seq: message.seq, reason: '' })
+      this.#listener.onStored(message)
+    } catch (error) {
+      const isRefused = error instanceof Refusal && !error.isTemporary
+      this.#fail(
+        key,
+        isRefused
+          ? error.message
+          : 'It was first sent a day ago. Nobody knows whether it was stored.'
+      )
     }
   }
 
@@ -169,7 +176,7 @@ function keptMessages(storageName: string): PendingMessage[] {
 }
 
 function parsePending(value: unknown): PendingMessage {
-  const { user, text, key, sentAt, state, reason } = parseObject(value)
+  const { user, text, key, sentAt, state, reason } = fieldsOf(value)
   return {
     user: String(user),
     text: String(text),
@@ -180,15 +187,4 @@ function parsePending(value: unknown): PendingMessage {
     seq: 0,
     isShown: false
   }
-}
-
-/**
- * crypto.randomUUID is missing on plain http origins other than localhost; getRandomValues is
- * everywhere.
- */
-function randomKey(): string {
-  if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()
-  return Array.from(crypto.getRandomValues(new Uint8Array(16)), byte =>
-    byte.toString(16).padStart(2, '0')
-  ).join('')
 }

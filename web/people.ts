@@ -1,40 +1,62 @@
-// Who has written in the room, busiest first. Asked for once per connection and then counted along
-// with the live messages, so that a busy room costs the service nothing; a message that came while
-// the answer was on its way may be counted twice until the next connection. Drawn at most once a
-// second.
+// Who has written in the room, busiest first. Asked for once per connection, page by page as the
+// person wants, and then counted along with the live messages, so that a busy room costs the
+// service nothing; a message that came while the answer was on its way may be counted twice until
+// the next connection. Drawn at most once a second.
+import { type UserPage } from '../src/client/dialogs.js'
 import { find } from './find.js'
-import { hueOf } from './hue.js'
+import { hueOf, lettersOf } from './hue.js'
 
-const SHOWN_MAX = 50
+/** More than anyone reads; each costs a row. */
+const SHOWN_MAX = 2000
 const DRAW_MS = 1000
 
 export class People {
   readonly #list = find(HTMLUListElement, '#people')
-  readonly #count = find(HTMLElement, '#people-count')
+  readonly #more = find(HTMLButtonElement, '#people-more')
+  readonly #counts = document.querySelectorAll('.people-count')
   #messages = new Map<string, number>()
-  #timer: number | undefined
+  #total = 0
+  #next: string | null = null
+  #timer: ReturnType<typeof setTimeout> | undefined
+
+  /** @param onMore asks for the page behind `after` */
+  constructor(onMore: (after: string) => void) {
+    this.#more.addEventListener('click', () => {
+      if (this.#next !== null) onMore(this.#next)
+    })
+  }
 
   /** Replaces what is known by what the service says. */
-  replace(messages: Map<string, number>): void {
-    this.#messages = messages
+  replace(page: UserPage): void {
+    this.#messages = new Map()
+    this.add(page)
+  }
+
+  /** Adds a further page. */
+  add({ total, users, next }: UserPage): void {
+    for (const { user, messages } of users) this.#messages.set(user, messages)
+    this.#total = total
+    this.#next = next
     this.#draw()
   }
 
   /** Counts one more message. */
   count(user: string): void {
-    this.#messages.set(user, (this.#messages.get(user) ?? 0) + 1)
+    const known = this.#messages.get(user)
+    // Someone who is on a page that was not asked for yet is no new one.
+    if (known === undefined && this.#next === null) this.#total++
+    this.#messages.set(user, (known ?? 0) + 1)
     this.#timer ??= setTimeout(() => this.#draw(), DRAW_MS)
   }
 
   #draw(): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const busiest = [...this.#messages].sort(([, a], [, b]) => b - a)
-    const rows = busiest.slice(0, SHOWN_MAX).map(([user, messages]) => personRow(user, messages))
-    const rest = busiest.length - rows.length
-    if (rest > 0) rows.push(restRow(rest))
-    this.#list.replaceChildren(...rows)
-    this.#count.textContent = busiest.length.toLocaleString()
+    const busiest = [...this.#messages].sort(([, a], [, b]) => b - a).slice(0, SHOWN_MAX)
+    this.#list.replaceChildren(...busiest.map(([user, messages]) => personRow(user, messages)))
+    this.#more.hidden = this.#next === null || busiest.length >= SHOWN_MAX
+    this.#more.textContent = `Show more of ${this.#total.toLocaleString()}`
+    for (const count of this.#counts) count.textContent = this.#total.toLocaleString()
   }
 }
 
@@ -44,15 +66,9 @@ function personRow(user: string, messages: number): HTMLLIElement {
     'li',
     document.importNode(find(HTMLTemplateElement, '#person-row').content, true)
   )
+  find(HTMLElement, '.avatar', row).textContent = lettersOf(user)
   find(HTMLElement, '.user', row).textContent = user
   find(HTMLElement, '.messages', row).textContent = messages.toLocaleString()
   row.style.setProperty('--hue', String(hueOf(user)))
-  return row
-}
-
-function restRow(rest: number): HTMLLIElement {
-  const row = document.createElement('li')
-  row.className = 'rest'
-  row.textContent = `and ${rest.toLocaleString()} more`
   return row
 }

@@ -5,18 +5,27 @@
 // The page of messages is asked for over plain HTTP, because its answer also tells for good whether
 // the service accepts the room's name: a name that it refuses would end the stream that all pages
 // of the browser share.
-import { Backoff } from './backoff.js'
+import { Refusal } from '../src/client/dialogs.js'
+import { backoffMs, pause } from '../src/client/pause.js'
+import { isPermanent } from '../src/client/refusal.js'
 import { cursorOf } from './cursor.js'
+import { type Entry } from './entry.js'
 import { Line } from './line.js'
-import type { Entry } from './message.js'
-import { FIRST_PAGE_SIZE, Refusal, type Room } from './room.js'
-import type { RoomState, ToPage } from './wire.js'
+import { FIRST_PAGE_SIZE, type Room } from './room.js'
+import { type RoomState, type Signal, type ToPage } from './wire.js'
+
+/** A stream that is refused although the room is not is another page's trouble. */
+const ASK_AGAIN_MS = 2000
 
 export type StreamState = 'closed' | RoomState
 
 export interface StreamListener {
-  readonly onState: (state: StreamState) => void
+  /** @param inMs while reconnecting: until the next attempt */
+  readonly onState: (state: StreamState, inMs: number) => void
+  /** The newest page, before anything else. */
+  readonly onFirst: (entries: readonly Entry[]) => void
   readonly onEntry: (entry: Entry) => void
+  readonly onSignal: (signal: Signal) => void
   /**
    * The room was rewound below what this reader had seen: all of it is void, and what is valid
    * follows.
@@ -75,29 +84,57 @@ export class Stream {
 
   /** Tries until it has the newest messages. @throws Refusal for good */
   async #readFirst(signal: AbortSignal): Promise<void> {
-    const backoff = new Backoff()
-    while (this.#cursor === undefined) {
+    for (let failures = 1; this.#cursor === undefined; failures++) {
       try {
         const entries = await this.#room.readPage({ limit: FIRST_PAGE_SIZE }, signal)
-        for (const entry of entries) this.#listener.onEntry(entry)
+        this.#listener.onFirst(entries)
         const last = entries.at(-1)
         this.#cursor = last === undefined ? '0' : cursorOf(last)
       } catch (error) {
-        if (signal.aborted || (error instanceof Refusal && !error.isTemporary)) throw error
-        this.#become('reconnecting')
-        await backoff.wait(error instanceof Refusal ? error.retryAfterMs : 0)
+        if (signal.aborted || isPermanent(error)) throw error
+        const msMin = error instanceof Refusal ? error.retryAfterMs : 0
+        const ms = Math.max(msMin, backoffMs(failures))
+        this.#become('reconnecting', ms)
+        await pause(ms, { msMin, signal })
         signal.throwIfAborted()
       }
+    }
+  }
+
+  /** Whether the room is still allowed; joins again if so. @throws Refusal for good */
+  async #askAgain(signal: AbortSignal): Promise<void> {
+    this.#become('reconnecting')
+    await pause(ASK_AGAIN_MS, { signal })
+    try {
+      await this.#room.readPage({ limit: 1 }, signal)
+    } catch (error) {
+      if (isPermanent(error)) throw error
     }
   }
 
   #take(message: ToPage): void {
     switch (message.type) {
       case 'state':
-        return this.#become(message.state)
+        return this.#become(message.state, message.inMs)
       case 'entry':
         this.#cursor = message.cursor
         return this.#listener.onEntry(message.entry)
+      case 'signal':
+        return this.#listener.onSignal(message.signal)
+      case 'refused': {
+        const { signal } = (this.#opening = new AbortController())
+        this.#askAgain(signal).then(
+          () => {
+            if (!signal.aborted) this.#line.join(this.#room.name, this.#cursor ?? '0')
+          },
+          (error: unknown) => {
+            if (signal.aborted) return
+            this.close()
+            if (error instanceof Refusal) this.#listener.onRefused(error)
+          }
+        )
+        return
+      }
       case 'reset':
         this.#cursor = undefined
         this.#become('connecting')
@@ -106,9 +143,9 @@ export class Stream {
     }
   }
 
-  #become(state: StreamState): void {
-    if (state === this.#state) return
+  #become(state: StreamState, inMs = 0): void {
+    if (state === this.#state && inMs === 0) return
     this.#state = state
-    this.#listener.onState(state)
+    this.#listener.onState(state, inMs)
   }
 }

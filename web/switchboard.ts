@@ -5,12 +5,16 @@
 // oldest cursor among a room's readers, and each reader is given only what lies behind its own, so
 // nothing has to be kept here. When the list of rooms changes, the old stream goes on until the new
 // one is open; what both bring is dropped by the same rule.
+import { Dialogs, type Refusal } from '../src/client/dialogs.js'
 import { Connection } from './connection.js'
 import { contradicts, seqOf } from './cursor.js'
-import type { Entry } from './message.js'
-import type { FromPage, RoomState, ToPage } from './wire.js'
+import { type Entry } from './entry.js'
+import { type FromPage, type RoomState, type ToPage } from './wire.js'
 
-/** The service's default for ROOMS_PER_STREAM_MAX. Further rooms get a second stream. */
+/**
+ * The service's default for ROOMS_PER_STREAM_MAX. Further rooms get a second stream. Halved
+ * whenever the service refuses a stream as too large.
+ */
 const ROOMS_MAX = 100
 /** Pages that open together share one change of the stream. */
 const JOIN_MS = 20
@@ -22,7 +26,10 @@ export type Reader = { readonly send: (message: ToPage) => void }
 type Place = { readonly room: string; cursor: string }
 
 export class Switchboard {
-  readonly #base: string
+  readonly #dialogs: Dialogs
+  /** Where pages announce that the network is back: a worker is not told by the browser. */
+  readonly #network = new EventTarget()
+  #roomsMax = ROOMS_MAX
   readonly #places = new Map<Reader, Place>()
   readonly #states = new Map<string, RoomState>()
   #connections: Connection[] = []
@@ -31,15 +38,13 @@ export class Switchboard {
 
   /** @param base the address that `events` is relative to */
   constructor(base: string) {
-    this.#base = base
+    this.#dialogs = new Dialogs({ url: base, network: this.#network })
   }
 
   receive(reader: Reader, message: FromPage): void {
     if (message.type === 'join') this.#join(reader, message.room, message.cursor)
     else if (message.type === 'leave') this.leave(reader)
-    else if (message.type === 'hurry') {
-      for (const connection of this.#connections) connection.hurry()
-    }
+    else if (message.type === 'hurry') this.#network.dispatchEvent(new Event('online'))
   }
 
   leave(reader: Reader): void {
@@ -57,7 +62,8 @@ export class Switchboard {
       type: 'state',
       state: this.#isServed(connection, room)
         ? (this.#states.get(room) ?? 'connecting')
-        : 'connecting'
+        : 'connecting',
+      inMs: 0
     })
     this.#rearrangeWithin(JOIN_MS)
   }
@@ -101,7 +107,7 @@ export class Switchboard {
     const lists = this.#connections.map(({ rooms }) => rooms.filter(room => wanted.has(room)))
     for (const room of wanted) {
       if (lists.some(list => list.includes(room))) continue
-      const list = lists.find(({ length }) => length < ROOMS_MAX)
+      const list = lists.find(({ length }) => length < this.#roomsMax)
       if (list === undefined) lists.push([room])
       else list.push(room)
     }
@@ -120,9 +126,10 @@ export class Switchboard {
   }
 
   #connect(rooms: readonly string[], old: Connection | undefined): Connection {
-    const setState = (room: string, state: RoomState): void => this.#setState(room, state)
-    return new Connection(
-      this.#base,
+    const setState = (room: string, state: RoomState, inMs = 0): void =>
+      this.#setState(room, state, inMs)
+    const connection: Connection = new Connection(
+      this.#dialogs,
       rooms,
       rooms.map(room => this.#oldestCursor(room)),
       {
@@ -131,22 +138,47 @@ export class Switchboard {
           // the page.
           for (const room of rooms) if (this.#states.get(room) !== 'live') setState(room, 'history')
         },
-        onDown: () => {
-          for (const room of rooms) setState(room, 'reconnecting')
+        onDown: inMs => {
+          for (const room of rooms) setState(room, 'reconnecting', inMs)
         },
         onEntry: (room, entry, cursor) => this.#deliver(room, entry, cursor),
         onLive: room => setState(room, 'live'),
-        onReset: room => this.#reset(room)
+        onReset: room => this.#reset(room),
+        onSignal: (room, { user, kind, data }) =>
+          this.#tell(room, { type: 'signal', signal: { user, kind, data } }),
+        onRefused: refusal => this.#refused(connection, refusal)
       },
       old
     )
+    return connection
   }
 
-  #setState(room: string, state: RoomState): void {
-    this.#states.set(room, state)
-    for (const [reader, place] of this.#places) {
-      if (place.room === room) reader.send({ type: 'state', state })
+  /**
+   * A stream of too many rooms is split. Any other refusal is about one room, and nobody says
+   * which: each page asks about its own.
+   */
+  #refused(connection: Connection, { code }: Refusal): void {
+    const { rooms } = connection
+    this.#connections = this.#connections.filter(each => each !== connection)
+    if (code === 'INVALID_QUERY' && rooms.length > 1) {
+      this.#roomsMax = Math.ceil(rooms.length / 2)
+    } else {
+      for (const [reader, { room }] of this.#places) {
+        if (!rooms.includes(room)) continue
+        this.#places.delete(reader)
+        reader.send({ type: 'refused' })
+      }
     }
+    this.#rearrangeWithin(JOIN_MS)
+  }
+
+  #setState(room: string, state: RoomState, inMs: number): void {
+    this.#states.set(room, state)
+    this.#tell(room, { type: 'state', state, inMs })
+  }
+
+  #tell(room: string, message: ToPage): void {
+    for (const [reader, place] of this.#places) if (place.room === room) reader.send(message)
   }
 
   #deliver(room: string, entry: Entry, cursor: string): void {

@@ -9,7 +9,8 @@
 // end it stands still until it is joined to `recent` again, by paging later or by a jump. So a jump
 // needs no request, and there is no moment at which a message could slip between an answer and the
 // stream. Knows nothing of the DOM.
-import type { Entry } from './message.js'
+import { type Change } from '../src/client/dialogs.js'
+import { afterChange, type Entry } from './entry.js'
 
 export class Transcript {
   readonly #shownMax: number
@@ -80,6 +81,21 @@ export class Transcript {
   /** Shows the newest messages and nothing else. */
   jumpToNewest(): void {
     this.#shown = [...this.#recent]
+  }
+
+  /** Shows these instead, from anywhere in the history. */
+  show(page: readonly Entry[]): void {
+    this.#shown = [...page]
+    if (seqAt(this.#shown, -1) >= seqAt(this.#recent, 0) - 1) this.addLater(this.#recent)
+  }
+
+  /** Puts the message that was changed into its new shape, wherever it is held. */
+  apply(change: Change): void {
+    for (const entries of [this.#shown, this.#recent]) {
+      const index = entries.findIndex(({ seq }) => seq === change.changes)
+      const entry = entries[index]
+      if (entry !== undefined) entries[index] = afterChange(entry, change)
+    }
   }
 
   clear(): void {

@@ -5,19 +5,22 @@
 // A page says goodbye when it is closed. One that crashed cannot, so there is a roll call: a page
 // that misses several is dropped, and a frozen one joins again when it wakes up.
 import { Switchboard } from './switchboard.js'
-import type { FromPage, ToPage } from './wire.js'
+import { type FromPage, type ToPage } from './wire.js'
 
 const ROLL_CALL_MS = 10_000
 const MISSED_MAX = 3
 
-const switchboard = new Switchboard(new URL('..', location.href).href)
+/** Serves every page that connects. To be called at once, or the first page is not heard. */
+export function runWorker(): void {
+  // The bundle lies in chat/ below the service's base.
+  const switchboard = new Switchboard(new URL('..', location.href).href)
+  addEventListener('connect', event => {
+    const port = event instanceof MessageEvent ? event.ports[0] : undefined
+    if (port !== undefined) serve(port, switchboard)
+  })
+}
 
-addEventListener('connect', event => {
-  const port = event instanceof MessageEvent ? event.ports[0] : undefined
-  if (port !== undefined) serve(port)
-})
-
-function serve(port: MessagePort): void {
+function serve(port: MessagePort, switchboard: Switchboard): void {
   const send = (message: ToPage): void => port.postMessage(message)
   const reader = { send }
   let missed = 0

@@ -1,6 +1,6 @@
-// Compiles the TypeScript sources if any of them has changed, appeared or gone since the last build
-// that succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it takes
-// milliseconds, starting tsc takes seconds.
+// Compiles the sources and bundles the page if any source has changed, appeared or gone since the
+// last build that succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it
+// takes milliseconds, starting tsc takes seconds.
 
 import { createHash } from 'node:crypto'
 import {
@@ -22,14 +22,15 @@ const stamp = join(dist, 'built-from')
 const tsc = join(root, 'node_modules', 'typescript', 'bin', 'tsc')
 
 export async function ensureBuilt() {
-  const sources = ['src', 'tests', 'bench', 'web']
-    .flatMap(filesUnder)
-    .filter(file => file.endsWith('.ts'))
-  const fingerprint = fingerprintOf([...sources, 'tsconfig.json', 'web/tsconfig.json'])
+  const files = ['src', 'tests', 'bench', 'web'].flatMap(filesUnder)
+  const sources = files.filter(file => file.endsWith('.ts'))
+  const others = files.filter(file => /\.(?:css|html|json|mjs)$/.test(file))
+  const fingerprint = fingerprintOf([...sources, ...others, 'tsconfig.json'])
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
   removeLeftovers(new Set(sources))
   await step('Building the service', process.execPath, [tsc])
-  await step('Building the page', process.execPath, [tsc, '-p', 'web'])
+  await step('Checking the page', process.execPath, [tsc, '-p', 'web'])
+  await step('Bundling the page', process.execPath, [join(root, 'web', 'bundle.mjs')])
   mkdirSync(dist, { recursive: true })
   writeFileSync(stamp, fingerprint)
 }

@@ -3,12 +3,32 @@
 // import in place). Everything from the network is `unknown` until it has
 // passed here; only what a caller may rely on is checked.
 import type { Static } from '@sinclair/typebox'
-import type { LostAnswer, MessageAnswer } from '../routes/schemas.js'
+import type { DialogAnswer, LostAnswer, MessageAnswer } from '../routes/schemas.js'
 
-export type Message = Static<typeof MessageAnswer>
+export type Message = Static<typeof MessageAnswer> & {
+  /** When its text was last changed. */
+  readonly changed?: string
+}
 /** A place in the order whose message a shard has lost. */
 export type LostMessage = Static<typeof LostAnswer>
-export type Entry = Message | LostMessage
+/** A message was edited or deleted: an entry of its own in the room's order. */
+export type Change = {
+  readonly room: string
+  readonly seq: number
+  /** The sequence of the message. */
+  readonly changes: number
+  readonly at: string
+} & ({ readonly text: string } | { readonly deleted: true })
+
+/** A message that was taken back: its place stays, its text and user do not. */
+export type DeletedMessage = {
+  readonly room: string
+  readonly seq: number
+  readonly deleted: true
+  readonly at: string
+}
+
+export type Entry = Message | LostMessage | DeletedMessage | Change
 
 export type MessagePage = {
   readonly room: string
@@ -24,6 +44,14 @@ export type UserPage = {
   readonly total: number
   readonly users: readonly UserCount[]
   /** `after` of the next page; null on the last one. */
+  readonly next: string | null
+}
+
+/** A room of a person, and how far they have read it; `unread` 100 stands for more. */
+export type Dialog = Static<typeof DialogAnswer>
+export type DialogPage = {
+  readonly rooms: readonly Dialog[]
+  /** `before` of the next page; null on the last one. */
   readonly next: string | null
 }
 
@@ -45,7 +73,7 @@ export function fieldsOf(value: unknown): Fields {
 
 /** @throws WrongAnswer */
 export function messageOf(value: unknown): Message {
-  const { room, seq, user, text, at } = fieldsOf(value)
+  const { room, seq, user, text, at, changed } = fieldsOf(value)
   if (
     typeof room !== 'string' ||
     typeof seq !== 'number' ||
@@ -55,11 +83,43 @@ export function messageOf(value: unknown): Message {
   ) {
     throw new WrongAnswer('message')
   }
-  return { room, seq, user, text, at }
+  const message = { room, seq, user, text, at }
+  return typeof changed === 'string' ? { ...message, changed } : message
 }
 
-/** A message, or `{ room, seq, lost: true }`. @throws WrongAnswer */
+/** @throws WrongAnswer */
+export function changeOf(value: unknown): Change {
+  const { room, seq, changes, text, deleted, at } = fieldsOf(value)
+  if (
+    typeof room !== 'string' ||
+    typeof seq !== 'number' ||
+    typeof changes !== 'number' ||
+    typeof at !== 'string'
+  ) {
+    throw new WrongAnswer('change')
+  }
+  if (deleted === true) return { room, seq, changes, at, deleted }
+  if (typeof text !== 'string') throw new WrongAnswer('change')
+  return { room, seq, changes, at, text }
+}
+
+/** Anything that stands in a room's order. @throws WrongAnswer */
 export function entryOf(value: unknown): Entry {
+  const { changes, deleted } = fieldsOf(value)
+  if (changes !== undefined) return changeOf(value)
+  return deleted === true ? deletedOf(value) : messageOrLostOf(value)
+}
+
+/** @throws WrongAnswer */
+export function deletedOf(value: unknown): DeletedMessage {
+  const { room, seq, at } = fieldsOf(value)
+  if (typeof room !== 'string' || typeof seq !== 'number' || typeof at !== 'string') {
+    throw new WrongAnswer('deleted message')
+  }
+  return { room, seq, deleted: true, at }
+}
+
+function messageOrLostOf(value: unknown): Message | LostMessage {
   const { room, seq, lost } = fieldsOf(value)
   return lost === true && typeof seq === 'number' && typeof room === 'string'
     ? { room, seq, lost }
@@ -88,4 +148,33 @@ export function userPageOf(value: unknown): UserPage {
     }),
     next: typeof next === 'string' ? next : null
   }
+}
+
+/** @throws WrongAnswer */
+export function dialogOf(value: unknown): Dialog {
+  const { room, head, read, unread, last } = fieldsOf(value)
+  if (
+    typeof room !== 'string' ||
+    typeof head !== 'number' ||
+    typeof read !== 'number' ||
+    typeof unread !== 'number'
+  ) {
+    throw new WrongAnswer('dialog')
+  }
+  return { room, head, read, unread, last: last === null ? null : lastOf(last) }
+}
+
+/** @throws WrongAnswer */
+export function dialogPageOf(value: unknown): DialogPage {
+  const { rooms, next } = fieldsOf(value)
+  if (!Array.isArray(rooms)) throw new WrongAnswer('page of dialogs')
+  return { rooms: rooms.map(dialogOf), next: typeof next === 'string' ? next : null }
+}
+
+// A person's list shows a message or nothing: what was deleted last is as good as lost there.
+function lastOf(value: unknown): Message | LostMessage {
+  const { room, seq, deleted } = fieldsOf(value)
+  return deleted === true && typeof room === 'string' && typeof seq === 'number'
+    ? { room, seq, lost: true }
+    : messageOrLostOf(value)
 }

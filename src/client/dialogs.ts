@@ -1,9 +1,20 @@
 // The client for programs and pages: everything that is public of `dialogs/client`. It runs in
 // browsers and in Node, needs nothing but `fetch`, and keeps no state but the queues of what is
 // being posted, so that one client serves a whole program.
-import { type Entry, type Message, type MessagePage, type UserPage, userPageOf } from './answers.js'
+import {
+  type Dialog,
+  type DialogPage,
+  dialogOf,
+  dialogPageOf,
+  type Entry,
+  type Message,
+  type MessagePage,
+  type UserPage,
+  userPageOf
+} from './answers.js'
 import { readHistory, type PageQuery, readPage } from './history.js'
 import { type ClientOptions, Http, part } from './http.js'
+import { type InboxEvent, type InboxOptions, readInbox } from './inbox.js'
 import { type Draft, type PostOptions, PostQueue } from './post-queue.js'
 import { readRooms, type StreamEvent, type StreamOptions } from './stream.js'
 
@@ -11,11 +22,23 @@ export { WrongAnswer } from './answers.js'
 export { Silence } from './event-stream.js'
 export { randomKey } from './post-queue.js'
 export { Refusal } from './refusal.js'
-export type { Entry, LostMessage, Message, MessagePage, UserCount, UserPage } from './answers.js'
+export type {
+  Change,
+  DeletedMessage,
+  Dialog,
+  DialogPage,
+  Entry,
+  LostMessage,
+  Message,
+  MessagePage,
+  UserCount,
+  UserPage
+} from './answers.js'
 export type { PageQuery } from './history.js'
 export type { ClientOptions } from './http.js'
+export type { InboxEvent, InboxOptions } from './inbox.js'
 export type { Draft, PostOptions } from './post-queue.js'
-export type { Change, StreamEvent, StreamOptions } from './stream.js'
+export type { StreamEvent, StreamOptions } from './stream.js'
 
 export class Dialogs {
   readonly #http: Http
@@ -66,5 +89,50 @@ export class Dialogs {
   ): Promise<UserPage> {
     const query = { after, limit }
     return userPageOf(await this.#http.request(`rooms/${part(room)}/users`, { query, signal }))
+  }
+
+  /** A person's dialogs, one page, newest activity first. @throws Refusal, or of `fetch` */
+  async rooms(
+    user: string,
+    { before, limit, signal }: { before?: string; limit?: number; signal?: AbortSignal } = {}
+  ): Promise<DialogPage> {
+    const query = { before, limit }
+    return dialogPageOf(await this.#http.request(`users/${part(user)}/rooms`, { query, signal }))
+  }
+
+  /**
+   * The state of each of a person's dialogs, then of whichever changes, until the signal aborts.
+   * @throws Refusal when the service refuses for good
+   */
+  inbox(user: string, options: InboxOptions = {}): AsyncGenerator<InboxEvent, void> {
+    return readInbox(this.#http, user, options)
+  }
+
+  /** How far a member has read the room; never moves back. @throws Refusal, or of `fetch` */
+  async markRead(room: string, user: string, seq: number): Promise<Dialog> {
+    const path = `rooms/${part(room)}/users/${part(user)}/read`
+    return dialogOf(await this.#http.request(path, { method: 'PUT', body: { seq } }))
+  }
+
+  /** Tells the room's readers something that is stored nowhere, such as typing. @throws Refusal */
+  async signal(
+    room: string,
+    signal: { user: string; kind: string; data?: unknown }
+  ): Promise<void> {
+    await this.#http.request(`rooms/${part(room)}/signals`, { method: 'POST', body: signal })
+  }
+
+  /** Gives a message another text. The room's streams tell it as `changed`. @throws Refusal */
+  async edit(room: string, seq: number, draft: Draft): Promise<void> {
+    await this.#http.request(`rooms/${part(room)}/messages/${seq}`, {
+      method: 'PATCH',
+      body: draft
+    })
+  }
+
+  /** Deletes a message's text for good. The room's streams tell it as `changed`. @throws Refusal */
+  async delete(room: string, seq: number, { user }: { user?: string } = {}): Promise<void> {
+    const query = { user }
+    await this.#http.request(`rooms/${part(room)}/messages/${seq}`, { method: 'DELETE', query })
   }
 }

@@ -2,18 +2,17 @@
 // each room's entries come once and in order, over all reconnections, or `reset` says that what was
 // read is void. One cursor is kept for each room, and the stream goes on behind it.
 import { type EventSourceMessage } from 'eventsource-parser'
-import { type Fields, fieldsOf, type Message, messageOf, WrongAnswer } from './answers.js'
+import {
+  type Change,
+  changeOf,
+  type DeletedMessage,
+  deletedOf,
+  fieldsOf,
+  type Message,
+  messageOf
+} from './answers.js'
 import { readEvents } from './event-stream.js'
 import { type Http } from './http.js'
-
-/** A message was edited or deleted: an entry of its own in the room's order. */
-export type Change = {
-  readonly room: string
-  readonly seq: number
-  /** The sequence of the message. */
-  readonly changes: number
-  readonly at: string
-} & ({ readonly text: string } | { readonly deleted: true })
 
 /** `cursor` is the place right behind the event: `after` of a stream that goes on there. */
 type Placed = { readonly room: string; readonly cursor: string }
@@ -22,6 +21,9 @@ export type StreamEvent =
   | (Placed & { readonly type: 'message'; readonly message: Message })
   /** A shard has lost the message. */
   | (Placed & { readonly type: 'lost'; readonly seq: number })
+  /** A message that was deleted before this stream came to it. */
+  | (Placed & { readonly type: 'deleted'; readonly message: DeletedMessage })
+  /** An earlier message was edited or deleted. */
   | (Placed & { readonly type: 'changed'; readonly change: Change })
   /** All of the room's history has come; what follows has just been written. */
   | (Placed & { readonly type: 'live'; readonly head: number })
@@ -105,6 +107,8 @@ function eventOf(
       return { type, room, cursor, message: messageOf(fields) }
     case 'lost':
       return { type, room, cursor, seq: Number(fields['seq']) }
+    case 'deleted':
+      return { type, room, cursor, message: deletedOf(fields) }
     case 'changed':
       return { type, room, cursor, change: changeOf(fields) }
     case 'live':
@@ -114,19 +118,4 @@ function eventOf(
     default:
       return undefined
   }
-}
-
-/** @throws WrongAnswer */
-export function changeOf({ room, seq, changes, text, deleted, at }: Fields): Change {
-  if (
-    typeof room !== 'string' ||
-    typeof seq !== 'number' ||
-    typeof changes !== 'number' ||
-    typeof at !== 'string'
-  ) {
-    throw new WrongAnswer('change')
-  }
-  if (deleted === true) return { room, seq, changes, at, deleted }
-  if (typeof text !== 'string') throw new WrongAnswer('change')
-  return { room, seq, changes, at, text }
 }

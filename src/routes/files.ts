@@ -1,6 +1,6 @@
-// Files for a browser, served from where they are: written ones (HTML, CSS, icons) from web/,
-// compiled ones from dist/web/, so nothing is copied. Each folder has its own policy, and no
-// browser may load anything from elsewhere.
+// Files for a browser, served from where they are: the bundle from dist/web/, what is written by
+// hand (icons, HTML) from web/. Each folder has its own policy, and no browser may load anything
+// from elsewhere.
 import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
@@ -9,11 +9,18 @@ import { fileURLToPath } from 'node:url'
 const WRITTEN = fileURLToPath(new URL('../../../web/', import.meta.url))
 const COMPILED = fileURLToPath(new URL('../../web/', import.meta.url))
 
+const FOR_EVER = 'public, max-age=31536000, immutable'
+
 export type FilesOptions = {
   /** Begins and ends with a slash. */
   readonly prefix: string
   /** Which paths below the prefix are served; the folders also hold sources and build files. */
   readonly served: RegExp
+  /**
+   * For what was bundled: all of it is in dist/web/, beside it what was compressed there. The files
+   * of this pattern have names that change with their content: a browser may keep them for ever.
+   */
+  readonly bundled?: { readonly immutable: RegExp }
   /** The directives of the Content-Security-Policy. */
   readonly policy: readonly string[]
   /** What the prefix itself shows; by default nothing. */
@@ -27,7 +34,7 @@ export type FilesOptions = {
 /** Serves files below a prefix. For anything else there, the app's own handler answers 404. */
 export async function serveFiles(
   app: FastifyInstance,
-  { prefix, served, policy, index, folders = [], decoratesReply = false }: FilesOptions
+  { prefix, served, bundled, policy, index, folders = [], decoratesReply = false }: FilesOptions
 ): Promise<void> {
   const contentSecurityPolicy = policy.join('; ')
   // The library takes the URL for a path. A proxy may send it in its absolute form.
@@ -36,17 +43,22 @@ export async function serveFiles(
     done()
   })
   await app.register(fastifyStatic, {
-    root: [WRITTEN, COMPILED, ...folders],
+    // With several folders, @fastify/static looks for a plain file in the last one only when it
+    // also looks for compressed ones.
+    root: bundled === undefined ? [WRITTEN, COMPILED, ...folders] : COMPILED,
     prefix,
     index: index ?? false,
     decorateReply: decoratesReply,
     allowedPath: path => served.test(path),
-    // File names contain no hashes. A browser asks each time and usually gets 304, so that no page
-    // mixes two versions.
+    // For a file without a hash in its name a browser asks each time and usually gets 304, so that
+    // no page mixes two versions.
     cacheControl: false,
-    setHeaders(response) {
-      response.setHeader('cache-control', 'no-cache')
+    preCompressed: bundled !== undefined,
+    setHeaders(response, path) {
+      const isKept = bundled?.immutable.test(path.replace(/\.(?:br|gz)$/, '')) === true
+      response.setHeader('cache-control', isKept ? FOR_EVER : 'no-cache')
       response.setHeader('content-security-policy', contentSecurityPolicy)
+      response.setHeader('vary', 'accept-encoding')
       response.setHeader('x-content-type-options', 'nosniff')
       response.setHeader('referrer-policy', 'no-referrer')
     }

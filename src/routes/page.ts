@@ -3,7 +3,8 @@
 import { type FastifyInstance } from 'fastify'
 import { serveFiles } from './files.js'
 
-const SERVED = /^\/?[a-z-]+\.(?:html|css|js|js\.map|svg)$/
+const HASHED = /chat-[A-Z0-9]{8}\.(?:js|css)(?:\.map)?$/
+const SERVED = new RegExp(`^/?(?:${HASHED.source.slice(0, -1)}|chat\\.html|icon[a-z-]*\\.svg)$`)
 
 // Everything the page needs comes from this service. No script can run that is not one of its
 // files, not even through innerHTML, which trusted types refuse.
@@ -24,6 +25,7 @@ export async function pageRoutes(app: FastifyInstance): Promise<void> {
   await serveFiles(app, {
     prefix: '/chat/',
     served: SERVED,
+    bundled: { immutable: HASHED },
     policy: PAGE_POLICY,
     decoratesReply: true
   })

@@ -403,7 +403,7 @@ const PATHS: ReadonlyArray<readonly [string, string]> = [
   ['/health/live', 'GET, HEAD, OPTIONS'],
   ['/health/ready', 'GET, HEAD, OPTIONS'],
   ['/chat', 'GET, HEAD, OPTIONS'],
-  ['/chat/chat.css', 'GET, HEAD, OPTIONS'],
+  ['/chat/icon.svg', 'GET, HEAD, OPTIONS'],
   ['/', 'GET, HEAD, OPTIONS']
 ]
 
@@ -490,7 +490,7 @@ t.test('HEAD is answered as GET, without a body and without opening a stream', a
 
 t.test('conditions and ranges of files', async t => {
   const head = (headers: string): Promise<RawAnswer> =>
-    get(`Host: localhost\r\n${headers}`, '/chat/chat.css')
+    get(`Host: localhost\r\n${headers}`, '/chat/icon.svg')
   const etag = /\r\netag: (\S+)/.exec((await head('')).head)?.[1] ?? ''
   t.match(await head(`If-None-Match: ${etag.replace('w/', 'W/')}\r\n`), { status: 304, text: '' })
   t.match(await head('Range: bytes=0-9\r\n'), { status: 206, text: /^.{10}$/s })
@@ -546,7 +546,7 @@ t.test(
       t.match(head, /\r\nx-content-type-options: nosniff/, `${what} is not sniffed`)
     }
     t.match(
-      (await get('Host: localhost\r\n', '/chat/chat.css')).head,
+      (await get('Host: localhost\r\n', '/chat/icon.svg')).head,
       /\r\ncache-control: no-cache\r\n/
     )
   }

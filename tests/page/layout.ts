@@ -182,7 +182,7 @@ t.test('combining marks are drawn over no other row, wherever they come from', a
     await chat.shows('below')
     // The times differ from run to run.
     await chat.page.evaluate(
-      "for (const meta of document.querySelectorAll('#list .meta')) meta.style.visibility = 'hidden'"
+      "for (const meta of document.querySelectorAll('#list :is(.meta, .at)')) meta.style.visibility = 'hidden'"
     )
     const rows = chat.page.locator('#list > li')
     for (const row of [0, 2]) shots.push(await rows.nth(row).screenshot())

@@ -113,7 +113,7 @@ t.test('a stream has up to 100 rooms, and the next room gets a second one', asyn
   await chat.page.evaluate(
     `(rooms) => {
     const policy = trustedTypes.createPolicy('test', { createScriptURL: (url) => url })
-    const address = policy.createScriptURL(document.querySelector('meta[name="worker"]')?.content ?? new URL('chat/worker.js', location.href).href)
+    const address = policy.createScriptURL(document.querySelector('script[type="module"]').src)
     window.heard = rooms.map(() => [])
     window.ports = rooms.map((room, index) => {
       const { port } = new SharedWorker(address, { type: 'module', name: 'dialogs' })

@@ -109,7 +109,9 @@ export class ChatPage {
 
   /** The texts of all rows, from the top. */
   texts(): Promise<string[]> {
-    return this.page.evaluate(`${ROWS}.map(row => row.querySelector('.text, p').textContent)`)
+    return this.page.evaluate(
+      `${ROWS}.map(row => (row.querySelector('.text') ?? row.querySelector('p:not(.line)'))?.textContent ?? '')`
+    )
   }
 
   /** `user: text` of all rows, from the top. */

@@ -220,6 +220,7 @@ t.test('changes, signals, losses and resets are reported; unknown events are ski
         'id: 2\nevent: lost\ndata: {"room":"a","seq":2,"lost":true}\n\n',
         `id: 3-1\nevent: changed\ndata: {"room":"a","seq":3,"changes":1,"text":"new","at":"${at}"}\n\n`,
         `id: 4-1\nevent: changed\ndata: {"room":"a","seq":4,"changes":1,"deleted":true,"at":"${at}"}\n\n`,
+        `id: 4-2\nevent: deleted\ndata: {"room":"a","seq":4,"deleted":true,"at":"${at}"}\n\n`,
         'event: signal\ndata: {"room":"a","user":"bob","kind":"typing","data":{}}\n\n',
         'id: 5\nevent: later-version\ndata: {"room":"a"}\n\n',
         'id: 0\nevent: reset\ndata: {"room":"a","reason":"rewound","head":0}\n\n'
@@ -236,9 +237,37 @@ t.test('changes, signals, losses and resets are reported; unknown events are ski
     { type: 'lost', seq: 2, cursor: '2' },
     { type: 'changed', change: { changes: 1, text: 'new' } },
     { type: 'changed', change: { changes: 1, deleted: true } },
+    { type: 'deleted', message: { seq: 4, deleted: true } },
     { type: 'signal', user: 'bob', kind: 'typing' },
     { type: 'reset', reason: 'rewound', cursor: '0' }
   ])
+})
+
+t.test('an inbox tells the state of each dialog, and goes on behind it', async t => {
+  const dialog = { room: 'a', head: 3, read: 1, unread: 2, last: null }
+  const { url, requests } = await serve(t, (_request, response, index) => {
+    const room = `id: 7\nevent: room\ndata: ${JSON.stringify(dialog)}\n\n`
+    const live = 'id: 8\nevent: live\ndata: {"user":"ann","rooms":["a"],"complete":true}\n\n'
+    if (index === 0) sse(response, PING + room + live).end()
+    else sse(response, `${PING}id: 9\nevent: left\ndata: {"room":"a"}\n\n`)
+  })
+  const events: unknown[] = []
+  for await (const event of new Dialogs({ url }).inbox('ann')) {
+    events.push(event)
+    if (event.type === 'left') break
+  }
+  t.match(events, [
+    { type: 'open' },
+    { type: 'room', dialog, cursor: '7' },
+    { type: 'live', rooms: ['a'], isComplete: true, cursor: '8' },
+    { type: 'down' },
+    { type: 'open' },
+    { type: 'left', room: 'a' }
+  ])
+  t.same(
+    requests.map(({ url }) => url),
+    ['/users/ann/events', '/users/ann/events?after=8']
+  )
 })
 
 t.test('the signal ends a stream that waits, and a pause between two attempts', async t => {

@@ -63,7 +63,7 @@ t.test('dependencies lists exactly what the service imports', async t => {
 t.test(
   'what only tests, benchmarks and set-up import is in devDependencies, and nothing else is',
   async t => {
-    const used = packagesIn('dist/tests', 'dist/bench', 'compose').filter(
+    const used = packagesIn('dist/tests', 'dist/bench', 'compose', 'web').filter(
       name => !(name in manifest.dependencies)
     )
     const declared = Object.keys(manifest.devDependencies).filter(name => !isTool(name))
@@ -72,7 +72,7 @@ t.test(
 )
 
 t.test('no package is used by a path of its own making: it may move with any release', async t => {
-  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose').filter(
+  const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose', 'web').filter(
     specifier =>
       specifier !== packageOf(specifier) && specifier !== `${packageOf(specifier)}/package.json`
   )

@@ -4,6 +4,7 @@ import t from 'tap'
 import { Transcript } from '../../web/transcript.js'
 
 const entry = (seq: number) => ({
+  room: 'room',
   seq,
   user: 'ann',
   text: `message ${seq}`,

@@ -1,0 +1,30 @@
+// Rooms and people: beside the messages where there is room, and behind a button where there is
+// not. Escape and a press elsewhere close it.
+import { find } from './find.js'
+
+export class Panel {
+  readonly #panel = find(HTMLElement, '#panel')
+  readonly #toggle = find(HTMLButtonElement, '#panel-toggle')
+
+  start(): void {
+    this.#toggle.addEventListener('click', () => this.#show(!this.#isShown))
+    document.addEventListener('keydown', event => {
+      if (event.key !== 'Escape' || !this.#isShown) return
+      this.#show(false)
+      this.#toggle.focus()
+    })
+    document.addEventListener('pointerdown', ({ target }) => {
+      if (!(target instanceof Node) || !this.#isShown) return
+      if (!this.#panel.contains(target) && !this.#toggle.contains(target)) this.#show(false)
+    })
+  }
+
+  get #isShown(): boolean {
+    return this.#panel.classList.contains('shown')
+  }
+
+  #show(isShown: boolean): void {
+    this.#panel.classList.toggle('shown', isShown)
+    this.#toggle.ariaExpanded = String(isShown)
+  }
+}

@@ -1,0 +1,49 @@
+// How the stream is, in words: honest within two heartbeats, with the seconds until the next
+// attempt. The buttons follow it: one that does nothing now is said to be disabled, and keeps the
+// focus, which a really disabled one loses.
+import { find } from './find.js'
+import { type StreamState } from './stream.js'
+
+const LABEL: { readonly [state in StreamState]: string } = {
+  closed: 'Closed',
+  connecting: 'Connecting…',
+  history: 'Loading…',
+  live: 'Live',
+  reconnecting: 'Reconnecting…'
+}
+
+export class StateLine {
+  readonly #line = find(HTMLElement, '#state')
+  #state: StreamState = 'closed'
+  #dueAt = 0
+  #timer: ReturnType<typeof setInterval> | undefined
+
+  constructor() {
+    for (const event of ['online', 'offline']) addEventListener(event, () => this.#draw())
+    this.show('closed', 0)
+  }
+
+  show(state: StreamState, inMs: number): void {
+    this.#state = state
+    this.#dueAt = Date.now() + inMs
+    clearInterval(this.#timer)
+    this.#timer = inMs >= 1000 ? setInterval(() => this.#draw(), 1000) : undefined
+    this.#line.dataset['state'] = state
+    find(HTMLElement, '#room').dataset['state'] = state
+    find(HTMLButtonElement, '#open').ariaDisabled = String(state !== 'closed')
+    find(HTMLButtonElement, '#close').ariaDisabled = String(state === 'closed')
+    this.#draw()
+  }
+
+  #draw(): void {
+    const leftS = Math.ceil((this.#dueAt - Date.now()) / 1000)
+    const isAway = this.#state === 'reconnecting'
+    const label =
+      isAway && !navigator.onLine
+        ? 'Offline'
+        : isAway && leftS > 0
+          ? `Reconnecting in ${leftS} s`
+          : LABEL[this.#state]
+    if (this.#line.textContent !== label) this.#line.textContent = label
+  }
+}
