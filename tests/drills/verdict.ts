@@ -153,8 +153,11 @@ function judgePosts(
       firstMs: Math.min(known?.firstMs ?? Infinity, atMs),
       lastMs: Math.max(known?.lastMs ?? 0, atMs)
     })
+    // A command that Redis refuses is a fault of the service, whatever else is broken.
     const isHonest =
-      outcome.status !== undefined && outcome.status >= 500 && outcome.code !== 'INTERNAL'
+      outcome.status !== undefined &&
+      outcome.status >= 500 &&
+      !['INTERNAL', 'STORE_REFUSED'].includes(outcome.code)
     const isInFailover = takeovers.some(
       ({ killedMs, takenOverMs }) =>
         answeredMs >= killedMs && answeredMs <= takenOverMs + answerMsMax
