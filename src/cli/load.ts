@@ -33,6 +33,8 @@ export type LoadOptions = {
    * failover.
    */
   readonly retryMsMax?: number | undefined
+  /** For a service that asks for one: the user's, or an operator's for many users. */
+  readonly token?: string | undefined
   readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
   readonly onFailed?: ((message: Failed) => void) | undefined
 }
@@ -189,6 +191,7 @@ export class Load {
       outcome = await post(client, draft, {
         basePath: this.#basePath,
         key,
+        token: this.#options.token,
         isRepeated: attempts > 0
       })
       attempts++

@@ -28,6 +28,7 @@ How much
   --connections N    at most as many messages on their way at once; default 64
   --text-size BYTES  default 100
   --idempotent       sends an Idempotency-Key and repeats what failed with 5xx or without an answer, for 30 s
+  --token TOKEN      for a service that asks for one (npm run token): the user's, or one of --admin for many users
 Output
   --json             the summary as JSON
   --help
@@ -52,6 +53,7 @@ export function readMsggenOptions(args: readonly string[]) {
     connections: { type: 'string' },
     'text-size': { type: 'string' },
     idempotent: { type: 'boolean', default: false },
+    token: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false }
   })
@@ -85,6 +87,7 @@ export function readMsggenOptions(args: readonly string[]) {
     // Leaves space for the running number of the last message.
     textBytes: readNumber('text-size', values['text-size'], { min: 16, max: 65_536 }) ?? 100,
     isIdempotent: values.idempotent,
+    token: values.token,
     isJson: values.json,
     isHelp: values.help
   }

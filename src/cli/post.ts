@@ -29,6 +29,8 @@ export type Attempt = {
   /** The service's base path, without a slash at the end. */
   readonly basePath: string
   readonly key: string | undefined
+  /** For a service that asks for one. */
+  readonly token?: string | undefined
   /** The key was sent before, so 200 with the stored message is correct as well. */
   readonly isRepeated: boolean
 }
@@ -37,13 +39,13 @@ export type Attempt = {
 export async function post(
   client: Client,
   draft: Draft,
-  { basePath, key, isRepeated }: Attempt
+  { basePath, key, token, isRepeated }: Attempt
 ): Promise<Outcome> {
   try {
     const { statusCode, headers, body } = await client.request({
       method: 'POST',
       path: `${basePath}/rooms/${encodeURIComponent(draft.room)}/messages`,
-      headers: key === undefined ? PLAIN_HEADERS : { ...PLAIN_HEADERS, 'idempotency-key': key },
+      headers: headersOf(key, token),
       body: JSON.stringify({ user: draft.user, text: draft.text })
     })
     const answer = fieldsOf(await body.text())
@@ -72,7 +74,11 @@ export async function post(
   }
 }
 
-const PLAIN_HEADERS = { 'content-type': 'application/json' } as const
+const headersOf = (key: string | undefined, token: string | undefined): Record<string, string> => ({
+  'content-type': 'application/json',
+  ...(key === undefined ? {} : { 'idempotency-key': key }),
+  ...(token === undefined ? {} : { authorization: `Bearer ${token}` })
+})
 
 function check(status: number, answer: Readonly<Record<string, unknown>>, draft: Draft): Outcome {
   const { seq, at } = answer
