@@ -233,9 +233,14 @@ export class Nodes {
     this.#viewOf(key).catch(() => undefined)
   }
 
+  // A node that denies the login has answered.
   async #probe(address: Address): Promise<void> {
-    const connection = await Connection.open(address, this.#options)
-    connection.close('it was only a probe')
+    try {
+      const connection = await Connection.open(address, this.#options)
+      connection.close('it was only a probe')
+    } catch (error) {
+      if (!isRedisError(error)) throw error
+    }
   }
 
   async #witnessesOf(

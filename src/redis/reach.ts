@@ -64,6 +64,7 @@ export class Reach {
     // is alive.
     const aliveAfterMs = new Map<string, number>()
     while (!answered.signal.aborted && !this.#isClosed) {
+      const isSettled = performance.now() >= settledAt
       const witnesses = await this.#options.witnesses().catch(() => NOBODY)
       if (witnesses === undefined || answered.signal.aborted || this.#isClosed) break
       if (!isProbing) {
@@ -71,11 +72,10 @@ export class Reach {
         void this.#probeUntil(over.signal, answered)
       }
       const { quorum, found } = witnesses
-      const isSettled = performance.now() >= settledAt
       const hearing = found.filter(({ voter, heardMs, newestMs }) => {
         const after = aliveAfterMs.get(voter)
-        if (after === undefined || !isSettled) aliveAfterMs.set(voter, newestMs)
-        return isSettled && after !== undefined && heardMs > after
+        if (after === undefined && isSettled) aliveAfterMs.set(voter, newestMs)
+        return after !== undefined && heardMs > after
       })
       // The decision stands until enough of them suspect the node as well.
       this.#set((this.#isCutOff ? found : hearing).length >= quorum)

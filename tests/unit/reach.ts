@@ -93,6 +93,23 @@ t.test('what one master tells another of the time before is no sign of life', as
   t.strictSame(changes, [])
 })
 
+t.test('nor is it from a master that was not heard for a while itself', async t => {
+  const heard = stopped(0)
+  let isLate = false
+  const late: Voter = { ...voter('a', 0, heard), newestMs: () => heard() - 500 }
+  const { reach, state, changes } = watched(t, [
+    Object.defineProperty(late, 'suspects', { get: () => isLate })
+  ])
+  reach.noteLost()
+  await until('it was looked at', () => state.probes > 1)
+  isLate = true
+  await until('it was looked at for a while', () => state.probes > 7)
+  Object.assign(late, { newestMs: clock(0) })
+  isLate = false
+  await until('it was looked at for long', () => state.probes > 12)
+  t.strictSame(changes, [])
+})
+
 t.test('a minority that hears a node does not count', async t => {
   const { reach, state, changes } = watched(t, [voter('a', 0), voter('b', 0, stopped(0))], 2)
   reach.noteLost()
