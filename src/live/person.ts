@@ -23,7 +23,7 @@ export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
  * A change that is this much older than a stream's cursor is told once more, because clocks differ
  * and a change may have been noticed late.
  */
-const RESUMED_MS = 120_000
+const RESUMED_MS = 600_000
 const UNREAD_MORE = 100
 /** Of a person whose list changes while it is read. */
 const LOOKS_MAX = 5

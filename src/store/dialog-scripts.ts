@@ -2,7 +2,8 @@
 // touches the keys of one slot and may run twice. Each writes something whenever it succeeds, so
 // that a following WAIT covers what an earlier run may have written. Nothing is deleted before its
 // replacement has been written. A script with several keys waits (TRYAGAIN) while its slot is
-// half-moved.
+// half-moved; ADD_DIALOG and MARK_READ are then sent with their first key alone, where everything
+// may be written at any time (parted.ts).
 import { script } from '../redis/script.js'
 import { DIALOGS_PARTS, PARTS_MARK } from './keys.js'
 import { COUNT_IN, TOUCH } from './scripts.js'
@@ -61,7 +62,7 @@ local function length ()
   local count = redis.call('ZCARD', KEYS[1])
   return split and -count or count
 end
-local isKnown = redis.call('ZSCORE', KEYS[1], room) or redis.call('ZSCORE', KEYS[2], room)
+local isKnown = redis.call('ZSCORE', KEYS[1], room) or KEYS[2] and redis.call('ZSCORE', KEYS[2], room)
 if not isKnown and redis.call('ZCARD', target) >= tonumber(ARGV[3]) then return {-1, length()} end
 if redis.call('ZADD', target, 'GT', 'CH', ARGV[2], room) == 0 then touch(target) end
 return {isKnown and 0 or 1, length()}`)

@@ -53,14 +53,14 @@ export class Dialogs {
    * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
   async add(user: string, room: string, ms: number, deadline: number): Promise<boolean> {
-    const [outcome, length] = (await this.#run(user, deadline, [
-      ADD_DIALOG.sha,
-      '2',
-      ...this.#parted.keysOf(user, room),
-      room,
-      String(ms),
-      String(KEY_ROOMS_MAX)
-    ])) as readonly [number, number]
+    const [first, part] = this.#parted.keysOf(user, room)
+    const rest = [room, String(ms), String(KEY_ROOMS_MAX)]
+    const [outcome, length] = (await this.#run(
+      user,
+      deadline,
+      [ADD_DIALOG.sha, '2', first, part, ...rest],
+      [ADD_DIALOG.sha, '1', first, ...rest]
+    )) as readonly [number, number]
     this.#parted.noteLength(user, length)
     if (outcome < 0) {
       throw new DialogsError(
@@ -179,13 +179,19 @@ export class Dialogs {
     }
   }
 
-  async #run(user: string, deadline: number, args: string[]): Promise<unknown> {
+  async #run(
+    user: string,
+    deadline: number,
+    args: string[],
+    inMigration?: string[]
+  ): Promise<unknown> {
     let reply: unknown
     await untilAcknowledged(async () => {
       const written: Written = await this.#cluster.write(
         userSlot(user),
         ['EVALSHA', ...args],
-        deadline
+        deadline,
+        inMigration === undefined ? undefined : ['EVALSHA', ...inMigration]
       )
       // A repeated attempt finds the work of the first one done; only the first knows how it was
       // before.

@@ -38,6 +38,7 @@ import {
   usersPart,
   usersPartKey
 } from './keys.js'
+import { COUNT } from './scripts.js'
 import { type PersonNews } from './person-news.js'
 import { type Users } from './users.js'
 
@@ -112,13 +113,15 @@ export class Members {
    */
   async join(room: string, user: string): Promise<boolean> {
     const deadline = performance.now() + this.#deadlineMs
-    const [isNew, length] = (await this.#run(room, deadline, [
-      JOIN.sha,
-      '4',
-      ...keysOf(room, user),
-      user
-    ])) as readonly [0 | 1, number]
-    this.#users.noteLength(room, length)
+    // While the slot is half-moved, the user is only counted, in the first key, with 0 messages.
+    const reply = await this.#run(
+      room,
+      deadline,
+      [JOIN.sha, '4', ...keysOf(room, user), user],
+      [COUNT.sha, '1', usersKey(room), user, '0']
+    )
+    const [isNew, length] = Array.isArray(reply) ? (reply as [0 | 1, number]) : [1, undefined]
+    if (length !== undefined) this.#users.noteLength(room, length)
     try {
       await this.list(room, user, Date.now(), deadline)
     } catch (error) {
@@ -201,10 +204,20 @@ export class Members {
     }
   }
 
-  async #run(room: string, deadline: number, args: string[]): Promise<unknown> {
+  async #run(
+    room: string,
+    deadline: number,
+    args: string[],
+    inMigration?: string[]
+  ): Promise<unknown> {
     let reply: unknown
     await untilAcknowledged(async () => {
-      const written = await this.#cluster.write(roomSlot(room), ['EVALSHA', ...args], deadline)
+      const written = await this.#cluster.write(
+        roomSlot(room),
+        ['EVALSHA', ...args],
+        deadline,
+        inMigration === undefined ? undefined : ['EVALSHA', ...inMigration]
+      )
       // A repeated attempt finds the work of the first one done; only the first knows how it was
       // before.
       reply ??= written.reply

@@ -53,12 +53,15 @@ export class ReadMarks {
     { seq, ms }: ReadMark,
     deadline: number
   ): Promise<{ readonly seq: number; readonly isMoved: boolean }> {
+    const [firstKey, part] = this.keysOf(user, room)
+    const rest = [room, String(seq), String(ms)]
     let first: readonly [number, number, number] | undefined
     await untilAcknowledged(async () => {
       const written = await this.#cluster.write(
         userSlot(user),
-        ['EVALSHA', MARK_READ.sha, '2', ...this.keysOf(user, room), room, String(seq), String(ms)],
-        deadline
+        ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
+        deadline,
+        ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
       )
       first ??= written.reply as readonly [number, number, number]
       return written
