@@ -59,7 +59,7 @@ export const SETTINGS = {
 
   identity: {
     AUTH_JWT_SECRET: text('',
-      'secret of the tokens that are asked for (HS256), at least 32 bytes; without this and the next two anybody may do anything'),
+      'secret that signs tokens (HS256), at least 32 bytes; without this and the next two, no token is needed and anybody may do anything'),
     AUTH_JWT_PUBLIC_KEY: text('',
       'instead: file with the PEM public key of the tokens: RSA (RS256), P-256, P-384, P-521 (ES256, ES384, ES512) or Ed25519 (EdDSA)'),
     AUTH_JWKS_URL: text('',
@@ -75,9 +75,9 @@ export const SETTINGS = {
     AUTH_TICKET_S: integer(60, 1, 3600,
       's for which a ticket of POST /tickets opens streams'),
     TRUST_PROXY: proxies(
-      'proxies whose X-Forwarded-For is believed, for the limits per address: comma-separated addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; empty: none'),
+      'proxies whose X-Forwarded-For is trusted, for the limits per address: comma-separated addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; empty: none'),
     WRITES_PER_MINUTE_MAX: integer(0, 0, 1_000_000,
-      'writes (POST, PUT, PATCH, DELETE) of a user, or of an address without a token, in a minute; as many at once; beyond: 429; 0: any number; each process counts for itself'),
+      'writes (POST, PUT, PATCH, DELETE) per minute of a user, or of an address without a token, which may come all at once; beyond this, 429; 0: any number; each process counts for itself'),
     WRITE_BYTES_PER_MINUTE_MAX: integer(0, 0, 1_000_000_000,
       'bytes of the bodies of these writes; 0: any number'),
     STREAMS_PER_USER_MAX: integer(0, 0, 1_000_000,
