@@ -98,3 +98,43 @@ t.test('droppable events go only to a client that has taken everything', async t
   t.ok(taken.startsWith('first'))
   t.notOk(taken.includes('second'))
 })
+
+for (const reason of ['expired', 'removed'] as const) {
+  t.test(`when the right has ended (${reason}), nothing that waits is sent`, async t => {
+    const { stream, socket, client, ends } = await openStream(t, 16_384)
+    let written = 0
+    while (!stream.isFull) {
+      stream.write(Buffer.alloc(10_000, 'x'))
+      written += 10_000
+    }
+    let received = ''
+    client.on('data', chunk => {
+      received += String(chunk)
+    })
+    client.on('error', () => undefined)
+    client.pause()
+    stream.end(reason, 'event: farewell\n\n')
+    stream.write('too late')
+    t.same(ends, [reason])
+    t.ok(socket.destroyed, 'the connection is cut')
+    client.resume()
+    await until('it is reset', () => client.closed)
+    t.notMatch(received, /farewell|too late/)
+    t.ok(received.length < written, 'what waited here has not arrived')
+  })
+
+  t.test(`a client that has taken everything gets the farewell (${reason})`, async t => {
+    const { stream, socket, client } = await openStream(t, 16_384)
+    stream.write('in time\n')
+    await until('the system has taken it', () => socket.writableLength === 0)
+    stream.end(reason, 'event: farewell\n\n')
+    stream.write('too late')
+    client.resume()
+    let received = ''
+    client.on('data', chunk => {
+      received += String(chunk)
+    })
+    await once(client, 'end')
+    t.equal(received, 'in time\nevent: farewell\n\n')
+  })
+}
