@@ -354,7 +354,7 @@ t.test(
 )
 
 t.test(
-  "of a key on both sides the owner's copy holds while its mark stands; without the mark, the one with more in it",
+  'of a key on both sides the copy with more in it is kept: a mark that somebody left proves nothing',
   async t => {
     const cluster = await startCluster(t, { shards: 2, replicas: 0 })
     const client = await connectTo(t, cluster.urls, redisTarget(cluster.urls))
@@ -396,13 +396,10 @@ t.test(
       await client.command(slotOf(`{${tag}}`), ['GET', `{${tag}}c`]),
       await client.command(slotOf(`{${tag}}`), ['GET', `{${tag}}only`])
     ]
-    t.same(
-      await lengthAndCount(marked),
-      [1, '7', 'a'],
-      'the owner took writes to its copy all the time'
-    )
+    // Whoever set the mark may have found keys on the target, and died.
+    t.same(await lengthAndCount(marked), [3, '7', 'a'])
     t.same(await lengthAndCount(unmarked), [3, '7', 'a'])
-    t.equal(lines.length, 2, 'and it is said what was dropped')
+    t.equal(lines.length, 4, 'and it is said what was dropped')
     t.match(
       lines.find(line => line.includes('}s')),
       /kept a stream of 3 entries, dropped a stream of 1 entries$/

@@ -32,6 +32,8 @@ export class ReplicationLink {
   heardAt: number
   readonly #world: World
   readonly #queue: Message[] = []
+  /** A question is on its way: one answer serves all who wait. */
+  #isAsked = false
 
   constructor(world: World, master: SimulatedNode, replica: SimulatedNode) {
     this.#world = world
@@ -85,7 +87,8 @@ export class ReplicationLink {
 
   /** Asks the replica for its offset, as WAIT does. */
   ask(): void {
-    if (this.state === 'online') {
+    if (this.state === 'online' && !this.#isAsked) {
+      this.#isAsked = true
       this.#world.time.after(
         this.#lag(),
         () => {
@@ -142,7 +145,10 @@ export class ReplicationLink {
   }
 
   #acknowledge(): void {
-    if (this.state !== 'online' || !this.#passes()) return
+    if (this.state !== 'online' || !this.#passes()) {
+      this.#isAsked = false
+      return
+    }
     // Behind what is on its way: the question comes in the same stream.
     if (this.#queue.length > 0) {
       this.#world.time.after(
@@ -154,6 +160,7 @@ export class ReplicationLink {
       )
       return
     }
+    this.#isAsked = false
     const { offset } = this.replica
     this.#world.time.after(
       this.#lag(),
