@@ -12,6 +12,8 @@ export interface ConnectionListener {
   readonly onLive: (room: string) => void
   readonly onReset: (room: string) => void
   readonly onSignal: (room: string, signal: Signal) => void
+  /** The right to read the room has ended; the other rooms go on. */
+  readonly onRemoved: (room: string) => void
   /** For good: this connection has ended. */
   readonly onRefused: (refusal: Refusal) => void
 }
@@ -62,7 +64,8 @@ export class Connection {
         if ('cursor' in event) this.#cursors.set(event.room, event.cursor)
         this.#take(event)
       }
-      // The right to read has expired. Each page asks about its own room, and says what it hears.
+      // The right to read has expired, or has ended in every room. Each page asks about its own
+      // room, and says what it hears.
       this.#refused(new Refusal(401, 'EXPIRED', 'The right to read has expired.'))
     } catch (error) {
       if (signal.aborted) return
@@ -93,6 +96,8 @@ export class Connection {
         return this.#listener.onLive(event.room)
       case 'reset':
         return this.#listener.onReset(event.room)
+      case 'removed':
+        return this.#listener.onRemoved(event.room)
       case 'signal':
         return this.#listener.onSignal(event.room, event)
       case 'open':

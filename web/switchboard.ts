@@ -146,6 +146,7 @@ export class Switchboard {
         onReset: room => this.#reset(room),
         onSignal: (room, { user, kind, data }) =>
           this.#tell(room, { type: 'signal', signal: { user, kind, data } }),
+        onRemoved: room => this.#dismiss([room]),
         onRefused: refusal => this.#refused(connection, refusal)
       },
       old
@@ -162,14 +163,17 @@ export class Switchboard {
     this.#connections = this.#connections.filter(each => each !== connection)
     if (code === 'INVALID_QUERY' && rooms.length > 1) {
       this.#roomsMax = Math.ceil(rooms.length / 2)
-    } else {
-      for (const [reader, { room }] of this.#places) {
-        if (!rooms.includes(room)) continue
-        this.#places.delete(reader)
-        reader.send({ type: 'refused' })
-      }
-    }
+    } else this.#dismiss(rooms)
     this.#rearrangeWithin(JOIN_MS)
+  }
+
+  /** Each page in these rooms leaves, and asks whether it may come back. */
+  #dismiss(rooms: readonly string[]): void {
+    for (const [reader, { room }] of this.#places) {
+      if (!rooms.includes(room)) continue
+      this.leave(reader)
+      reader.send({ type: 'refused' })
+    }
   }
 
   #setState(room: string, state: RoomState, inMs: number): void {

@@ -29,6 +29,8 @@ export type StreamEvent =
   | (Placed & { readonly type: 'live'; readonly head: number })
   /** What was read of the room is void. It begins again, as `last` says. */
   | (Placed & { readonly type: 'reset'; readonly reason: string; readonly head: number })
+  /** The right to read the room has ended; the stream goes on without it. */
+  | { readonly type: 'removed'; readonly room: string }
   /** Typing and the like: stored nowhere. */
   | {
       readonly type: 'signal'
@@ -56,9 +58,10 @@ export type StreamOptions = {
 /** @throws Refusal when the service refuses for good: a bad name, no right, too many rooms */
 export async function* readRooms(
   http: Http,
-  rooms: readonly string[],
+  asked: readonly string[],
   { after, last, signal }: StreamOptions
 ): AsyncGenerator<StreamEvent, void> {
+  const rooms = [...asked]
   const cursors = rooms.map(room => String((typeof after === 'object' ? after[room] : after) ?? ''))
   const query = (): URLSearchParams => {
     const query = new URLSearchParams()
@@ -79,8 +82,14 @@ export async function* readRooms(
     }
     const event = eventOf(raw.event, rooms)
     if (event === undefined) continue
+    if (event.type === 'removed') {
+      const index = rooms.indexOf(event.room)
+      rooms.splice(index, 1)
+      cursors.splice(index, 1)
+    }
     if ('cursor' in event) cursors[rooms.indexOf(event.room)] = event.cursor
     yield event
+    if (rooms.length === 0) return
   }
 }
 
@@ -100,6 +109,7 @@ function eventOf(
       data: fields['data']
     }
   }
+  if (type === 'removed') return rooms.includes(room) ? { type, room } : undefined
   const cursor = id?.split(',')[rooms.indexOf(room)]
   if (cursor === undefined) return undefined
   switch (type) {

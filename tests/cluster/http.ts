@@ -374,7 +374,7 @@ t.test('a request with more headers than are read is refused, not read in part',
 })
 
 t.test('the absolute form of a URL means the same on every route, also of a file', async t => {
-  for (const path of ['/health/live', '/chat/chat.css', '/chat/', '/docs/', '/chat', '/?x=1']) {
+  for (const path of ['/health/live', '/chat/icon.svg', '/chat/', '/docs/', '/chat', '/?x=1']) {
     const [plain, absolute] = [
       await get('Host: localhost\r\n', path),
       await get('Host: localhost\r\n', `http://localhost${path}`)

@@ -243,6 +243,26 @@ t.test('changes, signals, losses and resets are reported; unknown events are ski
   ])
 })
 
+t.test('a room whose right has ended is told, and the stream goes on without it', async t => {
+  const { url, requests } = await serve(t, (_request, response, index) => {
+    const room = index === 0 ? 'b' : 'a'
+    sse(response, `${PING}event: removed\ndata: {"room":"${room}"}\n\n`).end()
+  })
+  const events: StreamEvent[] = []
+  for await (const event of new Dialogs({ url }).stream(['a', 'b'])) events.push(event)
+  t.match(
+    events.filter(({ type }) => type === 'removed'),
+    [
+      { type: 'removed', room: 'b' },
+      { type: 'removed', room: 'a' }
+    ]
+  )
+  t.same(
+    requests.map(({ url }) => url),
+    ['/events?room=a&room=b', '/events?room=a']
+  )
+})
+
 t.test('an inbox tells the state of each dialog, and goes on behind it', async t => {
   const dialog = { room: 'a', head: 3, read: 1, unread: 2, last: null }
   const { url, requests } = await serve(t, (_request, response, index) => {
