@@ -285,18 +285,24 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   answerTunnels(fastify.server)
   errorRoutes(fastify, sendError, collectRoutes(fastify))
   const describeApi = openApi(fastify, { version: VERSION, textMax: config.http.textMax })
-  await fastify.register(async api => {
-    api.addHook('onRequest', (_request, reply, done) => {
+  const withApiHeaders = (scope: FastifyInstance): void => {
+    scope.addHook('onRequest', (_request, reply, done) => {
       reply.headers(API_HEADERS)
       done()
     })
-    await api.register(healthRoutes, {
+  }
+  // In a scope of its own: a hook also reaches the scopes that are in its own already.
+  await fastify.register(async open => {
+    withApiHeaders(open)
+    await open.register(healthRoutes, {
       cluster,
       describeApi,
       workers: team?.fleet,
       isStopping: () => isStopping
     })
-    // What is registered above asks for no token.
+  })
+  await fastify.register(async api => {
+    withApiHeaders(api)
     gate?.guard(api, 'api')
     limits.count(api)
     await api.register(ticketRoutes, { tickets: gate?.tickets })
