@@ -1,6 +1,8 @@
 // A person in very many rooms: the list is split into parts of bounded size, read page by page in
 // its order, and nothing of that holds up the shard. DIALOGS_ROOMS=100000 takes a minute.
 import t from 'tap'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { redisTarget } from '../../src/config/redis-target.js'
 import { Dialogs } from '../../src/store/dialogs.js'
 import {
   DIALOGS_PARTS,
@@ -9,6 +11,7 @@ import {
   dialogsPartKey,
   readKey,
   readPartKey,
+  roomSlot,
   userSlot
 } from '../../src/store/keys.js'
 import { ReadMarks } from '../../src/store/read-marks.js'
@@ -191,3 +194,29 @@ t.test(
     })
   }
 )
+
+t.test('while a slot is half-moved people are invited, and mark what they have read', async t => {
+  const admin = await Admin.connect(redisTarget(cluster.urls))
+  t.teardown(() => {
+    admin.close()
+  })
+  const map = await admin.look()
+  const [room, user] = ['half-moved', 'mover']
+  await append(store, room, 'ann', 'hello')
+  for (const slot of [roomSlot(room), userSlot(user)]) {
+    const owner = map.masterNamed(map.ownerOf(slot) ?? '')
+    const other = map.masters.find(({ id }) => id !== owner.id)
+    if (other === undefined) throw new Error('The cluster has no two masters')
+    const setSlot = (node: typeof owner, ...words: string[]): Promise<unknown> =>
+      admin.ask(node, 'CLUSTER', 'SETSLOT', String(slot), ...words)
+    await setSlot(other, 'IMPORTING', owner.id)
+    await setSlot(owner, 'MIGRATING', other.id)
+    t.teardown(async () => {
+      await setSlot(owner, 'STABLE')
+      await setSlot(other, 'STABLE')
+    })
+  }
+  t.equal(await store.members.join(room, user), true)
+  t.match(await store.inbox.markRead(user, room, 1), { read: 1, unread: 0 })
+  t.match(await store.inbox.page(user, undefined, 50, 1e6), { dialogs: [{ room, read: 1 }] })
+})
