@@ -20,10 +20,10 @@ const FLAGS = [
 ]
 
 /** @throws Error when no Chromium is on the PATH */
-export async function openChromium(t: Test): Promise<Browser> {
+export async function openChromium(t: Test, ...flags: string[]): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath: chromiumPath(),
-    args: FLAGS,
+    args: [...FLAGS, ...flags],
     headless: true
   })
   t.teardown(() => browser.close())
