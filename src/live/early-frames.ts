@@ -51,6 +51,19 @@ export class EarlyFrames {
     return ripe
   }
 
+  /** Drops the groups that hold a sequence: what they say of it is no more. */
+  forget(seq: number): void {
+    this.#groups = this.#groups.filter(frames => frames.first > seq || lastOf(frames) < seq)
+    this.#length = this.#groups.reduce((sum, { ends }) => sum + ends.length, 0)
+  }
+
+  /** Whether a change that waits here is of one of these frames. */
+  changes(frames: Frames): boolean {
+    return this.#groups.some(({ changes = [] }) =>
+      changes.some(seq => seq >= frames.first && seq <= lastOf(frames))
+    )
+  }
+
   clear(): void {
     this.#groups = []
     this.#length = 0

@@ -117,9 +117,12 @@ export class Reader implements RoomReader {
     const { pages } = this.#room
     const resets = this.#resets
     const page = await this.#page(this.#next, length)
+    const { epoch } = this.#room
     for (const piece of page) {
       // The room may have been reset in the meantime, and this reader with it.
       if (stream.hasEnded || resets !== this.#resets) return length
+      // A message was changed while pieces of this page waited: what is left of it is read anew.
+      if (epoch !== this.#room.epoch && piece !== page[0]) return length
       this.#output.frames(batchOf(piece))
       this.#next = lastOf(piece) + 1
       if (piece === page.at(-1)) return pages.lengthAfter(page, length, this.#next, !stream.isFull)

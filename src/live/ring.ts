@@ -83,6 +83,14 @@ export class Ring {
     return group === undefined ? undefined : frameAt(group, seq)
   }
 
+  /** Forgets the group that holds a sequence, and all before it: what it says is no more. */
+  forget(seq: number): void {
+    if (seq < this.first || seq >= this.#next) return
+    const outdated = this.#groups.findLastIndex(({ first }) => first <= seq)
+    const forgotten = this.#groups.splice(0, outdated + 1)
+    this.#account(-forgotten.reduce((sum, { bytes }) => sum + bytes.length, 0))
+  }
+
   /** Empties the ring and continues at `next`. */
   clear(next: number): void {
     this.#account(-this.#bytes)

@@ -60,6 +60,12 @@ export type RoomEvents = {
 /** Epochs are numbered over all rooms, so that pages read in different epochs are never mixed. */
 let nextEpoch = 1
 
+/**
+ * How often a page is read anew because messages were changed meanwhile: a room in which somebody
+ * changes messages all the time must not starve its readers.
+ */
+const READS_MAX = 3
+
 export class Room {
   readonly room: string
   /**
@@ -120,6 +126,11 @@ export class Room {
   /** The time of the head's entry; 0 in an empty room. */
   get headMs(): number {
     return this.#headMs
+  }
+
+  /** Changes whenever something that was read from the room may be outdated. */
+  get epoch(): number {
+    return this.#epoch
   }
 
   get pages(): Pages {
@@ -193,8 +204,11 @@ export class Room {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
-    const epoch = this.#epoch
-    const page = await this.pages.read(this.room, epoch, seq, this.#ring.first - 1, length)
+    let { epoch, page } = await this.#readPage(seq, length)
+    // Read before a message was changed, so it may hold a text that is no more.
+    for (let tries = 1; tries < READS_MAX && epoch !== this.#epoch; tries++) {
+      ;({ epoch, page } = await this.#readPage(seq, length))
+    }
     if (epoch === this.#epoch && !this.#isClosed) {
       for (const frames of page.toReversed()) this.#ring.pushOlder(frames)
     }
@@ -205,13 +219,35 @@ export class Room {
       : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
+  async #readPage(seq: number, length: number): Promise<{ epoch: number; page: Page }> {
+    const epoch = this.#epoch
+    return {
+      epoch,
+      page: await this.pages.read(this.room, epoch, seq, this.#ring.first - 1, length)
+    }
+  }
+
   /** Takes a publication from the room's channel. */
   receive(payload: Buffer): void {
     const frames = decodePublication(payload)
     if (this.#isClosed) return
     if (frames === undefined) return this.#signal(payload)
+    this.#heed(frames)
+    // Published before a change that is here already, and late: the store has what they are now.
+    if (this.#early.changes(frames)) return
     if (this.#isReady) this.#accept(frames)
     else this.#hold(frames)
+  }
+
+  // From here on nobody gets what the changed messages said before: not from the ring, not from a
+  // page that is kept or being read, not from a publication that waits for its gap to close.
+  #heed({ changes }: Frames): void {
+    if (changes === undefined) return
+    this.#epoch = nextEpoch++
+    for (const seq of changes) {
+      this.#ring.forget(seq)
+      this.#early.forget(seq)
+    }
   }
 
   #signal(payload: Buffer): void {
@@ -245,15 +281,21 @@ export class Room {
     // frame may not have reached a replica yet. So reading stops there. If there are several gaps,
     // each is read up to the early frames after it.
     const target = this.#early.isEmpty ? head : Math.min(head, this.#early.last)
-    while (this.head < target && !this.#isClosed) {
+    for (let tries = 1; this.head < target && !this.#isClosed; tries++) {
+      const epoch = this.#epoch
       const page = await this.#history.range(
         this.room,
         this.head + 1,
         Math.min(this.head + this.pages.length, target, this.#early.first - 1),
-        this.#epoch
+        epoch
       )
       if (page.length === 0) throw new Error('The log ends before its head')
-      this.#accept(framesOf(page))
+      // As in pageFrom.
+      if (epoch !== this.#epoch && tries < READS_MAX) continue
+      tries = 0
+      const frames = framesOf(page)
+      this.#heed(frames)
+      this.#accept(frames)
     }
   }
 

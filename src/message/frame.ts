@@ -3,14 +3,30 @@
 // frames that a writer's process sends to all others. A message is encoded once, by its writer, and
 // the same bytes go to every socket.
 import { Remembered } from '../remembered.js'
-import { formatCursor, isLost, type Entry, type Message } from './message.js'
+import {
+  formatCursor,
+  isChange,
+  isMessage,
+  type Change,
+  type Deleted,
+  type Entry,
+  type Message
+} from './message.js'
 
 /**
  * The JSON of a message, as in the answer to a POST and in a frame: `{room, seq, user, text, at}`.
  */
-export function messageJson({ room, seq, user, text, ms }: Message): string {
-  return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"}`
+export function messageJson({ room, seq, user, text, ms, changedMs }: Message): string {
+  const changed = changedMs === undefined ? '' : `,"changed":"${formatTime(changedMs)}"`
+  return `{"room":${nameJson(room)},"seq":${seq},"user":${nameJson(user)},"text":${JSON.stringify(text)},"at":"${formatTime(ms)}"${changed}}`
 }
+
+const deletedJson = ({ room, seq, ms }: Deleted): string =>
+  `{"room":${nameJson(room)},"seq":${seq},"deleted":true,"at":"${formatTime(ms)}"}`
+
+/** The JSON of a change: `{room, seq, changes, text | deleted, at}`. */
+export const changeJson = ({ room, seq, changes, text, ms }: Change): string =>
+  `{"room":${nameJson(room)},"seq":${seq},"changes":${changes},${text === undefined ? '"deleted":true' : `"text":${JSON.stringify(text)}`},"at":"${formatTime(ms)}"}`
 
 // The same few names are encoded again and again.
 const names = new Remembered<string>()
@@ -27,11 +43,21 @@ function nameJson(name: string): string {
 export const lostJson = (room: string, seq: number): string =>
   `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
 
-export const entryJson = (entry: Entry): string =>
-  isLost(entry) ? lostJson(entry.room, entry.seq) : messageJson(entry)
+export function entryJson(entry: Entry): string {
+  if (isMessage(entry)) return messageJson(entry)
+  if (isChange(entry)) return changeJson(entry)
+  return 'deleted' in entry ? deletedJson(entry) : lostJson(entry.room, entry.seq)
+}
 
+function eventOf(entry: Exclude<Entry, Message>): string {
+  if (isChange(entry)) return 'changed'
+  return 'deleted' in entry ? 'deleted' : 'lost'
+}
+
+// Messages have no name: they are what an EventSource's `onmessage` sees. Everything else has one,
+// so that a client that knows nothing of it does not show it as a message.
 export function encodeFrame(entry: Entry): string {
-  const event = isLost(entry) ? 'event: lost\n' : ''
+  const event = isMessage(entry) ? '' : `event: ${eventOf(entry)}\n`
   return `id: ${formatCursor(entry.seq, entry.ms)}\n${event}data: ${entryJson(entry)}\n\n`
 }
 
@@ -86,6 +112,8 @@ export type Frames = {
   readonly first: number
   readonly bytes: Buffer
   readonly ends: readonly number[]
+  /** The sequences of earlier messages whose changes are told here; mostly left out. */
+  readonly changes?: readonly number[]
 }
 
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
@@ -99,12 +127,16 @@ export const framesOf = (entries: readonly Entry[]): Frames =>
  */
 export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] {
   const pieces: Frames[] = []
+  let changes: number[] | undefined
   let first = entries[0]?.seq ?? 0
   let texts = ''
   let ends: number[] = []
   let end = 0
   const cut = (): void => {
-    if (ends.length > 0) pieces.push({ first, bytes: Buffer.from(texts), ends })
+    if (ends.length === 0) return
+    const piece = { first, bytes: Buffer.from(texts), ends }
+    pieces.push(changes === undefined ? piece : { ...piece, changes })
+    changes = undefined
   }
   for (const entry of entries) {
     const text = encodeFrame(entry)
@@ -116,6 +148,7 @@ export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] 
       ends = []
       end = 0
     }
+    if (isChange(entry)) (changes ??= []).push(entry.changes)
     texts += text
     end += bytes
     ends.push(end)
@@ -128,14 +161,16 @@ export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] 
  * The frames from sequence `seq` on, sharing the bytes; `seq` may be at most one beyond the last.
  */
 export function framesFrom(frames: Frames, seq: number): Frames {
+  const { changes } = frames
   const skipped = Math.max(0, seq - frames.first)
   if (skipped === 0) return frames
   const start = frames.ends[skipped - 1] ?? frames.bytes.length
-  return {
+  const rest = {
     first: frames.first + skipped,
     bytes: frames.bytes.subarray(start),
     ends: frames.ends.slice(skipped).map(end => end - start)
   }
+  return changes === undefined ? rest : { ...rest, changes }
 }
 
 /** The bytes of one frame. */
@@ -150,10 +185,17 @@ export function frameMs(frame: Buffer): number {
   return Number.parseInt(line.slice(line.indexOf('-') + 1), 10)
 }
 
+// Comes before a publication that has changes, with the sequences of the messages that they change.
+const CHANGED = 'changed '
+const CHANGED_FIRST_BYTE = CHANGED.charCodeAt(0)
+const CHANGED_LINE = /^changed ([1-9]\d{0,14}(?: [1-9]\d{0,14})*)$/
+
 /** A publication: a line `<first> <length of each frame in bytes> …`, then the frames. */
-export function encodePublication(messages: readonly Message[]): string {
-  const texts = messages.map(encodeFrame)
-  return `${messages[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
+export function encodePublication(entries: readonly Entry[]): string {
+  const texts = entries.map(encodeFrame)
+  const changes = entries.filter(isChange).map(({ changes }) => changes)
+  const mark = changes.length === 0 ? '' : `${CHANGED}${changes.join(' ')}\n`
+  return `${mark}${entries[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
 }
 
 const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
@@ -163,6 +205,19 @@ const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
  * published. Copies the bytes, because the payload is a slice of a far larger chunk.
  */
 export function decodePublication(payload: Buffer): Frames | undefined {
+  return payload[0] === CHANGED_FIRST_BYTE ? decodeChanges(payload) : decodeFrames(payload)
+}
+
+function decodeChanges(payload: Buffer): Frames | undefined {
+  const newline = payload.indexOf(10)
+  const [, targets] = CHANGED_LINE.exec(payload.toString('latin1', 0, Math.max(0, newline))) ?? []
+  const frames = targets === undefined ? undefined : decodeFrames(payload.subarray(newline + 1))
+  return frames === undefined || targets === undefined
+    ? undefined
+    : { ...frames, changes: targets.split(' ').map(Number) }
+}
+
+function decodeFrames(payload: Buffer): Frames | undefined {
   const newline = payload.indexOf(10)
   const header = payload.toString('latin1', 0, Math.max(0, newline))
   if (!HEADER.test(header)) return undefined

@@ -12,6 +12,28 @@ export type Message = {
    * ms since 1970, by the clock of the Redis node that stored the text: the time in its entry id.
    */
   readonly ms: number
+  /** When the text was last changed, by the clock of the same kind of node; mostly left out. */
+  readonly changedMs?: number
+}
+
+/** A message that was taken back. Its place in the order stays, its text and user do not. */
+export type Deleted = {
+  readonly room: string
+  readonly seq: number
+  readonly ms: number
+  readonly deleted: true
+}
+
+/** An entry of its own in the order: it tells what became of an earlier message. */
+export type Change = {
+  readonly room: string
+  readonly seq: number
+  /** When the message was changed. */
+  readonly ms: number
+  /** The sequence of that message. */
+  readonly changes: number
+  /** Its new text; undefined when it was deleted. */
+  readonly text: string | undefined
 }
 
 /**
@@ -25,9 +47,12 @@ export type Lost = {
   readonly lost: true
 }
 
-export type Entry = Message | Lost
+export type Entry = Message | Deleted | Change | Lost
 
 export const isLost = (entry: Entry): entry is Lost => 'lost' in entry
+export const isDeleted = (entry: Entry): entry is Deleted => 'deleted' in entry
+export const isChange = (entry: Entry): entry is Change => 'changes' in entry
+export const isMessage = (entry: Entry): entry is Message => 'user' in entry
 
 /**
  * A parsed `<user>.<block>/<entry id>`. `tag` is `<user>.<block>`, the hash tag of the block's key.
@@ -36,18 +61,49 @@ export type Reference = {
   readonly tag: string
   readonly user: string
   readonly id: string
+  /** The time of the log's entry: of the message, or of its change. */
   readonly ms: number
+  /** Only where the log tells that this message was changed. */
+  readonly change?: ChangeMark
+}
+
+/** What the log says of a change. The text stands beside the block (changes.ts). */
+export type ChangeMark = {
+  /** The sequence of the message. */
+  readonly seq: number
+  /** The first change of a message is 1, and so on. */
+  readonly n: number
+  readonly ms: number
+  readonly isDeletion: boolean
 }
 
 export const formatReference = (tag: string, id: string): string => `${tag}/${id}`
 
+/** `<user>.<block>/<entry id>~<seq>.<n>.<ms>`, with a `d` behind it for a deletion. */
+export const formatChange = (
+  tag: string,
+  id: string,
+  { seq, n, ms, isDeletion }: ChangeMark
+): string => `${formatReference(tag, id)}~${seq}.${n}.${ms}${isDeletion ? 'd' : ''}`
+
 const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
+const CHANGE = /^(.+)~([1-9]\d{0,14})\.([1-9]\d{0,14})\.(0|[1-9]\d{0,14})(d?)$/s
 
 /** @throws Error for anything that no version of this service has written */
 export function parseReference(reference: string): Reference {
   const [, user, id] = REFERENCE.exec(reference) ?? []
-  if (user === undefined || id === undefined) throw new Error(`Not a reference: ${reference}`)
+  if (user === undefined || id === undefined) return parseChange(reference)
   return { tag: reference.slice(0, -1 - id.length), user, id, ms: Number.parseInt(id, 10) }
+}
+
+// A user's name may hold a ~. But a reference to a message ends in an entry id, and never in this.
+function parseChange(reference: string): Reference {
+  const [, target, seq, n, ms, mark] = CHANGE.exec(reference) ?? []
+  if (target === undefined || !REFERENCE.test(target)) {
+    throw new Error(`Not a reference: ${reference}`)
+  }
+  const change = { seq: Number(seq), n: Number(n), ms: Number(ms), isDeletion: mark === 'd' }
+  return { ...parseReference(target), ms: change.ms, change }
 }
 
 /** The block of a user's n-th message. Messages count from 1, blocks from 0. */

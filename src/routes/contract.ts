@@ -77,6 +77,7 @@ const MESSAGE: JsonObject = {
 const BODIES: Readonly<Record<string, JsonObject>> = {
   NewMessage: { user: 'ann', text: 'hello' },
   NewMark: { seq: 1 },
+  NewText: { user: 'ann', text: 'hello again' },
   NewSignal: { user: 'ann', kind: 'typing', data: { for: 'bob' } }
 }
 const CURSOR = '^\\d{1,15}(-\\d{1,15})?$'
@@ -95,6 +96,9 @@ const SHARED: Readonly<Record<string, unknown>> = {
   NewSignal: schemas.NewSignal,
   Message: schemas.MessageAnswer,
   LostMessage: schemas.LostAnswer,
+  NewText: schemas.NewText,
+  Change: schemas.ChangeAnswer,
+  DeletedMessage: schemas.DeletedAnswer,
   Page: schemas.PageAnswer,
   Users: schemas.UsersAnswer,
   Member: schemas.MemberAnswer,

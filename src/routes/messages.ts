@@ -3,22 +3,26 @@
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
-import { messageJson } from '../message/frame.js'
+import { entryJson, messageJson } from '../message/frame.js'
 import { checkIdempotencyKey, checkName, checkText } from '../message/names.js'
-import { isLost, parseCursor } from '../message/message.js'
+import { isDeleted, isLost, parseCursor } from '../message/message.js'
 import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
-import { authorOf, checkAdmin, checkRead, checkWrite } from './rights.js'
+import { authorOf, checkAdmin, checkRead, checkWrite, requiredAuthor } from './rights.js'
 import {
+  AuthorQuery,
   BlocksAnswer,
   BlocksQuery,
+  ChangeAnswer,
   ErrorAnswer,
   MessageAnswer,
   MessageParams,
   NewMessage,
+  NewText,
   NoQuery,
+  OneAnswer,
   PageAnswer,
   PageQuery,
   RoomParams,
@@ -130,17 +134,14 @@ export async function messageRoutes(
         summary: 'One message',
         params: MessageParams,
         querystring: NoQuery,
-        response: { 200: MessageAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 200: OneAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
       }
     },
     async (request, reply) => {
       const { room, seq } = request.params
       checkName('room', room)
       await checkRead(request.caller, room)
-      if (!/^[1-9]\d{0,14}$/.test(seq)) {
-        throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
-      }
-      const entry = await store.message(room, Number(seq))
+      const entry = await store.message(room, parseSeq(seq))
       if (entry === undefined) {
         throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
       }
@@ -150,7 +151,77 @@ export async function messageRoutes(
           `Message ${seq} of room ${room} has been lost by the store.`
         )
       }
-      return sendJson(reply, messageJson(entry))
+      if (isDeleted(entry)) {
+        throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
+      }
+      return sendJson(reply, entryJson(entry))
+    }
+  )
+
+  app.patch(
+    '/rooms/:room/messages/:seq',
+    {
+      config: {
+        contract: {
+          id: 'changeMessage',
+          tag: 'messages',
+          errors: [404, 409, 410, 413, 415],
+          isKeyed: true
+        }
+      },
+      schema: {
+        summary: 'Change the text of a message',
+        params: MessageParams,
+        querystring: NoQuery,
+        body: NewText,
+        response: { 200: ChangeAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room, seq } = request.params
+      const { user, text } = request.body
+      checkName('room', room)
+      const author = requiredAuthor(request.caller, user)
+      await checkWrite(request.caller, room)
+      checkText(text, textMax)
+      const once = onceOf(request)
+      const change = await store.change({ room, seq: parseSeq(seq), text, author, once })
+      return sendJson(reply, entryJson(change))
+    }
+  )
+
+  app.delete(
+    '/rooms/:room/messages/:seq',
+    {
+      config: {
+        contract: {
+          id: 'deleteMessage',
+          tag: 'messages',
+          errors: [404, 409, 410],
+          isKeyed: true
+        }
+      },
+      schema: {
+        summary: 'Delete a message: its text is nowhere any more, its place in the order stays',
+        params: MessageParams,
+        querystring: AuthorQuery,
+        response: { 200: ChangeAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      }
+    },
+    async (request, reply) => {
+      const { room, seq } = request.params
+      checkName('room', room)
+      const author = requiredAuthor(request.caller, request.query.user)
+      await checkWrite(request.caller, room)
+      const once = onceOf(request)
+      const change = await store.change({
+        room,
+        seq: parseSeq(seq),
+        text: undefined,
+        author,
+        once
+      })
+      return sendJson(reply, entryJson(change))
     }
   )
 
@@ -215,6 +286,20 @@ function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: stri
 }
 
 /** @throws DialogsError INVALID_QUERY */
+export function onceOf({ headers }: FastifyRequest): string | undefined {
+  const once = headers['idempotency-key']
+  if (once === undefined) return undefined
+  checkIdempotencyKey(String(once))
+  return String(once)
+}
+
+function parseSeq(text: string): number {
+  if (!/^[1-9]\d{0,14}$/.test(text)) {
+    throw new DialogsError('INVALID_CURSOR', 'The sequence must be a whole number from 1.')
+  }
+  return Number(text)
+}
+
 export function parseLimit(text: string | undefined): number {
   if (text === undefined) return PAGE_LIMIT
   const limit = Number(text)

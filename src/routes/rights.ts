@@ -61,6 +61,16 @@ export function authorOf(caller: Caller, named: string | undefined): string {
   return user
 }
 
+/**
+ * Whose message it must be for the caller to change it: an admin's may be anybody's, unless the
+ * request names an author.
+ * @throws DialogsError INVALID_NAME, FORBIDDEN
+ */
+export function requiredAuthor(caller: Caller, named: string | undefined): string | undefined {
+  if (named === undefined && caller.isAdmin) return undefined
+  return authorOf(caller, named)
+}
+
 function check(
   may: boolean | Promise<boolean>,
   what: string,

@@ -45,6 +45,40 @@ export const MessageAnswer = Type.Object({
   seq: Type.Integer({ minimum: 1, description: '1, 2, 3 … without holes in its room' }),
   user: Type.String(),
   text: Type.String(),
+  at: Type.String({ format: 'date-time' }),
+  changed: Type.Optional(
+    Type.String({ format: 'date-time', description: 'when the text was last changed' })
+  )
+})
+
+export const NewText = Type.Object(
+  {
+    user: Type.Optional(Type.String({ description: 'whose message it must be' })),
+    text: Type.String({ description: '1 to TEXT_MAX characters' })
+  },
+  { additionalProperties: false }
+)
+
+export const AuthorQuery = Type.Object(
+  { user: Type.Optional(Type.String({ description: 'whose message it must be' })) },
+  { additionalProperties: false }
+)
+
+/** An entry of its own in the order, which tells what became of an earlier message. */
+export const ChangeAnswer = Type.Object({
+  room: Type.String(),
+  seq: Type.Integer({ minimum: 1, description: 'the sequence of the change itself' }),
+  changes: Type.Integer({ minimum: 1, description: 'the sequence of the changed message' }),
+  text: Type.Optional(Type.String()),
+  deleted: Type.Optional(Type.Literal(true)),
+  at: Type.String({ format: 'date-time' })
+})
+
+/** What is left of a deleted message. */
+export const DeletedAnswer = Type.Object({
+  room: Type.String(),
+  seq: Type.Integer({ minimum: 1 }),
+  deleted: Type.Literal(true),
   at: Type.String({ format: 'date-time' })
 })
 
@@ -53,6 +87,9 @@ export const LostAnswer = Type.Object({
   seq: Type.Integer(),
   lost: Type.Literal(true)
 })
+
+/** What one place in the order may hold. */
+export const OneAnswer = Type.Union([MessageAnswer, ChangeAnswer])
 
 export const PageQuery = Type.Object(
   {
@@ -70,7 +107,7 @@ export const PageQuery = Type.Object(
 export const PageAnswer = Type.Object({
   room: Type.String(),
   head: Type.Integer({ description: 'the last sequence of the room, 0 when it is empty' }),
-  messages: Type.Array(Type.Union([MessageAnswer, LostAnswer]), {
+  messages: Type.Array(Type.Union([MessageAnswer, ChangeAnswer, DeletedAnswer, LostAnswer]), {
     description:
       'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1'
   })

@@ -17,7 +17,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { throwUnlessLost, untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, copyKey } from './keys.js'
+import { blockKey, changedKey, copyKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
 import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY } from './scripts.js'
@@ -122,6 +122,29 @@ export class Appender {
   }
 
   /**
+   * Commits a change that was applied to a block, and has it published in its turn. It is no
+   * message of anybody's and is not counted.
+   * @returns its sequence, once a replica has it; undefined if the idempotency key belongs to
+   * something else
+   * @throws DialogsError as Cluster.write; it may have been committed nevertheless
+   */
+  async commitChange(
+    room: string,
+    reference: string,
+    once: string | undefined,
+    deadline: number,
+    publish: (seq: number) => void
+  ): Promise<number | undefined> {
+    const { first, durable } =
+      once === undefined
+        ? await this.#committer.commit(room, [reference], NOBODY, deadline)
+        : await this.#committer.commitOnce(room, reference, '', once, deadline)
+    this.#publishInOrder(room, durable, publish)
+    this.#sealIfFull(room, first, first)
+    return await durable
+  }
+
+  /**
    * Resolves when the work behind messages already answered (counting, publishing) is done or given
    * up.
    */
@@ -146,7 +169,7 @@ export class Appender {
     await untilAcknowledged(async () => {
       const ensured = await write([ENSURE.sha, '1', key])
       return ensured.reply === NEEDS_COPY
-        ? await write([ENSURE_BY_COPY.sha, '2', key, copyKey(key)])
+        ? await write([ENSURE_BY_COPY.sha, '3', key, copyKey(key), changedKey(key)])
         : ensured
     }, deadline)
   }
@@ -232,8 +255,16 @@ export class Appender {
     done.catch(error => {
       rejectAll(group, error)
     })
-    this.#publishInOrder(room, done, group)
-    const last = first + group.length - 1
+    this.#publishInOrder(room, done, first => {
+      this.#options.publish(
+        room,
+        group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms }))
+      )
+    })
+    this.#sealIfFull(room, first, first + group.length - 1)
+  }
+
+  #sealIfFull(room: string, first: number, last: number): void {
     const { segmentLength } = this.#log
     if (Math.floor(last / segmentLength) > Math.floor((first - 1) / segmentLength)) {
       this.#log.seal(room).catch(error => {
@@ -324,18 +355,13 @@ export class Appender {
   #publishInOrder(
     room: string,
     done: Promise<number | undefined>,
-    group: readonly Pending[]
+    publish: (first: number) => void
   ): void {
     const previous = this.#publishing.get(room)
     const inTurn = previous === undefined ? done : previous.then(() => done)
     const published = inTurn.then(
       first => {
-        if (first !== undefined) {
-          this.#options.publish(
-            room,
-            group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms }))
-          )
-        }
+        if (first !== undefined) publish(first)
         finish()
       },
       () => {
@@ -349,6 +375,7 @@ export class Appender {
   }
 }
 
+const NOBODY: ReadonlyMap<string, number> = new Map()
 const NOT_YET = Promise.resolve()
 
 // If a step fails, every message of its group gets the error as its answer.

@@ -153,9 +153,10 @@ repeat
     local seq = tonumber(string.sub(entry[1], 3))
     if looked == 0 then head = seq end
     oldest, looked = seq, looked + 1
-    if entry[2][1] == 'r' then
+    local reference = entry[2][2]
+    -- The entry of a change ends in something else.
+    if string.find(reference, '/%d+%-%d+$') then
       last = last or entry
-      local reference = entry[2][2]
       local isOwn = string.sub(reference, 1, #user) == user and string.find(reference, '^%d+/', #user + 1)
       if seq > read and not isOwn then unread = unread + 1 end
     end

@@ -5,10 +5,16 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey } from './keys.js'
+import { blockKey, changedKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
 import { type Log, type LogEntry } from './log.js'
-import { isLost, parseReference, type Entry, type Reference } from '../message/message.js'
+import {
+  isLost,
+  parseReference,
+  type ChangeMark,
+  type Entry,
+  type Reference
+} from '../message/message.js'
 
 /** Longer than a POST may take: after this nobody puts a missing text back. */
 const FRESH_MS = 30_000
@@ -121,26 +127,40 @@ export class History {
         )
       })
     )
-    const missing = new Set<string>()
+    const missing = new Map<string, Set<string>>()
     const entries = log.map(({ seq }, index): Entry => {
       const place = places[index]
-      const text = place?.run.textOf(place.reference.id)
-      if (place === undefined || text === undefined) {
-        if (place !== undefined) missing.add(place.reference.tag)
-        return { room, seq, ms: place?.reference.ms ?? 0, lost: true }
-      }
-      const { user, ms } = place.reference
-      return { room, seq, user, text, ms }
+      if (place === undefined) return { room, seq, ms: 0, lost: true }
+      const { tag, user, id, ms, change } = place.reference
+      const text = change === undefined ? place.run?.textOf(id) : undefined
+      if (text !== undefined) return { room, seq, user, text, ms }
+      const ids = missing.get(tag)
+      if (ids === undefined) missing.set(tag, new Set([id]))
+      else ids.add(id)
+      return { room, seq, ms, lost: true }
     })
-    if (missing.size > 0) await this.#believeLost(room, missing)
-    return entries
+    if (missing.size === 0) return entries
+    const changes = await this.#changes(room, missing)
+    const lost = new Set<string>()
+    const shown = entries.map((entry, index) => {
+      const place = places[index]
+      if (place === undefined || !isLost(entry)) return entry
+      const found = changedEntry(room, entry.seq, place.reference, changes)
+      if (isLost(found)) lost.add(place.reference.tag)
+      return found
+    })
+    if (lost.size > 0) await this.#believeLost(room, lost)
+    return shown
   }
 
   // That texts are lost is believed when their block is not elsewhere: a reader is told of a lost
   // message once, and never that it is back.
   async #believeLost(room: string, tags: ReadonlySet<string>): Promise<void> {
     const stranded = await Promise.all(
-      [...tags].map(tag => this.#cluster.isStranded(blockKey(room, tag)))
+      [...tags]
+        .map(tag => blockKey(room, tag))
+        .flatMap(key => [key, changedKey(key)])
+        .map(key => this.#cluster.isStranded(key))
     )
     if (!stranded.includes(true)) return
     throw new DialogsError(
@@ -148,12 +168,79 @@ export class History {
       'Texts of the room are out of reach, the slot of their block is half-moved: run npm run cluster -- finish'
     )
   }
+
+  // What became of messages that are not in their blocks, by `<tag>/<entry id>`.
+  async #changes(
+    room: string,
+    missing: ReadonlyMap<string, ReadonlySet<string>>
+  ): Promise<Map<string, ChangedText>> {
+    const found = new Map<string, ChangedText>()
+    await Promise.all(
+      [...missing].map(async ([tag, ids]) => {
+        const key = changedKey(blockKey(room, tag))
+        // HMGET answers a list of values.
+        const values = (await this.#cluster.read(slotOf(key), [
+          'HMGET',
+          key,
+          ...ids
+        ])) as ReadonlyArray<string | null>
+        for (const [index, id] of [...ids].entries()) {
+          const changed = parseChanged(values[index] ?? '')
+          if (changed !== undefined) found.set(`${tag}/${id}`, changed)
+        }
+      })
+    )
+    return found
+  }
 }
+
+/** What stands beside a block of a changed message; `text` is undefined when it was deleted. */
+export type ChangedText = {
+  readonly n: number
+  readonly ms: number
+  readonly text: string | undefined
+}
+
+// As CHANGE writes it.
+const CHANGED = /^(\d+) (\d+) \S+ ([td])([\s\S]*)$/
+
+export function parseChanged(value: string): ChangedText | undefined {
+  const [, n, ms, kind, text] = CHANGED.exec(value) ?? []
+  return n === undefined
+    ? undefined
+    : { n: Number(n), ms: Number(ms), text: kind === 't' ? text : undefined }
+}
+
+// A message that was changed is shown as it is now, also by the entry that told of the change: who
+// reads history gets no text that is no more. A deletion that the log tells holds, even if the
+// shard has lost what stood beside the block.
+function changedEntry(
+  room: string,
+  seq: number,
+  { tag, user, id, ms, change }: Reference,
+  changes: ReadonlyMap<string, ChangedText>
+): Entry {
+  const changed = changes.get(`${tag}/${id}`)
+  if (change !== undefined) {
+    return changed === undefined && !change.isDeletion
+      ? { room, seq, ms, lost: true }
+      : { room, seq, ms, changes: change.seq, text: textNow(change, changed) }
+  }
+  if (changed === undefined) return { room, seq, ms, lost: true }
+  return changed.text === undefined
+    ? { room, seq, ms, deleted: true }
+    : { room, seq, user, text: changed.text, ms, changedMs: changed.ms }
+}
+
+const textNow = (change: ChangeMark, changed: ChangedText | undefined): string | undefined =>
+  change.isDeletion ? undefined : changed?.text
 
 function placeOf(
   reference: Reference,
   runs: Map<string, Run>
-): { readonly reference: Reference; readonly run: Run } {
+): { readonly reference: Reference; readonly run: Run | undefined } {
+  // Its text is not in the block.
+  if (reference.change !== undefined) return { reference, run: undefined }
   let run = runs.get(reference.tag)
   if (run === undefined) {
     run = new Run(reference)

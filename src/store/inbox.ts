@@ -204,9 +204,11 @@ export class Inbox {
   async #countUnread(user: string, room: string, read: number, head: number): Promise<number> {
     const from = Math.max(read + 1, head - UNREAD_SCAN_MAX + 1)
     const entries = await this.#log.range(room, from, head)
-    const unread = entries.filter(
-      ({ reference }) => reference !== undefined && parseReference(reference).user !== user
-    ).length
+    const unread = entries.filter(({ reference }) => {
+      if (reference === undefined) return false
+      const { user: author, change } = parseReference(reference)
+      return author !== user && change === undefined
+    }).length
     return from > read + 1 ? UNREAD_MAX + 1 : Math.min(unread, UNREAD_MAX + 1)
   }
 

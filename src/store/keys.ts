@@ -52,6 +52,12 @@ export const DIALOGS_PARTS = 64
 /** The part of a user's rooms that a room belongs to. */
 export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PARTS
 
+/**
+ * What became of a block's messages: the changed ones, by entry id. In the block's slot. Named like
+ * the keys of a room, so that the same permission covers it.
+ */
+export const changedKey = (block: string): string => `room:${block}:changed`
+
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
 /** A ticket for streams, by its hash; expires (src/identity/tickets.ts). */
@@ -79,7 +85,12 @@ export const roomSlot = (room: string): number => slotOf(`{${room}}`)
 export const userSlot = (user: string): number => slotOf(`{${user}}`)
 
 export type KeyKind =
-  | { readonly kind: 'block'; readonly room: string; readonly user: string; readonly block: number }
+  | {
+      readonly kind: 'block' | 'changed'
+      readonly room: string
+      readonly user: string
+      readonly block: number
+    }
   | { readonly kind: 'log' | 'users' | 'left'; readonly room: string }
   | { readonly kind: 'usersPart' | 'leftPart'; readonly room: string; readonly part: number }
   | { readonly kind: 'segment'; readonly room: string; readonly segment: number }
@@ -115,6 +126,14 @@ export function parseKey(key: string): KeyKind | undefined {
   }
   if (before.length > 1 && before.endsWith('.') && after === '') {
     return { kind: 'block', room: before.slice(0, -1), user: name, block: number }
+  }
+  if (
+    before.startsWith('room:') &&
+    before.length > 6 &&
+    before.endsWith('.') &&
+    after === ':changed'
+  ) {
+    return { kind: 'changed', room: before.slice(5, -1), user: name, block: number }
   }
   return undefined
 }

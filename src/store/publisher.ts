@@ -3,7 +3,7 @@
 // the audit.
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from './keys.js'
-import { type Message } from '../message/message.js'
+import { type Entry } from '../message/message.js'
 import { encodePublication } from '../message/frame.js'
 
 export class Publisher {
@@ -16,8 +16,8 @@ export class Publisher {
     this.#onFault = onFault
   }
 
-  /** @param messages with consecutive sequences */
-  publish(room: string, messages: readonly Message[]): void {
+  /** @param messages and changes, with consecutive sequences */
+  publish(room: string, messages: readonly Entry[]): void {
     const published: Promise<void> = this.#cluster
       .write(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])
       .then(

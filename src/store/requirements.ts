@@ -27,6 +27,7 @@ import {
 } from './keys.js'
 import {
   APPEND,
+  CHANGE,
   COMMIT,
   COMMIT_ONCE,
   COUNT,
@@ -69,6 +70,7 @@ const SCRIPTS = [
   MOVE_MARKS,
   REMOVE_DIALOG,
   APPEND,
+  CHANGE,
   COMMIT,
   COMMIT_ONCE,
   COUNT,

@@ -59,8 +59,8 @@ end`
 
 /**
  * Makes sure that a block has an entry: KEYS block, ARGV id, text. Run twice, it changes nothing.
- * Returns 1. Returns NEEDS_COPY if a failover has taken the entry, later entries have arrived
- * since, and the block cannot be rewritten in place; ENSURE_BY_COPY does it then.
+ * Returns 1. Returns NEEDS_COPY if the entry is missing, later entries have arrived since, and
+ * something was deleted from the block: perhaps this entry, by CHANGE. ENSURE_BY_COPY decides then.
  */
 export const ENSURE = script(`${TOUCH}${REFILL}
 local key, id, text = KEYS[1], ARGV[1], ARGV[2]
@@ -71,7 +71,9 @@ end
 local added = redis.pcall('XADD', key, id, 't', text)
 if type(added) ~= 'table' or not added.err then return 1 end
 if not string.find(added.err, 'equal or smaller', 1, true) then return added end
-if not canRefill(key) then return '${NEEDS_COPY}' end
+-- Redis 7.0 does not tell whether anything was ever deleted from the block.
+local isBlind = (redis.REDIS_VERSION_NUM or 0x070200) < 0x070200
+if isBlind or not canRefill(key) then return '${NEEDS_COPY}' end
 local before = redis.call('XRANGE', key, '-', '(' .. id)
 local after = redis.call('XRANGE', key, '(' .. id, '+')
 empty(key)
@@ -80,23 +82,85 @@ redis.call('XADD', key, id, 't', text)
 for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 return 1`)
 
+// Redis remembers the highest id that was ever deleted from a stream, and the last one given out.
+// ENSURE relies on that: a stream that is written anew gets both back from the changes beside it.
+export const FILL = `
+local function fill (key, entries, changed)
+  local function isBelow (a, b)
+    local ams, an = string.match(a, '(%d+)-(%d+)')
+    local bms, bn = string.match(b, '(%d+)-(%d+)')
+    ams, an, bms, bn = tonumber(ams), tonumber(an), tonumber(bms), tonumber(bn)
+    return ams < bms or ams == bms and an < bn
+  end
+  local highest
+  for _, id in ipairs(changed) do
+    if not highest or isBelow(highest, id) then highest = id end
+  end
+  local function delete ()
+    redis.call('XADD', key, highest, 't', '')
+    redis.call('XDEL', key, highest)
+    highest = nil
+  end
+  for _, entry in ipairs(entries) do
+    if highest and isBelow(highest, entry[1]) then delete() end
+    redis.call('XADD', key, entry[1], unpack(entry[2]))
+  end
+  if highest then delete() end
+end`
+
 /**
- * The same by way of a copy, which replaces the block when it is complete: KEYS block, copy, ARGV
- * id, text. It has two keys, so it waits (TRYAGAIN) while the slot is moving. Run twice, it changes
+ * The same by way of a copy, which replaces the block when it is complete: KEYS block, copy,
+ * changed, ARGV id, text. Does nothing for a message that was changed: its text must not come back.
+ * It has several keys, so it waits (TRYAGAIN) while the slot is moving. Run twice, it changes
  * nothing.
  */
-export const ENSURE_BY_COPY = script(`
-local key, copy, id = KEYS[1], KEYS[2], ARGV[1]
-local before = redis.call('XRANGE', key, '-', '(' .. id)
-local after = redis.call('XRANGE', key, '(' .. id, '+')
+export const ENSURE_BY_COPY = script(`${TOUCH}${FILL}
+local key, copy, changed, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
+if redis.call('HEXISTS', changed, id) == 1 or #redis.call('XRANGE', key, id, id) == 1 then
+  touch(key)
+  touch(changed)
+  return 1
+end
+local entries = redis.call('XRANGE', key, '-', '(' .. id)
+entries[#entries + 1] = {id, {'t', ARGV[2]}}
+for _, entry in ipairs(redis.call('XRANGE', key, '(' .. id, '+')) do entries[#entries + 1] = entry end
 local at = redis.call('PEXPIRETIME', key)
 redis.call('DEL', copy)
-for _, entry in ipairs(before) do redis.call('XADD', copy, entry[1], unpack(entry[2])) end
-redis.call('XADD', copy, id, 't', ARGV[2])
-for _, entry in ipairs(after) do redis.call('XADD', copy, entry[1], unpack(entry[2])) end
+fill(copy, entries, redis.call('HKEYS', changed))
 if at > 0 then redis.call('PEXPIREAT', copy, at) end
 redis.call('RENAME', copy, key)
 return 1`)
+
+export type ChangeReply =
+  /** What stands there now: the number of the change and its ms. */
+  readonly [outcome: 'changed' | 'deleted', n: number, ms: number] | readonly [outcome: 'lost']
+
+/**
+ * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms.
+ * The entry leaves the block, and `changed` gets `<n> <ms> <token> <t or d><text>`: in one step, so
+ * that no text is in both or in none. Run twice with one token, it changes once. Answers 'deleted'
+ * where another call had deleted the message; the time never stands still or goes back.
+ */
+export const CHANGE = script(`${TOUCH}
+local key, changed, id = KEYS[1], KEYS[2], ARGV[1]
+local known = redis.call('HGET', changed, id)
+local n, ms = 0, tonumber(string.match(id, '%d+')) - 1
+if known then
+  local count, at, token, kind = string.match(known, '^(%d+) (%d+) (%S+) ([td])')
+  n, ms = tonumber(count), tonumber(at)
+  if token == ARGV[2] or kind == 'd' then
+    redis.call('XDEL', key, id)
+    touch(key)
+    touch(changed)
+    return {token == ARGV[2] and 'changed' or 'deleted', n, ms}
+  end
+elseif #redis.call('XRANGE', key, id, id) == 0 then
+  return {'lost'}
+end
+n, ms = n + 1, math.max(ms + 1, tonumber(ARGV[5]))
+redis.call('HSET', changed, id, string.format('%d %d %s %s%s', n, ms, ARGV[2], ARGV[3], ARGV[4]))
+redis.call('XDEL', key, id)
+return {'changed', n, ms}`)
 
 /** Nothing was committed: the log has no entries, and the script was not allowed to start it. */
 export type NoLog = readonly [outcome: 'no log']
@@ -179,8 +243,8 @@ export type CommitOnceReply =
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV
- * reference, time to live in s, user, 1 if it may start the log. The check and the commit are one
- * atomic step. Returns a CommitOnceReply. Run twice, it commits once.
+ * reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log. The
+ * check and the commit are one atomic step. Returns a CommitOnceReply. Run twice, it commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -192,7 +256,7 @@ end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
 local split = isSplit(KEYS[3])
-redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1)
+if ARGV[3] ~= '' then redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1) end
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
 /**
@@ -282,3 +346,25 @@ export const CORRECT_COUNT = script(`
 if tonumber(redis.call('HGET', KEYS[1], ARGV[1]) or 0) ~= tonumber(ARGV[2]) then return 0 end
 redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[3])
 return 1`)
+
+/**
+ * The changes beside a block without their texts, for `npm run check`: KEYS changed. Returns id, n,
+ * ms, `t` or `d`, id …
+ */
+export const CHANGE_MARKS = script(`
+local marks, flat = {}, redis.call('HGETALL', KEYS[1])
+for i = 1, #flat, 2 do
+  local n, ms, kind = string.match(flat[i + 1], '^(%d+) (%d+) %S+ ([td])')
+  for _, part in ipairs({flat[i], n, ms, kind}) do marks[#marks + 1] = part end
+end
+return marks`)
+
+/**
+ * Looks whether a message is in its block although it was changed, and removes it there: KEYS
+ * block, changed, ARGV entry id, 1 to remove it. Returns 1 if it is in both. Run twice, it changes
+ * nothing.
+ */
+export const REMOVE_CHANGED = script(`
+local isBoth = redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 and #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 1
+if isBoth and ARGV[2] == '1' then redis.call('XDEL', KEYS[1], ARGV[1]) end
+return isBoth and 1 or 0`)

@@ -9,6 +9,7 @@ import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { Blocks } from './blocks.js'
+import { Changes, type NewChange } from './changes.js'
 import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
 import { Inbox } from './inbox.js'
@@ -17,10 +18,23 @@ import { Members } from './members.js'
 import { ReadMarks } from './read-marks.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
-import { isLost, parseReference, type Entry, type Message } from '../message/message.js'
+import {
+  isChange,
+  isDeleted,
+  isLost,
+  parseReference,
+  type Change,
+  type Entry,
+  type Message
+} from '../message/message.js'
 
-export type StoreOptions = AppenderOptions &
-  AdmissionOptions & { readonly segmentLength: number; readonly lostPatienceMs: number }
+export type StoreOptions = Omit<AppenderOptions, 'publish'> &
+  AdmissionOptions & {
+    readonly segmentLength: number
+    readonly lostPatienceMs: number
+    /** Called in the order of a room's sequences, as far as this process wrote them. */
+    readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void
+  }
 
 export type Appended = { readonly message: Message; readonly isNew: boolean }
 
@@ -33,6 +47,7 @@ export class Store {
   readonly members: Members
   readonly inbox: Inbox
   readonly touches: Touches
+  readonly #changes: Changes
   readonly #dialogs: Dialogs
   readonly #marks: ReadMarks
   readonly #cluster: Cluster
@@ -89,6 +104,16 @@ export class Store {
         this.touches.wrote(room, messages)
       }
     })
+    this.#changes = new Changes(
+      cluster,
+      { log: this.log, history: this.history, appender: this.appender },
+      {
+        lostPatienceMs: options.lostPatienceMs,
+        publish: (room, change) => {
+          options.publish(room, [change])
+        }
+      }
+    )
     this.#admission = new Admission(options)
   }
 
@@ -116,6 +141,16 @@ export class Store {
       once === undefined
         ? this.#appendNew(message, deadline)
         : this.#appendKeyed(message, once, deadline)
+    )
+  }
+
+  /**
+   * Changes a message's text, or deletes it. Answers the change as the room's order tells it.
+   * @throws DialogsError as Admission.admit and Changes.change
+   */
+  change(change: NewChange): Promise<Change> {
+    return this.#admission.admit(change.text ?? '', deadline =>
+      this.#changes.change(change, deadline)
     )
   }
 
@@ -173,8 +208,19 @@ export class Store {
     const reference = (await this.log.range(room, seq, seq))[0]?.reference
     if (entry === undefined || reference === undefined) throw await this.#absence(room, seq)
     const { tag, id, user, ms } = parseReference(reference)
+    if (isChange(entry)) {
+      throw new DialogsError(
+        'IDEMPOTENCY_CONFLICT',
+        `This Idempotency-Key was used for a change (sequence ${seq}): use a new key for a message.`
+      )
+    }
+    if (isDeleted(entry)) {
+      throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
+    }
     // Of a lost message only the user is known. The repetition brings the text back.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
+    // Stored and seen by others, who have changed it since: nothing is to be put back.
+    if (stored.changedMs !== undefined) return { message: stored, isNew: false }
     const { replicated } = await this.#cluster.write(
       roomSlot(room),
       ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)],
@@ -218,7 +264,9 @@ export class Store {
 }
 
 function sameOrConflict(stored: Message, repeated: NewMessage): Message {
-  if (stored.user !== repeated.user || stored.text !== repeated.text) {
+  // What a changed message was at first is not known any more.
+  const isOther = stored.text !== repeated.text && stored.changedMs === undefined
+  if (stored.user !== repeated.user || isOther) {
     throw new DialogsError(
       'IDEMPOTENCY_CONFLICT',
       `This Idempotency-Key was used for another message (sequence ${stored.seq}): use a new key for a new message.`

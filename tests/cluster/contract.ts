@@ -106,6 +106,8 @@ t.test('every route is described, with its parameters and each status', async t 
       'post /rooms/{room}/messages writeMessage 200 201 400 401 403 408 409 413 414 415 417 421 431 500 503',
       'get /rooms/{room}/messages readMessages 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/messages/{seq} readMessage 200 400 401 403 404 408 410 414 417 421 431 500 503',
+      'patch /rooms/{room}/messages/{seq} changeMessage 200 400 401 403 404 408 409 410 413 414 415 417 421 431 500 503',
+      'delete /rooms/{room}/messages/{seq} deleteMessage 200 400 401 403 404 408 409 410 414 417 421 431 500 503',
       'get /rooms/{room}/users listUsers 200 400 401 403 408 414 417 421 431 500 503',
       'get /rooms/{room}/blocks listBlocks 200 400 401 403 408 414 417 421 431 500 503',
       'put /rooms/{room}/users/{user} addMember 200 201 400 401 403 408 409 414 417 421 431 500 503',

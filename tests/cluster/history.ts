@@ -9,7 +9,7 @@ import { type DialogsError } from '../../src/errors.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { blockKey, logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { isLost, type Entry } from '../../src/message/message.js'
+import { isLost, isMessage, type Entry } from '../../src/message/message.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { Gate } from '../support/gate.js'
@@ -85,7 +85,7 @@ t.test('texts of every kind survive: line ends, JSON, zero bytes, a megabyte', a
   ]
   for (const text of texts) await append(store, room, 'ann', text)
   t.strictSame(
-    (await readAll(store, room)).map(entry => (isLost(entry) ? undefined : entry.text)),
+    (await readAll(store, room)).map(entry => (isMessage(entry) ? entry.text : undefined)),
     texts
   )
 })

@@ -219,7 +219,7 @@ t.test(
         const to = Math.min(known, from + Math.floor(Math.random() * 5 * SEGMENT_LENGTH))
         const entries = await reader.store.history.range(room, from, to)
         const wrong = entries.filter(
-          entry => 'lost' in entry || entry.text !== texts.get(entry.seq)
+          entry => !('user' in entry) || entry.text !== texts.get(entry.seq)
         )
         reads++
         if (wrong.length > 0 || seqsOf(entries).join() !== sequence(from, to).join()) {
@@ -243,7 +243,7 @@ t.test(
       async () => ((await tailOf(reader.cluster, room))[0]?.seq ?? 0) > 500
     )
     t.strictSame(
-      (await readAll(reader.store, room)).map(entry => ('lost' in entry ? undefined : entry.text)),
+      (await readAll(reader.store, room)).map(entry => ('user' in entry ? entry.text : undefined)),
       sequence(1, 600).map(seq => texts.get(seq))
     )
   }

@@ -6,8 +6,16 @@ import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Script } from '../../src/redis/script.js'
-import { blockKey, copyKey, logKey, segmentKey, usersKey } from '../../src/store/keys.js'
 import {
+  blockKey,
+  changedKey,
+  copyKey,
+  logKey,
+  segmentKey,
+  usersKey
+} from '../../src/store/keys.js'
+import {
+  CHANGE,
   COMMIT,
   ENSURE,
   ENSURE_BY_COPY,
@@ -190,6 +198,7 @@ t.test(
   'a late entry comes to its place by way of a copy in a block from which others were deleted',
   async t => {
     const key = freshBlock()
+    const keys = [key, copyKey(key), changedKey(key)]
     await add(key, 't', '5-0', '6-0', '7-0', '9-0', '9-1')
     // The newest as well: the end of the stream is then behind its last entry.
     t.equal(await run(REMOVE_ENTRIES, [key], '6-0', '9-1'), 2)
@@ -208,16 +217,12 @@ t.test(
       )
       await t.test('which waits while the slot is moving away', async t => {
         await moving(t, key)
-        await t.rejects(run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), /TRYAGAIN/)
+        await t.rejects(run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), /TRYAGAIN/)
         t.strictSame(await idsOf(key), ['5-0', '7-0', '9-0'])
       })
-    } else t.equal(inPlace, 1, 'Redis 7.0 writes it anew in place')
-    t.equal(await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'), 1)
-    t.equal(
-      await run(ENSURE_BY_COPY, [key, copyKey(key)], '5-5', 'text of 5-5'),
-      1,
-      'run twice, it is there once'
-    )
+    } else t.fail('a block from which something was deleted is not written anew in place')
+    t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), 1)
+    t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), 1, 'run twice, it is there once')
     t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
     t.equal(await tell(key, 'EXISTS', copyKey(key)), 0)
     t.ok(Number(await tell(key, 'PTTL', key)) > 500_000, 'what was to expire still does')
@@ -283,3 +288,31 @@ t.test(
     t.equal(await run(TOUCH_KEY, [freshBlock()]), 0, 'there is nothing to touch')
   }
 )
+
+t.test('a message that was changed does not come back, however its block was written', async t => {
+  const key = freshBlock()
+  const keys = [key, copyKey(key), changedKey(key)]
+  const change = (id: string, token: string, kind: 't' | 'd', text: string, ms: string) =>
+    run(CHANGE, [key, changedKey(key)], id, token, kind, text, ms)
+  await add(key, 't', '5-0', '6-0', '7-0')
+  t.strictSame(await change('7-0', 'one', 't', 'new', '20'), ['changed', 1, 20])
+  t.strictSame(await change('7-0', 'one', 't', 'new', '30'), ['changed', 1, 20], 'once a token')
+  t.strictSame(await change('7-0', 'two', 't', 'newer', '3'), ['changed', 2, 21], 'time goes on')
+  t.strictSame(await change('7-0', 'three', 'd', '', '40'), ['changed', 3, 40])
+  t.strictSame(await change('7-0', 'four', 't', 'again', '50'), ['deleted', 3, 40])
+  t.strictSame(await change('8-0', 'five', 'd', '', '50'), ['lost'])
+  t.strictSame(await tell(key, 'HGETALL', changedKey(key)), ['7-0', '3 40 three d'])
+  t.strictSame(await idsOf(key), ['5-0', '6-0'])
+
+  t.equal(await run(ENSURE, [key], '7-0', 'old'), NEEDS_COPY, 'perhaps it was deleted')
+  t.equal(await run(ENSURE_BY_COPY, keys, '7-0', 'old'), 1)
+  t.strictSame(await idsOf(key), ['5-0', '6-0'], 'it was')
+  // Another one was lost, and comes back by a copy: the stream still knows what was deleted.
+  t.equal(await run(ENSURE, [key], '5-5', 'lost'), NEEDS_COPY)
+  t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'lost'), 1)
+  t.strictSame(await idsOf(key), ['5-0', '5-5', '6-0'])
+  t.equal(await run(ENSURE, [key], '7-0', 'old'), NEEDS_COPY, 'also behind the last entry')
+  t.equal(await run(ENSURE_BY_COPY, keys, '7-0', 'old'), 1)
+  t.equal(await run(ENSURE, [key], '8-0', 'next'), 1)
+  t.strictSame(await idsOf(key), ['5-0', '5-5', '6-0', '8-0'])
+})

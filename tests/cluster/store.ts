@@ -9,7 +9,7 @@ import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { blockKey, logKey, onceKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { isLost, parseReference } from '../../src/message/message.js'
+import { isMessage, parseReference } from '../../src/message/message.js'
 import { type Store } from '../../src/store/store.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
@@ -38,7 +38,7 @@ const nodeOf = (cluster: Cluster, slot: number): EmbeddedNode | undefined =>
   embedded.nodes.find(({ url }) => url.endsWith(cluster.topology.ownerOf(slot) ?? '?'))
 
 const textsOf = async (store: Store, room: string): Promise<Array<string | undefined>> =>
-  (await readAll(store, room)).map(entry => (isLost(entry) ? undefined : entry.text))
+  (await readAll(store, room)).map(entry => (isMessage(entry) ? entry.text : undefined))
 
 const lengthOf = async (cluster: Cluster, key: string): Promise<number> =>
   Number(await cluster.command(slotOf(key), ['XLEN', key]))
@@ -161,7 +161,7 @@ t.test(
     t.equal(entries.length, 256)
     t.strictSame(
       entries
-        .filter(entry => isLost(entry) || sent.get(entry.seq) !== entry.text)
+        .filter(entry => !isMessage(entry) || sent.get(entry.seq) !== entry.text)
         .map(({ seq }) => seq),
       [],
       "none is lost or has another's text"
@@ -865,7 +865,7 @@ t.test(
     )
     t.strictSame(
       (await readAll(stores[0].store, room)).map(entry =>
-        isLost(entry) ? undefined : [...(seqs.get(entry.text) ?? [])]
+        isMessage(entry) ? [...(seqs.get(entry.text) ?? [])] : undefined
       ),
       sequence(1, 1000).map(seq => [seq])
     )

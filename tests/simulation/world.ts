@@ -331,7 +331,7 @@ export class World {
               if (entry.seq !== (entries[0]?.seq ?? 0) + index) {
                 this.oracle.violation(`a page of ${room} has ${entry.seq} at place ${index}`)
               }
-              if ('text' in entry) this.oracle.onSeen('a page', room, entry.seq, entry.text)
+              if ('user' in entry) this.oracle.onSeen('a page', room, entry.seq, entry.text)
               else this.oracle.onLost('a page', room, entry.seq)
             }
           },

@@ -6,7 +6,7 @@ import { type RedisTarget, redisTarget } from '../../src/config/redis-target.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { asServiceUser } from '../../src/embedded/redis-conf.js'
 import { Cluster, type ClusterOptions } from '../../src/redis/cluster.js'
-import { type Entry, type Message } from '../../src/message/message.js'
+import { isMessage, type Entry, type Message } from '../../src/message/message.js'
 import { type Appended, Store, type StoreOptions } from '../../src/store/store.js'
 
 export type TestStore = {
@@ -55,7 +55,7 @@ export async function openStore(
     ...config.cluster,
     lostPatienceMs: 0,
     publish: (_room, messages) => {
-      published.push(...messages)
+      published.push(...messages.filter(isMessage))
     },
     onFault: (_what, error) => {
       faults.push(error)

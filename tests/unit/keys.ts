@@ -4,6 +4,7 @@ import fc from 'fast-check'
 import t from 'tap'
 import {
   blockKey,
+  changedKey,
   DIALOGS_PARTS,
   dialogsKey,
   dialogsPartKey,
@@ -36,7 +37,12 @@ const onceKeys = fc.string({
 })
 
 const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
-  fc.record({ kind: fc.constant('block' as const), room: names, user: names, block: numbers }),
+  fc.record({
+    kind: fc.constantFrom('block' as const, 'changed' as const),
+    room: names,
+    user: names,
+    block: numbers
+  }),
   fc.record({
     kind: fc.constantFrom('log' as const, 'users' as const, 'left' as const),
     room: names
@@ -63,6 +69,8 @@ function keyOf(meaning: KeyKind): string {
   switch (meaning.kind) {
     case 'block':
       return blockKey(meaning.room, `${meaning.user}.${meaning.block}`)
+    case 'changed':
+      return changedKey(blockKey(meaning.room, `${meaning.user}.${meaning.block}`))
     case 'log':
       return logKey(meaning.room)
     case 'users':

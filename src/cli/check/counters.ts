@@ -83,7 +83,9 @@ export class Counters {
       const newest = await this.#log.head(this.#room)
       for await (const page of walk(this.#log, this.#room, walked + 1, newest?.seq ?? 0)) {
         for (const { reference } of page) {
-          if (reference !== undefined) this.#countOf(parseReference(reference).user).later++
+          if (reference === undefined) continue
+          const { user, change } = parseReference(reference)
+          if (change === undefined) this.#countOf(user).later++
         }
       }
       walked = Math.max(walked, newest?.seq ?? 0)

@@ -7,6 +7,9 @@ export const KINDS = {
   hole: { isViolation: true, about: 'sequences missing from the log' },
   'no-reference': { isViolation: true, about: 'log entries that are not references' },
   lost: { isViolation: true, about: 'messages that are in the log but not in their block' },
+  'half-changed': { isViolation: true, about: 'changed messages that are still in their block' },
+  untold: { isViolation: true, about: 'changes that the log does not tell' },
+  undone: { isViolation: true, about: 'messages that are there although their deletion was told' },
   doubled: { isViolation: true, about: 'messages that are in the log twice' },
   counter: { isViolation: true, about: 'users with a wrong count' },
   'tail-misplaced': {

@@ -2,22 +2,38 @@
 // everything that refers to it. Invariant: exact, with bounded memory. A room with more references
 // than the bound is checked in several passes over its log, each for some of its blocks. A
 // reference costs 24 bytes, a block about 200.
-import { blockNumber, type Reference } from '../../message/message.js'
+import { blockNumber, type ChangeMark, type Reference } from '../../message/message.js'
 
 /** An entry of a block, by its id; `seq` is the log entry that refers to it. */
 export type Referred = { readonly ms: number; readonly n: number; readonly seq: number }
 
 export type EntryId = { readonly ms: number; readonly n: number }
 
+const NONE: ReadonlyMap<string, ChangeMark> = new Map()
+
 export class References {
   /** For each block a flat list: ms, n, seq, ms, n, seq … in the order of the log. */
   readonly #byTag = new Map<string, number[]>()
+
+  readonly #changes = new Map<string, Map<string, ChangeMark>>()
 
   add({ tag, id, ms }: Reference, seq: number): void {
     const n = Number(id.slice(id.indexOf('-') + 1))
     const known = this.#byTag.get(tag)
     if (known === undefined) this.#byTag.set(tag, [ms, n, seq])
     else known.push(ms, n, seq)
+  }
+
+  /** The log tells that a message was changed. Later changes come later. */
+  addChange({ tag, id }: Reference, change: ChangeMark): void {
+    const known = this.#changes.get(tag)
+    if (known === undefined) this.#changes.set(tag, new Map([[id, change]]))
+    else if ((known.get(id)?.n ?? 0) <= change.n) known.set(id, change)
+  }
+
+  /** The last change of each message of a block that the log tells, by entry id. */
+  changesOf(tag: string): ReadonlyMap<string, ChangeMark> {
+    return this.#changes.get(tag) ?? NONE
   }
 
   get tags(): Iterable<string> {

@@ -9,10 +9,11 @@ import { ENTRY_IDS, REMOVE_ENTRIES } from '../../store/scripts.js'
 import { type Log, type LogEntry } from '../../store/log.js'
 import { parseReference, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
+import { BlockChanges } from './block-changes.js'
 import { Counters } from './counters.js'
 import { Findings, type Finding } from './finding.js'
 import { Lists } from './lists.js'
-import { type EntryId, entryIdOf, Merge, passOf, References } from './references.js'
+import { type EntryId, entryIdOf, Merge, passOf, type Referred, References } from './references.js'
 import { Segments } from './segments.js'
 import { type RoomKeys } from './survey.js'
 import { walk } from './walk.js'
@@ -104,9 +105,12 @@ export class RoomCheck {
       for (const entry of page) {
         const reference = this.#referenceOf(entry, pass === 0)
         if (reference !== undefined && passOf(reference.tag, passes) === pass) {
-          references.add(reference, entry.seq)
+          if (reference.change === undefined) references.add(reference, entry.seq)
+          else references.addChange(reference, reference.change)
         }
-        if (reference !== undefined && pass === 0) this.#counters.add(reference.user)
+        if (reference !== undefined && reference.change === undefined && pass === 0) {
+          this.#counters.add(reference.user)
+        }
         if (pass === 0 && entry.seq > expected) this.#addHole(expected, entry.seq - 1)
         expected = entry.seq + 1
       }
@@ -163,6 +167,8 @@ export class RoomCheck {
     const referred = references.to(tag)
     const merge = new Merge(referred)
     const key = blockKey(this.#room, tag)
+    const missing: Referred[] = []
+    const present = new Set<string>()
     for (let start = '-'; ;) {
       // ENTRY_IDS returns a list of ids.
       const ids = (await this.#cluster.read(slotOf(key), [
@@ -174,7 +180,8 @@ export class RoomCheck {
         String(ID_PAGE_LENGTH)
       ])) as readonly string[]
       const { lost, doubled, unreferred } = merge.take(ids.map(entryIdOf))
-      for (const { seq, ms, n } of lost) this.#findings.add('lost', `${seq}: ${key} ${ms}-${n}`)
+      missing.push(...lost)
+      for (const id of ids) present.add(id)
       for (const { again, first } of doubled) {
         this.#findings.add(
           'doubled',
@@ -185,6 +192,16 @@ export class RoomCheck {
       if (ids.length === 0) break
       start = `(${ids.at(-1) ?? ''}`
     }
+    const changes = new BlockChanges(this.#cluster, this.#log, this.#room, tag, {
+      isRepairing: this.#options.isRepairing,
+      beforeMs: this.#startedMs - this.#options.settleMs,
+      settleMs: this.#options.settleMs
+    })
+    await changes.read()
+    for (const { seq, ms, n } of missing) {
+      if (!changes.has(`${ms}-${n}`)) this.#findings.add('lost', `${seq}: ${key} ${ms}-${n}`)
+    }
+    await changes.check(referred, present, references.changesOf(tag), this.#findings)
     this.#options.onProgress(referred.length)
   }
 

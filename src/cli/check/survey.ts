@@ -43,7 +43,7 @@ export async function findKeys(
     rooms.length === 1 && only !== undefined ? `*${escapeGlob(only)}*` : undefined,
     key => {
       const meaning = parseKey(key)
-      if (meaning?.kind === 'block') {
+      if (meaning?.kind === 'block' || meaning?.kind === 'changed') {
         found.get(meaning.room)?.tags.add(`${meaning.user}.${meaning.block}`)
       }
       if (meaning?.kind === 'segment') found.get(meaning.room)?.segments.add(meaning.segment)

@@ -9,7 +9,7 @@ import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
 import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
 import { type MapNode, nodeText } from './map.js'
-import { isBlock, mergeBlock } from './merge.js'
+import { isBlock, isChanged, mergeBlock, mergeChanged } from './merge.js'
 import { type Tempo } from './tempo.js'
 
 export type KeyMoverEvents = {
@@ -167,6 +167,15 @@ export class KeyMover {
         )
         this.#events.report(
           `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`
+        )
+        continue
+      }
+      if (there !== undefined && isChanged(key)) {
+        const changed = await mergeChanged(this.#admin, source, target, key, () =>
+          this.#replicated(target, [key])
+        )
+        this.#events.report(
+          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept the later of each of ${changed} changes`
         )
         continue
       }

@@ -3,9 +3,13 @@
 // the copies interleave, and every reference still finds its entry. Invariant: the owner's copy is
 // deleted only when the importing node and a replica of it have all of it. Clients go to the owner
 // while it has the key, so its copy may grow in the meantime; it is deleted only if it has not
-// changed since it was read.
+// changed since it was read. A message that either node knows
+// to be changed comes back in neither copy; of what stands beside the block, the later change is
+// kept.
 import { type Reply } from '../../redis/connection.js'
-import { parseKey } from '../../store/keys.js'
+import { messageOf } from '../../errors.js'
+import { changedKey, parseKey } from '../../store/keys.js'
+import { FILL } from '../../store/scripts.js'
 import { type Admin } from './admin.js'
 import { type MapNode, nodeText } from './map.js'
 
@@ -17,17 +21,24 @@ const ROUNDS_MAX = 20
 const READ = `
 return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('XRANGE', KEYS[1], '-', '+')}`
 
-// KEYS block, ARGV id, text, id, text … of the other copy. Rewrites the block in one step if it
-// lacks one of them. Returns how many entries it has then. After ASKING, the script may create keys
-// in a slot that is being imported; it tests that with a key that does not exist before it deletes
-// what it must rewrite.
-const MERGE = `
+// KEYS block, ARGV how many messages were changed, their ids, id, text, id, text … of the other
+// copy. Rewrites the block in one step if it lacks one of them, or has a changed one. Returns how
+// many entries it has then. After ASKING, the script may create keys in a slot that is being
+// imported; it tests that with a key that does not exist before it deletes what it must rewrite.
+const MERGE = `${FILL}
 local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
 if type(missing) == 'table' then return missing end
 local entries, known, added = redis.call('XRANGE', KEYS[1], '-', '+'), {}, 0
 for _, entry in ipairs(entries) do known[entry[1]] = true end
-for i = 1, #ARGV, 2 do
-  if not known[ARGV[i]] then
+local gone, firstEntry = {}, tonumber(ARGV[1]) + 2
+for i = 2, firstEntry - 1 do gone[ARGV[i]] = true end
+local kept = {}
+for _, entry in ipairs(entries) do
+  if gone[entry[1]] then added = added + 1 else kept[#kept + 1] = entry end
+end
+entries = kept
+for i = firstEntry, #ARGV, 2 do
+  if not known[ARGV[i]] and not gone[ARGV[i]] then
     entries[#entries + 1] = {ARGV[i], {'t', ARGV[i + 1]}}
     added = added + 1
   end
@@ -44,7 +55,9 @@ table.sort(entries, function (a, b)
 end)
 local at = redis.call('PEXPIRETIME', KEYS[1])
 redis.call('DEL', KEYS[1])
-for _, entry in ipairs(entries) do redis.call('XADD', KEYS[1], entry[1], 't', entry[2][2]) end
+local changed = {}
+for id in pairs(gone) do changed[#changed + 1] = id end
+fill(KEYS[1], entries, changed)
 if at > 0 then redis.call('PEXPIREAT', KEYS[1], at) end
 return #entries`
 
@@ -74,10 +87,16 @@ export async function mergeBlock(
       string,
       readonly BlockEntry[]
     ]
+    const changed = [
+      ...new Set([
+        ...(await idsIn(admin, owner, changedKey(key))),
+        ...(await idsIn(admin, importing, changedKey(key)))
+      ])
+    ]
     const flat = entries.flatMap(([id, [, text]]) => [id, text])
     const [, count]: Reply[] = await admin.askAll(importing, [
       ['ASKING'],
-      ['EVAL', MERGE, '1', key, ...flat]
+      ['EVAL', MERGE, '1', key, String(changed.length), ...changed, ...flat]
     ])
     await replicated()
     if ((await admin.ask(owner, 'EVAL', DROP, '1', key, digest)) === 1) {
@@ -85,4 +104,54 @@ export async function mergeBlock(
     }
   }
   throw new Error(`${key} on ${nodeText(owner)} is being written to all the time`)
+}
+
+// KEYS changed, ARGV id, value, id, value … of the other copy, as CHANGE writes them.
+const MERGE_CHANGED = `
+local function numberOf (value) return value and tonumber(string.match(value, '^%d+')) or 0 end
+for i = 1, #ARGV, 2 do
+  if numberOf(redis.call('HGET', KEYS[1], ARGV[i])) < numberOf(ARGV[i + 1]) then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
+  end
+end
+return redis.call('HLEN', KEYS[1])`
+
+const READ_CHANGED = `
+return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('HGETALL', KEYS[1])}`
+
+export const isChanged = (key: string): boolean => parseKey(key)?.kind === 'changed'
+
+/** The same for what stands beside a block. @returns how many messages are changed then */
+export async function mergeChanged(
+  admin: Admin,
+  owner: MapNode,
+  importing: MapNode,
+  key: string,
+  replicated: () => Promise<void>
+): Promise<number> {
+  for (let round = 0; round < ROUNDS_MAX; round++) {
+    const [digest, flat] = (await admin.ask(owner, 'EVAL', READ_CHANGED, '1', key)) as readonly [
+      string,
+      readonly string[]
+    ]
+    const [, count]: Reply[] = await admin.askAll(importing, [
+      ['ASKING'],
+      ['EVAL', MERGE_CHANGED, '1', key, ...flat]
+    ])
+    await replicated()
+    if ((await admin.ask(owner, 'EVAL', DROP, '1', key, digest)) === 1) return Number(count)
+  }
+  throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
+}
+
+// A node that does not have the key, and knows who may, answers with a redirection.
+async function idsIn(admin: Admin, node: MapNode, key: string): Promise<readonly string[]> {
+  try {
+    const [, ids]: Reply[] = await admin.askAll(node, [['ASKING'], ['HKEYS', key]])
+    // HKEYS answers a list of fields.
+    return ids as readonly string[]
+  } catch (error) {
+    if (/^(ASK|MOVED) /.test(messageOf(error))) return []
+    throw error
+  }
 }

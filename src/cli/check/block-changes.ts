@@ -1,0 +1,150 @@
+// What stands beside a block of changed messages, against the block and against what the log has
+// told. A change is applied first and told then, so a crash leaves one that nobody was told of.
+// Invariant: right while writers go on. What changed during the check is left alone, and what two
+// reads seem to contradict is looked at again in one step.
+import { type Cluster } from '../../redis/cluster.js'
+import { slotOf } from '../../redis/slots.js'
+import { formatChange, type ChangeMark } from '../../message/message.js'
+import { Committer } from '../../store/committer.js'
+import { blockKey, changedKey } from '../../store/keys.js'
+import { type Log } from '../../store/log.js'
+import { CHANGE, CHANGE_MARKS, REMOVE_CHANGED } from '../../store/scripts.js'
+import { Users } from '../../store/users.js'
+import { type Findings } from './finding.js'
+import { entryIdOf, type Referred } from './references.js'
+
+type Mark = Omit<ChangeMark, 'seq'>
+
+export type BlockChangesOptions = {
+  readonly isRepairing: boolean
+  /** Changes that were made after this are under way still, or came after the log was read. */
+  readonly beforeMs: number
+  /** How long a write may take. */
+  readonly settleMs: number
+}
+
+export class BlockChanges {
+  readonly #cluster: Cluster
+  readonly #room: string
+  readonly #tag: string
+  readonly #options: BlockChangesOptions
+  readonly #committer: Committer
+  readonly #marks = new Map<string, Mark>()
+
+  constructor(cluster: Cluster, log: Log, room: string, tag: string, options: BlockChangesOptions) {
+    this.#cluster = cluster
+    this.#room = room
+    this.#tag = tag
+    this.#options = options
+    this.#committer = new Committer(cluster, log, new Users(cluster, () => undefined), {
+      groupLengthMax: 1,
+      idempotencyTtlS: 1,
+      onFault: () => undefined
+    })
+  }
+
+  /** Reads what stands beside the block; after the block itself. */
+  async read(): Promise<void> {
+    // CHANGE_MARKS answers id, n, ms, `t` or `d`, id …
+    const flat = (await this.#run(
+      CHANGE_MARKS.sha,
+      '1',
+      changedKey(this.#key)
+    )) as readonly string[]
+    for (let index = 0; index < flat.length; index += 4) {
+      const [id = '', n, ms, kind] = flat.slice(index, index + 4)
+      this.#marks.set(id, { n: Number(n), ms: Number(ms), isDeletion: kind === 'd' })
+    }
+  }
+
+  has(id: string): boolean {
+    return this.#marks.has(id)
+  }
+
+  /**
+   * @param referred the messages of the block that the log refers to
+   * @param present the entries that the block has
+   * @param told the last change of each message that the log tells, by entry id
+   */
+  async check(
+    referred: readonly Referred[],
+    present: ReadonlySet<string>,
+    told: ReadonlyMap<string, ChangeMark>,
+    findings: Findings
+  ): Promise<void> {
+    for (const { ms, n, seq } of referred) {
+      const id = `${ms}-${n}`
+      const mark = this.#marks.get(id)
+      const last = told.get(id)
+      if (mark !== undefined && present.has(id)) await this.#checkHalf(seq, id, findings)
+      if (mark !== undefined && (last?.n ?? 0) < mark.n) {
+        await this.#checkUntold(seq, id, mark, findings)
+      }
+      if (last?.isDeletion === true && mark?.isDeletion !== true) {
+        await this.#checkUndone(seq, id, last, findings)
+      }
+    }
+  }
+
+  async #checkHalf(seq: number, id: string, findings: Findings): Promise<void> {
+    const isRemoving = this.#options.isRepairing ? '1' : '0'
+    const found = await this.#run(
+      REMOVE_CHANGED.sha,
+      '2',
+      this.#key,
+      changedKey(this.#key),
+      id,
+      isRemoving
+    )
+    if (found !== 1) return
+    findings.add('half-changed', `${seq}: ${this.#key} ${id}`)
+    if (this.#options.isRepairing) findings.mend('half-changed', 1)
+  }
+
+  async #checkUntold(seq: number, id: string, mark: Mark, findings: Findings): Promise<void> {
+    if (mark.ms >= this.#options.beforeMs) return
+    findings.add('untold', `${seq}: ${this.#key} ${id}, change ${mark.n}`)
+    if (!this.#options.isRepairing) return
+    const { durable } = await this.#committer.commit(
+      this.#room,
+      [formatChange(this.#tag, id, { seq, ...mark })],
+      new Map(),
+      performance.now() + this.#options.settleMs
+    )
+    await durable
+    findings.mend('untold', 1)
+  }
+
+  async #checkUndone(
+    seq: number,
+    id: string,
+    { ms }: ChangeMark,
+    findings: Findings
+  ): Promise<void> {
+    if (ms >= this.#options.beforeMs || entryIdOf(id).ms > ms) return
+    findings.add('undone', `${seq}: ${this.#key} ${id}`)
+    if (!this.#options.isRepairing) return
+    const { replicated } = await this.#cluster.write(slotOf(this.#key), [
+      'EVALSHA',
+      CHANGE.sha,
+      '2',
+      this.#key,
+      changedKey(this.#key),
+      id,
+      'check',
+      'd',
+      '',
+      String(ms)
+    ])
+    await replicated
+    findings.mend('undone', 1)
+  }
+
+  async #run(...args: string[]): Promise<unknown> {
+    return await this.#cluster.command(slotOf(this.#key), ['EVALSHA', ...args])
+  }
+
+  get #key(): string {
+    return blockKey(this.#room, this.#tag)
+  }
+}
