@@ -298,3 +298,43 @@ t.test('any bytes are either refused or are frames without a gap', async () => {
     { numRuns: 3000 }
   )
 })
+
+t.test('a publication of a change says which message it changes, and comes out again', async t => {
+  const entries: Entry[] = [
+    { room: 'r', seq: 7, ms: 1000, changes: 3, text: 'new\n' },
+    { room: 'r', seq: 8, ms: 1001, changes: 5, text: undefined }
+  ]
+  const frames = decodePublication(Buffer.from(encodePublication(entries)))
+  t.match(frames, { first: 7, changes: [3, 5] })
+  t.equal(
+    frames?.bytes.toString(),
+    [
+      'id: 7-1000',
+      'event: changed',
+      'data: {"room":"r","seq":7,"changes":3,"text":"new\\n","at":"1970-01-01T00:00:01.000Z"}',
+      '',
+      'id: 8-1001',
+      'event: changed',
+      'data: {"room":"r","seq":8,"changes":5,"deleted":true,"at":"1970-01-01T00:00:01.001Z"}',
+      '',
+      ''
+    ].join('\n')
+  )
+  t.strictSame(framesOf(entries).changes, [3, 5])
+  t.strictSame(framesFrom(framesOf(entries), 8).changes, [3, 5])
+  t.equal(framesOf([{ room: 'r', seq: 1, user: 'a', text: 'x', ms: 1 }]).changes, undefined)
+  for (const payload of ['changed \n7 1\nx', 'changed 0\n7 1\nx', 'changed 1', 'changed 1\nx']) {
+    t.equal(decodePublication(Buffer.from(payload)), undefined, JSON.stringify(payload))
+  }
+})
+
+t.test('what a message is now: changed, or deleted without a word of it', async t => {
+  t.equal(
+    entryJson({ room: 'r', seq: 1, user: 'ann', text: 'new', ms: 0, changedMs: 1 }),
+    '{"room":"r","seq":1,"user":"ann","text":"new","at":"1970-01-01T00:00:00.000Z","changed":"1970-01-01T00:00:00.001Z"}'
+  )
+  t.equal(
+    encodeFrame({ room: 'r', seq: 1, ms: 0, deleted: true }),
+    'id: 1-0\nevent: deleted\ndata: {"room":"r","seq":1,"deleted":true,"at":"1970-01-01T00:00:00.000Z"}\n\n'
+  )
+})

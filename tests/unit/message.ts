@@ -14,6 +14,7 @@ import {
   formatReference,
   isLost,
   parseCursor,
+  formatChange,
   parseReference
 } from '../../src/message/message.js'
 import { names } from '../support/names.js'
@@ -88,6 +89,26 @@ t.test(
   }
 )
 
+t.test('so does the reference of a change, and neither passes for the other', async () => {
+  fc.assert(
+    fc.property(names, ordinals, times, counters, ordinals, ordinals, fc.boolean(), (...made) => {
+      const [user, block, ms, counter, seq, n, isDeletion] = made
+      const tag = `${user}.${block}`
+      const id = `${ms}-${counter}`
+      const change = { seq, n, ms: ms + 1, isDeletion }
+      assert.deepEqual(parseReference(formatChange(tag, id, change)), {
+        tag,
+        user,
+        id,
+        ms: ms + 1,
+        change
+      })
+      const odd = `${formatReference(tag, id)}~1.2.3.4`
+      assert.deepEqual(parseReference(`${odd}/${id}`), { tag: odd, user: odd.slice(0, -2), id, ms })
+    })
+  )
+})
+
 t.test('anything that is not a reference is refused', async t => {
   for (const text of [
     '',
@@ -105,7 +126,12 @@ t.test('anything that is not a reference is refused', async t => {
     'x.0/1-0 ',
     'x.y/1-0',
     'x.01/1-0',
-    'x/1-0/x.0'
+    'x/1-0/x.0',
+    'x.0/1-0~1.1.1x',
+    'x.0/1-0~0.1.1',
+    'x.0/1-0~1.1',
+    'x.0~1.1.1',
+    'x.0/1-0~1.1.1~1.1.1'
   ]) {
     t.throws(() => parseReference(text), { message: /^Not a reference/ }, JSON.stringify(text))
   }

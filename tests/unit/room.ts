@@ -292,3 +292,84 @@ t.test('a closed room no longer takes part of the common budget', async t => {
   t.equal(questions, 3)
   t.equal(world.budget.bytes, 0)
 })
+
+const changeOf = (seq: number, changes: number): Entry => ({
+  room: 'r',
+  seq,
+  ms: 1000 + seq,
+  changes,
+  text: undefined
+})
+const deletedOf = (seq: number): Entry => ({ room: 'r', seq, ms: 1000 + seq, deleted: true })
+
+t.test('once a deletion is here, nobody gets the text: not from the ring, nor a page', async t => {
+  const world = await worldOf(t, 0)
+  world.store = messages(1, 3)
+  await world.room.sync()
+  const first = world.join()
+  await until('it is live', () => first.text().includes('event: live'))
+  t.match(first.text(), /text 2/)
+  world.store = [message(1), deletedOf(2), message(3), changeOf(4, 2)]
+  world.room.receive(Buffer.from(encodePublication([changeOf(4, 2)])))
+  await until('it was told', () => first.text().includes('event: changed'))
+  t.match(first.text(), /id: 4-1004\nevent: changed\ndata: .*"changes":2,"deleted":true/)
+  const late = world.join()
+  await until('it is live', () => late.text().includes('event: live'))
+  t.notMatch(late.text(), /text 2/)
+  t.strictSame(late.seqs().slice(0, 4), [1, 2, 3, 4])
+  // The publication of the message itself, which took a long way.
+  world.room.receive(publication(messages(2, 2)))
+  await world.room.sync()
+  const later = world.join()
+  await until('it is live', () => later.text().includes('event: live'))
+  t.notMatch(first.text().split('event: changed')[1] ?? '', /text 2/)
+  t.notMatch(late.text() + later.text(), /text 2/)
+})
+
+t.test('a publication that waits for its gap gives way to the deletion behind it', async t => {
+  for (const isLate of [false, true]) {
+    const world = await worldOf(t, 1)
+    const reader = world.join()
+    await until('it is live', () => reader.text().includes('event: live'))
+    world.store = [message(1), message(2), deletedOf(3), changeOf(4, 3)]
+    const itself = publication(messages(3, 3))
+    const change = Buffer.from(encodePublication([changeOf(4, 3)]))
+    for (const payload of isLate ? [change, itself] : [itself, change]) world.room.receive(payload)
+    await until('it was told', () => reader.text().includes('event: changed'))
+    t.notMatch(reader.text(), /text 3/)
+    t.match(reader.text(), /event: deleted/)
+    t.match(reader.text(), /text 2/)
+  }
+})
+
+t.test('a page that was being read when a message was deleted is read anew', async t => {
+  const world = await worldOf(t, 0)
+  world.store = messages(1, 3)
+  await world.room.sync()
+  // Out of the ring: the next reader needs the store.
+  world.room.receive(Buffer.from(encodePublication([changeOf(4, 1)])))
+  world.store = [deletedOf(1), ...messages(2, 3), changeOf(4, 1)]
+  let isFirst = true
+  world.before = async () => {
+    if (!isFirst) return
+    isFirst = false
+    world.store = [deletedOf(1), deletedOf(2), message(3), changeOf(4, 1), changeOf(5, 2)]
+    world.room.receive(Buffer.from(encodePublication([changeOf(5, 2)])))
+  }
+  const reader = world.join()
+  await until('it is live', () => reader.text().includes('event: live'))
+  t.notMatch(reader.text(), /text 2/)
+  t.match(reader.text(), /text 3/)
+})
+
+t.test('a change whose publication was lost is found in the log, and heeded', async t => {
+  const world = await worldOf(t, 0)
+  world.store = messages(1, 3)
+  await world.room.sync()
+  world.store = [message(1), deletedOf(2), message(3), changeOf(4, 2)]
+  await world.room.sync()
+  const reader = world.join()
+  await until('it is live', () => reader.text().includes('event: live'))
+  t.notMatch(reader.text(), /text 2/)
+  t.match(reader.text(), /"changes":2/)
+})
