@@ -57,6 +57,7 @@ export const hashCommands = (
     })
   ],
   ['HGETALL', read(2, ({ db }, [, key = '']) => [...(db.hash(key) ?? [])].flat())],
+  ['HKEYS', read(2, ({ db }, [, key = '']) => [...(db.hash(key)?.keys() ?? [])])],
   ['HLEN', read(2, ({ db }, [, key = '']) => db.hash(key)?.size ?? 0)],
   [
     'HEXISTS',

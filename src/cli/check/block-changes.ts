@@ -15,12 +15,12 @@ import { entryIdOf, type Referred } from './references.js'
 
 type Mark = Omit<ChangeMark, 'seq'>
 
+const WRITE_MS = 10_000
+
 export type BlockChangesOptions = {
   readonly isRepairing: boolean
   /** Changes that were made after this are under way still, or came after the log was read. */
   readonly beforeMs: number
-  /** How long a write may take. */
-  readonly settleMs: number
 }
 
 export class BlockChanges {
@@ -80,7 +80,8 @@ export class BlockChanges {
       if (mark !== undefined && (last?.n ?? 0) < mark.n) {
         await this.#checkUntold(seq, id, mark, findings)
       }
-      if (last?.isDeletion === true && mark?.isDeletion !== true) {
+      const isThere = mark === undefined ? present.has(id) : !mark.isDeletion
+      if (last?.isDeletion === true && isThere) {
         await this.#checkUndone(seq, id, last, findings)
       }
     }
@@ -109,7 +110,7 @@ export class BlockChanges {
       this.#room,
       [formatChange(this.#tag, id, { seq, ...mark })],
       new Map(),
-      performance.now() + this.#options.settleMs
+      performance.now() + WRITE_MS
     )
     await durable
     findings.mend('untold', 1)

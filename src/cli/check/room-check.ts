@@ -194,8 +194,7 @@ export class RoomCheck {
     }
     const changes = new BlockChanges(this.#cluster, this.#log, this.#room, tag, {
       isRepairing: this.#options.isRepairing,
-      beforeMs: this.#startedMs - this.#options.settleMs,
-      settleMs: this.#options.settleMs
+      beforeMs: this.#startedMs - this.#options.settleMs
     })
     await changes.read()
     for (const { seq, ms, n } of missing) {
