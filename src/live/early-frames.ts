@@ -1,6 +1,6 @@
 // Frames that arrived early: the gap before them is still open. Bounded in frames. A frame that
 // does not fit is dropped, because the read that closes the gap can bring it as well.
-import { lastOf, type Frames } from '../message/frame.js'
+import { lastOf, saysOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
   readonly #lengthMax: number
@@ -51,16 +51,16 @@ export class EarlyFrames {
     return ripe
   }
 
-  /** Drops the groups that hold a sequence: what they say of it is no more. */
-  forget(seq: number): void {
-    this.#groups = this.#groups.filter(frames => frames.first > seq || lastOf(frames) < seq)
+  /** Drops the groups before a sequence that say something of a message: that tells what it is. */
+  forget(seq: number, before: number): void {
+    this.#groups = this.#groups.filter(frames => frames.first >= before || !saysOf(frames, seq))
     this.#length = this.#groups.reduce((sum, { ends }) => sum + ends.length, 0)
   }
 
-  /** Whether a change that waits here is of one of these frames. */
+  /** Whether a later change waits here, of a message that these frames say something of. */
   changes(frames: Frames): boolean {
-    return this.#groups.some(({ changes = [] }) =>
-      changes.some(seq => seq >= frames.first && seq <= lastOf(frames))
+    return this.#groups.some(
+      ({ first, changes = [] }) => first > frames.first && changes.some(seq => saysOf(frames, seq))
     )
   }
 

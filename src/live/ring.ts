@@ -5,7 +5,7 @@
 // Invariant: the sequences in the ring are consecutive and end right before `next`. Bounded by
 // frames and bytes, and all rings of the process together by a budget. At a limit, the oldest
 // frames go.
-import { frameAt, lastOf, type Frames } from '../message/frame.js'
+import { frameAt, lastOf, saysOf, type Frames } from '../message/frame.js'
 
 export type RingOptions = { readonly ringLengthMax: number; readonly ringBytesMax: number }
 
@@ -83,10 +83,12 @@ export class Ring {
     return group === undefined ? undefined : frameAt(group, seq)
   }
 
-  /** Forgets the group that holds a sequence, and all before it: what it says is no more. */
+  /**
+   * Forgets what a message said: the group that holds its sequence, those that tell of its changes,
+   * and all that are older.
+   */
   forget(seq: number): void {
-    if (seq < this.first || seq >= this.#next) return
-    const outdated = this.#groups.findLastIndex(({ first }) => first <= seq)
+    const outdated = this.#groups.findLastIndex(frames => saysOf(frames, seq))
     const forgotten = this.#groups.splice(0, outdated + 1)
     this.#account(-forgotten.reduce((sum, { bytes }) => sum + bytes.length, 0))
   }

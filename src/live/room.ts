@@ -232,21 +232,21 @@ export class Room {
     const frames = decodePublication(payload)
     if (this.#isClosed) return
     if (frames === undefined) return this.#signal(payload)
-    this.#heed(frames)
     // Published before a change that is here already, and late: the store has what they are now.
     if (this.#early.changes(frames)) return
+    this.#heed(frames)
     if (this.#isReady) this.#accept(frames)
     else this.#hold(frames)
   }
 
   // From here on nobody gets what the changed messages said before: not from the ring, not from a
   // page that is kept or being read, not from a publication that waits for its gap to close.
-  #heed({ changes }: Frames): void {
-    if (changes === undefined) return
+  #heed(frames: Frames): void {
+    if (frames.changes === undefined) return
     this.#epoch = nextEpoch++
-    for (const seq of changes) {
+    for (const seq of frames.changes) {
       this.#ring.forget(seq)
-      this.#early.forget(seq)
+      this.#early.forget(seq, lastOf(frames))
     }
   }
 

@@ -118,6 +118,10 @@ export type Frames = {
 
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
 
+/** Whether frames have the text of a message: its own one, or one that it was changed to. */
+export const saysOf = (frames: Frames, seq: number): boolean =>
+  (seq >= frames.first && seq <= lastOf(frames)) || frames.changes?.includes(seq) === true
+
 export const framesOf = (entries: readonly Entry[]): Frames =>
   piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
 

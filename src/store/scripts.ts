@@ -68,12 +68,16 @@ if #redis.call('XRANGE', key, id, id) == 1 then
   touch(key)
   return 1
 end
+-- Redis 7.0 does not tell whether anything was ever deleted from the block. While its slot moves, it
+-- does not let the script look beside it either.
+if (redis.REDIS_VERSION_NUM or 0x070200) < 0x070200 then
+  local isChanged = redis.pcall('HEXISTS', 'room:' .. key .. ':changed', id)
+  if isChanged ~= 0 then return '${NEEDS_COPY}' end
+end
 local added = redis.pcall('XADD', key, id, 't', text)
 if type(added) ~= 'table' or not added.err then return 1 end
 if not string.find(added.err, 'equal or smaller', 1, true) then return added end
--- Redis 7.0 does not tell whether anything was ever deleted from the block.
-local isBlind = (redis.REDIS_VERSION_NUM or 0x070200) < 0x070200
-if isBlind or not canRefill(key) then return '${NEEDS_COPY}' end
+if not canRefill(key) then return '${NEEDS_COPY}' end
 local before = redis.call('XRANGE', key, '-', '(' .. id)
 local after = redis.call('XRANGE', key, '(' .. id, '+')
 empty(key)

@@ -293,12 +293,12 @@ t.test('a closed room no longer takes part of the common budget', async t => {
   t.equal(world.budget.bytes, 0)
 })
 
-const changeOf = (seq: number, changes: number): Entry => ({
+const changeOf = (seq: number, changes: number, text?: string): Entry => ({
   room: 'r',
   seq,
   ms: 1000 + seq,
   changes,
-  text: undefined
+  text
 })
 const deletedOf = (seq: number): Entry => ({ room: 'r', seq, ms: 1000 + seq, deleted: true })
 
@@ -372,4 +372,32 @@ t.test('a change whose publication was lost is found in the log, and heeded', as
   await until('it is live', () => reader.text().includes('event: live'))
   t.notMatch(reader.text(), /text 2/)
   t.match(reader.text(), /"changes":2/)
+})
+
+t.test('what a message was changed to is forgotten with it, also if it comes late', async t => {
+  const change = (seq: number, text?: string): Buffer =>
+    Buffer.from(encodePublication([changeOf(seq, 2, text)]))
+  // In the ring, held back by a gap, and behind the deletion.
+  for (const order of [
+    [2, 3, 4],
+    [3, 4, 2],
+    [4, 3, 2]
+  ]) {
+    const world = await worldOf(t, 1)
+    const first = world.join()
+    await until('it is live', () => first.text().includes('event: live'))
+    const payloads = new Map([
+      [2, publication(messages(2, 2))],
+      [3, change(3, 'new text')],
+      [4, change(4)]
+    ])
+    world.store = [message(1), deletedOf(2), changeOf(3, 2), changeOf(4, 2)]
+    for (const seq of order) world.room.receive(payloads.get(seq) ?? Buffer.alloc(0))
+    await until('it was told', () => first.text().includes('id: 4-'))
+    const late = world.join()
+    await until('it is live', () => late.text().includes('event: live'))
+    t.notMatch(late.text(), /new text|text 2/)
+    t.strictSame(late.seqs().slice(0, 4), [1, 2, 3, 4])
+    if (order[0] !== 2) t.notMatch(first.text(), /new text|text 2/, 'nor does who was there')
+  }
 })
