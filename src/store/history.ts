@@ -109,7 +109,21 @@ export class History {
     }
   }
 
+  // That texts are lost is believed when their block is not elsewhere, and they are still missing
+  // after that was found out: a move that ended in between has brought them back. A reader is told
+  // of a lost message once, and never that it is there again.
   async #look(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
+    const first = await this.#read(room, log)
+    if (first.lost.size === 0) return first.entries
+    await this.#refuseIfStranded(room, first.lost)
+    return (await this.#read(room, log)).entries
+  }
+
+  /** The entries, and the tags of the blocks that lack a text. */
+  async #read(
+    room: string,
+    log: readonly LogEntry[]
+  ): Promise<{ readonly entries: Entry[]; readonly lost: ReadonlySet<string> }> {
     const runs = new Map<string, Run>()
     const places = log.map(({ reference }) =>
       reference === undefined ? undefined : placeOf(parseReference(reference), runs)
@@ -139,9 +153,9 @@ export class History {
       else ids.add(id)
       return { room, seq, ms, lost: true }
     })
-    if (missing.size === 0) return entries
-    const changes = await this.#changes(room, missing)
     const lost = new Set<string>()
+    if (missing.size === 0) return { entries, lost }
+    const changes = await this.#changes(room, missing)
     const shown = entries.map((entry, index) => {
       const place = places[index]
       if (place === undefined || !isLost(entry)) return entry
@@ -149,13 +163,10 @@ export class History {
       if (isLost(found)) lost.add(place.reference.tag)
       return found
     })
-    if (lost.size > 0) await this.#believeLost(room, lost)
-    return shown
+    return { entries: shown, lost }
   }
 
-  // That texts are lost is believed when their block is not elsewhere: a reader is told of a lost
-  // message once, and never that it is back.
-  async #believeLost(room: string, tags: ReadonlySet<string>): Promise<void> {
+  async #refuseIfStranded(room: string, tags: ReadonlySet<string>): Promise<void> {
     const stranded = await Promise.all(
       [...tags]
         .map(tag => blockKey(room, tag))

@@ -51,11 +51,12 @@ export class Log {
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach
    */
   async newest(room: string, count: number): Promise<LogEntry[]> {
-    const entries = parseEntries(
-      await this.#cluster.read(roomSlot(room), newestOf(logKey(room), Math.max(1, count)))
-    ).reverse()
+    const key = logKey(room)
+    const newest = await this.#certain(key, async () =>
+      parseEntries(await this.#cluster.read(roomSlot(room), newestOf(key, Math.max(1, count))))
+    )
+    const entries = newest.reverse()
     const first = entries[0]
-    if (first === undefined) await this.#believeGone(logKey(room))
     if (first === undefined || entries.length >= count || first.seq === 1) return entries
     const from = Math.max(1, first.seq - (count - entries.length))
     return [...(await this.#fromSegments(room, from, first.seq - 1)), ...entries]
@@ -67,10 +68,10 @@ export class Log {
    * an empty list in that case)
    */
   async head(room: string): Promise<LogEntry | undefined> {
-    const [head] = parseEntries(
-      await this.#cluster.command(roomSlot(room), newestOf(logKey(room), 1))
+    const key = logKey(room)
+    const [head] = await this.#certain(key, async () =>
+      parseEntries(await this.#cluster.command(roomSlot(room), newestOf(key, 1)))
     )
-    if (head === undefined) await this.#believeGone(logKey(room))
     // After a log was started anew, its head is lower than the old segments, which still exist.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head
@@ -149,9 +150,12 @@ export class Log {
   }
 
   // An empty log means a room without messages, and a missing segment lost messages, only if the
-  // key is not on another node: readers would otherwise be told of a loss that did not happen.
-  async #believeGone(key: string): Promise<void> {
-    if (!(await this.#cluster.isStranded(key))) return
+  // key is not on another node: readers would otherwise be told of a loss that did not happen. It
+  // is read again after that was found out, because a move that ended in between has brought it.
+  async #certain(key: string, read: () => Promise<LogEntry[]>): Promise<LogEntry[]> {
+    const entries = await read()
+    if (entries.length > 0) return entries
+    if (!(await this.#cluster.isStranded(key))) return await read()
     throw new DialogsError(
       'STORE_UNAVAILABLE',
       'The log of the room is out of reach because its slot is half-moved: run npm run cluster -- finish'
@@ -166,9 +170,9 @@ export class Log {
     const segments = await Promise.all(
       Array.from({ length: last - first + 1 }, async (_, index) => {
         const key = segmentKey(room, first + index)
-        const entries = parseEntries(await this.#cluster.read(slotOf(key), between(key, from, to)))
-        if (entries.length === 0) await this.#believeGone(key)
-        return entries
+        return await this.#certain(key, async () =>
+          parseEntries(await this.#cluster.read(slotOf(key), between(key, from, to)))
+        )
       })
     )
     return withoutGap(segments.flat(), from, to)

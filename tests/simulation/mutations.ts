@@ -44,8 +44,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'publish before the acknowledgement',
     file: 'store/appender.js',
-    find: 'this.#publishInOrder(room, done, group);',
-    replace: 'this.#publishInOrder(room, Promise.resolve(first), group);'
+    find: 'this.#publishInOrder(room, done, first => {',
+    replace: 'this.#publishInOrder(room, Promise.resolve(first), first => {'
   },
   {
     name: 'answer before the log is acknowledged',

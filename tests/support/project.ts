@@ -108,6 +108,7 @@ export function makeProject(t: Test): Project {
   )
   project.write('tsconfig.json', '{}')
   project.write('web/tsconfig.json', '{}')
+  project.write('web/bundle.mjs', '')
   project.write('src/main.ts', '')
   project.write('tests/unit/a.ts', '')
   project.write('service.js', '')
@@ -143,6 +144,7 @@ export function makeRealProject(t: Test): Project {
     cpSync(join(root, name), project.path(name), { recursive: true })
   }
   project.write('web/page.ts', 'export const page = 1\n')
+  project.write('web/bundle.mjs', '')
   symlinkSync(join(root, 'node_modules'), project.path('node_modules'))
   return project
 }
