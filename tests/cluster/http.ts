@@ -392,7 +392,13 @@ t.test('a tunnel is refused', async t => {
 
 const PATHS: ReadonlyArray<readonly [string, string]> = [
   ['/rooms/a/messages', 'GET, HEAD, POST, OPTIONS'],
-  ['/rooms/a/messages/1', 'GET, HEAD, OPTIONS'],
+  ['/rooms/a/messages/1', 'DELETE, GET, HEAD, PATCH, OPTIONS'],
+  ['/rooms/a/signals', 'POST, OPTIONS'],
+  ['/rooms/a/users/ann', 'DELETE, PUT, OPTIONS'],
+  ['/rooms/a/users/ann/read', 'PUT, OPTIONS'],
+  ['/users/ann/rooms', 'GET, HEAD, OPTIONS'],
+  ['/users/ann/events', 'GET, HEAD, OPTIONS'],
+  ['/cluster/events', 'GET, HEAD, OPTIONS'],
   ['/rooms/a/events', 'GET, HEAD, OPTIONS'],
   ['/events', 'GET, HEAD, OPTIONS'],
   ['/rooms/a/users', 'GET, HEAD, OPTIONS'],
