@@ -207,8 +207,8 @@ export const DialogAnswer = Type.Object({
     maximum: 100,
     description: 'messages of others behind that; 100 stands for more'
   }),
-  last: Type.Union([MessageAnswer, LostAnswer, Type.Null()], {
-    description: 'the last message; null in an empty room'
+  last: Type.Union([MessageAnswer, DeletedAnswer, LostAnswer, Type.Null()], {
+    description: 'the last message, also if it was deleted; null in an empty room'
   })
 })
 
