@@ -181,20 +181,13 @@ export class Oracle {
         this.#world.plan.service.segmentLength
       )
       const isOf = (key: string): boolean => node.view.owners[slotOf(key)] === node.view.me.masterId
-      // A segment that was sealed while its shard had no replica is on the master alone.
-      const { segmentLength } = this.#world.plan.service
-      const segment = segmentKey(room, Math.floor((known.seq - 1) / segmentLength))
-      const blockTags = block.length === 0 ? [] : block
-      if (
-        (isOf(logKey(room)) && !log.includes(node)) ||
-        (isOf(segment) &&
-          log.length > 0 &&
-          !log.includes(node) &&
-          log.every(holder => holder.id === node.view.me.masterId)) ||
-        (blockTags.length > 0 &&
-          !block.includes(node) &&
-          block.every(holder => holder.id === node.view.me.masterId))
-      ) {
+      // That it was on the master alone was judged before: a segment that was sealed, or a key that
+      // was moved, while its shard had no replica.
+      const isAlone = (holders: readonly SimulatedNode[]): boolean =>
+        holders.length > 0 &&
+        !holders.includes(node) &&
+        holders.every(holder => holder.id === node.view.me.masterId)
+      if ((isOf(logKey(room)) && !log.includes(node)) || isAlone(log) || isAlone(block)) {
         known.isExcused = true
       }
     }

@@ -6,7 +6,7 @@ import t from 'tap'
 import { MUTATIONS } from '../simulation/mutations.js'
 
 /** Those beyond are not known to be clean: see "Open" in tests/simulation/README.md. */
-const SEEDS = 200
+const SEEDS = 700
 
 const program = fileURLToPath(new URL('../simulation/simulate.js', import.meta.url))
 
