@@ -15,7 +15,13 @@ export type AnswersOptions = {
   readonly answerReadsMax: number
 }
 
-const JSON_TYPE = 'application/json; charset=utf-8'
+/** Sends what is JSON already; the schema of a route only describes it. */
+export function sendJson(
+  reply: Pick<FastifyReply, 'header' | 'serializer'>,
+  json: string | Buffer
+): FastifyReply {
+  return reply.header('content-type', 'application/json; charset=utf-8').send(json)
+}
 
 export class Answers {
   readonly #options: AnswersOptions
@@ -50,7 +56,7 @@ export class Answers {
       this.#limit(async () => Buffer.from(await read()))
     )
     this.#hold(reply.raw, body.length)
-    return reply.header('content-type', JSON_TYPE).send(body)
+    return sendJson(reply, body)
   }
 
   #hold(response: ServerResponse, bytes: number): void {

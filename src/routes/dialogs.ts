@@ -1,12 +1,12 @@
 // A person's dialogs over HTTP: membership of a room, how far it is read, and the list. Checks the
 // input, and answers with the store's own JSON.
-import { type FastifyInstance, type FastifyReply } from 'fastify'
+import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { checkName } from '../message/names.js'
 import { dialogJson } from '../store/inbox.js'
 import { type Store } from '../store/store.js'
-import { type Answers } from './answers.js'
+import { type Answers, sendJson } from './answers.js'
 import { parseLimit } from './messages.js'
 import { checkActsAs, checkWrite } from './rights.js'
 import {
@@ -26,8 +26,6 @@ export type DialogRoutesOptions = {
   readonly answers: Answers
   readonly pageBytesMax: number
 }
-
-const JSON_TYPE = 'application/json; charset=utf-8'
 
 export async function dialogRoutes(
   fastify: FastifyInstance,
@@ -131,8 +129,4 @@ function checked({ room, user }: { room: string; user: string }): { room: string
   checkName('room', room)
   checkName('user', user)
   return { room, user }
-}
-
-function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
-  return reply.header('content-type', JSON_TYPE).send(json)
 }

@@ -1,13 +1,13 @@
 // Writing and reading messages over HTTP: checks the input, hands it to the store, and answers with
 // the same JSON as the frames of streams.
-import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { entryJson, messageJson } from '../message/frame.js'
 import { checkIdempotencyKey, checkName, checkText } from '../message/names.js'
 import { isDeleted, isLost, parseCursor } from '../message/message.js'
 import { type Store } from '../store/store.js'
-import { type Answers } from './answers.js'
+import { type Answers, sendJson } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
 import { authorOf, checkAdmin, checkRead, checkWrite, requiredAuthor } from './rights.js'
@@ -45,7 +45,6 @@ export type MessageRoutesOptions = {
 
 const PAGE_LIMIT = 50
 const PAGE_LIMIT_MAX = 1000
-const JSON_TYPE = 'application/json; charset=utf-8'
 
 export async function messageRoutes(
   fastify: FastifyInstance,
@@ -278,11 +277,6 @@ export async function messageRoutes(
       })
     }
   )
-}
-
-// Messages are JSON already, in the same bytes that readers get; the schema only describes them.
-function sendJson(reply: Pick<FastifyReply, 'header' | 'serializer'>, json: string): FastifyReply {
-  return reply.header('content-type', JSON_TYPE).send(json)
 }
 
 /** @throws DialogsError INVALID_QUERY */
