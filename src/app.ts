@@ -20,6 +20,7 @@ import { Subscriber } from './redis/subscriber.js'
 import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
+import { changeRoutes } from './routes/changes.js'
 import { clusterRoutes } from './routes/cluster.js'
 import { openApi } from './routes/contract.js'
 import { allowOrigins } from './routes/cors.js'
@@ -43,6 +44,7 @@ import { Limits } from './routes/limits.js'
 import { messageRoutes } from './routes/messages.js'
 import { healthRoutes, operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
+import { roomRoutes } from './routes/rooms.js'
 import { signalRoutes } from './routes/signals.js'
 import { HEADERS_MAX, requestFault } from './routes/request-check.js'
 import { ticketRoutes } from './routes/tickets.js'
@@ -316,6 +318,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
         metrics.countPost(code, seconds)
       }
     })
+    await api.register(changeRoutes, { store, textMax: config.http.textMax })
+    await api.register(roomRoutes, { store, answers })
     await api.register(dialogRoutes, { store, answers, pageBytesMax: config.live.pageBytesMax })
     await api.register(signalRoutes, {
       signals: new Signals(cluster, config.live.signalsPerSecondMax)

@@ -11,7 +11,7 @@ import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from '
 import { ANYBODY } from '../identity/caller.js'
 import { PAGE_POLICY } from './page.js'
 import { checkAdmin } from './rights.js'
-import { ClusterAnswer, ErrorAnswer } from './schemas.js'
+import { ClusterAnswer, ErrorAnswer, ERRORS } from './schemas.js'
 
 export type ClusterRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError
@@ -85,7 +85,7 @@ function operatorRoutes(fastify: FastifyInstance, options: ClusterRoutesOptions)
     },
     schema: {
       summary: 'The cluster as it changes, as server-sent events',
-      response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      response: ERRORS
     }
   }
   app.get('/cluster/events', events, (request, reply) => {

@@ -7,13 +7,13 @@ import { checkName } from '../message/names.js'
 import { dialogJson } from '../store/inbox.js'
 import { type Store } from '../store/store.js'
 import { type Answers, sendJson } from './answers.js'
-import { parseLimit } from './messages.js'
+import { parseLimit } from './parameters.js'
 import { checkActsAs, checkWrite } from './rights.js'
 import {
   DialogAnswer,
   DialogsAnswer,
   DialogsQuery,
-  ErrorAnswer,
+  ERRORS,
   MemberAnswer,
   MemberParams,
   NewMark,
@@ -42,12 +42,13 @@ export async function dialogRoutes(
         summary: 'Make a user a member',
         params: MemberParams,
         querystring: NoQuery,
-        response: { 200: MemberAnswer, 201: MemberAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 200: MemberAnswer, 201: MemberAnswer, ...ERRORS }
       }
     },
     async (request, reply) => {
-      const { room, user } = checked(request.params)
+      const { room, user } = request.params
       await checkWrite(request.caller, room)
+      checkName('user', user)
       const isNew = await members.join(room, user)
       return await reply.code(isNew ? 201 : 200).send({ room, user, member: true })
     }
@@ -61,11 +62,13 @@ export async function dialogRoutes(
         summary: 'End a membership',
         params: MemberParams,
         querystring: NoQuery,
-        response: { 200: MemberAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 200: MemberAnswer, ...ERRORS }
       }
     },
     async request => {
-      const { room, user } = checked(request.params)
+      const { room, user } = request.params
+      checkName('room', room)
+      checkName('user', user)
       // Everybody may leave.
       if (!request.caller.mayActAs(user)) await checkWrite(request.caller, room)
       await members.leave(room, user)
@@ -82,11 +85,12 @@ export async function dialogRoutes(
         params: MemberParams,
         querystring: NoQuery,
         body: NewMark,
-        response: { 200: DialogAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 200: DialogAnswer, ...ERRORS }
       }
     },
     async (request, reply) => {
-      const { room, user } = checked(request.params)
+      const { room, user } = request.params
+      checkName('room', room)
       checkActsAs(request.caller, user)
       const dialog = await inbox.markRead(user, room, request.body.seq)
       if (dialog === undefined) {
@@ -104,13 +108,12 @@ export async function dialogRoutes(
         summary: "A person's dialogs, newest activity first",
         params: UserParams,
         querystring: DialogsQuery,
-        response: { 200: DialogsAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 200: DialogsAnswer, ...ERRORS }
       }
     },
     async (request, reply) => {
       const { user } = request.params
       const { before } = request.query
-      checkName('user', user)
       checkActsAs(request.caller, user)
       const limit = parseLimit(request.query.limit)
       // Waits until their messages written through this process are in the list.
@@ -123,10 +126,4 @@ export async function dialogRoutes(
       })
     }
   )
-}
-
-function checked({ room, user }: { room: string; user: string }): { room: string; user: string } {
-  checkName('room', room)
-  checkName('user', user)
-  return { room, user }
 }

@@ -5,13 +5,12 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../live/output.js'
 import { type JoinRequest } from '../live/reader.js'
-import { checkName } from '../message/names.js'
 import { parseCursor, type Cursor } from '../message/message.js'
 import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { checkRead } from './rights.js'
-import { ErrorAnswer, EventsQuery, type Resuming, RoomParams, RoomsEventsQuery } from './schemas.js'
+import { ERRORS, EventsQuery, type Resuming, RoomParams, RoomsEventsQuery } from './schemas.js'
 
 export type EventRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError
@@ -46,37 +45,19 @@ export async function eventRoutes(
       summary: 'History, then live, as server-sent events',
       params: RoomParams,
       querystring: EventsQuery,
-      response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
-    }
-  }
-  const askedOne = ({
-    params,
-    query,
-    headers
-  }: {
-    params: { room: string }
-    query: EventsQuery
-    headers: Headers
-  }): { room: string; asked: JoinRequest } => {
-    checkName('room', params.room)
-    const cursor = cursorOf(headers, query)
-    return {
-      room: params.room,
-      asked: {
-        after: cursor === undefined ? undefined : parseCursor(cursor),
-        last: parseLast(query.last)
-      }
+      response: ERRORS
     }
   }
   app.get('/rooms/:room/events', oneRoom, async (request, reply) => {
-    const { room, asked } = askedOne(request)
+    const { room } = request.params
     await checkRead(request.caller, room)
+    const asked = joinRequest(request)
     const { stream, leaveOnEnd } = openStream(request, reply, [room], options)
     leaveOnEnd(hub.join(room, new SingleOutput(stream), asked))
   })
   app.head('/rooms/:room/events', oneRoom, async (request, reply) => {
-    const { room } = askedOne(request)
-    await checkRead(request.caller, room)
+    await checkRead(request.caller, request.params.room)
+    joinRequest(request)
     sendHeadOnly(reply)
   })
 
@@ -93,36 +74,12 @@ export async function eventRoutes(
     schema: {
       summary: 'Several rooms on one connection',
       querystring: RoomsEventsQuery,
-      response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
-    }
-  }
-  const askedSeveral = ({
-    query,
-    headers
-  }: {
-    query: RoomsEventsQuery
-    headers: Headers
-  }): { rooms: string[]; cursors: Place[]; last: number | undefined } => {
-    const rooms = [query.room].flat()
-    if (rooms.length > options.roomsPerStreamMax) {
-      throw new DialogsError(
-        'INVALID_QUERY',
-        `A stream takes at most ${options.roomsPerStreamMax} rooms: open a second one.`
-      )
-    }
-    if (new Set(rooms).size !== rooms.length) {
-      throw new DialogsError('INVALID_QUERY', 'A room is named twice: name each once.')
-    }
-    for (const room of rooms) checkName('room', room)
-    return {
-      rooms,
-      cursors: parseCursors(cursorOf(headers, query), rooms.length),
-      last: parseLast(query.last)
+      response: ERRORS
     }
   }
   app.get('/events', severalRooms, async (request, reply) => {
-    const { rooms, cursors, last } = askedSeveral(request)
-    for (const room of rooms) await checkRead(request.caller, room)
+    const rooms = await readableRooms(request, options)
+    const { cursors, last } = joinRequests(request, rooms.length)
     const { stream, leaveOnEnd } = openStream(request, reply, rooms, options)
     const combined = new CombinedCursor(cursors.map(({ text }) => text))
     for (const [index, room] of rooms.entries()) {
@@ -135,10 +92,50 @@ export async function eventRoutes(
     }
   })
   app.head('/events', severalRooms, async (request, reply) => {
-    const { rooms } = askedSeveral(request)
-    for (const room of rooms) await checkRead(request.caller, room)
+    const rooms = await readableRooms(request, options)
+    joinRequests(request, rooms.length)
     sendHeadOnly(reply)
   })
+}
+
+/** The rooms that the query names, which the caller may read. */
+async function readableRooms(
+  { query, caller }: Pick<FastifyRequest, 'caller'> & { readonly query: RoomsEventsQuery },
+  { roomsPerStreamMax }: Pick<EventRoutesOptions, 'roomsPerStreamMax'>
+): Promise<string[]> {
+  const rooms = [query.room].flat()
+  if (rooms.length > roomsPerStreamMax) {
+    throw new DialogsError(
+      'INVALID_QUERY',
+      `A stream takes at most ${roomsPerStreamMax} rooms: open a second one.`
+    )
+  }
+  if (new Set(rooms).size !== rooms.length) {
+    throw new DialogsError('INVALID_QUERY', 'A room is named twice: name each once.')
+  }
+  for (const room of rooms) await checkRead(caller, room)
+  return rooms
+}
+
+function joinRequest({
+  query,
+  headers
+}: {
+  readonly query: EventsQuery
+  readonly headers: Headers
+}): JoinRequest {
+  const cursor = cursorOf(headers, query)
+  return {
+    after: cursor === undefined ? undefined : parseCursor(cursor),
+    last: parseLast(query.last)
+  }
+}
+
+function joinRequests(
+  { query, headers }: { readonly query: RoomsEventsQuery; readonly headers: Headers },
+  count: number
+): { readonly cursors: Place[]; readonly last: number | undefined } {
+  return { cursors: parseCursors(cursorOf(headers, query), count), last: parseLast(query.last) }
 }
 
 /**

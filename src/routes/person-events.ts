@@ -4,13 +4,12 @@ import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type People } from '../live/people.js'
-import { checkName } from '../message/names.js'
 import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { cursorOf } from './events.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { checkActsAs } from './rights.js'
-import { ErrorAnswer, PersonEventsQuery, type Resuming, UserParams } from './schemas.js'
+import { ERRORS, PersonEventsQuery, type Resuming, UserParams } from './schemas.js'
 
 export type PersonEventRoutesOptions = OpenStreamOptions & {
   readonly people: People
@@ -36,7 +35,7 @@ export async function personEventRoutes(
       summary: "What changes in a person's dialogs, as server-sent events",
       params: UserParams,
       querystring: PersonEventsQuery,
-      response: { '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+      response: ERRORS
     }
   }
   app.get('/users/:user/events', route, async (request, reply) => {
@@ -59,7 +58,6 @@ function asked({
   readonly params: { readonly user: string }
   readonly query: Resuming
 }): { readonly user: string; readonly after: number | undefined } {
-  checkName('user', user)
   checkActsAs(caller, user)
   const cursor = cursorOf(headers, query)
   if (cursor !== undefined && !/^(?:0|[1-9]\d{0,14})$/.test(cursor)) {

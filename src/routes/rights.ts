@@ -1,9 +1,14 @@
-// What a route checks before it does anything: whether the caller may. Each check throws FORBIDDEN.
-// It returns a promise only if the answer is not known at once, so that a POST normally awaits
-// nothing:
+// The shape of every route's checks: the names are valid, the caller may do this in the room, and
+// acts in its own name. A route calls one of these functions before it does anything else:
 //
-//     const asked = checkRead(request.caller, room)
-//     if (asked !== undefined) await asked
+//     await checkRead(caller, room)                        to read in a room
+//     const user = await writerIn(caller, room, named)     to write in a room
+//     await checkWrite(caller, room)                       to change who is in a room
+//     checkActsAs(caller, user)                            for what belongs to a person
+//     checkAdmin(caller)                                   for operators
+//
+// Each throws INVALID_NAME for a bad name and FORBIDDEN for a missing right. The first three return
+// a promise only if membership decides and is not known here yet.
 import { DialogsError } from '../errors.js'
 import { type Caller } from '../identity/caller.js'
 import { checkName } from '../message/names.js'
@@ -16,13 +21,15 @@ declare module 'fastify' {
   }
 }
 
-/** @throws DialogsError FORBIDDEN, at once or later */
+/** @throws DialogsError INVALID_NAME or FORBIDDEN, at once or later */
 export function checkRead(caller: Caller, room: string): Promise<void> | undefined {
+  checkName('room', room)
   return check(caller.mayRead(room), 'read', room)
 }
 
-/** @throws DialogsError FORBIDDEN, at once or later */
+/** @throws DialogsError INVALID_NAME or FORBIDDEN, at once or later */
 export function checkWrite(caller: Caller, room: string): Promise<void> | undefined {
+  checkName('room', room)
   return check(caller.mayWrite(room), 'write in', room)
 }
 
@@ -34,19 +41,46 @@ export function checkAdmin(caller: Caller): void {
 
 /**
  * Checks that the caller may act for a user named in the path.
- * @throws DialogsError FORBIDDEN
+ * @throws DialogsError INVALID_NAME, FORBIDDEN
  */
 export function checkActsAs(caller: Caller, user: string): void {
+  checkName('user', user)
   if (caller.mayActAs(user)) return
   throw new DialogsError('FORBIDDEN', `The token is not ${user}'s: use one of theirs.`)
 }
 
 /**
- * The user in whose name the caller writes.
+ * The user in whose name the caller writes in a room.
  * @param named the user in the request; may be omitted if the token names one
- * @throws DialogsError INVALID_BODY, INVALID_NAME, FORBIDDEN
+ * @throws DialogsError INVALID_BODY, INVALID_NAME or FORBIDDEN, at once or later
  */
-export function authorOf(caller: Caller, named: string | undefined): string {
+export function writerIn(
+  caller: Caller,
+  room: string,
+  named: string | undefined
+): string | Promise<string> {
+  checkName('room', room)
+  const user = authorOf(caller, named)
+  const asked = check(caller.mayWrite(room), 'write in', room)
+  return asked === undefined ? user : asked.then(() => user)
+}
+
+/**
+ * Whose message it must be for the caller to change it. Undefined: anybody's, because an admin asks
+ * and names no author.
+ * @throws DialogsError INVALID_BODY, INVALID_NAME or FORBIDDEN, at once or later
+ */
+export async function requiredAuthorIn(
+  caller: Caller,
+  room: string,
+  named: string | undefined
+): Promise<string | undefined> {
+  if (named !== undefined || !caller.isAdmin) return await writerIn(caller, room, named)
+  await checkWrite(caller, room)
+  return undefined
+}
+
+function authorOf(caller: Caller, named: string | undefined): string {
   const user = named ?? caller.user
   if (user === undefined) {
     throw new DialogsError('INVALID_BODY', 'The body has no user: send one.')
@@ -59,16 +93,6 @@ export function authorOf(caller: Caller, named: string | undefined): string {
     )
   }
   return user
-}
-
-/**
- * Whose message it must be for the caller to change it: an admin's may be anybody's, unless the
- * request names an author.
- * @throws DialogsError INVALID_NAME, FORBIDDEN
- */
-export function requiredAuthor(caller: Caller, named: string | undefined): string | undefined {
-  if (named === undefined && caller.isAdmin) return undefined
-  return authorOf(caller, named)
 }
 
 function check(

@@ -333,3 +333,6 @@ export const ErrorAnswer = Type.Object({
   code: Type.String(),
   message: Type.String()
 })
+
+/** The errors that any route may answer. */
+export const ERRORS = { '4xx': ErrorAnswer, '5xx': ErrorAnswer } as const

@@ -4,9 +4,8 @@ import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Signals } from '../live/signals.js'
-import { checkName } from '../message/names.js'
-import { authorOf, checkWrite } from './rights.js'
-import { ErrorAnswer, NewSignal, NoAnswer, NoQuery, RoomParams } from './schemas.js'
+import { writerIn } from './rights.js'
+import { ERRORS, NewSignal, NoAnswer, NoQuery, RoomParams } from './schemas.js'
 
 /** Bytes of `data` as JSON. */
 const DATA_BYTES_MAX = 1024
@@ -28,16 +27,13 @@ export async function signalRoutes(
         params: RoomParams,
         querystring: NoQuery,
         body: NewSignal,
-        response: { 204: NoAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 204: NoAnswer, ...ERRORS }
       }
     },
     async (request, reply) => {
       const { room } = request.params
       const { kind, data } = request.body
-      checkName('room', room)
-      const user = authorOf(request.caller, request.body.user)
-      const asked = checkWrite(request.caller, room)
-      if (asked !== undefined) await asked
+      const user = await writerIn(request.caller, room, request.body.user)
       if (data !== undefined && Buffer.byteLength(JSON.stringify(data)) > DATA_BYTES_MAX) {
         throw new DialogsError(
           'INVALID_BODY',

@@ -4,7 +4,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { TokenCaller } from '../identity/claims.js'
 import { type Tickets } from '../identity/tickets.js'
-import { ErrorAnswer, NoQuery, TicketAnswer } from './schemas.js'
+import { ERRORS, NoQuery, TicketAnswer } from './schemas.js'
 
 export type TicketRoutesOptions = {
   /** Undefined in the open service. */
@@ -23,7 +23,7 @@ export async function ticketRoutes(
       schema: {
         summary: 'A ticket for the streams of an EventSource of another origin',
         querystring: NoQuery,
-        response: { 201: TicketAnswer, '4xx': ErrorAnswer, '5xx': ErrorAnswer }
+        response: { 201: TicketAnswer, ...ERRORS }
       }
     },
     async ({ caller }, reply) => {

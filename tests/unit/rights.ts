@@ -2,11 +2,12 @@
 import t from 'tap'
 import { ANYBODY, type Caller } from '../../src/identity/caller.js'
 import {
-  authorOf,
   checkActsAs,
   checkAdmin,
   checkRead,
-  checkWrite
+  checkWrite,
+  requiredAuthorIn,
+  writerIn
 } from '../../src/routes/rights.js'
 
 const ann: Caller = {
@@ -23,8 +24,8 @@ t.test('without rights everybody may do everything, and nothing is awaited', asy
   t.equal(checkWrite(ANYBODY, 'room'), undefined)
   checkAdmin(ANYBODY)
   checkActsAs(ANYBODY, 'bob')
-  t.equal(authorOf(ANYBODY, 'bob'), 'bob')
-  t.throws(() => authorOf(ANYBODY, undefined), { code: 'INVALID_BODY' })
+  t.equal(writerIn(ANYBODY, 'room', 'bob'), 'bob')
+  t.throws(() => writerIn(ANYBODY, 'room', undefined), { code: 'INVALID_BODY' })
 })
 
 t.test('a missing right is refused, at once or as soon as it is known', async t => {
@@ -52,9 +53,37 @@ t.test('a missing right is refused, at once or as soon as it is known', async t 
 })
 
 t.test("one writes in the token's name, and may leave it out", async t => {
-  t.equal(authorOf(ann, undefined), 'ann')
-  t.equal(authorOf(ann, 'ann'), 'ann')
-  t.throws(() => authorOf(ann, 'bob'), { code: 'FORBIDDEN' })
-  t.throws(() => authorOf(ann, 'Ann'), { code: 'FORBIDDEN' })
-  t.throws(() => authorOf(ann, ''), { code: 'INVALID_NAME' })
+  t.equal(writerIn(ann, 'open', undefined), 'ann')
+  t.equal(writerIn(ann, 'open', 'ann'), 'ann')
+  t.throws(() => writerIn(ann, 'open', 'bob'), { code: 'FORBIDDEN' })
+  t.throws(() => writerIn(ann, 'open', 'Ann'), { code: 'FORBIDDEN' })
+  t.throws(() => writerIn(ann, 'open', ''), { code: 'INVALID_NAME' })
+})
+
+t.test('the right name alone gives no right to write in a room', async t => {
+  await t.rejects(Promise.resolve(writerIn(ann, 'other', 'ann')), {
+    code: 'FORBIDDEN',
+    message: /write in the room other/
+  })
+})
+
+t.test('every check refuses a bad name before it asks for a right', async t => {
+  for (const check of [
+    () => checkRead(ann, ''),
+    () => checkWrite(ann, ' '),
+    () => writerIn(ann, 'a/../b', 'ann'),
+    () => {
+      checkActsAs(ann, '')
+    }
+  ]) {
+    t.throws(check, { code: 'INVALID_NAME' })
+  }
+})
+
+t.test('an admin changes the message of anybody, or of the author that they name', async t => {
+  t.equal(await requiredAuthorIn(ANYBODY, 'room', undefined), undefined)
+  t.equal(await requiredAuthorIn(ANYBODY, 'room', 'bob'), 'bob')
+  t.equal(await requiredAuthorIn(ann, 'open', undefined), 'ann')
+  await t.rejects(requiredAuthorIn(ann, 'open', 'bob'), { code: 'FORBIDDEN' })
+  await t.rejects(requiredAuthorIn(ann, 'other', undefined), { code: 'FORBIDDEN' })
 })

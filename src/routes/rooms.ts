@@ -1,0 +1,78 @@
+// What a room consists of, over HTTP: its users, and for operators its blocks.
+import { type FastifyInstance } from 'fastify'
+import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { checkName } from '../message/names.js'
+import { type Store } from '../store/store.js'
+import { type Answers } from './answers.js'
+import { parseLimit } from './parameters.js'
+import { checkAdmin, checkRead } from './rights.js'
+import {
+  BlocksAnswer,
+  BlocksQuery,
+  ERRORS,
+  RoomParams,
+  UsersAnswer,
+  UsersQuery
+} from './schemas.js'
+
+export type RoomRoutesOptions = { readonly store: Store; readonly answers: Answers }
+
+export async function roomRoutes(
+  fastify: FastifyInstance,
+  { store, answers }: RoomRoutesOptions
+): Promise<void> {
+  const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+
+  app.get(
+    '/rooms/:room/users',
+    {
+      config: { contract: { id: 'listUsers', tag: 'rooms' } },
+      schema: {
+        summary: 'Who has written here, and how much',
+        params: RoomParams,
+        querystring: UsersQuery,
+        response: { 200: UsersAnswer, ...ERRORS }
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      const { after } = request.query
+      await checkRead(request.caller, room)
+      const limit = parseLimit(request.query.limit)
+      return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
+        const { total, users, next = null } = await store.users.page(room, after, limit)
+        return JSON.stringify({ room, total, users, next })
+      })
+    }
+  )
+
+  app.get(
+    '/rooms/:room/blocks',
+    {
+      config: { contract: { id: 'listBlocks', tag: 'rooms' } },
+      schema: {
+        summary: 'The blocks of a room, and where they lie',
+        params: RoomParams,
+        querystring: BlocksQuery,
+        response: { 200: BlocksAnswer, ...ERRORS }
+      }
+    },
+    async (request, reply) => {
+      const { room } = request.params
+      const { after } = request.query
+      checkName('room', room)
+      checkAdmin(request.caller)
+      const limit = parseLimit(request.query.limit)
+      return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
+        const { users, blocks, version, next = null } = await store.blocks.page(room, after, limit)
+        return JSON.stringify({
+          room,
+          users,
+          blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })),
+          version,
+          next
+        })
+      })
+    }
+  )
+}
