@@ -115,13 +115,13 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'forget where a MOVED pointed',
-    file: 'redis/cluster.js',
-    find: "if (step.kind === 'moved')\n            this.#move(step.slot, this.#nodes.reachable(step.to));",
+    file: 'redis/delivery.js',
+    find: "if (step.kind === 'moved')\n            this.#view.move(step.slot, step.to);",
     replace: ''
   },
   {
     name: 'do not send the form for a moving slot',
-    file: 'redis/cluster.js',
+    file: 'redis/delivery.js',
     find: "if (step.kind === 'half-moved' && command.inMigration !== undefined)",
     replace: 'if (false)'
   },
