@@ -45,7 +45,7 @@ export class ClusterView {
 
   /** The node that announces this address. */
   nodeAt(announced: Address): Node {
-    return this.#nodes.add(this.#nodes.reachable(announced))
+    return this.#nodes.add(this.#nodes.views.reachable(announced))
   }
 
   /** Calls back after every topology look and every MOVED. */
@@ -96,10 +96,10 @@ export class ClusterView {
 
   /** A MOVED says that the node at this announced address owns the slot. */
   move(slot: number, announced: Address): void {
-    const to = this.#nodes.reachable(announced)
+    const to = this.#nodes.views.reachable(announced)
     const key = addressKey(to)
     if (this.#topology.ownerOf(slot) === key) return
-    if (!this.#topology.nodes.has(key)) this.#nodes.forgetEndpoints()
+    if (!this.#topology.nodes.has(key)) this.#nodes.views.forgetEndpoints()
     this.#nodes.add(to)
     this.#topology.move(slot, key)
     for (const listener of this.#listeners) listener()
@@ -109,7 +109,7 @@ export class ClusterView {
     // This does not lose a MOVED: the view with the highest epoch includes it.
     const before = this.#topology.masters.join()
     try {
-      const topology = Topology.fromViews(await this.#nodes.views(VIEWS))
+      const topology = Topology.fromViews(await this.#nodes.views.collect(VIEWS))
       this.#nodes.follow(topology)
       this.#topology = topology
       this.#blindness = undefined

@@ -106,7 +106,7 @@ export class Cluster {
         : new Suitability({
             requirements: options.requirements,
             replicaAcks: options.replicaAcks,
-            ask: (node, args) => this.#nodes.askInTime(node, args),
+            ask: (node, args) => this.#nodes.views.askInTime(node, args),
             examineData: () => this.#markers.check(),
             onFault: fault => {
               events.refused?.(fault)

@@ -69,7 +69,7 @@ export class Importers {
   async #findImporters(): Promise<ClusterNode[]> {
     // Since Valkey 8 replicas show their master's marks as well, but they cannot be asked for a
     // key.
-    return (await this.#nodes.views(Infinity))
+    return (await this.#nodes.views.collect(Infinity))
       .flat()
       .filter(({ role, importing }) => role === 'master' && importing.length > 0)
   }
