@@ -1,7 +1,7 @@
-// The cluster nodes that this process talks to, by `host:port`, with their connections. Invariant: a
-// node is kept from when it is first heard of until a topology look no longer finds it; then its
-// connections are closed and its pending commands are rejected. What the nodes say is in views.ts;
-// which node owns which slot is in cluster-view.ts.
+// The cluster nodes that this process talks to, by `host:port`, with their connections. Invariant:
+// a node is kept from when it is first heard of until a topology look no longer finds it; then its
+// connections are closed and its pending commands are rejected. What the nodes say is in views.ts,
+// and which node owns which slot in cluster-view.ts.
 import { DialogsError } from '../errors.js'
 import { addressKey, addressOf, type Address } from './address.js'
 import { Connection, type ConnectionOptions, isRedisError, type Reply } from './connection.js'

@@ -6,10 +6,8 @@
 // write is refused before it is sent, and one group is let through now and then to try whether the
 // replica is back.
 import { DialogsError } from '../errors.js'
-import { type Connection, ConnectionLost, isRedisError } from './connection.js'
-import { nextStep } from './redirect.js'
-
-type Sender = Pick<Connection, 'send'>
+import { ConnectionLost } from './connection.js'
+import { Replicas, type ReplicaState, type Sender } from './replicas.js'
 
 /** What the majority of the masters says about one of them. */
 export type Standing = {
@@ -29,16 +27,6 @@ export type ReplicationOptions = {
   readonly onDegraded: (isDegraded: boolean) => void
   /** Redis denies a command that the promise needs. */
   readonly onRefused: (error: unknown) => void
-}
-
-/** What a node says about its replicas; undefined if INFO is not allowed. */
-export type ReplicaState = {
-  readonly role: string
-  readonly online: number
-  /** Connected, and still receiving the data set. */
-  readonly synchronizing: number
-  /** Seconds since an online replica last sent its offset: the smallest of all replicas. */
-  readonly lagS: number
 }
 
 /** A WAIT must not hold up the connection for longer: the next writes wait behind it. */
@@ -74,6 +62,7 @@ const BACK_WAIT_MS = 50
 
 export class Replication {
   readonly #options: ReplicationOptions
+  readonly #replicas: Replicas
   readonly #patienceMs: number
   /** How many replicas are waited for: as many as wanted, or as many as are known to be there. */
   #needed = 0
@@ -86,7 +75,6 @@ export class Replication {
   #laggingUntil = -Infinity
   /** Until when a replica that the others see again may take to acknowledge. */
   #backUntil: number | undefined
-  #isInfoDenied = false
   /** The shard goes on without a replica, and this was reported. */
   #isAlone = false
   /** When the node was first found without a replica that others see. */
@@ -96,6 +84,7 @@ export class Replication {
 
   constructor(options: ReplicationOptions) {
     this.#options = options
+    this.#replicas = new Replicas(options.onRefused)
     this.#patienceMs = Math.min(PATIENCE_MS, options.deadlineMs)
   }
 
@@ -125,7 +114,7 @@ export class Replication {
     let acknowledged = this.#needed === acks ? await this.#wait(connection, acks) : 0
     if (acknowledged >= acks) return this.#settle(acks)
     for (;;) {
-      const state = await this.#stateOf(connection)
+      const state = await this.#replicas.state(connection)
       if (state !== undefined && state.role !== 'master') {
         throw new ConnectionLost('The node is no longer a master')
       }
@@ -219,39 +208,7 @@ export class Replication {
   }
 
   async #wait(connection: Sender, acks: number, ms = WAIT_MS): Promise<number> {
-    try {
-      return Number(await connection.send(['WAIT', String(acks), String(ms)]))
-    } catch (error) {
-      if (!isRedisError(error)) throw error
-      // The node became a replica between the write and the WAIT, so what was written may be lost.
-      if (error.message.includes('WAIT cannot be used with replica')) {
-        throw new ConnectionLost('The node is no longer a master', { cause: error })
-      }
-      const step = nextStep(error, '')
-      if (step.kind === 'give-up') {
-        this.#options.onRefused(step.error)
-        throw step.error
-      }
-      // UNBLOCKED: the node became a replica during the WAIT. For the caller this equals a broken
-      // connection.
-      throw new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error })
-    }
-  }
-
-  async #stateOf(connection: Sender): Promise<ReplicaState | undefined> {
-    if (this.#isInfoDenied) return undefined
-    try {
-      return parseReplication(String(await connection.send(['INFO', 'replication'])))
-    } catch (error) {
-      if (!isRedisError(error)) throw error
-      if (nextStep(error, '').kind !== 'give-up') {
-        throw new ConnectionLost(`The node does not report its replicas: ${error.message}`, {
-          cause: error
-        })
-      }
-      this.#isInfoDenied = true
-      return undefined
-    }
+    return await this.#replicas.acknowledging(connection, acks, ms)
   }
 
   /** Waits for this many replicas from now on; for fewer than wanted only for a moment. */
@@ -275,17 +232,5 @@ export class Replication {
     )
     this.#probeAt = performance.now() + PROBE_MS
     return this.#refusal
-  }
-}
-
-/** Parses `INFO replication` (https://redis.io/commands/info). */
-export function parseReplication(info: string): ReplicaState {
-  const replicas = [...info.matchAll(/^slave\d+:(.*)$/gm)].map(([, fields = '']) => fields)
-  const online = replicas.filter(fields => fields.includes('state=online'))
-  return {
-    role: /^role:(\w+)/m.exec(info)?.[1] ?? 'unknown',
-    online: online.length,
-    synchronizing: replicas.length - online.length,
-    lagS: Math.min(...online.map(fields => Number(/\blag=(\d+)/.exec(fields)?.[1] ?? Infinity)))
   }
 }

@@ -104,8 +104,9 @@ export class Views {
       this.#late.delete(key)
       return reply
     } catch (error) {
-      if (error instanceof ConnectionLost && this.#options.known.has(key))
+      if (error instanceof ConnectionLost && this.#options.known.has(key)) {
         this.#late.set(key, false)
+      }
       throw error
     }
   }

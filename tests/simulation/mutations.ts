@@ -31,7 +31,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a refused WAIT on a replica is an answer',
-    file: 'redis/replication.js',
+    file: 'redis/replicas.js',
     find: "if (error.message.includes('WAIT cannot be used with replica'))",
     replace: 'if (false)'
   },

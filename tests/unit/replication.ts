@@ -3,7 +3,8 @@
 import { ErrorReply } from 'redis'
 import t, { type Test } from 'tap'
 import { ConnectionLost, type Reply } from '../../src/redis/connection.js'
-import { parseReplication, Replication, type Standing } from '../../src/redis/replication.js'
+import { parseReplication } from '../../src/redis/replicas.js'
+import { Replication, type Standing } from '../../src/redis/replication.js'
 
 t.jobs = 8
 
