@@ -10,6 +10,7 @@ import { connections } from './parts/connections.js'
 import { even } from './parts/even.js'
 import { fanout } from './parts/fanout.js'
 import { history } from './parts/history.js'
+import { idle } from './parts/idle.js'
 import { inbox } from './parts/inbox.js'
 import { latency } from './parts/latency.js'
 import { memory } from './parts/memory.js'
@@ -28,6 +29,7 @@ const PARTS: readonly Part[] = [
   inbox,
   history,
   connections,
+  idle,
   storm,
   even,
   memory,

@@ -11,6 +11,7 @@ import { ClusterWatch } from './live/cluster-watch.js'
 import { Hub } from './live/hub.js'
 import { People } from './live/people.js'
 import { Signals } from './live/signals.js'
+import { Peers } from './store/peers.js'
 import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
@@ -179,14 +180,30 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     metrics.faults.inc({ what })
     reports.report(what, { level: 'warn', message: `background work failed: ${what}`, error })
   }
-  const publisher = new Publisher(cluster, error => {
+  const peers = new Peers(cluster, config.live, {
+    doubted: channels => {
+      metrics.doubts.inc({ of: channels === 'all' ? 'all' : 'some' })
+      for (const listener of [hub, people]) {
+        if (channels === 'all') listener.doubtAll()
+        else for (const channel of channels) listener.doubt(channel)
+      }
+    },
+    failed: error => {
+      fault('peers', error)
+    }
+  })
+  const publisher = new Publisher(cluster, (error, channel) => {
     fault('publish', error)
+    peers.doubt(channel)
   })
   const store = new Store(cluster, {
     ...config.store,
     ...config.cluster,
     publish: (room, messages) => {
       publisher.publish(room, messages)
+    },
+    onDoubt: channel => {
+      peers.doubt(channel)
     },
     onFault: fault
   })
@@ -228,6 +245,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     },
     () => store.history.reads
   )
+
+  // Before the first write: from here on the others notice if this process vanishes.
+  await peers.start()
 
   let isStopping = false
   const connections = new Connections({
@@ -392,6 +412,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     reports.flush()
     await store.settled()
     await publisher.settled()
+    await peers.leave()
     watch.close()
     people.close()
     hub.close()

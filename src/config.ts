@@ -184,8 +184,12 @@ export const SETTINGS = {
       'pages that streams read from the store at the same time'),
     ROOM_LINGER_MS: integer(10_000, 0, HOUR,
       'ms for which a room stays subscribed after its last reader has left'),
-    AUDIT_MS: integer(5000, 100, 10 * MINUTE,
-      'ms after which a silent room is compared with the store: the longest time for which a lost last message stays unseen')
+    AUDIT_MS: integer(10 * MINUTE, 100, 24 * HOUR,
+      'ms after which a quiet room is compared with the store although nothing points to a lost publication'),
+    RECHECK_MS: integer(10_000, 100, 10 * MINUTE,
+      'ms over which all rooms are compared with the store when a process of the service has vanished; longer with more than 3 rooms per ms'),
+    VANISHED_MS: integer(10_000, 500, MINUTE,
+      'ms without a sign of life after which a process counts as vanished; a sign is given, and those of others are heard, five times in this time')
   }
 } as const satisfies Record<string, Record<string, Setting<unknown>>>
 

@@ -32,6 +32,7 @@ export class Metrics {
   readonly limits: Counter<'limit'>
   readonly gaps: Counter
   readonly resets: Counter<'reason'>
+  readonly doubts: Counter<'of'>
   readonly faults: Counter<'what'>
 
   constructor() {
@@ -95,6 +96,12 @@ export class Metrics {
       name: 'dialogs_resets_total',
       help: 'resets of a room, after which its readers start over',
       labelNames: ['reason'],
+      registers
+    })
+    this.doubts = new Counter({
+      name: 'dialogs_doubts_total',
+      help: 'times that publications may have been lost, for some channels or all; they are then compared with the store',
+      labelNames: ['of'],
       registers
     })
     this.faults = new Counter({

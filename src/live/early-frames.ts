@@ -1,18 +1,22 @@
 // Frames that arrived early: the gap before them is still open. Bounded in frames. A frame that
-// does not fit is dropped, because the read that closes the gap can bring it as well.
+// does not fit is dropped, because the read that closes the gap can bring it as well. Invariant:
+// what was dropped counts as waiting until the room has reached it.
 import { lastOf, saysOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
   readonly #lengthMax: number
   #groups: Frames[] = []
   #length = 0
+  /** The highest sequence that was dropped and is still to come; -Infinity if there is none. */
+  #droppedTo = -Infinity
 
   constructor(lengthMax: number) {
     this.#lengthMax = lengthMax
   }
 
+  /** Nothing is held, and nothing was dropped that is still to come. */
   get isEmpty(): boolean {
-    return this.#groups.length === 0
+    return this.#groups.length === 0 && this.#droppedTo === -Infinity
   }
 
   /** The lowest sequence held; Infinity if there is none. */
@@ -20,14 +24,17 @@ export class EarlyFrames {
     return this.#groups.reduce((least, { first }) => Math.min(least, first), Infinity)
   }
 
-  /** The highest sequence held; -Infinity if there is none. */
+  /** The highest sequence that arrived; -Infinity if there is none. */
   get last(): number {
-    return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), -Infinity)
+    return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), this.#droppedTo)
   }
 
   /** @returns whether there was space for them */
   add(frames: Frames): boolean {
-    if (this.#length + frames.ends.length > this.#lengthMax) return false
+    if (this.#length + frames.ends.length > this.#lengthMax) {
+      this.#droppedTo = Math.max(this.#droppedTo, lastOf(frames))
+      return false
+    }
     this.#groups.push(frames)
     this.#length += frames.ends.length
     return true
@@ -48,6 +55,7 @@ export class EarlyFrames {
       reached = Math.max(reached, lastOf(frames) + 1)
     }
     this.#groups = early
+    if (this.#droppedTo < reached) this.#droppedTo = -Infinity
     return ripe
   }
 
@@ -67,5 +75,6 @@ export class EarlyFrames {
   clear(): void {
     this.#groups = []
     this.#length = 0
+    this.#droppedTo = -Infinity
   }
 }

@@ -1,10 +1,14 @@
 // All streams of this process, and the rooms that they read. A room is opened for its first reader
 // and kept for a while after the last one has left. One timer runs the audit, another closes idle
 // rooms and stalled streams. Knows nothing of HTTP except sockets to write to.
+// The audit finds a last message whose publication was lost, which no later one proves. It looks at
+// a room when a publication may have been lost (`doubt`), and otherwise hardly ever: a quiet room
+// is free.
 import { setTimeout as sleep } from 'node:timers/promises'
-import { roomChannel } from '../store/keys.js'
+import { roomChannel, roomOf } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { Heartbeats } from './heartbeats.js'
+import { LookTimes } from './look-times.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
@@ -20,7 +24,10 @@ export type HubOptions = RoomSettings &
   PagesOptions & {
     readonly ringsBytesMax: number
     readonly roomLingerMs: number
+    /** How long a quiet room may go without being compared with the store. */
     readonly auditMs: number
+    /** Over how long all rooms are compared with the store when all are in doubt. */
+    readonly recheckMs: number
     readonly heartbeatMs: number
     readonly stalledMsMax: number
   }
@@ -30,20 +37,25 @@ export type HubEvents = RoomEvents & {
   stalled: (stalledMs: number) => void
 }
 
-/**
- * The audit looks at rooms this many times per interval. A room is due one turn early, so that none
- * waits longer than the interval.
- */
-const AUDIT_TURNS = 8
+/** The audit takes its turn at least this often within each of its intervals. */
+const TURNS = 8
+const TURN_MS_MAX = 500
 
 /**
  * A room that nobody reads, but people follow as one of their dialogs, is compared with the store
  * so many times less often.
  */
-const WATCHED_AUDITS = 24
+const WATCHED_AUDITS = 6
+
+/**
+ * With more rooms than this for each ms of `recheckMs`, a recheck takes longer: a process must not
+ * flood the store when another one has died.
+ */
+const LOOKS_PER_MS_MAX = 3
 
 type OpenRoom = {
   readonly room: Room
+  readonly looks: LookTimes
   watch: RoomWatch | undefined
   emptySince: number | undefined
 }
@@ -69,9 +81,12 @@ export class Hub {
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
     this.#timers = [
-      setInterval(() => {
-        this.#audit()
-      }, options.auditMs / AUDIT_TURNS),
+      setInterval(
+        () => {
+          this.#audit()
+        },
+        Math.min(TURN_MS_MAX, options.auditMs / TURNS, options.recheckMs / TURNS)
+      ),
       setInterval(() => {
         this.#sweep()
       }, 1000)
@@ -136,6 +151,22 @@ export class Hub {
     noteEmpty(entry)
   }
 
+  /** A publication to this channel may have been lost. */
+  doubt(channel: string): void {
+    const name = roomOf(channel)
+    const entry = name === undefined ? undefined : this.#rooms.get(name)
+    if (entry === undefined) return
+    void entry.room.sync()
+    entry.looks.doubtLater(performance.now(), 0)
+  }
+
+  /** Publications to any channel may have been lost: every room is compared with the store. */
+  doubtAll(): void {
+    const now = performance.now()
+    const spreadMs = Math.max(this.#options.recheckMs, this.#rooms.size / LOOKS_PER_MS_MAX)
+    for (const { looks } of this.#rooms.values()) looks.doubt(now, spreadMs)
+  }
+
   /**
    * Ends all streams over a period of `drainMs` and gives each client a random retry time.
    * Thousands of clients that reconnect at the same moment would overload the process they
@@ -166,33 +197,34 @@ export class Hub {
       { settings: this.#options, budget: this.budget, pages: this.pages },
       this.#events
     )
-    const entry = { room, watch: undefined, emptySince: undefined }
+    const looks = new LookTimes(performance.now(), this.#options.auditMs)
+    const entry = { room, looks, watch: undefined, emptySince: undefined }
     this.#rooms.set(name, entry)
     this.#subscriber.subscribe(roomChannel(name), {
       onMessage: payload => {
         room.receive(payload)
       },
-      onSubscribed: () => {
+      onSubscribed: isSettled => {
         void room.sync()
+        // A writer that does not know yet who owns the slot may publish to the previous owner.
+        if (!isSettled) looks.doubtLater(performance.now(), this.#options.recheckMs)
       }
     })
     return entry
   }
 
-  // If the publication of a room's last message is lost, no later publication proves the gap. Only
-  // a look at the log finds it.
   #audit(): void {
-    const { auditMs } = this.#options
     const now = performance.now()
-    const readBefore = now - auditMs * (1 - 1 / AUDIT_TURNS)
-    const watchedBefore = now - auditMs * (WATCHED_AUDITS - 1 / AUDIT_TURNS)
-    for (const { room, watch } of this.#rooms.values()) {
-      // Skip a room that is already syncing: while a shard is down, it would only be asked again
-      // and again.
-      const isWatched = (watch?.followerCount ?? 0) > 0
-      const idleBefore = room.readerCount > 0 ? readBefore : isWatched ? watchedBefore : -Infinity
-      if (room.heardAt < idleBefore && !room.isSyncing) void room.sync()
+    for (const entry of this.#rooms.values()) {
+      const { room, looks } = entry
+      if (looks.isDue(now, room.heardAt, this.#intervalOf(entry))) void room.sync()
     }
+  }
+
+  // A room that only lingers is read up to its head by the audit when somebody comes back.
+  #intervalOf({ room, watch }: OpenRoom): number {
+    if (room.readerCount > 0) return this.#options.auditMs
+    return (watch?.followerCount ?? 0) > 0 ? WATCHED_AUDITS * this.#options.auditMs : Infinity
   }
 
   #sweep(): void {

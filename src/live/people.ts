@@ -1,21 +1,33 @@
 // The people who have streams in this process. A person is opened for the first of their streams:
 // their channel is subscribed and their list read. They are kept for a while after the last one,
-// for a client that comes back. Now and then each list is read anew: the news of a change may have
-// been lost with the process that made it.
+// for a client that comes back. A list is read anew when news of a change may have been lost, and
+// otherwise now and then.
 import { type Subscriber } from '../redis/subscriber.js'
-import { userChannel } from '../store/keys.js'
+import { userChannel, userOf } from '../store/keys.js'
 import { parsePersonNews } from '../store/person-news.js'
+import { LookTimes } from './look-times.js'
 import { Person, type PersonEvents, type PersonInbox, type Watches } from './person.js'
 import { type PersonOutput } from './person-stream.js'
 
-export type PeopleOptions = { readonly roomLingerMs: number }
+export type PeopleOptions = {
+  readonly roomLingerMs: number
+  readonly auditMs: number
+  readonly recheckMs: number
+}
 type Members = { readonly onRemoved: (listener: (room: string, user: string) => void) => void }
 
-/** How long news that were lost stay unnoticed, at most, while a person has a stream. */
-const AUDIT_MS = 300_000
-const AUDIT_TURNS = 60
+/** A list is read this many times less often than a room is compared with the store. */
+const AUDITS = 6
+const TURN_MS_MAX = 500
+const TURNS = 8
+/** As LOOKS_PER_MS_MAX of the hub; a list takes several commands. */
+const LOOKS_PER_MS_MAX = 1
 
-type Entry = { readonly person: Person; lingering: NodeJS.Timeout | undefined; lookedAt: number }
+type Entry = {
+  readonly person: Person
+  readonly looks: LookTimes
+  lingering: NodeJS.Timeout | undefined
+}
 
 export class People {
   readonly #inbox: PersonInbox
@@ -41,9 +53,12 @@ export class People {
     store.members.onRemoved((room, user) => {
       this.#people.get(user)?.person.left(room)
     })
-    this.#timer = setInterval(() => {
-      this.#audit()
-    }, AUDIT_MS / AUDIT_TURNS).unref()
+    this.#timer = setInterval(
+      () => {
+        this.#audit()
+      },
+      Math.min(TURN_MS_MAX, options.auditMs / TURNS, options.recheckMs / TURNS)
+    ).unref()
   }
 
   get count(): number {
@@ -65,6 +80,22 @@ export class People {
     }
   }
 
+  /** News for this channel may have been lost. */
+  doubt(channel: string): void {
+    const user = userOf(channel)
+    const entry = user === undefined ? undefined : this.#people.get(user)
+    if (entry === undefined) return
+    void entry.person.sync()
+    entry.looks.doubtLater(performance.now(), 0)
+  }
+
+  /** News for anybody may have been lost. */
+  doubtAll(): void {
+    const now = performance.now()
+    const spreadMs = Math.max(this.#options.recheckMs, this.#people.size / LOOKS_PER_MS_MAX)
+    for (const { looks } of this.#people.values()) looks.doubt(now, spreadMs)
+  }
+
   close(): void {
     clearInterval(this.#timer)
     for (const { person, lingering } of this.#people.values()) {
@@ -76,15 +107,17 @@ export class People {
 
   #open(user: string): Entry {
     const person = new Person(user, this.#inbox, this.#watches, this.#events)
-    const entry: Entry = { person, lingering: undefined, lookedAt: performance.now() }
+    const looks = new LookTimes(performance.now(), AUDITS * this.#options.auditMs)
+    const entry: Entry = { person, looks, lingering: undefined }
     this.#people.set(user, entry)
     this.#subscriber.subscribe(userChannel(user), {
       onMessage: payload => {
         const news = parsePersonNews(payload)
         if (news !== undefined) person.hear(news)
       },
-      onSubscribed: () => {
+      onSubscribed: isSettled => {
         void person.sync()
+        if (!isSettled) looks.doubtLater(performance.now(), this.#options.recheckMs)
       }
     })
     return entry
@@ -96,12 +129,11 @@ export class People {
     person.close()
   }
 
+  // What nobody has heard of since the list was read is unknown here, so every interval has a look.
   #audit(): void {
-    const before = performance.now() - AUDIT_MS * (1 - 1 / AUDIT_TURNS)
-    for (const entry of this.#people.values()) {
-      if (entry.lookedAt > before || entry.person.streamCount === 0) continue
-      entry.lookedAt = performance.now()
-      void entry.person.sync()
+    const now = performance.now()
+    for (const { person, looks } of this.#people.values()) {
+      if (looks.isDue(now, -Infinity, AUDITS * this.#options.auditMs)) void person.sync()
     }
   }
 }

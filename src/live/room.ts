@@ -252,7 +252,9 @@ export class Room {
 
   #signal(payload: Buffer): void {
     const frame = decodeSignal(payload)
-    if (frame !== undefined) this.#fanOut.signal(frame)
+    // A newer version says something in a way that this one does not know.
+    if (frame === undefined) void this.sync()
+    else this.#fanOut.signal(frame)
   }
 
   /**
@@ -315,7 +317,6 @@ export class Room {
     this.#headMs = headMs
     this.#isReady = true
     this.#releaseEarly()
-    this.#watchGap()
     for (const resolve of this.#whenReady) resolve()
     this.#whenReady = []
   }
@@ -397,6 +398,7 @@ export class Room {
 
   #releaseEarly(): void {
     for (const frames of this.#early.take(this.#ring.next)) this.#place(frames)
+    this.#watchGap()
   }
 }
 

@@ -77,6 +77,12 @@ export type Signal = {
 const SIGNAL = 'signal\n'
 const SIGNAL_FIRST_BYTE = SIGNAL.charCodeAt(0)
 
+/**
+ * What is published by a tool that has added to a log. As everything that a process cannot read, it
+ * has the room look at the log (live/room.ts).
+ */
+export const LOOK = 'look'
+
 /** What is published for a signal: a line that tells it from messages, then the frame. */
 export const encodeSignal = ({ room, user, kind, data }: Signal): string =>
   `${SIGNAL}event: signal\ndata: ${JSON.stringify({ room, user, kind, data })}\n\n`

@@ -13,8 +13,12 @@ import { backoffMs } from '../backoff.js'
 
 export type ChannelListener = {
   onMessage: (payload: Buffer) => void
-  /** Everything published from now on will arrive; earlier messages may have been missed. */
-  onSubscribed: () => void
+  /**
+   * Everything published from now on will arrive; earlier messages may have been missed.
+   * @param isSettled false if slots or connections changed a moment ago: a publisher that has not
+   * noticed may publish to a node that nobody listens to any more
+   */
+  onSubscribed: (isSettled: boolean) => void
 }
 
 type Channel = {
@@ -29,6 +33,8 @@ export type SubscriberEvents = {
   lost: (why: 'connection' | 'moved' | 'refused') => void
 }
 
+/** Every process looks at the topology within TOPOLOGY_REFRESH_MS, and then knows who owns what. */
+const SETTLE_MS = 10_000
 const RETRY_MS = 50
 const RETRY_MS_MAX = 500
 /** Permissions are not restored within a second. */
@@ -42,6 +48,8 @@ export class Subscriber {
   readonly #connections = new Map<string, PubSubConnection>()
   #isPlacing = false
   #placedAt = -Infinity
+  /** When a channel last lost the node at which it was subscribed. */
+  #lostAt = -Infinity
   /** Attempts since a subscription was last confirmed. */
   #tries = 0
   #isRefusedForGood = false
@@ -85,7 +93,10 @@ export class Subscriber {
   #place(channel: Channel): void {
     const owner = this.#cluster.topology.ownerOf(channel.slot)
     if (owner === channel.node) return
-    if (channel.node !== undefined) this.#connections.get(channel.node)?.unsubscribe(channel.name)
+    if (channel.node !== undefined) {
+      this.#lostAt = performance.now()
+      this.#connections.get(channel.node)?.unsubscribe(channel.name)
+    }
     channel.node = owner
     if (owner !== undefined) this.#connectionTo(owner).subscribe(channel.name)
   }
@@ -121,13 +132,16 @@ export class Subscriber {
   #subscribed(name: string, node: string): void {
     const channel = this.#channels.get(name)
     this.#tries = 0
-    if (channel?.node === node) channel.listener.onSubscribed()
+    if (channel?.node === node) {
+      channel.listener.onSubscribed(performance.now() - this.#lostAt > SETTLE_MS)
+    }
   }
 
   #unsubscribed(name: string, node: string, refusal: Error | undefined): void {
     const channel = this.#channels.get(name)
     if (channel?.node !== node) return
     channel.node = undefined
+    this.#lostAt = performance.now()
     this.#events.lost(refusal === undefined ? 'moved' : 'refused')
     if (refusal !== undefined) this.#refused(refusal, node)
     this.#placeSoon()
@@ -149,6 +163,7 @@ export class Subscriber {
     for (const channel of this.#channels.values()) {
       if (channel.node === node) channel.node = undefined
     }
+    this.#lostAt = performance.now()
     this.#events.lost('connection')
     this.#placeSoon()
   }

@@ -37,7 +37,11 @@ export class Admission {
    * @throws DialogsError OVERLOADED at once when the queue is full; STORE_UNAVAILABLE at the
    * deadline; before that, whatever the work throws
    */
-  admit<T>(text: string, work: (deadline: number) => Promise<T>): Promise<T> {
+  admit<T>(
+    text: string,
+    work: (deadline: number) => Promise<T>,
+    onFailed?: (error: unknown) => void
+  ): Promise<T> {
     const { queueLengthMax, queueBytesMax, storeDeadlineMs } = this.#options
     const bytes = 2 * text.length + PENDING_BYTES
     if (this.#length >= queueLengthMax || this.#bytes + bytes > queueBytesMax) {
@@ -74,6 +78,7 @@ export class Admission {
         },
         error => {
           release()
+          onFailed?.(error)
           reject(error)
         }
       )

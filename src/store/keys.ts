@@ -75,8 +75,29 @@ export const roomChannel = (room: string): string => `room:{${room}}`
 /** The sharded pub/sub channel of a person: what they do on other devices, and who invites them. */
 export const userChannel = (user: string): string => `user:{${user}}`
 
+/** The room of a room's channel, or the person of a person's; undefined for other channels. */
+export const roomOf = (channel: string): string | undefined => nameIn('room:{', channel)
+export const userOf = (channel: string): string | undefined => nameIn('user:{', channel)
+
+const nameIn = (prefix: string, channel: string): string | undefined =>
+  channel.startsWith(prefix) && channel.endsWith('}') ? channel.slice(prefix.length, -1) : undefined
+
 /** The channel on which every process hears who was removed from which room. */
 export const REMOVALS_CHANNEL = 'dialogs:removals'
+
+/**
+ * Where the processes of the service know of each other (peers.ts): one place on each third of the
+ * slots, so that no single shard matters. `signs` and `doubts` are what they say; `clock` is only
+ * there for its expiry.
+ */
+export const PEER_PLACES = ['peers.13', 'peers.4', 'peers.43'].map(tag => ({
+  slot: slotOf(tag),
+  signs: `dialogs:{${tag}}:signs`,
+  doubts: `dialogs:{${tag}}:doubts`,
+  clock: `dialogs:{${tag}}:clock`
+}))
+
+export type PeerPlace = (typeof PEER_PLACES)[number]
 
 /** The slot of everything kept per room: log, users, idempotency keys, channel. */
 export const roomSlot = (room: string): number => slotOf(`{${room}}`)

@@ -54,7 +54,7 @@ export class Members {
   readonly #users: Users
   readonly #dialogs: Dialogs
   readonly #deadlineMs: number
-  readonly #onFault: (error: unknown) => void
+  readonly #onFault: (error: unknown, channel: string) => void
   /** Until when the membership is trusted, by performance.now(). */
   readonly #until = new Remembered<number>()
   readonly #looks = new Shared<boolean>()
@@ -67,7 +67,10 @@ export class Members {
     cluster: Cluster,
     users: Users,
     dialogs: Dialogs,
-    options: { readonly deadlineMs: number; readonly onFault: (error: unknown) => void }
+    options: {
+      readonly deadlineMs: number
+      readonly onFault: (error: unknown, channel: string) => void
+    }
   ) {
     this.#cluster = cluster
     this.#users = users
@@ -200,7 +203,7 @@ export class Members {
     try {
       await this.#cluster.write(slotOf(channel), ['SPUBLISH', channel, payload], deadline)
     } catch (error) {
-      this.#onFault(error)
+      this.#onFault(error, channel)
     }
   }
 

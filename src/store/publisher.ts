@@ -1,6 +1,6 @@
 // Step 5 of a write: tells all processes that have readers in the room, by one SPUBLISH for each
-// group. A lost publication does little harm: readers find the gap at the next publication, or by
-// the audit.
+// group. A publication that fails is reported with its channel: whoever follows the channel has to
+// look at the log (peers.ts).
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from './keys.js'
 import { type Entry } from '../message/message.js'
@@ -8,10 +8,10 @@ import { encodePublication } from '../message/frame.js'
 
 export class Publisher {
   readonly #cluster: Cluster
-  readonly #onFault: (error: unknown) => void
+  readonly #onFault: (error: unknown, channel: string) => void
   readonly #underWay = new Set<Promise<void>>()
 
-  constructor(cluster: Cluster, onFault: (error: unknown) => void) {
+  constructor(cluster: Cluster, onFault: (error: unknown, channel: string) => void) {
     this.#cluster = cluster
     this.#onFault = onFault
   }
@@ -26,7 +26,7 @@ export class Publisher {
         },
         error => {
           this.#underWay.delete(published)
-          this.#onFault(error)
+          this.#onFault(error, roomChannel(room))
         }
       )
     this.#underWay.add(published)

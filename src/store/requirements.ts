@@ -25,6 +25,7 @@ import {
   userCountKey,
   usersKey
 } from './keys.js'
+import { SIGN, UNSIGN } from './peer-place.js'
 import {
   APPEND,
   CHANGE,
@@ -79,7 +80,9 @@ const SCRIPTS = [
   MOVE_USERS,
   SEAL,
   SEAL_BY_COPY,
-  TOUCH_KEY
+  SIGN,
+  TOUCH_KEY,
+  UNSIGN
 ]
 
 export const REQUIREMENTS: Requirements = {

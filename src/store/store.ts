@@ -1,10 +1,10 @@
 // The store as the rest of the process sees it: append a message, read messages, ask about a room.
 // It puts admission, appender, log and history together. Its own logic is what a repeated
 // idempotency key means.
-import { DialogsError } from '../errors.js'
+import { DialogsError, isTemporary } from '../errors.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
-import { logKey, onceKey, roomSlot } from './keys.js'
+import { logKey, onceKey, roomChannel, roomSlot } from './keys.js'
 import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
@@ -34,6 +34,11 @@ export type StoreOptions = Omit<AppenderOptions, 'publish'> &
     readonly lostPatienceMs: number
     /** Called in the order of a room's sequences, as far as this process wrote them. */
     readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void
+    /**
+     * Something may have been written that this process did not publish, and will not: whoever
+     * follows the channel has to compare what they have with the store (peers.ts).
+     */
+    readonly onDoubt?: (channel: string) => void
   }
 
 export type Appended = { readonly message: Message; readonly isNew: boolean }
@@ -73,8 +78,9 @@ export class Store {
     const { storeDeadlineMs: deadlineMs } = options
     this.members = new Members(cluster, this.users, this.#dialogs, {
       deadlineMs,
-      onFault: error => {
+      onFault: (error, channel) => {
         options.onFault('news', error)
+        options.onDoubt?.(channel)
       }
     })
     this.inbox = new Inbox(
@@ -137,10 +143,15 @@ export class Store {
    */
   append(message: NewMessage): Promise<Appended> {
     const { once } = message
-    return this.#admission.admit(message.text, deadline =>
-      once === undefined
-        ? this.#appendNew(message, deadline)
-        : this.#appendKeyed(message, once, deadline)
+    return this.#admission.admit(
+      message.text,
+      deadline =>
+        once === undefined
+          ? this.#appendNew(message, deadline)
+          : this.#appendKeyed(message, once, deadline),
+      error => {
+        this.#failed(message.room, error)
+      }
     )
   }
 
@@ -149,9 +160,18 @@ export class Store {
    * @throws DialogsError as Admission.admit and Changes.change
    */
   change(change: NewChange): Promise<Change> {
-    return this.#admission.admit(change.text ?? '', deadline =>
-      this.#changes.change(change, deadline)
+    return this.#admission.admit(
+      change.text ?? '',
+      deadline => this.#changes.change(change, deadline),
+      error => {
+        this.#failed(change.room, error)
+      }
     )
+  }
+
+  // What failed may be in the log all the same, and was not published.
+  #failed(room: string, error: unknown): void {
+    if (isTemporary(error)) this.#options.onDoubt?.(roomChannel(room))
   }
 
   // Repetitions that reach this process while the first request is in flight share its outcome.

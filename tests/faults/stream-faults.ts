@@ -61,7 +61,7 @@ async function keepsItsBounds(t: Test, name: ExperimentName, scale: number): Pro
   t.same(violations, [])
 }
 
-t.test('a last message whose publication is lost is there within the interval of the audit', t =>
+t.test('a last message whose publication is refused is there as soon as others hear of it', t =>
   keepsItsBounds(t, 'lost-publication', 0.5)
 )
 t.test(

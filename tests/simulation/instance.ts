@@ -8,6 +8,7 @@ import { type JoinRequest } from '../../src/live/reader.js'
 import { Stream } from '../../src/live/stream.js'
 import { Cluster } from '../../src/redis/cluster.js'
 import { Subscriber } from '../../src/redis/subscriber.js'
+import { Peers } from '../../src/store/peers.js'
 import { Publisher } from '../../src/store/publisher.js'
 import { REQUIREMENTS } from '../../src/store/requirements.js'
 import { Store } from '../../src/store/store.js'
@@ -20,6 +21,7 @@ type Service = {
   readonly subscriber: Subscriber
   readonly store: Store
   readonly publisher: Publisher
+  readonly peers: Peers
   readonly hub: Hub
 }
 
@@ -92,7 +94,7 @@ export class Instance {
       0,
       () => {
         void (async () => {
-          const { cluster, subscriber, store, publisher, hub } = service
+          const { cluster, subscriber, store, publisher, peers, hub } = service
           await hub.drain(DRAIN_MS)
           while (this.posts > 0) {
             await new Promise<void>(resolve => {
@@ -101,6 +103,7 @@ export class Instance {
           }
           await store.settled()
           await publisher.settled()
+          await peers.leave()
           hub.close()
           subscriber.close()
           cluster.close()
@@ -212,8 +215,21 @@ export class Instance {
       oracle.onFault(this.name, what, error)
     }
     const subscriber = new Subscriber(cluster, connection, { lost: () => undefined })
-    const publisher = new Publisher(cluster, error => {
+    const peers = new Peers(cluster, settings, {
+      doubted: channels => {
+        this.#world.trace.note(
+          `${this.name}: ${channels === 'all' ? 'all channels are' : `${channels.join()} is`} in doubt`
+        )
+        if (channels === 'all') hub.doubtAll()
+        else for (const channel of channels) hub.doubt(channel)
+      },
+      failed: error => {
+        fault('peers', error)
+      }
+    })
+    const publisher = new Publisher(cluster, (error, channel) => {
       fault('publish', error)
+      peers.doubt(channel)
     })
     const store = new Store(cluster, {
       ...settings,
@@ -221,6 +237,9 @@ export class Instance {
       idempotencyTtlS: 86400,
       publish: (room, messages) => {
         publisher.publish(room, messages)
+      },
+      onDoubt: channel => {
+        peers.doubt(channel)
       },
       onFault: fault
     })
@@ -247,6 +266,7 @@ export class Instance {
         failed: fault
       }
     )
-    return { cluster, subscriber, store, publisher, hub }
+    await peers.start()
+    return { cluster, subscriber, store, publisher, peers, hub }
   }
 }

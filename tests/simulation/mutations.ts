@@ -146,14 +146,32 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'drop the read-up after resubscribing',
     file: 'live/hub.js',
-    find: 'onSubscribed: () => {',
-    replace: 'onSubscribed: () => { if (room.heardAt !== 0) return;'
+    find: 'onSubscribed: isSettled => {',
+    replace: 'onSubscribed: isSettled => { if (room.heardAt !== 0) return;'
   },
   {
     name: 'no audit of quiet rooms',
     file: 'live/hub.js',
-    find: 'if (room.heardAt < idleBefore',
-    replace: 'if (false && room.heardAt < idleBefore'
+    find: 'if (looks.isDue(',
+    replace: 'if (false && looks.isDue('
+  },
+  {
+    name: 'no word of what was not published',
+    file: 'store/peers.js',
+    find: 'this.#doubted.add(channel);',
+    replace: 'return;'
+  },
+  {
+    name: 'nobody notices a process that vanished',
+    file: 'store/peers.js',
+    find: 'if (peer === this.#id)',
+    replace: 'if (true)'
+  },
+  {
+    name: 'forget what was dropped for want of space',
+    file: 'live/early-frames.js',
+    find: 'this.#droppedTo = Math.max(this.#droppedTo, lastOf(frames));',
+    replace: ';'
   },
   {
     name: 'deliver what comes early',

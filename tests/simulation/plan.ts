@@ -52,6 +52,8 @@ export type ServiceSettings = {
   readonly pageLength: number
   readonly roomLingerMs: number
   readonly auditMs: number
+  readonly recheckMs: number
+  readonly vanishedMs: number
   readonly heartbeatMs: number
   readonly socketBytesMax: number
   readonly stalledMsMax: number
@@ -146,7 +148,9 @@ function settings(random: Random): ServiceSettings {
     gapWaitMs: random.pick([1, 10]),
     pageLength: 128,
     roomLingerMs: random.pick([100, 10_000]),
-    auditMs: random.pick([1000, 5000]),
+    auditMs: random.pick([1000, 600_000, 600_000]),
+    recheckMs: random.pick([300, 5000]),
+    vanishedMs: random.pick([2000, 10_000]),
     heartbeatMs: random.pick([500, 3000]),
     socketBytesMax: random.pick([1, 300, 65536]),
     stalledMsMax: random.pick([1500, 60_000]),

@@ -21,8 +21,11 @@ t.test(
     // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
     const store = { log, history: { range: async () => [] } }
     const subscriber = {
-      subscribe: (_channel: string, { onSubscribed }: { onSubscribed: () => void }) => {
-        onSubscribed()
+      subscribe: (
+        _channel: string,
+        { onSubscribed }: { onSubscribed: (isSettled: boolean) => void }
+      ) => {
+        onSubscribed(true)
       },
       unsubscribe: silent
     }
@@ -43,6 +46,7 @@ t.test(
         gapWaitMs: 5,
         roomLingerMs: 1000,
         auditMs: 80,
+        recheckMs: 80,
         heartbeatMs: 1000,
         stalledMsMax: 1000
       },

@@ -3,7 +3,7 @@
 // back.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { encodePublication } from '../../src/message/frame.js'
+import { encodePublication, LOOK } from '../../src/message/frame.js'
 import { SingleOutput } from '../../src/live/output.js'
 import { Pages } from '../../src/live/pages.js'
 import { Reader, type JoinRequest } from '../../src/live/reader.js'
@@ -278,6 +278,31 @@ t.test('the audit is due when nothing was delivered, even if publications arrive
   t.equal(world.room.heardAt, before, 'a duplicate')
   world.room.receive(publication(messages(6, 6)))
   t.ok(world.room.heardAt > before)
+})
+
+t.test(
+  'frames that found no space are read, be they the first ones or the last ones that arrived early',
+  async t => {
+    for (const arrivals of [[messages(10, 120)], [messages(10, 60), messages(61, 120)]]) {
+      const world = await worldOf(t, 5)
+      const reader = world.join()
+      await until('it is live', () => reader.text().includes('event: live'))
+      world.store = messages(1, 120)
+      for (const arrival of arrivals) world.room.receive(publication(arrival))
+      t.ok(world.told.includes('earlyFull'))
+      // The gap closes by itself. Nobody publishes the last ones again.
+      world.room.receive(publication(messages(6, 9)))
+      await until('they are there', () => reader.seqs().at(-1) === 120)
+      t.same(reader.seqs(), sequence(1, 120))
+    }
+  }
+)
+
+t.test('whatever else is published on its channel has the room look at the log', async t => {
+  const world = await worldOf(t, 5)
+  world.store = messages(1, 6)
+  world.room.receive(Buffer.from(LOOK))
+  await until('it is there', () => world.room.head === 6)
 })
 
 t.test('a closed room no longer takes part of the common budget', async t => {

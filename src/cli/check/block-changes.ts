@@ -4,9 +4,10 @@
 // reads seem to contradict is looked at again in one step.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
+import { LOOK } from '../../message/frame.js'
 import { formatChange, type ChangeMark } from '../../message/message.js'
 import { Committer } from '../../store/committer.js'
-import { blockKey, changedKey } from '../../store/keys.js'
+import { blockKey, changedKey, roomChannel, roomSlot } from '../../store/keys.js'
 import { type Log } from '../../store/log.js'
 import { CHANGE, CHANGE_MARKS, REMOVE_CHANGED } from '../../store/scripts.js'
 import { Users } from '../../store/users.js'
@@ -113,6 +114,7 @@ export class BlockChanges {
       performance.now() + WRITE_MS
     )
     await durable
+    await this.#cluster.command(roomSlot(this.#room), ['SPUBLISH', roomChannel(this.#room), LOOK])
     findings.mend('untold', 1)
   }
 

@@ -1,0 +1,162 @@
+// Every way in which the publication of a last message can be lost, and that the readers of another
+// process get the message all the same, within the time that src/README.md states. The slow audit
+// is so slow here that it finds nothing.
+import { setTimeout as sleep } from 'node:timers/promises'
+import t, { type Test } from 'tap'
+import { connect } from '../../src/embedded/connection.js'
+import { PEER_PLACES } from '../../src/store/keys.js'
+import { freshRoom, post } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService, type Service } from '../support/service.js'
+import { openSse, type SseReader } from '../support/sse.js'
+import { openStore } from '../support/store.js'
+import { until } from '../support/until.js'
+
+const VANISHED_MS = 2000
+const RECHECK_MS = 1000
+/** The sign ran out, another process heard of it, and looked at all rooms; on a busy machine. */
+const NOTICED_MS_MAX = VANISHED_MS + VANISHED_MS / 5 + RECHECK_MS + 3000
+
+const cluster = await startCluster(t)
+const env = { VANISHED_MS: String(VANISHED_MS), RECHECK_MS: String(RECHECK_MS) }
+const start = (t: Test): Promise<Service> =>
+  startService(t, { redisNodes: cluster.urls, env: { ...env } })
+
+async function tellAll(...words: string[]): Promise<void> {
+  for (const { url } of cluster.nodes) {
+    const client = await connect(url)
+    try {
+      await client.sendCommand(words)
+    } finally {
+      await client.disconnect()
+    }
+  }
+}
+
+/** While this lasts, Redis refuses to publish anything. */
+async function withoutPublishing(work: () => Promise<void>): Promise<void> {
+  await tellAll('ACL', 'SETUSER', 'service', '-spublish')
+  try {
+    await work()
+  } finally {
+    await tellAll('ACL', 'SETUSER', 'service', '+spublish')
+  }
+}
+
+/** A reader that has one message, and knows of no other. */
+async function openReader(t: Test, service: Service, room: string): Promise<SseReader> {
+  await post(service.url, room, 'ann', 'first')
+  const reader = openSse(t, `${service.url}/rooms/${room}/events`)
+  await reader.isLive()
+  return reader
+}
+
+/** @returns after how many ms the second message was there */
+async function noticed(reader: SseReader, ms = NOTICED_MS_MAX): Promise<number> {
+  const from = performance.now()
+  await until('the last message is there', () => reader.seqs.at(-1) === 2, ms)
+  return performance.now() - from
+}
+
+async function doubts({ url }: Service): Promise<number> {
+  const text = await (await fetch(`${url}/metrics`)).text()
+  return [...text.matchAll(/^dialogs_doubts_total\{.*\} (\d+)$/gm)].reduce(
+    (sum, [, count]) => sum + Number(count),
+    0
+  )
+}
+
+const reading = await start(t)
+
+t.test('the writer is killed between commit and publication', async t => {
+  const writing = await start(t)
+  const room = freshRoom()
+  const reader = await openReader(t, reading, room)
+  await withoutPublishing(async () => {
+    await post(writing.url, room, 'bob', 'last')
+    // Before it can tell the others that the publication failed.
+    await writing.kill()
+  })
+  t.same(reader.seqs, [1])
+  t.comment(`noticed after ${Math.round(await noticed(reader))} ms`)
+})
+
+t.test('the writer stands still between commit and publication, for minutes', async t => {
+  const writing = await start(t)
+  const room = freshRoom()
+  const reader = await openReader(t, reading, room)
+  await withoutPublishing(async () => {
+    await post(writing.url, room, 'bob', 'last')
+    process.kill(writing.pid ?? 0, 'SIGSTOP')
+  })
+  t.comment(`noticed after ${Math.round(await noticed(reader))} ms`)
+  process.kill(writing.pid ?? 0, 'SIGCONT')
+})
+
+t.test('the writer lives, and Redis refuses its publication', async t => {
+  const writing = await start(t)
+  const room = freshRoom()
+  const reader = await openReader(t, reading, room)
+  await withoutPublishing(async () => {
+    await post(writing.url, room, 'bob', 'last')
+    const ms = await noticed(reader, VANISHED_MS)
+    t.comment(`noticed after ${Math.round(ms)} ms, while publishing was still refused`)
+  })
+})
+
+t.test('the reading process stands still while a writer is born and dies', async t => {
+  const other = await start(t)
+  const room = freshRoom()
+  const reader = await openReader(t, other, room)
+  process.kill(other.pid ?? 0, 'SIGSTOP')
+  const writing = await start(t)
+  await withoutPublishing(async () => {
+    await post(writing.url, room, 'bob', 'last')
+    await writing.kill()
+  })
+  // Somebody has noticed the death: it is history when the sleeper wakes.
+  const before = await doubts(reading)
+  await until('the others notice', async () => (await doubts(reading)) > before, NOTICED_MS_MAX)
+  process.kill(other.pid ?? 0, 'SIGCONT')
+  t.comment(`noticed ${Math.round(await noticed(reader))} ms after waking`)
+})
+
+t.test('what processes know of each other is lost', async t => {
+  const room = freshRoom()
+  const reader = await openReader(t, reading, room)
+  const { store } = await openStore(t, cluster)
+  // A writer that nobody knows of, such as one of an older version, is gone.
+  await store.append({ room, user: 'bob', text: 'last', once: undefined })
+  for (const { signs, doubts, clock } of PEER_PLACES) {
+    for (const key of [signs, doubts, clock]) {
+      for (const { url } of cluster.nodes) {
+        const client = await connect(url)
+        await client.sendCommand(['DEL', key]).catch(() => undefined)
+        await client.disconnect()
+      }
+    }
+  }
+  t.comment(`noticed after ${Math.round(await noticed(reader))} ms`)
+})
+
+t.test('a writer that nobody knows of is found by the slow audit only', async t => {
+  const slow = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { ...env, AUDIT_MS: '3000' }
+  })
+  const room = freshRoom()
+  const reader = await openReader(t, slow, room)
+  const { store } = await openStore(t, cluster)
+  await store.append({ room, user: 'bob', text: 'last', once: undefined })
+  t.comment(`noticed after ${Math.round(await noticed(reader, 6000))} ms`)
+})
+
+t.test('a process that stops in peace, and one that starts, cost the others nothing', async t => {
+  const passing = await start(t)
+  const room = freshRoom()
+  await openReader(t, passing, room)
+  const before = await doubts(reading)
+  await passing.stop()
+  await sleep(1.5 * VANISHED_MS)
+  t.equal(await doubts(reading), before)
+})
