@@ -7,6 +7,7 @@ import { describeMachine } from './machine.js'
 import { help, readBenchOptions } from './options.js'
 import { Bench, type Part } from './part.js'
 import { connections } from './parts/connections.js'
+import { dialogs } from './parts/dialogs.js'
 import { even } from './parts/even.js'
 import { fanout } from './parts/fanout.js'
 import { history } from './parts/history.js'
@@ -26,6 +27,7 @@ const PARTS: readonly Part[] = [
   post,
   fanout,
   latency,
+  dialogs,
   inbox,
   history,
   connections,
@@ -53,8 +55,10 @@ await runCommand(async args => {
     // A service that did not start needs no stop, and its part has already reported the error.
     await (await shared?.catch(() => undefined))?.stop()
   }
-  const startDialogs = async (): Promise<Dialogs> => {
-    if (!options.isShort) return await Dialogs.start(options.profileFolder)
+  const startDialogs = async (services: number): Promise<Dialogs> => {
+    if (!options.isShort || services > 1) {
+      return await Dialogs.start(options.profileFolder, services)
+    }
     shared ??= Dialogs.start()
     return await shared
   }

@@ -42,7 +42,7 @@ type Stoppable = { stop: () => Promise<unknown> }
 export class Bench {
   readonly scale: Scale
   readonly #part: string
-  readonly #dialogs: () => Promise<Dialogs>
+  readonly #dialogs: (services: number) => Promise<Dialogs>
   readonly #kept: Array<() => Promise<unknown>> = []
   #progress: Progress | undefined
 
@@ -50,7 +50,7 @@ export class Bench {
    * @param dialogs starts the service with a cluster of its own; in a short run one service serves
    * all parts, because a start takes 3 s
    */
-  constructor(part: string, scale: Scale, dialogs: () => Promise<Dialogs>) {
+  constructor(part: string, scale: Scale, dialogs: (services: number) => Promise<Dialogs>) {
     this.#part = part
     this.scale = scale
     this.#dialogs = dialogs
@@ -61,10 +61,11 @@ export class Bench {
     return this.scale.isShort ? short : real
   }
 
-  /** The service and its cluster. */
-  async dialogs(): Promise<Dialogs> {
+  /** The service, with one process or more, and its cluster. */
+  async dialogs(services = 1): Promise<Dialogs> {
     this.say('starting the service and a cluster')
-    return this.scale.isShort ? await this.#dialogs() : await this.keep(this.#dialogs())
+    const isShared = this.scale.isShort && services === 1
+    return isShared ? await this.#dialogs(1) : await this.keep(this.#dialogs(services))
   }
 
   /** Nchan on the same cluster, if it is installed or can be. A short run installs nothing. */

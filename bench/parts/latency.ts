@@ -11,6 +11,7 @@ import { isMissing, type Target } from '../targets/target.js'
 const ROOMS = 100
 const RATE = 1000
 const TEXT_BYTES = 100
+const USER = 'bench-user'
 const WARM_UP_SECONDS = 2
 const FIGURES = [
   ['p50', 'p50Ms', atMost(3)],
@@ -89,16 +90,25 @@ async function measure(
   rate: number
 ): Promise<Latencies> {
   const room = newRoom()
-  const rooms = Array.from({ length: roomCount }, (_, index) => `${room}-${index}`).map(name => ({
-    name,
-    stream: target.stream(name)
-  }))
-  return await program.call('run', {
-    url: target.url,
-    rooms,
-    rate,
-    warmUpSeconds: bench.size(WARM_UP_SECONDS, 0.2),
-    seconds: bench.scale.seconds,
-    textBytes: TEXT_BYTES
-  })
+  await program.call(
+    'open',
+    Array.from({ length: roomCount }, (_, index) => {
+      const name = `${room}-${index}`
+      return {
+        name,
+        readers: [{ url: target.url, stream: target.stream(name) }],
+        writers: [{ url: target.url, user: USER }]
+      }
+    })
+  )
+  try {
+    return await program.call('load', {
+      rate,
+      warmUpSeconds: bench.size(WARM_UP_SECONDS, 0.2),
+      seconds: bench.scale.seconds,
+      textBytes: TEXT_BYTES
+    })
+  } finally {
+    await program.call('close', null)
+  }
 }

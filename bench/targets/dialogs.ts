@@ -20,10 +20,10 @@ export class Dialogs implements Target {
   }
 
   /** @param profileFolder where each of its processes writes its profile, which slows it down */
-  static async start(profileFolder?: string): Promise<Dialogs> {
+  static async start(profileFolder?: string, services = 1): Promise<Dialogs> {
     const options =
       profileFolder === undefined ? COLLECTING : `${COLLECTING} ${profiling(profileFolder)}`
-    const world = await World.start({ services: 1, env: { NODE_OPTIONS: options } })
+    const world = await World.start({ services, env: { NODE_OPTIONS: options } })
     try {
       return new Dialogs(
         world,
@@ -44,6 +44,15 @@ export class Dialogs implements Target {
     return this.#service.pid
   }
 
+  /** Of all its processes. */
+  get urls(): readonly string[] {
+    return this.#world.urls
+  }
+
+  get pids(): ReadonlyArray<number | undefined> {
+    return this.#world.services.map(({ pid }) => pid)
+  }
+
   get redisUrls(): readonly string[] {
     return this.#world.cluster.urls
   }
@@ -58,7 +67,7 @@ export class Dialogs implements Target {
     }
   }
 
-  /** Ends the process and starts a new one on the same port. The cluster goes on. */
+  /** Ends the (first) process and starts a new one on the same port. The cluster goes on. */
   async restart(): Promise<void> {
     await this.#service.end('SIGTERM')
     await this.#service.start()
@@ -76,7 +85,9 @@ export class Dialogs implements Target {
   async stop(): Promise<void> {
     await this.redis.stop()
     // A process writes its profile only when it ends by itself.
-    if (this.#isProfiled) await this.#service.end('SIGTERM')
+    if (this.#isProfiled) {
+      await Promise.all(this.#world.services.map(service => service.end('SIGTERM')))
+    }
     await this.#world.stop()
   }
 

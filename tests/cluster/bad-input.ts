@@ -6,6 +6,7 @@ import { freshRoom, request, type Answer } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { markers } from '../../src/redis/markers.js'
+import { PEER_PLACES } from '../../src/store/keys.js'
 
 const cluster = await startCluster(t)
 const { url, ...service } = await startService(t, {
@@ -373,8 +374,8 @@ t.test('paths that are not there', async t => {
 })
 
 t.test('none of this has left a key in Redis or an unexpected error in the log', async t => {
-  // Only the service's own markers.
-  t.equal(await keyCount(), markers.length)
+  // Only the service's own: its markers, and what its processes know of each other.
+  t.equal(await keyCount(), markers.length + 3 * PEER_PLACES.length)
   t.notMatch(service.errors(), /failed unexpectedly/)
 })
 

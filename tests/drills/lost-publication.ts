@@ -71,9 +71,7 @@ export const lostPublication: Experiment = {
         violations: [
           ...verdict.violations,
           ...(medianMs > HEARD_MS + LOOK_MS_MAX
-            ? [
-                `the median of ${Math.round(medianMs)} ms is later than ${HEARD_MS} ms`
-              ]
+            ? [`the median of ${Math.round(medianMs)} ms is later than ${HEARD_MS} ms`]
             : []),
           ...(longestMs > LONGEST_MS_MAX
             ? [`one came after ${Math.round(longestMs)} ms, later than ${LONGEST_MS_MAX} ms`]
