@@ -37,6 +37,7 @@ import { until } from '../support/until.js'
 
 const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const SEGMENT_LENGTH = 16
+const AT_ONCE = 3
 
 const embedded = await startCluster(t)
 const open = (t: Test, options = {}): Promise<TestStore> =>
@@ -243,7 +244,8 @@ t.test('a counter may have any value between what the log had and what it has', 
   }
 })
 
-t.test('a consistent store passes the check, for one room or all', async t => {
+// By themselves: these look at all rooms, or at how young something is.
+await t.test('a consistent store passes the check, for one room or all', async t => {
   const { store } = await open(t)
   const [room, other] = [freshRoom(), freshRoom()]
   await appendMany(store, room, 'ann', 100)
@@ -275,6 +277,65 @@ t.test('a consistent store passes the check, for one room or all', async t => {
   const entries = (2 * total.messages).toLocaleString('en-US')
   t.match(all.stderr, `100 %  ${entries} of ${entries} entries`)
 })
+
+await t.test('a room with only orphans is found by its blocks', async t => {
+  const { cluster } = await open(t)
+  const room = freshRoom()
+  const key = blockKey(room, 'nobody.0')
+  await cluster.command(slotOf(key), ['XADD', key, '1-1', 't', 'old'])
+  const { rooms } = JSON.parse((await check('--json', '--repair')).stdout)
+  t.match(
+    rooms.find((report: RoomReport) => report.room === room),
+    { head: 0, findings: { length: 1, 0: { kind: 'orphan', count: 1, mended: 1 } } }
+  )
+  t.notOk((await findRooms(cluster)).has(room))
+})
+
+await t.test(
+  'orphans are listed, and nothing wrong; with --repair the old ones go, and the young ones stay',
+  async t => {
+    const { store, cluster } = await open(t)
+    const room = freshRoom()
+    const user = `ann-${room}`
+    await appendMany(store, room, user, 3)
+    const block = blockKey(room, `${user}.0`)
+    // One in a block that has messages, one in a block by itself, and one of a user whom the log
+    // does not know.
+    const only = [blockKey(room, `${user}.7`), blockKey(room, 'nobody.0')]
+    for (const key of [block, ...only]) {
+      await cluster.command(slotOf(key), ['XADD', key, '*', 't', 'orphan'])
+    }
+    const young = await check('--room', room, '--repair')
+    t.match(young, { status: 0, stdout: `· ${KINDS.uncommitted.about}: 3\n` })
+    t.equal(await cluster.command(slotOf(block), ['XLEN', block]), 4)
+
+    const age = String(ORPHAN_AGE_MS_MIN / 1000)
+    await new Promise(resolve => {
+      setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100)
+    }) // they have to age: nothing tells when that is
+    const listed = await check('--room', room, '--orphan-age', age)
+    t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
+    for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
+    const repaired = await check('--room', room, '--orphan-age', age, '--repair')
+    t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (repaired)\n` })
+    t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), {
+      blocks: 1,
+      findings: { length: 0 }
+    })
+    for (const key of only) {
+      t.equal(
+        await cluster.command(slotOf(key), ['EXISTS', key]),
+        0,
+        'nothing is left of the block'
+      )
+    }
+    t.equal((await readAll(store, room)).length, 3)
+  }
+)
+
+// The others have rooms of their own. Most of the time they wait for the command to be sure that
+// nothing is under way.
+t.jobs = AT_ONCE
 
 t.test('an empty room passes the check', async t => {
   const { status, stdout } = await check('--room', freshRoom())
@@ -414,7 +475,7 @@ t.test(
         async room => await command(segmentKey(room, 9), 'XADD', '0-145', 'r', 'x.0/1-0')
       ]
     ]
-    for (const [kind, count, example, damage] of damages) {
+    await forEachAtOnce(damages, AT_ONCE, async ([kind, count, example, damage]) => {
       const room = freshRoom()
       await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
       await store.log.seal(room)
@@ -427,7 +488,7 @@ t.test(
       )
       t.match(stdout, example)
       t.equal(stdout.match(/✗/g)?.length, 1, stdout)
-    }
+    })
 
     const differing = freshRoom()
     await appendMany(unsealing, differing, 'ann', 3 * SEGMENT_LENGTH)
@@ -448,61 +509,6 @@ t.test(
     })
   }
 )
-
-t.test(
-  'orphans are listed, and nothing wrong; with --repair the old ones go, and the young ones stay',
-  async t => {
-    const { store, cluster } = await open(t)
-    const room = freshRoom()
-    const user = `ann-${room}`
-    await appendMany(store, room, user, 3)
-    const block = blockKey(room, `${user}.0`)
-    // One in a block that has messages, one in a block by itself, and one of a user whom the log
-    // does not know.
-    const only = [blockKey(room, `${user}.7`), blockKey(room, 'nobody.0')]
-    for (const key of [block, ...only]) {
-      await cluster.command(slotOf(key), ['XADD', key, '*', 't', 'orphan'])
-    }
-    const young = await check('--room', room, '--repair')
-    t.match(young, { status: 0, stdout: `· ${KINDS.uncommitted.about}: 3\n` })
-    t.equal(await cluster.command(slotOf(block), ['XLEN', block]), 4)
-
-    const age = String(ORPHAN_AGE_MS_MIN / 1000)
-    await new Promise(resolve => {
-      setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100)
-    }) // they have to age: nothing tells when that is
-    const listed = await check('--room', room, '--orphan-age', age)
-    t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
-    for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
-    const repaired = await check('--room', room, '--orphan-age', age, '--repair')
-    t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (repaired)\n` })
-    t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), {
-      blocks: 1,
-      findings: { length: 0 }
-    })
-    for (const key of only) {
-      t.equal(
-        await cluster.command(slotOf(key), ['EXISTS', key]),
-        0,
-        'nothing is left of the block'
-      )
-    }
-    t.equal((await readAll(store, room)).length, 3)
-  }
-)
-
-t.test('a room with only orphans is found by its blocks', async t => {
-  const { cluster } = await open(t)
-  const room = freshRoom()
-  const key = blockKey(room, 'nobody.0')
-  await cluster.command(slotOf(key), ['XADD', key, '1-1', 't', 'old'])
-  const { rooms } = JSON.parse((await check('--json', '--repair')).stdout)
-  t.match(
-    rooms.find((report: RoomReport) => report.room === room),
-    { head: 0, findings: { length: 1, 0: { kind: 'orphan', count: 1, mended: 1 } } }
-  )
-  t.notOk((await findRooms(cluster)).has(room))
-})
 
 t.test('--repair corrects counters, and they stay right while writing goes on', async t => {
   const { store, cluster } = await open(t)
@@ -651,7 +657,7 @@ t.test('while writers go on, nothing is found and nothing that was right is chan
   }
   const written = writers.flatMap(writer => ['ann', 'bob', 'cyd'].map(user => write(writer, user)))
   const reports: RoomReport[] = []
-  while (reports.length < 15) {
+  while (reports.length < 8) {
     await until(
       'more was written',
       async () => (await checker.store.head(room)) > (reports.at(-1)?.head ?? 0)
@@ -669,7 +675,7 @@ t.test('while writers go on, nothing is found and nothing that was right is chan
       `at ${report.head}`
     )
   }
-  t.ok(new Set(reports.map(({ head }) => head)).size > 10, 'it was written meanwhile')
+  t.ok(new Set(reports.map(({ head }) => head)).size > 5, 'it was written meanwhile')
   t.match(await checkRoom(checker, room), { head: total, findings: { length: 0 } })
 })
 

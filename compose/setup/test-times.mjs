@@ -1,0 +1,36 @@
+// What each test file needs: how many seconds it takes by itself on two cores, and how many
+// processors it keeps busy meanwhile. test-run.mjs packs the files by these figures. They need not
+// be exact. Only what is far from usual is listed; after a change, `npm test` shows the seconds.
+
+const usual = { seconds: 10, cores: 0.6 }
+const usualUnit = { seconds: 3, cores: 1 }
+
+/** They load the whole machine, or judge times: nothing runs beside them. */
+const alone =
+  /^containers\/|^page\/(network|sending|tabs)$|^faults\/(drill|large-room|partitions|unread)$/
+
+const measured = {
+  'cluster/bench': { seconds: 70, cores: 0.9 },
+  'cluster/check': { seconds: 60, cores: 1 },
+  'cluster/cluster-cli': { seconds: 105, cores: 0.8 },
+  'cluster/contract': { seconds: 70, cores: 0.8 },
+  'cluster/embedded': { seconds: 25, cores: 0.6 },
+  'cluster/embedded-loss': { seconds: 25, cores: 0.6 },
+  'cluster/msggen': { seconds: 20, cores: 0.8 },
+  'faults/eventsource': { seconds: 70, cores: 1 },
+  'faults/half-moved': { seconds: 25, cores: 0.6 },
+  'faults/lost-data': { seconds: 40, cores: 0.5 },
+  'faults/proxy': { seconds: 40, cores: 0.8 },
+  'faults/secrets': { seconds: 40, cores: 0.5 },
+  'faults/store-faults': { seconds: 90, cores: 1 },
+  'faults/stream-faults': { seconds: 60, cores: 1 },
+  'faults/workers': { seconds: 40, cores: 0.5 },
+  'unit/simulation': { seconds: 34, cores: 1 }
+}
+
+/** `cores` is at most `coresMax`; nothing may run beside a file that `isAlone`. */
+export function needsOf(name, coresMax) {
+  const { seconds, cores } = measured[name] ?? (name.startsWith('unit/') ? usualUnit : usual)
+  const isAlone = alone.test(name)
+  return { seconds, cores: isAlone ? coresMax : Math.min(cores, coresMax), isAlone }
+}
