@@ -93,6 +93,8 @@ export const SETTINGS = {
       'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
     REDIS_PASSWORD_FILE: text('',
       'file with the password for REDIS_NODES; read again for each connection, so that an expiring password can be replaced while the service runs'),
+    REDIS_PASSWORD_COMMAND: text('',
+      'instead: command for /bin/sh that prints the password within 10 s, for tokens that expire; runs again for new connections after 5 minutes, and when Redis refuses its password'),
     REDIS_ADDRESS_MAP: text('',
       'comma-separated announced=reachable pairs of host:port, for nodes that announce addresses this process cannot reach'),
     REDIS_TLS_CA: text('',

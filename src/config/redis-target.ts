@@ -2,8 +2,10 @@
 // error quotes any part of a URL or a file name, because a mistyped setting may hold a password.
 import { readFileSync } from 'node:fs'
 import { type Address, addressKey } from '../redis/address.js'
+import { type Password } from '../redis/password.js'
 import { parseAddress } from '../redis/topology.js'
 import { quoted, SettingError } from './kinds.js'
+import { fileFault, passwordFrom, type PasswordSettings } from './redis-password.js'
 
 export type RedisTarget = {
   readonly seeds: readonly Address[]
@@ -12,15 +14,13 @@ export type RedisTarget = {
   readonly tlsCert: string | undefined
   readonly tlsKey: string | undefined
   readonly username: string | undefined
-  /** A function if it may change while the service runs. */
-  readonly password: string | (() => string) | undefined
+  readonly password: Password | undefined
   readonly addressMap: ReadonlyMap<string, Address>
 }
 
-/** The settings beside REDIS_NODES, as texts. */
-export type RedisCompanions = {
+/** The settings beside REDIS_NODES. */
+export type RedisCompanions = PasswordSettings & {
   readonly redisAddressMap?: string
-  readonly redisPasswordFile?: string
   readonly redisTlsCa?: string
   readonly redisTlsCert?: string
   readonly redisTlsKey?: string
@@ -36,10 +36,10 @@ export function redisTarget(
   nodes: readonly string[],
   {
     redisAddressMap = '',
-    redisPasswordFile = '',
     redisTlsCa = '',
     redisTlsCert = '',
-    redisTlsKey = ''
+    redisTlsKey = '',
+    ...passwordSettings
   }: RedisCompanions = {}
 ): RedisTarget {
   const urls = nodes.map((node, index) => {
@@ -82,7 +82,7 @@ export function redisTarget(
     tlsCert: readPem('REDIS_TLS_CERT', redisTlsCert),
     tlsKey: readPem('REDIS_TLS_KEY', redisTlsKey),
     username: first.username === '' ? undefined : decodeURIComponent(first.username),
-    password: passwordFrom(redisPasswordFile, decodeURIComponent(first.password)),
+    password: passwordFrom(decodeURIComponent(first.password), passwordSettings),
     addressMap: parseAddressMap(redisAddressMap)
   }
 }
@@ -114,41 +114,6 @@ function urlFault(node: string): string | undefined {
     return undefined
   } catch {
     return `has a % that encodes nothing: ${ENCODE_PASSWORD}`
-  }
-}
-
-/**
- * Why a file cannot be read, without its name: by mistake the setting may hold the secret itself.
- */
-function fileFault(error: unknown): string {
-  const { code } = error as NodeJS.ErrnoException
-  return code === undefined ? 'it is empty' : `reading it failed with ${code}`
-}
-
-function passwordFrom(file: string, inUrl: string): RedisTarget['password'] {
-  if (file === '') return inUrl === '' ? undefined : inUrl
-  if (inUrl !== '') {
-    throw new SettingError('REDIS_NODES must hold no password where REDIS_PASSWORD_FILE is set')
-  }
-  let password = ''
-  const read = (): string => {
-    password = readFileSync(file, 'utf8').trim() || password
-    return password
-  }
-  try {
-    if (read() === '') throw new Error('empty')
-  } catch (error) {
-    throw new SettingError(
-      `REDIS_PASSWORD_FILE must name a file with a password, but ${fileFault(error)}`
-    )
-  }
-  return () => {
-    try {
-      return read()
-    } catch {
-      // The file is just being replaced. If the last password has expired, Redis says so.
-      return password
-    }
   }
 }
 

@@ -6,6 +6,7 @@
 import { createClient, ErrorReply } from 'redis'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
+import { currentPassword, type Password } from './password.js'
 
 /** A reply as Redis sends it (RESP2). */
 export type Reply = string | number | null | readonly Reply[]
@@ -18,11 +19,7 @@ export type ConnectionOptions = {
   readonly tlsCert?: string | undefined
   readonly tlsKey?: string | undefined
   readonly username: string | undefined
-  /**
-   * A function is called for each connection, so that an expiring password can be replaced while
-   * the service runs.
-   */
-  readonly password: string | (() => string) | undefined
+  readonly password: Password | undefined
   readonly connectTimeoutMs: number
   /** A connection with commands in flight and no reply for this long is closed. */
   readonly commandTimeoutMs: number
@@ -55,11 +52,6 @@ export function tlsOptions({
   }
 }
 
-/** The password to log in with now. */
-export function passwordOf({ password }: Pick<ConnectionOptions, 'password'>): string | undefined {
-  return typeof password === 'function' ? password() : password
-}
-
 // The type of a client without modules. Naming it by its function saves five type parameters.
 type Client = ReturnType<typeof createClient>
 
@@ -79,7 +71,27 @@ export class Connection {
    * it denies the login
    */
   static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
-    const password = passwordOf(options)
+    const { password: source } = options
+    const password = await currentPassword(source).catch((error: unknown) => {
+      throw new ConnectionLost(messageOf(error), { cause: error })
+    })
+    try {
+      return await Connection.#open(address, options, password)
+    } catch (error) {
+      if (password === undefined || typeof source !== 'object' || !isWrongPassword(error)) {
+        throw error
+      }
+      const other = await source.insteadOf(password)
+      if (other === password) throw error
+      return await Connection.#open(address, options, other)
+    }
+  }
+
+  static async #open(
+    address: Address,
+    options: ConnectionOptions,
+    password: string | undefined
+  ): Promise<Connection> {
     const client = createClient({
       socket: {
         host: address.host,
@@ -216,3 +228,6 @@ function withoutArguments(error: ErrorReply): ErrorReply {
 
 /** An error reply of Redis; its message starts with an upper-case word such as MOVED. */
 export const isRedisError = (error: unknown): error is ErrorReply => error instanceof ErrorReply
+
+export const isWrongPassword = (error: unknown): boolean =>
+  isRedisError(error) && error.message.startsWith('WRONGPASS')

@@ -8,7 +8,7 @@ import net from 'node:net'
 import tls from 'node:tls'
 import { ErrorReply } from 'redis'
 import { type Address } from './address.js'
-import { passwordOf, tlsOptions, type ConnectionOptions } from './connection.js'
+import { isWrongPassword, tlsOptions, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
 import { slotOf } from './slots.js'
 
@@ -38,6 +38,10 @@ export class PubSubConnection {
   readonly #timer: NodeJS.Timeout
   #heardAt = performance.now()
   #hasEnded = false
+  /** What waits for the password. */
+  #held: string[][] | undefined
+  /** Has the next connection log in with another one. */
+  #onWrongPassword = (): void => {}
 
   constructor(address: Address, options: ConnectionOptions, events: PubSubEvents) {
     this.#events = events
@@ -62,17 +66,13 @@ export class PubSubConnection {
       () => {
         if (performance.now() - this.#heardAt > options.commandTimeoutMs) {
           this.#end(new Error('the node fell silent'))
-        } else if (this.#socket.readyState === 'open') this.#write(['PING'])
+        } else if (this.#socket.readyState === 'open' && this.#held === undefined) {
+          this.#write(['PING'])
+        }
       },
       Math.min(PING_MS, options.commandTimeoutMs / 2)
     )
-    const password = passwordOf(options)
-    if (password !== undefined) {
-      this.#sent.push({ kind: 'auth' })
-      this.#write(
-        options.username === undefined ? ['AUTH', password] : ['AUTH', options.username, password]
-      )
-    }
+    this.#logIn(options)
   }
 
   subscribe(channel: string): void {
@@ -89,8 +89,34 @@ export class PubSubConnection {
     this.#end(new Error('closed by this process'))
   }
 
+  #logIn({ username, password: source }: ConnectionOptions): void {
+    if (source === undefined) return
+    this.#sent.push({ kind: 'auth' })
+    const authOf = (password: string): string[] =>
+      username === undefined ? ['AUTH', password] : ['AUTH', username, password]
+    if (typeof source === 'string') {
+      this.#write(authOf(source))
+      return
+    }
+    const held: string[][] = []
+    this.#held = held
+    source.current().then(
+      password => {
+        this.#held = undefined
+        this.#onWrongPassword = () => {
+          void source.insteadOf(password)
+        }
+        for (const args of [authOf(password), ...held]) this.#write(args)
+      },
+      (error: unknown) => {
+        this.#end(error instanceof Error ? error : new Error(String(error)))
+      }
+    )
+  }
+
   #write(args: string[]): void {
-    this.#socket.write(encodeCommand(args))
+    if (this.#held === undefined) this.#socket.write(encodeCommand(args))
+    else this.#held.push(args)
   }
 
   #decode(chunk: Buffer): RawReply[] {
@@ -150,6 +176,7 @@ export class PubSubConnection {
       return
     }
     this.#sent.shift()
+    if (next?.kind === 'auth' && isWrongPassword(error)) this.#onWrongPassword()
     if (next === undefined || next.kind === 'auth') this.#end(error)
     else if (next.kind === 'subscribe') this.#events.onUnsubscribed(next.channel, error)
   }

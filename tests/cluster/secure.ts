@@ -121,61 +121,62 @@ t.test('writes, reads and streams over TLS with user, password and mapped addres
   })
 })
 
-t.test('a password in a file is read again for each connection', async t => {
-  const file = `${dir}/password`
-  writeFileSync(file, 's3cret:/@\n')
-  const { url } = await startService(t, {
-    env: { ...env, REDIS_NODES: `rediss://chat@localhost:${port}`, REDIS_PASSWORD_FILE: file }
-  })
-  const room = freshRoom()
-  await postMany(url, room, 'ann', 3)
-  // The old password is good for the connections that are open, and for no new one.
-  cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
-  t.teardown(() => {
-    execFileSync(
-      command.replace('server', 'cli'),
-      [
-        '-p',
-        String(port),
-        '--tls',
-        '--cacert',
-        `${dir}/cert.pem`,
-        '--user',
-        'chat',
-        '--pass',
-        'fresh',
-        '--no-auth-warning',
-        'ACL',
-        'SETUSER',
-        'chat',
-        'resetpass',
-        '>s3cret:/@'
-      ],
-      { stdio: 'pipe' }
-    )
-  })
-  writeFileSync(file, 'fresh')
+const asChat = (password: string, ...words: string[]): void => {
   execFileSync(
     command.replace('server', 'cli'),
     [
-      '-p',
-      String(port),
-      '--tls',
-      '--cacert',
-      `${dir}/cert.pem`,
-      '--user',
-      'chat',
-      '--pass',
-      'fresh',
-      '--no-auth-warning',
-      'CLIENT',
-      'KILL',
-      'TYPE',
-      'normal'
+      ...['-p', String(port), '--tls', '--cacert', `${dir}/cert.pem`, '--no-auth-warning'],
+      ...['--user', 'chat', '--pass', password, ...words]
     ],
     { stdio: 'pipe' }
   )
-  await until('it writes again', async () => (await post(url, room, 'ann', 'again')).status === 201)
+}
+
+for (const [name, setting] of [
+  ['a password in a file is read again for each connection', 'REDIS_PASSWORD_FILE'],
+  ['a command for the password runs again when Redis refuses it', 'REDIS_PASSWORD_COMMAND']
+] as const) {
+  t.test(name, async t => {
+    const file = `${dir}/password`
+    writeFileSync(file, 's3cret:/@\n')
+    const { url } = await startService(t, {
+      env: {
+        ...env,
+        REDIS_NODES: `rediss://chat@localhost:${port}`,
+        [setting]: setting === 'REDIS_PASSWORD_FILE' ? file : `cat ${file}`
+      }
+    })
+    const room = freshRoom()
+    await postMany(url, room, 'ann', 3)
+    const stream = openSse(t, `${url}/rooms/${room}/events`)
+    await stream.isLive()
+    // The old password is good for the connections that are open, and for no new one.
+    cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
+    t.teardown(() => {
+      asChat('fresh', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@')
+    })
+    writeFileSync(file, 'fresh')
+    for (const type of ['normal', 'pubsub']) asChat('fresh', 'CLIENT', 'KILL', 'TYPE', type)
+    await until(
+      'it writes again',
+      async () => (await post(url, room, 'ann', 'again')).status === 201
+    )
+    await stream.sees('what is written then', () => stream.seqs.includes(4))
+  })
+}
+
+t.test('a command that gives no password is told at start', async t => {
+  const service = new Service({
+    env: {
+      ...env,
+      REDIS_NODES: `rediss://chat@localhost:${port}`,
+      REDIS_PASSWORD_COMMAND: 'echo s3cret; exit 3'
+    }
+  })
+  t.teardown(() => service.kill())
+  await t.rejects(service.start())
+  t.match(service.errors, /^Dialogs cannot start: .*REDIS_PASSWORD_COMMAND ended with status 3/)
+  t.notMatch(service.errors, /s3cret/)
 })
 
 t.test('a wrong password is reported at start', async t => {

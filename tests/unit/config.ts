@@ -8,6 +8,7 @@ import { availableParallelism } from 'node:os'
 import t from 'tap'
 import { readConfig, SETTINGS } from '../../src/config.js'
 import { SettingError } from '../../src/config/kinds.js'
+import { currentPassword } from '../../src/redis/password.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { temporaryDir } from '../support/embedded.js'
 
@@ -166,14 +167,14 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   writeFileSync(file, 'first\n')
   const password = readConfig({ REDIS_NODES: 'redis://ann@a:1', REDIS_PASSWORD_FILE: file }).redis
     ?.password
-  const now = (): unknown => typeof password === 'function' && password()
-  t.equal(now(), 'first')
+  const now = async (): Promise<unknown> => await currentPassword(password)
+  t.equal(await now(), 'first')
   writeFileSync(file, 'second')
-  t.equal(now(), 'second')
+  t.equal(await now(), 'second')
   writeFileSync(file, '')
-  t.equal(now(), 'second', 'the last one, while the file is being written')
+  t.equal(await now(), 'second', 'the last one, while the file is being written')
   rmSync(file)
-  t.equal(now(), 'second', 'or is gone')
+  t.equal(await now(), 'second', 'or is gone')
   t.match(
     refusal({ REDIS_NODES: 'redis://a:1', REDIS_PASSWORD_FILE: file }),
     /^REDIS_PASSWORD_FILE must name a file with a password/
@@ -186,6 +187,18 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   t.match(
     refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_FILE: file }),
     /^REDIS_NODES must hold no password/
+  )
+  t.match(
+    refusal({ REDIS_NODES: 'redis://:secret@a:1', REDIS_PASSWORD_COMMAND: 'echo x' }),
+    /^REDIS_NODES must hold no password where REDIS_PASSWORD_COMMAND is set/
+  )
+  t.match(
+    refusal({
+      REDIS_NODES: 'redis://a:1',
+      REDIS_PASSWORD_COMMAND: 'echo x',
+      REDIS_PASSWORD_FILE: file
+    }),
+    /^REDIS_PASSWORD_FILE and REDIS_PASSWORD_COMMAND cannot both be set/
   )
 })
 

@@ -3,7 +3,7 @@
 // or on both; then the source's copy is right and is sent again.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
-import { passwordOf } from '../../redis/connection.js'
+import { currentPassword } from '../../redis/password.js'
 import { TOUCH_KEY } from '../../store/scripts.js'
 import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
@@ -129,7 +129,7 @@ export class KeyMover {
         '0',
         String(this.#migrateMs),
         ...replace,
-        ...this.#login(),
+        ...(await this.#login()),
         'KEYS',
         ...keys
       )
@@ -141,9 +141,9 @@ export class KeyMover {
     }
   }
 
-  #login(): string[] {
+  async #login(): Promise<string[]> {
     const { username } = this.#admin.target
-    const password = passwordOf(this.#admin.target)
+    const password = await currentPassword(this.#admin.target.password)
     if (password === undefined) return []
     return username === undefined ? ['AUTH', password] : ['AUTH2', username, password]
   }
