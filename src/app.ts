@@ -26,14 +26,8 @@ import { clusterRoutes } from './routes/cluster.js'
 import { openApi } from './routes/contract.js'
 import { allowOrigins } from './routes/cors.js'
 import { docsRoutes } from './routes/docs.js'
-import {
-  API_HEADERS,
-  answerBrokenRequest,
-  answerExpectations,
-  answerTunnels,
-  errorRoutes,
-  errorSender
-} from './routes/errors.js'
+import { answerBrokenRequest, answerExpectations, answerTunnels } from './routes/broken-requests.js'
+import { API_HEADERS, errorRoutes, errorSender } from './routes/errors.js'
 import { dialogRoutes } from './routes/dialogs.js'
 import { eventRoutes } from './routes/events.js'
 import { personEventRoutes } from './routes/person-events.js'

@@ -1,0 +1,117 @@
+// Requests that do not reach the framework: an Expect that cannot be met, CONNECT, and bytes that
+// are no HTTP request. Each is answered here, on its socket, in the same form as every other error.
+import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { type Socket } from 'node:net'
+import { type Duplex } from 'node:stream'
+import { DialogsError } from '../errors.js'
+import { API_HEADERS } from './errors.js'
+
+/**
+ * Answers a request whose Expect header cannot be met, in the usual form; without a listener Node
+ * sends no body.
+ */
+export function answerExpectations(server: Server): void {
+  server.on('checkExpectation', (_request: IncomingMessage, response: ServerResponse) => {
+    const { statusCode, headers, body } = plainAnswer(
+      new DialogsError(
+        'EXPECTATION_FAILED',
+        'The only expectation that can be met is 100-continue: leave out the Expect header.'
+      )
+    )
+    response.writeHead(statusCode, headers).end(body)
+  })
+}
+
+/** This is no proxy. Without a listener Node closes the connection without an answer. */
+export function answerTunnels(server: Server): void {
+  server.on('connect', (request: IncomingMessage, socket: Duplex) => {
+    socket.on('error', () => undefined)
+    const error = new DialogsError(
+      'METHOD_NOT_ALLOWED',
+      `${request.url?.slice(0, 200) ?? ''} does not take CONNECT: this is no proxy.`
+    )
+    socket.end(textOf(plainAnswer(error), { allow: 'GET, HEAD, POST, OPTIONS' }))
+  })
+}
+
+/** Answers, on its socket, what is not even a request, in the usual form, and closes the socket. */
+export function answerBrokenRequest(
+  error: NodeJS.ErrnoException & { readonly reason?: string },
+  socket: Socket
+): void {
+  // If an answer has begun on this socket (such as a stream), nothing more can be said. Node's own
+  // handler checks the same field.
+  const { _httpMessage: answer } = socket as Socket & {
+    readonly _httpMessage?: { readonly headersSent: boolean } | null
+  }
+  if (error.code === 'ECONNRESET' || !socket.writable || answer?.headersSent === true) {
+    socket.destroy()
+    return
+  }
+  socket.end(textOf(plainAnswer(ofParser(error))))
+}
+
+type PlainAnswer = {
+  readonly statusCode: number
+  readonly headers: Readonly<Record<string, string | number>>
+  readonly body: string
+}
+
+function textOf(
+  { statusCode, headers, body }: PlainAnswer,
+  more: PlainAnswer['headers'] = {}
+): string {
+  const head = Object.entries({ ...headers, ...more })
+    .map(([name, value]) => `${name}: ${value}\r\n`)
+    .join('')
+  return `HTTP/1.1 ${statusCode} ${STATUS_CODES[statusCode] ?? ''}\r\n${head}\r\n${body}`
+}
+
+function plainAnswer({ statusCode, code, message }: DialogsError): PlainAnswer {
+  const body = JSON.stringify({ statusCode, code, message })
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': Buffer.byteLength(body),
+    ...API_HEADERS,
+    connection: 'close'
+  }
+  return { statusCode, headers, body }
+}
+
+// https://nodejs.org/docs/latest-v20.x/api/http.html#event-clienterror
+function ofParser({
+  code,
+  reason
+}: {
+  readonly code?: string | undefined
+  readonly reason?: string
+}): DialogsError {
+  switch (code) {
+    case 'ERR_HTTP_REQUEST_TIMEOUT':
+      return new DialogsError(
+        'REQUEST_TIMEOUT',
+        'The request did not arrive in time: send it completely and without pauses.'
+      )
+    case 'HPE_HEADER_OVERFLOW':
+      return new DialogsError(
+        'HEADERS_TOO_LARGE',
+        'The URL and the headers are too large: shorten them, or ask for fewer rooms.'
+      )
+    case 'HPE_INVALID_URL':
+      return new DialogsError(
+        'BAD_REQUEST',
+        'The URL has a character that URLs cannot hold: percent-encode it, for example é as %C3%A9.'
+      )
+    case 'HPE_INVALID_CONSTANT':
+      // What a space in a URL leads to.
+      return new DialogsError(
+        'BAD_REQUEST',
+        'The request line is not METHOD URL HTTP/1.1: percent-encode spaces in the URL as %20.'
+      )
+    default:
+      return new DialogsError(
+        'BAD_REQUEST',
+        `This is not an HTTP/1.1 request${reason === undefined ? '' : ` (${reason})`}.`
+      )
+  }
+}
