@@ -3,7 +3,8 @@
 // import in place). Everything from the network is `unknown` until it has
 // passed here; only what a caller may rely on is checked.
 import type { Static } from '@sinclair/typebox'
-import type { DialogAnswer, LostAnswer, MessageAnswer } from '../routes/schemas.js'
+import type { DialogAnswer } from '../routes/member-schemas.js'
+import type { LostAnswer, MessageAnswer } from '../routes/schemas.js'
 
 export type Message = Static<typeof MessageAnswer> & {
   /** When its text was last changed. */

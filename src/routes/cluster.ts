@@ -11,7 +11,8 @@ import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from '
 import { ANYBODY } from '../identity/caller.js'
 import { PAGE_POLICY } from './page.js'
 import { checkAdmin } from './rights.js'
-import { ClusterAnswer, ErrorAnswer, ERRORS } from './schemas.js'
+import { ClusterAnswer } from './operation-schemas.js'
+import { ErrorAnswer, ERRORS } from './schemas.js'
 
 export type ClusterRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError

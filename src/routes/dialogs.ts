@@ -13,13 +13,12 @@ import {
   DialogAnswer,
   DialogsAnswer,
   DialogsQuery,
-  ERRORS,
   MemberAnswer,
   MemberParams,
   NewMark,
-  NoQuery,
   UserParams
-} from './schemas.js'
+} from './member-schemas.js'
+import { ERRORS, NoQuery } from './schemas.js'
 
 export type DialogRoutesOptions = {
   readonly store: Store

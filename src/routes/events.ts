@@ -10,7 +10,8 @@ import { type OperationContract } from './contract.js'
 import { type SendError } from './errors.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { checkRead } from './rights.js'
-import { ERRORS, EventsQuery, type Resuming, RoomParams, RoomsEventsQuery } from './schemas.js'
+import { ERRORS, RoomParams } from './schemas.js'
+import { EventsQuery, type Resuming, RoomsEventsQuery } from './stream-schemas.js'
 
 export type EventRoutesOptions = OpenStreamOptions & {
   readonly sendError: SendError

@@ -3,7 +3,7 @@ import { type FastifyError } from 'fastify'
 import { DialogsError } from '../errors.js'
 
 /**
- * The error that a client gets for one that the framework has thrown; undefined if it is unexpected.
+ * The error that a client gets for one of the framework's; undefined if that one is unexpected.
  * The codes are those of https://fastify.dev/docs/latest/Reference/Errors/.
  */
 export function translate(error: unknown): DialogsError | undefined {

@@ -5,7 +5,8 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { checkAdmin } from './rights.js'
-import { ErrorAnswer, HealthAnswer } from './schemas.js'
+import { HealthAnswer } from './operation-schemas.js'
+import { ErrorAnswer } from './schemas.js'
 
 /** Processes that serve one port together (WORKERS). */
 export type Team = {

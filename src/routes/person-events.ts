@@ -9,7 +9,9 @@ import { type SendError } from './errors.js'
 import { cursorOf } from './events.js'
 import { openStream, type OpenStreamOptions, sendHeadOnly, streamErrors } from './open-stream.js'
 import { checkActsAs } from './rights.js'
-import { ERRORS, PersonEventsQuery, type Resuming, UserParams } from './schemas.js'
+import { UserParams } from './member-schemas.js'
+import { ERRORS } from './schemas.js'
+import { PersonEventsQuery, type Resuming } from './stream-schemas.js'
 
 export type PersonEventRoutesOptions = OpenStreamOptions & {
   readonly people: People

@@ -6,14 +6,9 @@ import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { parseLimit } from './parameters.js'
 import { checkAdmin, checkRead } from './rights.js'
-import {
-  BlocksAnswer,
-  BlocksQuery,
-  ERRORS,
-  RoomParams,
-  UsersAnswer,
-  UsersQuery
-} from './schemas.js'
+import { UsersAnswer, UsersQuery } from './member-schemas.js'
+import { BlocksAnswer, BlocksQuery } from './operation-schemas.js'
+import { ERRORS, RoomParams } from './schemas.js'
 
 export type RoomRoutesOptions = { readonly store: Store; readonly answers: Answers }
 
