@@ -3,25 +3,16 @@
 // time; what a killed owner left running is ended first. It does not handle signals (main.ts calls
 // stop), and it does not restart a node that died, because drills want to observe that.
 
-import { existsSync, mkdirSync, rmSync, statfsSync } from 'node:fs'
-import { basename, join, resolve } from 'node:path'
+import { existsSync, mkdirSync, statfsSync } from 'node:fs'
+import { resolve } from 'node:path'
 import { closeHoles } from './aof-holes.js'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
-import {
-  enterNode,
-  type Manifest,
-  type ManifestNode,
-  readManifest,
-  rememberData,
-  rewriteAddresses,
-  strikeNode,
-  writeManifest
-} from './manifest.js'
-import { EmbeddedNode, endOrphan } from './node.js'
+import { type Manifest, readManifest, rememberData, rewriteAddresses } from './manifest.js'
+import { type EmbeddedNode, endOrphan } from './node.js'
 import { dataIn, tornSince } from './node-data.js'
+import { NodeSet } from './node-set.js'
 import { freePorts, isNodePortFree } from './ports.js'
-import { isErrno, signalTo } from './processes.js'
 import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
 import { lostNodes, refusalOf, restore } from './restore.js'
 
@@ -60,11 +51,9 @@ const formMsMax = 30_000
 export class EmbeddedCluster {
   readonly #dataDir: string
   readonly #options: EmbeddedOptions
-  readonly #command: string
+  readonly #set: NodeSet
   readonly #lock: DataDirLock
   readonly #report: (line: string) => void
-  #nodes: EmbeddedNode[] = []
-  #manifest: Manifest = { isComplete: false, nodes: [] }
   #stopping: Promise<void> | undefined
 
   private constructor(
@@ -75,9 +64,15 @@ export class EmbeddedCluster {
   ) {
     this.#dataDir = dataDir
     this.#options = options
-    this.#command = command
     this.#lock = lock
     this.#report = options.report ?? (() => {})
+    this.#set = new NodeSet({
+      dataDir,
+      command,
+      nodeTimeoutMs: options.nodeTimeoutMs ?? 2000,
+      place: options.place ?? (() => LOOPBACK),
+      report: this.#report
+    })
   }
 
   /**
@@ -107,12 +102,12 @@ export class EmbeddedCluster {
 
   /** All nodes of the cluster, running or not. */
   get nodes(): readonly EmbeddedNode[] {
-    return this.#nodes
+    return this.#set.nodes
   }
 
   /** For administration: as the default user, who may do everything. */
   get urls(): string[] {
-    return this.#nodes.map(node => node.url)
+    return this.nodes.map(node => node.url)
   }
 
   /** For the service: as a user with no more permissions than the service needs. */
@@ -126,21 +121,7 @@ export class EmbeddedCluster {
    */
   async addNode(): Promise<EmbeddedNode> {
     if (this.#stopping !== undefined) throw new Error('the embedded cluster is stopped')
-    const [port] = await freePorts(
-      1,
-      readManifest(this.#dataDir)?.nodes.map(node => node.port)
-    )
-    if (port === undefined) throw new Error('no free port')
-    const node = this.#makeNode(enterNode(this.#dataDir, port), this.#nodes.length)
-    this.#nodes = [...this.#nodes, node]
-    try {
-      await node.start()
-      rememberData(this.#dataDir, false)
-    } catch (error) {
-      await this.forgetNode(node)
-      throw error
-    }
-    return node
+    return await this.#set.add()
   }
 
   /**
@@ -148,13 +129,7 @@ export class EmbeddedCluster {
    * FORGET).
    */
   async forgetNode(node: EmbeddedNode): Promise<void> {
-    if (!this.#nodes.includes(node)) {
-      throw new Error(`the node on port ${node.port} is not of this cluster`)
-    }
-    await node.stop()
-    this.#nodes = this.#nodes.filter(other => other !== node)
-    rmSync(node.dir, { recursive: true, force: true })
-    strikeNode(this.#dataDir, basename(node.dir))
+    await this.#set.forget(node)
   }
 
   /** Stops all nodes and waits until they have ended. May be called again. */
@@ -165,36 +140,22 @@ export class EmbeddedCluster {
 
   async #stop(): Promise<void> {
     try {
-      await Promise.all([
-        ...this.#nodes.map(node => node.stop()),
-        ...this.#guests().map(dir => endOrphan(dir))
-      ])
-      this.#rememberData(false)
+      await this.#set.stop()
     } finally {
       process.off('exit', this.#endAtExit)
       this.#lock.release()
     }
   }
 
-  // Folders of nodes that the cluster command added (running.ts). They are not children of this
-  // process, but it must end them.
-  #guests(): string[] {
-    if (this.#nodes.length === 0) return [] // it never came to be the owner of anything
-    const own = new Set(this.#nodes.map(node => node.dir))
-    return (readManifest(this.#dataDir)?.nodes ?? [])
-      .map(entry => this.#dirOf(entry))
-      .filter(dir => !own.has(dir))
-  }
-
   // Nodes run detached and would outlive a process that ends by an uncaught error.
   readonly #endAtExit = (): void => {
-    for (const { pid } of this.#nodes) if (pid !== undefined) signalTo(pid, 'SIGTERM')
+    this.#set.signalAll()
   }
 
   async #start(): Promise<void> {
     const manifest = readManifest(this.#dataDir)
     const orphans = await Promise.all(
-      (manifest?.nodes ?? []).map(entry => endOrphan(this.#dirOf(entry)))
+      (manifest?.nodes ?? []).map(entry => endOrphan(this.#set.dirOf(entry)))
     )
     if (orphans.includes(true)) {
       this.#report('Ended the redis-server processes that a killed service had left running')
@@ -203,7 +164,7 @@ export class EmbeddedCluster {
     if (manifest === undefined) await this.#create()
     else if (manifest.isComplete) await this.#resume(manifest)
     else await this.#createAgain(manifest)
-    this.#rememberData(true)
+    this.#set.rememberData(true)
   }
 
   async #create(): Promise<void> {
@@ -217,8 +178,8 @@ export class EmbeddedCluster {
       nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port }))
     })
     const { formCluster } = await formation()
-    await formCluster(this.#nodes, shards, formMsMax)
-    this.#remember({ ...this.#manifest, isComplete: true })
+    await formCluster(this.nodes, shards, formMsMax)
+    this.#set.complete()
   }
 
   async #resume(manifest: Manifest): Promise<void> {
@@ -230,17 +191,17 @@ export class EmbeddedCluster {
     this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
     await this.#startWithData(await this.#withFreePorts(manifest))
     const { waitUntilUp } = await formation()
-    await waitUntilUp(this.#nodes, formMsMax)
+    await waitUntilUp(this.nodes, formMsMax)
   }
 
   async #startWithData(manifest: Manifest): Promise<void> {
-    const dirs = manifest.nodes.map(entry => this.#dirOf(entry))
+    const dirs = manifest.nodes.map(entry => this.#set.dirOf(entry))
     const before = dirs.map(dataIn)
     try {
       await this.#startNodes(manifest)
       for (const line of tornSince(before, dirs)) this.#report(line)
     } catch (error) {
-      await Promise.all(this.#nodes.map(node => node.stop()))
+      await Promise.all(this.nodes.map(node => node.stop()))
       const closed = dirs.flatMap(closeHoles)
       if (closed.length === 0) throw error
       for (const line of closed) this.#report(line)
@@ -249,19 +210,24 @@ export class EmbeddedCluster {
     }
   }
 
+  // The client library is loaded while the nodes boot.
+  async #startNodes(manifest: Manifest): Promise<void> {
+    await Promise.all([formation(), this.#set.start(manifest)])
+  }
+
   // The last start crashed while it created the cluster. The service cannot have written anything
   // yet, but look before deleting.
   async #createAgain(manifest: Manifest): Promise<void> {
     await this.#startNodes(await this.#withFreePorts(manifest))
     const { countKeys } = await formation()
-    const keyCount = await countKeys(this.#nodes)
+    const keyCount = await countKeys(this.nodes)
     if (keyCount > 0) {
       throw new Error(
         `${this.#dataDir} holds a cluster that was never completed, yet has ${keyCount} keys: move the folder away to start with an empty cluster`
       )
     }
     this.#report('Creating the cluster again: the last start was interrupted while it did so')
-    for (const node of this.#nodes) await this.forgetNode(node)
+    for (const node of this.nodes) await this.forgetNode(node)
     await this.#create()
   }
 
@@ -279,7 +245,7 @@ export class EmbeddedCluster {
       `Ports ${taken.join(', ')} are taken by another program: using ${ports.join(', ')} instead`
     )
     rewriteAddresses(
-      manifest.nodes.map(entry => this.#dirOf(entry)),
+      manifest.nodes.map(entry => this.#set.dirOf(entry)),
       newPorts
     )
     return {
@@ -289,41 +255,6 @@ export class EmbeddedCluster {
         port: newPorts.get(entry.port) ?? entry.port
       }))
     }
-  }
-
-  async #startNodes(manifest: Manifest): Promise<void> {
-    this.#remember(manifest)
-    this.#nodes = manifest.nodes.map((entry, index) => this.#makeNode(entry, index))
-    await Promise.all([formation(), ...this.#nodes.map(node => node.start())])
-  }
-
-  #makeNode(entry: ManifestNode, index: number): EmbeddedNode {
-    const { nodeTimeoutMs = 2000, place = () => LOOPBACK } = this.#options
-    return new EmbeddedNode(
-      this.#command,
-      { dir: this.#dirOf(entry), port: entry.port, nodeTimeoutMs, place: place(index) },
-      this.#report
-    )
-  }
-
-  // The next start compares. Without it an older record stands, which is as sound.
-  #rememberData(isLoaded: boolean): void {
-    if (this.#nodes.length === 0) return // it never came to be the owner of anything
-    try {
-      rememberData(this.#dataDir, isLoaded)
-    } catch (error) {
-      if (!isErrno(error, 'ENOSPC')) throw error
-      this.#report(`There is no space left in ${this.#dataDir}`)
-    }
-  }
-
-  #remember(manifest: Manifest): void {
-    writeManifest(this.#dataDir, manifest)
-    this.#manifest = manifest
-  }
-
-  #dirOf(entry: ManifestNode): string {
-    return join(this.#dataDir, entry.name)
   }
 }
 
