@@ -403,6 +403,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     clearTimeout(cut)
     connections.close()
     jwks?.close()
+    gate?.close()
     reports.flush()
     await store.settled()
     await publisher.settled()

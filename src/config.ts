@@ -74,6 +74,8 @@ export const SETTINGS = {
       'verified tokens remembered while they are valid, of up to 8 KiB each'),
     AUTH_TICKET_S: integer(60, 1, 3600,
       's for which a ticket of POST /tickets opens streams'),
+    AUTH_REFUSALS_PER_MINUTE_MAX: integer(120, 0, 1_000_000,
+      'bad tokens and tickets per minute of an address that are answered 401; beyond this, 429, while good tokens from there are taken as always; 0: any number; each process counts for itself'),
     TRUST_PROXY: proxies(
       'proxies whose X-Forwarded-For is trusted, for the limits per address: comma-separated addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; empty: none'),
     WRITES_PER_MINUTE_MAX: integer(0, 0, 1_000_000,

@@ -31,6 +31,7 @@ export const STATUS = {
   EXPECTATION_FAILED: 417,
   HOST_NOT_ALLOWED: 421,
   RATE_LIMITED: 429,
+  TOO_MANY_REFUSALS: 429,
   HEADERS_TOO_LARGE: 431,
   INTERNAL: 500,
   // A 503 says what is in the way. The client may try again after Retry-After, with the same
@@ -72,8 +73,10 @@ export class DialogsError extends Error {
  * because it would not come back (src/routes/events.ts).
  */
 export function isTemporary(error: unknown): boolean {
-  // Fastify's own errors have a status, too.
-  const { statusCode = 500 } = error as { readonly statusCode?: number }
+  // Fastify's own errors have a status and a code, too.
+  const { statusCode = 500, code } = error as { readonly statusCode?: number; code?: string }
+  // Another token is needed, not another time.
+  if (code === 'TOO_MANY_REFUSALS') return false
   return statusCode >= 500 || statusCode === 408 || statusCode === 429
 }
 

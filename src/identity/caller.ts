@@ -15,6 +15,13 @@ export type Caller = {
   readonly mayRead: (room: string) => boolean | Promise<boolean>
   /** As mayRead. */
   readonly mayWrite: (room: string) => boolean | Promise<boolean>
+  /**
+   * Whether they may read what is in a room of which they are a member. Always known at once; a
+   * list of their rooms shows the last message only where this is so.
+   */
+  readonly mayReadAsMember: (room: string) => boolean
+  /** Equal for callers for whom `mayReadAsMember` is the same everywhere. */
+  readonly readRule: string
   /** Whether they may write in this user's name and see what belongs to this user. */
   readonly mayActAs: (user: string) => boolean
 }
@@ -28,5 +35,7 @@ export const ANYBODY: Caller = {
   expiresAtMs: Infinity,
   mayRead: always,
   mayWrite: always,
+  mayReadAsMember: always,
+  readRule: 'all',
   mayActAs: always
 }

@@ -9,9 +9,12 @@ export type Members = {
    * After that, `isMember` does not return true from earlier knowledge.
    */
   readonly onRemoved: (listener: (room: string, user: string) => void) => void
+  /** Calls back when removals by other processes may have been missed. */
+  readonly onMissed: (listener: () => void) => void
 }
 
 export const NO_MEMBERS: Members = {
   isMember: () => false,
-  onRemoved: () => undefined
+  onRemoved: () => undefined,
+  onMissed: () => undefined
 }

@@ -66,11 +66,16 @@ export class People {
   }
 
   /** Lets a stream follow a person, as Person.join. */
-  join(user: string, output: PersonOutput, after: number | undefined): () => void {
+  join(
+    user: string,
+    output: PersonOutput,
+    after: number | undefined,
+    mayShow?: (room: string) => boolean
+  ): () => void {
     const entry = this.#people.get(user) ?? this.#open(user)
     clearTimeout(entry.lingering)
     const { person } = entry
-    const leave = person.join(output, after)
+    const leave = person.join(output, after, mayShow)
     return () => {
       leave()
       if (person.streamCount > 0) return

@@ -79,9 +79,14 @@ export class Person implements Follower {
   /**
    * Tells a stream of the dialogs that have changed since `after` (ms; undefined: of all), then
    * `event: live`, and from then on of every change. Returns the function that removes the stream.
+   * @param mayShow the rooms whose last message this stream may show
    */
-  join(output: PersonOutput, after: number | undefined): () => void {
-    const stream = new PersonStream(output, room => this.#eventOf(room))
+  join(
+    output: PersonOutput,
+    after: number | undefined,
+    mayShow: (room: string) => boolean = () => true
+  ): () => void {
+    const stream = new PersonStream(output, room => this.#eventOf(room, mayShow(room)))
     this.#streams.add(stream)
     this.#start(stream, output, after).catch((error: unknown) => {
       this.#events.failed('person', error)
@@ -278,10 +283,11 @@ export class Person implements Follower {
   }
 
   // Undefined if only the store knows; it is told once the store has answered.
-  #eventOf(room: string): string | undefined {
+  #eventOf(room: string, mayShow: boolean): string | undefined {
     const dialog = this.#dialogs.get(room)
     if (dialog === undefined) return `event: left\ndata: {"room":${JSON.stringify(room)}}`
-    const { counted: head, read, unread, last } = dialog
+    const { counted: head, read, unread } = dialog
+    const last = mayShow ? dialog.last : 'null'
     return head < 0
       ? undefined
       : `event: room\ndata: ${dialogJson({ room, head, read, unread, last })}`

@@ -39,8 +39,11 @@ export type ContractOptions = { readonly version: string; readonly textMax: numb
 // 408, 417 and 431 are sent before a route is known, 421 for foreign hosts; 500 and 503 are always
 // possible. 405 is the answer to what is no operation; 412 and 416 are those of files only.
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
-/** Where a token is asked for: none that is valid, or one without the right. */
-const ERRORS_OF_RIGHTS = [401, 403]
+/**
+ * Where a token may be asked for: none that is valid, one without the right, too many bad ones. The
+ * last is also the answer to too many writes, signals or streams.
+ */
+const ERRORS_OF_RIGHTS = [401, 403, 429]
 /** The first is the open service, which asks for no token. */
 const securityOf = (isPublic: boolean, isStream: boolean): Json => [
   {},

@@ -3,8 +3,9 @@
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
+import { type Caller } from '../identity/caller.js'
 import { checkName } from '../message/names.js'
-import { dialogJson } from '../store/inbox.js'
+import { type Dialog, dialogJson } from '../store/inbox.js'
 import { type Store } from '../store/store.js'
 import { type Answers, sendJson } from './answers.js'
 import { parseLimit } from './parameters.js'
@@ -95,7 +96,7 @@ export async function dialogRoutes(
       if (dialog === undefined) {
         throw new DialogsError('NOT_A_MEMBER', `${user} is not a member of the room ${room}.`)
       }
-      return sendJson(reply, dialogJson(dialog))
+      return sendJson(reply, shownTo(request.caller, dialog))
     }
   )
 
@@ -117,12 +118,18 @@ export async function dialogRoutes(
       const limit = parseLimit(request.query.limit)
       // Waits until their messages written through this process are in the list.
       await touches.settled(user)
-      const key = JSON.stringify(['dialogs', user, before, limit])
+      const { caller } = request
+      const key = JSON.stringify(['dialogs', user, caller.readRule, before, limit])
       return await answers.send(reply, key, async () => {
         const cursor = Date.now()
         const { dialogs, next = null } = await inbox.page(user, before, limit, pageBytesMax)
-        return `{"user":${JSON.stringify(user)},"cursor":"${cursor}","rooms":[${dialogs.map(dialogJson).join(',')}],"next":${JSON.stringify(next)}}`
+        const rooms = dialogs.map(dialog => shownTo(caller, dialog)).join(',')
+        return `{"user":${JSON.stringify(user)},"cursor":"${cursor}","rooms":[${rooms}],"next":${JSON.stringify(next)}}`
       })
     }
   )
 }
+
+// The list belongs to the person, and the last message to the room.
+const shownTo = (caller: Caller, dialog: Dialog): string =>
+  dialogJson(caller.mayReadAsMember(dialog.room) ? dialog : { ...dialog, last: 'null' })

@@ -90,7 +90,7 @@ export function errorSender(reports: Reports): SendError {
         isRefused ? `${CHALLENGE}, error="invalid_token"` : CHALLENGE
       )
     }
-    if (code === 'RATE_LIMITED') {
+    if (statusCode === 429) {
       reply.header('retry-after', (error as Partial<RateLimited>).retryAfterS ?? RETRY_AFTER_S)
     }
     if (code === 'STOPPING') reply.header('connection', 'close')

@@ -7,6 +7,7 @@ import { type Members } from '../identity/members.js'
 import { Tickets, type TicketStore } from '../identity/tickets.js'
 import { Tokens } from '../identity/tokens.js'
 import { identify } from './identify.js'
+import { Refusals } from './refusals.js'
 import { signedBy, StreamRights } from './stream-rights.js'
 
 export type GateOptions = {
@@ -22,9 +23,11 @@ export class Gate {
   readonly #keys: Keys
   readonly #tokens: Tokens
   readonly #settings: Config['identity']
+  readonly #refusals: Refusals
 
   constructor({ settings, keys, members, ticketStore }: GateOptions) {
     this.#settings = settings
+    this.#refusals = new Refusals(settings.authRefusalsPerMinuteMax)
     this.#keys = keys
     this.tickets = new Tickets(ticketStore, keys, members, settings.authTicketS * 1000)
     this.rights = new StreamRights(members)
@@ -42,9 +45,19 @@ export class Gate {
     const { authCookie, corsOrigins } = this.#settings
     identify(
       scope,
-      { tokens: this.#tokens, tickets: this.tickets, cookie: authCookie, origins: corsOrigins },
+      {
+        tokens: this.#tokens,
+        tickets: this.tickets,
+        cookie: authCookie,
+        origins: corsOrigins,
+        refusals: this.#refusals
+      },
       { takesTickets: what === 'streams' }
     )
+  }
+
+  close(): void {
+    this.rights.close()
   }
 
   /** Keys came or went: what they signed goes with them. */

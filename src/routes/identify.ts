@@ -9,6 +9,7 @@ import { type Caller } from '../identity/caller.js'
 import { type Tickets } from '../identity/tickets.js'
 import { type Tokens } from '../identity/tokens.js'
 import { crossSiteFault } from './cross-site.js'
+import { NoToken, type Refusals } from './refusals.js'
 
 export type IdentifyOptions = {
   readonly tokens: Pick<Tokens, 'callerOf'>
@@ -17,6 +18,7 @@ export type IdentifyOptions = {
   readonly cookie: string
   /** Origins of which cookies are taken, besides the service's own. */
   readonly origins: ReadonlySet<string>
+  readonly refusals: Refusals
 }
 
 const BEARER = /^Bearer +([\w.~+/=-]+) *$/i
@@ -34,7 +36,7 @@ export function identify(
     try {
       caller = callerOf(request, options, cookies, takesTickets)
     } catch (error) {
-      done(error as Error)
+      done(options.refusals.answerTo(request, error) as Error)
       return
     }
     if (!(caller instanceof Promise)) {
@@ -48,7 +50,7 @@ export function identify(
         done()
       },
       (error: unknown) => {
-        done(error as Error)
+        done(options.refusals.answerTo(request, error) as Error)
       }
     )
   })
@@ -73,12 +75,7 @@ function callerOf(
   const ticket = takesTickets ? ticketIn(request) : undefined
   if (ticket !== undefined) return ofTicket(tickets, ticket)
   const [cookie, other] = headers.cookie === undefined ? [] : cookies(headers.cookie)
-  if (cookie === undefined) {
-    throw new DialogsError(
-      'UNAUTHENTICATED',
-      'There is no token: send Authorization: Bearer <token>.'
-    )
-  }
+  if (cookie === undefined) throw new NoToken()
   checkCookie(method ?? 'GET', headers, origins, other !== undefined)
   return tokens.callerOf(cookie)
 }

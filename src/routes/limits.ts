@@ -61,7 +61,7 @@ export class Limits {
           headers['transfer-encoding'] === undefined ? Number(declared ?? 0) : bodyBytesMax
         waitMs = this.#bytes.take(name, bytes, now).waitMs
       }
-      done(waitMs === 0 ? undefined : tooMany('There are too many writes', waitMs))
+      done(waitMs === 0 ? undefined : tooMany(waitMs))
     })
   }
 
@@ -104,16 +104,15 @@ export class Limits {
 export class RateLimited extends DialogsError {
   readonly retryAfterS: number
 
-  constructor(message: string, retryAfterS: number) {
-    super('RATE_LIMITED', message)
-    this.retryAfterS = retryAfterS
+  constructor(code: 'RATE_LIMITED' | 'TOO_MANY_REFUSALS', what: string, waitMs: number) {
+    const seconds = Math.max(1, Math.ceil(waitMs / 1000))
+    super(code, `${what}: try again in ${seconds} s.`)
+    this.retryAfterS = seconds
   }
 }
 
-function tooMany(what: string, waitMs: number): RateLimited {
-  const seconds = Math.max(1, Math.ceil(waitMs / 1000))
-  return new RateLimited(`${what} of this caller: try again in ${seconds} s.`, seconds)
-}
+const tooMany = (waitMs: number): RateLimited =>
+  new RateLimited('RATE_LIMITED', 'There are too many writes of this caller', waitMs)
 
 const isProgram = (caller: Caller): boolean =>
   caller !== ANYBODY && caller.isAdmin && caller.user === undefined

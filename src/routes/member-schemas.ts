@@ -37,7 +37,8 @@ export const DialogAnswer = Type.Object({
     description: 'messages of others behind that; 100 stands for more'
   }),
   last: Type.Union([MessageAnswer, DeletedAnswer, LostAnswer, Type.Null()], {
-    description: 'the last message, also if it was deleted; null in an empty room'
+    description:
+      'the last message, also if it was deleted; null in an empty room, and in one that the token does not let its user read'
   })
 })
 

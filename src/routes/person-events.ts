@@ -43,7 +43,7 @@ export async function personEventRoutes(
   app.get('/users/:user/events', route, async (request, reply) => {
     const { user, after } = asked(request)
     const { stream, leaveOnEnd } = openStream(request, reply, [], options)
-    leaveOnEnd(options.people.join(user, stream, after))
+    leaveOnEnd(options.people.join(user, stream, after, request.caller.mayReadAsMember))
   })
   app.head('/users/:user/events', route, async (request, reply) => {
     asked(request)

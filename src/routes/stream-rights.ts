@@ -3,6 +3,11 @@
 // process for a slow client is thrown away with the connection. A stream of many rooms ends as a
 // whole when one of them may not be read any more: `event: removed` names it, and the client comes
 // back without it.
+//
+// A removal is published to every process. If that news is lost, the stream is checked again:
+// within 10 s of a new subscription if this process had lost the old one, and within 10 minutes if
+// whoever removed the member died before publishing. The second takes up to 10 s longer, because a
+// membership that was looked up is trusted for so long.
 import { type TokenCaller } from '../identity/claims.js'
 import { type Caller } from '../identity/caller.js'
 import { type Members } from '../identity/members.js'
@@ -12,6 +17,29 @@ type Watched = {
   readonly stream: Pick<Stream, 'end'>
   readonly caller: Caller
   readonly rooms: readonly string[]
+  /** When the rights are looked at next, by performance.now(). */
+  lookAt: number
+}
+
+export type LookTimes = {
+  /** How often the rights of each open stream are looked at. */
+  readonly everyMs: number
+  /** Over how long the looks are spread when removals may have been missed. */
+  readonly missedMs: number
+  /** How soon a look is repeated that the store did not answer. */
+  readonly againMs: number
+  readonly tickMs: number
+}
+
+/**
+ * A look costs a Redis command for each room that is read by membership: with these times, 15,000
+ * such streams cost 25 commands a second.
+ */
+export const LOOK_TIMES: LookTimes = {
+  everyMs: 600_000,
+  missedMs: 10_000,
+  againMs: 5_000,
+  tickMs: 1_000
 }
 
 /** setTimeout takes no more; a longer time is waited for in pieces. */
@@ -26,12 +54,30 @@ export class StreamRights {
   /** Those of a user, for removals. */
   readonly #byUser = new Map<string, Set<Watched>>()
 
-  constructor(members: Members) {
+  readonly #timer: NodeJS.Timeout
+
+  readonly #times: LookTimes
+
+  constructor(members: Members, times: LookTimes = LOOK_TIMES) {
+    this.#times = times
     members.onRemoved((room, user) => {
       for (const watched of this.#byUser.get(user) ?? []) {
         if (watched.rooms.includes(room)) this.#recheck(watched, room)
       }
     })
+    members.onMissed(() => {
+      const now = performance.now()
+      for (const watched of this.#watched) {
+        watched.lookAt = Math.min(watched.lookAt, now + Math.random() * times.missedMs)
+      }
+    })
+    this.#timer = setInterval(() => {
+      this.#look(performance.now())
+    }, times.tickMs).unref()
+  }
+
+  close(): void {
+    clearInterval(this.#timer)
   }
 
   /**
@@ -39,7 +85,9 @@ export class StreamRights {
    * @returns what to call when the stream has ended
    */
   watch(stream: Watched['stream'], caller: Caller, rooms: readonly string[]): () => void {
-    const watched: Watched = { stream, caller, rooms }
+    // Many streams are opened at the same time after a restart, so the looks are spread.
+    const lookAt = performance.now() + Math.random() * this.#times.everyMs
+    const watched: Watched = { stream, caller, rooms, lookAt }
     this.#watched.add(watched)
     const { user } = caller
     if (user !== undefined) {
@@ -80,13 +128,33 @@ export class StreamRights {
     }
   }
 
+  // If the store does not answer, no stream ends: nothing says that the right has ended.
+  #look(now: number): void {
+    for (const watched of this.#watched) {
+      if (watched.lookAt > now) continue
+      watched.lookAt = now + this.#times.everyMs
+      for (const room of watched.rooms) {
+        const may = watched.caller.mayRead(room)
+        if (may === true) continue
+        Promise.resolve(may).then(
+          mayIndeed => {
+            if (!mayIndeed) watched.stream.end('removed', removedFrame(room))
+          },
+          () => {
+            watched.lookAt = Math.min(watched.lookAt, performance.now() + this.#times.againMs)
+          }
+        )
+      }
+    }
+  }
+
   #recheck({ stream, caller }: Watched, room: string): void {
     const end = (may: boolean): void => {
       if (!may) stream.end('removed', removedFrame(room))
     }
     const may = caller.mayRead(room)
     if (typeof may === 'boolean') end(may)
-    // The store does not answer: not a right any more that can be shown.
+    // The removal is certain. If the store does not answer, nothing shows another right.
     else {
       may.then(end, () => {
         end(false)

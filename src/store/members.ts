@@ -59,6 +59,7 @@ export class Members {
   readonly #until = new Remembered<number>()
   readonly #looks = new Shared<boolean>()
   readonly #listeners: RemovalListener[] = []
+  readonly #missedListeners: Array<() => void> = []
   readonly #telling = new Set<Promise<void>>()
   /** Removals that this process has heard of: a read that began before one may be outdated. */
   #removals = 0
@@ -90,6 +91,7 @@ export class Members {
       onSubscribed: () => {
         this.#removals++
         this.#until.clear()
+        for (const listener of this.#missedListeners) listener()
       }
     })
   }
@@ -107,6 +109,11 @@ export class Members {
    */
   onRemoved(listener: RemovalListener): void {
     this.#listeners.push(listener)
+  }
+
+  /** Calls back after each (re)subscription: removals by other processes may have been missed. */
+  onMissed(listener: () => void): void {
+    this.#missedListeners.push(listener)
   }
 
   /**

@@ -19,6 +19,7 @@ const service = await startService(t, {
   env: {
     AUTH_JWT_SECRET: SECRET,
     AUTH_TICKET_S: '6',
+    AUTH_REFUSALS_PER_MINUTE_MAX: '0',
     CORS_ORIGINS: APP,
     LOG_LEVEL: 'trace'
   }
@@ -375,6 +376,46 @@ t.test('a ticket opens streams while it is valid, and nothing else', async t => 
   t.equal(await rawStatus('GET', `/rooms/${other}/events?ticket=${operator}`, {}), 200)
 })
 
+t.test("a person's list shows no message of a room that the token may not read", async t => {
+  const secret = freshRoom()
+  const carl = await tokenOf({ user: 'carl', read: [room], write: [room, secret] })
+  await post(url, room, 'carl', 'for all', bearer(carl))
+  await post(url, secret, 'carl', 'under the rose', bearer(carl))
+  type Dialogs = { rooms: Array<{ room: string; head: number; last: { text: string } | null }> }
+  const listOf = async (token: string): Promise<Map<string, string | undefined>> => {
+    const { body } = await request(`${url}/users/carl/rooms`, { headers: bearer(token) })
+    return new Map((body as unknown as Dialogs).rooms.map(({ room, last }) => [room, last?.text]))
+  }
+  const whole = new Map([
+    [room, 'for all'],
+    [secret, 'under the rose']
+  ])
+  const member = await tokenOf({ user: 'carl', read: ['member'] })
+  await until('both are in the list', async () => (await listOf(member)).size === 2)
+  // At the same time: the answers of equal requests are shared.
+  const [hidden, shown] = await Promise.all([listOf(carl), listOf(member)])
+  t.strictSame(hidden, new Map([...whole, [secret, undefined]]))
+  t.strictSame(shown, whole)
+  t.strictSame(await listOf(admin), whole)
+  const mark = await request(`${url}/rooms/${secret}/users/carl/read`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json', ...bearer(carl) },
+    body: '{"seq":1}'
+  })
+  t.match(mark, { status: 200, body: { head: 1, read: 1, last: null } })
+
+  const path = `${url}/users/carl/events`
+  const narrow = openSse(t, path, bearer(carl))
+  const wide = openSse(t, path, bearer(member))
+  await narrow.sees('live', events => events.some(({ event }) => event === 'live'))
+  await wide.sees('live', events => events.some(({ event }) => event === 'live'))
+  await post(url, secret, 'carl', 'under the rose again', bearer(carl))
+  await until('the wide one sees it', () => wide.text.includes('rose again'))
+  await narrow.sees('its number', events => events.some(({ data }) => data['head'] === 2))
+  t.match(narrow.text, /for all/)
+  t.notMatch(narrow.text, /rose/)
+})
+
 t.test('a stream ends when its token does, and what comes later is not sent', async t => {
   const token = await tokenOf({ user: 'ann', read: [room], ...endingIn(4) })
   const stream = openSse(t, `${url}/rooms/${room}/events?last=0`, bearer(token))
@@ -400,7 +441,7 @@ t.test('of several rooms each needs the right: one that is forbidden is named', 
 
 t.test('no token, ticket, secret or text was written to any log', async t => {
   const logged = service.errors + service.output
-  for (const secret of [SECRET, ...made, 'in time', 'too late', 'hidden']) {
+  for (const secret of [SECRET, ...made, 'in time', 'too late', 'hidden', 'the rose']) {
     t.notOk(logged.includes(secret), secret.slice(0, 12))
     const signature = secret.split('.')[2]
     if (signature !== undefined) t.notOk(logged.includes(signature), 'not its signature')

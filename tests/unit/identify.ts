@@ -21,7 +21,7 @@ const SECRET = 'only-these-tests-know-this-secret-of-theirs'
 const APP = 'https://app.example.com'
 const kept = new Map<string, string>()
 const gate = new Gate({
-  settings: readConfig({ CORS_ORIGINS: APP }).identity,
+  settings: readConfig({ CORS_ORIGINS: APP, AUTH_REFUSALS_PER_MINUTE_MAX: '0' }).identity,
   keys: secretKeys(SECRET),
   members: NO_MEMBERS,
   ticketStore: {
@@ -120,6 +120,51 @@ t.test('a cookie is taken of own and listed pages only', async t => {
     t.equal((await ask('/api', { ...cookie, ...headers })).status, get, `GET ${what}`)
     t.equal((await ask('/api', { ...cookie, ...headers }, 'POST')).status, post, `POST ${what}`)
   }
+})
+
+t.test('too many bad tokens of an address get 429, and lock out nobody', async t => {
+  const PER_MINUTE = 5
+  const limited = Fastify({ trustProxy: 'loopback' })
+  t.teardown(() => limited.close())
+  limited.decorateRequest('caller')
+  await limited.register(async api => {
+    new Gate({
+      settings: readConfig({ AUTH_REFUSALS_PER_MINUTE_MAX: String(PER_MINUTE) }).identity,
+      keys: secretKeys(SECRET),
+      members: NO_MEMBERS,
+      ticketStore: { keep: async () => undefined, find: async () => undefined }
+    }).guard(api, 'streams')
+    api.get('/api', request => ({ user: request.caller.user }))
+  })
+  const as = async (
+    authorization: string,
+    { from = '192.0.2.1', query = '' } = {}
+  ): Promise<{ status: number; code?: string; message?: string }> => {
+    const { statusCode, body } = await limited.inject({
+      url: `/api${query}`,
+      headers: {
+        host: 'h',
+        'x-forwarded-for': from,
+        ...(authorization === '' ? {} : { authorization })
+      }
+    })
+    return { status: statusCode, ...(JSON.parse(body) as object) }
+  }
+  const expired = await signToken(SECRET, { user: 'ann', ttlS: -60 })
+  for (let n = 0; n < 2 * PER_MINUTE; n++) {
+    t.match(await as(''), { status: 401 }, 'no token is no attempt')
+    t.match(await as(`Bearer ${expired}`), { status: 401, code: 'TOKEN_EXPIRED' })
+  }
+  for (let n = 1; n < PER_MINUTE; n++) t.match(await as(`Bearer x${n}`), { status: 401 })
+  t.match(await as('', { query: '?ticket=x' }), { status: 401 }, 'the last one; tickets count')
+  t.match(await as('Bearer x'), { status: 429, code: 'TOO_MANY_REFUSALS', message: /in \d+ s/ })
+  t.match(await as('Bearer'), { status: 429 })
+  t.match(await as('', { query: '?ticket=x' }), { status: 429 })
+  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'a good token that was not seen before')
+  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'and one that is remembered')
+  t.match(await as(''), { status: 401, code: 'UNAUTHENTICATED' }, 'who has none is asked for one')
+  t.match(await as(`Bearer ${expired}`), { status: 401, code: 'TOKEN_EXPIRED' })
+  t.match(await as('Bearer x', { from: '192.0.2.2' }), { status: 401 }, 'another address')
 })
 
 t.test('keys of a URL: rotation, one that disappears, and a URL that is down', async t => {

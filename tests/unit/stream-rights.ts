@@ -7,23 +7,32 @@ import { until } from '../support/until.js'
 
 type Ended = { readonly reason: string; readonly farewell: string | undefined }
 
-function world() {
+/** None of these comes by itself unless a test makes it short. */
+const NEVER = { everyMs: 1e9, missedMs: 1e9, againMs: 1e9, tickMs: 5 }
+
+function world(times: Partial<typeof NEVER> = {}) {
   const rooms = new Set(['a', 'b'])
   const pending: Array<(isMember: boolean) => void> = []
   let removed: (room: string, user: string) => void = () => undefined
+  let missed: () => void = () => undefined
   let isKnown = true
+  let isDown = false
   const members = {
-    isMember: (room: string) =>
-      isKnown
-        ? rooms.has(room)
-        : new Promise<boolean>(resolve => {
-            pending.push(resolve)
-          }),
+    isMember: (room: string) => {
+      if (isDown) return Promise.reject(new Error('the store does not answer'))
+      if (isKnown) return rooms.has(room)
+      return new Promise<boolean>(resolve => {
+        pending.push(resolve)
+      })
+    },
     onRemoved: (listener: typeof removed) => {
       removed = listener
+    },
+    onMissed: (listener: () => void) => {
+      missed = listener
     }
   }
-  const rights = new StreamRights(members)
+  const rights = new StreamRights(members, { ...NEVER, ...times })
   const ends: Ended[] = []
   return {
     rights,
@@ -33,6 +42,15 @@ function world() {
       end: (reason: string, farewell?: string) => {
         ends.push({ reason, farewell })
       }
+    },
+    loseNews: (room: string) => {
+      rooms.delete(room)
+    },
+    reconnect: () => {
+      missed()
+    },
+    setDown: (is: boolean) => {
+      isDown = is
     },
     forget: () => {
       isKnown = false
@@ -128,4 +146,71 @@ t.test('a stream that has ended by itself is not looked at any more', async t =>
   rights.endWhere(() => true)
   await new Promise(resolve => setTimeout(resolve, 40))
   t.strictSame(ends, [])
+})
+
+t.test('a removal whose news was lost ends the stream at the next look', async t => {
+  const { rights, ends, stream, caller, loseNews } = world({ everyMs: 20 })
+  t.teardown(() => {
+    rights.close()
+  })
+  let looks = 0
+  const asked = caller()
+  const { mayRead } = asked
+  const watched = {
+    ...asked,
+    mayRead: (room: string) => {
+      looks++
+      return mayRead(room)
+    }
+  }
+  rights.watch(stream, watched, ['a', 'b'])
+  await until('it was looked at several times', () => looks > 8)
+  t.strictSame(ends, [], 'the right is still there')
+  loseNews('b')
+  await until('it has ended', () => ends.length > 0)
+  t.match(ends[0], { reason: 'removed', farewell: /"b"/ })
+})
+
+t.test('after a resubscription every stream is looked at soon', async t => {
+  const { rights, ends, stream, caller, loseNews, reconnect } = world({ missedMs: 20 })
+  t.teardown(() => {
+    rights.close()
+  })
+  rights.watch(stream, caller(), ['a'])
+  rights.watch({ end: () => t.fail('this right is there') }, caller(), ['b'])
+  loseNews('a')
+  await new Promise(resolve => setTimeout(resolve, 50))
+  t.strictSame(ends, [], 'nobody has looked yet')
+  reconnect()
+  await until('it has ended', () => ends.length > 0)
+  t.match(ends[0], { reason: 'removed', farewell: /"a"/ })
+})
+
+t.test('a look that the store does not answer ends nothing, and is repeated', async t => {
+  const { rights, ends, stream, caller, loseNews, reconnect, setDown } = world({
+    missedMs: 10,
+    againMs: 10
+  })
+  t.teardown(() => {
+    rights.close()
+  })
+  let looks = 0
+  const asked = caller()
+  const { mayRead } = asked
+  const watched = {
+    ...asked,
+    mayRead: (room: string) => {
+      looks++
+      return mayRead(room)
+    }
+  }
+  rights.watch(stream, watched, ['a'])
+  setDown(true)
+  reconnect()
+  await until('the look was repeated', () => looks > 3)
+  t.strictSame(ends, [])
+  setDown(false)
+  loseNews('a')
+  await until('it has ended', () => ends.length > 0)
+  t.match(ends[0], { reason: 'removed' })
 })

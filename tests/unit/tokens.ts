@@ -286,7 +286,8 @@ t.test('member stands for the rooms of which the user is a member', async t => {
   const members = {
     isMember: (room: string, user: string) =>
       user === 'ann' && (room === 'in' || (room === 'later' && Promise.resolve(true))),
-    onRemoved: () => undefined
+    onRemoved: () => undefined,
+    onMissed: () => undefined
   }
   const caller = new TokenCaller(
     readClaims(good({ dialogs: { read: ['member'], write: ['x'] } }) as never),
@@ -305,6 +306,23 @@ t.test('member stands for the rooms of which the user is a member', async t => {
     members
   })
   t.equal(nobody.mayRead('in'), false, 'nobody is no member')
+})
+
+t.test('a list of rooms shows the last message of those that the token covers', async t => {
+  const of = async (dialogs: object): Promise<TokenCaller> =>
+    await tokensOf().callerOf(hmacToken(good({ dialogs })))
+  const named = await of({ read: ['a', 'team-*'] })
+  t.ok(named.mayReadAsMember('a'))
+  t.ok(named.mayReadAsMember('team-x'))
+  t.notOk(named.mayReadAsMember('b'))
+  t.notOk((await of({ write: ['a', 'member'] })).mayReadAsMember('a'), 'to write is not to read')
+  const member = await of({ read: ['member'] })
+  t.ok(member.mayReadAsMember('b'))
+  t.ok((await of({ admin: true })).mayReadAsMember('b'))
+  t.equal(member.readRule, (await of({ admin: true })).readRule, 'the same everywhere')
+  t.equal(named.readRule, (await of({ read: ['a', 'team-*'], write: ['c'] })).readRule)
+  t.not(named.readRule, (await of({ read: ['a'] })).readRule)
+  t.not(named.readRule, member.readRule)
 })
 
 t.test('verified tokens are remembered, only so many, and only good ones', async t => {
