@@ -124,24 +124,26 @@ export class Appender {
   /**
    * Commits a change that was applied to a block, and has it published in its turn. It is no
    * message of anybody's and is not counted.
-   * @returns its sequence, once a replica has it; undefined if the idempotency key belongs to
-   * something else
-   * @throws DialogsError as Cluster.write; it may have been committed nevertheless
+   * @param read what the order tells by it; asked once a replica has its sequence
+   * @returns what was read; undefined if the idempotency key belongs to something else
+   * @throws DialogsError as Cluster.write, or what `read` throws; it may have been committed
+   * nevertheless
    */
-  async commitChange(
+  async commitChange<Told>(
     room: string,
     reference: string,
     once: string | undefined,
     deadline: number,
-    publish: (seq: number) => void
-  ): Promise<number | undefined> {
+    { read, publish }: { read: (seq: number) => Promise<Told>; publish: (told: Told) => void }
+  ): Promise<Told | undefined> {
     const { first, durable } =
       once === undefined
         ? await this.#committer.commit(room, [reference], NOBODY, deadline)
         : await this.#committer.commitOnce(room, reference, '', once, deadline)
-    this.#publishInOrder(room, durable, publish)
+    const told = durable.then(seq => (seq === undefined ? undefined : read(seq)))
+    this.#publishInOrder(room, told, publish)
     this.#sealIfFull(room, first, first)
-    return await durable
+    return await told
   }
 
   /**
@@ -352,16 +354,16 @@ export class Appender {
 
   // Groups may become durable in any order. Publishing them in sequence order saves every
   // subscriber from reading an apparent gap from the store.
-  #publishInOrder(
+  #publishInOrder<Done>(
     room: string,
-    done: Promise<number | undefined>,
-    publish: (first: number) => void
+    done: Promise<Done | undefined>,
+    publish: (done: Done) => void
   ): void {
     const previous = this.#publishing.get(room)
     const inTurn = previous === undefined ? done : previous.then(() => done)
     const published = inTurn.then(
-      first => {
-        if (first !== undefined) publish(first)
+      value => {
+        if (value !== undefined) publish(value)
         finish()
       },
       () => {

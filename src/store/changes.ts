@@ -7,7 +7,9 @@
 // 3 commit       the change gets a sequence of its own in the log. Crash after it: readers find it
 //                when they next look at the log.
 // 4 acknowledge  WAIT on the master of 3.
-// 5 publish and answer.
+// 5 read, publish and answer. Another call may have changed the message again and told it first:
+//                what is published is what is true now, as in history. Otherwise readers would be
+//                left with a text that is no more, even a deleted one.
 //
 // Invariant: whoever is told of a change in the order finds it applied. Reading looks beside a
 // block only for an entry that is missing there, so unchanged messages cost nothing.
@@ -112,10 +114,16 @@ export class Changes {
     deadline: number
   ): Promise<Change | undefined> {
     const reference = formatChange(tag, id, { seq, n, ms, isDeletion: text === undefined })
-    const toldAt = await this.#appender.commitChange(room, reference, once, deadline, at => {
-      this.#options.publish(room, { room, seq: at, ms, changes: seq, text })
+    return await this.#appender.commitChange(room, reference, once, deadline, {
+      read: async at => {
+        const [entry] = await this.#history.entries(room, [{ seq: at, reference }])
+        if (entry === undefined || !isChange(entry)) throw lost(room, seq)
+        return entry
+      },
+      publish: change => {
+        this.#options.publish(room, change)
+      }
     })
-    return toldAt === undefined ? undefined : { room, seq: toldAt, ms, changes: seq, text }
   }
 
   async #target({ room, seq, author }: NewChange): Promise<Reference> {

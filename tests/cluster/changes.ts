@@ -211,6 +211,45 @@ t.test('changes at once are all told, and one of them holds', async t => {
   )
 })
 
+t.test(
+  'changes at once leave a live reader with what is stored, and never bring a text back',
+  async t => {
+    const room = freshRoom()
+    const live = openSse(t, `${two}/rooms/${room}/events`)
+    await live.isLive()
+    // Two processes tell what they have applied in either order.
+    const rounds = sequence(1, 15)
+    for (const seq of rounds) await post(one, room, 'ann', `${seq}`)
+    const changed = await Promise.all(
+      rounds.flatMap(seq =>
+        sequence(1, 6).map(n => {
+          const url = n % 2 === 0 ? one : two
+          return seq % 3 === 0 && n > 4
+            ? remove(url, room, seq)
+            : change(url, room, seq, `${seq} ${n}`)
+        })
+      )
+    )
+    const done = changed.filter(({ status }) => status === 200).length
+    t.ok(changed.every(({ status }) => status === 200 || status === 410))
+    await live.sees('every change', events => events.length === 1 + rounds.length + done)
+    const shown = new Map<unknown, unknown>()
+    for (const { event, data } of live.events) {
+      if (event === 'live') continue
+      const seq = event === 'changed' ? data['changes'] : data['seq']
+      t.notOk(
+        shown.has(seq) && shown.get(seq) === undefined && 'text' in data,
+        `${String(seq)} is back`
+      )
+      shown.set(seq, data['text'])
+    }
+    const page = await readAll(one, room)
+    for (const { seq, text } of page.slice(0, rounds.length)) {
+      t.equal(shown.get(seq), text, `message ${seq}`)
+    }
+  }
+)
+
 // The model: what each sequence shows.
 type Shown = { text?: string; user?: string; deleted?: true; changes?: number }
 const steps = fc.array(
