@@ -51,7 +51,7 @@ export class People {
     this.#options = options
     this.#events = events
     store.members.onRemoved((room, user) => {
-      this.#people.get(user)?.person.left(room)
+      this.#people.get(user)?.person.removed(room)
     })
     this.#timer = setInterval(
       () => {

@@ -104,14 +104,25 @@ export class Person implements Follower {
   hear(news: PersonNews): void {
     this.#news++
     if ('joined' in news) this.#joined(news.joined)
-    else if ('left' in news) this.left(news.left)
+    else if ('left' in news) this.removed(news.left)
     else this.#marked(news.read, news.seq)
   }
 
-  left(room: string): void {
+  /**
+   * The person has left a room, or was removed. That may be old news: their next message there
+   * makes them a member again, and is told by another process. So the list is read again.
+   */
+  removed(room: string): void {
     this.#news++
-    if (!this.#unfollow(room)) return
+    if (!this.#left(room)) return
+    void this.sync()
+  }
+
+  /** @returns whether the room was followed */
+  #left(room: string): boolean {
+    if (!this.#unfollow(room)) return false
     this.#tell(room)
+    return true
   }
 
   /** A room has new entries. */
@@ -185,7 +196,7 @@ export class Person implements Follower {
       const rooms = new Set(listed.map(({ room }) => room))
       for (const room of [...this.#dialogs.keys()]) {
         if (rooms.has(room)) continue
-        if (this.#isComplete || !(await this.#inbox.has(this.user, room))) this.left(room)
+        if (this.#isComplete || !(await this.#inbox.has(this.user, room))) this.#left(room)
         else this.#unfollow(room)
       }
       this.#hasSynced = true
@@ -219,6 +230,11 @@ export class Person implements Follower {
       isOutdated: false
     }
     this.#dialogs.set(room, dialog)
+    // The room begins at its head, and delivers what comes after it. The store may have answered
+    // before.
+    void dialog.watch.ready().then(() => {
+      if (this.#dialogs.get(room) === dialog && dialog.counted >= 0) this.moved(dialog.watch, false)
+    })
     return dialog
   }
 
@@ -234,13 +250,21 @@ export class Person implements Follower {
     const dialog = this.#dialogs.get(room)
     if (dialog === undefined) return
     dialog.isOutdated = true
-    dialog.asking ??= this.#askNow(room, dialog).finally(() => {
-      dialog.asking = undefined
-    })
+    dialog.asking ??= this.#askNow(room, dialog)
     await dialog.asking
   }
 
   async #askNow(room: string, dialog: Followed): Promise<void> {
+    try {
+      await this.#askUntilAnswered(room, dialog)
+    } finally {
+      // Not in `finally` of the promise, which runs a turn later: a call in between would not be
+      // heard.
+      dialog.asking = undefined
+    }
+  }
+
+  async #askUntilAnswered(room: string, dialog: Followed): Promise<void> {
     const pause = new Pause()
     while (dialog.isOutdated) {
       dialog.isOutdated = false
@@ -248,7 +272,7 @@ export class Person implements Follower {
         const state = (await this.#inbox.states(this.user, [room])).get(room)
         if (this.#dialogs.get(room) !== dialog) return
         if (state === undefined) {
-          this.left(room)
+          this.#left(room)
           return
         }
         this.#take(dialog, state)

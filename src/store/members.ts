@@ -142,9 +142,19 @@ export class Members {
     return isNew === 1
   }
 
-  /** Puts a room into a member's list, and tells their streams if it is new. */
-  async list(room: string, user: string, ms: number, deadline: number): Promise<void> {
-    if (await this.#dialogs.add(user, room, ms, deadline)) this.tell(user, { joined: room })
+  /**
+   * Puts a room into a member's list, and tells their streams if it is new.
+   * @param isBack the streams do not follow the room any more, even if it is in the list
+   */
+  async list(
+    room: string,
+    user: string,
+    ms: number,
+    deadline: number,
+    isBack = false
+  ): Promise<void> {
+    const isNew = await this.#dialogs.add(user, room, ms, deadline)
+    if (isNew || isBack) this.tell(user, { joined: room })
   }
 
   /**

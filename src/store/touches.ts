@@ -6,6 +6,7 @@
 // up for by the next message.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Message } from '../message/message.js'
+import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
 
 const REMEMBERED_MS = 60_000
@@ -22,6 +23,11 @@ export class Touches {
   /** Two generations, so that the older half is always the one forgotten. */
   #recent = new Set<string>()
   #older = new Set<string>()
+  /**
+   * Who was removed and may write again. Their room may be in their list already, by an update that
+   * was under way when they were removed; their streams do not follow it any more.
+   */
+  readonly #removed = new Remembered<true>()
   #turnedAt = performance.now()
   readonly #pending = new Map<string, Set<Promise<void>>>()
   #pendingCount = 0
@@ -50,6 +56,7 @@ export class Touches {
     const key = `${room}{${user}`
     this.#recent.delete(key)
     this.#older.delete(key)
+    this.#removed.set(key, true)
   }
 
   /** Resolves when the rooms that a user has written in so far are in their list, or given up. */
@@ -68,11 +75,12 @@ export class Touches {
       return
     }
     this.#remember(key)
+    const isBack = this.#removed.delete(key)
     this.#pendingCount++
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
     const touch: Promise<void> = this.#limit(() =>
-      this.#members.list(room, user, ms, performance.now() + this.#deadlineMs)
+      this.#members.list(room, user, ms, performance.now() + this.#deadlineMs, isBack)
     )
       .catch((error: unknown) => {
         this.forget(room, user)

@@ -20,6 +20,8 @@ class World {
   asked = 0
   looked = 0
   readonly failures: unknown[] = []
+  /** When rooms have read their heads. */
+  ready: Promise<void> = Promise.resolve()
   /** Called when the list or a dialog is read. */
   onRead: () => Promise<void> = async () => undefined
   readonly person: Person
@@ -69,7 +71,9 @@ class World {
         return heads.get(room) ?? 0
       },
       headMs: 0,
-      ready: async () => undefined
+      ready: async () => {
+        await this.ready
+      }
     })
     this.watches.set(room, watch)
     return watch
@@ -87,6 +91,12 @@ class World {
       unread: Math.min(100, unread),
       last: authors.length === 0 ? 'null' : `{"seq":${authors.length}}`
     }
+  }
+
+  /** Messages that a room has when it is opened: nothing tells of them. */
+  begin(room: string, ...authors: string[]): void {
+    this.authors.set(room, authors)
+    this.#heads.set(room, authors.length)
   }
 
   /** Stores messages, and delivers them to this process. */
@@ -319,4 +329,33 @@ t.test('thousands of followers are told in turns', async t => {
   }
   t.equal(told, 2000)
   t.ok(turns >= 7)
+})
+
+t.test('what a room has when it begins is told, though the store had less before', async t => {
+  const world = new World()
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  let begin = (): void => undefined
+  world.ready = new Promise(resolve => {
+    begin = resolve
+  })
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann'])
+  world.person.hear({ joined: 'red' })
+  await until('the answer of the store', () => told.at(-1)?.data['head'] === 1)
+  world.begin('red', 'ann', 'ann')
+  begin()
+  await until('the head of the room', () => told.at(-1)?.data['head'] === 2)
+  t.match(told.at(-1), { event: 'room', data: { room: 'red', unread: 2 } })
+})
+
+t.test('news of a removal that come after the return do not hide the room', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  world.person.hear({ joined: 'red' })
+  world.person.hear({ left: 'red' })
+  await until('it is told again', () => told.at(-1)?.event === 'room' && told.length === 4)
+  t.match(told[2], { event: 'left', data: { room: 'red' } })
 })
