@@ -3,7 +3,7 @@
 // closed, everything in flight is rejected at once, and the caller opens a new one. So a dead node
 // costs milliseconds. node-redis' own reconnecting holds commands back for as long as a killed
 // master stays dead (measured: 12 s).
-import { createClient, ErrorReply } from 'redis'
+import { createClient, ErrorReply } from '@redis/client'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { currentPassword, type Password } from './password.js'

@@ -6,7 +6,7 @@
 // exactly once. Knows nothing of slots and repeats nothing.
 import net from 'node:net'
 import tls from 'node:tls'
-import { ErrorReply } from 'redis'
+import { ErrorReply } from '@redis/client'
 import { type Address } from './address.js'
 import { isWrongPassword, tlsOptions, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'

@@ -2,7 +2,7 @@
 // the connections that this project drives itself. Invariant: replies come out in the order in
 // which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw; the
 // connection is unusable after that, and its owner must close it.
-import { ErrorReply } from 'redis'
+import { ErrorReply } from '@redis/client'
 
 /**
  * Bulk strings and simple strings are buffers. An error reply is a value here, not an exception.
