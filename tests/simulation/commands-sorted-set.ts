@@ -45,20 +45,60 @@ function remove({ db, effect }: Context, [, key = '', ...members]: readonly stri
   return found.length
 }
 
+const SYNTAX = new ReplyError('ERR syntax error')
+
 function range(
   db: Keyspace,
-  [, key = '', from, to, ...options]: readonly string[],
+  [, key = '', from = '', to = '', ...options]: readonly string[],
   isReverse: boolean
 ): Value {
+  let byScore = false
+  let reverse = isReverse
+  let withScores = false
+  let limit: readonly [offset: number, count: number] | undefined
+  for (let i = 0; i < options.length; i++) {
+    const option = options[i]?.toUpperCase()
+    if (option === 'WITHSCORES') withScores = true
+    else if (option === 'BYSCORE' && !isReverse) byScore = true
+    else if (option === 'REV' && !isReverse) reverse = true
+    else if (option === 'LIMIT' && !isReverse) {
+      limit = [Number(options[++i]), Number(options[++i])]
+    } else throw SYNTAX
+  }
+  if (limit !== undefined && !byScore) {
+    throw new ReplyError(
+      'ERR syntax error, LIMIT is only supported in combination with either BYSCORE or BYLEX'
+    )
+  }
   const sorted = db.sortedSet(key)?.sorted() ?? []
-  if (isReverse) sorted.reverse()
-  const index = (text: string | undefined): number =>
+  if (reverse) sorted.reverse()
+  const index = (text: string): number =>
     Number(text) < 0 ? sorted.length + Number(text) : Number(text)
-  const found = sorted.slice(Math.max(0, index(from)), index(to) + 1)
-  return options.some(option => option.toUpperCase() === 'WITHSCORES')
+  const isWithin = ([, score]: readonly [string, number]): boolean =>
+    reverse
+      ? isAbove(score, to) && isAbove(-score, negative(from))
+      : isAbove(score, from) && isAbove(-score, negative(to))
+  const all = byScore
+    ? sorted.filter(isWithin)
+    : sorted.slice(Math.max(0, index(from)), index(to) + 1)
+  const [offset, count] = limit ?? [0, -1]
+  const found = all.slice(offset, count < 0 ? undefined : offset + count)
+  return withScores
     ? found.flatMap(([member, score]) => [member, String(score)])
     : found.map(([member]) => member)
 }
+
+// A score, or one of these behind `(`.
+const isAbove = (score: number, bound: string): boolean =>
+  bound.startsWith('(') ? score > infinite(bound.slice(1)) : score >= infinite(bound)
+
+const infinite = (text: string): number =>
+  /^[-+]?inf$/i.test(text) ? (text.startsWith('-') ? -Infinity : Infinity) : Number(text)
+
+const negative = (bound: string): string =>
+  bound.startsWith('(')
+    ? `(${-infinite(bound.slice(1))}`.replace('Infinity', 'inf')
+    : String(-infinite(bound)).replace('Infinity', 'inf')
 
 export const sortedSetCommands = (
   read: (arity: number, run: Command['run']) => Command,

@@ -2,13 +2,23 @@
 // be. A mark that was answered is on two nodes, and never goes back; the number of unread messages
 // is that of the log. Like the oracle, it looks into all nodes at once.
 import { DialogsError } from '../../src/errors.js'
-import { readKey, userSlot } from '../../src/store/keys.js'
+import { dialogsKey, readKey, roomSlot, usersKey, userSlot } from '../../src/store/keys.js'
 import { type Dialog } from '../../src/store/inbox.js'
 import { type Store } from '../../src/store/store.js'
-import { storedLog } from './durability.js'
+import { headOf, storedLog } from './durability.js'
+import { SortedSet } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
 import { type DialogAction } from './plan.js'
 import { type World } from './world.js'
+
+/** What somebody is told of a dialog. */
+export type DialogState = {
+  readonly room: string
+  readonly head: number
+  readonly read: number
+  readonly unread: number
+  readonly last: { readonly seq: number; readonly text?: string; readonly lost?: true } | null
+}
 
 type Mark = { readonly user: string; readonly room: string; seq: number; isExcused: boolean }
 
@@ -112,6 +122,11 @@ export class DialogsModel {
         return String(await store.members.leave(action.room, user))
       case 'list': {
         const { dialogs } = await store.inbox.page(user, undefined, 10, PAGE_BYTES)
+        for (const dialog of dialogs) {
+          const { room, head, read, unread } = dialog
+          const last = JSON.parse(dialog.last) as DialogState['last']
+          this.onTold(`the list of ${user}`, user, { room, head, read, unread, last })
+        }
         return dialogs.map(({ room, unread }) => `${room} ${unread}`).join(', ')
       }
       case 'mark': {
@@ -138,24 +153,86 @@ export class DialogsModel {
     this.#marks.set(`${user} ${room}`, { user, room, seq, isExcused: isAlone })
   }
 
-  #judge(user: string, { room, head, read, unread }: Dialog): void {
-    const { oracle, plan } = this.#world
-    const log = storedLog(this.#world, room, plan.service.segmentLength)
-    if (head !== log.length) {
-      oracle.violation(`${user} sees the head ${head} in ${room}, which is ${log.length}`)
+  /** Somebody is told of a dialog. As long as nothing is lost, it is right at that moment. */
+  onTold(who: string, user: string, state: DialogState): void {
+    const { oracle } = this.#world
+    if (oracle.upheavals > 0) return
+    const fault = this.#faultOf(user, state)
+    if (fault !== undefined) oracle.violation(`${who}: ${fault}`)
+  }
+
+  /** What people's streams have not been told yet; undefined when they show what is stored. */
+  get disagreement(): string | undefined {
+    for (const { name, user, dialogs } of this.#world.people) {
+      for (const room of this.#world.plan.rooms) {
+        const state = dialogs.get(room)
+        const isStored = this.#isListed(user, room) && this.#isMember(user, room)
+        if (isStored !== (state !== undefined)) {
+          return `${name} ${isStored ? 'was not told of' : 'still has'} ${room}, of ${user}`
+        }
+        if (state === undefined) continue
+        const head = headOf(this.#world, room)
+        const read = this.#readOf(user, room)
+        if (state.head !== head || state.read !== read) {
+          return `${name} has ${room} at ${state.head}, read to ${state.read}, which is at ${head}, read to ${read}`
+        }
+        const fault = this.#faultOf(user, state)
+        if (fault !== undefined) return `${name}: ${fault}`
+      }
+    }
+    return undefined
+  }
+
+  #isListed(user: string, room: string): boolean {
+    const list = this.#world.ownerOf(userSlot(user))?.db.values.get(dialogsKey(user))
+    return list instanceof SortedSet && list.scores.has(room)
+  }
+
+  #isMember(user: string, room: string): boolean {
+    const users = this.#world.ownerOf(roomSlot(room))?.db.values.get(usersKey(room))
+    return users instanceof Map && users.has(user)
+  }
+
+  #readOf(user: string, room: string): number {
+    const owner = this.#world.ownerOf(userSlot(user))
+    return owner === undefined ? 0 : markAt(owner, { user, room })
+  }
+
+  // What is wrong with a state, by the log as it is now: an older state is right as well.
+  #faultOf(user: string, { room, head, read, unread, last }: DialogState): string | undefined {
+    const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
+    if (head > log.length) return `${user} sees the head ${head} in ${room}, which is ${log.length}`
+    const messages = log.filter(
+      ({ seq, reference, change }) => seq <= head && reference !== '' && change === undefined
+    )
+    const expected = messages.filter(entry => entry.seq > read && entry.user !== user).length
+    if (unread !== Math.min(expected, 100)) {
+      return `${user} has ${unread} unread messages in ${room} at ${head}, read to ${read}, and should have ${expected}`
+    }
+    const newest = messages.at(-1)
+    if ((last?.seq ?? 0) !== (newest?.seq ?? 0)) {
+      return `${user} sees ${last?.seq ?? 'nothing'} as the last message of ${room}, which is ${newest?.seq ?? 'nothing'}`
+    }
+    const { changes } = this.#world.oracle
+    const text = last?.text
+    const isKnown =
+      text === undefined || text === newest?.original || changes.mayBe(room, last?.seq ?? 0, text)
+    return isKnown ? undefined : `${user} sees ${text} as the last message of ${room}`
+  }
+
+  #judge(user: string, dialog: Dialog): void {
+    const { room, head, read, unread } = dialog
+    const { oracle } = this.#world
+    const last = JSON.parse(dialog.last) as DialogState['last']
+    const fault = this.#faultOf(user, { room, head, read, unread, last })
+    if (fault !== undefined) oracle.violation(fault)
+    if (head !== headOf(this.#world, room)) {
+      oracle.violation(`${user} sees the head ${head} in ${room}, which is not the head`)
     }
     const mark = this.#marks.get(`${user} ${room}`)
     const mayBeGone = this.#leaving.has(`${user} ${room}`)
     if (mark !== undefined && !mayBeGone && !mark.isExcused && read < mark.seq) {
       oracle.violation(`${user} had read ${mark.seq} of ${room}, and now ${read}`)
-    }
-    const expected = log.filter(
-      entry => entry.seq > read && entry.user !== user && entry.reference !== ''
-    ).length
-    if (unread !== Math.min(expected, 100)) {
-      oracle.violation(
-        `${user} has ${unread} unread messages in ${room}, and should have ${expected}`
-      )
     }
   }
 }

@@ -1,17 +1,28 @@
 // What the nodes really hold, for the oracle: it looks into all of them at once, as nobody in the
 // world can.
 import { slotOf } from '../../src/redis/slots.js'
-import { blockKey, logKey, segmentKey } from '../../src/store/keys.js'
-import { parseReference } from '../../src/message/message.js'
+import { parseChanged } from '../../src/store/history.js'
+import { blockKey, changedKey, logKey, segmentKey } from '../../src/store/keys.js'
+import { type ChangeMark, parseReference } from '../../src/message/message.js'
 import { type SimulatedNode } from './node.js'
 import { Stream } from './streams.js'
 import { type World } from './world.js'
 
+/** An entry of a room's log, with what has become of it. */
 export type Stored = {
   readonly seq: number
+  /** Empty when that part of the log is lost. */
   readonly reference: string
   readonly user: string
+  /** What the message says now; undefined when it is lost or deleted, and for changes. */
   readonly text: string | undefined
+  /** What its author wrote at first. */
+  readonly original: string | undefined
+  /** The number of its newest change, as it stands beside the block; 0 when there is none. */
+  readonly changes: number
+  readonly isDeleted: boolean
+  /** Only where the entry tells of a change. */
+  readonly change: ChangeMark | undefined
 }
 
 /**
@@ -24,31 +35,73 @@ export const DECIDED_MS = 1200
 
 /** A room's log as its owners hold it now, sealed segments and all, with the texts. */
 export function storedLog(world: World, room: string, segmentLength: number): Stored[] {
-  const tail = streamOf(world.ownerOf(slotOf(logKey(room))), logKey(room))
+  const tail = streamOf(holderOf(world, logKey(room)), logKey(room))
   const head = tail?.last[1] ?? 0
   const references = new Map<number, string>()
   for (let segment = 0; segment * segmentLength < head; segment++) {
     const key = segmentKey(room, segment)
-    for (const { id, fields } of streamOf(world.ownerOf(slotOf(key)), key)?.entries ?? []) {
+    for (const { id, fields } of streamOf(holderOf(world, key), key)?.entries ?? []) {
       references.set(id[1], fields[1] ?? '')
     }
   }
   for (const { id, fields } of tail?.entries ?? []) references.set(id[1], fields[1] ?? '')
-  return Array.from({ length: head }, (_, index) => {
-    const seq = index + 1
-    const reference = references.get(seq)
-    if (reference === undefined) return { seq, reference: '', user: '', text: undefined }
-    const { tag, user, id } = parseReference(reference)
-    const key = blockKey(room, tag)
-    return { seq, reference, user, text: textIn(world.ownerOf(slotOf(key)), key, id) }
-  })
+  return Array.from({ length: head }, (_, index) =>
+    storedEntry(world, room, index + 1, references.get(index + 1))
+  )
 }
 
+function storedEntry(
+  world: World,
+  room: string,
+  seq: number,
+  reference: string | undefined
+): Stored {
+  if (reference === undefined) return { ...NOTHING, seq }
+  const { tag, user, id, change } = parseReference(reference)
+  const key = blockKey(room, tag)
+  const original = world.texts.get(`${key}/${id}`)
+  if (change !== undefined) return { ...NOTHING, seq, reference, user, change }
+  const text = textIn(holderOf(world, key), key, id)
+  const changed = changedIn(holderOf(world, changedKey(key)), key, id)
+  return {
+    seq,
+    reference,
+    user,
+    text: text ?? changed?.text,
+    original,
+    changes: changed?.n ?? 0,
+    isDeleted: text === undefined && changed !== undefined && changed.text === undefined,
+    change
+  }
+}
+
+const NOTHING = {
+  reference: '',
+  user: '',
+  text: undefined,
+  original: undefined,
+  changes: 0,
+  isDeleted: false,
+  change: undefined
+} as const
+
 export const headOf = (world: World, room: string): number =>
-  streamOf(world.ownerOf(slotOf(logKey(room))), logKey(room))?.last[1] ?? 0
+  streamOf(holderOf(world, logKey(room)), logKey(room))?.last[1] ?? 0
+
+/** The master that has a key: the owner of its slot, or the one to which the key has moved on. */
+function holderOf(world: World, key: string): SimulatedNode | undefined {
+  const slot = slotOf(key)
+  const owner = world.ownerOf(slot)
+  if (owner === undefined || owner.db.values.has(key)) return owner
+  const target = world.nodes.find(
+    node => node.isMaster && node !== owner && node.view.importing.has(slot)
+  )
+  return target?.db.values.has(key) === true ? target : owner
+}
 
 /**
- * On how many nodes a room's log has this message at this sequence, and on how many its text is.
+ * On which nodes a room's log has this message at this sequence, and on which its text is, or what
+ * it was changed to.
  */
 export function copiesOf(
   world: World,
@@ -66,12 +119,41 @@ export function copiesOf(
     if (entry === undefined) return false
     const { tag, id } = parseReference(entry.fields[1] ?? '')
     const key = blockKey(room, tag)
-    const holders = world.nodes.filter(holder => textIn(holder, key, id) === text)
+    const holders = world.nodes.filter(
+      holder => textIn(holder, key, id) === text || changedIn(holder, key, id) !== undefined
+    )
     for (const holder of holders) block.add(holder)
     return holders.length > 0
   })
   return { log, block: [...block] }
 }
+
+/** On which nodes a room's log tells of a change, and on which the change is beside the block. */
+export function copiesOfChange(
+  world: World,
+  room: string,
+  toldAt: number,
+  seq: number,
+  segmentLength: number
+): { readonly log: SimulatedNode[]; readonly block: SimulatedNode[]; readonly n: number } {
+  const keys = [logKey(room), segmentKey(room, Math.floor((toldAt - 1) / segmentLength))]
+  let told: ReturnType<typeof parseReference> | undefined
+  const log = world.nodes.filter(node => {
+    const entry = entryIn(node, keys, toldAt)
+    const reference = entry === undefined ? undefined : parseReference(entry)
+    if (reference?.change?.seq !== seq) return false
+    told = reference
+    return true
+  })
+  if (told?.change === undefined) return { log, block: [], n: 0 }
+  const { tag, id, change } = told
+  const key = blockKey(room, tag)
+  const block = world.nodes.filter(node => (changedIn(node, key, id)?.n ?? 0) >= change.n)
+  return { log, block, n: change.n }
+}
+
+const entryIn = (node: SimulatedNode, keys: readonly string[], seq: number): string | undefined =>
+  keys.flatMap(key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? [])[0]?.fields[1]
 
 /** The block that a node's log refers to for a sequence. */
 export function blockKeyOf(
@@ -80,8 +162,8 @@ export function blockKeyOf(
   room: string,
   seq: number
 ): string | undefined {
-  const entry = logKeys.flatMap(key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? [])[0]
-  return entry === undefined ? undefined : blockKey(room, parseReference(entry.fields[1] ?? '').tag)
+  const reference = entryIn(node, logKeys, seq)
+  return reference === undefined ? undefined : blockKey(room, parseReference(reference).tag)
 }
 
 /**
@@ -102,12 +184,26 @@ export function hasLiveReplica(world: World, master: SimulatedNode): boolean {
   )
 }
 
-const streamOf = (node: SimulatedNode | undefined, key: string): Stream | undefined => {
+export const streamOf = (node: SimulatedNode | undefined, key: string): Stream | undefined => {
   const value = node?.db.values.get(key)
   return value instanceof Stream ? value : undefined
 }
 
-function textIn(node: SimulatedNode | undefined, key: string, id: string): string | undefined {
+/** What a node has beside a block for one of its messages. */
+export function changedIn(
+  node: SimulatedNode | undefined,
+  block: string,
+  id: string
+): ReturnType<typeof parseChanged> {
+  const values = node?.db.values.get(changedKey(block))
+  return values instanceof Map ? parseChanged(values.get(id) ?? '') : undefined
+}
+
+export function textIn(
+  node: SimulatedNode | undefined,
+  key: string,
+  id: string
+): string | undefined {
   const [ms = 0, seq = 0] = id.split('-').map(Number)
   const entry = streamOf(node, key)?.range([ms, seq], [ms, seq])[0]
   return entry?.fields[1]

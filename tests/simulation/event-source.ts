@@ -1,58 +1,50 @@
-// A reader: an EventSource that stays with some rooms through everything, and says of each event
-// whether it may be. It comes back with its last id after every end, and also after silence:
-// heartbeats are promised.
+// A client of a stream: an EventSource that stays through everything. It comes back with its last
+// id after every end, and also after silence: heartbeats are promised. What the events may be is
+// for its owner to say (room-reader.ts, person-reader.ts).
 import { createParser } from 'eventsource-parser'
-import { parseCursor } from '../../src/message/message.js'
-import { type Read } from './plan.js'
+import { type Stream } from '../../src/live/stream.js'
+import { type Instance } from './instance.js'
 import { ReaderSocket } from './reader-socket.js'
 import { type World } from './world.js'
 
-/** What a reader has of a room. */
-export type Seen = {
-  /**
-   * The first sequence it was sent since it began, or was told to begin again; undefined before.
-   */
-  first: number | undefined
-  next: number | undefined
-  /** By sequence from `first` on; undefined for what it was told is lost. */
-  texts: Array<string | undefined>
-  isLive: boolean
-}
-
-type Message = {
-  readonly room: string
-  readonly seq: number
-  readonly user?: string
-  readonly text?: string
-  readonly lost?: true
+export type EventSourceOptions = {
+  readonly name: string
+  readonly instance: number
+  readonly bytesPerMs: number
+  /** Asks an instance for the stream; undefined when it takes none now. */
+  readonly open: (instance: Instance, socket: ReaderSocket, lastId: string) => Stream | undefined
+  readonly onEvent: (event: string, id: string | undefined, data: string) => void
+  /** The connection has ended; another one begins soon. */
+  readonly onEnd: () => void
 }
 
 const RECONNECT_MS = 100
 const SILENCE_MS_SPARE = 400
 
-export class EventSourceReader {
+export class EventSource {
   readonly name: string
-  readonly seen = new Map<string, Seen>()
   socket: ReaderSocket | undefined
-  #instance: number
   /** The id of the last event: where it goes on. */
   #lastId = ''
+  #instance: number
   #heardAt = 0
+  #isClosed = false
   readonly #world: World
-  readonly #read: Read
+  readonly #options: EventSourceOptions
 
-  constructor(world: World, name: string, read: Read) {
+  constructor(world: World, options: EventSourceOptions) {
     this.#world = world
-    this.name = name
-    this.#read = read
-    this.#instance = read.instance
-    for (const room of read.rooms) this.seen.set(room, newSeen(read.last))
+    this.#options = options
+    this.name = options.name
+    this.#instance = options.instance
     this.#watch()
     this.#connect()
   }
 
-  get isLive(): boolean {
-    return this.socket !== undefined && [...this.seen.values()].every(({ isLive }) => isLive)
+  /** It leaves, and does not come back. */
+  close(): void {
+    this.#isClosed = true
+    if (this.socket !== undefined) this.#leave(this.socket)
   }
 
   /** The connection ends; silently: neither side is told. */
@@ -94,7 +86,8 @@ export class EventSourceReader {
   #ended(socket: ReaderSocket): void {
     if (this.socket !== socket) return
     this.socket = undefined
-    for (const seen of this.seen.values()) seen.isLive = false
+    this.#options.onEnd()
+    if (this.#isClosed) return
     this.#instance = this.#world.random.below(this.#world.instances.length)
     this.#world.time.after(
       this.#world.random.between(1, RECONNECT_MS),
@@ -106,13 +99,13 @@ export class EventSourceReader {
   }
 
   #connect(): void {
-    if (this.socket !== undefined) return
+    if (this.socket !== undefined || this.#isClosed) return
     const { time, clients, plan } = this.#world
     const instance = this.#world.instances[this.#instance]
     if (instance === undefined) return
     this.#heardAt = time.now
-    const cursors = this.#lastId === '' ? [] : this.#lastId.split(',')
-    const socket: ReaderSocket = new ReaderSocket(time, clients, this.#read.bytesPerMs, {
+    const lastId = this.#lastId
+    const socket: ReaderSocket = new ReaderSocket(time, clients, this.#options.bytesPerMs, {
       receive: bytes => {
         if (this.socket === socket) feed(bytes)
       },
@@ -122,7 +115,9 @@ export class EventSourceReader {
     })
     const parser = createParser({
       onEvent: ({ event, id, data }) => {
-        if (this.socket === socket) this.#event(event ?? 'message', id, data)
+        if (this.socket !== socket) return
+        if (id !== undefined) this.#lastId = id
+        if (event !== 'ping') this.#options.onEvent(event ?? 'message', id, data)
       }
     })
     const decoder = new TextDecoder()
@@ -131,38 +126,24 @@ export class EventSourceReader {
       parser.feed(decoder.decode(bytes, { stream: true }))
     }
     this.socket = socket
-    time.after(
-      this.#world.random.between(0.1, plan.network.latencyMsMax),
-      () => {
-        const stream = instance.openStream(
-          socket,
-          this.#read.rooms,
-          cursors,
-          this.#read.last,
-          parseCursor
-        )
-        if (stream === undefined) {
-          time.after(
-            0.1,
-            () => {
-              this.#ended(socket)
-            },
-            clients
-          )
-        }
-      },
-      instance.owner
-    )
-    // A process that is not there refuses; one that has stopped says nothing.
-    if (instance.owner.isDead) {
+    const refused = (ms: number): void => {
       time.after(
-        0.3,
+        ms,
         () => {
           this.#ended(socket)
         },
         clients
       )
     }
+    time.after(
+      this.#world.random.between(0.1, plan.network.latencyMsMax),
+      () => {
+        if (this.#options.open(instance, socket, lastId) === undefined) refused(0.1)
+      },
+      instance.owner
+    )
+    // A process that is not there refuses; one that has stopped says nothing.
+    if (instance.owner.isDead) refused(0.3)
   }
 
   // Never mistakes silence for health, and neither may the service: a connection that passes bytes
@@ -176,7 +157,7 @@ export class EventSourceReader {
         const instance = this.#world.instances[this.#instance]
         const isExcused =
           socket.isSilent ||
-          this.#read.bytesPerMs !== Infinity ||
+          this.#options.bytesPerMs !== Infinity ||
           instance === undefined ||
           this.#world.wasHeldUp(instance.owner, this.#heardAt)
         if (!isExcused) {
@@ -184,74 +165,8 @@ export class EventSourceReader {
         }
         this.#leave(socket)
       }
-      time.after(100, check)
+      if (!this.#isClosed) time.after(100, check)
     }
     time.after(100, check, clients)
   }
-
-  #event(event: string, id: string | undefined, data: string): void {
-    if (id !== undefined) this.#lastId = id
-    if (event === 'ping') return
-    const body = JSON.parse(data) as Message & { readonly head?: number; readonly reason?: string }
-    const seen = this.seen.get(body.room)
-    this.#world.trace.note(
-      `${this.name} gets ${event} ${id ?? ''} ${body.text ?? body.reason ?? ''}`
-    )
-    if (seen === undefined) {
-      return this.#world.oracle.violation(
-        `${this.name} gets an event of ${body.room}, which it does not read`
-      )
-    }
-    if (event === 'live') return this.#live(seen, body.room, body.head ?? -1)
-    if (event === 'reset') return this.#reset(seen, body, id ?? '')
-    if (event !== 'message' && event !== 'lost') {
-      return this.#world.oracle.violation(`${this.name} gets an unknown event ${event}`)
-    }
-    this.#take(seen, body)
-  }
-
-  #take(seen: Seen, { room, seq, text, lost }: Message): void {
-    const { oracle } = this.#world
-    if (seen.next !== undefined && seq !== seen.next) {
-      oracle.violation(`${this.name} gets ${room} ${seq} where ${seen.next} is next`)
-    }
-    seen.first ??= seq
-    seen.next = seq + 1
-    seen.texts.push(text)
-    if (lost === true) oracle.onLost(this.name, room, seq)
-    else oracle.onSeen(this.name, room, seq, text ?? '')
-  }
-
-  #live(seen: Seen, room: string, head: number): void {
-    if (seen.isLive) this.#world.oracle.violation(`${this.name} is told twice that ${room} is live`)
-    seen.isLive = true
-    if (seen.next !== undefined && head !== seen.next - 1) {
-      this.#world.oracle.violation(
-        `${this.name} is live in ${room} at ${head}, and has ${seen.next - 1}`
-      )
-    }
-    seen.next = head + 1
-    seen.first ??= head + 1
-  }
-
-  #reset(
-    seen: Seen,
-    { room, reason = '' }: { readonly room: string; readonly reason?: string },
-    id: string
-  ): void {
-    this.#world.oracle.onReset(this.name, room, reason)
-    const cursor = id.split(',')[[...this.seen.keys()].indexOf(room)] ?? ''
-    seen.next = Number.parseInt(cursor, 10) + 1
-    seen.first = seen.next
-    seen.texts = []
-    seen.isLive = false
-  }
 }
-
-// A reader that asked for no part of the history begins with the first message.
-const newSeen = (last: number | undefined): Seen => ({
-  first: last === undefined ? 1 : undefined,
-  next: last === undefined ? 1 : undefined,
-  texts: [],
-  isLive: false
-})

@@ -240,7 +240,7 @@ export function inject(world: World, fault: Fault): void {
     case 'break replication':
       return world.nodeAt(fault.node).upstream?.break()
     case 'cut reader':
-      return world.readers[fault.which % world.readers.length]?.cut(fault.isSilent)
+      return world.sources[fault.which % world.sources.length]?.cut(fault.isSilent)
   }
 }
 

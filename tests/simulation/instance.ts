@@ -4,7 +4,9 @@
 import { DialogsError } from '../../src/errors.js'
 import { Hub } from '../../src/live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../../src/live/output.js'
+import { People } from '../../src/live/people.js'
 import { type JoinRequest } from '../../src/live/reader.js'
+import { Signals } from '../../src/live/signals.js'
 import { Stream } from '../../src/live/stream.js'
 import { Cluster } from '../../src/redis/cluster.js'
 import { Subscriber } from '../../src/redis/subscriber.js'
@@ -16,13 +18,15 @@ import { type ReaderSocket } from './reader-socket.js'
 import { newOwner, type Owner } from './virtual-time.js'
 import { type World } from './world.js'
 
-type Service = {
+export type Service = {
   readonly cluster: Cluster
   readonly subscriber: Subscriber
   readonly store: Store
   readonly publisher: Publisher
   readonly peers: Peers
   readonly hub: Hub
+  readonly people: People
+  readonly signals: Signals
 }
 
 /** What starts the service again when it could not start. */
@@ -35,8 +39,8 @@ export class Instance {
   owner: Owner
   service: Service | undefined
   isStopping = false
-  /** Posts that it has taken and not answered. */
-  posts = 0
+  /** Requests that it has taken and not answered. */
+  requests = 0
   readonly #world: World
 
   constructor(world: World, name: string) {
@@ -50,7 +54,7 @@ export class Instance {
     this.#world.time.after(
       0,
       () => {
-        this.#open().then(
+        this.#build().then(
           service => {
             this.service = service
             this.#world.trace.note(`${this.name} is ready`)
@@ -94,9 +98,9 @@ export class Instance {
       0,
       () => {
         void (async () => {
-          const { cluster, subscriber, store, publisher, peers, hub } = service
+          const { cluster, subscriber, store, publisher, peers, hub, people } = service
           await hub.drain(DRAIN_MS)
-          while (this.posts > 0) {
+          while (this.requests > 0) {
             await new Promise<void>(resolve => {
               this.#world.time.after(5, resolve)
             })
@@ -104,6 +108,7 @@ export class Instance {
           await store.settled()
           await publisher.settled()
           await peers.leave()
+          people.close()
           hub.close()
           subscriber.close()
           cluster.close()
@@ -133,11 +138,35 @@ export class Instance {
     last: number | undefined,
     parse: (cursor: string) => JoinRequest['after']
   ): Stream | undefined {
+    return this.#open(socket, ({ hub }, stream) => {
+      const combined = new CombinedCursor(rooms.map((_, index) => cursors[index] ?? ''))
+      return rooms.map((room, index) => {
+        const cursor = cursors[index] ?? ''
+        const output =
+          rooms.length === 1
+            ? new SingleOutput(stream)
+            : new CombinedOutput(stream, combined, index)
+        return hub.join(room, output, { after: cursor === '' ? undefined : parse(cursor), last })
+      })
+    })
+  }
+
+  /** As a request for `/users/:user/events`. Undefined when the instance takes none now. */
+  openPersonStream(socket: ReaderSocket, user: string, lastId: string): Stream | undefined {
+    return this.#open(socket, ({ people }, stream) => [
+      people.join(user, stream, lastId === '' ? undefined : Number(lastId))
+    ])
+  }
+
+  #open(
+    socket: ReaderSocket,
+    join: (service: Service, stream: Stream) => ReadonlyArray<() => void>
+  ): Stream | undefined {
     const { service } = this
     if (service === undefined || this.isStopping) return undefined
     const { hub } = service
     const { socketBytesMax } = this.#world.plan.service
-    const leaving: Array<() => void> = []
+    let leaving: ReadonlyArray<() => void> = []
     const stream: Stream = new Stream(
       socket.asNodes,
       { bytesMax: socketBytesMax, retryMs: 100 },
@@ -148,15 +177,7 @@ export class Instance {
     )
     hub.addStream(stream)
     stream.write('retry: 100\n\n')
-    const combined = new CombinedCursor(rooms.map((_, index) => cursors[index] ?? ''))
-    for (const [index, room] of rooms.entries()) {
-      const cursor = cursors[index] ?? ''
-      const output =
-        rooms.length === 1 ? new SingleOutput(stream) : new CombinedOutput(stream, combined, index)
-      leaving.push(
-        hub.join(room, output, { after: cursor === '' ? undefined : parse(cursor), last })
-      )
-    }
+    leaving = join(service, stream)
     return stream
   }
 
@@ -164,7 +185,7 @@ export class Instance {
     this.owner.isDead = true
     this.service = undefined
     this.isStopping = false
-    this.posts = 0
+    this.requests = 0
     for (const connection of [...this.#world.network.connections]) {
       if (connection.client === this.owner) connection.break()
     }
@@ -178,7 +199,7 @@ export class Instance {
     this.start()
   }
 
-  async #open(): Promise<Service> {
+  async #build(): Promise<Service> {
     const { plan, nodes, oracle } = this.#world
     const settings = plan.service
     const connection = {
@@ -266,7 +287,9 @@ export class Instance {
         failed: fault
       }
     )
+    const people = new People(store, hub, subscriber, settings, { failed: fault })
+    const signals = new Signals(cluster, settings.signalsPerSecondMax)
     await peers.start()
-    return { cluster, subscriber, store, publisher, peers, hub }
+    return { cluster, subscriber, store, publisher, peers, hub, people, signals }
   }
 }

@@ -1,7 +1,8 @@
 // Runs the service's own Lua, in fengari. Scripts can keep nothing between two calls (Redis forbids
 // globals), so that one interpreter serves all nodes and all runs, and each script is compiled
 // once. Lua here is 5.3 and Redis' is 5.1: `unpack` is given its old name, and numbers that are
-// whole are written without a point, which is what Redis answers too.
+// whole are written without a point, which is what Redis answers too. Its integers have 32 bits, so
+// `%d` is `%.0f` here.
 import fengari, { type LuaState } from 'fengari'
 import { ReplyError, Status, type Value } from './resp.js'
 
@@ -36,7 +37,19 @@ for (const [name, run] of [
 lua.lua_pushstring(state, toLua('8.0.0'))
 lua.lua_setfield(state, -2, toLua('REDIS_VERSION'))
 lua.lua_setglobal(state, toLua('redis'))
-lauxlib.luaL_dostring(state, toLua('unpack = table.unpack'))
+lauxlib.luaL_dostring(
+  state,
+  toLua(`unpack = table.unpack
+local format, forms = string.format, {}
+function string.format (form, ...)
+  local wide = forms[form]
+  if not wide then
+    wide = string.gsub(form, '%%d', '%%.0f')
+    forms[form] = wide
+  end
+  return format(wide, ...)
+end`)
+)
 
 /** @throws ReplyError as Redis answers it */
 export function runScript(

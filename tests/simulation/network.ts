@@ -37,6 +37,8 @@ export class Network {
   readonly #options: NetworkOptions
   readonly #cut = new Set<string>()
   readonly connections = new Set<Connection>()
+  /** Connections that ended before their owner's process did: what was sent may be sent again. */
+  brokenCount = 0
   #opened = 0
 
   constructor(time: VirtualTime, random: Random, options: NetworkOptions) {
@@ -151,6 +153,7 @@ export class Connection {
   break(): void {
     if (this.#isBroken) return
     this.#isBroken = true
+    this.#network.brokenCount++
     this.#network.connections.delete(this)
     this.#time.after(
       this.#latency(),
@@ -189,6 +192,7 @@ export class Connection {
   // What the client had sent before may still arrive.
   #clientLeft(): void {
     if (this.#isBroken) return
+    this.#network.brokenCount++
     this.#pass('up', () => {
       this.#isBroken = true
       this.#network.connections.delete(this)

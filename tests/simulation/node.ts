@@ -134,6 +134,7 @@ export class SimulatedNode implements Server {
   /** Effects of what it has done itself, to its replicas. */
   propagate(effects: Effects): void {
     this.offset++
+    this.#world.noteTexts(effects)
     for (const link of this.links) link.send(this.offset, effects)
   }
 

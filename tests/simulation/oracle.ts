@@ -2,20 +2,23 @@
 // the end. What was answered or published is on two nodes, or its shard had no replica to wait for:
 // that is looked up in the nodes themselves, at that moment. Only what was lost with more nodes
 // than promised may be lost, and then readers are told.
+import { ChangesModel } from './changes-model.js'
 import {
   blockKeyOf,
   copiesOf,
   DECIDED_MS,
   hasLiveReplica,
   headOf,
+  type Stored,
   storedLog
 } from './durability.js'
-import { decodePublication, frameAt } from '../../src/message/frame.js'
+import { decodePublication, decodeSignal, frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { logKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'
 import { type SimulatedNode } from './node.js'
 import { type Post } from './plan.js'
+import { type RoomReader, type Entry as Seen } from './room-reader.js'
 import { type World } from './world.js'
 
 export class Violation extends Error {}
@@ -40,11 +43,13 @@ export class Oracle {
   readonly acknowledged = new Map<string, Acknowledged>()
   /** Failovers and conflicts: without one, nothing may be lost or rewound. */
   upheavals = 0
+  readonly changes: ChangesModel
   readonly #world: World
   readonly #posts = new Map<string, Post>()
 
   constructor(world: World) {
     this.#world = world
+    this.changes = new ChangesModel(world)
   }
 
   violation(text: string): void {
@@ -102,10 +107,8 @@ export class Oracle {
     }
   }
 
-  onAnswered(_post: Post, _seq: number): void {}
-
   onRefused(
-    post: Post,
+    post: Pick<Post, 'text'>,
     { status, code }: { readonly status: number; readonly code: string }
   ): void {
     const { moods } = this.#world
@@ -113,6 +116,7 @@ export class Oracle {
     if (code === 'STORE_FULL' && moods.has('full')) return
     if (code === 'STORE_READ_ONLY' && moods.has('misconfigured')) return
     if (code === 'MESSAGE_LOST' && this.upheavals > 0) return
+    if (code === 'MESSAGE_DELETED' && this.changes.wasAskedToDelete) return
     this.violation(`${post.text} is refused with ${status} ${code}`)
   }
 
@@ -125,21 +129,33 @@ export class Oracle {
       }
       return
     }
-    const frames = decodePublication(Buffer.from(payload))
-    if (frames === undefined) return this.violation('something is published that is no publication')
+    const bytes = Buffer.from(payload)
+    const frames = decodePublication(bytes)
+    if (frames === undefined) {
+      if (decodeSignal(bytes) === undefined) {
+        this.violation('something is published that is no publication')
+      }
+      return
+    }
     for (let seq = frames.first; seq < frames.first + frames.ends.length; seq++) {
       const data = /^data: (.*)$/m.exec(frameAt(frames, seq).toString())?.[1] ?? '{}'
-      const { room = '', text } = JSON.parse(data) as {
+      const {
+        room = '',
+        text,
+        changes
+      } = JSON.parse(data) as {
         readonly room?: string
         readonly text?: string
+        readonly changes?: number
       }
-      if (text !== undefined) this.#checkDurable(room, seq, text, 'published')
+      if (changes !== undefined) this.changes.onPublished(room, { seq, changes, text })
+      else if (text !== undefined) this.#checkDurable(room, seq, text, 'published')
     }
   }
 
   onSeen(reader: string, room: string, seq: number, text: string): void {
     const post = this.#posts.get(text)
-    if (post === undefined || post.room !== room) {
+    if (post?.room !== room && !this.changes.mayBe(room, seq, text)) {
       this.violation(`${reader} gets ${room} ${seq}, which nobody has written: ${text}`)
     }
   }
@@ -170,6 +186,7 @@ export class Oracle {
    */
   onPromotion(node: SimulatedNode): void {
     this.upheavals++
+    this.changes.onPromotion(node)
     for (const known of this.acknowledged.values()) {
       if (known.isExcused) continue
       const { room } = known.post
@@ -193,31 +210,58 @@ export class Oracle {
     }
   }
 
-  /** Every reader is at the head of each of its rooms. */
-  get haveReadAll(): boolean {
+  /**
+   * What still differs between what readers have and what the log has; undefined when they agree.
+   * Readers are told of a log that was rewound when their process next looks at it, so they may
+   * disagree for a while.
+   */
+  get disagreement(): string | undefined {
     const { plan, readers } = this.#world
-    return plan.rooms.every(room => {
+    for (const room of plan.rooms) {
+      const here = readers.filter(({ seen }) => seen.has(room))
       const head = headOf(this.#world, room)
-      return readers.every(({ seen }) => (seen.get(room)?.next ?? head + 1) === head + 1)
-    })
+      const behind = here.find(({ seen }) => (seen.get(room)?.next ?? head + 1) !== head + 1)
+      if (behind !== undefined) {
+        return `${behind.name} is at ${(behind.seen.get(room)?.next ?? 0) - 1} of ${room}, whose head is ${head}`
+      }
+      if (here.length === 0) continue
+      const log = storedLog(this.#world, room, plan.service.segmentLength)
+      for (const reader of here) {
+        const found = this.#disagreementOf(reader, room, log)
+        if (found !== undefined) return found
+      }
+    }
+    return undefined
   }
 
   /** Everything is healed and has settled. */
   judge(): void {
     for (const room of this.#world.plan.rooms) this.#judgeRoom(room)
+    const { disagreement } = this
+    if (disagreement !== undefined) this.violation(disagreement)
   }
 
   #judgeRoom(room: string): void {
     const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
     const seqOf = new Map<string, number>()
-    for (const { seq, text, reference } of log) {
-      if (reference === '' && this.upheavals === 0) {
-        this.violation(`${room} ${seq} has no reference`)
+    const references = new Map<string, number>()
+    for (const { seq, text, original, reference, isDeleted, change } of log) {
+      if (reference === '') {
+        if (this.upheavals === 0) this.violation(`${room} ${seq} has no reference`)
+        continue
       }
-      if (text === undefined) continue
-      const known = seqOf.get(text)
-      if (known !== undefined) this.violation(`${text} is in ${room} twice, as ${known} and ${seq}`)
-      seqOf.set(text, seq)
+      const before = references.get(reference)
+      // Who deletes what is deleted cannot know that it is about to be told.
+      if (before !== undefined && change?.isDeletion !== true) {
+        this.violation(`${room} has ${reference} twice, as ${before} and ${seq}`)
+      }
+      references.set(reference, seq)
+      if (original === undefined || (text === undefined && !isDeleted)) continue
+      const known = seqOf.get(original)
+      if (known !== undefined) {
+        this.violation(`${original} is in ${room} twice, as ${known} and ${seq}`)
+      }
+      seqOf.set(original, seq)
     }
     for (const { post, seq, isExcused } of this.acknowledged.values()) {
       if (post.room !== room || isExcused) continue
@@ -228,26 +272,44 @@ export class Oracle {
         )
       }
     }
-    for (const reader of this.#world.readers) {
-      const seen = reader.seen.get(room)
-      if (seen?.first === undefined || seen.next === undefined) continue
-      for (const [index, text] of seen.texts.entries()) {
-        const seq = seen.first + index
-        const stored = log[seq - 1]
-        // What a reader has may be lost later, with more nodes than promised: that is judged above.
-        const mayBeLost = stored !== undefined && stored.text === undefined && this.upheavals > 0
-        if (stored === undefined || (text !== undefined && stored.text !== text && !mayBeLost)) {
-          this.violation(
-            `${reader.name} has ${room} ${seq} as ${text ?? 'lost'}, and the log has ${stored?.text ?? 'nothing'}`
-          )
+    this.changes.judge(room, log)
+  }
+
+  #disagreementOf(reader: RoomReader, room: string, log: readonly Stored[]): string | undefined {
+    const seen = reader.seen.get(room)
+    if (seen?.first === undefined) return undefined
+    const { first } = seen
+    for (const [index, has] of seen.entries.entries()) {
+      const seq = first + index
+      const stored = log[seq - 1]
+      const said = (there: string): string =>
+        `${reader.name} has ${room} ${seq} as ${textOf(has)}, and the log has ${there}`
+      if (stored === undefined) return said('nothing')
+      // It was told so once, and that may come back.
+      if (has.kind === 'lost') continue
+      if (stored.change !== undefined) {
+        if (has.kind !== 'change' || has.changes !== stored.change.seq) {
+          return said(`a change of ${stored.change.seq}`)
         }
+        continue
       }
-      if (seen.next !== log.length + 1) {
-        this.violation(
-          `${reader.name} is at ${seen.next - 1} of ${room}, whose head is ${log.length}`
-        )
+      const isLost = stored.text === undefined && !stored.isDeleted
+      // What a reader has may be lost later, with more nodes than promised: the acknowledged ones
+      // are looked up elsewhere.
+      if (isLost && this.upheavals > 0) continue
+      if (this.changes.isExcused(room, stored)) continue
+      if (has.kind === 'change') return said(stored.text ?? 'a deletion')
+      const isTold =
+        stored.changes === 0 ||
+        log.some(({ change }) => change?.seq === seq && change.n === stored.changes)
+      const now = seen.now.get(seq)
+      if (isTold ? now !== stored.text : now !== stored.original && now !== stored.text) {
+        // What was changed several times, and told in part, may say any of it.
+        if (!isTold && now !== undefined && this.changes.mayBe(room, seq, now)) continue
+        return `${said(stored.text ?? (isLost ? 'lost' : 'a deletion'))}; what it was told says ${now ?? 'a deletion'}`
       }
     }
+    return undefined
   }
 
   /** Whether a key need not be on a second node: there is none to wait for, or it is moving. */
@@ -304,19 +366,30 @@ export class Oracle {
     )
   }
 
-  /** @returns whether it lasts; where its shard had no replica to wait for it need not */
   #checkDurable(room: string, seq: number, text: string, what: string): boolean {
     const world = this.#world
-    const { log, block } = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
+    const copies = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
+    return this.isDurable(copies, room, seq, `${text} is ${what} as ${room} ${seq}`)
+  }
+
+  /**
+   * Reports what is on one node only, although there was another one to wait for.
+   * @param said what somebody was told of it
+   * @returns whether it is on two nodes; where its shard had no replica it need not be
+   */
+  isDurable(
+    { log, block }: { readonly log: SimulatedNode[]; readonly block: SimulatedNode[] },
+    room: string,
+    seq: number,
+    said: string
+  ): boolean {
     if (log.length > 1 && block.length > 1) return true
     if (this.#isInTransit(room, seq, log, block)) return true
     const excused =
       (log.length > 1 || this.#isAlone(log)) && (block.length > 1 || this.#isAlone(block))
-    if (!excused) this.#showLinks([...log, ...block])
     if (!excused) {
-      this.violation(
-        `${text} is ${what} as ${room} ${seq}, with the log at ${names(log)} and the text at ${names(block)}`
-      )
+      this.#showLinks([...log, ...block])
+      this.violation(`${said}, with the log at ${names(log)} and the text at ${names(block)}`)
     }
     return false
   }
@@ -324,3 +397,10 @@ export class Oracle {
 
 const names = (nodes: readonly SimulatedNode[]): string =>
   nodes.map(({ name, isMaster }) => `${name}${isMaster ? ' (master)' : ''}`).join(', ')
+
+const textOf = (entry: Seen): string =>
+  entry.kind === 'message'
+    ? entry.text
+    : entry.kind === 'change'
+      ? `a change of ${entry.changes}`
+      : entry.kind

@@ -27,13 +27,39 @@ export type Page = {
   readonly room: string
   readonly limit: number
 }
+/** A change of a message, or its deletion when there is no text. */
+export type ChangeRequest = {
+  readonly kind: 'change'
+  readonly instance: number
+  readonly room: string
+  /** Which of those that were acknowledged; an early one may have no message to change yet. */
+  readonly which: number
+  readonly text: string | undefined
+  readonly once: string | undefined
+}
+export type SignalRequest = {
+  readonly kind: 'signal'
+  readonly instance: number
+  readonly room: string
+  readonly user: string
+  readonly data: string
+}
+/** A person's stream of what changes in their dialogs. */
+export type Follow = {
+  readonly kind: 'follow'
+  readonly instance: number
+  readonly user: string
+  readonly bytesPerMs: number
+}
 /** What a person does with their dialogs. */
 export type DialogAction = { readonly instance: number; readonly user: string } & (
   | { readonly kind: 'mark'; readonly room: string; readonly seq: number }
   | { readonly kind: 'join' | 'leave'; readonly room: string }
   | { readonly kind: 'list' }
 )
-export type Action = { readonly at: number } & (Post | Read | Page | DialogAction | Fault)
+export type Action = { readonly at: number } & (
+  Post | Read | Page | ChangeRequest | SignalRequest | Follow | DialogAction | Fault
+)
 
 export type ServiceSettings = {
   readonly blockLength: number
@@ -57,6 +83,7 @@ export type ServiceSettings = {
   readonly heartbeatMs: number
   readonly socketBytesMax: number
   readonly stalledMsMax: number
+  readonly signalsPerSecondMax: number
   readonly checksRequirements: boolean
 }
 
@@ -116,6 +143,9 @@ export function planOf(seed: string | number, random: Random): Plan {
       ...posts(random, setting),
       ...reads(random, setting),
       ...dialogActions(random, setting),
+      ...changes(random, setting),
+      ...signals(random, setting),
+      ...follows(random, setting),
       ...faults(random, setting)
     ].sort((a, b) => a.at - b.at),
     calmAt,
@@ -154,7 +184,8 @@ function settings(random: Random): ServiceSettings {
     heartbeatMs: random.pick([500, 3000]),
     socketBytesMax: random.pick([1, 300, 65536]),
     stalledMsMax: random.pick([1500, 60_000]),
-    checksRequirements: random.chance(0.02)
+    checksRequirements: random.chance(0.02),
+    signalsPerSecondMax: random.pick([1, 3, 1000])
   }
 }
 
@@ -222,6 +253,50 @@ function dialogActions(random: Random, { instances, rooms, users, calmAt }: Sett
       ? { ...common, kind, room, seq: random.whole(1, 20) }
       : { ...common, kind, room }
   })
+}
+
+// Several changes of one message at once are what is hard.
+function changes(random: Random, { instances, rooms, calmAt }: Setting): Action[] {
+  if (random.chance(0.4)) return []
+  const count = Math.round(random.magnitude(1, 16))
+  const onceShare = random.pick([0, 0.5, 1])
+  const deletions = random.pick([0.1, 0.5, 1])
+  const spread = random.pick([1, 3, 100])
+  const bursts = Array.from({ length: random.whole(1, 3) }, () => random.between(0, calmAt))
+  return Array.from({ length: count }, (_, index) => ({
+    at: random.chance(0.6)
+      ? random.pick(bursts) + random.between(0, 20)
+      : random.between(0, calmAt),
+    kind: 'change' as const,
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    which: random.below(spread),
+    text: random.chance(deletions) ? undefined : `change ${index}`,
+    once: random.chance(onceShare) ? `change-${index}` : undefined
+  }))
+}
+
+function signals(random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
+  if (random.chance(0.7)) return []
+  return Array.from({ length: random.whole(1, 10) }, (_, index) => ({
+    at: random.between(0, calmAt),
+    kind: 'signal' as const,
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    user: random.pick(users),
+    data: `signal ${index}`
+  }))
+}
+
+function follows(random: Random, { instances, users, calmAt }: Setting): Action[] {
+  if (random.chance(0.5)) return []
+  return Array.from({ length: random.whole(1, 2) }, () => ({
+    at: random.between(0, calmAt * 0.8),
+    kind: 'follow' as const,
+    instance: random.below(instances),
+    user: random.pick(users),
+    bytesPerMs: random.chance(0.25) ? random.magnitude(0.5, 20) : Infinity
+  }))
 }
 
 function faults(random: Random, setting: Setting): Action[] {

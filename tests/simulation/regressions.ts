@@ -48,7 +48,8 @@ export const REGRESSIONS: readonly Regression[] = [
         heartbeatMs: 500,
         socketBytesMax: 65536,
         stalledMsMax: 1500,
-        checksRequirements: false
+        checksRequirements: false,
+        signalsPerSecondMax: 1000
       },
       actions: [
         {
@@ -120,7 +121,8 @@ export const REGRESSIONS: readonly Regression[] = [
         heartbeatMs: 500,
         socketBytesMax: 65536,
         stalledMsMax: 1500,
-        checksRequirements: false
+        checksRequirements: false,
+        signalsPerSecondMax: 1000
       },
       actions: [
         {
@@ -195,7 +197,8 @@ export const REGRESSIONS: readonly Regression[] = [
         heartbeatMs: 3000,
         socketBytesMax: 1,
         stalledMsMax: 1500,
-        checksRequirements: false
+        checksRequirements: false,
+        signalsPerSecondMax: 1000
       },
       actions: [
         {

@@ -1,9 +1,10 @@
 // The simulated world of one run: nodes, instances, clients, and what happens to them. Puts the
 // parts together; each part does its own work.
+import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/message/message.js'
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { DialogsModel } from './dialogs-model.js'
 import { hasLiveReplica } from './durability.js'
-import { EventSourceReader } from './event-source.js'
+import { type EventSource } from './event-source.js'
 import { inject } from './faults.js'
 import { Instance } from './instance.js'
 import { Movers } from './movers.js'
@@ -11,11 +12,15 @@ import { Network } from './network.js'
 import { type Mood, SimulatedNode } from './node.js'
 import { NodeBus } from './node-bus.js'
 import { Oracle } from './oracle.js'
-import { type Action, type Page, type Plan } from './plan.js'
+import { PersonReader } from './person-reader.js'
+import { type Action, type Page, type Plan, type SignalRequest } from './plan.js'
 import { type Random } from './random.js'
+import { type Effects } from './replication-link.js'
+import { Request } from './request.js'
+import { RoomReader } from './room-reader.js'
 import { Trace } from './trace.js'
 import { newOwner, type Owner, VirtualTime } from './virtual-time.js'
-import { Writer } from './writer.js'
+import { write } from './writer.js'
 
 const PORT = 7000
 const BACK_MS = 100
@@ -33,8 +38,13 @@ export class World {
   readonly movers: Movers
   readonly nodes: readonly SimulatedNode[]
   readonly instances: readonly Instance[]
-  readonly readers: EventSourceReader[] = []
-  readonly writers: Writer[] = []
+  readonly readers: RoomReader[] = []
+  readonly people: PersonReader[] = []
+  readonly requests: Request[] = []
+  /** What was sent as a signal. */
+  readonly signals = new Map<unknown, SignalRequest>()
+  /** What was ever written to a block, by `<block key>/<entry id>`. */
+  readonly texts = new Map<string, string>()
   readonly owner = newOwner('world')
   readonly clients = newOwner('clients')
   readonly commands = new Map<string, number>()
@@ -75,6 +85,19 @@ export class World {
 
   get owners(): Owner[] {
     return [...this.nodes, ...this.instances].map(({ owner }) => owner)
+  }
+
+  /** All streams of clients. */
+  get sources(): EventSource[] {
+    return [...this.readers, ...this.people].map(({ source }) => source)
+  }
+
+  /** A node has carried out commands: what is appended to blocks is remembered. */
+  noteTexts(effects: Effects): void {
+    for (const effect of effects) {
+      if ('value' in effect || effect[0] !== 'XADD' || effect[3] !== 't') continue
+      this.texts.set(`${effect[1] ?? ''}/${effect[2] ?? ''}`, effect[4] ?? '')
+    }
   }
 
   node(id: string): SimulatedNode {
@@ -168,7 +191,7 @@ export class World {
   onInstanceEnd(instance: Instance): void {
     for (const node of this.degraded.keys()) this.noteDegraded(instance.name, node, false)
     const index = this.instances.indexOf(instance)
-    for (const reader of this.readers) reader.lose(index)
+    for (const source of this.sources) source.lose(index)
   }
 
   onPromotion(node: SimulatedNode, master: SimulatedNode): void {
@@ -179,6 +202,7 @@ export class World {
 
   onConflict(): void {
     this.oracle.upheavals++
+    this.oracle.changes.onConflict()
     this.dialogs.onConflict()
   }
 
@@ -187,16 +211,22 @@ export class World {
    * half-moved.
    */
   get isSettled(): boolean {
+    return this.isSettledButForPeople && this.dialogs.disagreement === undefined
+  }
+
+  /** The same without what people's streams have yet to be told. */
+  get isSettledButForPeople(): boolean {
     return (
       this.isCalm &&
-      this.writers.every(({ isDone }) => isDone) &&
+      this.requests.every(({ isDone }) => isDone) &&
       this.readers.every(({ isLive }) => isLive) &&
+      this.people.every(({ isLive }) => isLive) &&
       this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
       this.movers.isAtRest &&
       this.nodes.every(node =>
         node.isMaster ? !node.isDown : node.upstream?.state === 'online'
       ) &&
-      this.oracle.haveReadAll
+      this.oracle.disagreement === undefined
     )
   }
 
@@ -229,11 +259,13 @@ export class World {
   /** For a person: what is not settled. */
   get whatIsLeft(): string {
     const left = [
-      ...this.writers
+      ...this.requests
         .filter(({ isDone }) => !isDone)
-        .map(({ post }) => `${post.text} is not answered for good`),
-      ...this.readers.filter(({ isLive }) => !isLive).map(({ name }) => `${name} is not live`),
-      ...(this.oracle.haveReadAll ? [] : ['a reader is behind']),
+        .map(({ name }) => `${name} is not answered for good`),
+      ...[...this.readers, ...this.people]
+        .filter(({ isLive }) => !isLive)
+        .map(({ name }) => `${name} is not live`),
+      ...[this.oracle.disagreement, this.dialogs.disagreement].filter(text => text !== undefined),
       ...this.instances
         .filter(({ service }) => service === undefined)
         .map(({ name }) => `${name} is not ready`),
@@ -300,10 +332,19 @@ export class World {
     switch (action.kind) {
       case 'post':
         this.oracle.expect(action)
-        this.writers.push(new Writer(this, action))
+        this.requests.push(write(this, action))
+        return
+      case 'change':
+        this.requests.push(this.oracle.changes.send(action))
+        return
+      case 'signal':
+        this.requests.push(this.#signal(action))
         return
       case 'read':
-        this.readers.push(new EventSourceReader(this, `reader-${this.readers.length}`, action))
+        this.readers.push(new RoomReader(this, `reader-${this.readers.length}`, action))
+        return
+      case 'follow':
+        this.people.push(new PersonReader(this, `person-${this.people.length}`, action))
         return
       case 'page':
         return this.#page(action)
@@ -317,13 +358,35 @@ export class World {
     }
   }
 
-  // A page of the newest messages: ascending, without a hole, and nothing that nobody has written.
+  #signal(action: SignalRequest): Request {
+    const { room, user, data, instance } = action
+    this.signals.set(data, action)
+    return new Request(this, {
+      name: `${data} to ${room}`,
+      instance,
+      hasKey: false,
+      finalCodes: new Set(),
+      send: async ({ signals }) => {
+        await signals.send({ room, user, kind: 'typing', data })
+        return { status: 200, seq: 0 }
+      },
+      onAnswer: answer => {
+        if ('code' in answer && answer.code !== 'RATE_LIMITED') {
+          this.oracle.onRefused({ text: data }, answer)
+        }
+      }
+    })
+  }
+
+  // A page of the newest messages: ascending, without a hole, nothing that nobody has written, and
+  // nothing that was deleted when it was asked for.
   #page({ instance, room, limit }: Page): void {
     const place = this.instances[instance]
     if (place === undefined) return
     this.time.after(
       0.1,
       () => {
+        const { now } = this.time
         place.service?.store.history.newest(room, limit).then(
           entries => {
             this.trace.note(`a page of ${room}: ${entries.map(({ seq }) => seq).join(' ')}`)
@@ -331,8 +394,7 @@ export class World {
               if (entry.seq !== (entries[0]?.seq ?? 0) + index) {
                 this.oracle.violation(`a page of ${room} has ${entry.seq} at place ${index}`)
               }
-              if ('user' in entry) this.oracle.onSeen('a page', room, entry.seq, entry.text)
-              else this.oracle.onLost('a page', room, entry.seq)
+              this.#seenInPage(room, entry, now)
             }
           },
           (error: unknown) => {
@@ -342,6 +404,28 @@ export class World {
       },
       place.owner
     )
+  }
+
+  #seenInPage(room: string, entry: ApiEntry, askedAt: number): void {
+    const { oracle } = this
+    const { seq } = entry
+    if (isLost(entry)) return oracle.onLost('a page', room, seq)
+    if (isDeleted(entry)) {
+      if (!oracle.changes.mayBeDeleted(room, seq)) {
+        oracle.violation(`a page has ${room} ${seq} as deleted, and nobody has deleted it`)
+      }
+      return
+    }
+    if (isChange(entry)) oracle.changes.onSeen('a page', room, entry)
+    else oracle.onSeen('a page', room, seq, entry.text)
+    const message = isChange(entry) ? entry.changes : seq
+    if (
+      entry.text !== undefined &&
+      oracle.upheavals === 0 &&
+      oracle.changes.isDeleted(room, message, askedAt)
+    ) {
+      oracle.violation(`a page still has ${room} ${message}, which was deleted: ${entry.text}`)
+    }
   }
 
   // The storm is over: everything that was broken works again.

@@ -1,0 +1,226 @@
+// Changes and deletions of messages: what clients ask for, and what nobody may see. A change that
+// was answered or published is on two nodes, and in the log once. From the moment in which a
+// deletion is answered, no page shows the text; when everything is quiet, no node has it.
+import { type Change } from '../../src/message/message.js'
+import { slotOf } from '../../src/redis/slots.js'
+import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
+import { changedIn, copiesOfChange, type Stored, textIn } from './durability.js'
+import { type SimulatedNode } from './node.js'
+import { type ChangeRequest } from './plan.js'
+import { type Answer, Request } from './request.js'
+import { type World } from './world.js'
+
+type Told = {
+  readonly room: string
+  readonly seq: number
+  readonly toldAt: number
+  readonly text: string | undefined
+  isExcused: boolean
+}
+
+const FINAL = new Set([
+  'MESSAGE_LOST',
+  'MESSAGE_DELETED',
+  'MESSAGE_NOT_FOUND',
+  'NOT_A_MESSAGE',
+  'IDEMPOTENCY_CONFLICT'
+])
+
+export class ChangesModel {
+  readonly #world: World
+  /** By `<room> <seq>`: every text that somebody wanted to give the message. */
+  readonly #wanted = new Map<string, Set<string>>()
+  /** By `<room> <seq>`: when a deletion was asked for, and when one was answered. */
+  readonly #deletions = new Map<string, { answeredAt: number }>()
+  /** By `<room> <toldAt>`: what was answered. */
+  readonly #told = new Map<string, Told>()
+  /** `<block key>/<entry id>` of messages whose change has died with more nodes than promised. */
+  readonly #lost = new Set<string>()
+
+  constructor(world: World) {
+    this.#world = world
+  }
+
+  /** Sends a change of a message that was acknowledged, if there is one yet. */
+  send(change: ChangeRequest): Request {
+    const { oracle } = this.#world
+    const { room, text, once } = change
+    const known = [...oracle.acknowledged.values()].filter(({ post }) => post.room === room)
+    const seq = known[change.which % Math.max(1, known.length)]?.seq ?? 1 + (change.which % 5)
+    const key = `${room} ${seq}`
+    if (text === undefined) {
+      if (!this.#deletions.has(key)) this.#deletions.set(key, { answeredAt: Infinity })
+    } else {
+      const wanted = this.#wanted.get(key) ?? new Set()
+      this.#wanted.set(key, wanted.add(text))
+    }
+    return new Request(this.#world, {
+      name: `${text ?? 'deletion'} of ${room} ${seq}`,
+      instance: change.instance,
+      hasKey: once !== undefined,
+      finalCodes: FINAL,
+      send: async ({ store }) => {
+        const told = await store.change({ room, seq, text, author: undefined, once })
+        this.#onTold(change, seq, told)
+        return { status: 200, seq: told.seq }
+      },
+      onAnswer: answer => {
+        this.#onAnswer(change, seq, answer)
+      }
+    })
+  }
+
+  /** Whether a text is one that somebody gave a message. */
+  mayBe(room: string, seq: number, text: string): boolean {
+    return this.#wanted.get(`${room} ${seq}`)?.has(text) === true
+  }
+
+  /** Whether somebody has asked for the deletion of a message. */
+  mayBeDeleted(room: string, seq: number): boolean {
+    return this.#deletions.has(`${room} ${seq}`)
+  }
+
+  get wasAskedToDelete(): boolean {
+    return this.#deletions.size > 0
+  }
+
+  /** Whether a deletion had been answered before a time. */
+  isDeleted(room: string, seq: number, before: number): boolean {
+    return (this.#deletions.get(`${room} ${seq}`)?.answeredAt ?? Infinity) < before
+  }
+
+  /** A reader is told of a change, or reads of it in a page. */
+  onSeen(who: string, room: string, { seq, changes, text }: Omit<Change, 'ms' | 'room'>): void {
+    const { oracle } = this.#world
+    if (changes >= seq) oracle.violation(`${who} gets ${room} ${seq} as a change of ${changes}`)
+    const isKnown =
+      text === undefined ? this.mayBeDeleted(room, changes) : this.mayBe(room, changes, text)
+    if (!isKnown) {
+      oracle.violation(
+        `${who} gets ${room} ${seq}, a change of ${changes} that nobody has asked for: ${text ?? 'deleted'}`
+      )
+    }
+  }
+
+  /** A change is published: what it shows must last. */
+  onPublished(room: string, change: Omit<Change, 'ms' | 'room'>): void {
+    this.onSeen('a publication', room, change)
+    this.#checkDurable(room, change.changes, change.seq, 'published')
+  }
+
+  /** A replica takes over: what it lacks has died with its master. */
+  onPromotion(node: SimulatedNode): void {
+    for (const other of this.#world.nodes) {
+      for (const [key, values] of other.db.values) {
+        if (!(values instanceof Map) || parseKey(key)?.kind !== 'changed') continue
+        if (node.view.owners[slotOf(key)] !== node.view.me.masterId) continue
+        const block = key.slice('room:'.length, -':changed'.length)
+        for (const id of values.keys()) {
+          const n = changedIn(other, block, id)?.n ?? 0
+          if ((changedIn(node, block, id)?.n ?? 0) < n) this.#lost.add(`${block}/${id}`)
+        }
+      }
+    }
+    for (const told of this.#told.values()) {
+      if (told.isExcused) continue
+      const { log } = this.#copies(told.room, told.toldAt, told.seq)
+      if (!log.includes(node) && log.every(({ id }) => id === node.view.me.masterId)) {
+        told.isExcused = true
+      }
+    }
+  }
+
+  /** Of two copies of a log one is kept. */
+  onConflict(): void {
+    for (const told of this.#told.values()) told.isExcused = true
+  }
+
+  /** Whether what is stored of a message may differ from what was told of it. */
+  isExcused(room: string, { reference }: Pick<Stored, 'reference'>): boolean {
+    const slash = reference.indexOf('/')
+    const key = blockKey(room, reference.slice(0, slash))
+    return this.#lost.has(`${key}/${reference.slice(slash + 1)}`)
+  }
+
+  /** Everything is healed and has settled. */
+  judge(room: string, log: readonly Stored[]): void {
+    const { oracle } = this.#world
+    for (const { room: told, seq, toldAt, text, isExcused } of this.#told.values()) {
+      if (told !== room || isExcused) continue
+      const change = log[toldAt - 1]?.change
+      if (change?.seq !== seq || change.isDeletion !== (text === undefined)) {
+        oracle.violation(`the change of ${room} ${seq} was answered as ${toldAt}, and is not there`)
+      }
+    }
+    for (const { change } of log) {
+      if (change?.isDeletion !== true) continue
+      const entry = log[change.seq - 1]
+      if (entry === undefined || entry.reference === '' || this.isExcused(room, entry)) continue
+      if (!entry.isDeleted) {
+        oracle.violation(
+          `${room} ${change.seq} was told to be deleted, and is ${entry.text ?? 'lost'}`
+        )
+      }
+      this.#checkGone(room, entry)
+    }
+  }
+
+  // Of a deleted message nothing is left, on no node that is in step.
+  #checkGone(room: string, { seq, reference, original }: Stored): void {
+    const slash = reference.indexOf('/')
+    const block = blockKey(room, reference.slice(0, slash))
+    const id = reference.slice(slash + 1)
+    for (const node of this.#world.nodes) {
+      const master = node.upstream?.master
+      if (master !== undefined && master.offset !== node.offset) continue
+      const text = textIn(node, block, id)
+      const changed = changedIn(node, block, id)
+      if (text !== undefined || changed?.text !== undefined) {
+        this.#world.oracle.violation(
+          `${node.name} still has ${room} ${seq}, which was deleted: ${text ?? changed?.text ?? ''} (${original ?? ''}, ${changedKey(block)})`
+        )
+      }
+    }
+  }
+
+  #onTold({ room, text }: ChangeRequest, seq: number, told: Change): void {
+    const { oracle, time } = this.#world
+    if (told.room !== room || told.changes !== seq) {
+      oracle.violation(`a change of ${room} ${seq} is answered with one of ${told.changes}`)
+    }
+    const isDurable = this.#checkDurable(room, seq, told.seq, 'answered')
+    const key = `${room} ${told.seq}`
+    const known = this.#told.get(key)
+    if (known !== undefined && known.seq !== seq && !known.isExcused) {
+      oracle.violation(`${key} is the change of ${seq}, and was that of ${known.seq}`)
+    }
+    const isExcused = !isDurable || known?.isExcused === true
+    this.#told.set(key, { room, seq, toldAt: told.seq, text, isExcused })
+    const deletion = this.#deletions.get(`${room} ${seq}`)
+    if (text === undefined && deletion !== undefined && isDurable) {
+      deletion.answeredAt = Math.min(deletion.answeredAt, time.now)
+    }
+  }
+
+  #onAnswer({ room, once }: ChangeRequest, seq: number, answer: Answer): void {
+    if (!('code' in answer)) return
+    const { oracle } = this.#world
+    const { code, status } = answer
+    if (code === 'MESSAGE_DELETED' && this.mayBeDeleted(room, seq)) return
+    if (code === 'MESSAGE_NOT_FOUND' || code === 'NOT_A_MESSAGE') return
+    // A failover has taken the message to which the key led, and another one has its sequence.
+    if (code === 'IDEMPOTENCY_CONFLICT' && once !== undefined && oracle.upheavals > 0) return
+    oracle.onRefused({ text: `a change of ${room} ${seq}` }, { status, code })
+  }
+
+  /** @returns whether it lasts; where its shard had no replica to wait for it need not */
+  #checkDurable(room: string, seq: number, toldAt: number, what: string): boolean {
+    const { log, block } = this.#copies(room, toldAt, seq)
+    const said = `the change of ${room} ${seq} is ${what} as ${toldAt}`
+    return this.#world.oracle.isDurable({ log, block }, room, toldAt, said)
+  }
+
+  #copies(room: string, toldAt: number, seq: number): ReturnType<typeof copiesOfChange> {
+    return copiesOfChange(this.#world, room, toldAt, seq, this.#world.plan.service.segmentLength)
+  }
+}

@@ -1,0 +1,186 @@
+// Who reads rooms, and says of each event whether it may be.
+import { parseCursor } from '../../src/message/message.js'
+import { EventSource } from './event-source.js'
+import { type Read } from './plan.js'
+import { type World } from './world.js'
+
+export type Entry =
+  | { readonly kind: 'message'; readonly text: string }
+  | { readonly kind: 'change'; readonly changes: number }
+  | { readonly kind: 'deleted' }
+  | { readonly kind: 'lost' }
+
+/** What a reader has of a room. */
+export type Seen = {
+  /**
+   * The first sequence it was sent since it began, or was told to begin again; undefined before.
+   */
+  first: number | undefined
+  next: number | undefined
+  /** By sequence from `first` on. */
+  entries: Entry[]
+  /** What it shows of each message now; undefined where that is deleted. */
+  readonly now: Map<number, string | undefined>
+  isLive: boolean
+}
+
+type Body = {
+  readonly room: string
+  readonly seq: number
+  readonly text?: string
+  readonly changes?: number
+  readonly head?: number
+  readonly reason?: string
+  readonly data?: unknown
+}
+
+export class RoomReader {
+  readonly name: string
+  readonly seen = new Map<string, Seen>()
+  readonly source: EventSource
+  readonly #world: World
+  readonly #signals = new Set<unknown>()
+
+  constructor(world: World, name: string, { rooms, last, instance, bytesPerMs }: Read) {
+    this.#world = world
+    this.name = name
+    for (const room of rooms) this.seen.set(room, newSeen(last))
+    this.source = new EventSource(world, {
+      name,
+      instance,
+      bytesPerMs,
+      open: (instance, socket, lastId) =>
+        instance.openStream(
+          socket,
+          rooms,
+          lastId === '' ? [] : lastId.split(','),
+          last,
+          parseCursor
+        ),
+      onEvent: (event, id, data) => {
+        this.#event(event, id, data)
+      },
+      onEnd: () => {
+        for (const seen of this.seen.values()) seen.isLive = false
+        this.#signals.clear()
+      }
+    })
+  }
+
+  get isLive(): boolean {
+    return this.source.socket !== undefined && [...this.seen.values()].every(({ isLive }) => isLive)
+  }
+
+  #event(event: string, id: string | undefined, data: string): void {
+    const { oracle, trace } = this.#world
+    const body = JSON.parse(data) as Body
+    const seen = this.seen.get(body.room)
+    trace.note(`${this.name} gets ${event} ${id ?? ''} ${body.text ?? body.reason ?? ''}`)
+    if (seen === undefined) {
+      return oracle.violation(`${this.name} gets an event of ${body.room}, which it does not read`)
+    }
+    switch (event) {
+      case 'live':
+        return this.#live(seen, body.room, body.head ?? -1)
+      case 'reset':
+        return this.#reset(seen, body, id ?? '')
+      case 'signal':
+        return this.#signal(seen, body, id)
+      case 'message':
+      case 'changed':
+      case 'deleted':
+      case 'lost':
+        return this.#take(seen, event, body)
+      default:
+        oracle.violation(`${this.name} gets an unknown event ${event}`)
+    }
+  }
+
+  #take(seen: Seen, event: 'message' | 'changed' | 'deleted' | 'lost', body: Body): void {
+    const { oracle } = this.#world
+    const { room, seq, text, changes = 0 } = body
+    if (seen.next !== undefined && seq !== seen.next) {
+      oracle.violation(`${this.name} gets ${room} ${seq} where ${seen.next} is next`)
+    }
+    seen.first ??= seq
+    seen.next = seq + 1
+    switch (event) {
+      case 'message':
+        oracle.onSeen(this.name, room, seq, text ?? '')
+        seen.entries.push({ kind: 'message', text: text ?? '' })
+        seen.now.set(seq, text)
+        return
+      case 'changed':
+        oracle.changes.onSeen(this.name, room, { seq, changes, text })
+        if (text !== undefined && seen.now.has(changes) && seen.now.get(changes) === undefined) {
+          oracle.violation(
+            `${this.name} gets a text of ${room} ${changes}, which is deleted: ${text}`
+          )
+        }
+        seen.entries.push({ kind: 'change', changes })
+        if (seen.now.has(changes)) seen.now.set(changes, text)
+        return
+      case 'deleted':
+        if (!oracle.changes.mayBeDeleted(room, seq)) {
+          oracle.violation(`${this.name} gets ${room} ${seq} as deleted, and nobody has deleted it`)
+        }
+        seen.entries.push({ kind: 'deleted' })
+        seen.now.set(seq, undefined)
+        return
+      case 'lost':
+        oracle.onLost(this.name, room, seq)
+        seen.entries.push({ kind: 'lost' })
+    }
+  }
+
+  #live(seen: Seen, room: string, head: number): void {
+    if (seen.isLive) this.#world.oracle.violation(`${this.name} is told twice that ${room} is live`)
+    seen.isLive = true
+    if (seen.next !== undefined && head !== seen.next - 1) {
+      this.#world.oracle.violation(
+        `${this.name} is live in ${room} at ${head}, and has ${seen.next - 1}`
+      )
+    }
+    seen.next = head + 1
+    seen.first ??= head + 1
+  }
+
+  #reset(
+    seen: Seen,
+    { room, reason = '' }: { readonly room: string; readonly reason?: string },
+    id: string
+  ): void {
+    this.#world.oracle.onReset(this.name, room, reason)
+    const cursor = id.split(',')[[...this.seen.keys()].indexOf(room)] ?? ''
+    seen.next = Number.parseInt(cursor, 10) + 1
+    seen.first = seen.next
+    seen.entries = []
+    seen.now.clear()
+    seen.isLive = false
+  }
+
+  // A signal has no place in the order, and may be missing; it is not invented, and not repeated
+  // but where its sender could not know whether it had arrived.
+  #signal(seen: Seen, { room, data }: Body, id: string | undefined): void {
+    const { oracle, signals } = this.#world
+    if (id !== undefined) oracle.violation(`${this.name} gets a signal with the id ${id}`)
+    if (!seen.isLive) oracle.violation(`${this.name} gets a signal of ${room}, and is not live`)
+    const sent = signals.get(data)
+    if (sent === undefined || sent.room !== room) {
+      oracle.violation(`${this.name} gets a signal of ${room} that nobody has sent there`)
+    }
+    if (this.#signals.has(data) && this.#world.network.brokenCount === 0) {
+      oracle.violation(`${this.name} gets the signal ${String(data)} twice`)
+    }
+    this.#signals.add(data)
+  }
+}
+
+// A reader that asked for no part of the history begins with the first message.
+const newSeen = (last: number | undefined): Seen => ({
+  first: last === undefined ? 1 : undefined,
+  next: last === undefined ? 1 : undefined,
+  entries: [],
+  now: new Map(),
+  isLive: false
+})
