@@ -241,8 +241,10 @@ export class Instance {
         this.#world.trace.note(
           `${this.name}: ${channels === 'all' ? 'all channels are' : `${channels.join()} is`} in doubt`
         )
-        if (channels === 'all') hub.doubtAll()
-        else for (const channel of channels) hub.doubt(channel)
+        for (const listener of [hub, people]) {
+          if (channels === 'all') listener.doubtAll()
+          else for (const channel of channels) listener.doubt(channel)
+        }
       },
       failed: error => {
         fault('peers', error)

@@ -211,11 +211,6 @@ export class World {
    * half-moved.
    */
   get isSettled(): boolean {
-    return this.isSettledButForPeople && this.dialogs.disagreement === undefined
-  }
-
-  /** The same without what people's streams have yet to be told. */
-  get isSettledButForPeople(): boolean {
     return (
       this.isCalm &&
       this.requests.every(({ isDone }) => isDone) &&
@@ -226,7 +221,8 @@ export class World {
       this.nodes.every(node =>
         node.isMaster ? !node.isDown : node.upstream?.state === 'online'
       ) &&
-      this.oracle.disagreement === undefined
+      this.oracle.disagreement === undefined &&
+      this.dialogs.disagreement === undefined
     )
   }
 
