@@ -17,7 +17,7 @@ import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-
 import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
 import { type History } from './history.js'
 import { logKey, roomSlot } from './keys.js'
-import { type Log } from './log.js'
+import { type Log, type LogEntry } from './log.js'
 import { type Members } from './members.js'
 import { type ReadMark, type ReadMarks } from './read-marks.js'
 
@@ -29,7 +29,10 @@ export type Dialog = {
   readonly read: number
   /** Messages of others after that, exact up to 99; 100 stands for more. */
   readonly unread: number
-  /** The last message, as JSON; null in an empty room. */
+  /**
+   * The last message, as JSON; null in an empty room, and where the newest UNREAD_SCAN_MAX entries
+   * are all changes.
+   */
   readonly last: string
 }
 
@@ -196,7 +199,9 @@ export class Inbox {
     // A room counts as empty only if its log is not on another node.
     if (head === 0) await this.#log.head(room)
     const unread = counted < 0 ? await this.#countUnread(user, room, read, head) : counted
-    const [last] = seq === 0 ? [] : await this.#history.entries(room, [{ seq, reference }])
+    const newest = seq === 0 && head > 0 ? await this.#lastMessage(room, head) : { seq, reference }
+    const [last] =
+      newest === undefined || newest.seq === 0 ? [] : await this.#history.entries(room, [newest])
     return { room, head, read, unread, last: last === undefined ? 'null' : entryJson(last) }
   }
 
@@ -210,6 +215,14 @@ export class Inbox {
       return author !== user && change === undefined
     }).length
     return from > read + 1 ? UNREAD_MAX + 1 : Math.min(unread, UNREAD_MAX + 1)
+  }
+
+  // The tail of the log may hold nothing but changes.
+  async #lastMessage(room: string, head: number): Promise<LogEntry | undefined> {
+    const entries = await this.#log.range(room, Math.max(1, head - UNREAD_SCAN_MAX + 1), head)
+    return entries.findLast(
+      ({ reference }) => reference !== undefined && parseReference(reference).change === undefined
+    )
   }
 
   // In the order of the pages.

@@ -250,6 +250,18 @@ t.test(
   }
 )
 
+t.test(
+  "a dialog's last message is found behind more changes than the log's tail holds",
+  async t => {
+    const room = freshRoom()
+    await post(one, room, 'ann', 'hello')
+    for (const n of sequence(1, 40)) await change(one, room, 1, `hello ${n}`)
+    t.match(await request(`${two}/users/ann/rooms?limit=1`), {
+      body: { rooms: [{ room, head: 41, unread: 0, last: { seq: 1, text: 'hello 40' } }] }
+    })
+  }
+)
+
 // The model: what each sequence shows.
 type Shown = { text?: string; user?: string; deleted?: true; changes?: number }
 const steps = fc.array(
