@@ -36,14 +36,16 @@ export function layOut(
   const scale = scales.find(({ width }) => width >= WIDTH_MIN) ?? scales.at(-1)
   const full = scale?.full ?? 4
   const width = Math.max(2, Math.min(WIDTH_MAX, scale?.width ?? WIDTH_MIN))
-  return columns.map((bricks, index) =>
-    stacked(bricks, full, wallHeight).map(({ stack, bottom, height }) => ({
-      x: index * columnWidth + MARGIN + stack * (width + GAP),
+  return columns.map((bricks, index) => {
+    const used = stackCount(bricks, full, wallHeight) * (width + GAP) - GAP
+    const left = index * columnWidth + Math.max(MARGIN, Math.floor((columnWidth - used) / 2))
+    return stacked(bricks, full, wallHeight).map(({ stack, bottom, height }) => ({
+      x: left + stack * (width + GAP),
       y: wallHeight - bottom - height,
       width,
       height
     }))
-  )
+  })
 }
 
 const heightOf = ({ messages }: Brick, full: number): number =>

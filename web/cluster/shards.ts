@@ -59,7 +59,9 @@ function head(
     ['entries/s', number(figures?.entriesPerSecond)],
     ['replica lag', bytes(figures?.replicaLagBytes)]
   ] as const) {
-    list.append(node('dt', '', name), node('dd', '', value))
+    const pair = document.createElement('div')
+    pair.append(node('dt', '', name), node('dd', '', value))
+    list.append(pair)
   }
   element.append(node('b', '', width < NARROW ? String(index + 1) : `Shard ${index + 1}`))
   element.append(nodes, list)
