@@ -1,30 +1,45 @@
-// What a tab in the background shows of new messages: their number in its title, and a dot on its
-// icon.
+// What the tab shows of unread messages: their number in its title, and a dot on its icon. They are
+// those of the person's other dialogs, and what came here while the tab was in the background.
 import { find } from './find.js'
+
+const SHOWN_MAX = 99
 
 export class Attention {
   readonly #title: string
   readonly #icon = find(HTMLLinkElement, 'link[rel="icon"]')
   readonly #plain = this.#icon.href
-  #count = 0
+  #here = 0
+  #elsewhere = 0
 
   constructor(title: string) {
     this.#title = title
-    document.title = title
+    this.#show()
     document.addEventListener('visibilitychange', () => {
-      if (!document.hidden) this.#show(0)
+      if (document.hidden) return
+      this.#here = 0
+      this.#show()
     })
   }
 
-  /** Somebody else has written. */
+  /** Somebody else has written here. */
   call(): void {
-    if (document.hidden) this.#show(this.#count + 1)
+    if (!document.hidden) return
+    this.#here++
+    this.#show()
   }
 
-  #show(count: number): void {
-    if (count === this.#count) return
-    this.#count = count
-    document.title = count === 0 ? this.#title : `(${count > 99 ? '99+' : count}) ${this.#title}`
+  /** How many messages are unread in the person's other dialogs. */
+  elsewhere(count: number): void {
+    this.#elsewhere = count
+    this.#show()
+  }
+
+  #show(): void {
+    const count = this.#here + this.#elsewhere
+    const shown = count > SHOWN_MAX ? `${SHOWN_MAX}+` : count
+    const title = count === 0 ? this.#title : `(${shown}) ${this.#title}`
+    if (document.title === title) return
+    document.title = title
     this.#icon.href = count === 0 ? this.#plain : this.#plain.replace('icon.svg', 'icon-unread.svg')
   }
 }

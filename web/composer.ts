@@ -57,6 +57,13 @@ export class Composer {
     return this.#user.value.trim().normalize('NFC')
   }
 
+  /** The token says who writes: nobody else can. */
+  setUser(user: string): void {
+    this.#user.value = user
+    this.#user.readOnly = true
+    this.#listener.onUser(user)
+  }
+
   /** Shows one line below the form until the next one comes. */
   notify(kind: 'info' | 'wait' | 'error', line: string): void {
     this.#notice.dataset['kind'] = kind

@@ -1,54 +1,62 @@
-// The person's dialogs in the left column. With a name they come from the service, with what is
-// unread in each; the rooms that were visited in this browser follow. They are asked for when the
-// page opens, comes to the front, or another name is set, and once a minute while it is looked at.
-import { type Dialogs } from '../src/client/dialogs.js'
-import { drawRooms, type Listed, visitedRooms } from './rooms-visited.js'
+// The person's dialogs in the left column, live: the exchange tells of them. The rooms that were
+// visited in this browser follow. A person without a name has only those. Also says how far the
+// person has read the present room, so that other devices know.
+import { type Dialog, type Dialogs } from '../src/client/dialogs.js'
+import { type DialogNews, type Line } from './line.js'
+import { RoomList } from './room-list.js'
+import { visitedRooms } from './rooms-visited.js'
 
-const REFRESH_MS = 60_000
-const LISTED_MAX = 50
 const MARK_MS = 2000
+/** Messages come faster than a list can be read. */
+const DRAW_MS = 250
+
+export interface InboxListener {
+  /** How much is unread in the dialogs other than the present one. */
+  readonly onUnread: (count: number) => void
+  /** Told once for a person: how far they had read the present room, on whatever device. */
+  readonly onRead: (seq: number) => void
+}
 
 export class Inbox {
   readonly #dialogs: Dialogs
+  readonly #line: Line
   readonly #present: string
+  readonly #listener: InboxListener
+  readonly #list: RoomList
+  readonly #rooms = new Map<string, Dialog>()
   #user = ''
-  #rooms: readonly Listed[] = []
-  #isMember = false
+  #isFirst = true
+  #seen = 0
   #marked = 0
   #markTimer: ReturnType<typeof setTimeout> | undefined
+  #drawTimer: ReturnType<typeof setTimeout> | undefined
 
-  constructor(dialogs: Dialogs, present: string) {
+  constructor(dialogs: Dialogs, line: Line, present: string, listener: InboxListener) {
     this.#dialogs = dialogs
+    this.#line = line
     this.#present = present
-  }
-
-  start(user: string): void {
-    this.#draw()
-    this.setUser(user)
-    setInterval(() => this.#refresh(), REFRESH_MS)
-    document.addEventListener('visibilitychange', () => this.#refresh())
+    this.#listener = listener
+    this.#list = new RoomList(present)
+    line.onDialogs(news => this.#take(news))
   }
 
   setUser(user: string): void {
     this.#user = user
-    this.#rooms = []
-    this.#isMember = false
-    this.#refresh()
+    this.#rooms.clear()
+    this.#isFirst = true
+    this.#marked = 0
+    this.#line.follow(user)
+    this.#draw()
   }
 
-  /** The person has written here, and is a member of the room now. */
-  wrote(): void {
-    if (this.#isMember) return
-    this.#isMember = true
-    this.#refresh()
-  }
-
-  /** The person has seen the room up to here: told at most every few seconds. */
+  /** The person has seen the room up to here. It is told at most every few seconds. */
   read(seq: number): void {
-    if (!this.#isMember || seq <= this.#marked) return
-    this.#marked = seq
+    this.#seen = Math.max(this.#seen, seq)
+    // Only a member has a mark.
+    if (!this.#rooms.has(this.#present) || this.#seen <= this.#marked) return
     this.#markTimer ??= setTimeout(() => {
       this.#markTimer = undefined
+      this.#marked = this.#seen
       this.#dialogs.markRead(this.#present, this.#user, this.#marked).catch(() => {
         // The next message tries again.
         this.#marked = 0
@@ -56,25 +64,42 @@ export class Inbox {
     }, MARK_MS)
   }
 
-  #refresh(): void {
-    if (document.hidden) return
-    const user = this.#user
-    if (user === '') return this.#draw()
-    this.#dialogs.rooms(user, { limit: LISTED_MAX }).then(
-      ({ rooms }) => {
-        if (user !== this.#user) return
-        this.#rooms = rooms
-        this.#isMember ||= rooms.some(({ room }) => room === this.#present)
-        this.#draw()
-      },
-      // A name that the service refuses has no dialogs; anything else is tried again.
-      () => this.#draw()
-    )
+  #take(news: DialogNews): void {
+    // It was on its way when the person took the name away.
+    if (this.#user === '') return
+    if (news.type === 'left') this.#rooms.delete(news.room)
+    if (news.type === 'dialog') this.#rooms.set(news.dialog.room, news.dialog)
+    if (news.type === 'dialogs') {
+      this.#rooms.clear()
+      for (const dialog of news.dialogs) this.#rooms.set(dialog.room, dialog)
+    }
+    this.#compareMarks()
+    this.#drawTimer ??= setTimeout(() => this.#draw(), DRAW_MS)
+  }
+
+  #compareMarks(): void {
+    const here = this.#rooms.get(this.#present)
+    if (here === undefined) return
+    if (this.#isFirst) this.#listener.onRead(here.read)
+    this.#isFirst = false
+    this.#marked = Math.max(this.#marked, here.read)
+    this.read(this.#seen)
   }
 
   #draw(): void {
-    const known = new Set(this.#rooms.map(({ room }) => room))
-    const others = visitedRooms().filter(room => !known.has(room))
-    drawRooms([...this.#rooms, ...others.map(room => ({ room, unread: 0 }))], this.#present)
+    clearTimeout(this.#drawTimer)
+    this.#drawTimer = undefined
+    const dialogs = [...this.#rooms.values()].sort(byActivity)
+    const others = visitedRooms().filter(room => !this.#rooms.has(room))
+    this.#list.draw([...dialogs, ...others.map(room => ({ room, unread: 0 }))])
+    const elsewhere = dialogs.filter(({ room }) => room !== this.#present)
+    this.#listener.onUnread(elsewhere.reduce((sum, { unread }) => sum + unread, 0))
   }
 }
+
+/** The newest message first; a dialog without one comes last. */
+function byActivity(a: Dialog, b: Dialog): number {
+  return atOf(b).localeCompare(atOf(a)) || a.room.localeCompare(b.room)
+}
+
+const atOf = ({ last }: Dialog): string => (last !== null && 'at' in last ? last.at : '')

@@ -1,40 +1,70 @@
-// A page's line to the switchboard: to the one in the SharedWorker, which all pages of the browser
-// share, or to one of its own where there is no SharedWorker or it does not start. With one of its
-// own a page lets go of its stream while it is hidden, for a browser allows few, and resumes behind
-// its cursor when it is shown again.
-import { Switchboard } from './switchboard.js'
+// A page's line to the exchange: to the one in the SharedWorker, which all pages of the browser
+// share, or to one of its own where there is no SharedWorker or it does not start. A page with one
+// of its own lets go of its streams while it is hidden, because a browser allows few. When it is
+// shown again, it resumes behind its cursor.
+import { Exchange } from './exchange.js'
 import { type FromPage, type ToPage } from './wire.js'
 
 /** For the worker's first word. */
 const START_MS_MAX = 5000
-/** A page that is only passed over, on the way to another one, keeps its stream. */
+/** A page that is only passed over, on the way to another one, keeps its streams. */
 const HIDDEN_MS = 1000
 
-type Join = Extract<FromPage, { type: 'join' }>
+type Asked<Type> = Extract<FromPage, { type: Type }>
+type Told<Type> = Extract<ToPage, { type: Type }>
+
+/** What is told of the person's dialogs. */
+export type DialogNews = Told<'dialogs' | 'dialog' | 'left'>
+/** What is told of the room. */
+export type RoomNews = Exclude<ToPage, DialogNews | Told<'roll-call' | 'dropped'>>
 
 export class Line {
   readonly #base: string
-  readonly #receive: (message: ToPage) => void
+  #onRoom: (news: RoomNews) => void = () => {}
+  #onDialogs: (news: DialogNews) => void = () => {}
   #say: (message: FromPage) => void = () => {}
-  #joined: Join | undefined
+  #signedIn: Asked<'sign-in'>
+  #joined: Asked<'join'> | undefined
+  #followed: Asked<'follow'> | undefined
 
-  /** @param base the address that `events` is relative to */
-  constructor(base: string, receive: (message: ToPage) => void) {
+  /**
+   * @param base the address that the service's paths are relative to
+   * @param token as for `signIn`
+   */
+  constructor(base: string, token: string) {
     this.#base = base
-    this.#receive = receive
+    this.#signedIn = { type: 'sign-in', token }
     if (typeof SharedWorker === 'function') this.#share()
     else this.#useOwn()
+    this.#say(this.#signedIn)
     addEventListener('online', () => this.#say({ type: 'hurry' }))
-    addEventListener('pagehide', () => this.#say({ type: 'leave' }))
+    addEventListener('pagehide', () => this.#say({ type: 'goodbye' }))
     // Back from the browser's cache of pages, which keeps them as they were.
     addEventListener('pageshow', event => {
-      if (event.persisted) this.#rejoin()
+      if (event.persisted) this.#resume()
     })
   }
 
+  /** Who hears of the room; to be said before `join`. */
+  onRoom(listener: (news: RoomNews) => void): void {
+    this.#onRoom = listener
+  }
+
+  /** Who hears of the person's dialogs; to be said before `follow`. */
+  onDialogs(listener: (news: DialogNews) => void): void {
+    this.#onDialogs = listener
+  }
+
+  /** From now on everything is asked for with this token; an empty one is none. */
+  signIn(token: string): void {
+    this.#signedIn = { type: 'sign-in', token }
+    this.#resume()
+  }
+
+  /** Reads a room from behind the cursor. */
   join(room: string, cursor: string): void {
     this.#joined = { type: 'join', room, cursor }
-    this.#rejoin()
+    this.#say(this.#joined)
   }
 
   leave(): void {
@@ -42,20 +72,34 @@ export class Line {
     this.#say({ type: 'leave' })
   }
 
-  #rejoin(): void {
+  /** Follows a person's dialogs; an empty name is nobody. */
+  follow(user: string): void {
+    this.#followed = { type: 'follow', user }
+    this.#say(this.#followed)
+  }
+
+  #resume(): void {
+    this.#say(this.#signedIn)
     if (this.#joined !== undefined) this.#say(this.#joined)
+    if (this.#followed !== undefined) this.#say(this.#followed)
   }
 
   #take(message: ToPage): void {
-    // A message that was on its way when the page left.
-    if (this.#joined === undefined && message.type !== 'roll-call') return
-    if (message.type === 'roll-call') return this.#say({ type: 'here' })
-    if (message.type === 'dropped') return this.#rejoin()
-    if (message.type === 'reset' || message.type === 'refused') this.#joined = undefined
-    if (message.type === 'entry' && this.#joined !== undefined) {
-      this.#joined = { ...this.#joined, cursor: message.cursor }
+    switch (message.type) {
+      case 'roll-call':
+        return this.#say({ type: 'here' })
+      case 'dropped':
+        return this.#resume()
+      case 'dialogs':
+      case 'dialog':
+      case 'left':
+        return this.#onDialogs(message)
     }
-    this.#receive(message)
+    // It was on its way when the page left the room.
+    if (this.#joined === undefined) return
+    if (message.type === 'reset' || message.type === 'refused') this.#joined = undefined
+    else if (message.type === 'entry') this.#joined = { ...this.#joined, cursor: message.cursor }
+    this.#onRoom(message)
   }
 
   #share(): void {
@@ -66,7 +110,7 @@ export class Line {
       worker.port.onmessage = null
       worker.port.close()
       this.#useOwn()
-      this.#rejoin()
+      this.#resume()
     }
     const timer = setTimeout(giveUp, START_MS_MAX)
     worker.onerror = giveUp
@@ -79,16 +123,17 @@ export class Line {
   }
 
   #useOwn(): void {
-    const switchboard = new Switchboard(this.#base)
+    const exchange = new Exchange(this.#base)
     const reader = { send: (message: ToPage) => this.#take(message) }
     this.#say = message => {
-      if (message.type !== 'join' || !document.hidden) switchboard.receive(reader, message)
+      const opens = message.type === 'join' || message.type === 'follow'
+      if (!opens || !document.hidden) exchange.receive(reader, message)
     }
     let timer: ReturnType<typeof setTimeout> | undefined
     document.addEventListener('visibilitychange', () => {
       clearTimeout(timer)
-      if (document.hidden) timer = setTimeout(() => this.#say({ type: 'leave' }), HIDDEN_MS)
-      else this.#rejoin()
+      if (document.hidden) timer = setTimeout(() => this.#say({ type: 'goodbye' }), HIDDEN_MS)
+      else this.#resume()
     })
   }
 }

@@ -1,21 +1,14 @@
 // Shows the transcript. However many entries came, the DOM is brought up to date once per animation
 // frame, by walking rows and entries side by side; a hidden page draws nothing and holds no more
-// than the transcript does.
-//
-// The reader's place is kept: at the newest message it stays at the newest, anywhere else no row
-// moves under the eyes. Only the person moves it. Rows that are added, a text field that grows and
-// a window that is turned scroll the list as well, so a scroll counts as the person's only if the
-// layout is still the one that was there at the last look.
+// than the transcript does. The reader's place is kept (reader-place.ts).
 import { type Entry } from './entry.js'
 import { find } from './find.js'
 import { Fold } from './fold.js'
-import { MessageRow, minuteOf } from './message-row.js'
+import { MessageRow } from './message-row.js'
+import { Pills, type Unread } from './pills.js'
+import { type Place, ReaderPlace } from './reader-place.js'
 import { Summary } from './summary.js'
 import { type Transcript } from './transcript.js'
-
-// A reader this close to the end means to be at the end: fractions of pixels, and a half scrolled
-// line.
-const AT_END_PX = 40
 
 /** History is loaded before its end is reached: within so many heights of the window. */
 const NEAR_HEIGHTS = 1.5
@@ -27,10 +20,12 @@ export interface MessageListListener {
   readonly onNear: (edge: 'earlier' | 'later') => void
   /** The newest message is in sight. */
   readonly onSeen: (newest: Entry) => void
+  /** The first entry in sight, or undefined while the reader is at the newest. */
+  readonly onSight: (first: Entry | undefined) => void
 }
 
-/** What had been written when the room was opened and was not read before. */
-export type Unread = { readonly seq: number; readonly count: number; readonly since: string }
+/** Where to go: in the middle and pointed out, or exactly there. */
+type Target = { readonly seq: number; readonly topPx?: number }
 
 export class MessageList {
   readonly #transcript: Transcript
@@ -40,35 +35,31 @@ export class MessageList {
   readonly #list = find(HTMLOListElement, '#list')
   readonly #earlier = find(HTMLButtonElement, '#earlier')
   readonly #later = find(HTMLButtonElement, '#later')
-  readonly #newest = find(HTMLButtonElement, '#newest')
-  readonly #unreadPill = find(HTMLButtonElement, '#unread')
+  readonly #pills: Pills
+  readonly #place: ReaderPlace
   #unread: Unread | undefined
-  #target: number | undefined
+  #target: Target | undefined
   #isSelecting = false
   #rows: MessageRow[] = []
   #me = ''
-  #wantsNewest = true
   #unseen = 0
   #frame: number | undefined
   #isLive = false
-  #anchor: { row: MessageRow; top: number } | undefined
-  #layout = ''
-  /** Where this file has scrolled to: the event that follows is not the person's. */
-  #placedTop = Number.NaN
   #width = 0
 
   constructor(scroller: HTMLElement, transcript: Transcript, listener: MessageListListener) {
     this.#scroller = scroller
     this.#transcript = transcript
     this.#listener = listener
+    this.#place = new ReaderPlace(scroller, () => this.#rows)
+    this.#pills = new Pills(() => {
+      this.showNewest()
+      scroller.focus({ preventScroll: true })
+    })
     scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true })
     const observer = new ResizeObserver(() => this.#resized())
     observer.observe(scroller)
     observer.observe(this.#list)
-    this.#newest.addEventListener('click', () => {
-      this.showNewest()
-      scroller.focus({ preventScroll: true })
-    })
     document.addEventListener('selectionchange', () => this.#onSelection())
     document.addEventListener('visibilitychange', () => this.#tellSeen())
   }
@@ -86,13 +77,29 @@ export class MessageList {
 
   /** Leads to a message that the transcript shows, and points it out. */
   showSeq(seq: number): void {
-    this.#target = seq
+    this.#target = { seq }
     this.changed()
+  }
+
+  /** Leads to a place where the reader was before. */
+  showPlace(place: Place): void {
+    this.#target = place
+    this.changed()
+  }
+
+  /** Where the reader is; undefined at the newest message. */
+  get place(): Place | undefined {
+    return this.isFollowing ? undefined : this.#place.place
+  }
+
+  /** The reader is to go elsewhere: what comes until then is not seen. */
+  leaveNewest(): void {
+    this.#place.wantsNewest = false
   }
 
   /** Whether the reader looks at the newest message, and the list moves along with it. */
   get isFollowing(): boolean {
-    return this.#wantsNewest && this.#transcript.isAtNewest && !this.#isSelecting
+    return this.#place.wantsNewest && this.#transcript.isAtNewest && !this.#isSelecting
   }
 
   /** The transcript has got an entry at its end. */
@@ -109,14 +116,14 @@ export class MessageList {
 
   /** All that was shown is void. */
   cleared(): void {
-    this.#wantsNewest = true
+    this.#place.wantsNewest = true
     this.#unread = undefined
     this.changed()
   }
 
   showNewest(): void {
     if (!this.#transcript.isAtNewest) this.#transcript.jumpToNewest()
-    this.#wantsNewest = true
+    this.#place.wantsNewest = true
     this.changed()
   }
 
@@ -143,20 +150,18 @@ export class MessageList {
     this.#reconcile()
     this.#hide(this.#earlier, first === undefined || first.seq <= 1)
     this.#hide(this.#later, this.#transcript.isAtNewest)
-    if (this.#target === undefined) this.#restorePlace()
+    if (this.#target === undefined) this.#place.restore(this.isFollowing)
     else this.#goTo(this.#target)
-    this.#drawNewest()
+    this.#drawPills()
     this.#tellSeen()
   }
 
-  #goTo(seq: number): void {
+  #goTo({ seq, topPx }: Target): void {
     this.#target = undefined
-    const row = this.#rows.find(({ entry }) => entry.seq >= seq)
-    if (row === undefined) return this.#restorePlace()
-    this.#wantsNewest = false
-    const offset = this.#scroller.clientHeight * TARGET_HEIGHTS
-    this.#scroller.scrollTop += this.#topOf(row) - offset
-    this.#notePlace()
+    const row = this.#rows.find(({ entry }) => entry.seq >= seq && !('changes' in entry))
+    if (row === undefined) return this.#place.restore(this.isFollowing)
+    this.#place.moveTo(row, topPx ?? this.#scroller.clientHeight * TARGET_HEIGHTS)
+    if (topPx !== undefined) return
     row.element.classList.remove('found')
     // Once more from the beginning, also for the one that was found last.
     requestAnimationFrame(() => row.element.classList.add('found'))
@@ -172,36 +177,9 @@ export class MessageList {
     const isSelecting =
       selection !== null && !selection.isCollapsed && this.#list.contains(selection.anchorNode)
     if (isSelecting === this.#isSelecting) return
-    if (isSelecting && this.isFollowing) this.#notePlace()
+    if (isSelecting && this.isFollowing) this.#place.note()
     this.#isSelecting = isSelecting
     this.changed()
-  }
-
-  /** Puts the list where the reader was before the layout changed. */
-  #restorePlace(): void {
-    this.#layout = this.#currentLayout()
-    if (this.isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight
-    // The place that the person chose stays the one to return to: a window turned there and back
-    // ends where it began.
-    else if (this.#anchor?.row.element.isConnected === true) {
-      this.#scroller.scrollTop += this.#topOf(this.#anchor.row) - this.#anchor.top
-    } else this.#notePlace()
-    this.#placedTop = this.#scroller.scrollTop
-  }
-
-  #notePlace(): void {
-    const row = this.#firstVisible()
-    this.#anchor = row && { row, top: this.#topOf(row) }
-    this.#layout = this.#currentLayout()
-  }
-
-  #currentLayout(): string {
-    const { clientWidth, clientHeight, scrollHeight } = this.#scroller
-    return `${clientWidth} ${clientHeight} ${scrollHeight}`
-  }
-
-  #topOf({ element }: MessageRow): number {
-    return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top
   }
 
   #resized(): void {
@@ -209,7 +187,7 @@ export class MessageList {
       this.#width = this.#scroller.clientWidth
       Fold.measure(this.#rows.flatMap(({ fold }) => fold ?? []))
     }
-    if (this.#currentLayout() !== this.#layout) this.#restorePlace()
+    if (this.#place.isOld) this.#place.restore(this.isFollowing)
   }
 
   /**
@@ -236,7 +214,7 @@ export class MessageList {
         pass()
       } else {
         const below = row?.element ?? null
-        row = new MessageRow(entry, this.#me, each => this.#holdAt(each))
+        row = new MessageRow(entry, this.#me, each => this.#place.holdAt(each))
         if (row.fold !== undefined) folds.push(row.fold)
         this.#list.insertBefore(row.element, below)
       }
@@ -266,39 +244,12 @@ export class MessageList {
     if (last !== undefined) last.tabIndex = 0
   }
 
-  /** What grows or shrinks at the person's wish does so below its first line. */
-  #holdAt(row: MessageRow): void {
-    this.#wantsNewest = false
-    this.#anchor = { row, top: this.#topOf(row) }
-  }
-
-  /** By bisection, for rows stand in order and there may be thousands. */
-  #firstVisible(): MessageRow | undefined {
-    const { top } = this.#scroller.getBoundingClientRect()
-    let from = 0
-    let to = this.#rows.length
-    while (from < to) {
-      const middle = (from + to) >> 1
-      if ((this.#rows[middle]?.element.getBoundingClientRect().bottom ?? Infinity) > top) {
-        to = middle
-      } else from = middle + 1
-    }
-    return this.#rows[from]
-  }
-
   #onScroll(): void {
-    if (this.#currentLayout() !== this.#layout) return this.#restorePlace()
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller
-    if (scrollTop !== this.#placedTop) {
-      this.#placedTop = Number.NaN
-      // The end of a window that stops short of the newest is no place to follow from, not even
-      // once it is joined.
-      this.#wantsNewest =
-        scrollHeight - scrollTop - clientHeight < AT_END_PX && this.#transcript.isAtNewest
-      this.#notePlace()
-    }
-    this.#drawNewest()
+    if (this.#place.isOld) return this.#place.restore(this.isFollowing)
+    this.#place.scrolled(this.#transcript.isAtNewest)
+    this.#drawPills()
     this.#tellSeen()
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller
     const near = clientHeight * NEAR_HEIGHTS
     if (scrollTop < near && !this.#earlier.hidden) this.#listener.onNear('earlier')
     if (scrollHeight - scrollTop - clientHeight < near && !this.#later.hidden) {
@@ -306,27 +257,20 @@ export class MessageList {
     }
   }
 
-  #drawNewest(): void {
-    if (this.isFollowing) this.#unseen = 0
-    const count = this.#unseen
-    this.#newest.hidden = this.isFollowing
-    this.#newest.textContent =
-      count === 0
-        ? 'Newest'
-        : `${count.toLocaleString()} new ${count === 1 ? 'message' : 'messages'}`
-    this.#drawUnread()
+  #drawPills(): void {
+    const { isFollowing } = this
+    if (isFollowing) this.#unseen = 0
+    this.#pills.drawNewest(isFollowing, this.#unseen)
+    this.#pills.drawUnread(this.#isUnreadAbove() ? this.#unread : undefined)
+    this.#listener.onSight(isFollowing ? undefined : this.#place.firstVisible()?.entry)
   }
 
-  /** As long as the line is above what can be seen. */
-  #drawUnread(): void {
-    const unread = this.#unread
-    const row = unread && this.#rows.find(({ entry }) => entry.seq >= unread.seq)
-    const isAbove = row === undefined || row.entry.seq > (unread?.seq ?? 0) || this.#topOf(row) < 0
-    this.#unreadPill.hidden = unread === undefined || !isAbove
-    if (unread === undefined || this.#unreadPill.hidden) return
-    const count = unread.count > 999 ? '999+' : unread.count
-    const since = unread.since === '' ? '' : ` since ${minuteOf(unread.since)}`
-    this.#unreadPill.textContent = `${count} new${since}`
+  /** Whether the line stands above what can be seen. */
+  #isUnreadAbove(): boolean {
+    const seq = this.#unread?.seq
+    if (seq === undefined) return false
+    const row = this.#rows.find(({ entry }) => entry.seq >= seq)
+    return row === undefined || row.entry.seq > seq || this.#place.topOf(row) < 0
   }
 
   /** A button that vanishes under the focus leaves it to the list. */

@@ -43,6 +43,8 @@ export interface OutboxListener {
   readonly onChange: (messages: readonly PendingMessage[]) => void
   readonly onStored: (message: Message) => void
   readonly onFailed: (reason: string) => void
+  /** Nothing is sent before `resume`: the service asks for a token, or for another one. */
+  readonly onUnauthenticated: (reason: string) => void
 }
 
 export class Outbox {
@@ -51,6 +53,7 @@ export class Outbox {
   readonly #storageName: string
   #messages: PendingMessage[]
   #isRunning = false
+  #isHeld = false
 
   constructor(room: Room, listener: OutboxListener) {
     this.#room = room
@@ -65,6 +68,12 @@ export class Outbox {
 
   /** Goes on with what an earlier visit to the page has left. */
   start(): void {
+    this.#changed()
+  }
+
+  /** There is a token now. */
+  resume(): void {
+    this.#isHeld = false
     this.#changed()
   }
 
@@ -132,7 +141,7 @@ export class Outbox {
   }
 
   #next(): PendingMessage | undefined {
-    return this.#messages.find(({ state }) => state === 'waiting')
+    return this.#isHeld ? undefined : this.#messages.find(({ state }) => state === 'waiting')
   }
 
   async #send({ key, sentAt, user, text }: PendingMessage): Promise<void> {
@@ -152,6 +161,7 @@ export class Outbox {
       this.#update(key, { state: 'stored', seq: message.seq, reason: '' })
       this.#listener.onStored(message)
     } catch (error) {
+      if (error instanceof Refusal && error.status === 401) return this.#hold(key, error.message)
       const isRefused = error instanceof Refusal && !error.isTemporary
       this.#fail(
         key,
@@ -160,6 +170,12 @@ export class Outbox {
           : 'It was first sent a day ago. Nobody knows whether it was stored.'
       )
     }
+  }
+
+  #hold(key: string, reason: string): void {
+    this.#isHeld = true
+    this.#update(key, { state: 'waiting', reason: '' })
+    this.#listener.onUnauthenticated(reason)
   }
 
   #fail(key: string, reason: string): void {

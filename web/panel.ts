@@ -19,6 +19,13 @@ export class Panel {
     })
   }
 
+  /** How much is unread in other rooms: the button says so where the rooms are behind it. */
+  showUnread(count: number): void {
+    this.#toggle.classList.toggle('unread', count > 0)
+    find(HTMLElement, '.unread-note', this.#toggle).textContent =
+      count > 0 ? 'something is unread, ' : ''
+  }
+
   get #isShown(): boolean {
     return this.#panel.classList.contains('shown')
   }

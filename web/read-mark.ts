@@ -1,32 +1,50 @@
-// How far the person has read the room in this browser, kept between visits: what came after it is
-// unread when the room is opened again.
+// How far the person has read the room: in this browser, kept between visits, and on other devices,
+// as far as the service knows. What came after that is unread when the room is opened again.
 import { type Entry } from './entry.js'
 import { recall, remember } from './memory.js'
-import { type Unread } from './message-list.js'
+import { type Unread } from './pills.js'
 
 const KEEP_MS = 1000
 
 export class ReadMark {
-  /** As it was when the page was opened; 0 where the room was never read. */
-  readonly seq: number
   readonly #name: string
-  readonly #at: string
+  #seq: number
+  #at: string
+  #first: readonly Entry[] = []
   #newest: Entry | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(room: string) {
     this.#name = `read.${room}`
     const [seq = '', at = ''] = recall(this.#name).split(' ')
-    this.seq = Number(seq) || 0
+    this.#seq = Number(seq) || 0
     this.#at = at
     addEventListener('pagehide', () => this.#keep())
   }
 
-  /** What is unread when these are the newest entries; undefined for nothing. */
-  unreadOf(entries: readonly Entry[]): Unread | undefined {
-    const last = entries.at(-1)
-    if (this.seq === 0 || last === undefined || last.seq <= this.seq) return undefined
-    return { seq: this.seq + 1, count: last.seq - this.seq, since: this.#at }
+  /** As it was when the page was opened; 0 where the room was never read. */
+  get seq(): number {
+    return this.#seq
+  }
+
+  /** The newest entries when the page was opened. */
+  opened(first: readonly Entry[]): void {
+    this.#first = first
+  }
+
+  /** The person had read up to here on another device. */
+  wasRead(seq: number): void {
+    if (seq <= this.#seq) return
+    this.#seq = seq
+    const last = this.#first.find(each => each.seq === seq)
+    this.#at = last !== undefined && 'at' in last ? last.at : ''
+  }
+
+  /** What was unread when the page was opened; undefined for nothing. */
+  get unread(): Unread | undefined {
+    const last = this.#first.at(-1)
+    if (this.#seq === 0 || last === undefined || last.seq <= this.#seq) return undefined
+    return { seq: this.#seq + 1, count: last.seq - this.#seq, since: this.#at }
   }
 
   /** The person looks at the newest message. */

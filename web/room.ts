@@ -23,7 +23,6 @@ export class Room {
   /** The address that the service's paths are relative to. */
   readonly base: string
   readonly dialogs: Dialogs
-  #canChange: Promise<boolean> | undefined
 
   constructor(name: string, base: string, dialogs: Dialogs) {
     this.name = name
@@ -58,15 +57,6 @@ export class Room {
     options: { key: string; retryMsMax: number; onRetry: (error: unknown) => void }
   ): Promise<Message> {
     return this.dialogs.post(this.name, draft, options)
-  }
-
-  /** Whether the service can edit and delete messages: it is asked once, by OPTIONS. */
-  canChange(): Promise<boolean> {
-    const url = new URL(`rooms/${encodeURIComponent(this.name)}/messages/1`, this.base)
-    return (this.#canChange ??= fetch(url, { method: 'OPTIONS' }).then(
-      ({ headers }) => (headers.get('allow') ?? '').includes('PATCH'),
-      () => false
-    ))
   }
 
   /** Where a message can be opened. */

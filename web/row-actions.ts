@@ -10,8 +10,6 @@ export interface RowActionsListener {
   readonly entryOf: (element: Element) => Entry | undefined
   readonly onCopy: (text: string, what: string) => void
   readonly addressOf: (seq: number) => string
-  /** Whether the service can edit and delete messages. */
-  readonly canChange: () => Promise<boolean>
   readonly onEdit: (entry: Entry & { user: string; text: string }) => void
   readonly onDelete: (entry: Entry & { user: string; text: string }) => void
 }
@@ -21,6 +19,8 @@ export class RowActions {
   readonly #listener: RowActionsListener
   readonly #bar = find(HTMLElement, '#actions')
   #row: HTMLElement | undefined
+  /** Where the mouse was when it last came over something. */
+  #mouse = ''
   #pressTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(list: HTMLElement, listener: RowActionsListener) {
@@ -33,7 +33,10 @@ export class RowActions {
     const listener = this.#listener
     const point = ({ target }: Event): void => this.#showAt(target)
     list.addEventListener('pointerover', event => {
-      if (event.pointerType === 'mouse') point(event)
+      // A row that moves under a mouse at rest is not pointed at: the keyboard may be at work.
+      const place = `${event.screenX} ${event.screenY}`
+      if (event.pointerType === 'mouse' && place !== this.#mouse) point(event)
+      this.#mouse = place
     })
     list.addEventListener('focusin', point)
     list.addEventListener('pointerdown', event => {
@@ -66,13 +69,7 @@ export class RowActions {
     this.#row?.classList.remove('active')
     this.#row = row
     row.classList.add('active')
-    const mine = find(HTMLElement, '.mine', this.#bar)
-    mine.hidden = true
-    if (row.classList.contains('own')) {
-      void this.#listener.canChange().then(canChange => {
-        if (row === this.#row) mine.hidden = !canChange
-      })
-    }
+    find(HTMLElement, '.mine', this.#bar).hidden = !row.classList.contains('own')
     this.#bar.hidden = false
     find(HTMLElement, '.meta', row).append(this.#bar)
   }

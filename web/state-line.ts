@@ -6,6 +6,7 @@ import { type StreamState } from './stream.js'
 
 const LABEL: { readonly [state in StreamState]: string } = {
   closed: 'Closed',
+  refused: 'Not allowed',
   connecting: 'Connecting…',
   history: 'Loading…',
   live: 'Live',
@@ -30,8 +31,9 @@ export class StateLine {
     this.#timer = inMs >= 1000 ? setInterval(() => this.#draw(), 1000) : undefined
     this.#line.dataset['state'] = state
     find(HTMLElement, '#room').dataset['state'] = state
-    find(HTMLButtonElement, '#open').ariaDisabled = String(state !== 'closed')
-    find(HTMLButtonElement, '#close').ariaDisabled = String(state === 'closed')
+    const isOpen = state !== 'closed' && state !== 'refused'
+    find(HTMLButtonElement, '#open').ariaDisabled = String(isOpen)
+    find(HTMLButtonElement, '#close').ariaDisabled = String(!isOpen)
     this.#draw()
   }
 

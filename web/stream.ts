@@ -1,5 +1,5 @@
 // What the page reads of its room, from OPEN to CLOSE: the newest page of messages first, then
-// everything behind it over the line to the switchboard. The place reached outlives CLOSE, so OPEN
+// everything behind it over the line to the exchange. The place reached outlives CLOSE, so OPEN
 // goes on where the page was.
 //
 // The page of messages is asked for over plain HTTP, because its answer also tells for good whether
@@ -10,14 +10,15 @@ import { backoffMs, pause } from '../src/client/pause.js'
 import { isPermanent } from '../src/client/refusal.js'
 import { cursorOf } from './cursor.js'
 import { type Entry } from './entry.js'
-import { Line } from './line.js'
+import { type Line, type RoomNews } from './line.js'
 import { FIRST_PAGE_SIZE, type Room } from './room.js'
-import { type RoomState, type Signal, type ToPage } from './wire.js'
+import { type RoomState, type Signal } from './wire.js'
 
 /** A stream that is refused although the room is not is another page's trouble. */
 const ASK_AGAIN_MS = 2000
 
-export type StreamState = 'closed' | RoomState
+/** `refused`: there is no right to read the room, or not any more. */
+export type StreamState = 'closed' | 'refused' | RoomState
 
 export interface StreamListener {
   /** @param inMs while reconnecting: until the next attempt */
@@ -31,7 +32,7 @@ export interface StreamListener {
    * follows.
    */
   readonly onReset: () => void
-  /** The service refuses the room for good. */
+  /** The service refuses the room for good, or as long as the page has no right to it. */
   readonly onRefused: (refusal: Refusal) => void
 }
 
@@ -43,10 +44,11 @@ export class Stream {
   #cursor: string | undefined
   #state: StreamState = 'closed'
 
-  constructor(room: Room, listener: StreamListener) {
+  constructor(room: Room, line: Line, listener: StreamListener) {
     this.#room = room
+    this.#line = line
     this.#listener = listener
-    this.#line = new Line(room.base, message => this.#take(message))
+    line.onRoom(news => this.#take(news))
   }
 
   get state(): StreamState {
@@ -55,7 +57,7 @@ export class Stream {
 
   /** Begins, or goes on after the last message seen. Does nothing while it is open. */
   open(): void {
-    if (this.#state !== 'closed') return
+    if (this.#state !== 'closed' && this.#state !== 'refused') return
     this.#become('connecting')
     this.#start()
   }
@@ -76,10 +78,15 @@ export class Stream {
       (error: unknown) => {
         if (signal.aborted) return
         if (!(error instanceof Refusal)) throw error
-        this.close()
-        this.#listener.onRefused(error)
+        this.#refused(error)
       }
     )
+  }
+
+  #refused(refusal: Refusal): void {
+    this.close()
+    if (refusal.status === 401 || refusal.status === 403) this.#become('refused')
+    this.#listener.onRefused(refusal)
   }
 
   /** Tries until it has the newest messages. @throws Refusal for good */
@@ -112,7 +119,7 @@ export class Stream {
     }
   }
 
-  #take(message: ToPage): void {
+  #take(message: RoomNews): void {
     switch (message.type) {
       case 'state':
         return this.#become(message.state, message.inMs)
@@ -129,8 +136,8 @@ export class Stream {
           },
           (error: unknown) => {
             if (signal.aborted) return
-            this.close()
-            if (error instanceof Refusal) this.#listener.onRefused(error)
+            if (!(error instanceof Refusal)) throw error
+            this.#refused(error)
           }
         )
         return

@@ -1,15 +1,15 @@
 // Connects readers (the open pages of a browser) with the rooms that they read, over as few streams
-// as possible: one for up to 100 rooms. Runs in a SharedWorker, or in a page where there is none.
+// as possible: one for up to 100 rooms.
 //
 // Invariant: each reader gets every entry behind its cursor once, in order. A stream starts at the
 // oldest cursor among a room's readers, and each reader is given only what lies behind its own, so
 // nothing has to be kept here. When the list of rooms changes, the old stream goes on until the new
 // one is open; what both bring is dropped by the same rule.
-import { Dialogs, type Refusal } from '../src/client/dialogs.js'
+import { type Dialogs, type Refusal } from '../src/client/dialogs.js'
 import { Connection } from './connection.js'
 import { contradicts, seqOf } from './cursor.js'
 import { type Entry } from './entry.js'
-import { type FromPage, type RoomState, type ToPage } from './wire.js'
+import { type Reader, type RoomState, type ToPage } from './wire.js'
 
 /**
  * The service's default for ROOMS_PER_STREAM_MAX. Further rooms get a second stream. Halved
@@ -21,14 +21,10 @@ const JOIN_MS = 20
 /** A page that is reloaded leaves and comes back. */
 const LEAVE_MS = 1000
 
-export type Reader = { readonly send: (message: ToPage) => void }
-
 type Place = { readonly room: string; cursor: string }
 
 export class Switchboard {
   readonly #dialogs: Dialogs
-  /** Where pages announce that the network is back: a worker is not told by the browser. */
-  readonly #network = new EventTarget()
   #roomsMax = ROOMS_MAX
   readonly #places = new Map<Reader, Place>()
   readonly #states = new Map<string, RoomState>()
@@ -36,22 +32,16 @@ export class Switchboard {
   #timer: ReturnType<typeof setTimeout> | undefined
   #dueAt = Infinity
 
-  /** @param base the address that `events` is relative to */
-  constructor(base: string) {
-    this.#dialogs = new Dialogs({ url: base, network: this.#network })
-  }
-
-  receive(reader: Reader, message: FromPage): void {
-    if (message.type === 'join') this.#join(reader, message.room, message.cursor)
-    else if (message.type === 'leave') this.leave(reader)
-    else if (message.type === 'hurry') this.#network.dispatchEvent(new Event('online'))
+  constructor(dialogs: Dialogs) {
+    this.#dialogs = dialogs
   }
 
   leave(reader: Reader): void {
     if (this.#places.delete(reader)) this.#rearrangeWithin(LEAVE_MS)
   }
 
-  #join(reader: Reader, room: string, cursor: string): void {
+  /** The reader gets what is in the room behind the cursor. */
+  join(reader: Reader, room: string, cursor: string): void {
     this.leave(reader)
     this.#places.set(reader, { room, cursor })
     const connection = this.#connectionOf(room)

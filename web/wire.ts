@@ -1,5 +1,7 @@
-// What a page and the switchboard say to each other, whether the switchboard runs in a SharedWorker
-// or in the page itself. A page reads one room at a time; joining another one leaves the first.
+// What a page and the exchange say to each other, whether the exchange runs in a SharedWorker or in
+// the page itself. A page reads one room and follows one person at a time; the next takes the place
+// of the first.
+import { type Dialog } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 
 /** What the switchboard knows of a room's stream. `history`: connected, and catching up. */
@@ -8,9 +10,15 @@ export type RoomState = 'connecting' | 'history' | 'live' | 'reconnecting'
 export type Signal = { readonly user: string; readonly kind: string; readonly data: unknown }
 
 export type FromPage =
+  /** What follows is asked for with this token; an empty one is none. Leaves everything first. */
+  | { readonly type: 'sign-in'; readonly token: string }
   /** Read the room from behind the cursor: `<seq>` or `<seq>-<ms>`. */
   | { readonly type: 'join'; readonly room: string; readonly cursor: string }
   | { readonly type: 'leave' }
+  /** Tell of the person's dialogs; an empty name is nobody. */
+  | { readonly type: 'follow'; readonly user: string }
+  /** The page leaves both. */
+  | { readonly type: 'goodbye' }
   /** The answer to a roll call. */
   | { readonly type: 'here' }
   /** The network is back: do not wait for the next attempt. */
@@ -29,9 +37,18 @@ export type ToPage =
   | { readonly type: 'reset' }
   /** The service refused the stream for good. The page has left, and asks about its own room. */
   | { readonly type: 'refused' }
+  /** All dialogs of the person whom the page follows: what it knew before is void. */
+  | { readonly type: 'dialogs'; readonly dialogs: readonly Dialog[] }
+  /** The new state of one of them. */
+  | { readonly type: 'dialog'; readonly dialog: Dialog }
+  /** The person is no member of the room any more. */
+  | { readonly type: 'left'; readonly room: string }
   | { readonly type: 'roll-call' }
   /**
-   * The page missed several roll calls and has left the room. A page that wakes up reads this and
+   * The page missed several roll calls and has left everything. A page that wakes up reads this and
    * joins again.
    */
   | { readonly type: 'dropped' }
+
+/** A page, as the exchange knows it. */
+export type Reader = { readonly send: (message: ToPage) => void }

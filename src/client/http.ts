@@ -8,8 +8,8 @@ export type ClientOptions = {
   /** Where the service is, with or without a path: `https://chat.example.org/dialogs`. */
   readonly url: string | URL
   /**
-   * Sent as `Authorization: Bearer`. A function is asked at the first request, and again whenever
-   * the service says that the token has expired.
+   * Sent as `Authorization: Bearer`; an empty one is none. A function is asked at the first
+   * request, and again whenever the service says that the token has expired.
    */
   readonly token?: string | (() => string | Promise<string>) | undefined
   /** Default: the global `fetch`. */
@@ -91,7 +91,7 @@ export class Http {
       method,
       headers: {
         ...headers,
-        ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...(token === undefined || token === '' ? {} : { authorization: `Bearer ${token}` }),
         ...(text === undefined ? {} : { 'content-type': 'application/json' })
       },
       ...(text === undefined ? {} : { body: text }),

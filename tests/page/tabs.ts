@@ -209,7 +209,7 @@ for (const [how, prepare] of [
     await chat.open()
     await chat.send('ann', 'one')
     await chat.shows('one')
-    t.equal(await streams(), 1)
+    t.equal(await streams(), 2, "the room's and the person's")
     // A headless browser shows every tab, so the page is told.
     const setHidden = (isHidden: boolean): Promise<unknown> =>
       chat.page.evaluate(`

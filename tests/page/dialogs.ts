@@ -1,0 +1,184 @@
+// The person's dialogs in the page, in a real Chromium: live in every tab over one stream, in the
+// list, the title and the icon.
+import { randomUUID } from 'node:crypto'
+import t, { type Test } from 'tap'
+import { ChatPage } from '../support/chat-page.js'
+import { openChromium } from '../support/chromium.js'
+import { post, request } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const service = await startService(t, { redisNodes: (await startCluster(t)).urls })
+const browser = await openChromium(t)
+const { url } = service
+
+const newName = (): string => `n${randomUUID().slice(0, 13)}`
+
+type Person = { readonly user: string; readonly here: string; readonly there: string }
+
+/** Somebody who has written in two rooms. */
+async function newPerson(): Promise<Person> {
+  const person = { user: newName(), here: newName(), there: newName() }
+  for (const room of [person.there, person.here]) await post(url, room, person.user, 'hello')
+  return person
+}
+
+async function enterAs(
+  t: Test,
+  { user }: Person,
+  room: string,
+  first?: ChatPage
+): Promise<ChatPage> {
+  const chat =
+    first === undefined
+      ? await ChatPage.enter(t, browser, url, room)
+      : await ChatPage.visitIn(t, first.page.context(), url, `?chat_id=${room}`)
+  if (first === undefined) {
+    await chat.page.fill('#user', user)
+    await chat.page.press('#user', 'Tab')
+  }
+  return chat
+}
+
+const unreadIn = (chat: ChatPage, room: string): Promise<string> =>
+  chat.page.evaluate(`(() => {
+    const row = [...document.querySelectorAll('#rooms > li')].find(each => each.querySelector('.name').textContent === ${JSON.stringify(room)})
+    if (row === undefined) return 'no such row'
+    const badge = row.querySelector('.badge')
+    return badge.hidden ? '' : badge.textContent
+  })()`)
+
+const listed = (chat: ChatPage): Promise<string[]> =>
+  chat.page.locator('#rooms .name').allTextContents()
+
+async function streamsOf(): Promise<number> {
+  const metrics = await (await fetch(`${url}/metrics`)).text()
+  return Number(/^dialogs_streams (\d+)$/m.exec(metrics)?.[1])
+}
+
+t.test('a message elsewhere is counted within moments, in every tab, over one stream', async t => {
+  const person = await newPerson()
+  const { here, there } = person
+  const first = await enterAs(t, person, here)
+  await until('the list is there', async () => (await listed(first)).length === 2)
+  t.same(await listed(first), [here, there], 'newest activity first')
+  const second = await enterAs(t, person, here, first)
+  const third = await enterAs(t, person, here, first)
+  await until('the third has it, too', async () => (await listed(third)).includes(there))
+  t.equal(await streamsOf(), 1, 'one stream for three tabs')
+
+  const startedAt = performance.now()
+  await post(url, there, 'bob', 'one')
+  await until('it is counted', async () => (await unreadIn(first, there)) === '1')
+  const tookMs = performance.now() - startedAt
+  t.ok(tookMs < 5000, `after ${Math.round(tookMs)} ms`)
+  await post(url, there, 'bob', 'two')
+  for (const tab of [first, second, third]) {
+    await until('it is counted everywhere', async () => (await unreadIn(tab, there)) === '2')
+    t.equal((await listed(tab))[0], there, 'and has moved up')
+    t.equal(await tab.page.title(), `(2) ${here} · Dialogs`)
+    t.match(await tab.page.getAttribute('link[rel="icon"]', 'href'), /icon-unread\.svg$/)
+  }
+
+  // Read in one tab, it is read in all.
+  const reading = await enterAs(t, person, there, first)
+  await reading.open()
+  await reading.shows('two')
+  for (const tab of [first, second, third]) {
+    await until('nothing is unread', async () => (await unreadIn(tab, there)) === '')
+    t.equal(await tab.page.title(), `${here} · Dialogs`)
+    t.match(await tab.page.getAttribute('link[rel="icon"]', 'href'), /icon\.svg$/)
+  }
+})
+
+t.test(
+  'a dialog that is joined appears, one that is left goes, and a new name has its own',
+  async t => {
+    const person = await newPerson()
+    const chat = await enterAs(t, person, person.here)
+    const invited = newName()
+    await until('the list is there', async () => (await listed(chat)).includes(person.there))
+    await request(`${url}/rooms/${invited}/users/${person.user}`, { method: 'PUT' })
+    await until('it is there', async () => (await listed(chat)).includes(invited))
+    await request(`${url}/rooms/${invited}/users/${person.user}`, { method: 'DELETE' })
+    await until('it is gone', async () => !(await listed(chat)).includes(invited))
+    const other = await newPerson()
+    await chat.page.fill('#user', other.user)
+    await chat.page.press('#user', 'Tab')
+    await until('the rooms of the other', async () => (await listed(chat)).includes(other.there))
+    t.notOk((await listed(chat)).includes(person.there))
+    await post(url, person.there, 'bob', 'not for the other')
+    await post(url, other.there, 'bob', 'for the other')
+    await until('it is counted', async () => (await unreadIn(chat, other.there)) === '1')
+    t.equal(await chat.page.title(), `(1) ${person.here} · Dialogs`)
+  }
+)
+
+t.test('after a restart of the service the list is right again by itself', async t => {
+  const person = await newPerson()
+  const chat = await enterAs(t, person, person.here)
+  await until('the list is there', async () => (await listed(chat)).includes(person.there))
+  await service.restart('SIGKILL')
+  await post(url, person.there, 'bob', 'meanwhile')
+  await until('it is counted', async () => (await unreadIn(chat, person.there)) === '1', 30_000)
+  t.equal(await streamsOf(), 1)
+})
+
+t.test('a row that has the keyboard keeps it while the list changes', async t => {
+  const person = await newPerson()
+  const chat = await enterAs(t, person, person.here)
+  await until('the list is there', async () => (await listed(chat)).includes(person.there))
+  await chat.page.focus('#rooms > li:first-child a')
+  await post(url, person.there, 'bob', 'one')
+  await until('it is counted', async () => (await unreadIn(chat, person.there)) === '1')
+  t.equal(await chat.page.innerText(':focus .name'), person.here)
+})
+
+t.test('on a phone the button of the panel says that something is unread elsewhere', async t => {
+  const person = await newPerson()
+  const chat = await enterAs(t, person, person.here)
+  await chat.page.setViewportSize({ width: 360, height: 740 })
+  await until('the list is there', async () => (await listed(chat)).includes(person.there))
+  t.notMatch(await chat.page.textContent('#panel-toggle'), /unread/)
+  await post(url, person.there, 'bob', 'one')
+  await chat.page.waitForSelector('#panel-toggle.unread')
+  t.match(await chat.page.textContent('#panel-toggle'), /something is unread/)
+})
+
+t.test('without a SharedWorker the list is live while the tab is shown', async t => {
+  const person = await newPerson()
+  const chat = await ChatPage.visit(t, browser, url, '')
+  await chat.page.addInitScript('delete window.SharedWorker')
+  await chat.page.goto(`${url}/chat?chat_id=${person.here}`)
+  await chat.page.fill('#user', person.user)
+  await chat.page.press('#user', 'Tab')
+  await until('the list is there', async () => (await listed(chat)).includes(person.there))
+  const setHidden = (isHidden: boolean): Promise<unknown> =>
+    chat.page.evaluate(`
+    Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${isHidden} })
+    document.dispatchEvent(new Event('visibilitychange'))`)
+  await setHidden(true)
+  await until('the stream is let go', async () => (await streamsOf()) === 0)
+  await post(url, person.there, 'bob', 'one')
+  await setHidden(false)
+  await until('it is counted', async () => (await unreadIn(chat, person.there)) === '1')
+})
+
+t.test('what was read on another device is not shown as new here', async t => {
+  const person = await newPerson()
+  const { here, user } = person
+  for (let n = 2; n <= 60; n++) await post(url, here, 'bob', `message ${n}`)
+  await request(`${url}/rooms/${here}/users/${user}/read`, {
+    method: 'PUT',
+    headers: { 'content-type': 'application/json' },
+    body: '{"seq":40}'
+  })
+  const chat = await enterAs(t, person, here)
+  await until('the list is there', async () => (await listed(chat)).includes(person.there))
+  await chat.open()
+  await chat.page.waitForSelector('#unread:visible')
+  t.match(await chat.page.innerText('#unread'), /^20 new/)
+  await chat.page.click('#unread')
+  await chat.page.waitForSelector('#list > li[data-seq="41"] .unread-line')
+})

@@ -1,0 +1,94 @@
+// Brings parts of the history into the transcript: a page more at either end, or what stands around
+// a message or a day. One page at a time at the ends, whoever asks.
+import { seqAt } from './date-search.js'
+import { type MessageList } from './message-list.js'
+import { type Place } from './reader-place.js'
+import { FIRST_PAGE_SIZE, type Room, reasonOf } from './room.js'
+import { type Transcript } from './transcript.js'
+
+export class Pager {
+  readonly #room: Room
+  readonly #transcript: Transcript
+  readonly #list: MessageList
+  readonly #onFault: (reason: string) => void
+  #end = new AbortController()
+  #isPaging = false
+
+  constructor(
+    room: Room,
+    transcript: Transcript,
+    list: MessageList,
+    onFault: (reason: string) => void
+  ) {
+    this.#room = room
+    this.#transcript = transcript
+    this.#list = list
+    this.#onFault = onFault
+  }
+
+  /** What is on its way is void. */
+  reset(): void {
+    this.#end.abort()
+    this.#end = new AbortController()
+  }
+
+  async readMore(edge: 'earlier' | 'later'): Promise<void> {
+    if (this.#isPaging) return
+    this.#isPaging = true
+    await this.#try(async signal => {
+      const { shown } = this.#transcript
+      if (edge === 'earlier') {
+        const page = await this.#room.readPage({ before: shown[0]?.seq ?? 1 }, signal)
+        this.#transcript.addEarlier(page)
+      } else {
+        const page = await this.#room.readPage({ after: shown.at(-1)?.seq ?? 0 }, signal)
+        this.#transcript.addLater(page)
+      }
+      this.#list.changed()
+    })
+    this.#isPaging = false
+  }
+
+  /** Shows a message, wherever it is in the history, and points it out. */
+  async goTo(seq: number): Promise<void> {
+    await this.#try(async signal => {
+      await this.#bring(seq, signal)
+      this.#list.showSeq(seq)
+    })
+  }
+
+  /** Shows a place where the reader was before. */
+  async goBack(place: Place): Promise<void> {
+    await this.#try(async signal => {
+      await this.#bring(place.seq, signal)
+      this.#list.showPlace(place)
+    })
+  }
+
+  /** Shows the first message that was written at this time or later. */
+  async goToTime(ms: number): Promise<void> {
+    await this.#try(async signal => {
+      const head = this.#transcript.newest?.seq ?? 0
+      const seq = await seqAt(this.#room, ms, head, signal)
+      if (seq > head) return this.#list.showNewest()
+      await this.#bring(seq, signal)
+      this.#list.showSeq(seq)
+    })
+  }
+
+  async #bring(seq: number, signal: AbortSignal): Promise<void> {
+    if (this.#transcript.shown.some(each => each.seq === seq)) return
+    const before = seq + FIRST_PAGE_SIZE / 2
+    const page = await this.#room.readPage({ before, limit: FIRST_PAGE_SIZE }, signal)
+    this.#transcript.show(page)
+  }
+
+  async #try(act: (signal: AbortSignal) => Promise<void>): Promise<void> {
+    const { signal } = this.#end
+    try {
+      await act(signal)
+    } catch (error) {
+      if (!signal.aborted) this.#onFault(reasonOf(error))
+    }
+  }
+}

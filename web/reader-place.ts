@@ -1,0 +1,106 @@
+// Where the reader is in the list. At the newest message the place stays at the newest; anywhere
+// else no row moves under the eyes. Only the person moves it. Rows that are added, a text field
+// that grows and a window that is turned scroll the list as well, so a scroll counts as the
+// person's only if the layout is still the one that was there at the last look.
+import { type MessageRow } from './message-row.js'
+
+// A reader this close to the end means to be at the end: fractions of pixels, and a half scrolled
+// line.
+const AT_END_PX = 40
+
+/** A row, and where its upper edge is below that of the window. */
+export type Place = { readonly seq: number; readonly topPx: number }
+
+type Anchor = { readonly row: MessageRow; readonly topPx: number }
+
+export class ReaderPlace {
+  /** Whether the person wants to see the newest message, and the list is to move along with it. */
+  wantsNewest = true
+  readonly #scroller: HTMLElement
+  readonly #rows: () => readonly MessageRow[]
+  #anchor: Anchor | undefined
+  #layout = ''
+  /** Where `restore` has scrolled to: the event that follows is not the person's. */
+  #placedTop = Number.NaN
+
+  /** @param rows those in the list, from the top */
+  constructor(scroller: HTMLElement, rows: () => readonly MessageRow[]) {
+    this.#scroller = scroller
+    this.#rows = rows
+  }
+
+  /** Whether the layout is another one than at the last look. */
+  get isOld(): boolean {
+    return this.#currentLayout() !== this.#layout
+  }
+
+  get place(): Place | undefined {
+    return this.#anchor && { seq: this.#anchor.row.entry.seq, topPx: this.#anchor.topPx }
+  }
+
+  topOf({ element }: MessageRow): number {
+    return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top
+  }
+
+  /** By bisection, for rows stand in order and there may be thousands. */
+  firstVisible(): MessageRow | undefined {
+    const rows = this.#rows()
+    const { top } = this.#scroller.getBoundingClientRect()
+    let from = 0
+    let to = rows.length
+    while (from < to) {
+      const middle = (from + to) >> 1
+      if ((rows[middle]?.element.getBoundingClientRect().bottom ?? Infinity) > top) to = middle
+      else from = middle + 1
+    }
+    return rows[from]
+  }
+
+  /** The place is where the reader is now. */
+  note(): void {
+    const row = this.firstVisible()
+    this.#anchor = row && { row, topPx: this.topOf(row) }
+    this.#layout = this.#currentLayout()
+  }
+
+  /** What grows or shrinks at the person's wish does so below its first line. */
+  holdAt(row: MessageRow): void {
+    this.wantsNewest = false
+    this.#anchor = { row, topPx: this.topOf(row) }
+  }
+
+  /** Brings a row to this place. */
+  moveTo(row: MessageRow, topPx: number): void {
+    this.wantsNewest = false
+    this.#scroller.scrollTop += this.topOf(row) - topPx
+    this.note()
+  }
+
+  /** Puts the list where the reader was before the layout changed. */
+  restore(isFollowing: boolean): void {
+    this.#layout = this.#currentLayout()
+    if (isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight
+    // The place that the person chose stays the one to return to: a window turned there and back
+    // ends where it began.
+    else if (this.#anchor?.row.element.isConnected === true) {
+      this.#scroller.scrollTop += this.topOf(this.#anchor.row) - this.#anchor.topPx
+    } else this.note()
+    this.#placedTop = this.#scroller.scrollTop
+  }
+
+  /** After a scroll in an unchanged layout. @param hasNewest whether the last row is the newest */
+  scrolled(hasNewest: boolean): void {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller
+    if (scrollTop === this.#placedTop) return
+    this.#placedTop = Number.NaN
+    // The end of a window that stops short of the newest is no place to follow from, not even
+    // once it is joined.
+    this.wantsNewest = scrollHeight - scrollTop - clientHeight < AT_END_PX && hasNewest
+    this.note()
+  }
+
+  #currentLayout(): string {
+    const { clientWidth, clientHeight, scrollHeight } = this.#scroller
+    return `${clientWidth} ${clientHeight} ${scrollHeight}`
+  }
+}

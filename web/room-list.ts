@@ -1,0 +1,63 @@
+// The list of rooms in the left column, as links with what is unread in each. Rows are kept and
+// moved, never made anew: a link that has the focus keeps it, and its place in the list.
+import { find } from './find.js'
+import { hueOf, lettersOf } from './hue.js'
+
+/** More than anyone scrolls through; each costs a row. */
+const SHOWN_MAX = 200
+/** The service counts up to this exactly. */
+const UNREAD_MAX = 99
+
+export type Listed = { readonly room: string; readonly unread: number }
+
+export class RoomList {
+  readonly #present: string
+  readonly #list = find(HTMLUListElement, '#rooms')
+  readonly #rows = new Map<string, HTMLLIElement>()
+
+  /** @param present the room that is on screen: it is marked, and nothing is unread in it */
+  constructor(present: string) {
+    this.#present = present
+  }
+
+  draw(rooms: readonly Listed[]): void {
+    const shown = rooms.slice(0, SHOWN_MAX)
+    const names = new Set(shown.map(({ room }) => room))
+    for (const [room, row] of this.#rows) {
+      if (names.has(room)) continue
+      row.remove()
+      this.#rows.delete(room)
+    }
+    const keepsOrder = this.#list.contains(document.activeElement)
+    for (const [index, { room, unread }] of shown.entries()) {
+      const row = this.#rowOf(room)
+      drawUnread(row, room === this.#present ? 0 : unread)
+      const isNew = row.parentElement === null
+      if (isNew || (!keepsOrder && this.#list.children[index] !== row)) {
+        this.#list.insertBefore(row, this.#list.children[index] ?? null)
+      }
+    }
+  }
+
+  #rowOf(room: string): HTMLLIElement {
+    const known = this.#rows.get(room)
+    if (known !== undefined) return known
+    const template = find(HTMLTemplateElement, '#room-row')
+    const row = find(HTMLLIElement, 'li', document.importNode(template.content, true))
+    const link = find(HTMLAnchorElement, 'a', row)
+    link.href = `chat?${new URLSearchParams({ chat_id: room })}`
+    if (room === this.#present) link.ariaCurrent = 'page'
+    find(HTMLElement, '.avatar', row).textContent = lettersOf(room)
+    find(HTMLElement, '.name', row).textContent = room
+    row.style.setProperty('--hue', String(hueOf(room)))
+    this.#rows.set(room, row)
+    return row
+  }
+}
+
+function drawUnread(row: HTMLLIElement, unread: number): void {
+  const badge = find(HTMLElement, '.badge', row)
+  badge.hidden = unread === 0
+  badge.textContent = unread > UNREAD_MAX ? `${UNREAD_MAX}+` : String(unread)
+  badge.ariaLabel = `${badge.textContent} unread`
+}
