@@ -88,6 +88,8 @@ export class Room {
    * an earlier epoch is not used any more.
    */
   #epoch = nextEpoch++
+  /** The last delivered entry when the room was to be compared with the log, until that is done. */
+  #doubted: { readonly seq: number; readonly ms: number } | undefined
   #isReady = false
   #whenReady: Array<() => void> = []
   #gapTimer: NodeJS.Timeout | undefined
@@ -266,8 +268,10 @@ export class Room {
   }
 
   async #readUp(): Promise<void> {
-    const known = this.head
-    const knownMs = this.#headMs
+    // Kept until it is compared: while the log cannot be read, a new one may begin, and what is
+    // delivered of that agrees with it.
+    this.#doubted ??= { seq: this.head, ms: this.#headMs }
+    const { seq: known, ms: knownMs } = this.#doubted
     const lookedAt = performance.now()
     const entry = await this.#log.head(this.room)
     this.heardAt = Math.max(this.heardAt, lookedAt)
@@ -279,6 +283,7 @@ export class Room {
     const thereMs =
       head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
     if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
+    this.#doubted = undefined
     // Everything before an early frame is committed and published, but entries after the last early
     // frame may not have reached a replica yet. So reading stops there. If there are several gaps,
     // each is read up to the early frames after it.
@@ -313,6 +318,7 @@ export class Room {
   }
 
   #begin(head: number, headMs: number): void {
+    this.#doubted = undefined
     this.#ring.clear(head + 1)
     this.#headMs = headMs
     this.#isReady = true
@@ -323,6 +329,7 @@ export class Room {
 
   #reset(reason: ResetReason, head: number, headMs: number): void {
     this.#fanOut.flush()
+    this.#doubted = undefined
     this.#epoch = nextEpoch++
     this.#early.clear()
     this.#ring.clear(head + 1)

@@ -244,5 +244,89 @@ export const MUTATIONS: readonly Mutation[] = [
     file: 'message/message.js',
     find: 'Number(first.slice(dash + 1)) + offset',
     replace: 'Number(first.slice(dash + 1)) + offset + 1'
+  },
+  {
+    name: 'publish a change as it was asked for',
+    file: 'store/changes.js',
+    find: 'return entry;\n            },\n            publish: change => {',
+    replace: 'return { ...entry, text };\n            },\n            publish: change => {'
+  },
+  {
+    name: 'do not wait for the acknowledgement of a change',
+    file: 'store/changes.js',
+    find: 'await replicated;\n            }\n            catch (error) {',
+    replace: '}\n            catch (error) {'
+  },
+  {
+    name: 'a changed message stays in its block',
+    file: 'store/scripts.js',
+    find: "ARGV[2], ARGV[3], ARGV[4]))\nredis.call('XDEL', key, id)",
+    replace: 'ARGV[2], ARGV[3], ARGV[4]))'
+  },
+  {
+    name: 'a change is applied each time its request is repeated',
+    file: 'store/scripts.js',
+    find: "if token == ARGV[2] or kind == 'd' then",
+    replace: "if kind == 'd' then"
+  },
+  {
+    name: 'put back a text that was deleted',
+    file: 'store/scripts.js',
+    find: "if redis.call('HEXISTS', changed, id) == 1 or",
+    replace: 'if'
+  },
+  {
+    name: 'the ring keeps what a message said before',
+    file: 'live/room.js',
+    find: 'this.#ring.forget(seq);',
+    replace: ';'
+  },
+  {
+    name: 'what waits for a gap keeps what a message said before',
+    file: 'live/room.js',
+    find: 'if (this.#early.changes(frames))',
+    replace: 'if (false)'
+  },
+  {
+    name: "count one's own messages as unread",
+    file: 'store/dialog-scripts.js',
+    find: 'if seq > read and not isOwn then',
+    replace: 'if seq > read then'
+  },
+  {
+    name: 'count a change as a message',
+    file: 'store/dialog-scripts.js',
+    find: "if string.find(reference, '/%d+%-%d+$') then",
+    replace: 'if true then'
+  },
+  {
+    name: 'a read mark goes back',
+    file: 'store/dialog-scripts.js',
+    find: 'local isMoved = seq > known',
+    replace: 'local isMoved = seq ~= known'
+  },
+  {
+    name: "a person's stream counts on after a reset",
+    file: 'live/person.js',
+    find: 'if (isReset)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'do not ask again after what a room has begun with',
+    file: 'live/person.js',
+    find: 'if (this.#dialogs.get(room) === dialog && dialog.counted >= 0)',
+    replace: 'if (false)'
+  },
+  {
+    name: 'believe old news of a removal',
+    file: 'live/person.js',
+    find: 'if (!this.#left(room))\n            return;\n        void this.sync();',
+    replace: 'this.#left(room);'
+  },
+  {
+    name: 'deliver a signal as a message',
+    file: 'message/frame.js',
+    find: 'event: signal',
+    replace: 'id: 1\\nevent: signal'
   }
 ]

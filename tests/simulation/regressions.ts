@@ -235,5 +235,120 @@ export const REGRESSIONS: readonly Regression[] = [
       calmAt: 7291.048747484809,
       quietMs: 6000
     }
+  },
+  {
+    // The log of a room was moved to a master whose replica was cut off, and that master was
+    // outlived: more died than promised. The log was begun anew, and grew as long as it had been. A
+    // process that was waiting before its next look at it resets its reader then, not at once.
+    // Found as seed 737: 52 actions, shrunk to these.
+    name: 'a log that was begun anew resets the readers of the old one',
+    plan: {
+      ...base,
+      seed: '737',
+      nodeTimeoutMs: 1000,
+      validityFactor: 10,
+      instances: 2,
+      service: {
+        ...base.service,
+        blockLength: 1,
+        segmentLength: 2,
+        groupLengthMax: 1,
+        queueLengthMax: 10000,
+        storeDeadlineMs: 6000,
+        lostPatienceMs: 0,
+        commandTimeoutMs: 700,
+        connectTimeoutMs: 1000,
+        writeConnections: 2,
+        ringLengthMax: 2048,
+        ringBytesMax: 200,
+        earlyLengthMax: 3,
+        gapWaitMs: 10,
+        roomLingerMs: 100,
+        auditMs: 5000,
+        heartbeatMs: 3000,
+        socketBytesMax: 1,
+        stalledMsMax: 60000,
+        recheckMs: 5000,
+        vanishedMs: 10000
+      },
+      network: { latencyMsMax: 3.7588232682644525, piecesChance: 0.05 },
+      faults: { lagChance: 0.5, lagMsMax: 227.37182151771202, slowSync: false },
+      rooms: ['lobby', 'kitchen', 'attic'],
+      users: ['ann', 'bob', 'cy'],
+      actions: [
+        {
+          at: 68.38831980931805,
+          kind: 'move slot',
+          of: 'room',
+          room: 'lobby',
+          user: 'cy',
+          to: 3,
+          pauseMs: 667.327941922989,
+          diesAfter: undefined
+        },
+        { at: 148.78347996938788, kind: 'kill instance', instance: 0, ms: 313.03443443320253 },
+        {
+          at: 230.4795620259985,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'ann',
+          text: 'text 9',
+          once: 'key-9'
+        },
+        {
+          at: 363.63238845367437,
+          kind: 'post',
+          instance: 0,
+          room: 'lobby',
+          user: 'cy',
+          text: 'text 13',
+          once: 'key-13'
+        },
+        {
+          at: 372.21251957465415,
+          kind: 'post',
+          instance: 1,
+          room: 'kitchen',
+          user: 'bob',
+          text: 'text 0',
+          once: 'key-0'
+        },
+        {
+          at: 1209.3373871122894,
+          kind: 'outlive',
+          node: 0,
+          aloneMs: 366.3214698192462,
+          ms: 1793.633636405505
+        },
+        {
+          at: 1423.2519951094544,
+          kind: 'post',
+          instance: 1,
+          room: 'kitchen',
+          user: 'ann',
+          text: 'text 28',
+          once: 'key-28'
+        },
+        {
+          at: 1487.2953761877588,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'cy',
+          text: 'text 4',
+          once: 'key-4'
+        },
+        {
+          at: 2341.6574048770576,
+          kind: 'read',
+          instance: 0,
+          rooms: ['lobby', 'kitchen', 'attic'],
+          bytesPerMs: 1.4294531112964712,
+          last: undefined
+        }
+      ],
+      calmAt: 5714.79463124245
+    }
   }
 ]

@@ -173,6 +173,24 @@ t.test(
 )
 
 t.test(
+  'a log that begins anew while the old one is looked for resets its readers, whatever was delivered of it',
+  async t => {
+    const world = await worldOf(t, 1)
+    const reader = world.join()
+    await until('it is live', () => reader.text().includes('event: live'))
+    world.store = []
+    void world.room.sync()
+    await until('the log is gone', () => world.told.includes('sync'))
+    const anew = [message(1, 'other', 7), message(2, 'more', 8)]
+    world.store = anew
+    world.room.receive(publication(anew.slice(1)))
+    await until('it is told', () => reader.text().includes('"reason":"rewritten"'))
+    await until('it has the new log', () => reader.text().endsWith('"head":2}\n\n'))
+    t.match(reader.text(), /event: reset[^]*"text":"other"[^]*"text":"more"[^]*event: live/)
+  }
+)
+
+t.test(
   'a reader that the room resets while its cursor is looked up is not reset once more, and misses nothing',
   async t => {
     const world = await worldOf(t, 300)
