@@ -50,7 +50,12 @@ export async function messageRoutes(
     '/rooms/:room/messages',
     {
       config: {
-        contract: { id: 'writeMessage', tag: 'messages', errors: [409, 413, 415], isKeyed: true }
+        contract: {
+          id: 'writeMessage',
+          tag: 'messages',
+          errors: [409, 410, 413, 415],
+          isKeyed: true
+        }
       },
       schema: {
         summary: 'Write a message',
