@@ -10,6 +10,8 @@ export interface ConnectionListener {
   readonly onDown: (inMs: number) => void
   readonly onEntry: (room: string, entry: Entry, cursor: string) => void
   readonly onLive: (room: string) => void
+  /** Messages may be missing until the next onLive. */
+  readonly onBehind: (room: string) => void
   readonly onReset: (room: string) => void
   readonly onSignal: (room: string, signal: Signal) => void
   /** The right to read the room has ended; the other rooms go on. */
@@ -94,6 +96,8 @@ export class Connection {
       }
       case 'live':
         return this.#listener.onLive(event.room)
+      case 'behind':
+        return this.#listener.onBehind(event.room)
       case 'reset':
         return this.#listener.onReset(event.room)
       case 'removed':

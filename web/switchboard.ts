@@ -133,6 +133,7 @@ export class Switchboard {
         },
         onEntry: (room, entry, cursor) => this.#deliver(room, entry, cursor),
         onLive: room => setState(room, 'live'),
+        onBehind: room => setState(room, 'connecting'),
         onReset: room => this.#reset(room),
         onSignal: (room, { user, kind, data }) =>
           this.#tell(room, { type: 'signal', signal: { user, kind, data } }),

@@ -27,6 +27,8 @@ export type StreamEvent =
   | (Placed & { readonly type: 'changed'; readonly change: Change })
   /** All of the room's history has come; what follows has just been written. */
   | (Placed & { readonly type: 'live'; readonly head: number })
+  /** The service cannot read the room: messages may be missing until the next `live`. */
+  | { readonly type: 'behind'; readonly room: string }
   /** What was read of the room is void. It begins again, as `last` says. */
   | (Placed & { readonly type: 'reset'; readonly reason: string; readonly head: number })
   /** The right to read the room has ended; the stream goes on without it. */
@@ -109,6 +111,7 @@ function eventOf(
       data: fields['data']
     }
   }
+  if (type === 'behind') return { type, room }
   if (type === 'removed') return rooms.includes(room) ? { type, room } : undefined
   const cursor = id?.split(',')[rooms.indexOf(room)]
   if (cursor === undefined) return undefined

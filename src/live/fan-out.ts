@@ -14,6 +14,8 @@ export type RoomReader = {
   signal: (frame: Buffer) => void
   /** The reader's history is void, so it starts over. */
   reset: (reason: ResetReason) => void
+  /** The room may have messages that this process cannot read. Called once until it can again. */
+  fallBehind: () => void
 }
 
 /**

@@ -2,7 +2,7 @@
 // with an id that combines the cursors of all its rooms. Invariant: a client that has a frame and
 // everything before it on the stream can resume from that frame's id.
 import { type Frames } from '../message/frame.js'
-import { eventFrame, frameAt, lastOf } from '../message/frame.js'
+import { eventFrame, frameAt, lastOf, passingFrame } from '../message/frame.js'
 import { type Stream } from './stream.js'
 
 /** Consecutive frames, with their bytes in one buffer. */
@@ -28,6 +28,8 @@ export type Output = {
   readonly stream: ReaderStream
   frames: (batch: Batch) => void
   event: (event: 'live' | 'reset', cursor: string, data: object) => void
+  /** An event that is no place to resume from. */
+  passing: (event: 'behind', data: object) => void
 }
 
 export class SingleOutput implements Output {
@@ -43,6 +45,10 @@ export class SingleOutput implements Output {
 
   event(event: 'live' | 'reset', cursor: string, data: object): void {
     this.stream.write(eventFrame(event, cursor, data))
+  }
+
+  passing(event: 'behind', data: object): void {
+    this.stream.write(passingFrame(event, data))
   }
 }
 
@@ -92,5 +98,9 @@ export class CombinedOutput implements Output {
 
   event(event: 'live' | 'reset', cursor: string, data: object): void {
     this.stream.write(eventFrame(event, this.#cursor.set(this.#index, cursor), data))
+  }
+
+  passing(event: 'behind', data: object): void {
+    this.stream.write(passingFrame(event, data))
   }
 }

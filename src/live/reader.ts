@@ -31,6 +31,7 @@ export class Reader implements RoomReader {
   #next = 0
   #isAnnounced = false
   #isCatchingUp = false
+  #isLive = false
   /** How often it was reset. What was read before a reset is not written after it. */
   #resets = 0
 
@@ -42,6 +43,7 @@ export class Reader implements RoomReader {
 
   /** Finds its place and follows the room until it leaves. */
   async start(): Promise<void> {
+    if (this.#room.isBehind) this.fallBehind()
     await this.#room.ready()
     const { after } = this.#request
     // If the room has reset this reader in the meantime, it has its place already. That may also
@@ -58,7 +60,7 @@ export class Reader implements RoomReader {
   deliver(batch: Batch): void {
     if (!this.#output.stream.isFull) return this.#output.frames(batch)
     this.#next = batch.first
-    this.#room.leaveLive(this)
+    this.#leaveLive()
     void this.#catchUp()
   }
 
@@ -73,12 +75,28 @@ export class Reader implements RoomReader {
    */
   reset(reason: ResetReason): void {
     const { room, head } = this.#room
-    this.#room.leaveLive(this)
+    this.#leaveLive()
     this.#resets++
     this.#next = this.#beginning()
     this.#isAnnounced = false
     this.#output.event('reset', String(this.#next - 1), { room, reason, head })
     void this.#catchUp()
+  }
+
+  /** Tells the client that messages may be missing until the next `live`. */
+  fallBehind(): void {
+    const { room, head } = this.#room
+    this.#isAnnounced = false
+    this.#output.passing('behind', { room, head })
+    if (!this.#isLive) return
+    this.#leaveLive()
+    this.#next = head + 1
+    void this.#catchUp()
+  }
+
+  #leaveLive(): void {
+    this.#isLive = false
+    this.#room.leaveLive(this)
   }
 
   #beginning(): number {
@@ -96,7 +114,10 @@ export class Reader implements RoomReader {
         await stream.drained()
         await this.#room.ready()
         if (stream.hasEnded) return
-        if (this.#room.goLive(this, this.#next)) return this.#announce()
+        if (this.#room.goLive(this, this.#next)) {
+          this.#isLive = true
+          return this.#announce()
+        }
         length = await this.#writePage(length)
       }
     } catch (error) {

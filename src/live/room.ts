@@ -66,6 +66,9 @@ let nextEpoch = 1
  */
 const READS_MAX = 3
 
+/** For how long the store is asked in vain before readers are told. */
+export const BEHIND_MS_MIN = 5000
+
 export class Room {
   readonly room: string
   /**
@@ -94,6 +97,9 @@ export class Room {
   #whenReady: Array<() => void> = []
   #gapTimer: NodeJS.Timeout | undefined
   #missingSince: number | undefined
+  /** Since when the store was asked in vain. */
+  #tryingSince: number | undefined
+  #isBehind = false
   #isClosed = false
   #watch: RoomWatch | undefined
 
@@ -111,11 +117,18 @@ export class Room {
     this.#events = events
     this.#ring = new Ring(1, options.settings, options.budget)
     this.#early = new EarlyFrames(options.settings.earlyLengthMax)
-    // While the store does not answer, readers wait and heartbeats go on.
+    // While the store does not answer, readers wait, know it, and heartbeats go on.
     this.#sync = new Retrier(
-      () => this.#readUp(),
+      async () => {
+        this.#tryingSince ??= performance.now()
+        await this.#readUp()
+        this.#tryingSince = undefined
+        this.#isBehind = false
+        this.#release()
+      },
       error => {
         events.failed('sync', error)
+        this.#fallBehind()
       }
     )
   }
@@ -141,6 +154,11 @@ export class Room {
 
   get readerCount(): number {
     return this.#readers.size
+  }
+
+  /** The room may have messages that cannot be read now. Its readers have been told. */
+  get isBehind(): boolean {
+    return this.#isBehind
   }
 
   get isSyncing(): boolean {
@@ -170,9 +188,11 @@ export class Room {
     for (const resolve of this.#whenReady) resolve()
   }
 
-  /** Resolves when the room is subscribed and has been read up to its head once. */
+  /**
+   * Resolves when the room is subscribed and has been read up to its head once, and is not behind.
+   */
   async ready(): Promise<void> {
-    if (this.#isReady || this.#isClosed) return
+    if ((this.#isReady && !this.#isBehind) || this.#isClosed) return
     await new Promise<void>(resolve => {
       this.#whenReady.push(resolve)
     })
@@ -323,8 +343,20 @@ export class Room {
     this.#headMs = headMs
     this.#isReady = true
     this.#releaseEarly()
+  }
+
+  #release(): void {
     for (const resolve of this.#whenReady) resolve()
     this.#whenReady = []
+  }
+
+  // A failover is over before this. Readers would otherwise take the silence for a quiet room.
+  #fallBehind(): void {
+    const sinceMs = performance.now() - (this.#tryingSince ?? Infinity)
+    if (this.#isBehind || this.#isClosed || sinceMs < BEHIND_MS_MIN) return
+    this.#isBehind = true
+    this.#fanOut.flush()
+    for (const reader of [...this.#readers]) reader.fallBehind()
   }
 
   #reset(reason: ResetReason, head: number, headMs: number): void {

@@ -65,6 +65,10 @@ export function encodeFrame(entry: Entry): string {
 export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string =>
   `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
+/** A frame without a message that leaves the client's cursor as it is. */
+export const passingFrame = (event: 'behind', data: object): string =>
+  `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
+
 /** What is told to a room's readers and stored nowhere. `data` is any JSON, or undefined. */
 export type Signal = {
   readonly room: string

@@ -95,7 +95,7 @@ export class Recorder {
   }
 
   // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a
-  // heartbeat, `event: ping`; or a comment.
+  // heartbeat, `event: ping`; or `event: behind`, after which `live` comes again; or a comment.
   #take(frame: Buffer): void {
     if (frame.toString('latin1', 0, 4) !== 'id: ') return this.#takeOther(frame.toString('latin1'))
     const idEnd = frame.indexOf(LINE_FEED)
@@ -119,7 +119,7 @@ export class Recorder {
   #takeOther(text: string): void {
     const retryMs = /^retry: (\d+)$/.exec(text)?.[1]
     if (retryMs !== undefined) this.#retryMs = Number(retryMs)
-    else if (!text.startsWith('event: ping\n') && !text.startsWith(':')) {
+    else if (!/^(?:event: (?:ping|behind)\n|:)/.test(text)) {
       throw new Error(`A frame that is no event of this service: ${text}`)
     }
   }

@@ -82,6 +82,9 @@ export class RoomReader {
     switch (event) {
       case 'live':
         return this.#live(seen, body.room, body.head ?? -1)
+      case 'behind':
+        seen.isLive = false
+        return
       case 'reset':
         return this.#reset(seen, body, id ?? '')
       case 'signal':

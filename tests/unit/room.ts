@@ -8,7 +8,7 @@ import { SingleOutput } from '../../src/live/output.js'
 import { Pages } from '../../src/live/pages.js'
 import { Reader, type JoinRequest } from '../../src/live/reader.js'
 import { RingBudget } from '../../src/live/ring.js'
-import { Room, type RoomEvents } from '../../src/live/room.js'
+import { BEHIND_MS_MIN, Room, type RoomEvents } from '../../src/live/room.js'
 import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
@@ -444,3 +444,60 @@ t.test('what a message was changed to is forgotten with it, also if it comes lat
     if (order[0] !== 2) t.notMatch(first.text(), /new text|text 2/, 'nor does who was there')
   }
 })
+
+t.test(
+  'readers of a room that cannot be read are told once, miss nothing, and are live again when it can',
+  async t => {
+    let aheadMs = 0
+    const begun = Math.ceil(performance.now()) // whole numbers: sums are exact
+    t.intercept(performance, 'now', { value: () => begun + aheadMs })
+    const world = await worldOf(t, 2)
+    const { room, told } = world
+    const reader = world.join()
+    await until('it is live', () => reader.text().includes('event: live'))
+    const behinds = (text: string): number => text.split('event: behind\n').length - 1
+    const failedOnceMore = async (): Promise<void> => {
+      const before = told.length
+      await until('the store was asked in vain', () => told.length > before)
+    }
+
+    const { before } = world
+    world.before = async () => {
+      throw new Error('out of reach')
+    }
+    void room.sync()
+    await failedOnceMore()
+    aheadMs = BEHIND_MS_MIN - 1
+    await failedOnceMore()
+    await failedOnceMore()
+    t.equal(behinds(reader.text()), 0, 'a failover takes no longer')
+    aheadMs = BEHIND_MS_MIN
+    await until('it is told', () => behinds(reader.text()) > 0)
+    t.ok(reader.text().endsWith('\n\nevent: behind\ndata: {"room":"r","head":2}\n\n'))
+    await failedOnceMore()
+    t.equal(behinds(reader.text()), 1)
+    const late = world.join()
+    await until('who comes now is told, too', () => behinds(late.text()) === 1)
+    t.notMatch(late.text(), 'event: live')
+
+    room.receive(publication(messages(3, 3)))
+    world.store = messages(1, 4)
+    world.before = before
+    for (const { text } of [reader, late]) {
+      await until('it is live again', () =>
+        /"seq":4[^]*event: live\ndata: {"room":"r","head":4}\n\n$/.test(text())
+      )
+    }
+    t.same(reader.seqs(), [1, 2, 3, 4])
+    t.same(late.seqs(), [1, 2, 3, 4])
+    room.receive(publication(messages(5, 5)))
+    await until('the next one comes', () => reader.seqs().includes(5) && late.seqs().includes(5))
+
+    world.before = async () => {
+      throw new Error('out of reach again')
+    }
+    void room.sync()
+    await failedOnceMore()
+    t.equal(behinds(reader.text()), 1, 'the time begins anew')
+  }
+)
