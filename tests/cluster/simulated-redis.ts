@@ -19,12 +19,29 @@ import { runScript } from '../simulation/lua.js'
 import { ReplyError, Status, type Value } from '../simulation/resp.js'
 import { findRedisServer } from '../../src/embedded/found-redis.js'
 import { type Script } from '../../src/redis/script.js'
-import { COMMIT, COMMIT_ONCE, COUNT, ENSURE, SEAL, TOUCH_KEY } from '../../src/store/scripts.js'
+import {
+  ADD_DIALOG,
+  DIALOG,
+  JOIN,
+  LEAVE,
+  MARK_READ,
+  REMOVE_DIALOG
+} from '../../src/store/dialog-scripts.js'
+import {
+  CHANGE,
+  COMMIT,
+  COMMIT_ONCE,
+  COUNT,
+  ENSURE,
+  ENSURE_BY_COPY,
+  SEAL,
+  TOUCH_KEY
+} from '../../src/store/scripts.js'
 import { temporaryDir } from '../support/embedded.js'
 import { until } from '../support/until.js'
 
 const RUNS = 400
-const KEYS = ['{t}a', '{t}b', '{t}c'] as const
+const KEYS = ['{t}a', '{t}b', '{t}c', '{t}d'] as const
 const FAR_MS = 9_000_000_000_000
 
 const key = fc.constantFrom(...KEYS)
@@ -38,6 +55,21 @@ const bound = fc.oneof(
   id.filter(text => !text.endsWith('*'))
 )
 const field = fc.constantFrom('f', 'g')
+
+const score = fc.constantFrom('-inf', '+inf', '0', '2', '(2', '5')
+const limit = fc.constantFrom([], ['LIMIT', '0', '1'], ['LIMIT', '1', '2'], ['LIMIT', '0', '-1'])
+const byScore = fc
+  .tuple(key, score, score, fc.boolean(), limit, fc.boolean())
+  .map(([key, from, to, isReverse, limit, withScores]) => [
+    'ZRANGE',
+    key,
+    from,
+    to,
+    'BYSCORE',
+    ...(isReverse ? ['REV'] : []),
+    ...limit,
+    ...(withScores ? ['WITHSCORES'] : [])
+  ])
 
 const command: fc.Arbitrary<string[]> = fc.oneof(
   fc.tuple(fc.constant('GET'), key),
@@ -55,7 +87,18 @@ const command: fc.Arbitrary<string[]> = fc.oneof(
   fc.tuple(fc.constant('HGET'), key, field),
   fc.tuple(fc.constant('HDEL'), key, field),
   fc.tuple(fc.constant('HLEN'), key),
+  fc.tuple(fc.constant('HMGET'), key, field, fc.constant('h')),
+  fc.tuple(fc.constant('HEXISTS'), key, field),
+  fc.tuple(fc.constant('ZADD'), key, number, field),
+  fc.tuple(fc.constant('ZADD'), key, fc.constant('GT'), fc.constant('CH'), number, field),
+  fc.tuple(fc.constant('ZREM'), key, field),
+  fc.tuple(fc.constant('ZSCORE'), key, field),
+  fc.tuple(fc.constant('ZCARD'), key),
+  fc.tuple(fc.constant('ZRANGE'), key, fc.constant('0'), fc.constantFrom('0', '-1')),
+  fc.tuple(fc.constant('ZREVRANGE'), key, fc.constant('0'), fc.constantFrom('0', '-1')),
+  byScore,
   fc.tuple(fc.constant('XADD'), key, id, fc.constant('r'), number),
+  fc.tuple(fc.constant('XADD'), key, id, fc.constant('t'), number),
   fc.tuple(fc.constant('XADD'), key, fc.constant('NOMKSTREAM'), id, fc.constant('r'), number),
   fc.tuple(fc.constant('XRANGE'), key, bound, bound),
   fc.tuple(
@@ -107,6 +150,22 @@ const scripted = fc.oneof(
   script(COMMIT_ONCE, 3, reference, fc.constant('1000000'), user, fc.constantFrom('0', '1')),
   script(SEAL, 1, fc.constantFrom('1', '3'), reference, reference),
   script(ENSURE, 1, fc.constantFrom('5-1', '5-3'), fc.constant('text')),
+  script(
+    CHANGE,
+    2,
+    fc.constantFrom('5-1', '5-3'),
+    fc.constantFrom('token', 'other'),
+    fc.constantFrom('t', 'd'),
+    fc.constantFrom('', 'new'),
+    fc.constantFrom('3', '1800000000000')
+  ),
+  script(ENSURE_BY_COPY, 3, fc.constantFrom('5-1', '5-3'), fc.constant('text')),
+  script(JOIN, 4, user),
+  script(LEAVE, 4, user, fc.constantFrom('0', '9')),
+  script(ADD_DIALOG, 2, fc.constantFrom('f', 'red'), number, fc.constantFrom('1', '9')),
+  script(REMOVE_DIALOG, 4, fc.constant('red')),
+  script(MARK_READ, 2, fc.constantFrom('f', 'red'), fc.nat(9).map(String), fc.constant('7')),
+  script(DIALOG, 1, fc.nat(3).map(String), user),
   script(COUNT, 1, user, fc.constant('1')),
   script(TOUCH_KEY, 1)
 )
@@ -122,7 +181,7 @@ function plain(value: Value): unknown {
 }
 
 const errorText = (message: string): string =>
-  /user_script:\d+:/.test(message.replace(/, on @user_script:\d+\.$/, ''))
+  /(?:user_script|\[string "[^"]*"\]):\d+:/.test(message.replace(/, on @user_script:\d+\.$/, ''))
     ? 'an error of Lua'
     : message.replace(/ script: [0-9a-f]+, on @user_script:\d+\.$/, '').trim()
 
