@@ -33,7 +33,7 @@ async function post(room: string, user: string, text: string): Promise<void> {
 
 async function storedTexts(room: string): Promise<unknown[]> {
   const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
-  // what DESIGN.md says of this route
+  // PageAnswer in src/routes/schemas.ts.
   const { messages } = (await response.json()) as { messages: Array<{ text: unknown }> }
   return messages.map(({ text }) => text)
 }
