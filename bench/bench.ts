@@ -6,6 +6,7 @@ import { messageOf } from '../src/errors.js'
 import { describeMachine } from './machine.js'
 import { help, readBenchOptions } from './options.js'
 import { Bench, type Part } from './part.js'
+import { channels } from './parts/channels.js'
 import { connections } from './parts/connections.js'
 import { dialogs } from './parts/dialogs.js'
 import { even } from './parts/even.js'
@@ -18,6 +19,7 @@ import { memory } from './parts/memory.js'
 import { post } from './parts/post.js'
 import { start } from './parts/start.js'
 import { storm } from './parts/storm.js'
+import { tails } from './parts/tails.js'
 import { profileText } from './profile.js'
 import { record, type Measured } from './results.js'
 import { resultOf, tableText } from './table.js'
@@ -28,10 +30,12 @@ const PARTS: readonly Part[] = [
   fanout,
   latency,
   dialogs,
+  tails,
   inbox,
   history,
   connections,
   idle,
+  channels,
   storm,
   even,
   memory,

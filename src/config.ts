@@ -188,7 +188,7 @@ export const SETTINGS = {
       'pages that streams read from the store at the same time'),
     ROOM_LINGER_MS: integer(10_000, 0, HOUR,
       'ms for which a room stays subscribed after its last reader has left'),
-    AUDIT_MS: integer(10 * MINUTE, 100, 24 * HOUR,
+    AUDIT_MS: integer(15 * MINUTE, 100, 24 * HOUR,
       'ms after which a quiet room is compared with the store although nothing points to a lost publication'),
     RECHECK_MS: integer(10_000, 100, 10 * MINUTE,
       'ms over which all rooms are compared with the store when a process of the service has vanished; longer with more than 3 rooms per ms'),

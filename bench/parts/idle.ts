@@ -47,7 +47,8 @@ export const idle: Part = {
             ),
             count: rooms,
             frameBytesMin: 0,
-            deadlineMs: LIVE_MS_MAX
+            deadlineMs: LIVE_MS_MAX,
+            isPatient: true
           })
           try {
             return await measure(dialogs, bench.scale.seconds)

@@ -28,6 +28,11 @@ export type HttpLoaded = {
   readonly failed: number
   readonly seconds: number
   readonly cpuSeconds: number
+  /** From request to answer, from the first request on. */
+  readonly p50Ms: number
+  readonly p99Ms: number
+  readonly p999Ms: number
+  readonly maxMs: number
 }
 
 export type HttpLoadMethods = {
@@ -99,7 +104,11 @@ async function run({
     answered: result['2xx'],
     failed: result.non2xx + result.errors,
     seconds: result.duration,
-    cpuSeconds: (user + system) / 1e6
+    cpuSeconds: (user + system) / 1e6,
+    p50Ms: result.latency.p50,
+    p99Ms: result.latency.p99,
+    p999Ms: result.latency.p99_9,
+    maxMs: result.latency.max
   }
 }
 

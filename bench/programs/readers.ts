@@ -18,6 +18,11 @@ export type OpenReaders = {
   readonly frameBytesMin: number
   readonly lastEventId?: string | undefined
   readonly deadlineMs: number
+  /**
+   * A connection counts as opened when it is answered: on a busy machine more than the listening
+   * socket's queue would take are opened otherwise, and the operating system resets them.
+   */
+  readonly isPatient?: boolean | undefined
 }
 
 export type Opened = {
@@ -64,6 +69,7 @@ class RawReader {
   readonly #otherFrames: number
   readonly #socket: net.Socket
   readonly #whenOver: () => void
+  readonly #whenAnswered: () => void
   bytes = 0
   /** Why it ended, if it did. */
   failure: string | undefined
@@ -77,6 +83,7 @@ class RawReader {
   ) {
     this.#otherFrames = stream.otherFrames
     this.#whenOver = onFailed
+    this.#whenAnswered = onConnected
     this.#counter =
       stream.kind === 'sse'
         ? new SseCounter({ liveMark: stream.liveMark, frameBytesMin: options.frameBytesMin })
@@ -86,7 +93,9 @@ class RawReader {
     const receive = (length: number): boolean => this.#receive(shared.subarray(0, length))
     this.#socket = net.connect(
       { port: Number(url.port), host: url.hostname, onread: { buffer: shared, callback: receive } },
-      onConnected
+      () => {
+        if (options.isPatient !== true) onConnected()
+      }
     )
     this.#socket.setNoDelay(true)
     this.#socket.on('error', error => {
@@ -116,6 +125,7 @@ class RawReader {
   }
 
   #receive(chunk: Buffer): boolean {
+    if (this.bytes === 0) this.#whenAnswered()
     this.bytes += chunk.length
     try {
       this.#counter.push(chunk)

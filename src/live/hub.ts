@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel, roomOf } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { Heartbeats } from './heartbeats.js'
-import { LookTimes } from './look-times.js'
+import { LookTimes, Turns } from './look-times.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
@@ -37,9 +37,9 @@ export type HubEvents = RoomEvents & {
   stalled: (stalledMs: number) => void
 }
 
-/** The audit takes its turn at least this often within each of its intervals. */
-const TURNS = 8
-const TURN_MS_MAX = 500
+/** How often rooms that nobody reads, and streams whose client takes nothing, are looked for. */
+const SWEEP_MS_MIN = 1000
+const SWEEP_MS_MAX = 5000
 
 /**
  * A room that nobody reads, but people follow as one of their dialogs, is compared with the store
@@ -71,6 +71,7 @@ export class Hub {
   readonly #streams = new Set<Stream>()
   readonly #heartbeats: Heartbeats
   readonly #timers: NodeJS.Timeout[]
+  readonly #turns: Turns
 
   constructor(store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
     this.#store = store
@@ -80,16 +81,14 @@ export class Hub {
     this.pages = new Pages(store.history, options)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
+    this.#turns = new Turns(options)
     this.#timers = [
-      setInterval(
-        () => {
-          this.#audit()
-        },
-        Math.min(TURN_MS_MAX, options.auditMs / TURNS, options.recheckMs / TURNS)
-      ),
+      setInterval(() => {
+        this.#audit()
+      }, this.#turns.timerMs),
       setInterval(() => {
         this.#sweep()
-      }, 1000)
+      }, sweepMs(options))
     ]
     for (const timer of this.#timers) timer.unref()
   }
@@ -157,7 +156,7 @@ export class Hub {
     const entry = name === undefined ? undefined : this.#rooms.get(name)
     if (entry === undefined) return
     void entry.room.sync()
-    entry.looks.doubtLater(performance.now(), 0)
+    this.#doubtLater(entry.looks, 0)
   }
 
   /** Publications to any channel may have been lost: every room is compared with the store. */
@@ -165,6 +164,13 @@ export class Hub {
     const now = performance.now()
     const spreadMs = Math.max(this.#options.recheckMs, this.#rooms.size / LOOKS_PER_MS_MAX)
     for (const { looks } of this.#rooms.values()) looks.doubt(now, spreadMs)
+    this.#turns.doubt(now, spreadMs)
+  }
+
+  #doubtLater(looks: LookTimes, spreadMs: number): void {
+    const now = performance.now()
+    looks.doubtLater(now, spreadMs)
+    this.#turns.doubt(now, spreadMs)
   }
 
   /**
@@ -207,7 +213,7 @@ export class Hub {
       onSubscribed: isSettled => {
         void room.sync()
         // A writer that does not know yet who owns the slot may publish to the previous owner.
-        if (!isSettled) looks.doubtLater(performance.now(), this.#options.recheckMs)
+        if (!isSettled) this.#doubtLater(looks, this.#options.recheckMs)
       }
     })
     return entry
@@ -215,6 +221,7 @@ export class Hub {
 
   #audit(): void {
     const now = performance.now()
+    if (!this.#turns.isDue(now)) return
     for (const entry of this.#rooms.values()) {
       const { room, looks } = entry
       if (looks.isDue(now, room.heardAt, this.#intervalOf(entry))) void room.sync()
@@ -243,6 +250,9 @@ export class Hub {
     }
   }
 }
+
+const sweepMs = ({ stalledMsMax, roomLingerMs }: HubOptions): number =>
+  Math.max(SWEEP_MS_MIN, Math.min(SWEEP_MS_MAX, stalledMsMax / 12, roomLingerMs / 2))
 
 function noteEmpty(entry: OpenRoom): void {
   const followers = entry.watch?.followerCount ?? 0

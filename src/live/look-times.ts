@@ -6,6 +6,11 @@
 
 /** How long after a look because of a doubt the second one follows. */
 const AGAIN_MS = 10_000
+/** The audit takes its turn at least this often within each of its intervals. */
+const TURNS = 8
+/** While something is in doubt, and while nothing is: going through 15,000 rooms takes some ms. */
+const TURN_MS_MAX = 500
+const QUIET_TURN_MS_MAX = 10_000
 
 export class LookTimes {
   #nextAt: number
@@ -51,5 +56,31 @@ export class LookTimes {
   #bringForward(at: number): void {
     this.#nextAt = this.#isDoubted ? Math.min(this.#nextAt, at) : at
     this.#isDoubted = true
+  }
+}
+
+/** When to go through all that is followed, and see what is due. */
+export class Turns {
+  /** The interval of the timer that asks `isDue`. */
+  readonly timerMs: number
+  readonly #quietMs: number
+  #lastAt = -Infinity
+  #doubtedUntil = -Infinity
+
+  constructor({ auditMs, recheckMs }: { readonly auditMs: number; readonly recheckMs: number }) {
+    this.timerMs = Math.min(TURN_MS_MAX, auditMs / TURNS, recheckMs / TURNS)
+    this.#quietMs = Math.min(QUIET_TURN_MS_MAX, auditMs / TURNS)
+  }
+
+  /** Something is in doubt, and will be looked at twice. */
+  doubt(now: number, spreadMs: number): void {
+    const until = now + spreadMs + AGAIN_MS + 2 * this.timerMs
+    this.#doubtedUntil = Math.max(this.#doubtedUntil, until)
+  }
+
+  isDue(now: number): boolean {
+    if (now > this.#doubtedUntil && now < this.#lastAt + this.#quietMs) return false
+    this.#lastAt = now
+    return true
   }
 }

@@ -5,7 +5,7 @@
 import { type Subscriber } from '../redis/subscriber.js'
 import { userChannel, userOf } from '../store/keys.js'
 import { parsePersonNews } from '../store/person-news.js'
-import { LookTimes } from './look-times.js'
+import { LookTimes, Turns } from './look-times.js'
 import { Person, type PersonEvents, type PersonInbox, type Watches } from './person.js'
 import { type PersonOutput } from './person-stream.js'
 
@@ -18,8 +18,6 @@ type Members = { readonly onRemoved: (listener: (room: string, user: string) => 
 
 /** A list is read this many times less often than a room is compared with the store. */
 const AUDITS = 6
-const TURN_MS_MAX = 500
-const TURNS = 8
 /** As LOOKS_PER_MS_MAX of the hub; a list takes several commands. */
 const LOOKS_PER_MS_MAX = 1
 
@@ -36,6 +34,7 @@ export class People {
   readonly #options: PeopleOptions
   readonly #events: PersonEvents
   readonly #people = new Map<string, Entry>()
+  readonly #turns: Turns
   readonly #timer: NodeJS.Timeout
 
   constructor(
@@ -53,12 +52,10 @@ export class People {
     store.members.onRemoved((room, user) => {
       this.#people.get(user)?.person.removed(room)
     })
-    this.#timer = setInterval(
-      () => {
-        this.#audit()
-      },
-      Math.min(TURN_MS_MAX, options.auditMs / TURNS, options.recheckMs / TURNS)
-    ).unref()
+    this.#turns = new Turns(options)
+    this.#timer = setInterval(() => {
+      this.#audit()
+    }, this.#turns.timerMs).unref()
   }
 
   get count(): number {
@@ -91,7 +88,7 @@ export class People {
     const entry = user === undefined ? undefined : this.#people.get(user)
     if (entry === undefined) return
     void entry.person.sync()
-    entry.looks.doubtLater(performance.now(), 0)
+    this.#doubtLater(entry.looks, 0)
   }
 
   /** News for anybody may have been lost. */
@@ -99,6 +96,13 @@ export class People {
     const now = performance.now()
     const spreadMs = Math.max(this.#options.recheckMs, this.#people.size / LOOKS_PER_MS_MAX)
     for (const { looks } of this.#people.values()) looks.doubt(now, spreadMs)
+    this.#turns.doubt(now, spreadMs)
+  }
+
+  #doubtLater(looks: LookTimes, spreadMs: number): void {
+    const now = performance.now()
+    looks.doubtLater(now, spreadMs)
+    this.#turns.doubt(now, spreadMs)
   }
 
   close(): void {
@@ -122,7 +126,7 @@ export class People {
       },
       onSubscribed: isSettled => {
         void person.sync()
-        if (!isSettled) looks.doubtLater(performance.now(), this.#options.recheckMs)
+        if (!isSettled) this.#doubtLater(looks, this.#options.recheckMs)
       }
     })
     return entry
@@ -137,6 +141,7 @@ export class People {
   // What nobody has heard of since the list was read is unknown here, so every interval has a look.
   #audit(): void {
     const now = performance.now()
+    if (!this.#turns.isDue(now)) return
     for (const { person, looks } of this.#people.values()) {
       if (looks.isDue(now, -Infinity, AUDITS * this.#options.auditMs)) void person.sync()
     }

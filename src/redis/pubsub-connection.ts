@@ -36,6 +36,8 @@ export class PubSubConnection {
   readonly #decoder = new ReplyDecoder()
   readonly #sent: Sent[] = []
   readonly #timer: NodeJS.Timeout
+  /** Commands of this turn of the event loop, which go out together. */
+  #unsent = ''
   #heardAt = performance.now()
   #hasEnded = false
   /** What waits for the password. */
@@ -114,9 +116,20 @@ export class PubSubConnection {
     )
   }
 
+  // After a restart thousands of readers come at once, each in a room of its own: the subscriptions
+  // of one turn share a write.
   #write(args: string[]): void {
-    if (this.#held === undefined) this.#socket.write(encodeCommand(args))
-    else this.#held.push(args)
+    if (this.#held !== undefined) {
+      this.#held.push(args)
+      return
+    }
+    if (this.#unsent === '') {
+      setImmediate(() => {
+        if (!this.#hasEnded) this.#socket.write(this.#unsent)
+        this.#unsent = ''
+      })
+    }
+    this.#unsent += encodeCommand(args)
   }
 
   #decode(chunk: Buffer): RawReply[] {
@@ -147,10 +160,14 @@ export class PubSubConnection {
       case 'ssubscribe': {
         const name = channel.toString()
         // Everything sent before it has been answered.
-        this.#sent.splice(
-          0,
-          1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name)
-        )
+        const first = this.#sent[0]
+        if (first?.kind === 'subscribe' && first.channel === name) this.#sent.shift()
+        else {
+          this.#sent.splice(
+            0,
+            1 + this.#sent.findIndex(sent => sent.kind === 'subscribe' && sent.channel === name)
+          )
+        }
         this.#events.onSubscribed(name)
         break
       }

@@ -64,11 +64,17 @@ export function openStream(
   reply.hijack()
   // Otherwise Node would frame the body in chunks.
   reply.raw.useChunkedEncodingByDefault = false
+  // The head and what is written in this turn go out together.
+  const { socket } = request.raw
+  socket.cork()
+  process.nextTick(() => {
+    socket.uncork()
+  })
   reply.raw.writeHead(200, HEAD)
   reply.raw.flushHeaders()
   const leaving: Array<() => void> = [leaveLimits]
   const stream: Stream = new Stream(
-    request.raw.socket,
+    socket,
     { bytesMax: options.socketBytesMax, retryMs: options.retryMs },
     reason => {
       hub.removeStream(stream)
@@ -82,7 +88,7 @@ export function openStream(
     `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
   )
   // The client may have gone while its rights were looked up: nothing tells us of it any more.
-  if (request.raw.socket.destroyed) stream.end('client-closed')
+  if (socket.destroyed) stream.end('client-closed')
   const stopWatching = options.rights?.watch(stream, request.caller, rooms)
   if (stopWatching !== undefined) {
     if (stream.hasEnded) stopWatching()

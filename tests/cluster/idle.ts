@@ -55,7 +55,7 @@ t.test(`${ROOMS} quiet rooms with a reader each cost hardly a command`, async t 
   t.comment(spent.map(([name, count]) => `${name} ${count}`).join(', '))
   const total = spent.reduce((sum, [, count]) => sum + count, 0)
   t.ok(total < COMMANDS_PER_S_MAX * SECONDS, `${total} commands in ${SECONDS} s`)
-  // Each room once in ten minutes: four in six seconds, and the news of the peers are read so, too.
+  // Each room once in a quarter of an hour, and the news of the peers are read so, too.
   const looks = spent.find(([name]) => name === 'xrevrange')?.[1] ?? 0
   t.ok(looks < ROOMS / 20, `${looks} looks at ${ROOMS} rooms`)
   t.ok(readers.every(({ hasEnded }) => !hasEnded))

@@ -43,7 +43,7 @@ export const lostPublication: Experiment = {
           () => recorder.record.last === ledger.acknowledged
         )
         // Right after a message that arrived: the room was just heard of.
-        await world.operator.askAll('ACL', 'SETUSER', 'default', '-spublish')
+        await world.operator.askAll('ACL', 'SETUSER', 'service', '-spublish')
         await write(client, ledger, room)
         const answeredMs = performance.now()
         if (recorder.record.last === ledger.acknowledged) {
@@ -51,7 +51,12 @@ export const lostPublication: Experiment = {
         }
         await until('the last message is there', () => recorder.record.last === ledger.acknowledged)
         delaysMs.push(performance.now() - answeredMs)
-        await world.operator.askAll('ACL', 'SETUSER', 'default', '+spublish')
+        await world.operator.askAll('ACL', 'SETUSER', 'service', '+spublish')
+        // What Redis refuses for good stops the writing, until a check shows that it is over.
+        await until('both work again', async () => {
+          const answers = await Promise.all(world.urls.map(url => fetch(`${url}/health/ready`)))
+          return answers.every(({ ok }) => ok)
+        })
       }
       const verdict = await judgeAll({
         ledger,

@@ -1,6 +1,6 @@
 // When a room is compared with the store next, with a clock in the test's hands.
 import t from 'tap'
-import { LookTimes } from '../../src/live/look-times.js'
+import { LookTimes, Turns } from '../../src/live/look-times.js'
 import { sequence } from '../support/client.js'
 
 const INTERVAL_MS = 600_000
@@ -70,4 +70,17 @@ t.test('a room that nobody reads is not looked at until somebody is back', async
   t.same(looksOf(looks, INTERVAL_MS + 1000, 5 * INTERVAL_MS, Infinity).length < 2, true)
   const [first = Infinity] = looksOf(looks, 5 * INTERVAL_MS, 7 * INTERVAL_MS)
   t.ok(first <= 6 * INTERVAL_MS)
+})
+
+t.test('while nothing is in doubt, everything is gone through every ten seconds', async t => {
+  const turns = new Turns({ auditMs: INTERVAL_MS, recheckMs: 10_000 })
+  const countIn = (from: number, to: number): number => {
+    let count = 0
+    for (let now = from; now < to; now += turns.timerMs) if (turns.isDue(now)) count++
+    return count
+  }
+  t.equal(countIn(0, 60_000), 6)
+  turns.doubt(60_000, 10_000)
+  t.equal(countIn(60_000, 80_000), 20_000 / turns.timerMs, 'each turn, while looks may be due')
+  t.ok(countIn(80_000, 140_000) <= 9)
 })
