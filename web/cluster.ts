@@ -4,7 +4,7 @@ import { Bricks, type Brick } from './cluster/bricks.js'
 import { countMessages } from './cluster/counter.js'
 import { followCluster } from './cluster/feed.js'
 import { ladyWrites } from './cluster/lady.js'
-import { type Figures, type Picture } from './cluster/picture.js'
+import { type Figures, inOrder, type Picture } from './cluster/picture.js'
 import { drawShards } from './cluster/shards.js'
 import { drawSlots } from './cluster/slot-bar.js'
 import { columnsOf, Wall } from './cluster/wall.js'
@@ -79,7 +79,7 @@ const reader = new Bricks(`${roomUrl}/blocks`, {
 
 followCluster('events', {
   picture: seen => {
-    picture = seen
+    picture = inOrder(seen, picture)
     drawSoon()
   },
   figures: seen => {

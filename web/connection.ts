@@ -12,7 +12,8 @@ export interface ConnectionListener {
   readonly onLive: (room: string) => void
   /** Messages may be missing until the next onLive. */
   readonly onBehind: (room: string) => void
-  readonly onReset: (room: string) => void
+  /** @param reason the service's word */
+  readonly onReset: (room: string, reason: string) => void
   readonly onSignal: (room: string, signal: Signal) => void
   /** The right to read the room has ended; the other rooms go on. */
   readonly onRemoved: (room: string) => void
@@ -99,7 +100,7 @@ export class Connection {
       case 'behind':
         return this.#listener.onBehind(event.room)
       case 'reset':
-        return this.#listener.onReset(event.room)
+        return this.#listener.onReset(event.room, event.reason)
       case 'removed':
         return this.#listener.onRemoved(event.room)
       case 'signal':

@@ -30,6 +30,13 @@ import { Transcript } from './transcript.js'
 // More rows than anyone looks at, and few enough for a phone to lay out within a frame.
 const SHOWN_MAX = 2000
 
+/** What the person is told when everything that was shown is void, by the service's reason. */
+const RESET_NOTES: { readonly [reason: string]: string } = {
+  deleted: 'The room was deleted, and all of its messages with it.',
+  trimmed: 'Older messages of this room have expired. These are the ones that are left.'
+}
+const REWOUND_NOTE = 'The room went back to an earlier state. These are its messages now.'
+
 export type RoomPageOptions = {
   readonly credentials: Credentials
   /** The sequence that the address points at, or 0. */
@@ -105,11 +112,11 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
       if (entry.user !== composer.user) attention.call()
     },
     onSignal: signal => presence.heard(signal, composer.user),
-    onReset() {
+    onReset(reason) {
       pager.reset()
       transcript.clear()
       list.cleared()
-      composer.notify('info', 'The room went back to an earlier state. These are its messages now.')
+      composer.notify('info', RESET_NOTES[reason] ?? REWOUND_NOTE)
     },
     onRefused: refused
   })

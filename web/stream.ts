@@ -28,10 +28,10 @@ export interface StreamListener {
   readonly onEntry: (entry: Entry) => void
   readonly onSignal: (signal: Signal) => void
   /**
-   * The room was rewound below what this reader had seen: all of it is void, and what is valid
-   * follows.
+   * All that this reader had seen is void, and what is valid follows. The reason is the service's
+   * word.
    */
-  readonly onReset: () => void
+  readonly onReset: (reason: string) => void
   /** The service refuses the room for good, or as long as the page has no right to it. */
   readonly onRefused: (refusal: Refusal) => void
 }
@@ -145,7 +145,7 @@ export class Stream {
       case 'reset':
         this.#cursor = undefined
         this.#become('connecting')
-        this.#listener.onReset()
+        this.#listener.onReset(message.reason)
         this.#start()
     }
   }

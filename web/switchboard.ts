@@ -21,6 +21,9 @@ const JOIN_MS = 20
 /** A page that is reloaded leaves and comes back. */
 const LEAVE_MS = 1000
 
+/** As the service says it: a reader's place is that of another message now. */
+const REWOUND = 'rewound'
+
 type Place = { readonly room: string; cursor: string }
 
 export class Switchboard {
@@ -46,7 +49,7 @@ export class Switchboard {
     this.#places.set(reader, { room, cursor })
     const connection = this.#connectionOf(room)
     if (connection !== undefined && contradicts(connection.cursorIn(room), cursor)) {
-      return this.#reset(room)
+      return this.#reset(room, REWOUND)
     }
     reader.send({
       type: 'state',
@@ -134,7 +137,7 @@ export class Switchboard {
         onEntry: (room, entry, cursor) => this.#deliver(room, entry, cursor),
         onLive: room => setState(room, 'live'),
         onBehind: room => setState(room, 'connecting'),
-        onReset: room => this.#reset(room),
+        onReset: (room, reason) => this.#reset(room, reason),
         onSignal: (room, { user, kind, data }) =>
           this.#tell(room, { type: 'signal', signal: { user, kind, data } }),
         onRemoved: room => this.#dismiss([room]),
@@ -190,17 +193,19 @@ export class Switchboard {
       } else if (!('lost' in entry) && contradicts(place.cursor, cursor)) {
         // Another message has the sequence now: the room was rewound below this reader, though not
         // below the oldest one.
-        this.#release(reader)
+        this.#release(reader, REWOUND)
       }
     }
   }
 
-  #reset(room: string): void {
-    for (const [reader, place] of this.#places) if (place.room === room) this.#release(reader)
+  #reset(room: string, reason: string): void {
+    for (const [reader, place] of this.#places) {
+      if (place.room === room) this.#release(reader, reason)
+    }
   }
 
-  #release(reader: Reader): void {
+  #release(reader: Reader, reason: string): void {
     this.leave(reader)
-    reader.send({ type: 'reset' })
+    reader.send({ type: 'reset', reason })
   }
 }

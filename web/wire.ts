@@ -31,10 +31,10 @@ export type ToPage =
   | { readonly type: 'state'; readonly state: RoomState; readonly inMs: number }
   | { readonly type: 'signal'; readonly signal: Signal }
   /**
-   * The room was rewound below what this page has: all of it is void, and the page has left the
-   * room.
+   * All that this page has of the room is void, and the page has left the room. The reason is the
+   * service's word.
    */
-  | { readonly type: 'reset' }
+  | { readonly type: 'reset'; readonly reason: string }
   /** The service refused the stream for good. The page has left, and asks about its own room. */
   | { readonly type: 'refused' }
   /** All dialogs of the person whom the page follows: what it knew before is void. */

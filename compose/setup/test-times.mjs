@@ -25,6 +25,10 @@ const measured = {
   'faults/store-faults': { seconds: 90, cores: 1 },
   'faults/stream-faults': { seconds: 60, cores: 1 },
   'faults/workers': { seconds: 40, cores: 0.5 },
+  'page/dialogs': { seconds: 25, cores: 0.8 },
+  'page/endurance': { seconds: 30, cores: 1 },
+  'page/identity': { seconds: 40, cores: 0.6 },
+  'page/two-people': { seconds: 80, cores: 0.8 },
   'unit/simulation': { seconds: 34, cores: 1 }
 }
 

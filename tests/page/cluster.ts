@@ -149,6 +149,12 @@ t.test(
     ])
     t.match(moved, { status: 0 })
     await until('it has flown', async () => (await columnShown()) === columnOf(to))
+    const masters = await page.locator('.shard .address').allTextContents()
+    t.same(
+      masters,
+      shards.map(({ master }) => master.address),
+      'each shard has the column that it had'
+    )
     await until(
       'all are received',
       async () =>

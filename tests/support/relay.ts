@@ -1,32 +1,34 @@
 // A TCP relay that can swallow packets: it stops forwarding and keeps every socket open, as a
-// network does that loses a route or a NAT that forgets a connection. Nobody gets a reset.
+// network does that loses a route or a NAT that forgets a connection. Nobody gets a reset, unless
+// the test asks for it by `cut`. It can also be slow.
 import { once } from 'node:events'
 import { createServer, connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
 
+type Network = { isSwallowing: boolean; delayMs: number }
+
 export class Relay {
   readonly url: string
   readonly #sockets: Set<Socket>
-  readonly #setSwallowing: (isSwallowing: boolean) => void
+  readonly #network: Network
 
-  private constructor(
-    url: string,
-    sockets: Set<Socket>,
-    setSwallowing: (isSwallowing: boolean) => void
-  ) {
+  private constructor(url: string, sockets: Set<Socket>, network: Network) {
     this.url = url
     this.#sockets = sockets
-    this.#setSwallowing = setSwallowing
+    this.#network = network
   }
 
   static async start(t: Test, target: string): Promise<Relay> {
     const { hostname, port } = new URL(target)
     const sockets = new Set<Socket>()
-    let isSwallowing = false
+    const network: Network = { isSwallowing: false, delayMs: 0 }
     const join = (from: Socket, to: Socket): void => {
       sockets.add(from)
       from.on('data', bytes => {
-        if (sockets.has(from)) to.write(bytes)
+        if (!sockets.has(from)) return
+        if (network.delayMs === 0) to.write(bytes)
+        // Timers of the same length keep the order of the bytes.
+        else setTimeout(() => to.write(bytes), network.delayMs)
       })
       from.on('error', () => {})
       from.on('close', () => {
@@ -38,7 +40,7 @@ export class Relay {
       const service = connect(Number(port), hostname)
       join(client, service)
       join(service, client)
-      if (isSwallowing) for (const socket of [client, service]) sockets.delete(socket)
+      if (network.isSwallowing) for (const socket of [client, service]) sockets.delete(socket)
     })
     server.listen(0, '127.0.0.1')
     await once(server, 'listening')
@@ -50,9 +52,17 @@ export class Relay {
     server.on('connection', socket => all.add(socket))
     const address = server.address()
     if (address === null || typeof address === 'string') throw new Error('The relay has no port')
-    return new Relay(`http://127.0.0.1:${address.port}`, sockets, value => {
-      isSwallowing = value
-    })
+    return new Relay(`http://127.0.0.1:${address.port}`, sockets, network)
+  }
+
+  /** From now on bytes take so long, in each direction. */
+  slowDown(delayMs: number): void {
+    this.#network.delayMs = delayMs
+  }
+
+  /** Ends every open connection, as a proxy does that is restarted. New ones work. */
+  cut(): void {
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   /** From now on nothing passes on the connections that are open. New ones work. */
@@ -65,11 +75,11 @@ export class Relay {
    * dead.
    */
   swallowAll(): void {
-    this.#setSwallowing(true)
+    this.#network.isSwallowing = true
     this.#sockets.clear()
   }
 
   heal(): void {
-    this.#setSwallowing(false)
+    this.#network.isSwallowing = false
   }
 }

@@ -31,6 +31,18 @@ export type Figures = {
   readonly replicaLagBytes: number | null
 }
 
+/**
+ * The service orders shards by their first slots. A picture in which a shard changes its column and
+ * its colour when slots move tells nothing: those that were there before keep their places.
+ */
+export function inOrder(seen: Picture, before: Picture | undefined): Picture {
+  if (before === undefined) return seen
+  const known = before.shards.map(({ id }) => id)
+  const placeOf = ({ id }: ShardView): number =>
+    known.includes(id) ? known.indexOf(id) : known.length
+  return { ...seen, shards: seen.shards.toSorted((a, b) => placeOf(a) - placeOf(b)) }
+}
+
 /** The index of the shard that owns a slot; -1 while none does. */
 export const shardOf = ({ shards }: Picture, slot: number): number =>
   shards.findIndex(({ slots }) => slots.some(([first, last]) => first <= slot && slot <= last))
