@@ -1,9 +1,8 @@
-// Takes holes out of append-only files. When the disk is full Redis cuts a command that it has
-// written in part off again, but goes on writing where the rest would have been: the file then has
-// a hole of zeros in front of that same command, and Redis does not load it any more (seen on
-// 7.0.15, with a file that a rewrite had begun: it is not opened for appending). Zeros never stand
-// between commands otherwise, so nothing is lost by removing them.
-
+// Removes holes from append-only files. If the disk fills up while Redis writes a command, Redis
+// cuts off the part that was written, but continues writing at the place after it. The file then
+// has a hole of zeros before that same command, and Redis refuses to load it (seen on 7.0.15, with
+// a file that a rewrite had begun, which is not opened for appending). Zeros never stand between
+// commands otherwise, so removing them loses nothing.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { AOF_FOLDER, dataIn } from './node-data.js'
@@ -12,8 +11,8 @@ const ZERO = 0
 const [COMMAND, LENGTH, NOTE] = [...Buffer.from('*$#')]
 
 /**
- * Removes holes from the files of a stopped node, and keeps each file as it was beside the others.
- * Answers a line for each that had some.
+ * Removes holes from the files of a stopped node, and keeps a copy of each file as it was.
+ * Returns a line of text for each file that had holes.
  */
 export function closeHoles(dir: string): string[] {
   return Object.keys(dataIn(dir)?.files ?? {}).flatMap(name => {
@@ -30,7 +29,7 @@ export function closeHoles(dir: string): string[] {
   })
 }
 
-/** What is between the holes; one piece when there are none, or when something else is wrong. */
+/** The pieces between the holes. A single piece: there are no holes, or something else is wrong. */
 export function piecesOf(content: Buffer): Buffer[] {
   const pieces: Buffer[] = []
   let begin = 0
@@ -48,8 +47,8 @@ export function piecesOf(content: Buffer): Buffer[] {
   return [...pieces, content.subarray(begin)]
 }
 
-// The form of the file is that of the protocol, with notes (`#TS:…`) in between. One that is torn
-// off at the end ends there. https://redis.io/docs/latest/develop/reference/protocol-spec/
+// The file has the form of the protocol, with notes (`#TS:…`) between the commands. An incomplete
+// command at the end is left as it is. https://redis.io/docs/latest/develop/reference/protocol-spec/
 function endOfCommand(content: Buffer, at: number): number | undefined {
   const head = lineAt(content, at)
   if (content[at] === NOTE) return head.end

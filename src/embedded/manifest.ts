@@ -10,7 +10,7 @@ import { dataIn, faultOf, type NodeData } from './node-data.js'
 export type ManifestNode = {
   readonly name: string
   readonly port: number
-  /** What it had when it was last looked at; absent until it has run. */
+  /** What the node had on disk at the last look; absent until it has run. */
   readonly data?: NodeData
 }
 export type Manifest = { readonly isComplete: boolean; readonly nodes: readonly ManifestNode[] }
@@ -63,8 +63,8 @@ export function strikeNode(dataDir: string, name: string): void {
 }
 
 /**
- * Notes what each node has on disk now: all that it must have at the next start. Where that is less
- * than it had, the older note stays, unless the node has just loaded it.
+ * Records what each node has on disk now. The next start requires at least that much. If a node has
+ * less than its record says, the older record stays, unless the node has just loaded its data.
  */
 export function rememberData(dataDir: string, isLoaded: boolean): void {
   const manifest = readManifest(dataDir)

@@ -1,24 +1,23 @@
-// What a stopped node has on disk, and whether it is less than it was. A node that starts without
-// its data is copied by its replica, and a part of all messages is gone without a word. So
-// cluster.json, which lies apart from the nodes' folders, remembers each node's id and the sizes of
-// its append-only files. These only grow until they are replaced by others of new names, so that an
-// old record is a sound lower bound. Not noticed: bytes changed in place, which Redis finds itself.
-
+// What a stopped node has on disk, and whether it is less than before. If a master starts without
+// its data, its replica copies the empty master, and a part of all messages is gone without a word.
+// So cluster.json, which is not in the nodes' folders, records the id of each node and the sizes of
+// its append-only files. These files only grow until files with new names replace them, so an old
+// record is a valid lower bound. Not noticed: bytes that were changed in place. Redis finds those.
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
 export type NodeData = {
   /** The node's id in the cluster. */
   readonly id: string
-  /** The append-only files that were in use, and their bytes. */
+  /** The size of each append-only file in use, in bytes. */
   readonly files: Readonly<Record<string, number>>
 }
 
-/** Below a node's folder. */
+/** In the folder of a node. */
 export const AOF_FOLDER = 'appendonlydir'
 export const confIn = (dir: string): string => join(dir, 'nodes.conf')
 
-/** What the node in this folder has; undefined where it has never been started. */
+/** What the node in this folder has; undefined if it was never started. */
 export function dataIn(dir: string): NodeData | undefined {
   const id = myselfIn(dir)
   if (id === undefined) return undefined
@@ -28,7 +27,7 @@ export function dataIn(dir: string): NodeData | undefined {
   return { id, files }
 }
 
-/** What is missing in the folder of a node that had `known`; undefined when nothing is. */
+/** What is missing in the folder of a node that had `known`; undefined if nothing is. */
 export function faultOf(dir: string, known: NodeData): string | undefined {
   if (!existsSync(dir)) return 'its folder is missing'
   const conf = confIn(dir)
@@ -50,8 +49,8 @@ export function faultOf(dir: string, known: NodeData): string | undefined {
 }
 
 /**
- * What Redis has cut off while it started. After a crash the last command may be in the file in
- * part; it was not answered, unless the whole machine had stopped.
+ * What Redis cut off while it started, as lines of text. After a crash the file may end with a part
+ * of a command. That command was not answered, unless the whole machine crashed.
  */
 export function tornSince(before: ReadonlyArray<NodeData | undefined>, dirs: string[]): string[] {
   return dirs.flatMap((dir, index) =>
@@ -70,8 +69,8 @@ function myselfIn(dir: string): string | undefined {
   return /^(\w{40}) \S+ \S*\bmyself\b/m.exec(textOf(confIn(dir)))?.[1]
 }
 
-// Lines `<id> <address> <flags> <master> <ping> <pong> <epoch> <link> <slots>…`, and one of vars,
-// each with its end.
+// Lines `<id> <address> <flags> <master> <ping> <pong> <epoch> <link> <slots>…` and one line `vars
+// …`, each ending in a line break.
 function isWhole(conf: string): boolean {
   const lines = conf.split('\n')
   return (
@@ -79,7 +78,7 @@ function isWhole(conf: string): boolean {
   )
 }
 
-// Lines `file <name> seq <n> type <b, i or h>`; h are of the past and about to be deleted.
+// Lines `file <name> seq <n> type <b, i or h>`. Files of type h are history and will be deleted.
 function filesIn(dir: string): string[] {
   const manifest = textOf(join(dir, AOF_FOLDER, manifestName))
   return [...manifest.matchAll(/^file (\S+) seq \d+ type [bi]/gm)].flatMap(([, name]) => name ?? [])

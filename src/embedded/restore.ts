@@ -1,7 +1,7 @@
-// Gives a node that has lost its data the copy of its shard that another node has on disk, while
-// all of them are stopped. It comes back under its old id, with its old role and slots, so that the
-// others notice nothing. What the copy lacks is lost: only a person may decide that. What was left
-// of the node is moved aside and never deleted.
+// Restores a node that has lost its data, while all nodes are stopped: it gets the copy of its
+// shard that another node has on disk. It comes back with its old id, role and slots, so the others
+// notice nothing. Whatever the copy lacks is lost, so only a person may start this. The remains of
+// the node are moved aside and never deleted.
 
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
@@ -10,7 +10,7 @@ import { AOF_FOLDER, confIn, faultOf } from './node-data.js'
 
 type Lost = { readonly entry: ManifestNode; readonly fault: string }
 
-/** The nodes that have less on disk than they had. */
+/** The nodes that have less on disk than before. */
 export function lostNodes(dataDir: string, entries: readonly ManifestNode[]): Lost[] {
   return entries.flatMap(entry => {
     const fault =
@@ -26,7 +26,7 @@ export function refusalOf(dataDir: string, lost: readonly Lost[]): string {
 }
 
 /**
- * Restores the lost nodes from the others. Answers a line for each.
+ * Restores the lost nodes from the others. Returns a line of text for each.
  * @throws Error when no node is left that knows the cluster
  */
 export function restore(
@@ -122,7 +122,7 @@ const isMaster = (line: string): boolean => /^\w+ \S+ \S*master/.test(line)
 const isReplicaOf = (line: string, id: string, master: string): boolean =>
   new RegExp(`^${id} \\S+ \\S*slave\\S* ${master} `).test(line)
 
-// Answers where it is now; undefined when there is nothing.
+// Returns the new path; undefined if there is nothing to move.
 function setAside(dir: string): string | undefined {
   if (!existsSync(dir)) return undefined
   let number = 1

@@ -9,9 +9,9 @@ export type Caller = {
   readonly user: string | undefined
   /** May use the operators' routes. */
   readonly isAdmin: boolean
-  /** When the right ends, by the clock of Date.now(): streams end then. Infinity: never. */
+  /** When the rights end, on the clock of Date.now(). Streams end then. Infinity: never. */
   readonly expiresAtMs: number
-  /** A promise only if membership decides and is not known here yet. */
+  /** A promise only if membership decides and this process does not know it yet. */
   readonly mayRead: (room: string) => boolean | Promise<boolean>
   /** As mayRead. */
   readonly mayWrite: (room: string) => boolean | Promise<boolean>

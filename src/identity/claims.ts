@@ -1,13 +1,14 @@
-// What a token's claims mean: the user in `sub`, and the rooms in `dialogs`. Invariant: what is not
-// plainly understood gives no right; a claim of another shape refuses the token as a whole.
+// What the claims of a token mean: `sub` is the user, and `dialogs` names the rooms. Invariant: a
+// claim gives a right only if it is understood exactly. A claim of the wrong shape makes the whole
+// token invalid.
 import { checkName } from '../message/names.js'
 import { type Caller } from './caller.js'
 import { type Members } from './members.js'
 
-/** Stands in a list for every room of which the user is a member. */
+/** In a list, this word stands for every room of which the user is a member. */
 const MEMBER = 'member'
 
-/** The claims that matter here, checked. */
+/** The claims that this service uses, after their check. */
 export type Claims = {
   readonly user: string | undefined
   readonly isAdmin: boolean
@@ -17,7 +18,7 @@ export type Claims = {
 
 export class ClaimError extends Error {}
 
-/** @throws ClaimError that says which claim is wrong, and quotes nothing */
+/** @throws ClaimError which names the wrong claim and does not quote it */
 export function readClaims(payload: Readonly<Record<string, unknown>>): Claims {
   const { sub, dialogs = {} } = payload
   if (sub !== undefined && (typeof sub !== 'string' || !isName(sub))) {
@@ -50,7 +51,7 @@ function roomList(name: string, value: unknown): readonly string[] {
   throw new ClaimError(`dialogs.${name} must be a list of rooms`)
 }
 
-/** Rooms by name, by a beginning (a trailing `*`), or by membership. */
+/** Rooms by name, by prefix (with a trailing `*`), or by membership. */
 class RoomList {
   readonly hasMember: boolean
   readonly #names = new Set<string>()
@@ -69,13 +70,13 @@ class RoomList {
   }
 }
 
-/** The caller whom a token stands for. */
+/** The caller that a token stands for. */
 export class TokenCaller implements Caller {
   readonly user: string | undefined
   readonly isAdmin: boolean
   readonly expiresAtMs: number
   readonly claims: Claims
-  /** Which key the token was signed with, where keys may disappear. */
+  /** The key that signed the token. Undefined if keys cannot disappear. */
   readonly signedBy: string | undefined
   readonly readRule: string
   readonly #read: RoomList
@@ -105,7 +106,7 @@ export class TokenCaller implements Caller {
     this.readRule = this.isAdmin || this.#read.hasMember ? 'all' : JSON.stringify(claims.read)
   }
 
-  // Arrow functions, because the routes take them from any caller.
+  // Arrow functions, because they are also called without their object.
   readonly mayRead = (room: string): boolean | Promise<boolean> => this.#may(this.#read, room)
   readonly mayWrite = (room: string): boolean | Promise<boolean> => this.#may(this.#write, room)
 

@@ -1,29 +1,29 @@
-// The keys behind AUTH_JWKS_URL. They are fetched at the start, again every few minutes, and, at
-// most every so many seconds, when a token names a key that is not known (a rotation). While the
-// URL does not answer, the last keys stay in use for a while; after that, and before the first
-// answer, requests are put off (503) and not refused: their tokens may be good. A key that is gone
-// from the answer is gone here with it, and so are the rights of what it signed.
+// The keys behind AUTH_JWKS_URL. They are fetched at the start, then every few minutes, and when a
+// token names an unknown key (a rotation), but not more often than every few seconds. While the URL
+// does not answer, the last keys stay in use for a limited time. After that, and before the first
+// answer, requests get 503 and not 401, because their tokens may be good. Invariant: a key that is
+// missing from the latest answer is not used, and the rights of what it signed end.
 import { createHash } from 'node:crypto'
 import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Keys } from './keys.js'
 
-/** Asymmetric only: a set that anybody may read holds no secrets. */
+/** Asymmetric only: anybody may read the set, so a key in it cannot be a secret. */
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 const BYTES_MAX = 256 * 1024
 
 export type JwksOptions = {
   readonly url: string
-  /** Between fetches while nothing asks for one. */
+  /** How often the keys are fetched. */
   readonly refreshMs: number
-  /** At least between two fetches that tokens with unknown keys cause. */
+  /** The least time between two fetches for tokens with unknown keys. */
   readonly cooldownMs: number
   /** How long keys stay in use while the URL does not answer. */
   readonly staleMs: number
   readonly timeoutMs: number
   readonly onFault: (error: unknown) => void
-  /** Keys came or went. */
+  /** The set of keys has changed. */
   readonly onChange: () => void
 }
 
@@ -50,7 +50,7 @@ export class Jwks implements Keys {
     this.#options = options
   }
 
-  /** Fetches, and goes on doing so until `close`. Resolves after the first attempt. */
+  /** Fetches the keys regularly until `close`. Resolves after the first attempt. */
   async start(): Promise<void> {
     await this.#load()
     void this.#refresh()
@@ -92,7 +92,7 @@ export class Jwks implements Keys {
     if (!isRecent || this.#loading !== undefined) await this.#load()
   }
 
-  // Those that ask while a fetch is under way share it.
+  // Calls made during a fetch share it.
   #load(): Promise<void> {
     this.#triedAt = performance.now()
     this.#loading ??= this.#fetch()
@@ -108,7 +108,7 @@ export class Jwks implements Keys {
   async #refresh(): Promise<void> {
     const { refreshMs, cooldownMs } = this.#options
     for (;;) {
-      // After a failure sooner than after a success.
+      // Sooner after a failure than after a success.
       const isFresh = performance.now() - this.#fetchedAt < refreshMs
       await sleep(
         isFresh ? refreshMs : Math.min(refreshMs, cooldownMs * (1 + Math.random())),
@@ -127,7 +127,7 @@ export class Jwks implements Keys {
     const { url, timeoutMs, onChange } = this.#options
     const response = await fetch(url, {
       headers: { accept: 'application/jwk-set+json, application/json' },
-      // A redirection could lead to whoever likes to hand out keys.
+      // A redirection could lead to somebody else's keys.
       redirect: 'error',
       signal: AbortSignal.any([AbortSignal.timeout(timeoutMs), this.#abort.signal])
     })
@@ -166,7 +166,7 @@ function parseSet(text: string): JSONWebKeySet {
   try {
     set = JSON.parse(text)
   } catch {
-    // The parser's own error quotes what it was given.
+    // The parser's own error would quote the answer.
     throw new Error('AUTH_JWKS_URL does not answer JSON')
   }
   const { keys } = (set ?? {}) as { readonly keys?: unknown }

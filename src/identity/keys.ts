@@ -1,5 +1,5 @@
-// The key that tokens are checked with, by the setting that names it. Invariant: the setting fixes
-// the algorithm, never the token, so a public key is never taken for a secret (HS/RS confusion).
+// The key that verifies tokens, from the setting that names it. Invariant: the setting fixes the
+// algorithm, and the token never does, so a public key is never used as a secret (HS/RS confusion).
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
 import type { JWTVerifyGetKey } from 'jose'
 
@@ -7,13 +7,13 @@ export type Keys = {
   /** The only algorithms that a token may name. */
   readonly algorithms: readonly string[]
   readonly keyFor: JWTVerifyGetKey
-  /** What identifies the key of a token's header, where keys may disappear; else undefined. */
+  /** Identifies the key that a token's header names. Undefined if keys cannot disappear. */
   readonly signerOf: (header: { readonly kid?: string }) => string | undefined
   /** Whether that key is still there. */
   readonly isCurrent: (signer: string | undefined) => boolean
 }
 
-/** RFC 7518 section 3.2: not shorter than the hash. */
+/** A secret must not be shorter than the hash (RFC 7518, section 3.2). */
 export const SECRET_BYTES_MIN = 32
 
 export class KeyError extends Error {}
@@ -25,7 +25,7 @@ export function secretKeys(secret: string): Keys {
       `must have at least ${SECRET_BYTES_MIN} bytes, for example of openssl rand -base64 48`
     )
   }
-  // Whoever puts a public key here makes a secret of what everybody may know.
+  // With a public key as the secret, everybody could sign tokens.
   if (secret.includes('-----BEGIN')) {
     throw new KeyError('must not be a key file: use AUTH_JWT_PUBLIC_KEY for a public key')
   }
@@ -37,7 +37,7 @@ export function secretKeys(secret: string): Keys {
  * @throws KeyError
  */
 export function publicKeys(pem: string): Keys {
-  // createPublicKey would take a private key, too, and make the public one of it.
+  // createPublicKey also accepts a private key and derives the public one from it.
   if (!pem.includes('-----BEGIN PUBLIC KEY-----') || pem.includes('PRIVATE')) {
     throw new KeyError(
       'must name a file with a PEM public key (BEGIN PUBLIC KEY), and nothing else'

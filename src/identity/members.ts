@@ -1,5 +1,4 @@
-// What rights need to know of rooms' members. The store implements it; until it does, nobody is a
-// member of anything.
+// What rights need to know about the members of rooms. The store implements it.
 
 export type Members = {
   /** A promise only if this process does not know the answer yet. */

@@ -1,9 +1,10 @@
-// Tickets: what stands for a token in the URL of an EventSource of another origin, which can send
-// no header and no cookie of this service. A ticket reads, and nothing else; it is valid for a
-// minute or so, at most as long as its token, and may be used again in that time: an EventSource
-// repeats its URL when its connection breaks, and takes a refusal as final. The stream itself goes
-// on until the token's expiry. Stored in Redis, so any process takes it; under the hash of the
-// ticket, so neither a look into Redis nor the time of a comparison gives one away.
+// A ticket stands for a token in the URL of an EventSource of another origin, which can send
+// neither a header nor a cookie of this service. It gives the right to read and no other. It opens
+// streams for about a minute, but not longer than its token is valid. It may be used several times,
+// because an EventSource repeats its URL when the connection breaks, and takes a refusal as final.
+// A stream lasts until the token expires, not only as long as the ticket. Tickets are in Redis, so
+// every process accepts them. They are stored under their hash: neither somebody who reads Redis
+// nor the time that a comparison takes gives one away.
 import { createHash, randomBytes } from 'node:crypto'
 import { type Caller } from './caller.js'
 import { readClaims, TokenCaller } from './claims.js'
@@ -55,14 +56,14 @@ export class Tickets {
   }
 
   /**
-   * The caller of a ticket; undefined for one that there is not, or not any more.
+   * The caller that a ticket stands for; undefined if there is no such ticket, or no longer.
    * @throws DialogsError when the store does not answer
    */
   async callerOf(ticket: string): Promise<Caller | undefined> {
     if (!TICKET.test(ticket)) return undefined
     const text = await this.#store.find(hashOf(ticket))
     if (text === undefined) return undefined
-    // Only `mint` writes there.
+    // Only `mint` writes under these keys.
     const { sub, read, expiresAtMs, signedBy } = JSON.parse(text) as Kept
     if (!this.#keys.isCurrent(signedBy) || expiresAtMs <= Date.now()) return undefined
     return new TokenCaller(readClaims({ sub, dialogs: { read } }), {

@@ -1,8 +1,8 @@
-// From a token to its caller. Invariant: a caller is answered only for a token whose signature,
-// algorithm, times, audience and issuer were checked, and not after it has expired or its key has
-// gone. Verified tokens are remembered while they are valid, so a client's next request costs one
-// look into a map; only tokens that are good get there, so nobody can fill it with bad ones.
-// Signatures are compared by Web Crypto, in constant time. No error quotes a token.
+// Turns a token into its caller. Invariant: there is a caller only if the token's signature,
+// algorithm, times, audience and issuer were checked, and only until the token expires or its key
+// disappears. Verified tokens are remembered while they are valid, so the next request with the
+// same token costs one look into a map. Bad tokens are not remembered, so nobody can fill the map
+// with them. Web Crypto compares signatures in constant time. No error quotes a token.
 import { errors, jwtVerify } from 'jose'
 import { DialogsError } from '../errors.js'
 import { ClaimError, readClaims, TokenCaller } from './claims.js'
@@ -22,7 +22,7 @@ export type TokensOptions = {
 
 /** How far the clocks of the issuer and this process may differ. */
 export const SKEW_S = 30
-/** Longer ones are refused unread. */
+/** A longer token is refused without being parsed. */
 export const TOKEN_LENGTH_MAX = 8192
 
 export class Tokens {
@@ -34,7 +34,7 @@ export class Tokens {
   }
 
   /**
-   * The caller of a token that is remembered; a promise for any other.
+   * The caller of a token. A promise if the token is not remembered and must be verified.
    * @throws DialogsError UNAUTHENTICATED, TOKEN_EXPIRED, KEYS_UNAVAILABLE, at once or later
    */
   callerOf(token: string): TokenCaller | Promise<TokenCaller> {
@@ -45,7 +45,7 @@ export class Tokens {
     throw expired()
   }
 
-  /** Forgets the tokens whose keys have gone. */
+  /** Forgets the tokens whose keys have disappeared. */
   keysChanged(): void {
     for (const [token, { signedBy }] of this.#callers) {
       if (!this.#options.keys.isCurrent(signedBy)) this.#callers.delete(token)
@@ -67,7 +67,7 @@ export class Tokens {
         ...(issuer === '' ? {} : { issuer })
       })
       const caller = new TokenCaller(readClaims(payload), {
-        // It is required, and jose checks its type.
+        // `exp` is required, and jose checks its type.
         expiresAtMs: (Number(payload.exp) + SKEW_S) * 1000,
         signedBy: keys.signerOf(protectedHeader),
         members
@@ -79,8 +79,8 @@ export class Tokens {
     }
   }
 
-  // The one that was remembered first goes first: to reorder them at each use would cost more than
-  // to verify one now and then.
+  // Drops the oldest token. Reordering the map at each use would cost more than verifying one again
+  // now and then.
   #remember(token: string, caller: TokenCaller): void {
     if (this.#callers.size >= this.#options.rememberedMax) {
       const [oldest] = this.#callers.keys()

@@ -1,5 +1,5 @@
-// Everything about tokens in one place for the app: which scopes ask for one, what mints tickets,
-// what ends streams. Made only when a setting turns tokens on; the open service has none of it.
+// Everything about tokens that app.ts needs: it guards scopes of routes, mints tickets, and ends
+// streams. It is built only if a setting turns tokens on; the open service has no gate.
 import { type FastifyInstance } from 'fastify'
 import { type Config } from '../config.js'
 import { type Keys } from '../identity/keys.js'
@@ -40,7 +40,7 @@ export class Gate {
     })
   }
 
-  /** Every route that the scope has from now on asks for a token; those of streams take tickets. */
+  /** Routes added to the scope after this call need a token. Those of streams also take tickets. */
   guard(scope: FastifyInstance, what: 'api' | 'streams'): void {
     const { authCookie, corsOrigins } = this.#settings
     identify(
@@ -60,7 +60,7 @@ export class Gate {
     this.rights.close()
   }
 
-  /** Keys came or went: what they signed goes with them. */
+  /** Keys have changed: what a removed key signed gives no rights any more. */
   keysChanged(): void {
     this.#tokens.keysChanged()
     this.rights.endWhere(caller => !this.#keys.isCurrent(signedBy(caller)))

@@ -1,7 +1,7 @@
-// Finds out who a request comes from: by a token in `Authorization: Bearer` or in a cookie, or on a
-// stream by a ticket in the query. Invariant: one of them counts, in this order of preference:
-// header, ticket, cookie. If that one is not good, the request is refused; another one is never
-// tried. Runs before a body is read, and waits for nothing when the token is remembered.
+// Finds out who sent a request: by a token in `Authorization: Bearer`, by a ticket in the query of
+// a stream, or by a token in a cookie. Invariant: the first of these that is present decides, in
+// this order. If it is not good, the request is refused and the others are not tried. Runs before a
+// body is read, and waits for nothing if the token is remembered.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type IncomingHttpHeaders } from 'node:http'
 import { DialogsError } from '../errors.js'
@@ -16,14 +16,14 @@ export type IdentifyOptions = {
   readonly tickets: Pick<Tickets, 'callerOf'>
   /** The name of the cookie. */
   readonly cookie: string
-  /** Origins of which cookies are taken, besides the service's own. */
+  /** Pages of these origins may send cookies, besides the service's own pages. */
   readonly origins: ReadonlySet<string>
   readonly refusals: Refusals
 }
 
 const BEARER = /^Bearer +([\w.~+/=-]+) *$/i
 
-/** Every route that the scope has from now on asks for a token. */
+/** Routes that are added to the scope after this call need a token. */
 export function identify(
   scope: FastifyInstance,
   options: IdentifyOptions,
@@ -67,7 +67,7 @@ function callerOf(
   if (authorization !== undefined) {
     const bearer = BEARER.exec(authorization)?.[1]
     if (bearer !== undefined) return tokens.callerOf(bearer)
-    // Another scheme is somebody else's, such as a proxy's password.
+    // Another scheme is for somebody else, such as the password of a proxy.
     if (/^Bearer\b/i.test(authorization)) {
       throw new DialogsError('UNAUTHENTICATED', 'The header is not Authorization: Bearer <token>.')
     }
@@ -86,17 +86,17 @@ function checkCookie(
   origins: ReadonlySet<string>,
   isTwice: boolean
 ): void {
-  // A neighbouring host can set one that a browser sends as well.
+  // A page of a sibling host can set a second cookie of this name, and browsers send both.
   if (isTwice) {
-    throw new DialogsError('UNAUTHENTICATED', 'The cookie with the token comes twice.')
+    throw new DialogsError('UNAUTHENTICATED', 'The request has two cookies with a token: send one.')
   }
   const fault = crossSiteFault(method, headers, origins)
   if (fault !== undefined) {
-    throw new DialogsError('FORBIDDEN', `The cookie is not taken: ${fault}.`)
+    throw new DialogsError('FORBIDDEN', `The cookie does not count: ${fault}.`)
   }
 }
 
-/** Undefined when there is none; not one string when it comes twice. */
+/** Undefined if there is no ticket, and an array if there are several. */
 function ticketIn({ query }: FastifyRequest): unknown {
   return (query as { readonly ticket?: unknown }).ticket
 }
@@ -106,11 +106,11 @@ async function ofTicket(tickets: Pick<Tickets, 'callerOf'>, ticket: unknown): Pr
   if (caller !== undefined) return caller
   throw new DialogsError(
     'UNAUTHENTICATED',
-    'The ticket is not valid, or not any more: ask for another by POST /tickets.'
+    'The ticket is not valid, or no longer: get another one by POST /tickets.'
   )
 }
 
-/** Answers the values of the cookie in a Cookie header. */
+/** Returns a function that finds all values of the cookie in a Cookie header. */
 function cookieReader(name: string): (header: string) => string[] {
   const pattern = new RegExp(
     `(?:^|;)\\s*${name.replace(/[.*+?^${}()|[\]\\]/g, '\\$&')}=([^;]*)`,

@@ -1,8 +1,8 @@
-// How much one caller may do: writes and bytes in a minute, and streams at the same time. By user
-// where a token names one, otherwise by address. Each process counts for itself: behind a proxy
-// that spreads requests over n processes a caller may do up to n times as much. An operator's
-// program (admin without a user) is not limited. Not @fastify/rate-limit: it counts requests in
-// fixed windows, neither bytes nor streams, and its hook waits for a promise for each POST.
+// Limits for one caller: writes and bytes per minute, and open streams. The caller is the user that
+// the token names, or else the address. Each process counts for itself: behind a proxy that spreads
+// requests over n processes, a caller can do up to n times as much. An operator's program (admin
+// without a user) is not limited. Not @fastify/rate-limit: it counts requests in fixed windows, but
+// neither bytes nor streams, and its hook waits for a promise in each POST.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { isIPv6 } from 'node:net'
 import { DialogsError } from '../errors.js'
@@ -10,12 +10,12 @@ import { ANYBODY, type Caller } from '../identity/caller.js'
 import { TokenBuckets } from './token-buckets.js'
 
 export type LimitsOptions = {
-  /** 0 turns each of them off. */
+  /** 0 turns a limit off. */
   readonly writesPerMinuteMax: number
   readonly writeBytesPerMinuteMax: number
   readonly streamsPerUserMax: number
   readonly streamsPerAddressMax: number
-  /** What counts for a body that does not say its length. */
+  /** How many bytes a body counts that does not say its length. */
   readonly bodyBytesMax: number
 }
 
@@ -31,7 +31,7 @@ export class Limits {
     this.#bytes = new TokenBuckets(options.writeBytesPerMinuteMax)
   }
 
-  /** Counts the writes of every route that the scope has from now on. Call it after the guard. */
+  /** Counts the writes of routes added to the scope after this call. Call it after the guard. */
   count(scope: FastifyInstance): void {
     const { writesPerMinuteMax, writeBytesPerMinuteMax, bodyBytesMax } = this.#options
     if (writesPerMinuteMax + writeBytesPerMinuteMax === 0) return
@@ -66,7 +66,7 @@ export class Limits {
   }
 
   /**
-   * Counts a stream until the function that it answers is called.
+   * Counts a stream until the returned function is called.
    * @throws DialogsError RATE_LIMITED
    */
   enterStream(request: FastifyRequest): () => void {
@@ -120,7 +120,7 @@ const isProgram = (caller: Caller): boolean =>
 const nameOf = ({ caller, ip }: FastifyRequest): string =>
   caller.user === undefined ? `address ${networkOf(ip)}` : `user ${caller.user}`
 
-/** An address; of IPv6 the first 64 bits, for whoever has one has all of these. */
+/** The address; for IPv6 its first 64 bits, because one customer gets all addresses below them. */
 export function networkOf(ip: string): string {
   const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1]
   if (mapped !== undefined) return mapped

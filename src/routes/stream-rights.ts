@@ -1,8 +1,8 @@
-// Ends streams whose right ends: when the token expires, when its key has gone, when its user is
-// removed from a room. Invariant: after that moment nothing more is written, and what waits in the
-// process for a slow client is thrown away with the connection. A stream of many rooms ends as a
-// whole when one of them may not be read any more: `event: removed` names it, and the client comes
-// back without it.
+// Ends streams when their right ends: the token expires, its key disappears, or its user is removed
+// from a room. Invariant: after that moment nothing more is written, and what waits in the process
+// for a slow client is thrown away with the connection. If one room of a stream of many may no
+// longer be read, the whole stream ends. `event: removed` names the room, and the client comes back
+// without it.
 //
 // A removal is published to every process. If that news is lost, the stream is checked again:
 // within 10 s of a new subscription if this process had lost the old one, and within 10 minutes if
@@ -42,7 +42,7 @@ export const LOOK_TIMES: LookTimes = {
   tickMs: 1_000
 }
 
-/** setTimeout takes no more; a longer time is waited for in pieces. */
+/** setTimeout takes no more, so a longer time is waited for in pieces. */
 const TIMEOUT_MS_MAX = 2 ** 31 - 1
 
 const EXPIRED = 'event: expired\ndata: {}\n\n'
@@ -51,7 +51,7 @@ const removedFrame = (room: string): string =>
 
 export class StreamRights {
   readonly #watched = new Set<Watched>()
-  /** Those of a user, for removals. */
+  /** The streams of each user, for removals. */
   readonly #byUser = new Map<string, Set<Watched>>()
 
   readonly #timer: NodeJS.Timeout
@@ -81,8 +81,8 @@ export class StreamRights {
   }
 
   /**
-   * @param rooms those that the stream is about
-   * @returns what to call when the stream has ended
+   * @param rooms the rooms that the stream reads
+   * @returns a function to call when the stream has ended
    */
   watch(stream: Watched['stream'], caller: Caller, rooms: readonly string[]): () => void {
     // Many streams are opened at the same time after a restart, so the looks are spread.
@@ -95,7 +95,7 @@ export class StreamRights {
       this.#byUser.set(user, others.add(watched))
     }
     const stopTimer = this.#expire(watched)
-    // A removal may have come between the first answer and now.
+    // A removal may have come between the check of the request and now.
     for (const room of rooms) this.#recheck(watched, room)
     return () => {
       stopTimer()
@@ -107,7 +107,7 @@ export class StreamRights {
     }
   }
 
-  /** Ends the streams of callers whose right is gone altogether, such as with a key. */
+  /** Ends the streams of callers who have lost all rights, such as with their key. */
   endWhere(isGone: (caller: Caller) => boolean): void {
     for (const { stream, caller } of this.#watched) {
       if (isGone(caller)) stream.end('expired', EXPIRED)

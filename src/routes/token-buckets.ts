@@ -1,6 +1,6 @@
-// Token buckets by name: each holds so many, and is filled again over a minute. Invariant: in any
-// minute a name takes at most twice what its bucket holds. Only so many names are kept; beyond that
-// the one that came first is forgotten, and begins again with a full bucket.
+// Token buckets by name. A bucket begins full, and an empty one is full again after a minute.
+// Invariant: in any minute a name takes at most twice what its bucket holds. The number of names is
+// limited: beyond it, the name that came first is forgotten, and begins again with a full bucket.
 
 const MINUTE_MS = 60_000
 
@@ -15,8 +15,8 @@ export class TokenBuckets {
   }
 
   /**
-   * Takes so much, if it is there. More than a bucket holds is taken from a full one.
-   * @returns what is left, and the ms until it would be enough: 0 when it was taken
+   * Takes the amount if it is there. An amount larger than a bucket empties a full bucket.
+   * @returns what is left, and the ms until there is enough (0: the amount was taken)
    */
   take(
     name: string,
