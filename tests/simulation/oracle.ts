@@ -10,15 +10,17 @@ import {
   hasLiveReplica,
   headOf,
   type Stored,
-  storedLog
+  storedLog,
+  streamOf
 } from './durability.js'
 import { decodePublication, decodeSignal, frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { logKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
+import { logKey, parseKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'
 import { type SimulatedNode } from './node.js'
 import { type Post } from './plan.js'
 import { type RoomReader, type Entry as Seen } from './room-reader.js'
+import { Stream } from './streams.js'
 import { type World } from './world.js'
 
 export class Violation extends Error {}
@@ -46,6 +48,8 @@ export class Oracle {
   readonly changes: ChangesModel
   readonly #world: World
   readonly #posts = new Map<string, Post>()
+  /** `<room> <seq>` of entries, and texts, that a replica lacked when it took over. */
+  readonly #outlived = new Set<string>()
 
   constructor(world: World) {
     this.#world = world
@@ -187,6 +191,7 @@ export class Oracle {
   onPromotion(node: SimulatedNode): void {
     this.upheavals++
     this.changes.onPromotion(node)
+    this.#noteOutlived(node)
     for (const known of this.acknowledged.values()) {
       if (known.isExcused) continue
       const { room } = known.post
@@ -206,6 +211,23 @@ export class Oracle {
         holders.every(holder => holder.id === node.view.me.masterId)
       if ((isOf(logKey(room)) && !log.includes(node)) || isAlone(log) || isAlone(block)) {
         known.isExcused = true
+      }
+    }
+  }
+
+  // Whoever has an acknowledgement of such an entry, and waits for another one, answers later.
+  #noteOutlived(node: SimulatedNode): void {
+    const { owners, me } = node.view
+    for (const other of this.#world.nodes) {
+      for (const [key, value] of other.db.values) {
+        if (!(value instanceof Stream) || owners[slotOf(key)] !== me.masterId) continue
+        const taken = streamOf(node, key)
+        for (const { id, fields } of value.entries) {
+          if (taken?.range(id, id).length === 1) continue
+          const [field, text = ''] = fields
+          const parsed = field === 'r' ? parseKey(key) : undefined
+          this.#outlived.add(parsed?.kind === 'log' ? `${parsed.room} ${id[1]}` : text)
+        }
       }
     }
   }
@@ -369,6 +391,7 @@ export class Oracle {
   #checkDurable(room: string, seq: number, text: string, what: string): boolean {
     const world = this.#world
     const copies = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
+    if (copies.block.length === 0 && this.#outlived.has(text)) return false
     return this.isDurable(copies, room, seq, `${text} is ${what} as ${room} ${seq}`)
   }
 
@@ -384,6 +407,7 @@ export class Oracle {
     said: string
   ): boolean {
     if (log.length > 1 && block.length > 1) return true
+    if (log.length === 0 && this.#outlived.has(`${room} ${seq}`)) return false
     if (this.#isInTransit(room, seq, log, block)) return true
     const excused =
       (log.length > 1 || this.#isAlone(log)) && (block.length > 1 || this.#isAlone(block))
