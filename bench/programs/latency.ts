@@ -55,7 +55,7 @@ const MICROSECONDS = 1000
 const CONNECTIONS_MAX = 1000
 /** Readers that are opened at once. */
 const OPENING_MAX = 500
-const READY_MS_MAX = 60_000
+const READY_MS_MAX = 180_000
 const LAST_MS_MAX = 3000
 const POLL_MS = 10
 

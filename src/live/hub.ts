@@ -224,7 +224,9 @@ export class Hub {
     if (!this.#turns.isDue(now)) return
     for (const entry of this.#rooms.values()) {
       const { room, looks } = entry
-      if (looks.isDue(now, room.heardAt, this.#intervalOf(entry))) void room.sync()
+      const why = looks.isDue(now, room.heardAt, this.#intervalOf(entry))
+      if (why === 'doubt') void room.sync()
+      else if (why === 'routine') void room.glance()
     }
   }
 

@@ -15,8 +15,11 @@ const QUIET_TURN_MS_MAX = 10_000
 export class LookTimes {
   #nextAt: number
   #againAt = -Infinity
-  // The first look is not put off by what was heard: it spreads what was opened at the same moment.
-  #isDoubted = true
+  #isDoubted = false
+  /**
+   * The first look is not put off by what was heard: it spreads what was opened at the same moment.
+   */
+  #isFirst = true
 
   /** @param now by performance.now(), as everything here */
   constructor(now: number, intervalMs: number) {
@@ -35,26 +38,29 @@ export class LookTimes {
   }
 
   /**
-   * Whether to look now. If so, the next look is an interval away.
+   * Whether to look now, and why. If so, the next look is an interval away.
    * @param heardAt when it was last known to be up to date
    */
-  isDue(now: number, heardAt: number, intervalMs: number): boolean {
+  isDue(now: number, heardAt: number, intervalMs: number): false | 'doubt' | 'routine' {
+    const mayWait = !this.#isDoubted && !this.#isFirst
     if (now < this.#nextAt) {
       // Its readers may have come back meanwhile.
-      if (!this.#isDoubted) this.#nextAt = Math.min(this.#nextAt, heardAt + intervalMs)
+      if (mayWait) this.#nextAt = Math.min(this.#nextAt, heardAt + intervalMs)
       return false
     }
-    if (!this.#isDoubted && heardAt + intervalMs > now) {
+    if (mayWait && heardAt + intervalMs > now) {
       this.#nextAt = heardAt + intervalMs
       return false
     }
+    const why = this.#isDoubted ? 'doubt' : 'routine'
+    this.#isFirst = false
     this.#isDoubted = this.#againAt > now
     this.#nextAt = this.#isDoubted ? this.#againAt : now + intervalMs
-    return true
+    return why
   }
 
   #bringForward(at: number): void {
-    this.#nextAt = this.#isDoubted ? Math.min(this.#nextAt, at) : at
+    this.#nextAt = this.#isDoubted || this.#isFirst ? Math.min(this.#nextAt, at) : at
     this.#isDoubted = true
   }
 }

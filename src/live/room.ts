@@ -287,6 +287,24 @@ export class Room {
     await this.#sync.run()
   }
 
+  /**
+   * As `sync`, but at half the cost in a room that never had a message: the answer that it still
+   * has none is believed. Enough where nothing points to a message that was missed.
+   */
+  async glance(): Promise<void> {
+    if (this.#isReady && this.head === 0 && !this.isSyncing) {
+      const lookedAt = performance.now()
+      try {
+        const head = await this.#log.head(this.room, false)
+        this.heardAt = Math.max(this.heardAt, lookedAt)
+        if (head === undefined) return
+      } catch (error) {
+        this.#events.failed('sync', error)
+      }
+    }
+    await this.sync()
+  }
+
   async #readUp(): Promise<void> {
     // Kept until it is compared: while the log cannot be read, a new one may begin, and what is
     // delivered of that agrees with it.

@@ -64,14 +64,15 @@ export class Log {
 
   /**
    * The last sequence of a room with its reference; undefined for a room without messages.
+   * @param isCertain false: an empty log is believed, although it may be on another node
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach (`range` returns
    * an empty list in that case)
    */
-  async head(room: string): Promise<LogEntry | undefined> {
+  async head(room: string, isCertain = true): Promise<LogEntry | undefined> {
     const key = logKey(room)
-    const [head] = await this.#certain(key, async () =>
+    const read = async (): Promise<LogEntry[]> =>
       parseEntries(await this.#cluster.command(roomSlot(room), newestOf(key, 1)))
-    )
+    const [head] = isCertain ? await this.#certain(key, read) : await read()
     // After a log was started anew, its head is lower than the old segments, which still exist.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
     return head

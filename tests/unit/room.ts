@@ -323,6 +323,16 @@ t.test('whatever else is published on its channel has the room look at the log',
   await until('it is there', () => world.room.head === 6)
 })
 
+t.test('a glance at an empty room reads up to a message that came unheard', async t => {
+  const world = await worldOf(t, 0)
+  const { looks } = world
+  await world.room.glance()
+  t.equal(world.looks, looks + 1, 'nothing is there, and nothing else is asked')
+  world.store = messages(1, 2)
+  await world.room.glance()
+  t.equal(world.room.head, 2)
+})
+
 t.test('a closed room no longer takes part of the common budget', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 9)
