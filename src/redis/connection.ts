@@ -1,23 +1,20 @@
-// One connection to one Redis node, using a node-redis 4 client that never reconnects and never
-// queues while offline. Invariant: a connection is used once. When it breaks or falls silent, it is
-// closed, everything in flight is rejected at once, and the caller opens a new one. So a dead node
-// costs milliseconds. node-redis' own reconnecting holds commands back for as long as a killed
-// master stays dead (measured: 12 s).
-import { createClient, ErrorReply } from '@redis/client'
+// One connection to one Redis node. It speaks the protocol itself, because below node-redis' client
+// there is no public way to write a whole group at once. The commands of a turn of the event loop
+// are one string and one write, and a reply costs no promise. Invariant: a connection is used once.
+// When it breaks or falls silent, it is closed, everything in flight is rejected at once, and the
+// caller opens a new one. So a dead node costs milliseconds.
+import { type Socket } from 'node:net'
+import { ErrorReply } from '@redis/client'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { currentPassword, type Password } from './password.js'
+import { encodeCommand, ReplyDecoder, type Decoded } from './resp.js'
+import { loginOf, openSocket, type SocketOptions } from './socket.js'
 
 /** A reply as Redis sends it (RESP2). */
 export type Reply = string | number | null | readonly Reply[]
 
-export type ConnectionOptions = {
-  readonly tls: boolean
-  /** PEM of a certificate authority to trust besides the system's. */
-  readonly tlsCa: string | undefined
-  /** PEM of the certificate and key by which this client identifies itself. */
-  readonly tlsCert?: string | undefined
-  readonly tlsKey?: string | undefined
+export type ConnectionOptions = SocketOptions & {
   readonly username: string | undefined
   readonly password: Password | undefined
   readonly connectTimeoutMs: number
@@ -26,6 +23,7 @@ export type ConnectionOptions = {
 }
 
 const WATCH_MS = 100
+const FORGOTTEN_AT_ONCE = 1024
 
 /** The connection broke, was refused or fell silent. Commands in flight may or may not have run. */
 export class ConnectionLost extends Error {
@@ -35,34 +33,36 @@ export class ConnectionLost extends Error {
   }
 }
 
-type TlsOptions = { readonly ca?: string; readonly cert?: string; readonly key?: string }
-
-/** Undefined without TLS. Certificates are checked against the host's name or address. */
-export function tlsOptions({
-  tls,
-  tlsCa,
-  tlsCert,
-  tlsKey
-}: ConnectionOptions): TlsOptions | undefined {
-  if (!tls) return undefined
-  return {
-    ...(tlsCa === undefined ? {} : { ca: tlsCa }),
-    ...(tlsCert === undefined ? {} : { cert: tlsCert }),
-    ...(tlsKey === undefined ? {} : { key: tlsKey })
-  }
+/** Who waits for a reply. */
+export type Receiver = {
+  received: (reply: Reply) => void
+  /** @param error ConnectionLost, or Redis' error reply */
+  failed: (error: unknown) => void
 }
 
-// The type of a client without modules. Naming it by its function saves five type parameters.
-type Client = ReturnType<typeof createClient>
-
 export class Connection {
-  readonly #client: Client
-  #pending = 0
+  readonly #socket: Socket
+  readonly #decoder = ReplyDecoder.ofTexts()
+  /** In the order of their commands. Those before `#answered` have been answered. */
+  #receivers: Receiver[] = []
+  #answered = 0
+  /** The commands of this turn. */
+  #unwritten = ''
   #replies = 0
+  #isReady = false
   #closed: ConnectionLost | undefined
 
-  private constructor(client: Client) {
-    this.#client = client
+  private constructor(address: Address, options: ConnectionOptions) {
+    this.#socket = openSocket(address, options)
+    this.#socket.on('data', chunk => {
+      this.#take(chunk)
+    })
+    this.#socket.on('error', error => {
+      this.#end(error)
+    })
+    this.#socket.on('close', () => {
+      this.#end(new Error('the connection was closed'))
+    })
   }
 
   /**
@@ -92,31 +92,12 @@ export class Connection {
     options: ConnectionOptions,
     password: string | undefined
   ): Promise<Connection> {
-    const client = createClient({
-      socket: {
-        host: address.host,
-        port: address.port,
-        noDelay: true,
-        keepAlive: 5000,
-        connectTimeout: options.connectTimeoutMs,
-        reconnectStrategy: false,
-        ...(options.tls ? { tls: true as const, ...tlsOptions(options) } : {})
-      },
-      ...(options.username === undefined ? {} : { username: options.username }),
-      ...(password === undefined ? {} : { password }),
-      disableOfflineQueue: true,
-      disableClientInfo: true
-    })
-    const connection = new Connection(client)
-    client.on('error', (error: Error) => {
-      connection.#end(error)
-    })
+    const connection = new Connection(address, options)
     const timer = setTimeout(() => {
       connection.close('it did not answer the greeting in time')
     }, options.connectTimeoutMs)
     try {
-      await client.connect()
-      await greet(client)
+      await connection.#greet(password === undefined ? undefined : loginOf(options, password))
     } catch (error) {
       connection.close('it could not be opened')
       throw isRedisError(error)
@@ -132,12 +113,12 @@ export class Connection {
   }
 
   get isUsable(): boolean {
-    return this.#closed === undefined && this.#client.isReady
+    return this.#closed === undefined && this.#isReady
   }
 
   /** Commands waiting for their reply. */
   get pending(): number {
-    return this.#pending
+    return this.#receivers.length - this.#answered
   }
 
   /**
@@ -145,52 +126,84 @@ export class Connection {
    * other (ASKING needs that).
    * @throws ConnectionLost, or Redis' error reply
    */
-  send(args: Array<string | Buffer>): Promise<Reply> {
+  send(args: readonly string[]): Promise<Reply> {
     return new Promise((resolve, reject) => {
-      this.dispatch(args, resolve, reject)
+      this.dispatch(args, { received: resolve, failed: reject })
     })
   }
 
-  /** As `send`, with callbacks: a promise per command is expensive on the hot path. */
-  dispatch(
-    args: Array<string | Buffer>,
-    resolve: (reply: Reply) => void,
-    reject: (error: unknown) => void
-  ): void {
+  /** As `send`, without a promise: one for each command is expensive on the hot path. */
+  dispatch(args: readonly string[], receiver: Receiver): void {
     if (this.#closed !== undefined) {
-      reject(this.#closed)
+      receiver.failed(this.#closed)
       return
     }
-    this.#pending++
-    this.#client.sendCommand(args).then(
-      reply => {
-        this.#pending--
-        this.#replies++
-        // The library's type is wider: it returns buffers only on request.
-        resolve(reply as Reply)
-      },
-      error => {
-        this.#pending--
-        this.#replies++
-        reject(
-          isRedisError(error)
-            ? withoutArguments(error)
-            : (this.#closed ??
-                new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error }))
-        )
-      }
-    )
+    this.#receivers.push(receiver)
+    if (this.#unwritten === '') {
+      setImmediate(() => {
+        this.#write()
+      })
+    }
+    this.#unwritten += encodeCommand(args)
   }
 
   close(reason: string): void {
     this.#end(new Error(reason))
   }
 
+  // A node with too many clients says so instead of the reply to the first command, and closes the
+  // connection. Any other refusal of PING is left to the commands that follow, which handle it.
+  async #greet(login: readonly string[] | undefined): Promise<void> {
+    const isLoggedIn = login === undefined ? undefined : this.send(login)
+    const isGreeted = this.send(['PING']).catch((error: unknown) => {
+      if (!isRedisError(error) || error.message.startsWith('ERR max number of clients')) throw error
+    })
+    await Promise.all([isLoggedIn, isGreeted])
+    this.#isReady = true
+  }
+
+  #write(): void {
+    const text = this.#unwritten
+    this.#unwritten = ''
+    if (this.#closed === undefined) this.#socket.write(text)
+  }
+
+  #take(chunk: Buffer): void {
+    for (const reply of this.#decode(chunk)) {
+      const receiver = this.#receivers[this.#answered]
+      // Nobody has asked: a node that closes the connection says why.
+      if (receiver === undefined) return this.#end(new Error(`it said ${String(reply)}`))
+      this.#answered++
+      this.#replies++
+      if (reply instanceof ErrorReply) receiver.failed(withoutArguments(reply))
+      else receiver.received(reply as Reply) // there are no errors inside of arrays
+    }
+    this.#forgetAnswered()
+  }
+
+  #decode(chunk: Buffer): ReadonlyArray<Decoded<string>> {
+    try {
+      return this.#decoder.take(chunk)
+    } catch (error) {
+      this.#end(error instanceof Error ? error : new Error(String(error)))
+      return []
+    }
+  }
+
+  // Mostly everything is answered. Otherwise the array is shortened now and then: for each reply
+  // that would cost as much as it is long.
+  #forgetAnswered(): void {
+    if (this.#answered === this.#receivers.length) this.#receivers.length = 0
+    else if (this.#answered > FORGOTTEN_AT_ONCE) this.#receivers.splice(0, this.#answered)
+    else return
+    this.#answered = 0
+  }
+
   #end(cause: Error): void {
     if (this.#closed !== undefined) return
     this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
-    // Rejects everything pending. It may fail because the socket is already closed, which is fine.
-    this.#client.disconnect().catch(() => undefined)
+    this.#socket.destroy()
+    for (const receiver of this.#receivers.splice(this.#answered)) receiver.failed(this.#closed)
   }
 
   // Counts replies instead of timing each command, to keep the clock off the hot path.
@@ -199,23 +212,11 @@ export class Connection {
     let silentMs = 0
     const timer = setInterval(() => {
       if (this.#closed !== undefined) return clearInterval(timer)
-      silentMs = this.#pending > 0 && this.#replies === seen ? silentMs + WATCH_MS : 0
+      silentMs = this.pending > 0 && this.#replies === seen ? silentMs + WATCH_MS : 0
       seen = this.#replies
       if (silentMs >= commandTimeoutMs) this.close(`no reply for ${silentMs} ms`)
     }, WATCH_MS)
     timer.unref()
-  }
-}
-
-// A node with too many clients says so without being asked. node-redis takes that for the reply to
-// a command. If no command is in flight, it throws inside the socket's data handler, which ends the
-// process (4.7.1, commands-queue.js, onReply). So a command is put in flight at once. Any other
-// error is left to the commands that follow, which handle it.
-async function greet(client: Client): Promise<void> {
-  try {
-    await client.sendCommand(['PING'])
-  } catch (error) {
-    if (!isRedisError(error) || error.message.startsWith('ERR max number of clients')) throw error
   }
 }
 

@@ -12,7 +12,7 @@ import { type Node } from './nodes.js'
 import { nextStep, type NextStep } from './redirect.js'
 import { scriptText } from './script.js'
 
-export type Args = Array<string | Buffer>
+export type Args = string[]
 type Send = (
   node: Node,
   args: Args,

@@ -3,7 +3,7 @@
 // This makes far fewer and larger packets; sending each command by itself cost more than everything
 // else in a POST. Invariant: `replicated` resolves only when the group's writes are safe
 // (replication.ts). Does not decide where a key lives and never repeats a command; callers do.
-import { type Connection, type Reply } from './connection.js'
+import { type Connection, type Receiver, type Reply } from './connection.js'
 import { type Link } from './link.js'
 import { type Replication } from './replication.js'
 
@@ -21,13 +21,6 @@ export type Written = {
   readonly wasLost: boolean
 }
 
-type Item = {
-  readonly args: Array<string | Buffer>
-  readonly isAsking: boolean
-  readonly resolve: (written: Written) => void
-  readonly reject: (error: unknown) => void
-}
-
 /** Commands sent in one turn of the event loop and acknowledged together. */
 type Group = {
   readonly link: Link
@@ -37,10 +30,60 @@ type Group = {
   length: number
   unanswered: number
   isSealed: boolean
+  /** Called when all is answered, unless the group waits for replicas as well. */
+  readonly onAnswered: (group: Group) => void
+}
+
+/** One object for everything that is known of a command until it is answered. */
+class Command implements Receiver {
+  readonly args: readonly string[]
+  readonly isAsking: boolean
+  readonly #resolve: (written: Written) => void
+  readonly #reject: (error: unknown) => void
+  #group: Group | undefined
+
+  constructor(
+    args: readonly string[],
+    isAsking: boolean,
+    resolve: (written: Written) => void,
+    reject: (error: unknown) => void
+  ) {
+    this.args = args
+    this.isAsking = isAsking
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  dispatch(group: Group): void {
+    this.#group = group
+    group.length++
+    group.unanswered++
+    if (this.isAsking) group.connection.dispatch(ASKING, NOBODY)
+    group.connection.dispatch(this.args, this)
+  }
+
+  received(reply: Reply): void {
+    this.#resolve({ reply, replicated: this.#group?.replicated ?? ALREADY, wasLost: false })
+    this.#answered()
+  }
+
+  failed(error: unknown): void {
+    this.#reject(error)
+    this.#answered()
+  }
+
+  #answered(): void {
+    const group = this.#group
+    if (group === undefined) return
+    group.unanswered--
+    if (group.isSealed && group.unanswered === 0) group.onAnswered(group)
+  }
 }
 
 const ALREADY = Promise.resolve()
 const nothing = (): void => {}
+const ASKING = ['ASKING']
+const NOBODY: Receiver = { received: nothing, failed: nothing }
 const GROUP_LENGTH_MAX = 512
 
 export class NodePipeline {
@@ -49,7 +92,7 @@ export class NodePipeline {
   /** Links without a group in flight. */
   readonly #free: Link[]
   /** Commands that did not fit into a group yet. */
-  readonly #queue: Item[] = []
+  readonly #queue: Command[] = []
   #gathering: Group | undefined
 
   constructor(links: readonly Link[], replication?: Replication) {
@@ -62,21 +105,21 @@ export class NodePipeline {
    * replica would acknowledge the write
    */
   send(
-    args: Array<string | Buffer>,
+    args: readonly string[],
     isAsking: boolean,
     resolve: (written: Written) => void,
     reject: (error: unknown) => void
   ): void {
     const refusal = this.#replication?.refusal
     if (refusal !== undefined) return reject(refusal)
-    const item = { args, isAsking, resolve, reject }
+    const command = new Command(args, isAsking, resolve, reject)
     const group = this.#gathering ?? this.#begin()
-    if (group === undefined) this.#queue.push(item)
-    else this.#add(group, item)
+    if (group === undefined) this.#queue.push(command)
+    else this.#add(group, command)
   }
 
-  // The library takes commands as they arrive and writes them all at the end of the turn. The WAIT
-  // must be queued before that; it is, because the library sets its own immediate after this one.
+  // The connection writes what it is given at the end of the turn. The WAIT must be given before
+  // that; it is, because the connection sets its own immediate after this one.
   #begin(): Group | undefined {
     const link = this.#free.pop()
     if (link === undefined) return undefined
@@ -95,14 +138,15 @@ export class NodePipeline {
     // Every caller gets this promise. If none of them awaits it, a rejection must not count as
     // unhandled.
     replicated.catch(nothing)
-    const group = {
+    const group: Group = {
       link,
       connection,
       replicated,
       settle,
       length: 0,
       unanswered: 0,
-      isSealed: false
+      isSealed: false,
+      onAnswered: this.#replication === undefined ? this.#releaseGroup : nothing
     }
     this.#gathering = group
     setImmediate(() => {
@@ -115,26 +159,13 @@ export class NodePipeline {
     try {
       await link.open()
     } catch (error) {
-      for (const { reject } of this.#queue.splice(0)) reject(error)
+      for (const command of this.#queue.splice(0)) command.failed(error)
     }
     this.#release(link)
   }
 
-  #add(group: Group, { args, isAsking, resolve, reject }: Item): void {
-    group.length++
-    group.unanswered++
-    if (isAsking) group.connection.send(['ASKING']).catch(nothing)
-    group.connection.dispatch(
-      args,
-      reply => {
-        resolve({ reply, replicated: group.replicated, wasLost: false })
-        this.#answered(group)
-      },
-      error => {
-        reject(error)
-        this.#answered(group)
-      }
-    )
+  #add(group: Group, command: Command): void {
+    command.dispatch(group)
     if (group.length === GROUP_LENGTH_MAX) this.#seal(group)
   }
 
@@ -147,11 +178,8 @@ export class NodePipeline {
     else if (group.unanswered === 0) this.#release(group.link)
   }
 
-  #answered(group: Group): void {
-    group.unanswered--
-    if (group.isSealed && group.unanswered === 0 && this.#replication === undefined) {
-      this.#release(group.link)
-    }
+  readonly #releaseGroup = ({ link }: Group): void => {
+    this.#release(link)
   }
 
   #acknowledge({ link, connection, settle }: Group, replication: Replication): void {
@@ -167,14 +195,14 @@ export class NodePipeline {
     this.#free.push(link)
     const refusal = this.#queue.length > 0 ? this.#replication?.refusal : undefined
     if (refusal !== undefined) {
-      for (const { reject } of this.#queue.splice(0)) reject(refusal)
+      for (const command of this.#queue.splice(0)) command.failed(refusal)
       return
     }
     while (this.#queue.length > 0) {
       const group = this.#gathering ?? this.#begin()
       if (group === undefined) return
-      for (const item of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) {
-        this.#add(group, item)
+      for (const command of this.#queue.splice(0, GROUP_LENGTH_MAX - group.length)) {
+        this.#add(group, command)
       }
     }
   }

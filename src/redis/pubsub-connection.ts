@@ -4,13 +4,13 @@
 // throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
 // Invariant: confirmations are matched by channel, errors by order and slot, and onEnd is called
 // exactly once. Knows nothing of slots and repeats nothing.
-import net from 'node:net'
-import tls from 'node:tls'
+import { type Socket } from 'node:net'
 import { ErrorReply } from '@redis/client'
 import { type Address } from './address.js'
-import { isWrongPassword, tlsOptions, type ConnectionOptions } from './connection.js'
+import { isWrongPassword, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
 import { slotOf } from './slots.js'
+import { loginOf, openSocket } from './socket.js'
 
 export type PubSubEvents = {
   onMessage: (channel: string, payload: Buffer) => void
@@ -31,9 +31,9 @@ type Sent =
 const PING_MS = 1000
 
 export class PubSubConnection {
-  readonly #socket: net.Socket
+  readonly #socket: Socket
   readonly #events: PubSubEvents
-  readonly #decoder = new ReplyDecoder()
+  readonly #decoder = ReplyDecoder.ofBytes()
   readonly #sent: Sent[] = []
   readonly #timer: NodeJS.Timeout
   /** Commands of this turn of the event loop, which go out together. */
@@ -47,12 +47,7 @@ export class PubSubConnection {
 
   constructor(address: Address, options: ConnectionOptions, events: PubSubEvents) {
     this.#events = events
-    const tlsWith = tlsOptions(options)
-    this.#socket =
-      tlsWith === undefined
-        ? net.connect(address.port, address.host)
-        : tls.connect({ ...address, ...tlsWith, ...serverName(address.host) })
-    this.#socket.setNoDelay(true)
+    this.#socket = openSocket(address, options)
     this.#socket.on('data', chunk => {
       this.#heardAt = performance.now()
       for (const reply of this.#decode(chunk)) this.#receive(reply)
@@ -91,13 +86,12 @@ export class PubSubConnection {
     this.#end(new Error('closed by this process'))
   }
 
-  #logIn({ username, password: source }: ConnectionOptions): void {
+  #logIn(options: ConnectionOptions): void {
+    const { password: source } = options
     if (source === undefined) return
     this.#sent.push({ kind: 'auth' })
-    const authOf = (password: string): string[] =>
-      username === undefined ? ['AUTH', password] : ['AUTH', username, password]
     if (typeof source === 'string') {
-      this.#write(authOf(source))
+      this.#write(loginOf(options, source))
       return
     }
     const held: string[][] = []
@@ -108,7 +102,7 @@ export class PubSubConnection {
         this.#onWrongPassword = () => {
           void source.insteadOf(password)
         }
-        for (const args of [authOf(password), ...held]) this.#write(args)
+        for (const args of [loginOf(options, password), ...held]) this.#write(args)
       },
       (error: unknown) => {
         this.#end(error instanceof Error ? error : new Error(String(error)))
@@ -206,8 +200,3 @@ export class PubSubConnection {
     this.#events.onEnd(reason)
   }
 }
-
-// The name by which a server with several certificates selects one. An IP address is not a name
-// (RFC 6066, section 3).
-const serverName = (host: string): { servername?: string } =>
-  net.isIP(host) === 0 ? { servername: host } : {}

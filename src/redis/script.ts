@@ -14,7 +14,7 @@ export function script(text: string): Script {
 }
 
 /** The text of a script by its SHA-1, for a node that answered NOSCRIPT. */
-export function scriptText(sha: string | Buffer | undefined): string {
+export function scriptText(sha: string | undefined): string {
   const text = texts.get(String(sha))
   if (text === undefined) throw new Error(`No script has the digest ${String(sha)}`)
   return text

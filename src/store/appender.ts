@@ -1,7 +1,7 @@
 // Writes messages, in five steps. The order of the steps makes a crash harmless:
 //
 //    step           command                       a crash right after it leaves
-//    1 number       INCRBY user:{u}:count         a number that nobody uses: no harm
+//    1 number       INCRBY user:{u}:count         numbers that nobody uses: no harm
 //    2 append       XADD <room>.{<u>.<block>}     an orphan in a block: no reader sees it,
 //                                                 `npm run check` lists it
 //    3 commit       XADD room:{r}:log 0-*         a message that nobody was told of: readers

@@ -1,23 +1,25 @@
-// Step 1 of a write: numbers a user's messages over all rooms. A busy user gets a lease, numbers
-// ahead of need, so that the counter is asked once for many messages. Invariant: no number is given
-// out twice, except after a failover that takes the counter back before a replica had it (nobody
-// waits for the replica). Then a block gets a few messages more. Numbers of a lease that the
-// process never used leave a block with a few messages less. Neither does harm: a message is found
-// by its block and entry id, not by its number.
+// Step 1 of a write: numbers a user's messages over all rooms. A user gets a lease, numbers ahead
+// of need, so that the counter is asked once for several messages; a busy user gets a long one.
+// Invariant: no number is given out twice, except after a failover that takes the counter back
+// before a replica had it (nobody waits for the replica). Then a block gets a few messages more.
+// Numbers of a lease that the process never used leave a block with a few messages less. Neither
+// does harm: a message is found by its block and entry id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
 import { userCountKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
-import { Remembered } from '../remembered.js'
 
 type Lease = { next: number; last: number; size: number; askedAt: number }
 
+const LEASE_MIN = 3
 const LEASE_MAX = 100
+/** Beyond this many leases, the one that was asked for first is forgotten. */
+const LEASES_MAX = 20_000
 /** A user who needs numbers again within this time gets a lease of twice the size. */
 const BUSY_MS = 1000
 
 export class Numbers {
   readonly #cluster: Cluster
-  readonly #leases = new Remembered<Lease>()
+  readonly #leases = new Map<string, Lease>()
 
   constructor(cluster: Cluster) {
     this.#cluster = cluster
@@ -31,7 +33,7 @@ export class Numbers {
 
   /**
    * Numbers for a group of a user's messages, ascending: first the rest of the lease, then from the
-   * counter. A busy user also gets a new lease. Must not be called again for a user before the last
+   * counter, which also gives a new lease. Must not be called again for a user before the last
    * call has ended.
    * @throws DialogsError as Cluster.command
    */
@@ -51,14 +53,23 @@ export class Numbers {
     const size =
       known !== undefined && now - known.askedAt < BUSY_MS
         ? Math.min(LEASE_MAX, 2 * known.size + 1)
-        : 0
+        : LEASE_MIN
     const key = userCountKey(user)
     const last = Number(
       (await this.#cluster.write(slotOf(key), ['INCRBY', key, String(missing + size)], deadline))
         .reply
     )
-    this.#leases.set(user, { next: last - size + 1, last, size, askedAt: now })
+    this.#remember(user, { next: last - size + 1, last, size, askedAt: now })
     for (let n = last - size - missing + 1; n <= last - size; n++) numbers.push(n)
     return numbers
+  }
+
+  #remember(user: string, lease: Lease): void {
+    this.#leases.delete(user)
+    if (this.#leases.size >= LEASES_MAX) {
+      const [oldest] = this.#leases.keys()
+      if (oldest !== undefined) this.#leases.delete(oldest)
+    }
+    this.#leases.set(user, lease)
   }
 }

@@ -171,7 +171,8 @@ export type NoLog = readonly [outcome: 'no log']
 
 // Counts messages in the room's first key of users, or in a part if the room is split. The reply of
 // a commit says how many fields the first key has, as a negative number if the room is split
-// (Users.noteLength).
+// (Users.noteLength). COMMIT says so only when that may have changed: a user whose count is what
+// was just added is new in the first key, and so is everybody in a room that was split meanwhile.
 export const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
@@ -186,7 +187,7 @@ export type CommitReply =
   | NoLog
   /**
    * The sequence of the first message; 1 if nothing is left to count; the length of the first key
-   * of users if this run has counted.
+   * of users if this run may have counted somebody for the first time.
    */
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /**
@@ -233,12 +234,13 @@ end
 local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if not KEYS[2] then return {'committed', seq, 0} end
-local split = isSplit(KEYS[2])
+local users, split, mayBeNew = KEYS[2], KEYS[3] and isSplit(KEYS[2]), KEYS[3] ~= nil
 for i = 4, first - 1, 2 do
-  local part = split and KEYS[1 + i / 2]
-  redis.call('HINCRBY', part or KEYS[2], ARGV[i], ARGV[i + 1])
+  local count = redis.call('HINCRBY', split and KEYS[1 + i / 2] or users, ARGV[i], ARGV[i + 1])
+  mayBeNew = mayBeNew or count == tonumber(ARGV[i + 1])
 end
-return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
+if not mayBeNew then return {'committed', seq, 1} end
+return {'committed', seq, 1, usersLength(users, split or isSplit(users))}`)
 
 export type CommitOnceReply =
   | NoLog

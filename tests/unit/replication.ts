@@ -62,7 +62,7 @@ function shard(
       state.refused.push(error)
     }
   })
-  const send = async ([command = '', acks, ms]: Array<string | Buffer>): Promise<Reply> => {
+  const send = async ([command = '', acks, ms]: readonly string[]): Promise<Reply> => {
     state.sent.push(String(command))
     if (command === 'INFO') return orThrow(state.info)
     const count = orThrow(state.wait)
