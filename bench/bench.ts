@@ -20,6 +20,7 @@ import { post } from './parts/post.js'
 import { start } from './parts/start.js'
 import { storm } from './parts/storm.js'
 import { tails } from './parts/tails.js'
+import { token } from './parts/token.js'
 import { profileText } from './profile.js'
 import { record, type Measured } from './results.js'
 import { resultOf, tableText } from './table.js'
@@ -27,6 +28,7 @@ import { Dialogs } from './targets/dialogs.js'
 
 const PARTS: readonly Part[] = [
   post,
+  token,
   fanout,
   latency,
   dialogs,

@@ -5,6 +5,8 @@ import autocannon from 'autocannon'
 import { crowd } from '../../src/cli/crowd.js'
 import { serve } from '../program.js'
 
+export type Writer = { readonly user: string; readonly token?: string }
+
 export type HttpLoad = {
   readonly url: string
   readonly connections: number
@@ -17,6 +19,8 @@ export type HttpLoad = {
     readonly rooms?: number
     readonly users?: number
     readonly textBytes: number
+    /** Each connection writes as one of these instead, with the token if there is one. */
+    readonly writers?: readonly Writer[]
   }
   /** A path to GET instead. */
   readonly path?: string
@@ -74,6 +78,7 @@ async function run({
           textBytes: posts.textBytes
         })
   let index = 0
+  let connection = 0
   const before = process.cpuUsage()
   const result = await autocannonUntilDone({
     url: `${url}${path ?? ''}`,
@@ -85,14 +90,21 @@ async function run({
       ? {}
       : {
           setupClient: client => {
+            const writers = posts?.writers ?? []
+            const writer = writers[connection++ % writers.length]
             client.setRequests(
               Array.from({ length: REQUESTS_PER_CONNECTION }, () => {
                 const { room, user, text } = compose(index++)
                 return {
                   method: 'POST' as const,
                   path: `/rooms/${room}/messages`,
-                  headers: { 'content-type': 'application/json' },
-                  body: JSON.stringify({ user, text })
+                  headers: {
+                    'content-type': 'application/json',
+                    ...(writer?.token === undefined
+                      ? {}
+                      : { authorization: `Bearer ${writer.token}` })
+                  },
+                  body: JSON.stringify({ user: writer?.user ?? user, text })
                 }
               })
             )

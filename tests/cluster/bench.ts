@@ -34,6 +34,7 @@ const RESULTS = fileURLToPath(new URL('../../../bench/RESULTS.md', import.meta.u
 
 const PARTS = [
   'post',
+  'token',
   'fanout',
   'latency',
   'inbox',
