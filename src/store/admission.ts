@@ -2,6 +2,7 @@
 // at. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is refused
 // at once. Every accepted message gets an answer by its deadline, even if Redis hangs. It keeps its
 // place in the queue until its work has really ended, because the work is what costs memory.
+import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 
 export type AdmissionOptions = {
@@ -12,6 +13,7 @@ export type AdmissionOptions = {
 
 /** Memory that a waiting message takes besides its text: measured on the heap, rounded up. */
 const PENDING_BYTES = 1024
+const SETTLED_POLL_MS = 5
 
 type Taken = { readonly deadline: number; readonly expire: () => void }
 
@@ -83,6 +85,14 @@ export class Admission {
         }
       )
     })
+  }
+
+  /**
+   * Resolves when the work behind everything accepted has ended, also where the answer was given
+   * before, at the deadline. It polls, which is soon enough for a shutdown.
+   */
+  async settled(): Promise<void> {
+    while (this.#length > 0) await sleep(SETTLED_POLL_MS)
   }
 
   // The timer is not cancelled when its message has been answered. When it fires, it is set again

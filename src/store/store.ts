@@ -123,8 +123,13 @@ export class Store {
     this.#admission = new Admission(options)
   }
 
-  /** Resolves when everything that follows from what was answered is done or was given up. */
+  /**
+   * Resolves when everything that was accepted is done or was given up, and what follows from it. A
+   * POST that was answered 503 at its deadline may be committed a moment later, and must then be
+   * published: nobody else would notice, because a process that stops in peace is not missed.
+   */
   async settled(): Promise<void> {
+    await this.#admission.settled()
     await this.appender.settled()
     await this.touches.allSettled()
     await Promise.all([this.#dialogs.settled(), this.#marks.settled(), this.members.settled()])

@@ -1,5 +1,5 @@
-// A socket of the simulated network, as the service sees it: the part of net.Socket that node-redis
-// and the service use. Invariant: what was written arrives in order, in pieces of any size, late,
+// A socket of the simulated network, as the service sees it: the part of net.Socket that it
+// uses. Invariant: what was written arrives in order, in pieces of any size, late,
 // or not at all; never changed. After 'close' nothing comes.
 import { EventEmitter } from 'node:events'
 
