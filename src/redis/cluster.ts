@@ -207,10 +207,10 @@ export class Cluster {
   /**
    * As `command`, on a write connection: the result includes a promise of the replicas'
    * acknowledgement.
-   * @param inMigration what to send instead if the slot is moving and its keys are on both sides
-   * (TRYAGAIN)
+   * @param inMigration makes what to send instead if the slot is moving and its keys are on both
+   * sides (TRYAGAIN)
    */
-  write(slot: number, args: Args, deadline?: number, inMigration?: Args): Promise<Written> {
+  write(slot: number, args: Args, deadline?: number, inMigration?: () => Args): Promise<Written> {
     // Otherwise a write could be stored although a later step of the same POST is refused.
     if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
     return this.#delivery.deliver(slot, { args, deadline, send: sendWrite, inMigration })

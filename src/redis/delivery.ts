@@ -24,8 +24,8 @@ export type Command = {
   readonly args: Args
   readonly deadline: number | undefined
   readonly send: Send
-  /** What to send instead if the slot is moving and the keys are on both sides. */
-  readonly inMigration?: Args | undefined
+  /** Makes what to send instead if the slot is moving and the keys are on both sides. */
+  readonly inMigration?: (() => Args) | undefined
 }
 
 export type DeliveryOptions = {
@@ -137,7 +137,7 @@ const hasWay = (step: NextStep, { inMigration }: Command): boolean =>
 /** The command as it must be sent from now on. */
 function adapted(command: Command, step: NextStep): Command {
   if (step.kind === 'half-moved' && command.inMigration !== undefined) {
-    return { ...command, args: command.inMigration, inMigration: undefined }
+    return { ...command, args: command.inMigration(), inMigration: undefined }
   }
   if (step.kind === 'no-script') {
     return { ...command, args: ['EVAL', scriptText(command.args[1]), ...command.args.slice(2)] }

@@ -179,23 +179,23 @@ export class Committer {
     deadline: number
   ): Promise<Attempt> {
     const [reference = ''] = references
-    const rest = [
-      String(counts.size),
-      ...[...counts].flatMap(([user, count]) => [user, String(count)]),
-      ...references
-    ]
+    const counted = this.#users.countKeys(room, counts.keys())
     for (let behind = after; ;) {
       // The log and the counters are updated in one step. While the room's slot is moving, they may
       // be on different nodes; then the log is updated alone, first.
       const written = await this.#toLog(room, behind > 0, deadline, mayBegin => {
-        const args = [String(behind), mayBegin, ...rest]
-        const logOnly = ['EVALSHA', COMMIT.sha, '1', logKey(room), ...args]
-        const keys = [logKey(room), ...this.#users.countKeys(room, counts.keys())]
+        const commandFor = (keys: readonly string[]): string[] => {
+          const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
+          args.push(String(behind), mayBegin, String(counts.size))
+          for (const [user, count] of counts) args.push(user, String(count))
+          args.push(...references)
+          return args
+        }
         return this.#cluster.write(
           roomSlot(room),
-          ['EVALSHA', COMMIT.sha, String(keys.length), ...keys, ...args],
+          commandFor([logKey(room), ...counted]),
           deadline,
-          logOnly
+          () => commandFor([logKey(room)])
         )
       })
       const reply = written.reply as Exclude<CommitReply, NoLog>

@@ -236,7 +236,7 @@ export class Members {
         roomSlot(room),
         ['EVALSHA', ...args],
         deadline,
-        inMigration === undefined ? undefined : ['EVALSHA', ...inMigration]
+        inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
       )
       // A repeated attempt finds the work of the first one done; only the first knows how it was
       // before.

@@ -61,7 +61,7 @@ export class ReadMarks {
         userSlot(user),
         ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
         deadline,
-        ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
+        () => ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
       )
       first ??= written.reply as readonly [number, number, number]
       return written
