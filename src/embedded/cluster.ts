@@ -12,6 +12,7 @@ import { type Manifest, readManifest, rememberData, rewriteAddresses } from './m
 import { type EmbeddedNode, endOrphan } from './node.js'
 import { dataIn, tornSince } from './node-data.js'
 import { NodeSet } from './node-set.js'
+import { SizeNotes, takeNotes } from './size-notes.js'
 import { freePorts, isNodePortFree } from './ports.js'
 import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
 import { lostNodes, refusalOf, restore } from './restore.js'
@@ -52,6 +53,7 @@ export class EmbeddedCluster {
   readonly #dataDir: string
   readonly #options: EmbeddedOptions
   readonly #set: NodeSet
+  readonly #notes: SizeNotes
   readonly #lock: DataDirLock
   readonly #report: (line: string) => void
   #stopping: Promise<void> | undefined
@@ -66,6 +68,7 @@ export class EmbeddedCluster {
     this.#options = options
     this.#lock = lock
     this.#report = options.report ?? (() => {})
+    this.#notes = new SizeNotes(dataDir)
     this.#set = new NodeSet({
       dataDir,
       command,
@@ -139,6 +142,7 @@ export class EmbeddedCluster {
   }
 
   async #stop(): Promise<void> {
+    this.#notes.stop()
     try {
       await this.#set.stop()
     } finally {
@@ -153,6 +157,7 @@ export class EmbeddedCluster {
   }
 
   async #start(): Promise<void> {
+    takeNotes(this.#dataDir)
     const manifest = readManifest(this.#dataDir)
     const orphans = await Promise.all(
       (manifest?.nodes ?? []).map(entry => endOrphan(this.#set.dirOf(entry)))
@@ -165,6 +170,7 @@ export class EmbeddedCluster {
     else if (manifest.isComplete) await this.#resume(manifest)
     else await this.#createAgain(manifest)
     this.#set.rememberData(true)
+    this.#notes.start()
   }
 
   async #create(): Promise<void> {

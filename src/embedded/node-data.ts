@@ -2,7 +2,8 @@
 // its data, its replica copies the empty master, and a part of all messages is gone without a word.
 // So cluster.json, which is not in the nodes' folders, records the id of each node and the sizes of
 // its append-only files. These files only grow until files with new names replace them, so an old
-// record is a valid lower bound. Not noticed: bytes that were changed in place. Redis finds those.
+// record is a valid lower bound; size-notes.ts renews it while the nodes run. Not noticed: bytes
+// that were changed in place, which Redis finds, and after a crash the last ten seconds.
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 

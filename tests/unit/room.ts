@@ -185,7 +185,9 @@ t.test(
     world.store = anew
     world.room.receive(publication(anew.slice(1)))
     await until('it is told', () => reader.text().includes('"reason":"rewritten"'))
-    await until('it has the new log', () => reader.text().endsWith('"head":2}\n\n'))
+    await until('it has the new log', () =>
+      /event: live\ndata: .*"head":2}\n\n$/.test(reader.text())
+    )
     t.match(reader.text(), /event: reset[^]*"text":"other"[^]*"text":"more"[^]*event: live/)
   }
 )
