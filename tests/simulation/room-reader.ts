@@ -21,6 +21,8 @@ export type Seen = {
   entries: Entry[]
   /** What it shows of each message now; undefined where that is deleted. */
   readonly now: Map<number, string | undefined>
+  /** Messages whose deletion it was told of. */
+  readonly gone: Set<number>
   isLive: boolean
 }
 
@@ -115,7 +117,9 @@ export class RoomReader {
         return
       case 'changed':
         oracle.changes.onSeen(this.name, room, { seq, changes, text })
-        if (text !== undefined && seen.now.has(changes) && seen.now.get(changes) === undefined) {
+        // A message that is deleted and not yet told to be may still be in the ring of a process.
+        if (text === undefined) seen.gone.add(changes)
+        else if (seen.gone.has(changes)) {
           oracle.violation(
             `${this.name} gets a text of ${room} ${changes}, which is deleted: ${text}`
           )
@@ -159,6 +163,7 @@ export class RoomReader {
     seen.first = seen.next
     seen.entries = []
     seen.now.clear()
+    seen.gone.clear()
     seen.isLive = false
   }
 
@@ -185,5 +190,6 @@ const newSeen = (last: number | undefined): Seen => ({
   next: last === undefined ? 1 : undefined,
   entries: [],
   now: new Map(),
+  gone: new Set(),
   isLive: false
 })
