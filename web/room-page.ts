@@ -161,6 +161,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
         return false
       }
       list.recognise(draft.user)
+      signIn.allow()
       outbox.add(draft)
       presence.sent()
       list.showNewest()
@@ -224,6 +225,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
 
   onPress('#open', () => {
     keep(openName, true)
+    signIn.allow()
     stream.open()
   })
   onPress('#close', () => {

@@ -63,7 +63,7 @@ t.test(
     const asked = addressesOf(chat)
     await chat.page.goto(`${url}/chat?chat_id=${room}`)
     await chat.page.waitForSelector('#sign-in[open]')
-    t.ok(await chat.page.innerText('#sign-in-fault'), 'it says why')
+    t.ok(await chat.page.isVisible('#sign-in-hint'), 'it says what a token is')
     t.equal(await chat.page.evaluate('document.activeElement.id'), 'token')
     await giveToken(chat, token)
     await chat.becomes('live')
