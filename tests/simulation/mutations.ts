@@ -200,8 +200,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'forget a reader on reset',
     file: 'live/room.js',
-    find: 'for (const reader of [...this.#readers])',
-    replace: 'for (const reader of [...this.#readers].slice(1))'
+    find: 'for (const reader of [...this.#readers])\n            reader.reset(reason);',
+    replace: 'for (const reader of [...this.#readers].slice(1))\n            reader.reset(reason);'
   },
   {
     name: 'mix pages of two pasts',
