@@ -38,7 +38,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'send nothing with a new connection',
     file: 'redis/connection.js',
-    find: 'await greet(client);',
+    find: 'await connection.#greet(password === undefined ? undefined : loginOf(options, password));',
     replace: ''
   },
   {
@@ -109,9 +109,9 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'do not follow ASK with ASKING',
-    file: 'redis/node-pipeline.js',
-    find: 'if (isAsking)',
-    replace: 'if (false)'
+    file: 'redis/delivery.js',
+    find: ' send(node, args, isAsking, resolve, reject);',
+    replace: ' send(node, args, false, resolve, reject);'
   },
   {
     name: 'forget where a MOVED pointed',
