@@ -4,7 +4,8 @@ import { type Config, readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { Log } from '../store/log.js'
+import { type Log } from '../store/log.js'
+import { Store } from '../store/store.js'
 import { forEachAtOnce } from './check/at-once.js'
 import { type CheckCliOptions, HELP, readCheckOptions } from './check/check-options.js'
 import { Report } from './check/report.js'
@@ -61,7 +62,13 @@ async function check(
   { room, isRepairing, orphanAgeMs }: CheckCliOptions,
   report: Report
 ): Promise<void> {
-  const log = new Log(cluster, config.store.segmentLength)
+  const store = new Store(cluster, {
+    ...config.store,
+    ...config.cluster,
+    publish: () => undefined,
+    onFault: () => undefined
+  })
+  const { log } = store
   const rooms = room === undefined ? await findRooms(cluster) : new Map([[room, 0]])
   const progress = new Progress({ unit: 'entries', total: await workFor(log, rooms.keys()) })
   let done = 0
@@ -70,6 +77,7 @@ async function check(
     isRepairing,
     orphanAgeMs,
     settleMs: config.cluster.storeDeadlineMs + SETTLE_MS,
+    clean: (room: string) => store.deletions.clean(room),
     referencesMax: REFERENCES_MAX,
     onProgress: (entries: number) => {
       done += entries

@@ -130,6 +130,14 @@ export class Dialogs {
     })
   }
 
+  /**
+   * Deletes a room: messages, members, read marks. For admins where tokens are asked for. Its
+   * streams tell it as `reset` with the reason `deleted`. @throws Refusal, or of `fetch`
+   */
+  async deleteRoom(room: string): Promise<void> {
+    await this.#http.request(`rooms/${part(room)}`, { method: 'DELETE' })
+  }
+
   /** Deletes a message's text for good. The room's streams tell it as `changed`. @throws Refusal */
   async delete(room: string, seq: number, { user }: { user?: string } = {}): Promise<void> {
     const query = { user }

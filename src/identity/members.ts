@@ -7,7 +7,7 @@ export type Members = {
    * Calls back for each removal that this process hears of, including those by other processes.
    * After that, `isMember` does not return true from earlier knowledge.
    */
-  readonly onRemoved: (listener: (room: string, user: string) => void) => void
+  readonly onRemoved: (listener: (room: string, user: string | undefined) => void) => void
   /** Calls back when removals by other processes may have been missed. */
   readonly onMissed: (listener: () => void) => void
 }

@@ -20,9 +20,10 @@ export type RoomReader = {
 
 /**
  * Why a reader has to start over: its cursor is beyond the head, the log has another message at
- * that sequence, or the log has become shorter.
+ * that sequence, the log has become shorter, or what comes after the cursor is gone because the room
+ * was deleted or its messages have expired.
  */
-export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound'
+export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound' | 'deleted' | 'trimmed'
 
 export class FanOut {
   readonly #live = new Set<RoomReader>()

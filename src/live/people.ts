@@ -14,7 +14,9 @@ export type PeopleOptions = {
   readonly auditMs: number
   readonly recheckMs: number
 }
-type Members = { readonly onRemoved: (listener: (room: string, user: string) => void) => void }
+type Members = {
+  readonly onRemoved: (listener: (room: string, user: string | undefined) => void) => void
+}
 
 /** A list is read this many times less often than a room is compared with the store. */
 const AUDITS = 6
@@ -50,7 +52,8 @@ export class People {
     this.#options = options
     this.#events = events
     store.members.onRemoved((room, user) => {
-      this.#people.get(user)?.person.removed(room)
+      if (user !== undefined) this.#people.get(user)?.person.removed(room)
+      else for (const { person } of this.#people.values()) person.removed(room)
     })
     this.#turns = new Turns(options)
     this.#timer = setInterval(() => {

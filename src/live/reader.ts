@@ -50,6 +50,11 @@ export class Reader implements RoomReader {
     // happen while the store is asked.
     if (this.#resets === 0) {
       this.#next = after === undefined ? this.#beginning() : after.seq + 1
+      await this.#room.lookBack(this.#next)
+      if (after === undefined) this.#next = Math.max(this.#next, this.#room.horizon.first)
+      else this.#resetIfGone()
+    }
+    if (this.#resets === 0) {
       const contradiction = after === undefined ? undefined : await this.#contradicts(after)
       if (contradiction !== undefined && this.#resets === 0) this.reset(contradiction)
     }
@@ -101,7 +106,13 @@ export class Reader implements RoomReader {
 
   #beginning(): number {
     const { last } = this.#request
-    return last === undefined ? 1 : Math.max(1, this.#room.head - last + 1)
+    const { head, horizon } = this.#room
+    return last === undefined ? horizon.first : Math.max(horizon.first, head - last + 1)
+  }
+
+  #resetIfGone(): void {
+    const { first, reason } = this.#room.horizon
+    if (this.#next < first) this.reset(reason)
   }
 
   async #catchUp(): Promise<void> {
@@ -168,6 +179,8 @@ export class Reader implements RoomReader {
       const page = await this.#room.pageFrom(seq, length)
       if (page !== undefined) return page
       await this.#room.sync()
+      await this.#room.lookBack(seq)
+      if (resets === this.#resets) this.#resetIfGone()
       await pause.wait()
       if (this.#output.stream.hasEnded || resets !== this.#resets) return []
     }
@@ -186,7 +199,7 @@ export class Reader implements RoomReader {
     // Twice, because with an open gap a sync reads only as far as was published here.
     for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync()
     if (seq > this.#room.head) return 'beyond-head'
-    if (seq === 0 || ms === undefined) return undefined
+    if (seq === 0 || ms === undefined || seq < this.#room.horizon.first) return undefined
     const [frames] = await this.#page(seq)
     if (frames === undefined) return undefined
     return frameMs(frameAt(frames, seq)) === ms ? undefined : 'rewritten'

@@ -6,11 +6,12 @@
 // head, and the last delivered message is compared with the log: a failover may have lost sequences
 // that were then given out again, and only this comparison shows it.
 import { type History } from '../store/history.js'
-import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
-import { parseReference } from '../message/message.js'
+import { type Horizon, LOG_GONE_MS_MAX, type Log } from '../store/log.js'
+import { timeOf } from '../message/message.js'
 import { EarlyFrames } from './early-frames.js'
 import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
 import {
+  decodeDeletion,
   decodePublication,
   decodeSignal,
   frameAt,
@@ -26,7 +27,7 @@ import { type RoomWatch } from './room-watch.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
 
 /** What a room asks of the store. */
-export type RoomLog = Pick<Log, 'head' | 'range'>
+export type RoomLog = Pick<Log, 'head' | 'range' | 'horizon'>
 export type RoomHistory = Pick<History, 'range'>
 
 export type RoomSettings = RingOptions & {
@@ -65,6 +66,8 @@ let nextEpoch = 1
  * changes messages all the time must not starve its readers.
  */
 const READS_MAX = 3
+/** How long it is believed that nothing more is gone of a room. */
+const HORIZON_MS = 1000
 
 /** For how long the store is asked in vain before readers are told. */
 export const BEHIND_MS_MIN = 5000
@@ -86,6 +89,8 @@ export class Room {
   readonly #early: EarlyFrames
   readonly #sync: Retrier
   #headMs = 0
+  #horizon: Horizon = { first: 1, reason: 'deleted' }
+  #horizonAt = -Infinity
   /**
    * The room's epoch: it changes whenever the log turns out to have been rewound. What was read in
    * an earlier epoch is not used any more.
@@ -141,6 +146,11 @@ export class Room {
   /** The time of the head's entry; 0 in an empty room. */
   get headMs(): number {
     return this.#headMs
+  }
+
+  /** What is known to be gone; `lookBack` looks anew. */
+  get horizon(): Horizon {
+    return this.#horizon
   }
 
   /** Changes whenever something that was read from the room may be outdated. */
@@ -241,6 +251,17 @@ export class Room {
       : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
+  /** Finds out whether what a reader wants next is gone. Costs nothing if the ring has it. */
+  async lookBack(seq: number): Promise<void> {
+    if (seq >= this.#ring.first || performance.now() - this.#horizonAt < HORIZON_MS) return
+    this.#horizonAt = performance.now()
+    this.#gone(await this.#log.horizon(this.room))
+  }
+
+  #gone(horizon: Horizon): void {
+    if (horizon.first > this.#horizon.first) this.#horizon = horizon
+  }
+
   async #readPage(seq: number, length: number): Promise<{ epoch: number; page: Page }> {
     const epoch = this.#epoch
     return {
@@ -253,7 +274,7 @@ export class Room {
   receive(payload: Buffer): void {
     const frames = decodePublication(payload)
     if (this.#isClosed) return
-    if (frames === undefined) return this.#signal(payload)
+    if (frames === undefined) return this.#receiveOther(payload)
     // Published before a change that is here already, and late: the store has what they are now.
     if (this.#early.changes(frames)) return
     this.#heed(frames)
@@ -272,11 +293,19 @@ export class Room {
     }
   }
 
-  #signal(payload: Buffer): void {
+  #receiveOther(payload: Buffer): void {
     const frame = decodeSignal(payload)
-    // A newer version says something in a way that this one does not know.
-    if (frame === undefined) void this.sync()
-    else this.#fanOut.signal(frame)
+    if (frame !== undefined) return this.#fanOut.signal(frame)
+    const deletion = decodeDeletion(payload)
+    // What was read before may be from before the deletion; and a newer version may say something in
+    // a way that this one does not know.
+    if (!this.#isReady || deletion === undefined) void this.sync()
+    else if (deletion.seq > this.head) this.#delete(deletion.seq, deletion.ms)
+  }
+
+  #delete(head: number, headMs: number): void {
+    this.#gone({ first: head + 1, reason: 'deleted' })
+    this.#reset('deleted', head, headMs)
   }
 
   /**
@@ -314,13 +343,18 @@ export class Room {
     const entry = await this.#log.head(this.room)
     this.heardAt = Math.max(this.heardAt, lookedAt)
     const head = entry?.seq ?? 0
-    const headMs = msOf(entry?.reference)
+    const headMs = timeOf(entry?.reference)
     if (!this.#isReady) return this.#begin(head, headMs)
     if (this.#isMissing(head, known)) throw new Error('The log is gone')
     if (head < known) return this.#reset('rewound', head, headMs)
     const thereMs =
-      head === known ? headMs : msOf((await this.#log.range(this.room, known, known))[0]?.reference)
-    if (known > 0 && thereMs !== knownMs) return this.#reset('rewritten', head, headMs)
+      head === known
+        ? headMs
+        : timeOf((await this.#log.range(this.room, known, known))[0]?.reference)
+    if (known > 0 && thereMs !== knownMs) {
+      if (!(await this.#resetIfGone(known, head, headMs))) this.#reset('rewritten', head, headMs)
+      return
+    }
     this.#doubted = undefined
     // Everything before an early frame is committed and published, but entries after the last early
     // frame may not have reached a replica yet. So reading stops there. If there are several gaps,
@@ -334,7 +368,10 @@ export class Room {
         Math.min(this.head + this.pages.length, target, this.#early.first - 1),
         epoch
       )
-      if (page.length === 0) throw new Error('The log ends before its head')
+      if (page.length === 0 || page[0]?.seq !== this.head + 1) {
+        if (await this.#resetIfGone(this.head + 1, head, headMs)) return
+        throw new Error('The log ends before its head')
+      }
       // As in pageFrom.
       if (epoch !== this.#epoch && tries < READS_MAX) continue
       tries = 0
@@ -375,6 +412,17 @@ export class Room {
     this.#isBehind = true
     this.#fanOut.flush()
     for (const reader of [...this.#readers]) reader.fallBehind()
+  }
+
+  /** Resets the room to its head if an entry that it relies on is gone. */
+  async #resetIfGone(seq: number, head: number, headMs: number): Promise<boolean> {
+    const epoch = this.#epoch
+    const horizon = await this.#log.horizon(this.room)
+    if (seq >= horizon.first) return false
+    if (epoch !== this.#epoch || horizon.first > head + 1) throw new Error('Deleted meanwhile')
+    this.#gone(horizon)
+    this.#reset(horizon.reason, head, headMs)
+    return true
   }
 
   #reset(reason: ResetReason, head: number, headMs: number): void {
@@ -458,6 +506,3 @@ export class Room {
     this.#watchGap()
   }
 }
-
-const msOf = (reference: string | undefined): number =>
-  reference === undefined ? 0 : parseReference(reference).ms

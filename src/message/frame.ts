@@ -204,6 +204,19 @@ const CHANGED = 'changed '
 const CHANGED_FIRST_BYTE = CHANGED.charCodeAt(0)
 const CHANGED_LINE = /^changed ([1-9]\d{0,14}(?: [1-9]\d{0,14})*)$/
 
+const DELETED = /^deleted ([1-9]\d{0,14})-(\d{1,15})\n$/
+const DELETED_FIRST_BYTE = 'd'.charCodeAt(0)
+
+/** What is published when a room is deleted: up to which sequence, and when. */
+export const encodeDeletion = (seq: number, ms: number): string => `deleted ${seq}-${ms}\n`
+
+/** The inverse of encodeDeletion; undefined for other publications. */
+export function decodeDeletion(payload: Buffer): { seq: number; ms: number } | undefined {
+  if (payload[0] !== DELETED_FIRST_BYTE) return undefined
+  const [, seq, ms] = DELETED.exec(payload.toString('latin1')) ?? []
+  return seq === undefined ? undefined : { seq: Number(seq), ms: Number(ms) }
+}
+
 /** A publication: a line `<first> <length of each frame in bytes> …`, then the frames. */
 export function encodePublication(entries: readonly Entry[]): string {
   const texts = entries.map(encodeFrame)

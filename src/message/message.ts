@@ -1,6 +1,6 @@
 // A message, and the two ways to refer to one: the reference in the log and the cursor of a reader.
 import { DialogsError } from '../errors.js'
-import { splitNumber } from '../store/keys.js'
+import { formatTag, parseTag } from '../store/keys.js'
 
 export type Message = {
   readonly room: string
@@ -55,11 +55,14 @@ export const isChange = (entry: Entry): entry is Change => 'changes' in entry
 export const isMessage = (entry: Entry): entry is Message => 'user' in entry
 
 /**
- * A parsed `<user>.<block>/<entry id>`. `tag` is `<user>.<block>`, the hash tag of the block's key.
+ * A parsed `<user>.<block>/<entry id>`. `tag` is `<user>.<block>`, the hash tag of the block's key;
+ * in a room that was deleted it is `<user>.<block>:<generation>`.
  */
 export type Reference = {
   readonly tag: string
   readonly user: string
+  /** Which of the room's lives it belongs to: the sequence up to which it had been deleted, or 0. */
+  readonly generation: number
   readonly id: string
   /** The time of the log's entry: of the message, or of its change. */
   readonly ms: number
@@ -86,14 +89,20 @@ export const formatChange = (
   { seq, n, ms, isDeletion }: ChangeMark
 ): string => `${formatReference(tag, id)}~${seq}.${n}.${ms}${isDeletion ? 'd' : ''}`
 
-const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
+const REFERENCE = /^(.+)\.(?:0|[1-9]\d{0,14})(?::([1-9]\d{0,14}))?\/((?:0|[1-9]\d{0,15})-\d{1,16})$/
 const CHANGE = /^(.+)~([1-9]\d{0,14})\.([1-9]\d{0,14})\.(0|[1-9]\d{0,14})(d?)$/s
 
 /** @throws Error for anything that no version of this service has written */
 export function parseReference(reference: string): Reference {
-  const [, user, id] = REFERENCE.exec(reference) ?? []
+  const [, user, generation = 0, id] = REFERENCE.exec(reference) ?? []
   if (user === undefined || id === undefined) return parseChange(reference)
-  return { tag: reference.slice(0, -1 - id.length), user, id, ms: Number.parseInt(id, 10) }
+  return {
+    tag: reference.slice(0, -1 - id.length),
+    user,
+    generation: Number(generation),
+    id,
+    ms: Number.parseInt(id, 10)
+  }
 }
 
 // A user's name may hold a ~. But a reference to a message ends in an entry id, and never in this.
@@ -106,14 +115,36 @@ function parseChange(reference: string): Reference {
   return { ...parseReference(target), ms: change.ms, change }
 }
 
+/**
+ * What stands in the log where a room was deleted: it is gone up to this entry, and including it.
+ */
+export const formatDeletion = (ms: number): string => `${DELETION}${ms}`
+
+const DELETION = '~deleted.'
+
+/** When the room was deleted; undefined if the reference is to a message, or to its change. */
+export function parseDeletion(reference: string): number | undefined {
+  // Nearly all references are told by their first character. A user may have any name, but a
+  // reference to a message has a slash.
+  if (!reference.startsWith(DELETION) || reference.includes('/')) return undefined
+  return Number(reference.slice(DELETION.length))
+}
+
+/** The time of a log entry, whatever it stands for; 0 if its reference is lost. */
+export const timeOf = (reference: string | undefined): number =>
+  reference === undefined ? 0 : (parseDeletion(reference) ?? parseReference(reference).ms)
+
 /** The block of a user's n-th message. Messages count from 1, blocks from 0. */
 export const blockOf = (n: number, blockLength: number): number => Math.floor((n - 1) / blockLength)
 
-/** `<user>.<block>` for a user's n-th message. */
-export const blockTag = (user: string, n: number, blockLength: number): string =>
-  `${user}.${blockOf(n, blockLength)}`
+/**
+ * `<user>.<block>` for a user's n-th message. In a room that was deleted, `:<generation>` follows:
+ * what is written after a deletion must not share a key with what was written before.
+ */
+export const blockTag = (user: string, n: number, blockLength: number, generation = 0): string =>
+  formatTag({ user, block: blockOf(n, blockLength), generation })
 
-export const blockNumber = (tag: string): number => splitNumber(tag)?.[1] ?? Number.NaN
+export const blockNumber = (tag: string): number => parseTag(tag)?.block ?? Number.NaN
 
 /**
  * The id of the entry `offset` places after `first` in a group that one script appended: `5-7` and

@@ -5,6 +5,7 @@ import { NAME_LENGTH_MAX } from '../message/names.js'
 import {
   DialogAnswer,
   DialogsAnswer,
+  DeletedRoomAnswer,
   MemberAnswer,
   NewMark,
   UsersAnswer
@@ -70,6 +71,7 @@ const SHARED: Readonly<Record<string, unknown>> = {
   Page: PageAnswer,
   Users: UsersAnswer,
   Member: MemberAnswer,
+  DeletedRoom: DeletedRoomAnswer,
   NewMark,
   Dialog: DialogAnswer,
   Dialogs: DialogsAnswer,

@@ -16,6 +16,18 @@ export const MemberAnswer = Type.Object({
   member: Type.Boolean()
 })
 
+export const DeletedRoomAnswer = Type.Object({
+  room: Type.String(),
+  deleted: Type.Literal(true),
+  head: Type.Integer({
+    description: 'what was written up to here is gone; a message that is written now comes after it'
+  }),
+  at: Type.String({ format: 'date-time' }),
+  done: Type.Boolean({
+    description: 'nothing is left in the store; false if a large room takes longer: it goes on'
+  })
+})
+
 export const NewMark = Type.Object(
   {
     seq: Type.Integer({

@@ -1,5 +1,6 @@
 // A page of messages as JSON, limited by bytes as well as by messages. Invariant: a page is
-// contiguous and has at least one message if there is any. If it must be cut, it keeps the messages
+// contiguous and has at least one message if there is any. What is gone is left out: a page that
+// would begin there begins with the first message that is left. If it must be cut, it keeps the messages
 // next to where the client continues: with `after` the newest are dropped, otherwise the oldest.
 // Texts are read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
@@ -46,12 +47,17 @@ async function readLog(
 ): Promise<{ head: number; log: LogEntry[] }> {
   if (after === undefined && before === undefined) {
     const log = await store.log.newest(room, limit)
-    return { head: log.at(-1)?.seq ?? 0, log }
+    // Of a room that was deleted nothing is left but its head.
+    return { head: log.at(-1)?.seq ?? (await store.head(room)), log }
   }
   const head = await store.head(room)
   const end = Math.min(head, before === undefined ? head : before - 1)
   const from = after === undefined ? Math.max(1, end - limit + 1) : after + 1
-  return { head, log: await store.log.range(room, from, Math.min(end, from + limit - 1)) }
+  const log = await store.log.range(room, from, Math.min(end, from + limit - 1))
+  if (after === undefined || from > end || log[0]?.seq === from) return { head, log }
+  // What comes right after the cursor is gone.
+  const first = await store.log.first(room)
+  return { head, log: await store.log.range(room, first, Math.min(end, first + limit - 1)) }
 }
 
 /** As many of these entries, from the first on, as fit. */

@@ -1,14 +1,15 @@
-// What a room consists of, over HTTP: its users, and for operators its blocks.
+// A room as a whole, over HTTP: its users, its blocks for operators, and its deletion.
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
+import { formatTime } from '../message/frame.js'
 import { checkName } from '../message/names.js'
 import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { parseLimit } from './parameters.js'
 import { checkAdmin, checkRead } from './rights.js'
-import { UsersAnswer, UsersQuery } from './member-schemas.js'
+import { DeletedRoomAnswer, UsersAnswer, UsersQuery } from './member-schemas.js'
 import { BlocksAnswer, BlocksQuery } from './operation-schemas.js'
-import { ERRORS, RoomParams } from './schemas.js'
+import { ERRORS, NoQuery, RoomParams } from './schemas.js'
 
 export type RoomRoutesOptions = { readonly store: Store; readonly answers: Answers }
 
@@ -38,6 +39,26 @@ export async function roomRoutes(
         const { total, users, next = null } = await store.users.page(room, after, limit)
         return JSON.stringify({ room, total, users, next })
       })
+    }
+  )
+
+  app.delete(
+    '/rooms/:room',
+    {
+      config: { contract: { id: 'deleteRoom', tag: 'rooms', errors: [404] } },
+      schema: {
+        summary: 'Delete a room: messages, members, read marks; its numbering goes on',
+        params: RoomParams,
+        querystring: NoQuery,
+        response: { 200: DeletedRoomAnswer, ...ERRORS }
+      }
+    },
+    async request => {
+      const { room } = request.params
+      checkName('room', room)
+      checkAdmin(request.caller)
+      const { seq, ms, isClean } = await store.deletions.delete(room)
+      return { room, deleted: true as const, head: seq, at: formatTime(ms), done: isClean }
     }
   )
 

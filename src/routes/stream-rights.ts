@@ -61,7 +61,8 @@ export class StreamRights {
   constructor(members: Members, times: LookTimes = LOOK_TIMES) {
     this.#times = times
     members.onRemoved((room, user) => {
-      for (const watched of this.#byUser.get(user) ?? []) {
+      const concerned = user === undefined ? this.#watched : (this.#byUser.get(user) ?? [])
+      for (const watched of concerned) {
         if (watched.rooms.includes(room)) this.#recheck(watched, room)
       }
     })

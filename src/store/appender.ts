@@ -17,14 +17,20 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { throwUnlessLost, untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, changedKey, copyKey } from './keys.js'
+import { blockKey, changedKey, copyKey, parseTag } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
-import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY } from './scripts.js'
-import { Committer, type Commit } from './committer.js'
+import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY, REMOVE_ENTRIES } from './scripts.js'
+import { Committer, type Commit, OtherGeneration } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
-import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
+import {
+  blockTag,
+  entryIdAfter,
+  formatReference,
+  parseReference,
+  type Message
+} from '../message/message.js'
 import { Numbers } from './numbers.js'
 import { type Users } from './users.js'
 
@@ -45,7 +51,7 @@ export type AppenderOptions = {
   /** Step 5. Called in sequence order for the messages that this process has written to a room. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (
-    what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news',
+    what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean',
     error: unknown
   ) => void
 }
@@ -62,6 +68,10 @@ type Pending = NewMessage & {
   readonly deadline: number
   readonly resolve: (committed: Committed) => void
   readonly reject: (error: unknown) => void
+  /** Which of the user's messages it is, over all rooms. */
+  n: number
+  /** The room's generation when its block was chosen. */
+  generation: number
   tag: string
   id: string
   ms: number
@@ -110,6 +120,8 @@ export class Appender {
         deadline,
         resolve,
         reject,
+        n: 0,
+        generation: 0,
         tag: '',
         id: '',
         ms: 0,
@@ -126,8 +138,8 @@ export class Appender {
    * message of anybody's and is not counted.
    * @param read what the order tells by it; asked once a replica has its sequence
    * @returns what was read; undefined if the idempotency key belongs to something else
-   * @throws DialogsError as Cluster.write, or what `read` throws; it may have been committed
-   * nevertheless
+   * @throws OtherGeneration if the message is gone with its room; otherwise DialogsError as
+   * Cluster.write, or what `read` throws; it may have been committed nevertheless
    */
   async commitChange<Told>(
     room: string,
@@ -136,10 +148,11 @@ export class Appender {
     deadline: number,
     { read, publish }: { read: (seq: number) => Promise<Told>; publish: (told: Told) => void }
   ): Promise<Told | undefined> {
+    const { generation } = parseReference(reference)
     const { first, durable } =
       once === undefined
-        ? await this.#committer.commit(room, [reference], NOBODY, deadline)
-        : await this.#committer.commitOnce(room, reference, '', once, deadline)
+        ? await this.#committer.commit(room, [reference], NOBODY, generation, deadline)
+        : await this.#committer.commitOnce(room, reference, '', once, generation, deadline)
     const told = durable.then(seq => (seq === undefined ? undefined : read(seq)))
     this.#publishInOrder(room, told, publish)
     this.#sealIfFull(room, first, first)
@@ -156,7 +169,8 @@ export class Appender {
 
   /**
    * Makes sure that a committed message is on the master of its block and on a replica. Puts it
-   * back if a failover has taken it.
+   * back if a failover has taken it, unless its room was deleted: looks before, and once more
+   * afterwards, because whoever deletes a room cleans its blocks only once.
    */
   async ensure(
     room: string,
@@ -168,12 +182,23 @@ export class Appender {
     const key = blockKey(room, tag)
     const write = (args: string[]): Promise<Written> =>
       this.#cluster.write(slotOf(key), ['EVALSHA', ...args, id, text], deadline)
+    if (await this.#isGone(room, tag)) return
     await untilAcknowledged(async () => {
       const ensured = await write([ENSURE.sha, '1', key])
       return ensured.reply === NEEDS_COPY
         ? await write([ENSURE_BY_COPY.sha, '3', key, copyKey(key), changedKey(key)])
         : ensured
     }, deadline)
+    if (await this.#isGone(room, tag)) await this.#remove(room, tag, id)
+  }
+
+  async #isGone(room: string, tag: string): Promise<boolean> {
+    return (await this.#log.deletion(room)).seq !== parseTag(tag)?.generation
+  }
+
+  async #remove(room: string, tag: string, id: string): Promise<void> {
+    const key = blockKey(room, tag)
+    await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, id])
   }
 
   async #number(user: string, group: readonly Pending[]): Promise<void> {
@@ -183,7 +208,9 @@ export class Appender {
   }
 
   #place(pending: Pending, n: number): void {
-    pending.tag = blockTag(pending.user, n, this.#options.blockLength)
+    pending.n = n
+    pending.generation = this.#committer.generationOf(pending.room)
+    pending.tag = blockTag(pending.user, n, this.#options.blockLength, pending.generation)
     this.#appending.add(blockKey(pending.room, pending.tag), pending)
   }
 
@@ -226,33 +253,62 @@ export class Appender {
             rejectAll(plain, error)
           }),
       ...keyed.map(async pending => {
-        await this.#commitOnce(room, pending).catch(error => {
+        await this.#commitOnce(pending).catch(error => {
           pending.reject(error)
         })
       })
     ])
   }
 
-  async #commitGroup(room: string, group: readonly Pending[]): Promise<void> {
-    const references = group.map(({ tag, id }) => formatReference(tag, id))
-    this.#committed(
-      room,
-      group,
-      await this.#committer.commit(room, references, countByUser(group), earliest(group))
+  async #commitGroup(room: string, all: readonly Pending[]): Promise<void> {
+    const generation = all[0]?.generation ?? 0
+    const isMixed = all.some(pending => pending.generation !== generation)
+    const group = isMixed ? all.filter(pending => pending.generation === generation) : all
+    if (isMixed) {
+      for (const pending of all) {
+        if (pending.generation !== generation) this.#committing.add(room, pending)
+      }
+    }
+    await this.#unlessOutdated(group, async () => {
+      const references = group.map(({ tag, id }) => formatReference(tag, id))
+      return await this.#committer.commit(
+        room,
+        references,
+        countByUser(group),
+        generation,
+        earliest(group)
+      )
+    })
+  }
+
+  async #commitOnce(pending: Pending): Promise<void> {
+    const { room, user, once = '', tag, id, generation, deadline } = pending
+    await this.#unlessOutdated([pending], () =>
+      this.#committer.commitOnce(room, formatReference(tag, id), user, once, generation, deadline)
     )
   }
 
-  async #commitOnce(room: string, pending: Pending): Promise<void> {
-    const { user, once = '', tag, id, deadline } = pending
-    this.#committed(
-      room,
-      [pending],
-      await this.#committer.commitOnce(room, formatReference(tag, id), user, once, deadline)
-    )
+  // Texts in blocks of another generation are taken out and appended once more, to blocks of the
+  // present one.
+  async #unlessOutdated(group: readonly Pending[], commit: () => Promise<Commit>): Promise<void> {
+    try {
+      this.#committed(group, await commit())
+    } catch (error) {
+      if (!(error instanceof OtherGeneration)) throw error
+      for (const pending of group) {
+        if (performance.now() > pending.deadline) {
+          pending.reject(error)
+          continue
+        }
+        this.#remove(pending.room, pending.tag, pending.id).catch(this.#onWithdrawFault)
+        this.#place(pending, pending.n)
+      }
+    }
   }
 
   // The room's next group is committed while this one waits for its acknowledgement.
-  #committed(room: string, group: readonly Pending[], { first, durable }: Commit): void {
+  #committed(group: readonly Pending[], { first, durable }: Commit): void {
+    const room = group[0]?.room ?? ''
     const done = this.#whenDurable(group, first, durable)
     done.catch(error => {
       rejectAll(group, error)
@@ -347,9 +403,11 @@ export class Appender {
   // Another message owns the idempotency key. This one was never committed, so nobody can miss it.
   #withdraw({ room, tag, id }: Pending): void {
     const key = blockKey(room, tag)
-    this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(error => {
-      this.#options.onFault('withdraw', error)
-    })
+    this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(this.#onWithdrawFault)
+  }
+
+  readonly #onWithdrawFault = (error: unknown): void => {
+    this.#options.onFault('withdraw', error)
   }
 
   // Groups may become durable in any order. Publishing them in sequence order saves every

@@ -5,7 +5,8 @@
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { blockOf } from '../message/message.js'
-import { blockKey, splitNumber, userCountKey } from './keys.js'
+import { blockKey, formatTag, splitNumber, userCountKey } from './keys.js'
+import { type Log } from './log.js'
 import { type Users } from './users.js'
 
 /** One stream of a user's messages in a room. `shard` is its master's `host:port`. */
@@ -33,11 +34,13 @@ const USERS_MAX = 1000
 
 export class Blocks {
   readonly #cluster: Cluster
+  readonly #log: Pick<Log, 'deletion'>
   readonly #users: Users
   readonly #blockLength: number
 
-  constructor(cluster: Cluster, users: Users, blockLength: number) {
+  constructor(cluster: Cluster, log: Pick<Log, 'deletion'>, users: Users, blockLength: number) {
     this.#cluster = cluster
+    this.#log = log
     this.#users = users
     this.#blockLength = blockLength
   }
@@ -57,11 +60,11 @@ export class Blocks {
       tags.push(...(await Promise.all(some.map(({ user }) => this.#tags(user, 0)))).flat())
     }
     const looked = tags.slice(0, limit)
-    const lengths = await Promise.all(looked.map(tag => this.#lengthOf(blockKey(room, tag))))
+    const keys = await this.#keys(room, looked)
+    const lengths = await Promise.all(keys.map(key => this.#lengthOf(key)))
     // Nothing is awaited from here on, so all shards are of one version.
     const { topology } = this.#cluster
-    const blocks = looked.map((tag, index) => {
-      const key = blockKey(room, tag)
+    const blocks = keys.map((key, index) => {
       const slot = slotOf(key)
       return { key, slot, shard: topology.ownerOf(slot), messages: lengths[index] ?? 0 }
     })
@@ -94,6 +97,15 @@ export class Blocks {
       { length: Math.max(0, blocks - from) },
       (_, index) => `${user}.${from + index}`
     )
+  }
+
+  // Of a room that was deleted, only what was written since.
+  async #keys(room: string, tags: readonly string[]): Promise<string[]> {
+    const { seq: generation } = await this.#log.deletion(room)
+    return tags.map(tag => {
+      const [user = '', block = 0] = splitNumber(tag) ?? []
+      return blockKey(room, formatTag({ user, block, generation }))
+    })
   }
 
   async #lengthOf(key: string): Promise<number> {

@@ -27,6 +27,7 @@ import {
   type Reference
 } from '../message/message.js'
 import { type Appender } from './appender.js'
+import { OtherGeneration } from './committer.js'
 import { type History } from './history.js'
 import { blockKey, changedKey, logKey, onceKey, roomSlot } from './keys.js'
 import { type Log } from './log.js'
@@ -114,7 +115,7 @@ export class Changes {
     deadline: number
   ): Promise<Change | undefined> {
     const reference = formatChange(tag, id, { seq, n, ms, isDeletion: text === undefined })
-    return await this.#appender.commitChange(room, reference, once, deadline, {
+    const told = this.#appender.commitChange(room, reference, once, deadline, {
       read: async at => {
         const [entry] = await this.#history.entries(room, [{ seq: at, reference }])
         if (entry === undefined || !isChange(entry)) throw lost(room, seq)
@@ -124,6 +125,9 @@ export class Changes {
         this.#options.publish(room, change)
       }
     })
+    return await told.catch((error: unknown) => {
+      throw error instanceof OtherGeneration ? deleted(room, seq) : error
+    })
   }
 
   async #target({ room, seq, author }: NewChange): Promise<Reference> {
@@ -131,6 +135,7 @@ export class Changes {
     if (entry === undefined) {
       // Throws if the log is out of reach.
       await this.#log.head(room)
+      if (seq < (await this.#log.first(room))) throw deleted(room, seq)
       throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
     }
     if (entry.reference === undefined) throw lost(room, seq)
@@ -195,7 +200,7 @@ export class Changes {
         outcome === 'deleted' &&
         (text !== undefined || !(await this.#isUntold(room, seq, reference, n, ms)))
       ) {
-        throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
+        throw deleted(room, seq)
       }
       return { n, ms }
     }
@@ -223,6 +228,7 @@ export class Changes {
     const [entry] = await this.#log.range(room, toldAt, toldAt)
     const mark = entry?.reference === undefined ? undefined : parseReference(entry.reference).change
     const change = await this.#history.glance(room, toldAt)
+    if (toldAt < (await this.#log.first(room))) throw deleted(room, seq)
     if (mark === undefined || change === undefined || !isChange(change)) {
       throw new DialogsError(
         'IDEMPOTENCY_CONFLICT',
@@ -249,6 +255,9 @@ export class Changes {
 // The key of one room is another change than the same key of another.
 const tokenOf = (room: string, once: string): string =>
   createHash('sha256').update(`${room}\n${once}`).digest('base64url').slice(0, 22)
+
+const deleted = (room: string, seq: number): DialogsError =>
+  new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
 
 const lost = (room: string, seq: number): DialogsError =>
   new DialogsError('MESSAGE_LOST', `Message ${seq} of room ${room} has been lost by the store.`)

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
-import { logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
+import { deletedKey, logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import {
   COMMIT,
@@ -20,7 +20,8 @@ import {
 } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { Lanes } from './lanes.js'
-import { LOG_GONE_MS_MAX, type Log } from './log.js'
+import { CLOCKS_APART_MS_MAX, type Deletion, LOG_GONE_MS_MAX, type Log } from './log.js'
+import { parseReference } from '../message/message.js'
 import { type Users } from './users.js'
 
 export type Commit = {
@@ -35,6 +36,12 @@ export type Commit = {
   readonly durable: Promise<number | undefined>
 }
 
+/**
+ * Nothing was committed: the room was deleted after its block was chosen, or this process did not
+ * know of an earlier deletion. The text has to go into a block of the new generation.
+ */
+export class OtherGeneration extends Error {}
+
 type Attempt = {
   readonly first: number
   readonly isOurs: boolean
@@ -46,6 +53,8 @@ export type CommitterOptions = {
   readonly idempotencyTtlS: number
   readonly onFault: (what: 'count', error: unknown) => void
 }
+
+type Head = { readonly seq: number; readonly generation: number }
 
 const GONE_PAUSE_MS = 100
 /**
@@ -61,9 +70,11 @@ export class Committer {
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /**
    * The last known sequence of each room. COMMIT searches for its own message only after it. An
-   * outdated value costs time but never correctness.
+   * outdated value costs time but never correctness. With it, the room's generation: a head is known
+   * only together with the generation that it belongs to, so that the first commit after a deletion
+   * cannot see what it knows, and asks.
    */
-  readonly #heads = new Remembered<number>()
+  readonly #heads = new Remembered<Head>()
   /** Rooms whose log existed and is missing: since when, and when that was last observed. */
   readonly #gone = new Remembered<{ readonly since: number; readonly seenAt: number }>()
 
@@ -81,34 +92,50 @@ export class Committer {
     )
   }
 
+  /** The generation that new messages of a room belong to, as far as this process knows. */
+  generationOf(room: string): number {
+    return this.#heads.get(room)?.generation ?? 0
+  }
+
   /**
    * Commits a group with consecutive sequences, all of it or nothing. `counts` says how many of the
    * messages belong to which user.
-   * @throws DialogsError as Cluster.write; the group may have been committed nevertheless
+   * @param generation that of all references
+   * @throws OtherGeneration; otherwise DialogsError as Cluster.write, and ROOM_DELETED: the group
+   * may have been committed nevertheless
    */
   async commit(
     room: string,
     references: readonly string[],
     counts: ReadonlyMap<string, number>,
+    generation: number,
     deadline: number
   ): Promise<Commit> {
     // Read before the first attempt, so that whatever our own attempts commit comes after it.
-    const after = this.#heads.get(room) ?? 0
+    let known = this.#heads.get(room)
+    if (known !== undefined && known.generation !== generation) {
+      const deletion = await this.#log.deletion(room)
+      this.#rememberHead(room, deletion.seq, deletion.seq)
+      if (deletion.seq !== generation) throw new OtherGeneration()
+      known = this.#heads.get(room)
+    }
+    const after = known?.seq ?? 0
     return await this.#untilDurable(deadline, isAgain =>
-      this.#attempt(room, references, counts, after, isAgain, deadline)
+      this.#attempt(room, references, counts, { after, generation, isAgain, deadline })
     )
   }
 
   /**
    * Commits one message under an idempotency key, unless the key belongs to another message. The
    * check and the commit are one atomic step.
-   * @throws DialogsError as Cluster.write; the message may have been committed nevertheless
+   * @throws as `commit`
    */
   async commitOnce(
     room: string,
     reference: string,
     user: string,
     once: string,
+    generation: number,
     deadline: number
   ): Promise<Commit> {
     const isKnown = this.#heads.has(room)
@@ -116,29 +143,46 @@ export class Committer {
       logKey(room),
       onceKey(room, once),
       usersKey(room),
-      usersPartKey(room, usersPart(user))
+      usersPartKey(room, usersPart(user)),
+      deletedKey(room)
     ]
-    return await this.#untilDurable(deadline, async () => {
-      const { reply, replicated } = await this.#toLog(room, isKnown, deadline, mayBegin => {
-        const args = [
-          'EVALSHA',
-          COMMIT_ONCE.sha,
-          '4',
-          ...keys,
+    return await this.#untilDurable(deadline, async isAgain => {
+      const { reply, replicated, wasLost } = await this.#toLog(
+        room,
+        isKnown,
+        deadline,
+        mayBegin => {
+          const args = [
+            'EVALSHA',
+            COMMIT_ONCE.sha,
+            '5',
+            ...keys,
+            reference,
+            String(this.#options.idempotencyTtlS),
+            user,
+            mayBegin,
+            String(generation)
+          ]
+          return this.#cluster.write(roomSlot(room), args, deadline)
+        }
+      )
+      const answer = reply as Exclude<CommitOnceReply, NoLog>
+      if (answer[0] === 'other generation') {
+        throw this.#noteDeletion(
+          room,
+          await this.#log.deletion(room),
           reference,
-          String(this.#options.idempotencyTtlS),
-          user,
-          mayBegin
-        ]
-        return this.#cluster.write(roomSlot(room), args, deadline)
-      })
-      const [, first, isNewHere, usersLength] = reply as Exclude<CommitOnceReply, NoLog>
+          isAgain || wasLost
+        )
+      }
+      const [, first, isNewHere, usersLength] = answer
       if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
       // If a connection was lost, this run of the script may have found what an earlier run
       // committed.
       const isOurs =
         isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
-      this.#rememberHead(room, first)
+      // An earlier message of this key may have gone with an earlier generation.
+      if (isOurs) this.#rememberHead(room, first, generation)
       return { first, isOurs, replicated }
     })
   }
@@ -174,9 +218,17 @@ export class Committer {
     room: string,
     references: readonly string[],
     counts: ReadonlyMap<string, number>,
-    after: number,
-    isAgain: boolean,
-    deadline: number
+    {
+      after,
+      generation,
+      isAgain,
+      deadline
+    }: {
+      readonly after: number
+      readonly generation: number
+      readonly isAgain: boolean
+      readonly deadline: number
+    }
   ): Promise<Attempt> {
     const [reference = ''] = references
     const counted = this.#users.countKeys(room, counts.keys())
@@ -203,10 +255,14 @@ export class Committer {
         const [, first, isCounted, usersLength] = reply
         if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
         if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
-        this.#rememberHead(room, first + references.length - 1)
+        this.#rememberHead(room, first + references.length - 1, generation)
         return { first, isOurs: true, replicated: written.replicated }
       }
       const [, head] = reply
+      const deletion = await this.#log.deletion(room)
+      if (deletion.seq !== generation) {
+        throw this.#noteDeletion(room, deletion, reference, isAgain || written.wasLost)
+      }
       // COMMIT could not see everything after `behind`, so it has committed nothing. An earlier
       // attempt may have committed the group, and its entries may have been sealed since: look for
       // them there. An attempt that is still on its way cannot see more than this one did, so it
@@ -295,9 +351,29 @@ export class Committer {
     ])
   }
 
-  #rememberHead(room: string, seq: number): void {
+  #rememberHead(room: string, seq: number, generation: number): void {
     if (this.#gone.size > 0) this.#gone.delete(room)
-    this.#heads.set(room, seq)
+    // The reply to a commit before the deletion may come late.
+    if (generation < this.generationOf(room)) return
+    this.#heads.set(room, { seq, generation })
+  }
+
+  // From now on new messages belong to the generation of this deletion. An attempt without an
+  // answer may have committed the message before the room was deleted: then it is deleted too, and
+  // must not come back.
+  #noteDeletion(
+    room: string,
+    deletion: Deletion,
+    reference: string,
+    mayBeCommitted: boolean
+  ): Error {
+    this.#rememberHead(room, deletion.seq, deletion.seq)
+    return mayBeCommitted && deletion.ms > parseReference(reference).ms - CLOCKS_APART_MS_MAX
+      ? new DialogsError(
+          'ROOM_DELETED',
+          'The room was deleted while this message was written. It is not there: send it with a new key to begin the room anew.'
+        )
+      : new OtherGeneration()
   }
 }
 

@@ -137,7 +137,8 @@ export const UNREAD_SCAN_MAX = 1024
 export type DialogReply = readonly [head: number, unread: number, seq: number, reference: string]
 
 /**
- * What a user has in a room: KEYS log; ARGV the last sequence read, user. Returns the head; how
+ * What a user has in a room: KEYS log; ARGV the last sequence read, user, the first sequence that
+ * has not expired. Returns the head; how
  * many messages of others come after the last one read (100 stands for more, or for further back
  * than it looks; -1 if the tail of the log does not reach back far enough); and the sequence and
  * reference of the last message, 0 and empty if there is none. Entries that are not messages do not
@@ -145,6 +146,7 @@ export type DialogReply = readonly [head: number, unread: number, seq: number, r
  */
 export const DIALOG = script(`
 local log, read, user = KEYS[1], tonumber(ARGV[1]), ARGV[2] .. '.'
+local first, isOver = tonumber(ARGV[3]), false
 local head, unread, last, looked = 0, 0, nil, 0
 local upper, oldest, count = '+', nil, 1
 repeat
@@ -154,15 +156,20 @@ repeat
     if looked == 0 then head = seq end
     oldest, looked = seq, looked + 1
     local reference = entry[2][2]
+    -- The room was deleted here, or its messages have expired: nothing is left from here on.
+    if seq < first or string.find(reference, '^~deleted%.%d+$') then
+      read, isOver = math.max(read, seq), true
+      break
+    end
     -- The entry of a change ends in something else.
     if string.find(reference, '/%d+%-%d+$') then
       last = last or entry
-      local isOwn = string.sub(reference, 1, #user) == user and string.find(reference, '^%d+/', #user + 1)
+      local isOwn = string.sub(reference, 1, #user) == user and string.find(reference, '^%d+:?%d*/', #user + 1)
       if seq > read and not isOwn then unread = unread + 1 end
     end
     if unread > ${UNREAD_MAX} or seq <= read and last then break end
   end
-  local isEnd = #entries < count or last and (unread > ${UNREAD_MAX} or oldest <= read + 1)
+  local isEnd = isOver or #entries < count or last and (unread > ${UNREAD_MAX} or oldest <= read + 1)
   upper, count = oldest and '(0-' .. string.format('%d', oldest), 64
 until isEnd or looked >= ${UNREAD_SCAN_MAX}
 if oldest and oldest > read + 1 and unread <= ${UNREAD_MAX} then

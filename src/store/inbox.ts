@@ -11,7 +11,7 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
 import { entryJson } from '../message/frame.js'
-import { parseReference } from '../message/message.js'
+import { parseReference, timeOf } from '../message/message.js'
 import { DialogsError } from '../errors.js'
 import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-scripts.js'
 import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
@@ -194,7 +194,8 @@ export class Inbox {
       '1',
       logKey(room),
       String(read),
-      user
+      user,
+      '1'
     ])) as unknown as DialogReply
     // A room counts as empty only if its log is not on another node.
     if (head === 0) await this.#log.head(room)
@@ -256,8 +257,7 @@ export class Inbox {
     const known = this.#heads.get(room)
     if (known !== undefined && now - known.readAt < HEAD_MS) return await known.ms
     const ms = this.#limit(async () => {
-      const reference = (await this.#log.head(room))?.reference
-      return reference === undefined ? 0 : parseReference(reference).ms
+      return timeOf((await this.#log.head(room))?.reference)
     })
     this.#heads.set(room, { readAt: now, ms })
     ms.catch(() => {

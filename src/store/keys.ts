@@ -7,8 +7,9 @@ import { slotOf } from '../redis/slots.js'
 export const userCountKey = (user: string): string => `user:{${user}}:count`
 
 /**
- * A user's messages in one room: `<room>.{<user>.<block>}`. The hash tag leaves the room out,
- * because blocks are numbered per user over all rooms.
+ * A user's messages in one room: `<room>.{<user>.<block>}`, or `<room>.{<user>.<block>:<generation>}`
+ * after the room was deleted. The hash tag leaves the room out, because blocks are numbered per user
+ * over all rooms.
  */
 export const blockKey = (room: string, block: string): string => `${room}.{${block}}`
 
@@ -57,6 +58,16 @@ export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PART
  * the keys of a room, so that the same permission covers it.
  */
 export const changedKey = (block: string): string => `room:${block}:changed`
+
+/** Up to which sequence the room was deleted, and when: `<seq> <ms>`. Its generation is that sequence. */
+export const deletedKey = (room: string): string => `room:{${room}}:deleted`
+
+/**
+ * A deleted room's users wait here until their blocks are gone: the same keys under another name.
+ * And for which sequences that is: `<generation> <up to>`.
+ */
+export const goneKey = (room: string): string => `room:{${room}}:gone`
+export const goneUsersKey = (key: string): string => `${key}:gone`
 
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
@@ -109,10 +120,13 @@ export type KeyKind =
   | {
       readonly kind: 'block' | 'changed'
       readonly room: string
+      /** `<user>.<block>`, with the generation of a room that was deleted. */
+      readonly tag: string
       readonly user: string
       readonly block: number
+      readonly generation: number
     }
-  | { readonly kind: 'log' | 'users' | 'left'; readonly room: string }
+  | { readonly kind: 'log' | 'users' | 'left' | 'deleted' | 'gone'; readonly room: string }
   | { readonly kind: 'usersPart' | 'leftPart'; readonly room: string; readonly part: number }
   | { readonly kind: 'segment'; readonly room: string; readonly segment: number }
   | { readonly kind: 'once'; readonly room: string; readonly key: string }
@@ -128,7 +142,8 @@ export function parseKey(key: string): KeyKind | undefined {
   const before = key.slice(0, open)
   const after = key.slice(close + 1)
   if (before === 'user:') return userKey(tag, after)
-  const [, kind, part] = PARTED_OF_ROOM.exec(after) ?? []
+  const [, kind, part, gone] = PARTED_OF_ROOM.exec(after) ?? []
+  if (before === 'room:' && gone !== undefined) return { kind: 'gone', room: tag }
   if (before === 'room:' && kind !== undefined) {
     const name = kind === 'users' ? 'users' : 'left'
     return part === undefined
@@ -136,17 +151,21 @@ export function parseKey(key: string): KeyKind | undefined {
       : { kind: `${name}Part`, room: tag, part: Number(part) }
   }
   if (before === 'room:' && after === ':log') return { kind: 'log', room: tag }
+  if (before === 'room:' && after === ':deleted') return { kind: 'deleted', room: tag }
+  if (before === 'room:' && after === ':gone') return { kind: 'gone', room: tag }
   if (before === 'room:' && after.startsWith(':once:')) {
     return { kind: 'once', room: tag, key: after.slice(6) }
   }
-  const numbered = splitNumber(tag)
-  if (numbered === undefined) return undefined
-  const [name, number] = numbered
   if (before === 'room:' && after === ':segment') {
-    return { kind: 'segment', room: name, segment: number }
+    const [room, segment] = splitNumber(tag) ?? []
+    return room === undefined || segment === undefined
+      ? undefined
+      : { kind: 'segment', room, segment }
   }
+  const place = parseTag(tag)
+  if (place === undefined) return undefined
   if (before.length > 1 && before.endsWith('.') && after === '') {
-    return { kind: 'block', room: before.slice(0, -1), user: name, block: number }
+    return { kind: 'block', room: before.slice(0, -1), tag, ...place }
   }
   if (
     before.startsWith('room:') &&
@@ -154,12 +173,12 @@ export function parseKey(key: string): KeyKind | undefined {
     before.endsWith('.') &&
     after === ':changed'
   ) {
-    return { kind: 'changed', room: before.slice(5, -1), user: name, block: number }
+    return { kind: 'changed', room: before.slice(5, -1), tag, ...place }
   }
   return undefined
 }
 
-const PARTED_OF_ROOM = /^:(users|left)(?::(0|[1-9]\d{0,2}))?$/
+const PARTED_OF_ROOM = /^:(users|left)(?::(0|[1-9]\d{0,2}))?(:gone)?$/
 const PARTED_OF_USER = /^:(rooms|read)(?::(0|[1-9]\d?))?$/
 
 function userKey(user: string, after: string): KeyKind | undefined {
@@ -171,6 +190,21 @@ function userKey(user: string, after: string): KeyKind | undefined {
     ? { kind: name, user }
     : { kind: `${name}Part`, user, part: Number(part) }
 }
+
+type BlockPlace = { readonly user: string; readonly block: number; readonly generation: number }
+
+export const formatTag = ({ user, block, generation }: BlockPlace): string =>
+  generation === 0 ? `${user}.${block}` : `${user}.${block}:${generation}`
+
+/** The inverse of formatTag; undefined for anything else. */
+export function parseTag(tag: string): BlockPlace | undefined {
+  const [, user, block, generation = 0] = TAG.exec(tag) ?? []
+  return user === undefined
+    ? undefined
+    : { user, block: Number(block), generation: Number(generation) }
+}
+
+const TAG = /^(.+)\.(0|[1-9]\d{0,14})(?::([1-9]\d{0,14}))?$/s
 
 /**
  * `lady_gaga.12` → `['lady_gaga', 12]`: the number comes after the last dot, because the name may

@@ -5,18 +5,24 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Reply } from '../redis/connection.js'
-import { copyKey, logKey, roomSlot, segmentKey } from './keys.js'
+import { copyKey, deletedKey, logKey, roomSlot, segmentKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
 import { NEEDS_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
-import { parseReference } from '../message/message.js'
+import { parseDeletion, timeOf } from '../message/message.js'
 
 /**
  * A log entry: its sequence, and the reference to its message (undefined if that part of the log is
  * lost).
  */
 export type LogEntry = { readonly seq: number; readonly reference: string | undefined }
+
+/** Up to which sequence a room was deleted, its generation, and when; both 0 for no deletion. */
+export type Deletion = { readonly seq: number; readonly ms: number }
+/** Entries before `first` are gone. */
+export type Horizon = { readonly first: number; readonly reason: 'deleted' | 'trimmed' }
+const NEVER: Deletion = { seq: 0, ms: 0 }
 
 type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
 
@@ -28,7 +34,7 @@ export const LOG_GONE_MS_MAX = 30_000
 
 const FIND_LENGTH = 1000
 /** The times in two references may come from the clocks of two nodes. */
-const CLOCKS_APART_MS_MAX = 60_000
+export const CLOCKS_APART_MS_MAX = 60_000
 
 export class Log {
   readonly segmentLength: number
@@ -47,7 +53,7 @@ export class Log {
 
   /**
    * The newest entries of a room, in order; the last one is the head. Empty for a room without
-   * messages.
+   * messages, and for one that was deleted and not begun anew.
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach
    */
   async newest(room: string, count: number): Promise<LogEntry[]> {
@@ -55,15 +61,40 @@ export class Log {
     const newest = await this.#certain(key, async () =>
       parseEntries(await this.#cluster.read(roomSlot(room), newestOf(key, Math.max(1, count))))
     )
-    const entries = newest.reverse()
+    const entries = sinceDeletion(newest.reverse())
     const first = entries[0]
-    if (first === undefined || entries.length >= count || first.seq === 1) return entries
+    if (
+      first === undefined ||
+      entries.length >= count ||
+      first.seq === 1 ||
+      entries.length < newest.length
+    ) {
+      return entries
+    }
     const from = Math.max(1, first.seq - (count - entries.length))
     return [...(await this.#fromSegments(room, from, first.seq - 1)), ...entries]
   }
 
+  /** The first sequence of a room that is still there, or will be the first. */
+  async first(room: string): Promise<number> {
+    return (await this.horizon(room)).first
+  }
+
+  /** The same, and why what was before is gone. */
+  async horizon(room: string): Promise<Horizon> {
+    const { seq } = await this.deletion(room)
+    return { first: seq + 1, reason: 'deleted' }
+  }
+
+  /** The last deletion of a room. What was committed up to it is gone. */
+  async deletion(room: string): Promise<Deletion> {
+    const text = await this.#cluster.command(roomSlot(room), ['GET', deletedKey(room)])
+    return text === null ? NEVER : parseDeleted(String(text))
+  }
+
   /**
-   * The last sequence of a room with its reference; undefined for a room without messages.
+   * The last sequence of a room with its reference, which may say that the room was deleted;
+   * undefined for a room without messages.
    * @param isCertain false: an empty log is believed, although it may be on another node
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach (`range` returns
    * an empty list in that case)
@@ -80,13 +111,14 @@ export class Log {
 
   /**
    * The entries from `from` to `to`, both inclusive, in order, without a gap. Sequences beyond the
-   * head are left out.
+   * head are left out, and so is what is gone: everything before `first`.
    */
   async range(room: string, from: number, to: number): Promise<LogEntry[]> {
     if (to < from) return []
     if (to <= (this.#sealed.get(room) ?? 0)) {
       const sealed = await this.#fromSegments(room, from, to)
-      if (sealed.every(({ reference }) => reference !== undefined)) return sealed
+      const isComplete = sealed.every(({ reference }) => reference !== undefined)
+      if (isComplete && sealed.length > 0) return sealed
       this.#sealed.delete(room)
     }
     const tail = await this.#fromTail(room, from, to)
@@ -103,10 +135,11 @@ export class Log {
 
   // Entries below the tail come from the segments.
   async #above(room: string, from: number, tail: LogEntry[]): Promise<LogEntry[]> {
-    const [first] = tail
-    return first === undefined || first.seq <= from
-      ? tail
-      : [...(await this.#fromSegments(room, from, first.seq - 1)), ...tail]
+    const entries = sinceDeletion(tail)
+    const [first] = entries
+    return first === undefined || first.seq <= from || entries.length < tail.length
+      ? entries
+      : [...(await this.#fromSegments(room, from, first.seq - 1)), ...entries]
   }
 
   /**
@@ -120,12 +153,12 @@ export class Log {
     from: number,
     to: number
   ): Promise<number | undefined> {
-    const oldestMs = msOf(reference) - CLOCKS_APART_MS_MAX
+    const oldestMs = timeOf(reference) - CLOCKS_APART_MS_MAX
     for (let last = to; last >= from; last -= FIND_LENGTH) {
       const entries = await this.range(room, Math.max(from, last - FIND_LENGTH + 1), last)
       const found = entries.find(entry => entry.reference === reference)
       if (found !== undefined) return found.seq
-      if (entries.every(entry => msOf(entry.reference) < oldestMs)) return undefined
+      if (entries.every(entry => timeOf(entry.reference) < oldestMs)) return undefined
     }
     return undefined
   }
@@ -164,8 +197,18 @@ export class Log {
   }
 
   // A sequence that no segment has any more is returned without a reference: its content is lost,
-  // but the order has no hole.
+  // but the order has no hole. Unless the room was deleted meanwhile, or a segment is left of a
+  // deletion that was interrupted. So it is asked how far the room is deleted, once more where
+  // something is missing: it may be gone since.
   async #fromSegments(room: string, from: number, to: number): Promise<LogEntry[]> {
+    let [entries, first] = await Promise.all([this.#inSegments(room, from, to), this.first(room)])
+    if (entries.some(({ seq, reference }) => reference === undefined && seq >= first)) {
+      first = await this.first(room)
+    }
+    return first <= from ? entries : entries.filter(({ seq }) => seq >= first)
+  }
+
+  async #inSegments(room: string, from: number, to: number): Promise<LogEntry[]> {
     const first = Math.floor((from - 1) / this.segmentLength)
     const last = Math.floor((to - 1) / this.segmentLength)
     const segments = await Promise.all(
@@ -197,17 +240,21 @@ export class Log {
   async #sealOldest(room: string): Promise<void> {
     const key = logKey(room)
     for (;;) {
-      const entries = parseEntries(
+      const oldest = parseEntries(
         await this.#cluster.read(roomSlot(room), oldestOf(key, this.segmentLength))
       )
-      const first = entries[0]
+      const first = oldest[0]
       const head = (await this.head(room))?.seq ?? 0
       // Decided by the entries just read and not by the current length of the tail: other processes
       // may have trimmed it since, even completely.
       if (first === undefined || head - first.seq < 2 * this.segmentLength) return
       const segment = Math.floor((first.seq - 1) / this.segmentLength)
       const next = (segment + 1) * this.segmentLength + 1
-      if (first.seq !== segment * this.segmentLength + 1 || entries.at(-1)?.seq !== next - 1) {
+      const entries = oldest.filter(({ seq }) => seq < next)
+      // After a deletion the log begins in the middle of a segment.
+      const isAtStart =
+        first.seq === segment * this.segmentLength + 1 || isDeletion(first.reference)
+      if (!isAtStart || entries.at(-1)?.seq !== next - 1) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
           `The log of room ${room} does not start at a segment: run npm run check -- --room ${room}`
@@ -224,6 +271,11 @@ export class Log {
         first.seq,
         entries.map(entry => entry.reference ?? '')
       )
+      // The room was deleted meanwhile: nobody else would take the segment away again.
+      if ((await this.deletion(room)).seq > first.seq) {
+        await this.#cluster.command(slotOf(target), ['UNLINK', target])
+        return
+      }
       await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
       this.#sealed.set(room, next - 1)
     }
@@ -263,8 +315,20 @@ function withoutGap(entries: LogEntry[], from: number, to: number): LogEntry[] {
   }))
 }
 
-const msOf = (reference: string | undefined): number =>
-  reference === undefined ? 0 : parseReference(reference).ms
+const isDeletion = (reference: string | undefined): boolean =>
+  reference !== undefined && parseDeletion(reference) !== undefined
+
+/** The entries behind the last deletion of the room that is among them. */
+function sinceDeletion(entries: LogEntry[]): LogEntry[] {
+  const last = entries.findLastIndex(({ reference }) => isDeletion(reference))
+  return last < 0 ? entries : entries.slice(last + 1)
+}
+
+// As DELETE_ROOM writes it.
+function parseDeleted(text: string): Deletion {
+  const [seq = 0, ms = 0] = text.split(' ').map(Number)
+  return { seq, ms }
+}
 
 /** Log entries as XRANGE returns them: `[['0-7', ['r', '<reference>']], …]`. */
 export function parseEntries(reply: Reply): LogEntry[] {

@@ -47,7 +47,8 @@ const MEMBER_MS = 10_000
 /** In a small room, removed users are in one key; beyond this many, in parts. */
 export const LEFT_MAX = 3000
 
-type RemovalListener = (room: string, user: string) => void
+/** Without a user: all of the room's members, because it was deleted. */
+export type RemovalListener = (room: string, user: string | undefined) => void
 
 export class Members {
   readonly #cluster: Cluster
@@ -178,6 +179,16 @@ export class Members {
     return reply === 1
   }
 
+  /** Tells every process that a room has lost all of its members. It has none in the store. */
+  async removeAll(room: string): Promise<void> {
+    this.#forget(room, undefined)
+    await this.#publish(
+      REMOVALS_CHANNEL,
+      JSON.stringify([room]),
+      performance.now() + this.#deadlineMs
+    )
+  }
+
   /** Tells a person's streams in every process. Nobody waits for it. */
   tell(user: string, news: PersonNews): void {
     const told: Promise<void> = this.#publish(userChannel(user), JSON.stringify(news)).finally(
@@ -195,24 +206,26 @@ export class Members {
 
   async #look(room: string, user: string): Promise<boolean> {
     const removals = this.#removals
-    const isMember = await this.#ask(room, user)
+    const isMember = await this.isMemberNow(room, user)
     if (isMember && removals === this.#removals) {
       this.#until.set(keyOf(room, user), performance.now() + MEMBER_MS)
     }
     return isMember
   }
 
-  // Nearly always the first key has the answer.
-  async #ask(room: string, user: string): Promise<boolean> {
+  /** Asks the store, and remembers nothing. */
+  async isMemberNow(room: string, user: string): Promise<boolean> {
+    // Nearly always the first key has the answer.
     for (const key of [usersKey(room), usersPartKey(room, usersPart(user))]) {
       if ((await this.#cluster.command(roomSlot(room), ['HEXISTS', key, user])) === 1) return true
     }
     return false
   }
 
-  #forget(room: string, user: string): void {
+  #forget(room: string, user: string | undefined): void {
     this.#removals++
-    this.#until.delete(keyOf(room, user))
+    if (user === undefined) this.#until.clear()
+    else this.#until.delete(keyOf(room, user))
     for (const listener of this.#listeners) listener(room, user)
   }
 
@@ -255,12 +268,13 @@ function keysOf(room: string, user: string): string[] {
   return [usersKey(room), usersPartKey(room, part), leftKey(room), leftPartKey(room, part)]
 }
 
-function parseRemoval(payload: Buffer): [room: string, user: string] | undefined {
+function parseRemoval(payload: Buffer): [room: string, user: string | undefined] | undefined {
   try {
     const removal: unknown = JSON.parse(payload.toString())
     if (!Array.isArray(removal)) return undefined
     const [room, user] = removal as unknown[]
-    return typeof room === 'string' && typeof user === 'string' ? [room, user] : undefined
+    const isRemoval = typeof room === 'string' && (user === undefined || typeof user === 'string')
+    return isRemoval ? [room, user] : undefined
   } catch {
     // No version of this service has published this.
     return undefined

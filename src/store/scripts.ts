@@ -242,15 +242,20 @@ end
 if not mayBeNew then return {'committed', seq, 1} end
 return {'committed', seq, 1, usersLength(users, split or isSplit(users))}`)
 
+/** Nothing was committed: the room was deleted, and the reference is to a block of another generation. */
+export type OtherGeneration = readonly [outcome: 'other generation']
+
 export type CommitOnceReply =
   | NoLog
+  | OtherGeneration
   /** The sequence that the key belongs to, and 1 if this very call committed it. */
   | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
- * Commits one message under an idempotency key: KEYS log, once, users, the user's part, ARGV
- * reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log. The
- * check and the commit are one atomic step. Returns a CommitOnceReply. Run twice, it commits once.
+ * Commits one message under an idempotency key: KEYS log, once, users, the user's part, deleted,
+ * ARGV reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log, the
+ * generation of the reference. The check and the commit are one atomic step. Returns a
+ * CommitOnceReply. Run twice, it commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -259,11 +264,56 @@ if known then
   touch(KEYS[1])
   return {'committed', tonumber(known), 0}
 end
+local deleted = redis.call('GET', KEYS[5])
+if (deleted and string.match(deleted, '^%d+') or '0') ~= ARGV[5] then return {'other generation'} end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
 local split = isSplit(KEYS[3])
 if ARGV[3] ~= '' then redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1) end
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
+
+export type DeleteRoomReply =
+  /** The room is deleted up to this sequence, since this ms; 1 if keys of it may be left. */
+  | readonly [outcome: 'deleted', seq: number, ms: number, isUnfinished: 0 | 1]
+  /** It has no log, no members, and none that left. */
+  | readonly [outcome: 'no room']
+  /** Keys of an earlier deletion are left: they come first. */
+  | readonly [outcome: 'unfinished']
+  /** Its users are in parts, which were not among the keys. */
+  | readonly [outcome: 'parts']
+
+/**
+ * Deletes a room as far as its own slot has it: KEYS log, deleted, gone, users, left, and perhaps
+ * all parts of both; ARGV ms, how many users left may have before its parts are used. The log keeps
+ * one entry, which says that everything up to it is gone. The users are set aside, for their blocks
+ * and lists are yet to be cleaned. Returns a DeleteRoomReply. Run twice, it deletes once.
+ */
+export const DELETE_ROOM = script(`${TOUCH}${COUNT_IN}
+local log, deleted, gone, users, left = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
+local known = redis.call('GET', deleted)
+local generation = known and string.match(known, '^%d+') or '0'
+local isEmpty = redis.call('EXISTS', users, left) == 0
+if head and isEmpty and head[1] == '0-' .. generation then
+  touch(log)
+  touch(deleted)
+  return {'deleted', tonumber(generation), tonumber(string.match(known, '%d+$')), redis.call('EXISTS', gone)}
+end
+if not head and isEmpty then return {'no room'} end
+if redis.call('EXISTS', gone) == 1 then return {'unfinished'} end
+local hasParts = isSplit(users) or redis.call('HLEN', left) >= tonumber(ARGV[2])
+if hasParts and #KEYS == 5 then return {'parts'} end
+-- Never 1: a commit that knows nothing of the room must not take this log for one that it has seen
+-- from its beginning.
+local seq = math.max(2, (head and tonumber(string.sub(head[1], 3)) or 0) + 1)
+redis.call('XADD', log, string.format('0-%d', seq), 'r', '~deleted.' .. ARGV[1])
+redis.call('XTRIM', log, 'MINID', string.format('0-%d', seq))
+redis.call('SET', deleted, string.format('%d', seq) .. ' ' .. ARGV[1])
+redis.call('SET', gone, generation .. ' ' .. string.format('%d', seq))
+for i = 4, #KEYS do
+  if redis.call('EXISTS', KEYS[i]) == 1 then redis.call('RENAME', KEYS[i], KEYS[i] .. ':gone') end
+end
+return {'deleted', seq, tonumber(ARGV[1]), 1}`)
 
 /**
  * Writes a sealed segment, all of it or nothing: KEYS segment, ARGV first sequence, references. Run

@@ -10,6 +10,7 @@ import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { Blocks } from './blocks.js'
 import { Changes, type NewChange } from './changes.js'
+import { Deletions } from './deletions.js'
 import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
 import { Inbox } from './inbox.js'
@@ -52,6 +53,7 @@ export class Store {
   readonly members: Members
   readonly inbox: Inbox
   readonly touches: Touches
+  readonly deletions: Deletions
   readonly #changes: Changes
   readonly #dialogs: Dialogs
   readonly #marks: ReadMarks
@@ -68,7 +70,7 @@ export class Store {
     this.users = new Users(cluster, error => {
       options.onFault('split', error)
     })
-    this.blocks = new Blocks(cluster, this.users, options.blockLength)
+    this.blocks = new Blocks(cluster, this.log, this.users, options.blockLength)
     this.#marks = new ReadMarks(cluster, error => {
       options.onFault('split', error)
     })
@@ -120,6 +122,17 @@ export class Store {
         }
       }
     )
+    this.deletions = new Deletions(
+      cluster,
+      { log: this.log, members: this.members, dialogs: this.#dialogs },
+      {
+        blockLength: options.blockLength,
+        deadlineMs,
+        onFault: error => {
+          options.onFault('clean', error)
+        }
+      }
+    )
     this.#admission = new Admission(options)
   }
 
@@ -132,6 +145,7 @@ export class Store {
     await this.#admission.settled()
     await this.appender.settled()
     await this.touches.allSettled()
+    await this.deletions.settled()
     await Promise.all([this.#dialogs.settled(), this.#marks.settled(), this.members.settled()])
   }
 
@@ -240,7 +254,7 @@ export class Store {
       )
     }
     if (isDeleted(entry)) {
-      throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
+      throw gone(room, seq)
     }
     // Of a lost message only the user is known. The repetition brings the text back.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
@@ -262,6 +276,7 @@ export class Store {
   // A message is lost only if its sequence is within the log. If the log is shorter, it may be out
   // of reach for a moment; a client told to use a new key would then store the message twice.
   async #absence(room: string, seq: number): Promise<DialogsError> {
+    if (seq < (await this.log.first(room))) return gone(room, seq)
     return (await this.head(room)) < seq
       ? new DialogsError(
           'STORE_UNAVAILABLE',
@@ -278,15 +293,23 @@ export class Store {
     return (await this.log.head(room))?.seq ?? 0
   }
 
-  /** One message; undefined if the room has no such sequence. */
+  /**
+   * One message; undefined if the room has no such sequence.
+   * @throws DialogsError MESSAGE_DELETED if it is gone with its room
+   */
   async message(room: string, seq: number): Promise<Entry | undefined> {
     const [entry] = await this.history.range(room, seq, seq)
     // Throws if the log is out of reach, so that undefined always means that there is no such
     // message.
-    if (entry === undefined) await this.head(room)
-    return entry
+    if (entry !== undefined) return entry
+    await this.head(room)
+    if (seq < (await this.log.first(room))) throw gone(room, seq)
+    return undefined
   }
 }
+
+const gone = (room: string, seq: number): DialogsError =>
+  new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
 
 function sameOrConflict(stored: Message, repeated: NewMessage): Message {
   // What a changed message was at first is not known any more.

@@ -51,8 +51,17 @@ export class Touches {
     }
   }
 
-  /** Forgets a user's state in a room: their next message puts the room into their list. */
-  forget(room: string, user: string): void {
+  /**
+   * Forgets a user's state in a room: their next message puts the room into their list. Without a
+   * user, that of everybody in the room.
+   */
+  forget(room: string, user: string | undefined): void {
+    if (user === undefined) {
+      for (const known of [this.#recent, this.#older]) {
+        for (const key of known) if (key.startsWith(`${room}{`)) known.delete(key)
+      }
+      return
+    }
     const key = `${room}{${user}`
     this.#recent.delete(key)
     this.#older.delete(key)

@@ -26,6 +26,7 @@ async function check(
   const keys = (await findKeys(cluster, [room])).get(room)
   assert.ok(keys)
   const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
+    clean: room => store.deletions.clean(room),
     isRepairing,
     orphanAgeMs: 60_000,
     // Changes of a moment ago count.

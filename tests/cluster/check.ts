@@ -83,6 +83,7 @@ async function checkRoom(
   const keys = (await findKeys(cluster, [room])).get(room)
   assert.ok(keys)
   return await new RoomCheck(cluster, store.log, room, keys, {
+    clean: room => store.deletions.clean(room),
     isRepairing: false,
     orphanAgeMs: 60_000,
     settleMs: 100,
@@ -109,7 +110,10 @@ t.test('a block and what refers to it', async t => {
         (referred, entries, pageLength) => {
           const references = new References()
           referred.forEach(({ ms, n }, index) => {
-            references.add({ tag: 'u.0', user: 'u', id: `${ms}-${n}`, ms }, index + 1)
+            references.add(
+              { tag: 'u.0', user: 'u', generation: 0, id: `${ms}-${n}`, ms },
+              index + 1
+            )
           })
           const merge = new Merge(references.to('u.0'))
           const found = {

@@ -52,8 +52,9 @@ export async function postMany(
 export async function readAll(url: string, room: string): Promise<Array<Record<string, unknown>>> {
   const messages: Array<Record<string, unknown>> = []
   for (;;) {
+    const after = String(messages.at(-1)?.['seq'] ?? 0)
     const { body } = await request(
-      `${url}/rooms/${encodeURIComponent(room)}/messages?after=${messages.length}&limit=1000`
+      `${url}/rooms/${encodeURIComponent(room)}/messages?after=${after}&limit=1000`
     )
     // PageAnswer in src/routes/schemas.ts.
     const page = body['messages'] as Array<Record<string, unknown>>

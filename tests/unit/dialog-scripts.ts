@@ -162,24 +162,36 @@ t.test('lists and marks: the later time and the further mark count, in either ke
   )
 })
 
-t.test('unread are the messages of others behind the mark', async () => {
+t.test('unread are the messages of others behind the mark, as far as they are there', async () => {
   const author = fc.constantFrom('ann', 'bob', 'bob.1', 'no message')
   fc.assert(
     fc.property(
       fc.array(author, { maxLength: 150 }),
       fc.integer({ min: 0, max: 160 }),
-      (authors, read) => {
+      fc.integer({ min: 1, max: 160 }),
+      fc.option(fc.nat({ max: 149 }), { nil: undefined }),
+      fc.constantFrom('', ':7'),
+      (authors, read, first, deletedAt, generation) => {
         const redis = new Redis()
         for (const [index, user] of authors.entries()) {
           const [field, value] =
-            user === 'no message' ? ['c', 'x'] : ['r', `${user}.${index % 3}/${index + 1}-0`]
+            index === deletedAt
+              ? ['r', '~deleted.5']
+              : user === 'no message'
+                ? ['c', 'x']
+                : ['r', `${user}.${index % 3}${generation}/${index + 1}-0`]
           redis.call('XADD', 'log', '0-*', field, value)
         }
+        const gone = Math.max(
+          first - 1,
+          deletedAt !== undefined && deletedAt < authors.length ? deletedAt + 1 : 0
+        )
         const unread = authors
-          .slice(read)
+          .slice(Math.max(read, gone))
           .filter(user => user !== 'bob' && user !== 'no message').length
-        const last = authors.findLastIndex(user => user !== 'no message') + 1
-        const [head, counted, seq, reference] = redis.run(DIALOG, ['log'], read, 'bob') as [
+        const newest = authors.findLastIndex(user => user !== 'no message') + 1
+        const last = newest > gone ? newest : 0
+        const [head, counted, seq, reference] = redis.run(DIALOG, ['log'], read, 'bob', first) as [
           number,
           number,
           number,
@@ -188,7 +200,7 @@ t.test('unread are the messages of others behind the mark', async () => {
         assert.deepEqual([head, counted, seq], [authors.length, Math.min(100, unread), last])
         assert.equal(
           reference,
-          last === 0 ? '' : `${authors[last - 1] ?? ''}.${(last - 1) % 3}/${last}-0`
+          last === 0 ? '' : `${authors[last - 1] ?? ''}.${(last - 1) % 3}${generation}/${last}-0`
         )
       }
     )

@@ -16,7 +16,8 @@ t.test(
         if (room !== 'healthy') await new Promise(() => undefined)
         return undefined
       },
-      range: async () => []
+      range: async () => [],
+      horizon: async () => ({ first: 1, reason: 'deleted' as const })
     }
     // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
     const store = { log, history: { range: async () => [] } }

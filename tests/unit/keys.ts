@@ -5,9 +5,12 @@ import t from 'tap'
 import {
   blockKey,
   changedKey,
+  deletedKey,
   DIALOGS_PARTS,
   dialogsKey,
   dialogsPartKey,
+  formatTag,
+  goneKey,
   type KeyKind,
   leftKey,
   leftPartKey,
@@ -37,14 +40,23 @@ const onceKeys = fc.string({
 })
 
 const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
+  fc
+    .record({
+      kind: fc.constantFrom('block' as const, 'changed' as const),
+      room: names,
+      user: names,
+      block: numbers,
+      generation: numbers
+    })
+    .map(place => ({ ...place, tag: formatTag(place) })),
   fc.record({
-    kind: fc.constantFrom('block' as const, 'changed' as const),
-    room: names,
-    user: names,
-    block: numbers
-  }),
-  fc.record({
-    kind: fc.constantFrom('log' as const, 'users' as const, 'left' as const),
+    kind: fc.constantFrom(
+      'log' as const,
+      'users' as const,
+      'left' as const,
+      'deleted' as const,
+      'gone' as const
+    ),
     room: names
   }),
   fc.record({
@@ -68,11 +80,15 @@ const kinds: fc.Arbitrary<KeyKind> = fc.oneof(
 function keyOf(meaning: KeyKind): string {
   switch (meaning.kind) {
     case 'block':
-      return blockKey(meaning.room, `${meaning.user}.${meaning.block}`)
+      return blockKey(meaning.room, meaning.tag)
     case 'changed':
-      return changedKey(blockKey(meaning.room, `${meaning.user}.${meaning.block}`))
+      return changedKey(blockKey(meaning.room, meaning.tag))
     case 'log':
       return logKey(meaning.room)
+    case 'deleted':
+      return deletedKey(meaning.room)
+    case 'gone':
+      return goneKey(meaning.room)
     case 'users':
       return usersKey(meaning.room)
     case 'usersPart':
@@ -130,15 +146,21 @@ t.test('a segment of one room is never the log of a room with a similar name', a
   t.strictSame(parseKey(blockKey('room:', 'x.0')), {
     kind: 'block',
     room: 'room:',
+    tag: 'x.0',
     user: 'x',
-    block: 0
+    block: 0,
+    generation: 0
   })
   t.strictSame(parseKey(blockKey('a.1', 'b.2.3')), {
     kind: 'block',
     room: 'a.1',
+    tag: 'b.2.3',
     user: 'b.2',
-    block: 3
+    block: 3,
+    generation: 0
   })
+  t.equal(formatTag({ user: 'x', block: 3, generation: 7 }), 'x.3:7')
+  t.match(parseKey('a.{x.3:7}'), { user: 'x', block: 3, generation: 7 })
 })
 
 t.test('a foreign key is not mistaken for one of ours', async t => {

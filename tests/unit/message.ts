@@ -11,11 +11,14 @@ import {
   blockTag,
   entryIdAfter,
   formatCursor,
+  formatDeletion,
   formatReference,
+  parseDeletion,
   isLost,
   parseCursor,
   formatChange,
-  parseReference
+  parseReference,
+  timeOf
 } from '../../src/message/message.js'
 import { names } from '../support/names.js'
 
@@ -80,10 +83,27 @@ t.test(
   'a reference comes apart into what it was made of, whatever the user is called',
   async () => {
     fc.assert(
-      fc.property(names, ordinals, lengths, times, counters, (user, n, length, ms, counter) => {
-        const tag = blockTag(user, n, length)
-        const id = `${ms}-${counter}`
-        assert.deepEqual(parseReference(formatReference(tag, id)), { tag, user, id, ms })
+      fc.property(
+        names,
+        ordinals,
+        lengths,
+        fc.option(ordinals, { nil: 0 }),
+        times,
+        counters,
+        (user, n, length, generation, ms, counter) => {
+          const tag = blockTag(user, n, length, generation)
+          const id = `${ms}-${counter}`
+          const reference = formatReference(tag, id)
+          assert.deepEqual(parseReference(reference), { tag, user, generation, id, ms })
+          assert.equal(parseDeletion(reference), undefined)
+          assert.equal(timeOf(reference), ms)
+        }
+      )
+    )
+    fc.assert(
+      fc.property(times, ms => {
+        assert.equal(parseDeletion(formatDeletion(ms)), ms)
+        assert.equal(timeOf(formatDeletion(ms)), ms)
       })
     )
   }
@@ -99,12 +119,15 @@ t.test('so does the reference of a change, and neither passes for the other', as
       assert.deepEqual(parseReference(formatChange(tag, id, change)), {
         tag,
         user,
+        generation: 0,
         id,
         ms: ms + 1,
         change
       })
       const odd = `${formatReference(tag, id)}~1.2.3.4`
-      assert.deepEqual(parseReference(`${odd}/${id}`), { tag: odd, user: odd.slice(0, -2), id, ms })
+      const user2 = odd.slice(0, -2)
+      const parsed = parseReference(`${odd}/${id}`)
+      assert.deepEqual(parsed, { tag: odd, user: user2, generation: 0, id, ms })
     })
   )
 })

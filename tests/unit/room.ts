@@ -31,6 +31,7 @@ type World = {
   store: Entry[]
   /** Looks at the head so far. */
   looks: number
+  goneBy: 'deleted' | 'trimmed'
   readonly told: string[]
   /**
    * Awaited between a question to the store and its answer, which is what it had at the question.
@@ -76,7 +77,8 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
       return last === undefined ? undefined : logEntryOf(last)
     },
     range: async (room: string, from: number, to: number) =>
-      (await range(room, from, to)).map(logEntryOf)
+      (await range(room, from, to)).map(logEntryOf),
+    horizon: async () => ({ first: world.store[0]?.seq ?? 1, reason: world.goneBy })
   }
   // A room asks its store for no more than this.
   const history = { range }
@@ -107,6 +109,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
     budget,
     store: messages(1, head),
     looks: 0,
+    goneBy: 'trimmed',
     told,
     before: async () => {
       await sleep(1)

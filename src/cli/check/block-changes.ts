@@ -7,7 +7,7 @@ import { slotOf } from '../../redis/slots.js'
 import { LOOK } from '../../message/frame.js'
 import { formatChange, type ChangeMark } from '../../message/message.js'
 import { Committer } from '../../store/committer.js'
-import { blockKey, changedKey, roomChannel, roomSlot } from '../../store/keys.js'
+import { blockKey, changedKey, parseTag, roomChannel, roomSlot } from '../../store/keys.js'
 import { type Log } from '../../store/log.js'
 import { CHANGE, CHANGE_MARKS, REMOVE_CHANGED } from '../../store/scripts.js'
 import { Users } from '../../store/users.js'
@@ -111,6 +111,7 @@ export class BlockChanges {
       this.#room,
       [formatChange(this.#tag, id, { seq, ...mark })],
       new Map(),
+      parseTag(this.#tag)?.generation ?? 0,
       performance.now() + WRITE_MS
     )
     await durable

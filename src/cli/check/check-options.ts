@@ -12,6 +12,7 @@ and none stands twice, that counters are right, and that segments hold what the 
 
   --room NAME           one room; default all
   --repair              corrects counters, removes old orphans (entries that no log refers to), finishes half-done sealing
+                        and the deletion of rooms
   --orphan-age SECONDS  entries without a reference that are younger may be committed yet; default ${ORPHAN_AGE_S}, and never less than
                         twice STORE_DEADLINE_MS
   --json                the report as JSON

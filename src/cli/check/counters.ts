@@ -18,7 +18,7 @@ import { LEFT_MAX } from '../../store/members.js'
 import { CORRECT_COUNT } from '../../store/scripts.js'
 import { type Log } from '../../store/log.js'
 import { Users } from '../../store/users.js'
-import { parseReference } from '../../message/message.js'
+import { parseReference, timeOf } from '../../message/message.js'
 import { type Findings } from './finding.js'
 import { walk } from './walk.js'
 
@@ -90,10 +90,7 @@ export class Counters {
       }
       walked = Math.max(walked, newest?.seq ?? 0)
       const wrong = [...this.#counts].filter(([, count]) => differenceOf(count) !== 0)
-      const quietMs =
-        newest?.reference === undefined
-          ? Infinity
-          : Date.now() - parseReference(newest.reference).ms
+      const quietMs = newest === undefined ? Infinity : Date.now() - timeOf(newest.reference)
       if (wrong.length === 0) return
       if (quietMs > settleMs || performance.now() > until) {
         return await this.#tell(wrong, isRepairing, findings)

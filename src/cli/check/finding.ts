@@ -10,6 +10,8 @@ export const KINDS = {
   'half-changed': { isViolation: true, about: 'changed messages that are still in their block' },
   untold: { isViolation: true, about: 'changes that the log does not tell' },
   undone: { isViolation: true, about: 'messages that are there although their deletion was told' },
+  'half-deleted': { isViolation: true, about: 'deletions of the room that were not finished' },
+  leftover: { isViolation: true, about: 'keys and entries of a room that was deleted' },
   doubled: { isViolation: true, about: 'messages that are in the log twice' },
   counter: { isViolation: true, about: 'users with a wrong count' },
   'tail-misplaced': {

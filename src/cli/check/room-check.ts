@@ -3,10 +3,10 @@
 // first; what is committed later is not a violation, and entries of blocks beyond it are young.
 // Memory is bounded by REFERENCES_MAX and the number of users, however long the room is.
 import { type Cluster } from '../../redis/cluster.js'
-import { blockKey } from '../../store/keys.js'
+import { blockKey, changedKey, goneKey, parseTag, roomSlot, segmentKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
 import { ENTRY_IDS, REMOVE_ENTRIES } from '../../store/scripts.js'
-import { type Log, type LogEntry } from '../../store/log.js'
+import { type Deletion, type Log, type LogEntry } from '../../store/log.js'
 import { parseReference, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { BlockChanges } from './block-changes.js'
@@ -23,6 +23,8 @@ export type RoomCheckOptions = {
   readonly orphanAgeMs: number
   /** How long after a commit its counting may take. */
   readonly settleMs: number
+  /** Finishes the deletion of a room. */
+  readonly clean: (room: string) => Promise<void>
   /** References kept in memory at a time. */
   readonly referencesMax: number
   /** Called with the number of entries looked at since the last call; `workOf` gives the total. */
@@ -52,6 +54,8 @@ export class RoomCheck {
   readonly #findings = new Findings()
   readonly #counters: Counters
   readonly #startedMs = Date.now()
+  #deletion: Deletion = { seq: 0, ms: 0 }
+  #isBeingDeleted = false
   #hole: { readonly first: number; last: number } | undefined
 
   constructor(cluster: Cluster, log: Log, room: string, keys: RoomKeys, options: RoomCheckOptions) {
@@ -65,7 +69,10 @@ export class RoomCheck {
 
   async run(): Promise<RoomReport> {
     const { isRepairing, settleMs } = this.#options
+    await this.#finishDeletion()
     const head = (await this.#log.head(this.#room))?.seq ?? 0
+    this.#deletion = await this.#log.deletion(this.#room)
+    await this.#checkSegmentsLeft()
     const passes = passesFor(head, this.#options.referencesMax)
     let blocks = 0
     for (let pass = 0; pass < passes; pass++) {
@@ -100,8 +107,9 @@ export class RoomCheck {
   // Keeps the references to the blocks of this pass. The first pass also checks the log itself.
   async #walk(head: number, pass: number, passes: number): Promise<References> {
     const references = new References()
-    let expected = 1
-    for await (const page of walk(this.#log, this.#room, 1, head)) {
+    const first = await this.#log.first(this.#room)
+    let expected = first
+    for await (const page of walk(this.#log, this.#room, first, head)) {
       for (const entry of page) {
         const reference = this.#referenceOf(entry, pass === 0)
         if (reference !== undefined && passOf(reference.tag, passes) === pass) {
@@ -188,10 +196,11 @@ export class RoomCheck {
           `${again.seq}: ${key} ${again.ms}-${again.n}, as ${first.seq}`
         )
       }
-      await this.#unreferred(key, unreferred)
+      await this.#unreferred(tag, unreferred)
       if (ids.length === 0) break
       start = `(${ids.at(-1) ?? ''}`
     }
+    if (this.#isOfFormerLife(tag)) return await this.#tellLeft(changedKey(key))
     const changes = new BlockChanges(this.#cluster, this.#log, this.#room, tag, {
       isRepairing: this.#options.isRepairing,
       beforeMs: this.#startedMs - this.#options.settleMs
@@ -204,18 +213,60 @@ export class RoomCheck {
     this.#options.onProgress(referred.length)
   }
 
-  async #unreferred(key: string, ids: readonly EntryId[]): Promise<void> {
-    const youngMs = this.#startedMs - this.#options.orphanAgeMs
+  #isOfFormerLife(tag: string): boolean {
+    return parseTag(tag)?.generation !== this.#deletion.seq
+  }
+
+  // Whoever deleted the room died, or is at it still.
+  async #finishDeletion(): Promise<void> {
+    const slot = roomSlot(this.#room)
+    if ((await this.#cluster.command(slot, ['GET', goneKey(this.#room)])) === null) return
+    const { ms } = await this.#log.deletion(this.#room)
+    this.#isBeingDeleted = ms > this.#startedMs - this.#options.settleMs
+    if (this.#isBeingDeleted) return
+    this.#findings.add('half-deleted', this.#room)
+    if (!this.#options.isRepairing) return
+    await this.#options.clean(this.#room)
+    this.#findings.mend('half-deleted', 1)
+  }
+
+  // A segment that was being sealed when the room was deleted.
+  async #checkSegmentsLeft(): Promise<void> {
+    const firstLeft = Math.floor((this.#deletion.seq - 1) / this.#log.segmentLength)
+    for (const segment of this.#keys.segments) {
+      if (segment >= firstLeft) continue
+      this.#keys.segments.delete(segment)
+      await this.#tellLeft(segmentKey(this.#room, segment))
+    }
+  }
+
+  async #tellLeft(key: string): Promise<void> {
+    const slot = slotOf(key)
+    if (this.#isBeingDeleted) return
+    if ((await this.#cluster.command(slot, ['EXISTS', key])) === 0) return
+    this.#findings.add('leftover', key)
+    if (!this.#options.isRepairing) return
+    await this.#cluster.command(slot, ['UNLINK', key])
+    this.#findings.mend('leftover', 1)
+  }
+
+  async #unreferred(tag: string, ids: readonly EntryId[]): Promise<void> {
+    const key = blockKey(this.#room, tag)
+    const { orphanAgeMs, settleMs } = this.#options
+    // Nobody may commit what is in a block of a former life.
+    const isLeft = this.#isOfFormerLife(tag)
+    const kind = isLeft ? 'leftover' : 'orphan'
+    const youngMs = this.#startedMs - (isLeft ? settleMs : orphanAgeMs)
     const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
     for (const { ms, n } of ids) {
       // Entries that came since may be committed beyond the head that was noted.
       if (ms < this.#startedMs) {
-        this.#findings.add(ms < youngMs ? 'orphan' : 'uncommitted', `${key} ${ms}-${n}`)
+        this.#findings.add(ms < youngMs ? kind : 'uncommitted', `${key} ${ms}-${n}`)
       }
     }
     if (orphans.length === 0 || !this.#options.isRepairing) return
     await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, ...orphans])
-    this.#findings.mend('orphan', orphans.length)
+    this.#findings.mend(kind, orphans.length)
   }
 }
 

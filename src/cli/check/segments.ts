@@ -11,6 +11,7 @@ export class Segments {
   readonly #cluster: Cluster
   readonly #log: Log
   readonly #room: string
+  #deletedTo = 0
 
   constructor(cluster: Cluster, log: Log, room: string) {
     this.#cluster = cluster
@@ -18,11 +19,13 @@ export class Segments {
     this.#room = room
   }
 
-  /** @param segments the numbers of the existing segments */
+  /** @param segments the numbers of the existing segments, of which none is behind a deletion */
   async check(segments: Iterable<number>, isRepairing: boolean, findings: Findings): Promise<void> {
     const { segmentLength } = this.#log
     const tailFirst = await this.#tailFirst()
-    if ((tailFirst - 1) % segmentLength !== 0) {
+    this.#deletedTo = (await this.#log.deletion(this.#room)).seq
+    // After a deletion the log begins in the middle of a segment.
+    if ((tailFirst - 1) % segmentLength !== 0 && tailFirst !== this.#deletedTo) {
       findings.add('tail-misplaced', `it begins at ${tailFirst}, segments have ${segmentLength}`)
     }
     const halfSealed: number[] = []
@@ -62,15 +65,13 @@ export class Segments {
   // because the tail only gets shorter.
   async #isSame(segment: number): Promise<boolean> {
     const { segmentLength } = this.#log
+    const last = (segment + 1) * segmentLength
+    const first = Math.max(segment * segmentLength + 1, this.#deletedTo)
     const sealed = await this.#read(segmentKey(this.#room, segment), '-', '+')
-    const tail = await this.#read(
-      logKey(this.#room),
-      `0-${segment * segmentLength + 1}`,
-      `0-${(segment + 1) * segmentLength}`
-    )
+    const tail = await this.#read(logKey(this.#room), `0-${first}`, `0-${last}`)
     const references = new Map(sealed.map(({ seq, reference }) => [seq, reference]))
     return (
-      sealed.length === segmentLength &&
+      sealed.length === last - first + 1 &&
       tail.every(({ seq, reference }) => references.get(seq) === reference)
     )
   }

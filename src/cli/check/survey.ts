@@ -7,7 +7,7 @@ import { type Cluster } from '../../redis/cluster.js'
 import { parseKey } from '../../store/keys.js'
 
 export type RoomKeys = {
-  /** `<user>.<block>` of every block. */
+  /** `<user>.<block>` of every block, with its generation if the room was deleted before. */
   readonly tags: Set<string>
   readonly segments: Set<number>
 }
@@ -44,7 +44,7 @@ export async function findKeys(
     key => {
       const meaning = parseKey(key)
       if (meaning?.kind === 'block' || meaning?.kind === 'changed') {
-        found.get(meaning.room)?.tags.add(`${meaning.user}.${meaning.block}`)
+        found.get(meaning.room)?.tags.add(meaning.tag)
       }
       if (meaning?.kind === 'segment') found.get(meaning.room)?.segments.add(meaning.segment)
     }
