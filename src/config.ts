@@ -4,6 +4,8 @@
 import { keySource, type KeySource } from './config/identity-keys.js'
 import {
   cookieName,
+  days,
+  daysByPrefix,
   hostNames,
   integer,
   oneOf,
@@ -139,6 +141,10 @@ export const SETTINGS = {
       'log entries in a sealed segment; must never change for existing data'),
     IDEMPOTENCY_TTL_S: integer(86_400, 1, 2_592_000,
       's for which an Idempotency-Key is remembered'),
+    RETENTION_DAYS: days(
+      'days after which messages are gone, such as 30 or 0.5; empty or 0 keeps them for ever'),
+    RETENTION_DAYS_BY_PREFIX: daysByPrefix(
+      'the same for rooms whose names begin with a prefix, such as team-:7,audit-:0; the longest prefix counts'),
     GROUP_LENGTH_MAX: integer(256, 1, 4096,
       'messages committed in one group'),
     QUEUE_LENGTH_MAX: integer(10_000, 1, 1_000_000,

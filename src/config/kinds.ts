@@ -67,6 +67,45 @@ export function processes(standard: number, max: number, about: string): Setting
   }
 }
 
+const DAYS = /^\d{1,5}(?:\.\d{1,6})?$/
+const DAYS_MAX = 36_500
+
+/** Days, with fractions; 0 or nothing, the default, stands for ever. */
+export function days(about: string): Setting<number> {
+  return { default: '', about, parse: (name, text) => (text === '' ? 0 : parseDays(name, text)) }
+}
+
+function parseDays(name: string, text: string): number {
+  const number = Number(text)
+  if (DAYS.test(text) && number <= DAYS_MAX) return number
+  throw new SettingError(
+    `${name} must be days, from 0 to ${DAYS_MAX}, such as 30 or 0.5, not ${quoted(text)}`
+  )
+}
+
+/** `<prefix>:<days>`, comma-separated; empty by default. */
+export function daysByPrefix(
+  about: string
+): Setting<ReadonlyArray<{ readonly prefix: string; readonly days: number }>> {
+  return {
+    default: '',
+    about,
+    parse: (name, text) => {
+      if (text === '') return []
+      return text.split(',').map(pair => {
+        const colon = pair.lastIndexOf(':')
+        const prefix = pair.slice(0, Math.max(0, colon)).trim()
+        if (prefix === '') {
+          throw new SettingError(
+            `${name} must be prefixes of rooms, each with a colon and days, such as team-:7,audit-:0, not ${quoted(text)}`
+          )
+        }
+        return { prefix, days: parseDays(name, pair.slice(colon + 1).trim()) }
+      })
+    }
+  }
+}
+
 const HOST_NAME = /^(?:\*|\.?[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])$/
 
 /** Comma-separated host names in lower case; empty by default. */

@@ -93,6 +93,13 @@ export class Ring {
     this.#account(-forgotten.reduce((sum, { bytes }) => sum + bytes.length, 0))
   }
 
+  /** Forgets the groups that end before a sequence. */
+  forgetBefore(seq: number): void {
+    const kept = this.#groups.findIndex(frames => lastOf(frames) >= seq)
+    const forgotten = this.#groups.splice(0, kept < 0 ? this.#groups.length : kept)
+    this.#account(-forgotten.reduce((sum, { bytes }) => sum + bytes.length, 0))
+  }
+
   /** Empties the ring and continues at `next`. */
   clear(next: number): void {
     this.#account(-this.#bytes)

@@ -27,7 +27,7 @@ import { type RoomWatch } from './room-watch.js'
 import { Ring, type RingBudget, type RingOptions } from './ring.js'
 
 /** What a room asks of the store. */
-export type RoomLog = Pick<Log, 'head' | 'range' | 'horizon'>
+export type RoomLog = Pick<Log, 'head' | 'range' | 'horizon' | 'expires'>
 export type RoomHistory = Pick<History, 'range'>
 
 export type RoomSettings = RingOptions & {
@@ -251,15 +251,21 @@ export class Room {
       : [framesFrom(first, seq), ...rest.slice(1)]
   }
 
-  /** Finds out whether what a reader wants next is gone. Costs nothing if the ring has it. */
+  /**
+   * Finds out whether what a reader wants next is gone. Costs nothing if the ring has it, unless
+   * messages expire: then the ring forgets those too.
+   */
   async lookBack(seq: number): Promise<void> {
-    if (seq >= this.#ring.first || performance.now() - this.#horizonAt < HORIZON_MS) return
+    if (performance.now() - this.#horizonAt < HORIZON_MS) return
+    if (seq >= this.#ring.first && !this.#log.expires(this.room)) return
     this.#horizonAt = performance.now()
     this.#gone(await this.#log.horizon(this.room))
   }
 
   #gone(horizon: Horizon): void {
-    if (horizon.first > this.#horizon.first) this.#horizon = horizon
+    if (horizon.first <= this.#horizon.first) return
+    this.#horizon = horizon
+    this.#ring.forgetBefore(horizon.first)
   }
 
   async #readPage(seq: number, length: number): Promise<{ epoch: number; page: Page }> {
@@ -347,15 +353,17 @@ export class Room {
     if (!this.#isReady) return this.#begin(head, headMs)
     if (this.#isMissing(head, known)) throw new Error('The log is gone')
     if (head < known) return this.#reset('rewound', head, headMs)
-    const thereMs =
-      head === known
-        ? headMs
-        : timeOf((await this.#log.range(this.room, known, known))[0]?.reference)
-    if (known > 0 && thereMs !== knownMs) {
-      if (!(await this.#resetIfGone(known, head, headMs))) this.#reset('rewritten', head, headMs)
-      return
+    if (known > 0) {
+      const there = head === known ? entry : (await this.#log.range(this.room, known, known))[0]
+      // It may be gone although what follows is there.
+      if (there === undefined) {
+        if (await this.#resetIfGone(known + 1, head, headMs)) return
+      } else if (timeOf(there.reference) !== knownMs) {
+        return this.#reset('rewritten', head, headMs)
+      }
     }
     this.#doubted = undefined
+    if (this.#log.expires(this.room)) await this.lookBack(this.#ring.first)
     // Everything before an early frame is committed and published, but entries after the last early
     // frame may not have reached a replica yet. So reading stops there. If there are several gaps,
     // each is read up to the early frames after it.

@@ -20,7 +20,14 @@ import { type Cluster } from '../redis/cluster.js'
 import { blockKey, changedKey, copyKey, parseTag } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
-import { APPEND, ENSURE, ENSURE_BY_COPY, NEEDS_COPY, REMOVE_ENTRIES } from './scripts.js'
+import {
+  APPEND,
+  APPEND_EXPIRING,
+  ENSURE,
+  ENSURE_BY_COPY,
+  NEEDS_COPY,
+  REMOVE_ENTRIES
+} from './scripts.js'
 import { Committer, type Commit, OtherGeneration } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'
@@ -32,6 +39,7 @@ import {
   type Message
 } from '../message/message.js'
 import { Numbers } from './numbers.js'
+import { type Retention } from './retention.js'
 import { type Users } from './users.js'
 
 export type NewMessage = {
@@ -48,6 +56,7 @@ export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
   readonly idempotencyTtlS: number
+  readonly retention: Retention
   /** Step 5. Called in sequence order for the messages that this process has written to a room. */
   readonly publish: (room: string, messages: readonly Message[]) => void
   readonly onFault: (
@@ -189,6 +198,10 @@ export class Appender {
         ? await write([ENSURE_BY_COPY.sha, '3', key, copyKey(key), changedKey(key)])
         : ensured
     }, deadline)
+    const expiryMs = this.#options.retention.expiryMs(room, Date.now())
+    if (expiryMs !== undefined) {
+      await this.#cluster.command(slotOf(key), ['PEXPIREAT', key, String(expiryMs)], deadline)
+    }
     if (await this.#isGone(room, tag)) await this.#remove(room, tag, id)
   }
 
@@ -216,10 +229,11 @@ export class Appender {
 
   async #append(key: string, group: readonly Pending[]): Promise<void> {
     const [only] = group
-    const args =
-      group.length === 1 && only !== undefined
-        ? ['XADD', key, '*', 't', only.text]
-        : ['EVALSHA', APPEND.sha, '1', key, ...group.map(({ text }) => text)]
+    const args = this.#appendArgs(
+      key,
+      only?.room ?? '',
+      group.map(({ text }) => text)
+    )
     const { reply, replicated } = await this.#cluster.write(slotOf(key), args, earliest(group))
     const first = String(reply)
     const ms = Number.parseInt(first, 10)
@@ -229,6 +243,19 @@ export class Appender {
       pending.stored = replicated
       this.#committing.add(pending.room, pending)
     }
+  }
+
+  #appendArgs(key: string, room: string, texts: string[]): string[] {
+    const { retention } = this.#options
+    const expiryMs = retention.expiryMs(room, Date.now())
+    if (expiryMs !== undefined) {
+      const trimMs = String(retention.trimMs(room))
+      return ['EVALSHA', APPEND_EXPIRING.sha, '1', key, String(expiryMs), trimMs, ...texts]
+    }
+    const [text = ''] = texts
+    return texts.length === 1
+      ? ['XADD', key, '*', 't', text]
+      : ['EVALSHA', APPEND.sha, '1', key, ...texts]
   }
 
   // Messages with an idempotency key are committed one by one: their script has two keys, so it may

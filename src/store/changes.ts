@@ -30,7 +30,8 @@ import { type Appender } from './appender.js'
 import { OtherGeneration } from './committer.js'
 import { type History } from './history.js'
 import { blockKey, changedKey, logKey, onceKey, roomSlot } from './keys.js'
-import { type Log } from './log.js'
+import { type Log, refuseGone } from './log.js'
+import { type Retention } from './retention.js'
 import { CHANGE, TOUCH_KEY, type ChangeReply } from './scripts.js'
 
 export type NewChange = {
@@ -46,6 +47,7 @@ export type NewChange = {
 
 export type ChangesOptions = {
   readonly lostPatienceMs: number
+  readonly retention: Retention
   readonly publish: (room: string, change: Change) => void
 }
 
@@ -135,7 +137,7 @@ export class Changes {
     if (entry === undefined) {
       // Throws if the log is out of reach.
       await this.#log.head(room)
-      if (seq < (await this.#log.first(room))) throw deleted(room, seq)
+      await refuseGone(this.#log, room, seq)
       throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
     }
     if (entry.reference === undefined) throw lost(room, seq)
@@ -177,7 +179,8 @@ export class Changes {
           id,
           token,
           ...content,
-          String(Date.now())
+          String(Date.now()),
+          ...this.#expiry(room)
         ],
         deadline
       )
@@ -206,6 +209,12 @@ export class Changes {
     }
   }
 
+  // Whatever is changed now is gone by then.
+  #expiry(room: string): string[] {
+    const expiryMs = this.#options.retention.expiryMs(room, Date.now())
+    return expiryMs === undefined ? [] : [String(expiryMs)]
+  }
+
   // A deletion is repeated because nobody answered it: its process may have died before it told.
   async #isUntold(
     room: string,
@@ -228,7 +237,7 @@ export class Changes {
     const [entry] = await this.#log.range(room, toldAt, toldAt)
     const mark = entry?.reference === undefined ? undefined : parseReference(entry.reference).change
     const change = await this.#history.glance(room, toldAt)
-    if (toldAt < (await this.#log.first(room))) throw deleted(room, seq)
+    await refuseGone(this.#log, room, toldAt)
     if (mark === undefined || change === undefined || !isChange(change)) {
       throw new DialogsError(
         'IDEMPOTENCY_CONFLICT',

@@ -187,6 +187,7 @@ export class Inbox {
   }
 
   async #state(user: string, room: string, read: number): Promise<Dialog> {
+    const first = this.#log.expires(room) ? await this.#log.first(room) : 1
     // DIALOG returns a DialogReply.
     const [head, counted, seq, reference] = (await this.#cluster.command(roomSlot(room), [
       'EVALSHA',
@@ -195,11 +196,12 @@ export class Inbox {
       logKey(room),
       String(read),
       user,
-      '1'
+      String(first)
     ])) as unknown as DialogReply
     // A room counts as empty only if its log is not on another node.
     if (head === 0) await this.#log.head(room)
-    const unread = counted < 0 ? await this.#countUnread(user, room, read, head) : counted
+    const unread =
+      counted < 0 ? await this.#countUnread(user, room, Math.max(read, first - 1), head) : counted
     const newest = seq === 0 && head > 0 ? await this.#lastMessage(room, head) : { seq, reference }
     const [last] =
       newest === undefined || newest.seq === 0 ? [] : await this.#history.entries(room, [newest])

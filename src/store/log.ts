@@ -8,6 +8,7 @@ import { type Reply } from '../redis/connection.js'
 import { copyKey, deletedKey, logKey, roomSlot, segmentKey } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
+import { type Retention } from './retention.js'
 import { NEEDS_COPY, SEAL, SEAL_BY_COPY, TOUCH_KEY } from './scripts.js'
 import { Remembered } from '../remembered.js'
 import { parseDeletion, timeOf } from '../message/message.js'
@@ -32,6 +33,9 @@ type Commands = Pick<Cluster, 'command' | 'read' | 'write' | 'isStranded'>
  */
 export const LOG_GONE_MS_MAX = 30_000
 
+/** How old the knowledge of what has expired may be. */
+const KEPT_LOOK_MS = 1000
+const SEGMENTS_MISSED_MAX = 8
 const FIND_LENGTH = 1000
 /** The times in two references may come from the clocks of two nodes. */
 export const CLOCKS_APART_MS_MAX = 60_000
@@ -45,10 +49,14 @@ export class Log {
    */
   readonly #sealed = new Remembered<number>()
   readonly #sealing = new Map<string, Promise<void>>()
+  readonly #retention: Retention
+  /** The first entries that had not expired, as they were found; they only go up. */
+  readonly #kept = new Remembered<{ readonly first: number; readonly at: number }>()
 
-  constructor(cluster: Commands, segmentLength: number) {
+  constructor(cluster: Commands, segmentLength: number, retention: Retention) {
     this.#cluster = cluster
     this.segmentLength = segmentLength
+    this.#retention = retention
   }
 
   /**
@@ -57,6 +65,10 @@ export class Log {
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach
    */
   async newest(room: string, count: number): Promise<LogEntry[]> {
+    return await this.#unexpired(room, await this.#newest(room, count))
+  }
+
+  async #newest(room: string, count: number): Promise<LogEntry[]> {
     const key = logKey(room)
     const newest = await this.#certain(key, async () =>
       parseEntries(await this.#cluster.read(roomSlot(room), newestOf(key, Math.max(1, count))))
@@ -83,7 +95,75 @@ export class Log {
   /** The same, and why what was before is gone. */
   async horizon(room: string): Promise<Horizon> {
     const { seq } = await this.deletion(room)
-    return { first: seq + 1, reason: 'deleted' }
+    const horizonMs = this.#retention.horizonMs(room)
+    if (horizonMs === undefined) return { first: seq + 1, reason: 'deleted' }
+    const known = this.#kept.get(room)
+    const now = performance.now()
+    if (known !== undefined && now - known.at < KEPT_LOOK_MS && known.first > seq) {
+      return { first: known.first, reason: known.first > seq + 1 ? 'trimmed' : 'deleted' }
+    }
+    const from = Math.max(seq + 1, known?.first ?? 1)
+    const first = await this.#firstSince(room, from, horizonMs)
+    this.#kept.set(room, { first, at: now })
+    return { first, reason: first > seq + 1 ? 'trimmed' : 'deleted' }
+  }
+
+  /** Messages of a room from before this ms are gone; undefined if it keeps all. */
+  horizonMs(room: string): number | undefined {
+    return this.#retention.horizonMs(room)
+  }
+
+  /** Whether messages of a room expire. */
+  expires(room: string): boolean {
+    return this.#retention.keptMs(room) !== undefined
+  }
+
+  async #unexpired(room: string, entries: LogEntry[]): Promise<LogEntry[]> {
+    const [oldest] = entries
+    if (oldest === undefined || !this.expires(room)) return entries
+    const first = await this.first(room)
+    return oldest.seq >= first ? entries : entries.filter(({ seq }) => seq >= first)
+  }
+
+  // The lowest sequence from `from` on whose time is not before the horizon; behind the head if
+  // there is none. Looks at the first entries of some segments, and then into one, or the tail.
+  async #firstSince(room: string, from: number, horizonMs: number): Promise<number> {
+    const head = (await this.head(room))?.seq ?? 0
+    const tail = parseEntries(await this.#cluster.read(roomSlot(room), oldestOf(logKey(room), 1)))
+    const tailFirst = tail[0]?.seq ?? 1
+    const isKept = (entry: LogEntry | undefined): boolean =>
+      entry?.reference !== undefined && timeOf(entry.reference) >= horizonMs
+    let low = Math.floor((from - 1) / this.segmentLength)
+    let high = Math.floor((tailFirst - 1) / this.segmentLength)
+    const end = high
+    // Below `low` all segments are older, and `high` and those after it are not, or the tail.
+    while (low < high) {
+      const middle = Math.floor((low + high) / 2)
+      if (isKept(await this.#startNear(room, middle, low))) high = middle
+      else low = middle + 1
+    }
+    for (const segment of [high - 1, high]) {
+      const [first, last] = [segment * this.segmentLength + 1, (segment + 1) * this.segmentLength]
+      if (last < from || segment < 0) continue
+      const entries =
+        segment >= end
+          ? await this.#fromTail(room, Math.max(from, tailFirst), head)
+          : await this.#inSegments(room, Math.max(first, from), last)
+      const found = entries.find(isKept)
+      if (found !== undefined) return found.seq
+    }
+    return head + 1
+  }
+
+  // The first entry of a segment. If the segment is missing, of one shortly before it: a shard may
+  // have lost some, while expiry takes them in their order.
+  async #startNear(room: string, segment: number, lowest: number): Promise<LogEntry | undefined> {
+    for (let near = segment; near >= Math.max(lowest, segment - SEGMENTS_MISSED_MAX); near--) {
+      const key = segmentKey(room, near)
+      const [first] = parseEntries(await this.#cluster.read(slotOf(key), oldestOf(key, 1)))
+      if (first !== undefined) return first
+    }
+    return undefined
   }
 
   /** The last deletion of a room. What was committed up to it is gone. */
@@ -114,6 +194,12 @@ export class Log {
    * head are left out, and so is what is gone: everything before `first`.
    */
   async range(room: string, from: number, to: number): Promise<LogEntry[]> {
+    if (!this.expires(room)) return await this.#range(room, from, to)
+    const first = Math.max(from, await this.first(room))
+    return await this.#range(room, first, to)
+  }
+
+  async #range(room: string, from: number, to: number): Promise<LogEntry[]> {
     if (to < from) return []
     if (to <= (this.#sealed.get(room) ?? 0)) {
       const sealed = await this.#fromSegments(room, from, to)
@@ -276,9 +362,20 @@ export class Log {
         await this.#cluster.command(slotOf(target), ['UNLINK', target])
         return
       }
+      await this.#expire(room, target, entries)
       await this.#cluster.command(roomSlot(room), ['XTRIM', key, 'MINID', `0-${next}`])
       this.#sealed.set(room, next - 1)
     }
+  }
+
+  // A segment expires after its newest message.
+  async #expire(room: string, segment: string, entries: readonly LogEntry[]): Promise<void> {
+    const newestMs = Math.max(...entries.map(({ reference }) => timeOf(reference)))
+    const expiryMs = this.#retention.expiryMs(room, newestMs)
+    if (expiryMs === undefined) return
+    const args = ['PEXPIREAT', segment, String(expiryMs)]
+    const { replicated } = await this.#cluster.write(slotOf(segment), args)
+    await replicated
   }
 
   async #write(segment: string, first: number, references: readonly string[]): Promise<void> {
@@ -313,6 +410,19 @@ function withoutGap(entries: LogEntry[], from: number, to: number): LogEntry[] {
     seq: from + index,
     reference: references.get(from + index)
   }))
+}
+
+/** @throws DialogsError MESSAGE_DELETED or MESSAGE_EXPIRED for what is gone */
+export async function refuseGone(
+  log: Pick<Log, 'horizon'>,
+  room: string,
+  seq: number
+): Promise<void> {
+  const { first, reason } = await log.horizon(room)
+  if (seq >= first) return
+  throw reason === 'deleted'
+    ? new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
+    : new DialogsError('MESSAGE_EXPIRED', `Message ${seq} of room ${room} has expired.`)
 }
 
 const isDeletion = (reference: string | undefined): boolean =>

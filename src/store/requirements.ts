@@ -28,6 +28,7 @@ import {
 import { SIGN, UNSIGN } from './peer-place.js'
 import {
   APPEND,
+  APPEND_EXPIRING,
   CHANGE,
   COMMIT,
   COMMIT_ONCE,
@@ -74,6 +75,7 @@ const SCRIPTS = [
   MOVE_MARKS,
   REMOVE_DIALOG,
   APPEND,
+  APPEND_EXPIRING,
   CHANGE,
   COMMIT,
   COMMIT_ONCE,

@@ -18,6 +18,18 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
+ * The same in a room that does not keep its messages: KEYS block, ARGV ms at which the block may
+ * expire, ms before which its entries may go, texts. The expiry follows the newest entry.
+ */
+export const APPEND_EXPIRING = script(`
+local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[3])
+local ms, n = string.match(first, '(%d+)-(%d+)')
+for i = 4, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i - 3), 't', ARGV[i]) end
+redis.call('PEXPIREAT', KEYS[1], ARGV[1])
+redis.call('XTRIM', KEYS[1], 'MINID', ARGV[2])
+return first`)
+
+/**
  * Lua that writes a key without changing it, so that a following WAIT covers everything the key
  * holds: since Redis 7.2 a WAIT covers only the writes of its own connection. This works for every
  * type and is never refused. XSETID, for example, refuses an id below the highest that was ever
@@ -140,7 +152,8 @@ export type ChangeReply =
   readonly [outcome: 'changed' | 'deleted', n: number, ms: number] | readonly [outcome: 'lost']
 
 /**
- * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms.
+ * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms, and
+ * where messages are not kept the ms at which what stands beside the block may expire.
  * The entry leaves the block, and `changed` gets `<n> <ms> <token> <t or d><text>`: in one step, so
  * that no text is in both or in none. Run twice with one token, it changes once. Answers 'deleted'
  * where another call had deleted the message; the time never stands still or goes back.
@@ -164,6 +177,7 @@ end
 n, ms = n + 1, math.max(ms + 1, tonumber(ARGV[5]))
 redis.call('HSET', changed, id, string.format('%d %d %s %s%s', n, ms, ARGV[2], ARGV[3], ARGV[4]))
 redis.call('XDEL', key, id)
+if ARGV[6] then redis.call('PEXPIREAT', changed, ARGV[6]) end
 return {'changed', n, ms}`)
 
 /** Nothing was committed: the log has no entries, and the script was not allowed to start it. */

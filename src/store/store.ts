@@ -14,9 +14,10 @@ import { Deletions } from './deletions.js'
 import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
 import { Inbox } from './inbox.js'
-import { Log } from './log.js'
+import { Log, refuseGone } from './log.js'
 import { Members } from './members.js'
 import { ReadMarks } from './read-marks.js'
+import { type PrefixDays, Retention } from './retention.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
 import {
@@ -29,9 +30,11 @@ import {
   type Message
 } from '../message/message.js'
 
-export type StoreOptions = Omit<AppenderOptions, 'publish'> &
+export type StoreOptions = Omit<AppenderOptions, 'publish' | 'retention'> &
   AdmissionOptions & {
     readonly segmentLength: number
+    readonly retentionDays: number
+    readonly retentionDaysByPrefix: readonly PrefixDays[]
     readonly lostPatienceMs: number
     /** Called in the order of a room's sequences, as far as this process wrote them. */
     readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void
@@ -65,7 +68,8 @@ export class Store {
   constructor(cluster: Cluster, options: StoreOptions) {
     this.#cluster = cluster
     this.#options = options
-    this.log = new Log(cluster, options.segmentLength)
+    const retention = new Retention(options.retentionDays, options.retentionDaysByPrefix)
+    this.log = new Log(cluster, options.segmentLength, retention)
     this.history = new History(cluster, this.log, options.lostPatienceMs)
     this.users = new Users(cluster, error => {
       options.onFault('split', error)
@@ -107,6 +111,7 @@ export class Store {
     })
     this.appender = new Appender(cluster, this.log, this.users, {
       ...options,
+      retention,
       publish: (room, messages) => {
         options.publish(room, messages)
         this.touches.wrote(room, messages)
@@ -117,6 +122,7 @@ export class Store {
       { log: this.log, history: this.history, appender: this.appender },
       {
         lostPatienceMs: options.lostPatienceMs,
+        retention,
         publish: (room, change) => {
           options.publish(room, [change])
         }
@@ -254,7 +260,7 @@ export class Store {
       )
     }
     if (isDeleted(entry)) {
-      throw gone(room, seq)
+      throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
     }
     // Of a lost message only the user is known. The repetition brings the text back.
     const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
@@ -276,7 +282,7 @@ export class Store {
   // A message is lost only if its sequence is within the log. If the log is shorter, it may be out
   // of reach for a moment; a client told to use a new key would then store the message twice.
   async #absence(room: string, seq: number): Promise<DialogsError> {
-    if (seq < (await this.log.first(room))) return gone(room, seq)
+    await refuseGone(this.log, room, seq)
     return (await this.head(room)) < seq
       ? new DialogsError(
           'STORE_UNAVAILABLE',
@@ -295,7 +301,7 @@ export class Store {
 
   /**
    * One message; undefined if the room has no such sequence.
-   * @throws DialogsError MESSAGE_DELETED if it is gone with its room
+   * @throws DialogsError MESSAGE_DELETED if it is gone with its room, MESSAGE_EXPIRED
    */
   async message(room: string, seq: number): Promise<Entry | undefined> {
     const [entry] = await this.history.range(room, seq, seq)
@@ -303,13 +309,10 @@ export class Store {
     // message.
     if (entry !== undefined) return entry
     await this.head(room)
-    if (seq < (await this.log.first(room))) throw gone(room, seq)
+    await refuseGone(this.log, room, seq)
     return undefined
   }
 }
-
-const gone = (room: string, seq: number): DialogsError =>
-  new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
 
 function sameOrConflict(stored: Message, repeated: NewMessage): Message {
   // What a changed message was at first is not known any more.

@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Cluster } from '../../src/redis/cluster.js'
+import { Retention } from '../../src/store/retention.js'
 import { SEAL } from '../../src/store/scripts.js'
 import { Log, type LogEntry } from '../../src/store/log.js'
 import { freshRoom } from '../support/client.js'
@@ -70,7 +71,7 @@ t.test(
         async (segmentLength, history, meanwhile, reads) => {
           const model = new LogModel('r', segmentLength, meanwhile)
           for (const event of history) model.apply(event)
-          const log = new Log(model, segmentLength)
+          const log = new Log(model, segmentLength, new Retention(0, []))
           for (const { from, length, isNewest } of reads) {
             const headBefore = model.head
             const to = from + length - 1

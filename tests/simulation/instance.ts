@@ -258,6 +258,8 @@ export class Instance {
       ...settings,
       queueBytesMax: MIB,
       idempotencyTtlS: 86400,
+      retentionDays: 0,
+      retentionDaysByPrefix: [],
       publish: (room, messages) => {
         publisher.publish(room, messages)
       },

@@ -379,3 +379,30 @@ t.test(
     }
   }
 )
+
+t.test('days are from 0 to 36500, with fractions, for all rooms or by prefix', async t => {
+  for (const [text, days] of [
+    ['', 0],
+    ['0', 0],
+    ['0.5', 0.5],
+    ['30', 30],
+    ['36500', 36_500]
+  ] as const) {
+    t.equal(readConfig({ RETENTION_DAYS: text }).store.retentionDays, days)
+  }
+  for (const text of ['-1', '36500.1', '1e3', 'x', ' ', '1,5', 'Infinity']) {
+    t.throws(() => readConfig({ RETENTION_DAYS: text }), {
+      message: /^RETENTION_DAYS must be days/
+    })
+  }
+  const name = 'RETENTION_DAYS_BY_PREFIX'
+  t.strictSame(readConfig({ [name]: 'team-:7, a:b:0.5,audit-:0' }).store.retentionDaysByPrefix, [
+    { prefix: 'team-', days: 7 },
+    { prefix: 'a:b', days: 0.5 },
+    { prefix: 'audit-', days: 0 }
+  ])
+  t.strictSame(readConfig({ [name]: '' }).store.retentionDaysByPrefix, [])
+  for (const text of ['team-', 'team-:', ':7', 'team-:x', 'team-:7,', 'team-:36501']) {
+    t.throws(() => readConfig({ [name]: text }), { message: new RegExp(`^${name} must be`) }, text)
+  }
+})

@@ -17,6 +17,7 @@ t.test(
         return undefined
       },
       range: async () => [],
+      expires: () => false,
       horizon: async () => ({ first: 1, reason: 'deleted' as const })
     }
     // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.

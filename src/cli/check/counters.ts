@@ -45,6 +45,7 @@ export class Counters {
   readonly #room: string
   readonly #counts = new Map<string, Count>()
   #isSplit = false
+  #hasExpired = false
 
   constructor(cluster: Cluster, log: Log, room: string) {
     this.#cluster = cluster
@@ -77,6 +78,7 @@ export class Counters {
     findings: Findings
   ): Promise<void> {
     const until = performance.now() + settleMs
+    this.#hasExpired = (await this.#log.horizon(this.#room)).reason === 'trimmed'
     if (isRepairing) await this.#finishSplitting()
     for (let walked = head; ;) {
       await this.#read()
@@ -89,7 +91,9 @@ export class Counters {
         }
       }
       walked = Math.max(walked, newest?.seq ?? 0)
-      const wrong = [...this.#counts].filter(([, count]) => differenceOf(count) !== 0)
+      const wrong = [...this.#counts].filter(
+        ([, count]) => differenceOf(count, this.#hasExpired) !== 0
+      )
       const quietMs = newest === undefined ? Infinity : Date.now() - timeOf(newest.reference)
       if (wrong.length === 0) return
       if (quietMs > settleMs || performance.now() > until) {
@@ -121,7 +125,7 @@ export class Counters {
       : usersKey(this.#room)
     // Correcting the count of a removed user must not make them a member again.
     const key = count.leftKey ?? membersKey
-    const args = [user, String(count.direct ?? 0), String(differenceOf(count))]
+    const args = [user, String(count.direct ?? 0), String(differenceOf(count, this.#hasExpired))]
     return (
       (await this.#cluster.command(roomSlot(this.#room), [
         'EVALSHA',
@@ -228,8 +232,12 @@ export class Counters {
   }
 }
 
-/** What has to be added to a counter to make it possible; 0 if it is possible already. */
-export function differenceOf({ logged, later, counted }: Count): number {
+/**
+ * What has to be added to a counter to make it possible; 0 if it is possible already. Where messages
+ * have expired, the counter has counted them, and may have any higher value.
+ */
+export function differenceOf({ logged, later, counted }: Count, hasExpired = false): number {
   if (counted < logged) return logged - counted
+  if (hasExpired) return 0
   return Math.min(0, logged + later - counted)
 }

@@ -256,11 +256,15 @@ export class RoomCheck {
     // Nobody may commit what is in a block of a former life.
     const isLeft = this.#isOfFormerLife(tag)
     const kind = isLeft ? 'leftover' : 'orphan'
+    // The log's entries from before the horizon were not read.
+    const expiredMs = isLeft ? 0 : (this.#log.horizonMs(this.#room) ?? 0)
     const youngMs = this.#startedMs - (isLeft ? settleMs : orphanAgeMs)
-    const orphans = ids.filter(({ ms }) => ms < youngMs).map(({ ms, n }) => `${ms}-${n}`)
+    const orphans = ids
+      .filter(({ ms }) => ms < youngMs && ms >= expiredMs)
+      .map(({ ms, n }) => `${ms}-${n}`)
     for (const { ms, n } of ids) {
       // Entries that came since may be committed beyond the head that was noted.
-      if (ms < this.#startedMs) {
+      if (ms < this.#startedMs && ms >= expiredMs) {
         this.#findings.add(ms < youngMs ? kind : 'uncommitted', `${key} ${ms}-${n}`)
       }
     }

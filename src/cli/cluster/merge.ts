@@ -17,21 +17,32 @@ type BlockEntry = readonly [id: string, fields: readonly [string, string]]
 
 const ROUNDS_MAX = 20
 
-// KEYS block. Returns a digest of the copy, and its entries.
+// KEYS block. Returns a digest of the copy, when it expires, and its entries.
 const READ = `
-return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('XRANGE', KEYS[1], '-', '+')}`
+local at = string.format('%d', redis.call('PEXPIRETIME', KEYS[1]))
+return {redis.sha1hex(redis.call('DUMP', KEYS[1])), at, redis.call('XRANGE', KEYS[1], '-', '+')}`
 
-// KEYS block, ARGV how many messages were changed, their ids, id, text, id, text … of the other
-// copy. Rewrites the block in one step if it lacks one of them, or has a changed one. Returns how
+// Lua that gives a key the later of its own and another copy's expiry, or none if one has none.
+const KEEP_LATER = `
+local function keepLater (key, at, other)
+  if at < 0 or other == -1 then
+    redis.call('PERSIST', key)
+  else
+    redis.call('PEXPIREAT', key, string.format('%d', math.max(at, other)))
+  end
+end`
+
+// KEYS block, ARGV when the other copy expires, how many messages were changed, their ids, id, text,
+// id, text … of the other copy. The block gets the later expiry. Rewrites the block in one step if it lacks one of them, or has a changed one. Returns how
 // many entries it has then. After ASKING, the script may create keys in a slot that is being
 // imported; it tests that with a key that does not exist before it deletes what it must rewrite.
-const MERGE = `${FILL}
+const MERGE = `${FILL}${KEEP_LATER}
 local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
 if type(missing) == 'table' then return missing end
 local entries, known, added = redis.call('XRANGE', KEYS[1], '-', '+'), {}, 0
 for _, entry in ipairs(entries) do known[entry[1]] = true end
-local gone, firstEntry = {}, tonumber(ARGV[1]) + 2
-for i = 2, firstEntry - 1 do gone[ARGV[i]] = true end
+local gone, firstEntry = {}, tonumber(ARGV[2]) + 3
+for i = 3, firstEntry - 1 do gone[ARGV[i]] = true end
 local kept = {}
 for _, entry in ipairs(entries) do
   if gone[entry[1]] then added = added + 1 else kept[#kept + 1] = entry end
@@ -43,7 +54,11 @@ for i = firstEntry, #ARGV, 2 do
     added = added + 1
   end
 end
-if added == 0 then return #entries end
+local at = redis.call('PEXPIRETIME', KEYS[1])
+if added == 0 then
+  if #entries > 0 then keepLater(KEYS[1], at, tonumber(ARGV[1])) end
+  return #entries
+end
 local function parts (id)
   local ms, n = string.match(id, '(%d+)-(%d+)')
   return tonumber(ms), tonumber(n)
@@ -53,12 +68,11 @@ table.sort(entries, function (a, b)
   local bms, bn = parts(b[1])
   return ams < bms or (ams == bms and an < bn)
 end)
-local at = redis.call('PEXPIRETIME', KEYS[1])
 redis.call('DEL', KEYS[1])
 local changed = {}
 for id in pairs(gone) do changed[#changed + 1] = id end
 fill(KEYS[1], entries, changed)
-if at > 0 then redis.call('PEXPIREAT', KEYS[1], at) end
+keepLater(KEYS[1], at, tonumber(ARGV[1]))
 return #entries`
 
 // KEYS block, ARGV digest. Deletes the copy if it is still the one that was read. Returns whether
@@ -83,10 +97,13 @@ export async function mergeBlock(
   replicated: () => Promise<void>
 ): Promise<number> {
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const [digest, entries] = (await admin.ask(owner, 'EVAL', READ, '1', key)) as readonly [
-      string,
-      readonly BlockEntry[]
-    ]
+    const [digest, expiresAt, entries] = (await admin.ask(
+      owner,
+      'EVAL',
+      READ,
+      '1',
+      key
+    )) as readonly [string, string, readonly BlockEntry[]]
     const changed = [
       ...new Set([
         ...(await idsIn(admin, owner, changedKey(key))),
@@ -96,7 +113,7 @@ export async function mergeBlock(
     const flat = entries.flatMap(([id, [, text]]) => [id, text])
     const [, count]: Reply[] = await admin.askAll(importing, [
       ['ASKING'],
-      ['EVAL', MERGE, '1', key, String(changed.length), ...changed, ...flat]
+      ['EVAL', MERGE, '1', key, expiresAt, String(changed.length), ...changed, ...flat]
     ])
     await replicated()
     if ((await admin.ask(owner, 'EVAL', DROP, '1', key, digest)) === 1) {
@@ -106,18 +123,22 @@ export async function mergeBlock(
   throw new Error(`${key} on ${nodeText(owner)} is being written to all the time`)
 }
 
-// KEYS changed, ARGV id, value, id, value … of the other copy, as CHANGE writes them.
-const MERGE_CHANGED = `
+// KEYS changed, ARGV when the other copy expires, id, value, id, value … of it, as CHANGE writes
+// them.
+const MERGE_CHANGED = `${KEEP_LATER}
+local at = redis.call('PEXPIRETIME', KEYS[1])
 local function numberOf (value) return value and tonumber(string.match(value, '^%d+')) or 0 end
-for i = 1, #ARGV, 2 do
+for i = 2, #ARGV, 2 do
   if numberOf(redis.call('HGET', KEYS[1], ARGV[i])) < numberOf(ARGV[i + 1]) then
     redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 1])
   end
 end
+keepLater(KEYS[1], at == -2 and tonumber(ARGV[1]) or at, tonumber(ARGV[1]))
 return redis.call('HLEN', KEYS[1])`
 
 const READ_CHANGED = `
-return {redis.sha1hex(redis.call('DUMP', KEYS[1])), redis.call('HGETALL', KEYS[1])}`
+local at = string.format('%d', redis.call('PEXPIRETIME', KEYS[1]))
+return {redis.sha1hex(redis.call('DUMP', KEYS[1])), at, redis.call('HGETALL', KEYS[1])}`
 
 export const isChanged = (key: string): boolean => parseKey(key)?.kind === 'changed'
 
@@ -130,13 +151,16 @@ export async function mergeChanged(
   replicated: () => Promise<void>
 ): Promise<number> {
   for (let round = 0; round < ROUNDS_MAX; round++) {
-    const [digest, flat] = (await admin.ask(owner, 'EVAL', READ_CHANGED, '1', key)) as readonly [
-      string,
-      readonly string[]
-    ]
+    const [digest, expiresAt, flat] = (await admin.ask(
+      owner,
+      'EVAL',
+      READ_CHANGED,
+      '1',
+      key
+    )) as readonly [string, string, readonly string[]]
     const [, count]: Reply[] = await admin.askAll(importing, [
       ['ASKING'],
-      ['EVAL', MERGE_CHANGED, '1', key, ...flat]
+      ['EVAL', MERGE_CHANGED, '1', key, expiresAt, ...flat]
     ])
     await replicated()
     if ((await admin.ask(owner, 'EVAL', DROP, '1', key, digest)) === 1) return Number(count)
