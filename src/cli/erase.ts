@@ -1,0 +1,155 @@
+// `npm run erase -- --room R` deletes a room, and `--user U` what a user has written, everywhere,
+// and their memberships, read marks and list. It does what the service does, on the same Redis, so
+// services may go on: their readers are told. Repeated, it finishes what was interrupted.
+import { type Config, readConfig } from '../config.js'
+import { SettingError } from '../config/kinds.js'
+import { DialogsError, messageOf } from '../errors.js'
+import { checkName } from '../message/names.js'
+import { isMessage, parseReference } from '../message/message.js'
+import { type Cluster } from '../redis/cluster.js'
+import { Publisher } from '../store/publisher.js'
+import { Store } from '../store/store.js'
+import { forEachAtOnce } from './check/at-once.js'
+import { findRooms } from './check/survey.js'
+import { openTarget } from './check/target.js'
+import { walk } from './check/walk.js'
+import { readOptions, runCommand, UsageError } from './options.js'
+
+const HELP = `Erases a room, or what a user has written, for good.
+
+  npm run erase -- --room room123 --yes
+  npm run erase -- --user ann --yes
+
+  --room NAME  the room's messages, members and read marks, as DELETE /rooms/:room does
+  --user NAME  the texts of all messages of this user, in all rooms: each stays as a deleted entry without text and name, and
+               the rooms' streams are told. Their memberships, read marks and list of rooms go as well. What they write
+               meanwhile may stay: take away their right to write before.
+  --yes        the word without which nothing is done
+  --help
+
+Of a user, their name stays in Redis, in references and names of keys that no answer shows.
+
+It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, while services run or not. BLOCK_LENGTH and
+SEGMENT_LENGTH must be those of the service. If it was interrupted, run it again.`
+
+const ROOMS_AT_ONCE = 16
+const DELETIONS_AT_ONCE = 32
+
+await runCommand(async args => {
+  const { room, user, yes, help } = readOptions(args, {
+    room: { type: 'string' },
+    user: { type: 'string' },
+    yes: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false }
+  })
+  if (help) {
+    console.log(HELP)
+    return 0
+  }
+  if ((room === undefined) === (user === undefined)) {
+    throw new UsageError('Name what is to be erased: --room NAME or --user NAME.')
+  }
+  if (!yes) throw new UsageError('Add --yes to erase it for good.')
+  try {
+    checkName(room === undefined ? 'user' : 'room', room ?? user ?? '')
+    const config = readConfig()
+    const { cluster, close } = await openTarget(config, line => {
+      console.error(line)
+    })
+    try {
+      return await erase(cluster, config, room, user ?? '')
+    } finally {
+      await close()
+    }
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    const isUsage =
+      error instanceof SettingError ||
+      (error instanceof DialogsError && error.code === 'INVALID_NAME')
+    if (isUsage) throw new UsageError(error.message, { cause: error })
+    console.error(`It is not erased, or not completely (run it again): ${messageOf(error)}`)
+    return 1
+  }
+})
+
+async function erase(
+  cluster: Cluster,
+  config: Config,
+  room: string | undefined,
+  user: string
+): Promise<number> {
+  const faults: unknown[] = []
+  const onFault = (error: unknown): void => {
+    faults.push(error)
+  }
+  const publisher = new Publisher(cluster, onFault)
+  const store = new Store(cluster, {
+    ...config.store,
+    ...config.cluster,
+    lostPatienceMs: 0,
+    publish: (room, entries) => {
+      publisher.publish(room, entries)
+    },
+    onFault: (_what, error) => {
+      onFault(error)
+    }
+  })
+  if (room === undefined) await eraseUser(cluster, store, user)
+  else {
+    const { seq } = await store.deletions.delete(room)
+    await store.deletions.clean(room)
+    console.log(`${room}: erased up to ${seq}`)
+  }
+  await store.settled()
+  await publisher.settled()
+  for (const error of faults) console.error(messageOf(error))
+  return faults.length === 0 ? 0 : 1
+}
+
+async function eraseUser(cluster: Cluster, store: Store, user: string): Promise<void> {
+  let texts = 0
+  let rooms = 0
+  await forEachAtOnce((await findRooms(cluster)).keys(), ROOMS_AT_ONCE, async room => {
+    const isMember = await store.members.isMemberNow(room, user)
+    // Also where they are listed and no member any more.
+    const isListed = await store.inbox.has(user, room)
+    const erased = await eraseTexts(store, room, user)
+    if (isMember || isListed) await store.members.leave(room, user)
+    if (erased > 0) console.log(`${room}: ${erased} erased`)
+    if (erased > 0 || isMember) rooms++
+    texts += erased
+  })
+  console.log(`${user}: ${texts} texts erased in ${rooms} rooms`)
+}
+
+/** @returns how many */
+async function eraseTexts(store: Store, room: string, user: string): Promise<number> {
+  const { log, history } = store
+  const head = await store.head(room)
+  let erased = 0
+  for await (const page of walk(log, room, await log.first(room), head)) {
+    const own = page.filter(({ reference }) => {
+      const parsed = reference === undefined ? undefined : parseReference(reference)
+      return parsed?.user === user && parsed.change === undefined
+    })
+    const there = (await history.entries(room, own)).filter(isMessage)
+    await forEachAtOnce(there, DELETIONS_AT_ONCE, async ({ seq }) => {
+      if (await eraseText(store, room, seq)) erased++
+    })
+  }
+  return erased
+}
+
+async function eraseText(store: Store, room: string, seq: number): Promise<boolean> {
+  try {
+    await store.change({ room, seq, text: undefined, author: undefined, once: undefined })
+    return true
+  } catch (error) {
+    // Somebody else was faster, or it is gone with its room or by its age.
+    const isGone =
+      error instanceof DialogsError &&
+      ['MESSAGE_DELETED', 'MESSAGE_EXPIRED', 'MESSAGE_LOST'].includes(error.code)
+    if (isGone) return false
+    throw error
+  }
+}
