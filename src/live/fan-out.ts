@@ -20,8 +20,8 @@ export type RoomReader = {
 
 /**
  * Why a reader has to start over: its cursor is beyond the head, the log has another message at
- * that sequence, the log has become shorter, or what comes after the cursor is gone because the room
- * was deleted or its messages have expired.
+ * that sequence, the log has become shorter, or what comes after the cursor is gone because the
+ * room was deleted or its messages have expired.
  */
 export type ResetReason = 'beyond-head' | 'rewritten' | 'rewound' | 'deleted' | 'trimmed'
 

@@ -303,8 +303,8 @@ export class Room {
     const frame = decodeSignal(payload)
     if (frame !== undefined) return this.#fanOut.signal(frame)
     const deletion = decodeDeletion(payload)
-    // What was read before may be from before the deletion; and a newer version may say something in
-    // a way that this one does not know.
+    // What was read before may be from before the deletion; and a newer version may say something
+    // in a way that this one does not know.
     if (!this.#isReady || deletion === undefined) void this.sync()
     else if (deletion.seq > this.head) this.#delete(deletion.seq, deletion.ms)
   }

@@ -61,7 +61,9 @@ export const isMessage = (entry: Entry): entry is Message => 'user' in entry
 export type Reference = {
   readonly tag: string
   readonly user: string
-  /** Which of the room's lives it belongs to: the sequence up to which it had been deleted, or 0. */
+  /**
+   * Which of the room's lives it belongs to: the sequence up to which it had been deleted, or 0.
+   */
   readonly generation: number
   readonly id: string
   /** The time of the log's entry: of the message, or of its change. */

@@ -1,8 +1,8 @@
 // A page of messages as JSON, limited by bytes as well as by messages. Invariant: a page is
 // contiguous and has at least one message if there is any. What is gone is left out: a page that
-// would begin there begins with the first message that is left. If it must be cut, it keeps the messages
-// next to where the client continues: with `after` the newest are dropped, otherwise the oldest.
-// Texts are read in pieces, so that little more is read than is sent.
+// would begin there begins with the first message that is left. If it must be cut, it keeps the
+// messages next to where the client continues: with `after` the newest are dropped, otherwise the
+// oldest. Texts are read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
 import { type LogEntry } from '../store/log.js'
 import { type Store } from '../store/store.js'

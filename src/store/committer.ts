@@ -70,9 +70,9 @@ export class Committer {
   readonly #counting: Lanes<readonly [user: string, count: number]>
   /**
    * The last known sequence of each room. COMMIT searches for its own message only after it. An
-   * outdated value costs time but never correctness. With it, the room's generation: a head is known
-   * only together with the generation that it belongs to, so that the first commit after a deletion
-   * cannot see what it knows, and asks.
+   * outdated value costs time but never correctness. With it, the room's generation: a head is
+   * known only together with the generation that it belongs to, so that the first commit after a
+   * deletion cannot see what it knows, and asks.
    */
   readonly #heads = new Remembered<Head>()
   /** Rooms whose log existed and is missing: since when, and when that was last observed. */

@@ -4,7 +4,7 @@
 // deleted is its generation, and part of the names of the blocks that are written after it.
 //
 //    steps                                    a crash right after it leaves
-//    1 DELETE_ROOM in the room's slot:        a room that is gone for every reader; its segments and
+//    1 DELETE_ROOM in the room's slot:        a room that is gone for all readers; its segments and
 //      the log keeps one entry, its users     blocks are keys that nobody reads. A repetition
 //      are set aside; WAIT                    or `npm run check -- --repair` goes on here
 //    2 publish to readers and members         the same; readers notice when they next look at the
@@ -271,7 +271,8 @@ export class Deletions {
 
 function usersKeys(room: string, hasParts: boolean): string[] {
   const keys = [usersKey(room), leftKey(room)]
-  for (let part = 0; hasParts && part < USERS_PARTS; part++) {
+  const parts = hasParts ? USERS_PARTS : 0
+  for (let part = 0; part < parts; part++) {
     keys.push(usersPartKey(room, part), leftPartKey(room, part))
   }
   return keys

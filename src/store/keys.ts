@@ -7,9 +7,9 @@ import { slotOf } from '../redis/slots.js'
 export const userCountKey = (user: string): string => `user:{${user}}:count`
 
 /**
- * A user's messages in one room: `<room>.{<user>.<block>}`, or `<room>.{<user>.<block>:<generation>}`
- * after the room was deleted. The hash tag leaves the room out, because blocks are numbered per user
- * over all rooms.
+ * A user's messages in one room: `<room>.{<user>.<block>}`, or
+ * `<room>.{<user>.<block>:<generation>}` after the room was deleted. The hash tag leaves the room
+ * out, because blocks are numbered per user over all rooms.
  */
 export const blockKey = (room: string, block: string): string => `${room}.{${block}}`
 
@@ -59,7 +59,10 @@ export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PART
  */
 export const changedKey = (block: string): string => `room:${block}:changed`
 
-/** Up to which sequence the room was deleted, and when: `<seq> <ms>`. Its generation is that sequence. */
+/**
+ * Up to which sequence the room was deleted, and when: `<seq> <ms>`. Its generation is that
+ * sequence.
+ */
 export const deletedKey = (room: string): string => `room:{${room}}:deleted`
 
 /**

@@ -175,6 +175,8 @@ export class Log {
   /**
    * The last sequence of a room with its reference, which may say that the room was deleted;
    * undefined for a room without messages.
+   * The last sequence of a room with its reference, which may say that the room was deleted;
+   * undefined for a room without messages.
    * @param isCertain false: an empty log is believed, although it may be on another node
    * @throws DialogsError STORE_UNAVAILABLE when the log exists but is out of reach (`range` returns
    * an empty list in that case)

@@ -152,9 +152,9 @@ export type ChangeReply =
   readonly [outcome: 'changed' | 'deleted', n: number, ms: number] | readonly [outcome: 'lost']
 
 /**
- * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms, and
- * where messages are not kept the ms at which what stands beside the block may expire.
- * The entry leaves the block, and `changed` gets `<n> <ms> <token> <t or d><text>`: in one step, so
+ * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms,
+ * and where messages are not kept the ms at which what stands beside the block may expire. The
+ * entry leaves the block, and `changed` gets `<n> <ms> <token> <t or d><text>`: in one step, so
  * that no text is in both or in none. Run twice with one token, it changes once. Answers 'deleted'
  * where another call had deleted the message; the time never stands still or goes back.
  */
@@ -256,7 +256,10 @@ end
 if not mayBeNew then return {'committed', seq, 1} end
 return {'committed', seq, 1, usersLength(users, split or isSplit(users))}`)
 
-/** Nothing was committed: the room was deleted, and the reference is to a block of another generation. */
+/**
+ * Nothing was committed: the room was deleted, and the reference is to a block of another
+ * generation.
+ */
 export type OtherGeneration = readonly [outcome: 'other generation']
 
 export type CommitOnceReply =
@@ -267,8 +270,8 @@ export type CommitOnceReply =
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, the user's part, deleted,
- * ARGV reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log, the
- * generation of the reference. The check and the commit are one atomic step. Returns a
+ * ARGV reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log,
+ * the generation of the reference. The check and the commit are one atomic step. Returns a
  * CommitOnceReply. Run twice, it commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}

@@ -160,8 +160,9 @@ t.test(
     t.match(await deleteRoom(two, room), { status: 200, body: { head: 2, done: true } })
     t.match(await request(`${one}${pathOf(room)}/users`), { body: { total: 0 } })
     for (const life of sequence(1, 3)) {
-      for (const n of sequence(1, 20))
+      for (const n of sequence(1, 20)) {
         await post(n % 2 === 0 ? one : two, room, 'zoe', `${life} ${n}`)
+      }
       const entries = await readAll(two, room)
       t.strictSame(
         entries.map(({ text }) => text),
@@ -180,10 +181,10 @@ t.test('messages that are written while the room is deleted again and again', as
   const users = ['ann', 'bob'].map(name => `${name}-${randomUUID().slice(0, 8)}`)
   const reader = openSse(t, `${two}${pathOf(room)}/events`)
   await reader.isLive()
-  let isWriting = true
+  const writing = new AbortController()
   let written = 0
   const writers = [one, two, one, two].map(async (url, index) => {
-    while (isWriting) {
+    while (!writing.signal.aborted) {
       const keyed = index > 1
       const { status } = await request(`${url}${pathOf(room)}/messages`, {
         method: 'POST',
@@ -204,7 +205,7 @@ t.test('messages that are written while the room is deleted again and again', as
     t.ok(Number(body['head']) > head, 'it never goes back')
     head = Number(body['head'])
   }
-  isWriting = false
+  writing.abort()
   await Promise.all(writers)
   for (const url of [one, two]) {
     const entries = await readAll(url, room)

@@ -101,8 +101,9 @@ t.test('the process dies after each of its writes', async t => {
     }
     const found = await check(room)
     if (isOver) t.strictSame(found, [], 'nothing is left')
-    else if (writes > 0)
+    else if (writes > 0) {
       t.match(found.join(), /half-deleted 1/, `after ${writes} writes it is found`)
+    }
     // In turn: mended, deleted once more, and begun anew before.
     if (writes % 3 === 2) await append(other.store, room, 'ann', 'a new life')
     if (writes > 0 && writes % 3 !== 1) await check(room, true)

@@ -1,5 +1,5 @@
-// Messages that are not kept for ever: what is behind the horizon is gone from every answer, exactly;
-// its keys follow, by Redis' own expiry, and nothing scans.
+// Messages that are not kept for ever: what is behind the horizon is gone from every answer,
+// exactly; its keys follow, by Redis' own expiry, and nothing scans.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'

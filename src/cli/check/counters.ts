@@ -233,8 +233,8 @@ export class Counters {
 }
 
 /**
- * What has to be added to a counter to make it possible; 0 if it is possible already. Where messages
- * have expired, the counter has counted them, and may have any higher value.
+ * What has to be added to a counter to make it possible; 0 if it is possible already. Where
+ * messages have expired, the counter has counted them, and may have any higher value.
  */
 export function differenceOf({ logged, later, counted }: Count, hasExpired = false): number {
   if (counted < logged) return logged - counted

@@ -32,10 +32,11 @@ local function keepLater (key, at, other)
   end
 end`
 
-// KEYS block, ARGV when the other copy expires, how many messages were changed, their ids, id, text,
-// id, text … of the other copy. The block gets the later expiry. Rewrites the block in one step if it lacks one of them, or has a changed one. Returns how
-// many entries it has then. After ASKING, the script may create keys in a slot that is being
-// imported; it tests that with a key that does not exist before it deletes what it must rewrite.
+// KEYS block, ARGV when the other copy expires, how many messages were changed, their ids, id,
+// text, id, text … of the other copy. The block gets the later expiry. Rewrites the block in one
+// step if it lacks one of them, or has a changed one. Returns how many entries it has then. After
+// ASKING, the script may create keys in a slot that is being imported; it tests that with a key
+// that does not exist before it deletes what it must rewrite.
 const MERGE = `${FILL}${KEEP_LATER}
 local missing = redis.pcall('EXISTS', KEYS[1] .. ':probe')
 if type(missing) == 'table' then return missing end
