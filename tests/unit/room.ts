@@ -329,7 +329,6 @@ t.test('whatever else is published on its channel has the room look at the log',
   await until('it is there', () => world.room.head === 6)
 })
 
-<<<<<<< HEAD
 t.test('a glance at an empty room reads up to a message that came unheard', async t => {
   const world = await worldOf(t, 0)
   const { looks } = world
@@ -339,7 +338,7 @@ t.test('a glance at an empty room reads up to a message that came unheard', asyn
   await world.room.glance()
   t.equal(world.room.head, 2)
 })
-=======
+
 t.test(
   'a room that was deleted resets its readers, by its publication or by a look at the log',
   async t => {
@@ -364,7 +363,6 @@ t.test(
     }
   }
 )
->>>>>>> 49507ae (feat(retention): messages are gone after RETENTION_DAYS, by Redis' own expiry)
 
 t.test('a closed room no longer takes part of the common budget', async t => {
   const world = await worldOf(t, 0)
