@@ -1,7 +1,7 @@
 // A plain connection to one node, to set a cluster up: it neither reconnects nor queues. It fails
 // at once, and the caller asks again.
 
-import { createClient } from '@redis/client'
+import { createClient } from 'redis'
 
 export type Connection = ReturnType<typeof createClient>
 

@@ -5,7 +5,7 @@
 // Invariant: confirmations are matched by channel, errors by order and slot, and onEnd is called
 // exactly once. Knows nothing of slots and repeats nothing.
 import { type Socket } from 'node:net'
-import { ErrorReply } from '@redis/client'
+import { ErrorReply } from 'redis'
 import { type Address } from './address.js'
 import { isWrongPassword, type ConnectionOptions } from './connection.js'
 import { encodeCommand, ReplyDecoder, type RawReply } from './resp.js'
@@ -33,7 +33,7 @@ const PING_MS = 1000
 export class PubSubConnection {
   readonly #socket: Socket
   readonly #events: PubSubEvents
-  readonly #decoder = ReplyDecoder.ofBytes()
+  readonly #decoder = new ReplyDecoder()
   readonly #sent: Sent[] = []
   readonly #timer: NodeJS.Timeout
   /** Commands of this turn of the event loop, which go out together. */

@@ -2,15 +2,12 @@
 // the connections that this project drives itself. Invariant: replies come out in the order in
 // which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw; the
 // connection is unusable after that, and its owner must close it.
-import { ErrorReply } from '@redis/client'
+import { ErrorReply } from 'redis'
 
 /**
- * Bulk strings and simple strings are whatever the decoder makes of them. An error reply is a value
- * here, not an exception.
+ * Bulk strings and simple strings are buffers. An error reply is a value here, not an exception.
  */
-export type Decoded<S> = S | number | null | ErrorReply | ReadonlyArray<Decoded<S>>
-
-export type RawReply = Decoded<Buffer>
+export type RawReply = Buffer | number | null | ErrorReply | readonly RawReply[]
 
 /** Redis' own limit for one string (proto-max-bulk-len). */
 const BULK_BYTES_MAX = 512 * 1024 * 1024
@@ -26,7 +23,6 @@ const MINUS = 45
 const COLON = 58
 const DOLLAR = 36
 const STAR = 42
-const ZERO = 48
 
 /** Encodes a command. */
 export function encodeCommand(args: readonly string[]): string {
@@ -35,158 +31,123 @@ export function encodeCommand(args: readonly string[]): string {
   return text
 }
 
-/** Makes a string of the bytes from `start` to `end`. */
-type StringOf<S> = (bytes: Buffer, start: number, end: number) => S
-
-/** An array whose elements have not all arrived yet. */
-type Unfinished<S> = { readonly elements: Array<Decoded<S>>; readonly length: number }
-
-/** Resumes where the last chunk ended, element by element: a long reply is parsed once. */
-export class ReplyDecoder<S extends Buffer | string> {
-  readonly #stringOf: StringOf<S>
-  /** The beginning of an incomplete element. */
+export class ReplyDecoder {
+  /** The beginning of an incomplete reply. */
   #chunks: Buffer[] = []
   #length = 0
-  /** The element cannot be complete before it has this many bytes. */
+  /**
+   * The reply cannot be complete before it has this many bytes. Saves parsing a large reply again
+   * for each chunk.
+   */
   #lengthNeeded = 0
-  #bytes: Buffer = NO_BYTES
-  #position = 0
-  /** The outermost first. */
-  readonly #unfinished: Array<Unfinished<S>> = []
-
-  private constructor(stringOf: StringOf<S>) {
-    this.#stringOf = stringOf
-  }
-
-  /** Decodes strings as UTF-8. */
-  static ofTexts(): ReplyDecoder<string> {
-    return new ReplyDecoder((bytes, start, end) => bytes.toString('utf8', start, end))
-  }
-
-  /** Leaves strings as bytes, which share memory with the chunk: copy what is kept for long. */
-  static ofBytes(): ReplyDecoder<Buffer> {
-    return new ReplyDecoder((bytes, start, end) => bytes.subarray(start, end))
-  }
 
   /**
-   * Takes the next bytes and returns the replies that they complete.
+   * Takes the next bytes and returns the replies that they complete. Buffers in the replies share
+   * memory with the chunk: copy what is kept for long.
    * @throws Error when the bytes are not RESP2
    */
-  take(chunk: Buffer): Array<Decoded<S>> {
-    const replies: Array<Decoded<S>> = []
+  take(chunk: Buffer): RawReply[] {
     this.#chunks.push(chunk)
     this.#length += chunk.length
+    const replies: RawReply[] = []
     if (this.#length < this.#lengthNeeded) return replies
     const bytes = this.#chunks.length === 1 ? chunk : Buffer.concat(this.#chunks, this.#length)
-    this.#bytes = bytes
-    this.#position = 0
-    this.#lengthNeeded = 0
+    const reading = new Reading(bytes)
     let start = 0
     while (start < bytes.length) {
-      const element = this.#element()
-      if (element === INCOMPLETE) break
-      start = this.#position
-      if (element !== OPENED) this.#finish(element, replies)
+      const reply = reading.reply(0)
+      if (reply === INCOMPLETE) break
+      start = reading.position
+      replies.push(reply)
     }
-    this.#bytes = NO_BYTES
+    this.#chunks = start < bytes.length ? [bytes.subarray(start)] : []
     this.#length = bytes.length - start
-    this.#chunks = this.#length > 0 ? [bytes.subarray(start)] : []
-    if (this.#lengthNeeded > 0) this.#lengthNeeded -= start
+    this.#lengthNeeded = reading.lengthNeeded - start
     return replies
-  }
-
-  // An element may be the last one of its array, and that one of the next.
-  #finish(element: Decoded<S>, replies: Array<Decoded<S>>): void {
-    let finished = element
-    for (;;) {
-      const array = this.#unfinished.at(-1)
-      if (array === undefined) {
-        replies.push(finished)
-        return
-      }
-      array.elements.push(finished)
-      if (array.elements.length < array.length) return
-      this.#unfinished.pop()
-      finished = array.elements
-    }
-  }
-
-  #element(): Decoded<S> | typeof INCOMPLETE | typeof OPENED {
-    const bytes = this.#bytes
-    const from = this.#position + 1
-    const end = this.#endOfLine(from)
-    if (end === undefined) return INCOMPLETE
-    switch (bytes[from - 1]) {
-      case COLON:
-        return this.#integer(from, end, -Infinity, Infinity)
-      case DOLLAR:
-        return this.#bulk(this.#integer(from, end, -1, BULK_BYTES_MAX))
-      case STAR:
-        return this.#array(this.#integer(from, end, -1, ARRAY_LENGTH_MAX))
-      case PLUS:
-        return this.#stringOf(bytes, from, end)
-      case MINUS:
-        return new ErrorReply(bytes.toString('utf8', from, end))
-      default:
-        throw notRedis(bytes.subarray(from - 1))
-    }
-  }
-
-  // Most lines have a few digits: a loop finds their end sooner than indexOf is called.
-  #endOfLine(from: number): number | undefined {
-    const bytes = this.#bytes
-    let end = from
-    while (end < bytes.length && bytes[end] !== CR) end++
-    if (end - from > LINE_BYTES_MAX) throw notRedis(bytes.subarray(from - 1))
-    if (end + 1 >= bytes.length) {
-      this.#lengthNeeded = bytes.length + 1
-      return undefined
-    }
-    this.#position = end + CRLF.length
-    return end
-  }
-
-  #integer(from: number, end: number, min: number, max: number): number {
-    const bytes = this.#bytes
-    const isNegative = bytes[from] === MINUS
-    const first = isNegative ? from + 1 : from
-    let value = 0
-    for (let at = first; at < end; at++) {
-      const digit = (bytes[at] as number) - ZERO
-      if (digit < 0 || digit > 9) throw notRedis(bytes.subarray(from - 1))
-      value = value * 10 + digit
-    }
-    if (isNegative) value = -value
-    if (end === first || value < min || value > max) throw notRedis(bytes.subarray(from - 1))
-    return value
-  }
-
-  #bulk(length: number): S | null | typeof INCOMPLETE {
-    if (length < 0) return null
-    const start = this.#position
-    const end = start + length
-    if (end + CRLF.length > this.#bytes.length) {
-      this.#lengthNeeded = end + CRLF.length
-      return INCOMPLETE
-    }
-    this.#position = end + CRLF.length
-    return this.#stringOf(this.#bytes, start, end)
-  }
-
-  #array(length: number): Array<Decoded<S>> | null | typeof OPENED {
-    if (length < 0) return null
-    if (this.#unfinished.length === DEPTH_MAX) throw notRedis(this.#bytes)
-    const elements: Array<Decoded<S>> = []
-    if (length === 0) return elements
-    this.#unfinished.push({ elements, length })
-    return OPENED
   }
 }
 
-const NO_BYTES = Buffer.alloc(0)
 const INCOMPLETE = Symbol('incomplete')
-/** The elements of an array follow. */
-const OPENED = Symbol('opened')
+
+/** One pass over the bytes at hand. */
+class Reading {
+  readonly #bytes: Buffer
+  position = 0
+  /** After INCOMPLETE: the number of bytes below which another try is pointless. */
+  lengthNeeded = 0
+
+  constructor(bytes: Buffer) {
+    this.#bytes = bytes
+  }
+
+  reply(depth: number): RawReply | typeof INCOMPLETE {
+    const kind = this.#bytes[this.position]
+    const line = this.#line()
+    if (line === undefined) return INCOMPLETE
+    switch (kind) {
+      case PLUS:
+        return line
+      case MINUS:
+        return new ErrorReply(line.toString())
+      case COLON:
+        return integer(line, -Infinity, Infinity)
+      case DOLLAR:
+        return this.#bulk(integer(line, -1, BULK_BYTES_MAX))
+      case STAR:
+        return this.#array(integer(line, -1, ARRAY_LENGTH_MAX), depth)
+      default:
+        throw notRedis(this.#bytes)
+    }
+  }
+
+  // Without its first byte and its CRLF.
+  #line(): Buffer | undefined {
+    const from = this.position + 1
+    const end = this.#bytes.indexOf(CR, from)
+    if ((end < 0 ? this.#bytes.length : end) - from > LINE_BYTES_MAX) throw notRedis(this.#bytes)
+    if (end < 0 || end + 1 >= this.#bytes.length) {
+      this.lengthNeeded = this.#bytes.length + 1
+      return undefined
+    }
+    this.position = end + CRLF.length
+    return this.#bytes.subarray(from, end)
+  }
+
+  #bulk(length: number): Buffer | null | typeof INCOMPLETE {
+    if (length < 0) return null
+    const end = this.position + length
+    if (end + CRLF.length > this.#bytes.length) {
+      this.lengthNeeded = end + CRLF.length
+      return INCOMPLETE
+    }
+    const bytes = this.#bytes.subarray(this.position, end)
+    this.position = end + CRLF.length
+    return bytes
+  }
+
+  #array(length: number, depth: number): RawReply[] | null | typeof INCOMPLETE {
+    if (length < 0) return null
+    if (depth === DEPTH_MAX) throw notRedis(this.#bytes)
+    const replies: RawReply[] = []
+    while (replies.length < length) {
+      if (this.position >= this.#bytes.length) {
+        this.lengthNeeded = this.#bytes.length + 1
+        return INCOMPLETE
+      }
+      const reply = this.reply(depth + 1)
+      if (reply === INCOMPLETE) return INCOMPLETE
+      replies.push(reply)
+    }
+    return replies
+  }
+}
+
+function integer(line: Buffer, min: number, max: number): number {
+  const text = line.toString('latin1')
+  const value = Number(text)
+  if (!/^-?\d+$/.test(text) || value < min || value > max) throw notRedis(line)
+  return value
+}
 
 function notRedis(bytes: Buffer): Error {
   return new Error(

@@ -1,5 +1,5 @@
-// The socket of a connection to a Redis node, plain or with TLS, and the command that logs in on
-// it.
+// The socket of the pub/sub connection to a Redis node, plain or with TLS, and the command that
+// logs in on it. node-redis opens the other connections' sockets with the same settings.
 import net, { type Socket } from 'node:net'
 import tls from 'node:tls'
 import { type Address } from './address.js'
@@ -14,7 +14,7 @@ export type SocketOptions = {
 }
 
 /** A peer that has vanished without a word is noticed by the system after this silence. */
-const KEEP_ALIVE_MS = 5000
+export const KEEP_ALIVE_MS = 5000
 
 /** Commands may be written at once; they are sent when it has connected. */
 export function openSocket(address: Address, options: SocketOptions): Socket {
@@ -32,8 +32,12 @@ export const loginOf = (
   password: string
 ): string[] => (username === undefined ? ['AUTH', password] : ['AUTH', username, password])
 
-// Certificates are checked against the host's name or address.
-function certificates({ tlsCa, tlsCert, tlsKey }: SocketOptions): tls.ConnectionOptions {
+/** Settings for TLS. Certificates are checked against the host's name or address. */
+export function certificates({ tlsCa, tlsCert, tlsKey }: SocketOptions): {
+  readonly ca?: string
+  readonly cert?: string
+  readonly key?: string
+} {
   return {
     ...(tlsCa === undefined ? {} : { ca: tlsCa }),
     ...(tlsCert === undefined ? {} : { cert: tlsCert }),

@@ -40,7 +40,7 @@ t.test('replies come out in order, wherever the bytes are cut', async t => {
       fc.array(fc.nat(), { maxLength: 20 }),
       (replies, cuts) => {
         const all = bytes(replies.map(encode).join(''))
-        const decoder = ReplyDecoder.ofBytes()
+        const decoder = new ReplyDecoder()
         const ends = [...cuts.map(cut => cut % (all.length + 1)), all.length].sort((a, b) => a - b)
         const decoded = ends.flatMap((end, index) =>
           decoder.take(all.subarray(ends[index - 1] ?? 0, end))
@@ -53,7 +53,7 @@ t.test('replies come out in order, wherever the bytes are cut', async t => {
 })
 
 t.test('a byte at a time', async t => {
-  const decoder = ReplyDecoder.ofBytes()
+  const decoder = new ReplyDecoder()
   const replies = [
     ...bytes('+OK\r\n*3\r\n$8\r\nsmessage\r\n$1\r\na\r\n$4\r\n\r\n\r\n\r\n*-1\r\n')
   ].flatMap(byte => decoder.take(Buffer.from([byte])))
@@ -62,7 +62,7 @@ t.test('a byte at a time', async t => {
 
 t.test('a large reply in small chunks is read once and not once a chunk', async t => {
   const text = Buffer.alloc(32 * 1024 * 1024, 'x')
-  const decoder = ReplyDecoder.ofBytes()
+  const decoder = new ReplyDecoder()
   const begun = performance.now()
   let replies = decoder.take(bytes(`$${text.length}\r\n`))
   for (let at = 0; at < text.length; at += 16 * 1024) {
@@ -72,29 +72,6 @@ t.test('a large reply in small chunks is read once and not once a chunk', async 
   t.equal(replies.length, 1)
   t.ok(Buffer.isBuffer(replies[0]) && text.equals(replies[0]))
   t.ok(performance.now() - begun < 1000, 'joining it 2,048 times would take 20 s')
-})
-
-t.test('strings are bytes or texts, as the owner wants them', async t => {
-  const wire = Buffer.from('*2\r\n+OK\r\n*2\r\n$5\r\ncafé\r\n$-1\r\n')
-  const decoder = ReplyDecoder.ofTexts()
-  // Cut within the é, which has two bytes.
-  t.strictSame(decoder.take(wire.subarray(0, wire.length - 9)), [])
-  t.strictSame(decoder.take(wire.subarray(wire.length - 9)), [['OK', ['café', null]]])
-  const [[ok] = []] = ReplyDecoder.ofBytes().take(wire) as Array<readonly RawReply[]>
-  t.ok(Buffer.isBuffer(ok))
-})
-
-t.test('an array in many chunks is read element by element', async t => {
-  const length = 100_000
-  const wire = Buffer.from(`*${length}\r\n${':1\r\n'.repeat(length)}`)
-  const decoder = ReplyDecoder.ofTexts()
-  const begun = performance.now()
-  const replies = []
-  for (let at = 0; at < wire.length; at += 64) {
-    replies.push(...decoder.take(wire.subarray(at, at + 64)))
-  }
-  t.equal((replies[0] as readonly unknown[]).length, length)
-  t.ok(performance.now() - begun < 2000, 'reading it anew for each chunk would take a minute')
 })
 
 t.test("what is not Redis' protocol is refused at once", async t => {
@@ -109,7 +86,7 @@ t.test("what is not Redis' protocol is refused at once", async t => {
     '*1\r\n'.repeat(9) + ':1\r\n'
   ]) {
     t.throws(
-      () => ReplyDecoder.ofBytes().take(bytes(junk)),
+      () => new ReplyDecoder().take(bytes(junk)),
       /does not speak Redis' protocol/,
       JSON.stringify(junk.slice(0, 40))
     )
@@ -118,12 +95,12 @@ t.test("what is not Redis' protocol is refused at once", async t => {
 
 t.test('the limits themselves are allowed', async t => {
   for (const start of ['$536870912\r\n', '*1048576\r\n', `-${'x'.repeat(64 * 1024)}`]) {
-    t.strictSame(ReplyDecoder.ofBytes().take(bytes(start)), [])
+    t.strictSame(new ReplyDecoder().take(bytes(start)), [])
   }
   const nested = '*1\r\n'.repeat(8) + ':1\r\n'
-  t.strictSame(ReplyDecoder.ofBytes().take(bytes(nested)).map(plain), [[[[[[[[[1]]]]]]]]])
+  t.strictSame(new ReplyDecoder().take(bytes(nested)).map(plain), [[[[[[[[[1]]]]]]]]])
   t.throws(
-    () => ReplyDecoder.ofBytes().take(bytes(`-${'x'.repeat(64 * 1024 + 1)}`)),
+    () => new ReplyDecoder().take(bytes(`-${'x'.repeat(64 * 1024 + 1)}`)),
     /does not speak Redis' protocol/
   )
 })
