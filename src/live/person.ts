@@ -25,6 +25,8 @@ export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
  */
 const RESUMED_MS = 600_000
 const UNREAD_MORE = 100
+/** A mark that the store does not have for this long was lost with a master. */
+const MARK_LOST_MS = 10_000
 /** Of a person whose list changes while it is read. */
 const LOOKS_MAX = 5
 
@@ -32,6 +34,11 @@ type Followed = {
   readonly watch: RoomWatch
   /** When the person joined or wrote, and when they last said how far they have read. */
   actedMs: number
+  /** How far they have read, by the last news. */
+  marked: number
+  /** Since when the store's mark is older than that. */
+  olderSince: number | undefined
+  /** From where `unread` is counted: the mark that the store knew when it last answered. */
   read: number
   /** Up to which sequence `unread` is counted; -1 if only the store knows. */
   counted: number
@@ -162,7 +169,8 @@ export class Person implements Follower {
         await dialog.watch.ready()
         if (Math.max(dialog.actedMs, dialog.watch.headMs) < since) return
         // Asking the store tells every stream.
-        if (dialog.counted < dialog.watch.head || dialog.counted < 0) await this.#ask(room)
+        const isOlder = dialog.counted < dialog.watch.head || dialog.read < dialog.marked
+        if (isOlder || dialog.counted < 0) await this.#ask(room)
         else stream.tell(room)
       })
     )
@@ -186,11 +194,11 @@ export class Person implements Follower {
         if (known === undefined) {
           const dialog = this.#follow(room)
           dialog.actedMs = Math.max(ms, mark.ms)
-          dialog.read = mark.seq
+          dialog.marked = mark.seq
           if (this.#hasSynced) void this.#ask(room)
         } else {
           known.actedMs = Math.max(known.actedMs, ms, mark.ms)
-          if (mark.seq > known.read) this.#marked(room, mark.seq)
+          if (mark.seq > known.marked) this.#marked(room, mark.seq)
         }
       }
       const rooms = new Set(listed.map(({ room }) => room))
@@ -212,8 +220,8 @@ export class Person implements Follower {
 
   #marked(room: string, seq: number): void {
     const dialog = this.#dialogs.get(room)
-    if (dialog === undefined || seq <= dialog.read) return
-    dialog.read = seq
+    if (dialog === undefined || seq <= dialog.marked) return
+    dialog.marked = seq
     dialog.actedMs = Date.now()
     void this.#ask(room)
   }
@@ -222,6 +230,8 @@ export class Person implements Follower {
     const dialog: Followed = {
       watch: this.#watches.watch(room, this),
       actedMs: Date.now(),
+      marked: 0,
+      olderSince: undefined,
       read: 0,
       counted: -1,
       unread: 0,
@@ -289,8 +299,15 @@ export class Person implements Follower {
 
   // The process may have delivered more than the store had when it answered, or less.
   #take(dialog: Followed, { head, read, unread, last }: Dialog): void {
-    const isOlder = read < dialog.read
-    dialog.read = Math.max(dialog.read, read)
+    if (read >= dialog.marked) dialog.olderSince = undefined
+    else dialog.olderSince ??= performance.now()
+    const isOlder =
+      dialog.olderSince !== undefined && performance.now() < dialog.olderSince + MARK_LOST_MS
+    if (!isOlder) {
+      dialog.marked = read
+      dialog.olderSince = undefined
+    }
+    dialog.read = read
     dialog.counted = head
     dialog.unread = unread
     dialog.last = last

@@ -115,8 +115,10 @@ export class Reader implements RoomReader {
     if (this.#next < first) this.reset(reason)
   }
 
+  // A reader that is live has no place of its own: its room moves on without it. `start` comes here
+  // even if a reset has already made the reader live meanwhile.
   async #catchUp(): Promise<void> {
-    if (this.#isCatchingUp) return
+    if (this.#isCatchingUp || this.#isLive) return
     this.#isCatchingUp = true
     const { stream } = this.#output
     let length = this.#room.pages.firstLength(this.#room.head - this.#next + 1)

@@ -11,8 +11,9 @@
 //    2 LEAVE at the room              caches that trust the membership for up to MEMBER_MS
 //    3 publish to every process, and to the person
 //
-// So a room is in the list of a non-member only if a message of theirs was being written meanwhile,
-// and the list checks here before it shows a room. `npm run check` finds members who lack the room
+// A message that was being written meanwhile may put the room back into the list; its writer looks
+// here then, and takes it out again. If that crashes, the room stays in the list of a non-member:
+// the list checks here before it shows a room. `npm run check` finds members who lack the room
 // in their list, and --repair adds it; so does their next message.
 //
 // If rights depend on membership, it is checked for each request. The answer is cached, and every
@@ -144,7 +145,8 @@ export class Members {
   }
 
   /**
-   * Puts a room into a member's list, and tells their streams if it is new.
+   * Puts a room into a member's list, and tells their streams if it is new. If they have left it
+   * meanwhile, it is taken out again: streams that missed the news of it look at the list alone.
    * @param isBack the streams do not follow the room any more, even if it is in the list
    */
   async list(
@@ -155,6 +157,10 @@ export class Members {
     isBack = false
   ): Promise<void> {
     const isNew = await this.#dialogs.add(user, room, ms, deadline)
+    if (isNew && !(await this.isMemberNow(room, user))) {
+      await this.#dialogs.remove(user, room, deadline)
+      return
+    }
     if (isNew || isBack) this.tell(user, { joined: room })
   }
 

@@ -367,27 +367,6 @@ export class Oracle {
     }
   }
 
-  // What somebody moves just now, and what is nowhere else: onPromotion sees to it if the target
-  // dies.
-  #isInTransit(
-    room: string,
-    seq: number,
-    log: readonly SimulatedNode[],
-    block: readonly SimulatedNode[]
-  ): boolean {
-    const { movers, plan } = this.#world
-    const keys = [
-      logKey(room),
-      segmentKey(room, Math.floor((seq - 1) / plan.service.segmentLength))
-    ]
-    const [holder] = log
-    const blockOfIt = holder === undefined ? undefined : blockKeyOf(holder, keys, room, seq)
-    return (
-      (log.length > 1 || keys.some(key => movers.isInTransit(key))) &&
-      (block.length > 1 || (blockOfIt !== undefined && movers.isInTransit(blockOfIt)))
-    )
-  }
-
   #checkDurable(room: string, seq: number, text: string, what: string): boolean {
     const world = this.#world
     const copies = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
@@ -408,9 +387,16 @@ export class Oracle {
   ): boolean {
     if (log.length > 1 && block.length > 1) return true
     if (log.length === 0 && this.#outlived.has(`${room} ${seq}`)) return false
-    if (this.#isInTransit(room, seq, log, block)) return true
-    const excused =
-      (log.length > 1 || this.#isAlone(log)) && (block.length > 1 || this.#isAlone(block))
+    // What somebody moves just now is nowhere else: onPromotion sees to it if the target dies.
+    const { movers, plan } = this.#world
+    const segment = Math.floor((seq - 1) / plan.service.segmentLength)
+    const logKeys = [logKey(room), segmentKey(room, segment)]
+    const blockOfIt = log[0] === undefined ? undefined : blockKeyOf(log[0], logKeys, room, seq)
+    const isLogSafe = log.length > 1 || logKeys.some(key => movers.isInTransit(key))
+    const isBlockSafe =
+      block.length > 1 || (blockOfIt !== undefined && movers.isInTransit(blockOfIt))
+    if (isLogSafe && isBlockSafe) return true
+    const excused = (isLogSafe || this.#isAlone(log)) && (isBlockSafe || this.#isAlone(block))
     if (!excused) {
       this.#showLinks([...log, ...block])
       this.violation(`${said}, with the log at ${names(log)} and the text at ${names(block)}`)

@@ -44,6 +44,10 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       world.dialogs.compare()
       time.run(time.now + COMPARE_MS_MAX, stepsMax, () => world.dialogs.isCompared)
       if (!world.dialogs.isCompared) oracle.violation('the dialogs of a user are not answered')
+      // Writes whose client had gone may be committed as late as that, and readers may be slow.
+      for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !world.hasAgreed; looks--) {
+        time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+      }
       if (oracle.found === undefined) oracle.judge()
     } catch (error) {
       oracle.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))

@@ -221,9 +221,13 @@ export class World {
       this.nodes.every(node =>
         node.isMaster ? !node.isDown : node.upstream?.state === 'online'
       ) &&
-      this.oracle.disagreement === undefined &&
-      this.dialogs.disagreement === undefined
+      this.hasAgreed
     )
+  }
+
+  /** What readers and people have been told is what is stored. */
+  get hasAgreed(): boolean {
+    return this.oracle.disagreement === undefined && this.dialogs.disagreement === undefined
   }
 
   /**
