@@ -4,7 +4,9 @@
 // limited number of both, because most users of a large room may have written nothing.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
+import { DialogsError } from '../errors.js'
 import { blockOf } from '../message/message.js'
+import { checkName } from '../message/names.js'
 import { blockKey, formatTag, splitNumber, userCountKey } from './keys.js'
 import { type Log } from './log.js'
 import { type Users } from './users.js'
@@ -48,11 +50,12 @@ export class Blocks {
   /**
    * Looks at up to `limit` blocks after `after`, ordered by user (as in Users.page) and then by
    * number, and at those of up to USERS_MAX users.
-   * @throws DialogsError INVALID_CURSOR as Users.page does
+   * @throws DialogsError INVALID_CURSOR as Users.page does, and if `after` names no user
    */
   async page(room: string, after: string | undefined, limit: number): Promise<BlocksPage> {
     const [afterUser, afterBlock] =
       after === undefined ? [undefined, 0] : (splitNumber(after) ?? [after, 0])
+    if (afterUser !== undefined) checkUser(afterUser)
     const tags = afterUser === undefined ? [] : await this.#tags(afterUser, afterBlock + 1)
     const { total, users, next } = await this.#users.page(room, afterUser, USERS_MAX)
     for (let from = 0; from < users.length && tags.length <= limit; from += USERS_AT_ONCE) {
@@ -110,6 +113,20 @@ export class Blocks {
 
   async #lengthOf(key: string): Promise<number> {
     return Number(await this.#cluster.command(slotOf(key), ['XLEN', key]))
+  }
+}
+
+// What comes from outside is about to become part of a key. Braces in it would move the key to
+// another slot than the one that is asked.
+function checkUser(user: string): void {
+  try {
+    checkName('user', user)
+  } catch (error) {
+    throw new DialogsError(
+      'INVALID_CURSOR',
+      'The parameter after must be the next of a page: begin again, without it.',
+      { cause: error }
+    )
   }
 }
 

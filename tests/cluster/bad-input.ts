@@ -352,6 +352,15 @@ t.test('cursors, limits and other parameters', async t => {
     'INVALID_CURSOR',
     'a cursor for one room over two'
   )
+  for (const after of ['%7Dq', '%7Bq%7D', 'a%20b', 'x'.repeat(65), '%7Dq.1']) {
+    refused(
+      t,
+      await request(`${url}/rooms/${room}/blocks?after=${after}`),
+      400,
+      'INVALID_CURSOR',
+      `blocks after ${after}`
+    )
+  }
   refused(
     t,
     await request(`${url}/rooms/${room}/messages/1`),
@@ -366,7 +375,7 @@ t.test('paths that are not there', async t => {
     ['GET', '/nothing'],
     ['POST', '/nothing'],
     ['DELETE', '/rooms'],
-    ['GET', '/rooms/a'],
+    ['GET', '/rooms/a/nothing'],
     ['GET', '/rooms/a/messages/1/2']
   ] as const) {
     refused(t, await request(url + path, { method }), 404, 'NOT_FOUND', `${method} ${path}`)

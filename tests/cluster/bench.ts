@@ -37,9 +37,13 @@ const PARTS = [
   'token',
   'fanout',
   'latency',
+  'dialogs',
+  'tails',
   'inbox',
   'history',
   'connections',
+  'idle',
+  'channels',
   'storm',
   'even',
   'memory',
@@ -69,7 +73,7 @@ t.test('a short run of all parts measures everything, and judges nothing', async
 
 t.test('an unknown option is reported by name', async t => {
   for (const [args, message] of [
-    [['posts'], /no part 'posts', there are: post, fanout/],
+    [['posts'], /no part 'posts', there are: post, token, fanout/],
     [['post', '--rounds', '0'], /--rounds must be a whole number from 1 to 1000/],
     [['--short', '--record'], /--record needs a real one/],
     [['post', '--profile', 'folder', '--json'], /--profile cannot go with/],

@@ -109,6 +109,7 @@ t.test('every route is described, with its parameters and each status', async t 
       'patch /rooms/{room}/messages/{seq} changeMessage 200 400 401 403 404 408 409 410 413 414 415 417 421 429 431 500 503',
       'delete /rooms/{room}/messages/{seq} deleteMessage 200 400 401 403 404 408 409 410 414 417 421 429 431 500 503',
       'get /rooms/{room}/users listUsers 200 400 401 403 408 414 417 421 429 431 500 503',
+      'delete /rooms/{room} deleteRoom 200 400 401 403 404 408 414 417 421 429 431 500 503',
       'get /rooms/{room}/blocks listBlocks 200 400 401 403 408 414 417 421 429 431 500 503',
       'put /rooms/{room}/users/{user} addMember 200 201 400 401 403 408 409 414 417 421 429 431 500 503',
       'delete /rooms/{room}/users/{user} removeMember 200 400 401 403 408 414 417 421 429 431 500 503',
