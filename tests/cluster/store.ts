@@ -267,7 +267,7 @@ t.test('idempotency keys', async t => {
     // With a key as well: a node that does not know the script yet would ask for it by an answer
     // that is held.
     await append(dying.store, room, user, 'before', 'k0')
-    gate.hold('EVALSHA')
+    gate.hold(logKey(room))
     const lost = append(dying.store, room, user, 'hello', 'k')
     await until('it is committed', async () => (await other.store.head(room)) === 2)
     dying.cluster.close()
@@ -309,7 +309,7 @@ t.test('idempotency keys', async t => {
     const room = freshRoom()
     // With a key as well: the node must know the script, or what is held is its question for it.
     await append(store, room, 'ann', 'before', 'k0')
-    gate.hold('EVALSHA')
+    gate.hold(logKey(room))
     const appended = append(store, room, 'ann', 'hello', 'k')
     await until('it is committed, and its answer held', () => gate.heldBytes > 0)
     gate.cut()
