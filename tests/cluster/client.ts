@@ -136,6 +136,7 @@ t.test('the package holds the client with its types, nothing else, and can be us
     'CHANGELOG.md',
     'LICENSE',
     'README.md',
+    'dist/src/routes/member-schemas.d.ts',
     'dist/src/routes/schemas.d.ts',
     'package.json',
     'src/client/README.md'
