@@ -32,6 +32,7 @@ import {
   COMMIT,
   COMMIT_ONCE,
   COUNT,
+  DELETE_ROOM,
   ENSURE,
   ENSURE_BY_COPY,
   SEAL,
@@ -41,7 +42,7 @@ import { temporaryDir } from '../support/embedded.js'
 import { until } from '../support/until.js'
 
 const RUNS = 400
-const KEYS = ['{t}a', '{t}b', '{t}c', '{t}d'] as const
+const KEYS = ['{t}a', '{t}b', '{t}c', '{t}d', '{t}e'] as const
 const FAR_MS = 9_000_000_000_000
 
 const key = fc.constantFrom(...KEYS)
@@ -147,7 +148,16 @@ const scripted = fc.oneof(
     reference
   ),
   script(COMMIT, 1, fc.nat(4).map(String), fc.constantFrom('0', '1'), fc.constant('0'), reference),
-  script(COMMIT_ONCE, 3, reference, fc.constant('1000000'), user, fc.constantFrom('0', '1')),
+  script(
+    COMMIT_ONCE,
+    5,
+    reference,
+    fc.constant('1000000'),
+    user,
+    fc.constantFrom('0', '1'),
+    fc.constantFrom('0', '2')
+  ),
+  script(DELETE_ROOM, 5, fc.constant('1700000000000'), fc.constantFrom('1', '3000')),
   script(SEAL, 1, fc.constantFrom('1', '3'), reference, reference),
   script(ENSURE, 1, fc.constantFrom('5-1', '5-3'), fc.constant('text')),
   script(
