@@ -152,6 +152,12 @@ t.test('a writer that nobody knows of is found by the slow audit only', async t 
 })
 
 t.test('a process that stops in peace, and one that starts, cost the others nothing', async t => {
+  // The places tell of an earlier death one after the other.
+  await until('earlier deaths have been heard of everywhere', async () => {
+    const heard = await doubts(reading)
+    await sleep(1.5 * VANISHED_MS)
+    return heard === (await doubts(reading))
+  })
   const passing = await start(t)
   const room = freshRoom()
   await openReader(t, passing, room)
