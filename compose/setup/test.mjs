@@ -111,18 +111,21 @@ function ofName(name, all) {
 }
 
 function onNewestServers() {
+  const all = folders.flatMap(folder => testFilesIn(folder))
+  const names = serverTests.filter(name => all.includes(name))
+  if (names.length === 0) return []
   const own = fetchServer(servers[0]).version
-  return newestServers().flatMap(({ name, version, path, reason }) => {
+  return newestServers().flatMap(({ name: server, version, path, reason }) => {
     if (path === undefined) {
-      console.log(`Not run on ${name}: ${reason}`)
+      console.log(`Not run on ${server}: ${reason}`)
       counts.skipped++
     }
     return path === undefined || version === own
       ? []
-      : serverTests.map(file => ({
-          name: file,
+      : names.map(name => ({
+          name,
           env: { PATH: path, SHORT: '1' },
-          where: ` on ${name}`
+          where: ` on ${server}`
         }))
   })
 }

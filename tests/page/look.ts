@@ -253,10 +253,9 @@ t.test(
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
     document.dispatchEvent(new Event('visibilitychange'))`)
     await post(room, 'bob', 'hello')
-    await until(
-      'the title says so',
-      async () => (await chat.page.title()) === `(1) ${room} · Dialogs`
-    )
+    // With what is unread in the other rooms of this file.
+    const title = new RegExp(`^\\(\\d+\\) ${room} · Dialogs$`)
+    await until('the title says so', async () => title.test(await chat.page.title()))
     t.match(await chat.page.getAttribute('link[rel="icon"]', 'href'), /icon-unread\.svg$/)
   }
 )

@@ -38,7 +38,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'send nothing with a new connection',
     file: 'redis/connection.js',
-    find: 'await connection.#greet(password === undefined ? undefined : loginOf(options, password));',
+    find: 'await greet(client);',
     replace: ''
   },
   {
@@ -188,8 +188,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'do not compare the last message after a failover',
     file: 'live/room.js',
-    find: 'if (known > 0 && thereMs !== knownMs)',
-    replace: 'if (false)'
+    find: 'else if (timeOf(there.reference) !== knownMs)',
+    replace: 'else if (false)'
   },
   {
     name: 'do not notice that the log was rewound',

@@ -194,7 +194,7 @@ process.exitCode = 3
     t.equal(bad.status, 1)
     t.match(
       bad.output,
-      /not ok: dist\/tests\/unit\/bad\.js › is bad › deep inside › one is two\n {4}tests\/unit\/bad\.ts:4\n/
+      /not ok: unit\/bad › is bad › deep inside › one is two\n {4}tests\/unit\/bad\.ts:4\n/
     )
     t.match(bad.output, /FAILED +\d+\.\d s {2}bad: 0 passed, 1 failed, 1 skipped\n/)
     t.match(bad.output, / ok +\d+\.\d s {2}good: 2 passed, 0 failed\n/)
@@ -232,7 +232,7 @@ t.test('is there', async t => {
     t.equal(unknown.status, 1)
     t.match(
       unknown.output,
-      /No test file has "nonsense" in its name, there are: unit\/bad, unit\/good\n\n0 passed, 1 failed\n$/
+      /No test file has "nonsense" in its name, there are: unit\/bad, unit\/good\n\nIt took 0 min \d+ s\n0 passed, 1 failed\n$/
     )
 
     project.write('tests/unit/good.ts', 'const count: string = 1\n')
