@@ -185,8 +185,7 @@ export type NoLog = readonly [outcome: 'no log']
 
 // Counts messages in the room's first key of users, or in a part if the room is split. The reply of
 // a commit says how many fields the first key has, as a negative number if the room is split
-// (Users.noteLength). COMMIT says so only when that may have changed: a user whose count is what
-// was just added is new in the first key, and so is everybody in a room that was split meanwhile.
+// (Users.noteLength).
 export const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
@@ -201,7 +200,7 @@ export type CommitReply =
   | NoLog
   /**
    * The sequence of the first message; 1 if nothing is left to count; the length of the first key
-   * of users if this run may have counted somebody for the first time.
+   * of users if this run has counted.
    */
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /**
@@ -248,13 +247,12 @@ end
 local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if not KEYS[2] then return {'committed', seq, 0} end
-local users, split, mayBeNew = KEYS[2], KEYS[3] and isSplit(KEYS[2]), KEYS[3] ~= nil
+local split = isSplit(KEYS[2])
 for i = 4, first - 1, 2 do
-  local count = redis.call('HINCRBY', split and KEYS[1 + i / 2] or users, ARGV[i], ARGV[i + 1])
-  mayBeNew = mayBeNew or count == tonumber(ARGV[i + 1])
+  local part = split and KEYS[1 + i / 2]
+  redis.call('HINCRBY', part or KEYS[2], ARGV[i], ARGV[i + 1])
 end
-if not mayBeNew then return {'committed', seq, 1} end
-return {'committed', seq, 1, usersLength(users, split or isSplit(users))}`)
+return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
 
 /**
  * Nothing was committed: the room was deleted, and the reference is to a block of another
