@@ -222,6 +222,32 @@ t.test(
   }
 )
 
+t.test(
+  'a reader that a reset has made live while its cursor was looked up gets what follows once',
+  async t => {
+    const world = await worldOf(t, 300)
+    let answer = (): void => undefined
+    world.before = async () => {
+      await new Promise<void>(resolve => {
+        answer = resolve
+      })
+    }
+    const reader = world.join({ after: { seq: 300, ms: 9 } })
+    await sleep(1)
+    const cursorIsFound = answer
+    world.before = async () => undefined
+    world.store = messages(1, 200)
+    await world.room.sync()
+    await until('it is live', () => reader.text().includes('event: live'))
+    world.store = messages(1, 202)
+    world.room.receive(publication(messages(201, 202)))
+    await until('it has them', () => reader.seqs().includes(202))
+    cursorIsFound()
+    await sleep(20)
+    t.same(reader.seqs(), sequence(1, 202))
+  }
+)
+
 t.test('several gaps are closed by one look at the log', async t => {
   const world = await worldOf(t, 2)
   const reader = world.join()
