@@ -228,6 +228,52 @@ t.test('marks, rooms that are joined, and rooms that are left', async t => {
   t.equal(told.length, count + 1)
 })
 
+t.test('a new mark is not told with the number of the old one', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  world.authors.set('red', ['ann', 'ann', 'ann'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  let answer = (): void => undefined
+  world.onRead = async () => {
+    await new Promise<void>(resolve => {
+      answer = resolve
+    })
+  }
+  world.listed.set('red', { ms: 1, seq: 3 })
+  world.person.hear({ read: 'red', seq: 3 })
+  const count = told.length
+  world.post('red', 'ann')
+  await until('the message', () => told.length > count)
+  t.match(told.at(-1), { data: { head: 4, read: 0, unread: 4 } })
+  world.onRead = async () => undefined
+  answer()
+  await until('the mark', () => told.at(-1)?.data['read'] === 3)
+  t.match(told.at(-1), { data: { head: 4, unread: 1 } })
+})
+
+t.test('a mark that was lost with a master is not waited for without end', async t => {
+  const now = performance.now.bind(performance)
+  let aheadMs = 0
+  performance.now = () => now() + aheadMs
+  t.teardown(() => {
+    performance.now = now
+  })
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 1 })
+  world.authors.set('red', ['ann', 'ann', 'ann'])
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  const { asked } = world
+  const count = told.length
+  world.person.hear({ read: 'red', seq: 2 })
+  await until('it is asked for twice', () => world.asked >= asked + 2)
+  t.equal(told.length, count, 'nothing is told yet')
+  aheadMs = 10_000
+  await until('the store is believed', () => told.length > count)
+  t.match(told.at(-1), { data: { head: 3, read: 1, unread: 2 } })
+})
+
 t.test('what a lost publication would have told is found in the list', async t => {
   const world = new World()
   for (const room of ['red', 'green']) world.listed.set(room, { ms: 1, seq: 0 })
