@@ -11,7 +11,7 @@ const alone =
 
 const measured = {
   'cluster/bench': { seconds: 70, cores: 0.9 },
-  'cluster/check': { seconds: 60, cores: 1 },
+  'cluster/check': { seconds: 35, cores: 1 },
   'cluster/cluster-cli': { seconds: 105, cores: 0.8 },
   'cluster/contract': { seconds: 70, cores: 0.8 },
   'cluster/embedded': { seconds: 25, cores: 0.6 },
@@ -22,14 +22,14 @@ const measured = {
   'faults/lost-data': { seconds: 40, cores: 0.5 },
   'faults/proxy': { seconds: 40, cores: 0.8 },
   'faults/secrets': { seconds: 40, cores: 0.5 },
-  'faults/store-faults': { seconds: 90, cores: 1 },
+  'faults/store-faults': { seconds: 150, cores: 1 },
   'faults/stream-faults': { seconds: 60, cores: 1 },
   'faults/workers': { seconds: 40, cores: 0.5 },
   'page/dialogs': { seconds: 25, cores: 0.8 },
   'page/endurance': { seconds: 30, cores: 1 },
   'page/identity': { seconds: 40, cores: 0.6 },
-  'page/two-people': { seconds: 80, cores: 0.8 },
-  'unit/simulation': { seconds: 34, cores: 1 }
+  'page/two-people': { seconds: 110, cores: 0.8 },
+  'unit/simulation': { seconds: 52, cores: 2 }
 }
 
 /** `cores` is at most `coresMax`; nothing may run beside a file that `isAlone`. */
