@@ -17,7 +17,8 @@ export type RoleCounters = {
 
 export type Counters = { readonly masters: RoleCounters; readonly replicas: RoleCounters }
 
-const OPTIONS = {
+/** How the benchmarks connect to nodes of their own cluster. */
+export const NODE_OPTIONS = {
   tls: false,
   tlsCa: undefined,
   username: undefined,
@@ -44,7 +45,7 @@ export class RedisNodes {
     )
     const connections = new Map(
       await Promise.all(
-        keys.map(async key => [key, await Connection.open(addressOf(key), OPTIONS)] as const)
+        keys.map(async key => [key, await Connection.open(addressOf(key), NODE_OPTIONS)] as const)
       )
     )
     const views = await Promise.all(

@@ -9,7 +9,7 @@ import { roomChannel } from '../../src/store/keys.js'
 import { newRoom } from '../names.js'
 import { type Part } from '../part.js'
 import { RawConnection } from '../raw-connection.js'
-import { type RedisNodes } from '../redis-nodes.js'
+import { NODE_OPTIONS, type RedisNodes } from '../redis-nodes.js'
 import { row } from '../table.js'
 
 const CHANNELS = 500_000
@@ -125,15 +125,6 @@ async function measure(redis: RedisNodes, node: string, names: readonly string[]
   }
 }
 
-const OPTIONS = {
-  tls: false,
-  tlsCa: undefined,
-  username: undefined,
-  password: undefined,
-  connectTimeoutMs: 2000,
-  commandTimeoutMs: 60_000
-} as const
-
 /** A process of the service, as far as Redis can tell. */
 class Subscribing {
   count = 0
@@ -141,7 +132,7 @@ class Subscribing {
   #onEnd: (reason: Error) => void = () => undefined
 
   constructor(node: string) {
-    this.#connection = new PubSubConnection(addressOf(node), OPTIONS, {
+    this.#connection = new PubSubConnection(addressOf(node), NODE_OPTIONS, {
       onMessage: () => undefined,
       onSubscribed: () => {
         this.count++

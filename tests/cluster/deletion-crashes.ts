@@ -5,15 +5,13 @@ import { strict as assert } from 'node:assert'
 import t from 'tap'
 import { RoomCheck } from '../../src/cli/check/room-check.js'
 import { findKeys } from '../../src/cli/check/survey.js'
-import { readConfig } from '../../src/config.js'
 import { redisTarget } from '../../src/config/redis-target.js'
-import { type Cluster } from '../../src/redis/cluster.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { parseReference } from '../../src/message/message.js'
 import { blockKey, changedKey, segmentKey } from '../../src/store/keys.js'
-import { Store } from '../../src/store/store.js'
 import { freshRoom, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
+import { dyingStore } from '../support/dying-store.js'
 import { append, openStore, readAll } from '../support/store.js'
 
 const SHAPE = { segmentLength: 4, blockLength: 5 }
@@ -24,30 +22,8 @@ const healthy = await openStore(t, embedded, SHAPE, redisTarget(embedded.urls))
 const other = await openStore(t, embedded, SHAPE)
 const ignore = (): void => undefined
 
-/** A store of a process that sends so many writes to Redis, and not a single one more. */
-function dying(writes: number): { store: Store; hasDied: Promise<void> } {
-  let left = writes
-  let die = ignore
-  const hasDied = new Promise<void>(resolve => {
-    die = resolve
-  })
-  const mortal = new Proxy(healthy.cluster, {
-    get(target, name) {
-      // Whatever it is, it belongs to the cluster.
-      const value = Reflect.get(target, name, target) as unknown
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]): unknown => {
-        if (name !== 'write' || left-- > 0) return Reflect.apply(value, target, args)
-        die()
-        return new Promise(ignore)
-      }
-    }
-  }) satisfies Cluster
-  const config = readConfig({})
-  const options = { ...config.store, ...config.cluster, ...SHAPE }
-  const store = new Store(mortal, { ...options, publish: ignore, onFault: ignore })
-  return { store, hasDied }
-}
+const dying = (writes: number): ReturnType<typeof dyingStore> =>
+  dyingStore(healthy.cluster, writes, SHAPE)
 
 /** What is found, each as `<kind> <how many>`; what was mended is marked. */
 async function check(room: string, isRepairing = false): Promise<string[]> {

@@ -4,13 +4,12 @@
 import t, { type Test } from 'tap'
 import { Findings } from '../../src/cli/check/finding.js'
 import { Lists } from '../../src/cli/check/lists.js'
-import { readConfig } from '../../src/config.js'
-import { type Cluster } from '../../src/redis/cluster.js'
 import { Dialogs } from '../../src/store/dialogs.js'
 import { ReadMarks } from '../../src/store/read-marks.js'
-import { Store } from '../../src/store/store.js'
+import { type Store } from '../../src/store/store.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
+import { dyingStore } from '../support/dying-store.js'
 import { append, openStore } from '../support/store.js'
 
 const STEPS_MAX = 10
@@ -21,35 +20,8 @@ const healthy = await openStore(t, cluster)
 const ignore = (): void => undefined
 const dialogs = new Dialogs(healthy.cluster, new ReadMarks(healthy.cluster, ignore), ignore)
 
-/** A store of a process that sends so many writes to Redis, and not a single one more. */
-function dying(writes: number): { store: Store; hasDied: Promise<void> } {
-  let left = writes
-  let die = ignore
-  const hasDied = new Promise<void>(resolve => {
-    die = resolve
-  })
-  const config = readConfig({})
-  const mortal = new Proxy(healthy.cluster, {
-    get(target, name) {
-      // Whatever it is, it belongs to the cluster.
-      const value = Reflect.get(target, name, target) as unknown
-      if (typeof value !== 'function') return value
-      return (...args: unknown[]): unknown => {
-        if (name !== 'write' || left-- > 0) return Reflect.apply(value, target, args)
-        die()
-        return new Promise(ignore)
-      }
-    }
-  }) satisfies Cluster
-  const store = new Store(mortal, {
-    ...config.store,
-    ...config.cluster,
-    lostPatienceMs: 0,
-    publish: ignore,
-    onFault: ignore
-  })
-  return { store, hasDied }
-}
+const dying = (writes: number): ReturnType<typeof dyingStore> =>
+  dyingStore(healthy.cluster, writes, { lostPatienceMs: 0 })
 
 async function unlisted(room: string, isRepairing: boolean): Promise<readonly string[]> {
   const findings = new Findings()
