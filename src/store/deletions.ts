@@ -20,6 +20,7 @@ import pLimit from 'p-limit'
 import { DialogsError } from '../errors.js'
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
+import { scanHash } from '../redis/scan-hash.js'
 import { slotOf } from '../redis/slots.js'
 import { encodeDeletion } from '../message/frame.js'
 import { blockOf } from '../message/message.js'
@@ -196,18 +197,10 @@ export class Deletions {
   async #cleanUsers(room: string, key: string, generation: number): Promise<boolean> {
     let hasAny = false
     const limit = pLimit(USERS_AT_ONCE)
-    let cursor = '0'
-    do {
-      // HSCAN returns the next cursor, and field, value, field, value …
-      const [next, flat] = (await this.#cluster.command(roomSlot(room), [
-        'HSCAN',
-        key,
-        cursor,
-        'COUNT',
-        String(SCAN_COUNT)
-      ])) as readonly [string, readonly string[]]
-      hasAny ||= flat.length > 0
-      const users = flat.filter((field, index) => index % 2 === 0 && field !== PARTS_MARK)
+    const scan = scanHash(args => this.#cluster.command(roomSlot(room), args), key, SCAN_COUNT)
+    for await (const fields of scan) {
+      hasAny ||= fields.size > 0
+      const users = [...fields.keys()].filter(user => user !== PARTS_MARK)
       await Promise.all(
         users.map(user =>
           limit(async () => {
@@ -216,8 +209,7 @@ export class Deletions {
           })
         )
       )
-      cursor = next
-    } while (cursor !== '0')
+    }
     return hasAny
   }
 

@@ -11,6 +11,7 @@
 // (computed, not measured).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
+import { scanHash } from '../redis/scan-hash.js'
 import { Remembered } from '../remembered.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
 import { MOVE_USERS } from './scripts.js'
@@ -222,22 +223,13 @@ export class Users {
     // An empty group only sets the mark.
     await this.#move(room, [])
     this.#split.set(room, true)
-    let cursor = '0'
-    do {
-      // HSCAN returns the next cursor, and field, value, field, value …
-      const [next, flat] = (await this.#cluster.command(slot, [
-        'HSCAN',
-        usersKey(room),
-        cursor,
-        'COUNT',
-        String(SCAN_COUNT)
-      ])) as readonly [string, readonly string[]]
-      const users = flat.filter((field, index) => index % 2 === 0 && field !== PARTS_MARK)
+    const scan = scanHash(args => this.#cluster.command(slot, args), usersKey(room), SCAN_COUNT)
+    for await (const fields of scan) {
+      const users = [...fields.keys()].filter(user => user !== PARTS_MARK)
       for (let from = 0; from < users.length; from += MOVED_AT_ONCE) {
         await this.#move(room, users.slice(from, from + MOVED_AT_ONCE))
       }
-      cursor = next
-    } while (cursor !== '0')
+    }
   }
 
   async #move(room: string, users: readonly string[]): Promise<void> {

@@ -4,6 +4,7 @@
 // while the room's slot moves does the counter follow later; the check waits for that.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
+import { scanHash } from '../../redis/scan-hash.js'
 import {
   leftKey,
   leftPartKey,
@@ -205,21 +206,10 @@ export class Counters {
   // HSCAN may return a field twice: the later one counts.
   async #scan(key: string): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
-    let cursor = '0'
-    do {
-      // HSCAN returns the next cursor, and field, value, field, value …
-      const [next, flat] = (await this.#cluster.read(roomSlot(this.#room), [
-        'HSCAN',
-        key,
-        cursor,
-        'COUNT',
-        String(SCAN_COUNT)
-      ])) as readonly [string, readonly string[]]
-      for (let index = 0; index < flat.length; index += 2) {
-        counts.set(flat[index] ?? '', Number(flat[index + 1]))
-      }
-      cursor = next
-    } while (cursor !== '0')
+    const slot = roomSlot(this.#room)
+    for await (const fields of scanHash(args => this.#cluster.read(slot, args), key, SCAN_COUNT)) {
+      for (const [user, count] of fields) counts.set(user, Number(count))
+    }
     return counts
   }
 
