@@ -9,7 +9,14 @@ import { untilAcknowledged } from './acknowledged.js'
 import { addressKey, type Address } from './address.js'
 import { ClusterView } from './cluster-view.js'
 import { type Reply } from './connection.js'
-import { type Args, Delivery, sendCommand, sendRead, sendWrite } from './delivery.js'
+import {
+  type Args,
+  Delivery,
+  sendCommand,
+  sendRead,
+  sendUnacknowledged,
+  sendWrite
+} from './delivery.js'
 import { Importers } from './importers.js'
 import { isLoss, Markers } from './markers.js'
 import { type Written } from './node-pipeline.js'
@@ -214,6 +221,16 @@ export class Cluster {
     // Otherwise a write could be stored although a later step of the same POST is refused.
     if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
     return this.#delivery.deliver(slot, { args, deadline, send: sendWrite, inMigration })
+  }
+
+  /**
+   * As `command`, in the same pipeline as the writes, but without waiting for a replica. It costs
+   * no packet of its own while there are writes, and no WAIT while there are none. At 1,000
+   * messages a second over 5,000 rooms, nearly every command is alone.
+   */
+  async unacknowledged(slot: number, args: Args, deadline?: number): Promise<Reply> {
+    if (this.#suitability?.fault !== undefined) throw this.#suitability.fault
+    return (await this.#delivery.deliver(slot, { args, deadline, send: sendUnacknowledged })).reply
   }
 
   /**

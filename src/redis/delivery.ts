@@ -158,11 +158,15 @@ async function sendOnce(
 
 /** On a connection for commands. */
 export const sendCommand: Send = (node, args, isAsking, resolve, reject) => {
-  node.commands.send(args, isAsking, resolve, reject)
+  node.commands.send(args, isAsking, false, resolve, reject)
 }
 /** On a connection for writes, whose result tells when replicas have it. */
 export const sendWrite: Send = (node, args, isAsking, resolve, reject) => {
-  node.writes.send(args, isAsking, resolve, reject)
+  node.writes.send(args, isAsking, true, resolve, reject)
+}
+/** On a connection for writes, without a wait for replicas. */
+export const sendUnacknowledged: Send = (node, args, isAsking, resolve, reject) => {
+  node.writes.send(args, isAsking, false, resolve, reject)
 }
 /** On the connection for large replies. */
 export const sendRead: Send = (node, args, isAsking, resolve, reject) => {

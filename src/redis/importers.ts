@@ -50,6 +50,7 @@ export class Importers {
       node.commands.send(
         ['EXISTS', key],
         true,
+        false,
         ({ reply }) => {
           resolve(reply === 1)
         },

@@ -1,5 +1,6 @@
 // Sends commands to one node in groups: whatever arrives in one turn of the event loop, or while
-// the connections are busy, goes out as one pipeline. A group of writes is followed by one WAIT.
+// the connections are busy, goes out as one pipeline. A group of writes is followed by one WAIT,
+// unless none of them has to be acknowledged.
 // This makes far fewer and larger packets; sending each command by itself cost more than everything
 // else in a POST. Invariant: `replicated` resolves only when the group's writes are safe
 // (replication.ts). Does not decide where a key lives and never repeats a command; callers do.
@@ -30,6 +31,8 @@ type Group = {
   length: number
   unanswered: number
   isSealed: boolean
+  /** Whether any of its commands has to be on a replica. */
+  needsReplica: boolean
   /** Called when all is answered, unless the group waits for replicas as well. */
   readonly onAnswered: (group: Group) => void
 }
@@ -38,6 +41,7 @@ type Group = {
 class Command implements Receiver {
   readonly args: readonly string[]
   readonly isAsking: boolean
+  readonly #needsReplica: boolean
   readonly #resolve: (written: Written) => void
   readonly #reject: (error: unknown) => void
   #group: Group | undefined
@@ -45,11 +49,13 @@ class Command implements Receiver {
   constructor(
     args: readonly string[],
     isAsking: boolean,
+    needsReplica: boolean,
     resolve: (written: Written) => void,
     reject: (error: unknown) => void
   ) {
     this.args = args
     this.isAsking = isAsking
+    this.#needsReplica = needsReplica
     this.#resolve = resolve
     this.#reject = reject
   }
@@ -58,6 +64,7 @@ class Command implements Receiver {
     this.#group = group
     group.length++
     group.unanswered++
+    if (this.#needsReplica) group.needsReplica = true
     if (this.isAsking) group.connection.dispatch(ASKING, NOBODY)
     group.connection.dispatch(this.args, this)
   }
@@ -76,7 +83,7 @@ class Command implements Receiver {
     const group = this.#group
     if (group === undefined) return
     group.unanswered--
-    if (group.isSealed && group.unanswered === 0) group.onAnswered(group)
+    if (group.isSealed && group.unanswered === 0 && !group.needsReplica) group.onAnswered(group)
   }
 }
 
@@ -101,18 +108,26 @@ export class NodePipeline {
   }
 
   /**
+   * @param needsReplica whether `replicated` has to say that a replica has the write
    * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED if no
    * replica would acknowledge the write
    */
   send(
     args: readonly string[],
     isAsking: boolean,
+    needsReplica: boolean,
     resolve: (written: Written) => void,
     reject: (error: unknown) => void
   ): void {
     const refusal = this.#replication?.refusal
     if (refusal !== undefined) return reject(refusal)
-    const command = new Command(args, isAsking, resolve, reject)
+    const command = new Command(
+      args,
+      isAsking,
+      needsReplica && this.#replication !== undefined,
+      resolve,
+      reject
+    )
     const group = this.#gathering ?? this.#begin()
     if (group === undefined) this.#queue.push(command)
     else this.#add(group, command)
@@ -146,7 +161,8 @@ export class NodePipeline {
       length: 0,
       unanswered: 0,
       isSealed: false,
-      onAnswered: this.#replication === undefined ? this.#releaseGroup : nothing
+      needsReplica: false,
+      onAnswered: this.#releaseGroup
     }
     this.#gathering = group
     setImmediate(() => {
@@ -173,9 +189,13 @@ export class NodePipeline {
     if (group.isSealed) return
     group.isSealed = true
     this.#gathering = undefined
-    // The WAIT is answered after the commands, and fails if they do.
-    if (this.#replication !== undefined) this.#acknowledge(group, this.#replication)
-    else if (group.unanswered === 0) this.#release(group.link)
+    if (this.#replication !== undefined && group.needsReplica) {
+      // The WAIT is answered after the commands, and fails if they do.
+      this.#acknowledge(group, this.#replication)
+      return
+    }
+    group.settle(ALREADY)
+    if (group.unanswered === 0) this.#release(group.link)
   }
 
   readonly #releaseGroup = ({ link }: Group): void => {

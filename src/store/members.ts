@@ -237,7 +237,7 @@ export class Members {
 
   async #publish(channel: string, payload: string, deadline?: number): Promise<void> {
     try {
-      await this.#cluster.write(slotOf(channel), ['SPUBLISH', channel, payload], deadline)
+      await this.#cluster.unacknowledged(slotOf(channel), ['SPUBLISH', channel, payload], deadline)
     } catch (error) {
       this.#onFault(error, channel)
     }

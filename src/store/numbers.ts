@@ -56,8 +56,11 @@ export class Numbers {
         : LEASE_MIN
     const key = userCountKey(user)
     const last = Number(
-      (await this.#cluster.write(slotOf(key), ['INCRBY', key, String(missing + size)], deadline))
-        .reply
+      await this.#cluster.unacknowledged(
+        slotOf(key),
+        ['INCRBY', key, String(missing + size)],
+        deadline
+      )
     )
     this.#remember(user, { next: last - size + 1, last, size, askedAt: now })
     for (let n = last - size - missing + 1; n <= last - size; n++) numbers.push(n)

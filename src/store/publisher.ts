@@ -19,7 +19,7 @@ export class Publisher {
   /** @param messages and changes, with consecutive sequences */
   publish(room: string, messages: readonly Entry[]): void {
     const published: Promise<void> = this.#cluster
-      .write(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])
+      .unacknowledged(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])
       .then(
         () => {
           this.#underWay.delete(published)

@@ -1,19 +1,25 @@
 // Puts a room into the list of whoever writes there. The commit has already made the writer a
-// member of the room; only the list is updated here. The POST does not wait for it. It happens at
-// most once per REMEMBERED_MS for each user and room, because the list is ordered by the room's
-// last message anyway. A crash before it leaves a member who does not see the room (members.ts).
-// Bounded: beyond PENDING_MAX at the same time an update is skipped, reported as a fault, and made
-// up for by the next message.
+// member of the room; only the list is updated here. The POST does not wait for it.
+//
+// It costs a script and a WAIT, so it happens rarely and in groups. Rarely: at most once per
+// REMEMBERED_MS for each user and room, because the list is ordered by the room's last message
+// anyway. In groups: the updates of DELAY_MS are sent together and share their WAITs, unless
+// somebody asks for the list. A crash before that leaves a member who does not see the room
+// (members.ts). Bounded: beyond PENDING_MAX updates that wait or are under way, an update is
+// skipped, reported as a fault, and made up for by the next message.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Message } from '../message/message.js'
 import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
 
-const REMEMBERED_MS = 60_000
+const DELAY_MS = 250
+const REMEMBERED_MS = 600_000
 /** For each generation. A user's and a room's name take about 200 bytes. */
 const REMEMBERED_MAX = 50_000
 const PENDING_MAX = 10_000
-const AT_ONCE = 64
+const AT_ONCE = 256
+
+type Update = { readonly room: string; readonly user: string; readonly ms: number }
 
 export class Touches {
   readonly #members: Pick<Members, 'list'>
@@ -29,6 +35,10 @@ export class Touches {
    */
   readonly #removed = new Remembered<true>()
   #turnedAt = performance.now()
+  /** By user: updates that wait for the next group. */
+  #waiting = new Map<string, Update[]>()
+  #timer: NodeJS.Timeout | undefined
+  /** By user: updates that are under way. */
   readonly #pending = new Map<string, Set<Promise<void>>>()
   #pendingCount = 0
 
@@ -44,10 +54,9 @@ export class Touches {
   /** Notes that messages of a room were committed. */
   wrote(room: string, messages: readonly Message[]): void {
     for (const { user, ms } of messages) {
-      // Names have no braces.
-      const key = `${room}{${user}`
+      const key = keyOf(room, user)
       if (this.#recent.has(key) || this.#older.has(key)) continue
-      this.#begin(key, room, user, ms)
+      this.#wait(key, { room, user, ms })
     }
   }
 
@@ -62,7 +71,7 @@ export class Touches {
       }
       return
     }
-    const key = `${room}{${user}`
+    const key = keyOf(room, user)
     this.#recent.delete(key)
     this.#older.delete(key)
     this.#removed.set(key, true)
@@ -70,37 +79,60 @@ export class Touches {
 
   /** Resolves when the rooms that a user has written in so far are in their list, or given up. */
   async settled(user: string): Promise<void> {
+    this.#begin(user, this.#waiting.get(user) ?? [])
     const pending = this.#pending.get(user)
     if (pending !== undefined) await Promise.all(pending)
   }
 
   async allSettled(): Promise<void> {
+    this.#beginAll()
     await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
   }
 
-  #begin(key: string, room: string, user: string, ms: number): void {
+  #wait(key: string, update: Update): void {
     if (this.#pendingCount >= PENDING_MAX) {
       this.#onFault(new Error(`More than ${PENDING_MAX} users wait to see their room`))
       return
     }
     this.#remember(key)
-    const isBack = this.#removed.delete(key)
     this.#pendingCount++
+    const waiting = this.#waiting.get(update.user)
+    if (waiting === undefined) this.#waiting.set(update.user, [update])
+    else waiting.push(update)
+    this.#timer ??= setTimeout(() => {
+      this.#beginAll()
+    }, DELAY_MS).unref()
+  }
+
+  #beginAll(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    for (const [user, updates] of this.#waiting) this.#begin(user, updates)
+  }
+
+  #begin(user: string, updates: readonly Update[]): void {
+    this.#waiting.delete(user)
+    if (updates.length === 0) return
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
-    const touch: Promise<void> = this.#limit(() =>
-      this.#members.list(room, user, ms, performance.now() + this.#deadlineMs, isBack)
-    )
-      .catch((error: unknown) => {
-        this.forget(room, user)
-        this.#onFault(error)
-      })
-      .finally(() => {
+    for (const update of updates) {
+      const touch: Promise<void> = this.#limit(() => this.#list(update)).finally(() => {
         this.#pendingCount--
         pending.delete(touch)
         if (pending.size === 0) this.#pending.delete(user)
       })
-    pending.add(touch)
+      pending.add(touch)
+    }
+  }
+
+  async #list({ room, user, ms }: Update): Promise<void> {
+    const isBack = this.#removed.delete(keyOf(room, user))
+    try {
+      await this.#members.list(room, user, ms, performance.now() + this.#deadlineMs, isBack)
+    } catch (error) {
+      this.forget(room, user)
+      this.#onFault(error)
+    }
   }
 
   #remember(key: string): void {
@@ -113,3 +145,6 @@ export class Touches {
     this.#recent.add(key)
   }
 }
+
+// Names have no braces.
+const keyOf = (room: string, user: string): string => `${room}{${user}`

@@ -73,6 +73,28 @@ t.test(
 )
 
 t.test(
+  'a message waits for replicas twice: for its text and for its place in the order',
+  async t => {
+    const { store } = await openStore(t, embedded)
+    const [room, user] = [freshRoom(), freshUser()]
+    const waits = async (): Promise<number> => {
+      const stats = await Promise.all(masters.map(node => tell(node, 'INFO', 'commandstats')))
+      return stats.reduce<number>(
+        (sum, text) => sum + Number(/cmdstat_wait:calls=(\d+)/.exec(String(text))?.[1] ?? 0),
+        0
+      )
+    }
+    await append(store, room, user, 'first') // makes the user a member
+    await store.settled()
+    const before = await waits()
+    const COUNT = 10
+    for (let index = 0; index < COUNT; index++) await append(store, room, user, `text ${index}`)
+    await store.settled()
+    t.equal((await waits()) - before, 2 * COUNT, 'numbers and publications wait for no replica')
+  }
+)
+
+t.test(
   "a user's numbers are counted over all rooms: no block number is used by more than its length of messages",
   async t => {
     const { store } = await openStore(t, embedded, { blockLength: 10 })

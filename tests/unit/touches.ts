@@ -1,5 +1,6 @@
 // Which lists of rooms are updated when somebody writes, without Redis.
 import t from 'tap'
+import { until } from '../support/until.js'
 import { Touches } from '../../src/store/touches.js'
 
 t.test('a writer is listed once, and told anew after a removal', async t => {
@@ -28,4 +29,55 @@ t.test('a writer is listed once, and told anew after a removal', async t => {
   await wrote(3)
   await wrote(4)
   t.same(listed.slice(1), [{ room: 'red', user: 'ann', isBack: true }])
+})
+
+t.test('updates are sent in groups, and at once for whoever asks for their list', async t => {
+  const listed: string[] = []
+  const touches = new Touches(
+    {
+      list: async (room, user) => {
+        listed.push(`${user} in ${room}`)
+      }
+    },
+    {
+      deadlineMs: 1000,
+      onFault: error => {
+        throw error
+      }
+    }
+  )
+  for (const user of ['ann', 'bob']) {
+    touches.wrote('red', [{ room: 'red', seq: 1, user, text: 'x', ms: 1 }])
+  }
+  t.strictSame(listed, [], 'nothing yet')
+  await touches.settled('ann')
+  t.strictSame(listed, ['ann in red'])
+  await until('the other update', () => listed.length === 2)
+  t.strictSame(listed, ['ann in red', 'bob in red'], 'the others a moment later, by themselves')
+})
+
+t.test('beyond 10,000 updates at a time one is skipped, and its next message makes up', async t => {
+  const PENDING_MAX = 10_000
+  let listed = 0
+  const faults: unknown[] = []
+  const touches = new Touches(
+    {
+      list: async () => {
+        listed++
+      }
+    },
+    { deadlineMs: 1000, onFault: error => faults.push(error) }
+  )
+  const wrote = (number: number): void => {
+    touches.wrote('red', [{ room: 'red', seq: 1, user: `user-${number}`, text: 'x', ms: 1 }])
+  }
+  for (let number = 0; number < PENDING_MAX; number++) wrote(number)
+  t.equal(faults.length, 0, 'at the limit')
+  wrote(PENDING_MAX)
+  t.equal(faults.length, 1, 'above it')
+  await touches.allSettled()
+  t.equal(listed, PENDING_MAX)
+  wrote(PENDING_MAX)
+  await touches.allSettled()
+  t.equal(listed, PENDING_MAX + 1)
 })
