@@ -242,6 +242,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
 
   // Before the first write: from here on the others notice if this process vanishes.
   await peers.start()
+  store.deletions.start()
 
   let isStopping = false
   const connections = new Connections({
@@ -405,6 +406,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     jwks?.close()
     gate?.close()
     reports.flush()
+    store.deletions.close()
     await store.settled()
     await publisher.settled()
     await peers.leave()

@@ -4,14 +4,17 @@
 // deleted is its generation, and part of the names of the blocks that are written after it.
 //
 //    steps                                    a crash right after it leaves
+//    0 list the room as being deleted; WAIT   an entry that is taken away in a minute or two
 //    1 DELETE_ROOM in the room's slot:        a room that is gone for all readers; its segments and
-//      the log keeps one entry, its users     blocks are keys that nobody reads. A repetition
-//      are set aside; WAIT                    or `npm run check -- --repair` goes on here
+//      the log keeps one entry, its users     blocks are keys that nobody reads. Another process
+//      are set aside; WAIT                    goes on here (unfinished-deletions.ts), as does a
+//                                             repetition or `npm run check -- --repair`
 //    2 publish to readers and members         the same; readers notice when they next look at the
 //                                             log, members when their list is next looked at
 //    3 delete each user's blocks, and take    the same
 //      the room out of their list; segments
-//    4 forget the users that were set aside   nothing
+//    4 forget the users that were set aside   an entry as after step 0
+//      and take the room from the list
 //
 // Invariant: a message that is committed after step 1 is in a block of the new generation, because
 // a commit that names another one is refused (committer.ts). So step 3 deletes whole keys, whoever
@@ -21,6 +24,7 @@ import { DialogsError } from '../errors.js'
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { scanHash } from '../redis/scan-hash.js'
+import { Shared } from '../shared.js'
 import { slotOf } from '../redis/slots.js'
 import { encodeDeletion } from '../message/frame.js'
 import { blockOf } from '../message/message.js'
@@ -46,7 +50,8 @@ import {
 } from './keys.js'
 import { type Deletion, type Log } from './log.js'
 import { LEFT_MAX, type Members } from './members.js'
-import { DELETE_ROOM, type DeleteRoomReply } from './scripts.js'
+import { CLEANED, DELETE_ROOM, type DeleteRoomReply } from './scripts.js'
+import { type Claim, type HeldClaim, UnfinishedDeletions } from './unfinished-deletions.js'
 
 export type DeletedRoom = Deletion & {
   /** Nothing of the room is in any key; false if it takes longer, and goes on. */
@@ -56,8 +61,16 @@ export type DeletedRoom = Deletion & {
 export type DeletionsOptions = {
   readonly blockLength: number
   readonly deadlineMs: number
+  /** How long a deletion whose process has vanished is left alone. */
+  readonly claimMs?: number | undefined
   readonly onFault: (error: unknown) => void
 }
+
+/** More than a request may take, and much more than a process stands still for. */
+const CLAIM_MS = 60_000
+/** How often an abandoned deletion is looked for, in the time after which one counts as such. */
+const LOOKS = 2
+const ADOPTED_AT_ONCE = 4
 
 const PARTS_AT_ONCE = 8
 /** Of one part. */
@@ -73,7 +86,12 @@ export class Deletions {
   readonly #members: Members
   readonly #dialogs: Dialogs
   readonly #options: DeletionsOptions
-  readonly #cleaning = new Map<string, Promise<void>>()
+  readonly #unfinished: UnfinishedDeletions
+  readonly #claimMs: number
+  /** A call during a run waits for another run: the room may have been deleted once more. */
+  readonly #cleanings = new Shared<undefined>()
+  readonly #underWay = new Set<Promise<unknown>>()
+  #timer: NodeJS.Timeout | undefined
 
   constructor(
     cluster: Cluster,
@@ -85,6 +103,25 @@ export class Deletions {
     this.#members = parts.members
     this.#dialogs = parts.dialogs
     this.#options = options
+    const { claimMs = CLAIM_MS, deadlineMs } = options
+    this.#claimMs = claimMs
+    this.#unfinished = new UnfinishedDeletions(cluster, { claimMs, deadlineMs })
+  }
+
+  /** From now on, finishes deletions whose process has vanished: some within each minute. */
+  start(): void {
+    const ms = (this.#claimMs / LOOKS) * (0.5 + Math.random())
+    this.#timer = setTimeout(() => {
+      const look = this.#look().catch(this.#options.onFault)
+      void this.#follow(look).finally(() => {
+        if (this.#timer !== undefined) this.start()
+      })
+    }, ms).unref()
+  }
+
+  close(): void {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
   }
 
   /**
@@ -93,9 +130,10 @@ export class Deletions {
    * is to be deleted once more
    */
   async delete(room: string): Promise<DeletedRoom> {
-    const deletion = await this.#mark(room)
-    await Promise.all([this.#publish(room, deletion), this.#members.removeAll(room)])
-    const cleaning = this.clean(room)
+    const held = this.#hold(await this.#unfinished.add(room))
+    const deletion = await this.#markHeld(room, held)
+    await this.#tell(room, deletion)
+    const cleaning = this.#follow(this.#finish(room, held))
     const isClean = await Promise.race([
       cleaning.then(() => true),
       new Promise<false>(resolve => setTimeout(resolve, CLEANING_MS, false).unref())
@@ -109,18 +147,75 @@ export class Deletions {
    * @throws DialogsError as Cluster.write
    */
   async clean(room: string): Promise<void> {
-    const running = this.#cleaning.get(room)
-    if (running !== undefined) return await running
-    const cleaning = this.#clean(room).finally(() => {
-      this.#cleaning.delete(room)
+    await this.#cleanings.read(room, async () => {
+      await this.#clean(room)
+      return undefined
     })
-    this.#cleaning.set(room, cleaning)
-    await cleaning
   }
 
   /** Resolves when no room is being cleaned. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#cleaning.values())
+    await Promise.allSettled(this.#underWay)
+  }
+
+  #hold(claim: Claim): HeldClaim {
+    return this.#unfinished.hold(claim, this.#options.onFault)
+  }
+
+  async #markHeld(room: string, held: HeldClaim): Promise<Deletion> {
+    try {
+      return await this.#mark(room)
+    } catch (error) {
+      if (error instanceof DialogsError && error.code === 'ROOM_NOT_FOUND') await held.release()
+      else held.drop()
+      throw error
+    }
+  }
+
+  async #finish(room: string, held: HeldClaim): Promise<void> {
+    try {
+      await this.clean(room)
+    } catch (error) {
+      held.drop()
+      throw error
+    }
+    await held.release()
+  }
+
+  async #follow<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work)
+    try {
+      return await work
+    } finally {
+      this.#underWay.delete(work)
+    }
+  }
+
+  async #look(): Promise<void> {
+    const limit = pLimit(ADOPTED_AT_ONCE)
+    await Promise.all(
+      (await this.#unfinished.overdue()).map(claim =>
+        limit(() => this.#adopt(claim).catch(this.#options.onFault))
+      )
+    )
+  }
+
+  // Its process may have died before it told anybody, or before it deleted anything.
+  async #adopt(overdue: Claim): Promise<void> {
+    const claim = await this.#unfinished.renew(overdue)
+    if (claim === undefined) return
+    const { room } = claim
+    const held = this.#hold(claim)
+    try {
+      const key = goneKey(room)
+      if ((await this.#cluster.command(roomSlot(room), ['EXISTS', key])) === 1) {
+        await this.#tell(room, await this.#log.deletion(room))
+      }
+    } catch (error) {
+      held.drop()
+      throw error
+    }
+    await this.#finish(room, held)
   }
 
   async #mark(room: string): Promise<Deletion> {
@@ -162,6 +257,10 @@ export class Deletions {
     return reply
   }
 
+  async #tell(room: string, deletion: Deletion): Promise<void> {
+    await Promise.all([this.#publish(room, deletion), this.#members.removeAll(room)])
+  }
+
   async #publish(room: string, { seq, ms }: Deletion): Promise<void> {
     try {
       const deadline = performance.now() + this.#options.deadlineMs
@@ -182,15 +281,23 @@ export class Deletions {
     const leftCount = await this.#cluster.command(roomSlot(room), ['HLEN', left])
     const hasParts = isSplit === 1 || Number(leftCount) >= LEFT_MAX
     await this.#cleanSegments(room, generation, upTo)
+    const forget = (key: string): Promise<void> => this.#forget(room, String(text), key)
     const clean = async (key: string): Promise<void> => {
-      if (await this.#cleanUsers(room, key, generation)) await this.#unlink(key)
+      if (await this.#cleanUsers(room, key, generation)) await forget(key)
     }
     const limit = pLimit(PARTS_AT_ONCE)
     await Promise.all((hasParts ? parts : []).map(key => limit(clean, key)))
     // The first keys come last: they tell that there are parts.
     await clean(left)
     await clean(users)
-    await this.#unlink(goneKey(room))
+    await forget(goneKey(room))
+  }
+
+  // Of this deletion, or of none: a slower process may find the users of another one here.
+  async #forget(room: string, gone: string, key: string): Promise<void> {
+    const deadline = performance.now() + this.#options.deadlineMs
+    const args = ['EVALSHA', CLEANED.sha, '2', goneKey(room), key, gone]
+    await untilAcknowledged(() => this.#cluster.write(roomSlot(room), args, deadline), deadline)
   }
 
   /** @returns whether there were any */

@@ -72,6 +72,11 @@ export const deletedKey = (room: string): string => `room:{${room}}:deleted`
 export const goneKey = (room: string): string => `room:{${room}}:gone`
 export const goneUsersKey = (key: string): string => `${key}:gone`
 
+/** How many keys the names of rooms with an unfinished deletion are spread over. */
+export const UNFINISHED_PLACES = 8
+export const unfinishedKey = (place: number): string => `dialogs:{deletions.${place}}:unfinished`
+export const unfinishedPlace = (room: string): number => slotOf(room) % UNFINISHED_PLACES
+
 export const onceKey = (room: string, key: string): string => `room:{${room}}:once:${key}`
 
 /** A ticket for streams, by its hash; expires (src/identity/tickets.ts). */

@@ -30,6 +30,7 @@ import {
   APPEND,
   APPEND_EXPIRING,
   CHANGE,
+  CLEANED,
   COMMIT,
   COMMIT_ONCE,
   COUNT,
@@ -42,6 +43,7 @@ import {
   SEAL_BY_COPY,
   TOUCH_KEY
 } from './scripts.js'
+import { CLAIM, RELEASE } from './unfinished-deletions.js'
 
 const SENT = [
   'GET',
@@ -77,6 +79,8 @@ const SCRIPTS = [
   APPEND,
   APPEND_EXPIRING,
   CHANGE,
+  CLAIM,
+  CLEANED,
   COMMIT,
   COMMIT_ONCE,
   COUNT,
@@ -84,6 +88,7 @@ const SCRIPTS = [
   ENSURE,
   ENSURE_BY_COPY,
   MOVE_USERS,
+  RELEASE,
   REMOVE_ENTRIES,
   SEAL,
   SEAL_BY_COPY,

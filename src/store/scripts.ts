@@ -331,6 +331,17 @@ end
 return {'deleted', seq, tonumber(ARGV[1]), 1}`)
 
 /**
+ * Deletes a key of which an unfinished deletion has cleaned all that it stands for: KEYS gone, the
+ * key (perhaps `gone` itself), ARGV what `gone` says. Returns 0, and deletes nothing, if that
+ * deletion was finished by somebody else meanwhile: another one may have begun. Run twice, it
+ * deletes once.
+ */
+export const CLEANED = script(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('UNLINK', KEYS[2])
+return 1`)
+
+/**
  * Writes a sealed segment, all of it or nothing: KEYS segment, ARGV first sequence, references. Run
  * twice, it writes the same. A segment with other content was written before a failover that took
  * the end of the log back, and is replaced. Returns the number of entries, or NEEDS_COPY if the

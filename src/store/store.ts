@@ -36,6 +36,8 @@ export type StoreOptions = Omit<AppenderOptions, 'publish' | 'retention'> &
     readonly retentionDays: number
     readonly retentionDaysByPrefix: readonly PrefixDays[]
     readonly lostPatienceMs: number
+    /** How long an interrupted deletion of a room is left alone; default a minute. */
+    readonly deletionClaimMs?: number
     /** Called in the order of a room's sequences, as far as this process wrote them. */
     readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void
     /**
@@ -134,6 +136,7 @@ export class Store {
       {
         blockLength: options.blockLength,
         deadlineMs,
+        claimMs: options.deletionClaimMs,
         onFault: error => {
           options.onFault('clean', error)
         }

@@ -6,24 +6,76 @@ import t from 'tap'
 import { RoomCheck } from '../../src/cli/check/room-check.js'
 import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
+import { readConfig } from '../../src/config.js'
+import { type Cluster } from '../../src/redis/cluster.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { parseReference } from '../../src/message/message.js'
-import { blockKey, changedKey, segmentKey } from '../../src/store/keys.js'
+import {
+  blockKey,
+  changedKey,
+  goneKey,
+  roomSlot,
+  segmentKey,
+  unfinishedKey,
+  unfinishedPlace
+} from '../../src/store/keys.js'
+import { CLEANED } from '../../src/store/scripts.js'
+import { Store } from '../../src/store/store.js'
 import { freshRoom, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { dyingStore } from '../support/dying-store.js'
 import { append, openStore, readAll } from '../support/store.js'
+import { until } from '../support/until.js'
 
 const SHAPE = { segmentLength: 4, blockLength: 5 }
 const STEPS_MAX = 60
+const WAYS = ['mended', 'deleted again', 'begun anew', 'finished'] as const
 
 const embedded = await startCluster(t)
 const healthy = await openStore(t, embedded, SHAPE, redisTarget(embedded.urls))
 const other = await openStore(t, embedded, SHAPE)
+const finisher = await openStore(t, embedded, { ...SHAPE, deletionClaimMs: 100 })
 const ignore = (): void => undefined
+
+const unfinishedOf = (room: string): string => unfinishedKey(unfinishedPlace(room))
+const isListed = async (room: string): Promise<boolean> => {
+  const key = unfinishedOf(room)
+  return (await healthy.cluster.command(slotOf(key), ['ZSCORE', key, room])) !== null
+}
+
+/** The claim of a dead process is overdue from now on. */
+async function expireClaim(room: string): Promise<void> {
+  const key = unfinishedOf(room)
+  if (!(await isListed(room))) return
+  await healthy.cluster.command(slotOf(key), ['ZADD', key, '1', room])
+}
 
 const dying = (writes: number): ReturnType<typeof dyingStore> =>
   dyingStore(healthy.cluster, writes, SHAPE)
+
+/** A store that has something to wait for before it writes. */
+function slowStore(before: (args: readonly string[]) => Promise<void>): Store {
+  const slow = new Proxy(healthy.cluster, {
+    get(target, name) {
+      // Whatever it is, it belongs to the cluster.
+      const value = Reflect.get(target, name, target) as unknown
+      if (typeof value !== 'function') return value
+      return async (...args: unknown[]): Promise<unknown> => {
+        // A write has a slot and a command.
+        if (name === 'write') await before(args[1] as readonly string[])
+        return await Reflect.apply(value, target, args)
+      }
+    }
+  }) satisfies Cluster
+  const config = readConfig({})
+  return new Store(slow, {
+    ...config.store,
+    ...config.cluster,
+    publish: ignore,
+    onFault: ignore,
+    ...SHAPE
+  })
+}
 
 /** What is found, each as `<kind> <how many>`; what was mended is marked. */
 async function check(room: string, isRepairing = false): Promise<string[]> {
@@ -60,7 +112,12 @@ async function fill(room: string, secret: string): Promise<void> {
 }
 
 t.test('the process dies after each of its writes', async t => {
+  finisher.store.deletions.start()
+  t.teardown(() => {
+    finisher.store.deletions.close()
+  })
   let writes = 0
+  let half = 0
   for (; writes < STEPS_MAX; writes++) {
     const room = freshRoom()
     const secret = `secret of ${room}`
@@ -68,31 +125,88 @@ t.test('the process dies after each of its writes', async t => {
     const { store, hasDied } = dying(writes)
     const deletion = store.deletions.delete(room).then(() => store.settled())
     const isOver = await Promise.race([deletion.then(() => true), hasDied.then(() => false)])
-    if (writes > 0) {
+    if (writes > 1) {
       t.strictSame(await readAll(other.store, room), [], `after ${writes} writes nobody reads it`)
       t.equal(await other.store.head(room), 14)
       t.equal((await other.store.users.page(room, undefined, 10)).total, 0)
       const { dialogs } = await other.store.inbox.page('eve', undefined, 1000, 1e7)
       t.notOk(dialogs.some(dialog => dialog.room === room))
     }
+    t.equal(await isListed(room), writes > 0 && !isOver, `listed after ${writes} writes`)
     const found = await check(room)
-    if (isOver) t.strictSame(found, [], 'nothing is left')
-    else if (writes > 0) {
+    const isGone = (await healthy.cluster.command(roomSlot(room), ['EXISTS', goneKey(room)])) === 1
+    if (isGone) {
       t.match(found.join(), /half-deleted 1/, `after ${writes} writes it is found`)
+      half++
+    } else t.strictSame(found, [], 'nothing is left, or nothing was begun')
+    // In turn: mended, deleted once more, begun anew before, and left to other processes.
+    const way = WAYS[writes % WAYS.length]
+    if (way === 'begun anew') await append(other.store, room, 'ann', 'a new life')
+    if (isGone && (way === 'mended' || way === 'begun anew')) await check(room, true)
+    else if (writes > 1 && way === 'finished') {
+      await expireClaim(room)
+      await until('another process finishes it', async () => !(await isListed(room)))
+    } else if (writes < 2 || way === 'deleted again') {
+      t.match(await other.store.deletions.delete(room), { isClean: true })
     }
-    // In turn: mended, deleted once more, and begun anew before.
-    if (writes % 3 === 2) await append(other.store, room, 'ann', 'a new life')
-    if (writes > 0 && writes % 3 !== 1) await check(room, true)
-    else t.match(await other.store.deletions.delete(room), { isClean: true })
     t.strictSame(await check(room), [], `after ${writes} writes it is mended`)
     t.notOk((await everythingIn(embedded)).includes(secret), 'in every key')
     t.strictSame(
       (await readAll(healthy.store, room)).map(entry => 'text' in entry && entry.text),
-      writes % 3 === 2 ? ['a new life'] : []
+      way === 'begun anew' && writes > 1 ? ['a new life'] : []
     )
     if (isOver) break
   }
-  t.ok(writes > 8 && writes < STEPS_MAX, `${writes} writes`)
+  t.ok(writes > 8 && half > writes - 4 && writes < STEPS_MAX, `${writes} writes, ${half} half-way`)
+})
+
+t.test('a process that dies before it deletes anything leaves the room as it was', async t => {
+  finisher.store.deletions.start()
+  t.teardown(() => {
+    finisher.store.deletions.close()
+  })
+  const room = freshRoom()
+  await fill(room, 'text')
+  const { store, hasDied } = dying(1)
+  store.deletions.delete(room).catch(ignore)
+  await hasDied
+  t.ok(await isListed(room))
+  await expireClaim(room)
+  await until('it is taken from the list', async () => !(await isListed(room)))
+  t.equal((await readAll(other.store, room)).length, 13)
+  t.strictSame(await check(room), [])
+})
+
+t.test('a slower process does not take what a later deletion has set aside', async t => {
+  const room = freshRoom()
+  await fill(room, 'first life')
+  const { store, hasDied } = dying(2)
+  store.deletions.delete(room).catch(ignore)
+  await hasDied
+  // It has read what the first deletion has set aside, and stands still before its next command.
+  let goOn = ignore
+  const standstill = new Promise<void>(resolve => {
+    goOn = resolve
+  })
+  let isStill = false
+  const slow = slowStore(async args => {
+    if (args[1] !== CLEANED.sha || isStill) return
+    isStill = true
+    await standstill
+  })
+  const cleaning = slow.deletions.clean(room)
+  await until('it stands still', () => isStill)
+  await other.store.deletions.clean(room)
+  await append(other.store, room, `ann ${room}`, `second life of ${room}`)
+  const second = dying(2)
+  second.store.deletions.delete(room).catch(ignore)
+  await second.hasDied
+  goOn()
+  await cleaning
+  t.match((await check(room)).join(), /half-deleted 1/, 'the second deletion is known still')
+  await other.store.deletions.clean(room)
+  t.notOk((await everythingIn(embedded)).includes(`second life of ${room}`))
+  t.strictSame(await check(room), [])
 })
 
 t.test('what comes late from a former life', async t => {

@@ -29,6 +29,7 @@ import {
 } from '../../src/store/dialog-scripts.js'
 import {
   CHANGE,
+  CLEANED,
   COMMIT,
   COMMIT_ONCE,
   COUNT,
@@ -38,6 +39,7 @@ import {
   SEAL,
   TOUCH_KEY
 } from '../../src/store/scripts.js'
+import { CLAIM, RELEASE } from '../../src/store/unfinished-deletions.js'
 import { temporaryDir } from '../support/embedded.js'
 import { until } from '../support/until.js'
 
@@ -158,6 +160,9 @@ const scripted = fc.oneof(
     fc.constantFrom('0', '2')
   ),
   script(DELETE_ROOM, 5, fc.constant('1700000000000'), fc.constantFrom('1', '3000')),
+  script(CLEANED, 2, fc.constantFrom('0 2', '0 3')),
+  script(CLAIM, 1, fc.constantFrom('red', 'f'), number, fc.constantFrom('', '0', '3')),
+  script(RELEASE, 1, fc.constantFrom('red', 'f'), number),
   script(SEAL, 1, fc.constantFrom('1', '3'), reference, reference),
   script(ENSURE, 1, fc.constantFrom('5-1', '5-3'), fc.constant('text')),
   script(
