@@ -1,6 +1,6 @@
-// Changes and deletions of messages: what clients ask for, and what nobody may see. A change that
-// was answered or published is on two nodes, and in the log once. From the moment in which a
-// deletion is answered, no page shows the text; when everything is quiet, no node has it.
+// What clients ask to be changed and deleted, and what nobody may see afterwards. A change that was
+// answered or published is on two nodes, and once in the log. From the moment in which a deletion
+// is answered, no page shows the text. When everything is quiet, no node has it any more.
 import { type Change } from '../../src/message/message.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
@@ -28,20 +28,23 @@ const FINAL = new Set([
 
 export class ChangesModel {
   readonly #world: World
-  /** By `<room> <seq>`: every text that somebody wanted to give the message. */
+  /** By `<room> <seq>`: every text that a client asked for as the message's new text. */
   readonly #wanted = new Map<string, Set<string>>()
-  /** By `<room> <seq>`: when a deletion was asked for, and when one was answered. */
+  /** By `<room> <seq>`: when a deletion was first asked for, and when one was first answered. */
   readonly #deletions = new Map<string, { answeredAt: number }>()
-  /** By `<room> <toldAt>`: what was answered. */
+  /** By `<room> <toldAt>`: the change that an answer named. */
   readonly #told = new Map<string, Told>()
-  /** `<block key>/<entry id>` of messages whose change has died with more nodes than promised. */
+  /**
+   * `<block key>/<entry id>` of messages whose change was lost with more nodes than the promise
+   * covers.
+   */
   readonly #lost = new Set<string>()
 
   constructor(world: World) {
     this.#world = world
   }
 
-  /** Sends a change of a message that was acknowledged, if there is one yet. */
+  /** Asks for a change of an acknowledged message, if there is one yet. */
   send(change: ChangeRequest): Request {
     const { oracle } = this.#world
     const { room, text, once } = change
@@ -70,12 +73,12 @@ export class ChangesModel {
     })
   }
 
-  /** Whether a text is one that somebody gave a message. */
+  /** Whether a client asked for this text as the message's new text. */
   mayBe(room: string, seq: number, text: string): boolean {
     return this.#wanted.get(`${room} ${seq}`)?.has(text) === true
   }
 
-  /** Whether somebody has asked for the deletion of a message. */
+  /** Whether a client has asked for the deletion of the message. */
   mayBeDeleted(room: string, seq: number): boolean {
     return this.#deletions.has(`${room} ${seq}`)
   }
@@ -84,12 +87,12 @@ export class ChangesModel {
     return this.#deletions.size > 0
   }
 
-  /** Whether a deletion had been answered before a time. */
+  /** Whether a deletion of the message was answered before this time. */
   isDeleted(room: string, seq: number, before: number): boolean {
     return (this.#deletions.get(`${room} ${seq}`)?.answeredAt ?? Infinity) < before
   }
 
-  /** A reader is told of a change, or reads of it in a page. */
+  /** A reader receives a change, or a page shows it. */
   onSeen(who: string, room: string, { seq, changes, text }: Omit<Change, 'ms' | 'room'>): void {
     const { oracle } = this.#world
     if (changes >= seq) oracle.violation(`${who} gets ${room} ${seq} as a change of ${changes}`)
@@ -102,13 +105,13 @@ export class ChangesModel {
     }
   }
 
-  /** A change is published: what it shows must last. */
+  /** A change is published: what it shows must be durable. */
   onPublished(room: string, change: Omit<Change, 'ms' | 'room'>): void {
     this.onSeen('a publication', room, change)
     this.#checkDurable(room, change.changes, change.seq, 'published')
   }
 
-  /** A replica takes over: what it lacks has died with its master. */
+  /** A replica takes over: the changes that it lacks died with its master. */
   onPromotion(node: SimulatedNode): void {
     for (const other of this.#world.nodes) {
       for (const [key, values] of other.db.values) {
@@ -130,19 +133,19 @@ export class ChangesModel {
     }
   }
 
-  /** Of two copies of a log one is kept. */
+  /** Two nodes had a copy of a log, and only one copy was kept. */
   onConflict(): void {
     for (const told of this.#told.values()) told.isExcused = true
   }
 
-  /** Whether what is stored of a message may differ from what was told of it. */
+  /** Whether the store may differ from what readers were told about the message. */
   isExcused(room: string, { reference }: Pick<Stored, 'reference'>): boolean {
     const slash = reference.indexOf('/')
     const key = blockKey(room, reference.slice(0, slash))
     return this.#lost.has(`${key}/${reference.slice(slash + 1)}`)
   }
 
-  /** Everything is healed and has settled. */
+  /** Checks everything at the end, when all faults are over and the cluster has settled. */
   judge(room: string, log: readonly Stored[]): void {
     const { oracle } = this.#world
     for (const { room: told, seq, toldAt, text, isExcused } of this.#told.values()) {
@@ -165,7 +168,7 @@ export class ChangesModel {
     }
   }
 
-  // Of a deleted message nothing is left, on no node that is in step.
+  // Nothing is left of a deleted message, on any node that is in sync.
   #checkGone(room: string, { seq, reference, original }: Stored): void {
     const slash = reference.indexOf('/')
     const block = blockKey(room, reference.slice(0, slash))
@@ -208,12 +211,15 @@ export class ChangesModel {
     const { code, status } = answer
     if (code === 'MESSAGE_DELETED' && this.mayBeDeleted(room, seq)) return
     if (code === 'MESSAGE_NOT_FOUND' || code === 'NOT_A_MESSAGE') return
-    // A failover has taken the message to which the key led, and another one has its sequence.
+    // A failover took away the message that the key belonged to, and another message has its
+    // sequence now.
     if (code === 'IDEMPOTENCY_CONFLICT' && once !== undefined && oracle.upheavals > 0) return
     oracle.onRefused({ text: `a change of ${room} ${seq}` }, { status, code })
   }
 
-  /** @returns whether it lasts; where its shard had no replica to wait for it need not */
+  /**
+   * @returns whether the change is durable. It need not be if its shard had no replica to wait for
+   */
   #checkDurable(room: string, seq: number, toldAt: number, what: string): boolean {
     const { log, block } = this.#copies(room, toldAt, seq)
     const said = `the change of ${room} ${seq} is ${what} as ${toldAt}`

@@ -1,5 +1,5 @@
-// A client's connection as its node sees it: commands in order, one that waits holds up those
-// behind it; subscriptions.
+// A client's connection as its node sees it. Commands run in order; a command that waits holds up
+// the ones behind it. Also keeps the connection's subscriptions.
 import { slotOf } from '../../src/redis/slots.js'
 import { checkArity, COMMANDS } from './commands.js'
 import { type Session } from './network.js'
@@ -21,7 +21,7 @@ export class ClientSession implements Session {
   readonly #waiting: string[][] = []
   #wait: Wait | undefined
   #isAsking = false
-  /** The node's offset at this connection's last write: what its WAIT is for. */
+  /** The node's offset after this connection's last write: what a WAIT waits for. */
   #written = 0
   #out = ''
 
@@ -44,7 +44,7 @@ export class ClientSession implements Session {
     this.#waiting.length = 0
   }
 
-  /** The node ends the connection. */
+  /** The node closes the connection. */
   end(): void {
     this.closed()
     this.#end()
@@ -67,7 +67,7 @@ export class ClientSession implements Session {
     }
   }
 
-  /** The node is no longer a master: whoever waits for its replicas waits in vain. */
+  /** The node has stopped being a master: clients that wait for its replicas get an error. */
   unblock(): void {
     if (this.#wait !== undefined) {
       this.#endWait(
@@ -84,7 +84,7 @@ export class ClientSession implements Session {
     if (count >= this.#wait.count) this.#endWait(count)
   }
 
-  // Behind what it has answered in this turn.
+  // After the replies of this turn.
   #push(value: Value): void {
     const out = this.#out + encodeReply(value)
     this.#out = ''
@@ -108,7 +108,7 @@ export class ClientSession implements Session {
     if (out !== '') this.#send(Buffer.from(out))
   }
 
-  /** Undefined where the answer comes later, or has been sent. */
+  /** Undefined if the reply comes later, or has already been sent. */
   #answer(args: string[]): Value | undefined {
     const name = args[0]?.toUpperCase() ?? ''
     const node = this.#node
@@ -168,7 +168,7 @@ export class ClientSession implements Session {
     return reply
   }
 
-  // https://redis.io/commands/wait: for this connection's writes, on a master only.
+  // https://redis.io/commands/wait: covers this connection's writes, and works on masters only.
   #waitFor(count: number, ms: number): Value | undefined {
     const node = this.#node
     if (!node.isMaster) {

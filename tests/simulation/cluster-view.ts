@@ -27,15 +27,15 @@ export class ClusterView {
   readonly migrating = new Map<number, string>()
   readonly importing = new Map<number, string>()
   /**
-   * Slots whose owner does not claim them any more: whoever does gets them, whatever its epoch
-   * (owner_not_claiming_slot, https://github.com/redis/redis/pull/12344).
+   * Slots that their owner has stopped claiming. The next node that claims one gets it, whatever
+   * its epoch (owner_not_claiming_slot, https://github.com/redis/redis/pull/12344).
    */
   readonly unclaimed = new Set<number>()
   currentEpoch = 0
   lastVoteEpoch = 0
   /**
-   * Changes whenever an owner or an epoch does: what was compared before need not be compared
-   * again.
+   * Changes with every change of an owner or an epoch. Two views that were compared at these
+   * versions need not be compared again.
    */
   version = 0
   #ranges: Map<string, string> | undefined
@@ -96,8 +96,8 @@ export class ClusterView {
   }
 
   /**
-   * As `CLUSTER SHARDS` (https://redis.io/commands/cluster-shards): names and values, one after the
-   * other.
+   * The reply to `CLUSTER SHARDS` (https://redis.io/commands/cluster-shards): names and values, one
+   * after the other.
    */
   shards(): Value {
     const peers = [...this.peers.values()]
@@ -141,7 +141,7 @@ export class ClusterView {
     return this.#ranges
   }
 
-  /** As `CLUSTER NODES` (https://redis.io/commands/cluster-nodes). */
+  /** The reply to `CLUSTER NODES` (https://redis.io/commands/cluster-nodes). */
   describe(): string {
     const allRanges = this.#rangesOfAll
     let text = ''

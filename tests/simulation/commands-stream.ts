@@ -24,7 +24,7 @@ function add({ db, clockMs, effect }: Context, [, key = '', ...rest]: readonly s
   if (fields.length < 2 || fields.length % 2 !== 0) {
     throw new ReplyError("ERR wrong number of arguments for 'xadd' command")
   }
-  // An id that can be none is refused before the key is looked at.
+  // Redis checks the id before it looks at the key.
   if (
     id !== '*' &&
     compare(parseId(id.endsWith('-*') ? id.slice(0, -2) : id, 0), ZERO) === 0 &&

@@ -1,6 +1,6 @@
-// The commands on keys that the service and its scripts send, as a table. What is not in it fails
-// loudly, by name. Invariant: a write tells what its replicas have to do so that they get the same:
-// without a clock or chance (`*` becomes an id, EX a time).
+// The commands on keys that the service and its scripts send, as a table. A command that is not in
+// the table fails with its name. Invariant: a write tells its replicas exactly what to do, without
+// a clock or chance, so that they end up the same (`*` becomes an id, EX becomes a time).
 import { hashCommands } from './commands-hash.js'
 import { sortedSetCommands } from './commands-sorted-set.js'
 import { streamCommands } from './commands-stream.js'
@@ -8,7 +8,7 @@ import { type Keyspace, typeOf } from './keyspace.js'
 import { OK, ReplyError, Status, type Value } from './resp.js'
 
 /**
- * Which servers a node behaves as, where they differ: Redis 7.0, or Redis 7.2 and later and Valkey.
+ * Which servers a node imitates where they differ: Redis 7.0, or Redis 7.2 and later and Valkey.
  */
 export type ServerKind = '7.0' | '8'
 
@@ -21,7 +21,7 @@ export type Context = {
 }
 
 export type Command = {
-  /** As in Redis: exactly so many words, or at least so many when negative. */
+  /** As in Redis: exactly this many words, or at least this many if negative. */
   readonly arity: number
   readonly isWrite: boolean
   /** Refused when memory is full. */
@@ -182,8 +182,8 @@ export const COMMANDS: ReadonlyMap<string, Command> = new Map<string, Command>([
 ])
 
 /**
- * Runs one command on keys. Expired keys are deleted first, and the replicas told. @throws
- * ReplyError
+ * Runs one command on keys. Deletes expired keys first, and tells the replicas.
+ * @throws ReplyError
  */
 export function runOnKeys(command: Command, context: Context, args: readonly string[]): Value {
   const { db, clockMs, effect } = context

@@ -1,6 +1,6 @@
-// Members, read marks and lists of dialogs: what clients ask of them, and whether the answers may
-// be. A mark that was answered is on two nodes, and never goes back; the number of unread messages
-// is that of the log. Like the oracle, it looks into all nodes at once.
+// Members, read marks and lists of dialogs: what clients ask for, and whether the answers are
+// allowed. A mark that was answered is on two nodes and never goes back. The number of unread
+// messages is what the log says. Like the oracle, this model looks into all nodes at once.
 import { DialogsError } from '../../src/errors.js'
 import { dialogsKey, readKey, roomSlot, usersKey, userSlot } from '../../src/store/keys.js'
 import { type Dialog } from '../../src/store/inbox.js'
@@ -11,7 +11,7 @@ import { type SimulatedNode } from './node.js'
 import { type DialogAction } from './plan.js'
 import { type World } from './world.js'
 
-/** What somebody is told of a dialog. */
+/** What somebody is told about a dialog. */
 export type DialogState = {
   readonly room: string
   readonly head: number
@@ -28,9 +28,12 @@ const AGAIN_MS = 100
 export class DialogsModel {
   readonly #world: World
   readonly #marks = new Map<string, Mark>()
-  /** `<user> <room>` of those who were to leave: that takes the mark away, whenever it is done. */
+  /**
+   * `<user> <room>` of everybody whose removal was asked for. It takes their mark away, whenever it
+   * happens.
+   */
   readonly #leaving = new Set<string>()
-  /** Users whose dialogs have still to be compared at the end; undefined before. */
+  /** The users whose dialogs are still to be compared at the end. Undefined before the end. */
   #left: string[] | undefined
 
   constructor(world: World) {
@@ -61,7 +64,7 @@ export class DialogsModel {
     )
   }
 
-  /** A replica takes over: what it lacks has died with its master. */
+  /** A replica takes over: the marks that it lacks died with its master. */
   onPromotion(node: SimulatedNode): void {
     for (const mark of this.#marks.values()) {
       const owner = node.view.owners[userSlot(mark.user)]
@@ -69,12 +72,12 @@ export class DialogsModel {
     }
   }
 
-  /** Of two copies of a key one is kept: marks may go back. */
+  /** Two nodes had a copy of a key, and only one copy was kept: marks may go back. */
   onConflict(): void {
     for (const mark of this.#marks.values()) mark.isExcused = true
   }
 
-  /** Compares every user's dialogs with the logs, when everything is quiet. */
+  /** When everything is quiet, compares every user's dialogs with the logs. */
   compare(): void {
     this.#left = [...this.#world.plan.users]
     this.#compareNext()
@@ -157,7 +160,9 @@ export class DialogsModel {
     this.#marks.set(`${user} ${room}`, { user, room, seq, isExcused: isAlone })
   }
 
-  /** Somebody is told of a dialog. As long as nothing is lost, it is right at that moment. */
+  /**
+   * Somebody is told about a dialog. As long as nothing was lost, it must be right at that moment.
+   */
   onTold(who: string, user: string, state: DialogState): void {
     const { oracle } = this.#world
     if (oracle.upheavals > 0) return
@@ -165,7 +170,10 @@ export class DialogsModel {
     if (fault !== undefined) oracle.violation(`${who}: ${fault}`)
   }
 
-  /** What people's streams have not been told yet; undefined when they show what is stored. */
+  /**
+   * A difference between what people's streams were told and what is stored; undefined if there is
+   * none.
+   */
   get disagreement(): string | undefined {
     for (const { name, user, dialogs } of this.#world.people) {
       for (const room of this.#world.plan.rooms) {
@@ -202,7 +210,7 @@ export class DialogsModel {
     return owner === undefined ? 0 : markAt(owner, { user, room })
   }
 
-  // What is wrong with a state, by the log as it is now: an older state is right as well.
+  // What is wrong with a state according to the log as it is now. An older state is right as well.
   #faultOf(user: string, { room, head, read, unread, last }: DialogState): string | undefined {
     const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
     if (head > log.length) return `${user} sees the head ${head} in ${room}, which is ${log.length}`
@@ -224,7 +232,7 @@ export class DialogsModel {
     return isKnown ? undefined : `${user} sees ${text} as the last message of ${room}`
   }
 
-  // A message whose client has given up may still come in between.
+  // A message may still arrive in between if its client has given up.
   #judge(user: string, dialog: Dialog, headBefore: number): void {
     const { room, head, read, unread } = dialog
     const { oracle } = this.#world

@@ -1,5 +1,5 @@
-// What the nodes really hold, for the oracle: it looks into all of them at once, as nobody in the
-// world can.
+// What the nodes really hold, for the oracle. It looks into all of them at once, which nobody in
+// the simulated world can do.
 import { slotOf } from '../../src/redis/slots.js'
 import { parseChanged } from '../../src/store/history.js'
 import { blockKey, changedKey, logKey, segmentKey } from '../../src/store/keys.js'
@@ -8,32 +8,35 @@ import { type SimulatedNode } from './node.js'
 import { Stream } from './streams.js'
 import { type World } from './world.js'
 
-/** An entry of a room's log, with what has become of it. */
+/** An entry of a room's log, and what became of its message. */
 export type Stored = {
   readonly seq: number
   /** Empty when that part of the log is lost. */
   readonly reference: string
   readonly user: string
-  /** What the message says now; undefined when it is lost or deleted, and for changes. */
+  /** What the message says now. Undefined if it is lost or deleted, and for changes. */
   readonly text: string | undefined
-  /** What its author wrote at first. */
+  /** What its author wrote originally. */
   readonly original: string | undefined
-  /** The number of its newest change, as it stands beside the block; 0 when there is none. */
+  /** The number of its newest change, as stored beside the block; 0 if there is none. */
   readonly changes: number
   readonly isDeleted: boolean
-  /** Only where the entry tells of a change. */
+  /** Set if the entry announces a change. */
   readonly change: ChangeMark | undefined
 }
 
 /**
- * A shard goes on without a replica that is behind for so long (src/redis/replication.ts), and a
- * little before.
+ * The service stops waiting for a replica that is behind for this long, or a little less
+ * (src/redis/replication.ts).
  */
 const BEHIND_MS = 1500
-/** What the service has decided about a replica holds for a second (src/redis/replication.ts). */
+/**
+ * How long a decision of the service about a replica stays valid: a second, and a little more
+ * (src/redis/replication.ts).
+ */
 export const DECIDED_MS = 1200
 
-/** A room's log as its owners hold it now, sealed segments and all, with the texts. */
+/** A room's log as its owners hold it now, including sealed segments, with the texts. */
 export function storedLog(world: World, room: string, segmentLength: number): Stored[] {
   const tail = streamOf(holderOf(world, logKey(room)), logKey(room))
   const head = tail?.last[1] ?? 0
@@ -88,7 +91,9 @@ const NOTHING = {
 export const headOf = (world: World, room: string): number =>
   streamOf(holderOf(world, logKey(room)), logKey(room))?.last[1] ?? 0
 
-/** The master that has a key: the owner of its slot, or the one to which the key has moved on. */
+/**
+ * The master that has a key: the owner of its slot, or the node that the key has already moved to.
+ */
 function holderOf(world: World, key: string): SimulatedNode | undefined {
   const slot = slotOf(key)
   const owner = world.ownerOf(slot)
@@ -100,8 +105,8 @@ function holderOf(world: World, key: string): SimulatedNode | undefined {
 }
 
 /**
- * On which nodes a room's log has this message at this sequence, and on which its text is, or what
- * it was changed to.
+ * The nodes whose log of the room has this message at this sequence, and the nodes that have its
+ * text or what it was changed to.
  */
 export function copiesOf(
   world: World,
@@ -128,7 +133,7 @@ export function copiesOf(
   return { log, block: [...block] }
 }
 
-/** On which nodes a room's log tells of a change, and on which the change is beside the block. */
+/** The nodes whose log announces a change, and the nodes that have the change beside the block. */
 export function copiesOfChange(
   world: World,
   room: string,
@@ -155,7 +160,7 @@ export function copiesOfChange(
 const entryIn = (node: SimulatedNode, keys: readonly string[], seq: number): string | undefined =>
   keys.flatMap(key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? [])[0]?.fields[1]
 
-/** The block that a node's log refers to for a sequence. */
+/** The block that a node's log refers to at a sequence. */
 export function blockKeyOf(
   node: SimulatedNode,
   logKeys: readonly string[],
@@ -167,8 +172,8 @@ export function blockKeyOf(
 }
 
 /**
- * Whether a shard has a replica that the service must wait for: it runs, is in step, and nobody
- * holds it for failed.
+ * Whether a shard has a replica that the service must wait for: a replica that runs, is in sync,
+ * and is considered failed by nobody.
  */
 export function hasLiveReplica(world: World, master: SimulatedNode): boolean {
   return [...master.links].some(
@@ -189,7 +194,7 @@ export const streamOf = (node: SimulatedNode | undefined, key: string): Stream |
   return value instanceof Stream ? value : undefined
 }
 
-/** What a node has beside a block for one of its messages. */
+/** What a node has stored beside a block for one of the block's messages. */
 export function changedIn(
   node: SimulatedNode | undefined,
   block: string,

@@ -1,6 +1,6 @@
-// A client of a stream: an EventSource that stays through everything. It comes back with its last
-// id after every end, and also after silence: heartbeats are promised. What the events may be is
-// for its owner to say (room-reader.ts, person-reader.ts).
+// A client of a stream: an EventSource that never gives up. It reconnects with its last id after
+// every end, and also after silence, because heartbeats are promised. Its owner decides which
+// events are allowed (room-reader.ts, person-reader.ts).
 import { createParser } from 'eventsource-parser'
 import { type Stream } from '../../src/live/stream.js'
 import { type Instance } from './instance.js'
@@ -11,10 +11,10 @@ export type EventSourceOptions = {
   readonly name: string
   readonly instance: number
   readonly bytesPerMs: number
-  /** Asks an instance for the stream; undefined when it takes none now. */
+  /** Asks an instance for the stream; undefined if the instance accepts none now. */
   readonly open: (instance: Instance, socket: ReaderSocket, lastId: string) => Stream | undefined
   readonly onEvent: (event: string, id: string | undefined, data: string) => void
-  /** The connection has ended; another one begins soon. */
+  /** The connection has ended; it reconnects soon. */
   readonly onEnd: () => void
 }
 
@@ -24,7 +24,7 @@ const SILENCE_MS_SPARE = 400
 export class EventSource {
   readonly name: string
   socket: ReaderSocket | undefined
-  /** The id of the last event: where it goes on. */
+  /** The id of the last event, from which it resumes. */
   #lastId = ''
   #instance: number
   #heardAt = 0
@@ -41,13 +41,13 @@ export class EventSource {
     this.#connect()
   }
 
-  /** It leaves, and does not come back. */
+  /** Closes it for good. */
   close(): void {
     this.#isClosed = true
     if (this.socket !== undefined) this.#leave(this.socket)
   }
 
-  /** The connection ends; silently: neither side is told. */
+  /** Ends the connection. If `isSilent`, neither side is told. */
   cut(isSilent: boolean): void {
     const { socket } = this
     if (socket === undefined) return
@@ -59,7 +59,7 @@ export class EventSource {
     this.#leave(socket)
   }
 
-  /** The instance has ended: its connections with it. */
+  /** The instance has ended, and all its connections with it. */
   lose(instance: number): void {
     const { socket } = this
     if (socket === undefined || instance !== this.#instance) return
@@ -142,12 +142,12 @@ export class EventSource {
       },
       instance.owner
     )
-    // A process that is not there refuses; one that has stopped says nothing.
+    // A process that does not run refuses the connection; a stopped one says nothing.
     if (instance.owner.isDead) refused(0.3)
   }
 
-  // Never mistakes silence for health, and neither may the service: a connection that passes bytes
-  // is not silent for longer than promised.
+  // The client never mistakes silence for health, and neither may the service: a connection that
+  // passes bytes must not be silent for longer than promised.
   #watch(): void {
     const { time, plan, clients, oracle } = this.#world
     const check = (): void => {

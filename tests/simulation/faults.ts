@@ -1,6 +1,6 @@
-// The kinds of faults, each drawn from the seed as data, and what each does to the world. How long
-// a fault lasts is part of it; at the end of a run's storm everything is mended at once
-// (World.calm).
+// The kinds of faults: each is drawn from the seed as data, and each changes the world in its own
+// way. The data includes how long a fault lasts. At the end of a run's storm all faults are undone
+// at once (World.calm).
 import { type Mood, type SimulatedNode } from './node.js'
 import { type Random } from './random.js'
 import { type Setting } from './plan.js'
@@ -17,7 +17,10 @@ export type Fault =
       readonly loadingMs: number
     }
   | { readonly kind: 'vanish'; readonly node: number; readonly ms: number }
-  /** A master goes on alone, and dies when its replica can take over without what it wrote. */
+  /**
+   * A master goes on alone. It dies when its replica can take over without what the master wrote
+   * alone.
+   */
   | {
       readonly kind: 'outlive'
       readonly node: number
@@ -244,7 +247,7 @@ export function inject(world: World, fault: Fault): void {
   }
 }
 
-/** Cuts a node off from everybody. @returns what joins it again */
+/** Cuts a node off from everybody. @returns a function that reconnects it */
 function isolate({ network, owners }: World, node: SimulatedNode): () => void {
   const others = owners.filter(owner => owner !== node.owner)
   for (const other of others) {

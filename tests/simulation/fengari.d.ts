@@ -1,5 +1,5 @@
-// The part of fengari (Lua 5.3 in JavaScript) that the simulation uses. Lua's own C API, by the
-// same names.
+// The part of fengari (Lua 5.3 in JavaScript) that the simulation uses. It has the names of Lua's
+// own C API.
 declare module 'fengari' {
   export type LuaState = { readonly __brand: 'lua_State' }
   export type LuaString = Uint8Array

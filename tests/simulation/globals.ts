@@ -1,8 +1,8 @@
-// Puts virtual time, the seed's chance and simulated sockets in the place of Node's own, for all
-// code of the process while a run is under way. Outside of a run everything is as ever: a run is
-// one synchronous call, so that a flag tells. Must be imported before the service's modules are
-// used; they need not be changed, for Node's built-in modules can be
-// (module.syncBuiltinESMExports).
+// During a run, replaces Node's timers, clocks, chance and sockets with virtual time, the seed's
+// chance and simulated sockets, for all code of the process. Outside a run everything works as
+// usual; a flag is enough to tell the two apart, because a run is one synchronous call. Must be
+// imported before the service's modules are used. These need no change, because Node's built-in
+// modules can be changed (module.syncBuiltinESMExports).
 import { syncBuiltinESMExports } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
@@ -17,8 +17,8 @@ export type Surroundings = {
 let current: Surroundings | undefined
 
 /**
- * Runs something in these surroundings. It must be synchronous, and not called from a promise's
- * callback: microtasks would not be run.
+ * Runs a function in these surroundings. It must be synchronous. Do not call this from a promise's
+ * callback: microtasks would not run then.
  */
 export function within<T>(surroundings: Surroundings, run: () => T): T {
   if (current !== undefined) throw new Error('A run is under way')
@@ -44,7 +44,7 @@ const real = {
   promises: { ...promises }
 }
 
-/** What setTimeout and its like answer. */
+/** What setTimeout and the like return. */
 class VirtualTimer {
   readonly #time: VirtualTime
   readonly #ms: number
@@ -148,7 +148,7 @@ const virtual = {
 function clear(timer: unknown): void {
   if (timer instanceof VirtualTimer || timer instanceof VirtualImmediate) timer.close()
   else if (isImmediate(timer)) real.clearImmediate(timer)
-  // Only what Node's own functions have answered is left.
+  // The only kind left is what Node's own functions returned.
   else real.clearTimeout(timer as NodeJS.Timeout | undefined)
 }
 
@@ -188,7 +188,7 @@ const virtualPromises = {
 
 class VirtualDate extends real.Date {
   constructor(...args: unknown[]) {
-    // `new Date()` shows the clock; with arguments it computes.
+    // Without arguments, `new Date()` reads the clock; with arguments, it only converts them.
     if (args.length === 0 && current !== undefined) super(current.time.wallMs)
     else super(...(args as []))
   }
@@ -201,7 +201,7 @@ class VirtualDate extends real.Date {
 function connect(...args: unknown[]): net.Socket {
   if (current === undefined) return real.connect(...(args as [net.NetConnectOpts]))
   const [first, second] = args
-  // node-redis gives an object, the service's own pub/sub port and host.
+  // node-redis passes an object; the service's own pub/sub connection passes a port and a host.
   const { host, port } =
     typeof first === 'object'
       ? (first as { host: string; port: number })
@@ -228,12 +228,12 @@ process.on('unhandledRejection', error => {
 
 /** The real clock, for figures about the simulation itself. */
 export const realNow = real.now
-/** Node's own: between two runs the process must get to its event loop. */
+/** Node's own setImmediate: between two runs the process must return to its event loop. */
 export const realTurn = (): Promise<void> =>
   new Promise(resolve => {
     real.setImmediate(resolve)
   })
-/** Runs something outside of any promise's callback. */
+/** Runs a function outside any promise's callback. */
 export const outsidePromises = <T>(run: () => T): Promise<T> =>
   new Promise((resolve, reject) => {
     real.setImmediate(() => {

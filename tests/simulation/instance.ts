@@ -1,6 +1,6 @@
-// One instance of the service: its own code from the routes' level down, put together as app.ts
-// does, on virtual time and the simulated network. It can be killed at any moment, and stopped as
-// the service stops.
+// One instance of the service: the service's own code below the routes, put together as app.ts
+// does, on virtual time and the simulated network. It can be killed at any moment, and it can be
+// stopped gracefully.
 import { DialogsError } from '../../src/errors.js'
 import { Hub } from '../../src/live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../../src/live/output.js'
@@ -29,7 +29,7 @@ export type Service = {
   readonly signals: Signals
 }
 
-/** What starts the service again when it could not start. */
+/** How long until a service that could not start is started again. */
 const RESTART_MS = 500
 const DRAIN_MS = 300
 const MIB = 1024 * 1024
@@ -39,7 +39,7 @@ export class Instance {
   owner: Owner
   service: Service | undefined
   isStopping = false
-  /** Requests that it has taken and not answered. */
+  /** Requests that it has accepted but not answered yet. */
   requests = 0
   readonly #world: World
 
@@ -74,7 +74,7 @@ export class Instance {
     )
   }
 
-  /** The process ends without a word. Another one begins after a while. */
+  /** Ends the process abruptly. Another one starts after a while. */
   kill(ms: number): void {
     if (this.owner.isDead) return
     this.#world.trace.note(`${this.name} is killed`)
@@ -88,7 +88,9 @@ export class Instance {
     )
   }
 
-  /** As app.ts stops: streams are told, what was answered is published. */
+  /**
+   * Stops as app.ts does: streams are told to end, and everything that was answered is published.
+   */
   stop(): void {
     const { service, owner } = this
     if (service === undefined || this.isStopping) return
@@ -128,8 +130,8 @@ export class Instance {
   }
 
   /**
-   * As a request for `/rooms/:room/events` or `/events`. Undefined when the instance takes none
-   * now.
+   * Acts as a request for `/rooms/:room/events` or `/events`. Undefined if the instance accepts
+   * none now.
    */
   openStream(
     socket: ReaderSocket,
@@ -151,7 +153,7 @@ export class Instance {
     })
   }
 
-  /** As a request for `/users/:user/events`. Undefined when the instance takes none now. */
+  /** Acts as a request for `/users/:user/events`. Undefined if the instance accepts none now. */
   openPersonStream(socket: ReaderSocket, user: string, lastId: string): Stream | undefined {
     return this.#open(socket, ({ people }, stream) => [
       people.join(user, stream, lastId === '' ? undefined : Number(lastId))

@@ -1,5 +1,5 @@
 // The keys of one Redis node: values, and when they expire. Knows no cluster and no commands.
-// Invariant: a value that holds nothing is no key, as in Redis; only a stream may be empty.
+// Invariant: as in Redis, an empty value is no key, unless it is a stream.
 import { slotOf } from '../../src/redis/slots.js'
 import { ReplyError } from './resp.js'
 import { Stream } from './streams.js'

@@ -1,8 +1,8 @@
-// Runs the service's own Lua, in fengari. Scripts can keep nothing between two calls (Redis forbids
-// globals), so that one interpreter serves all nodes and all runs, and each script is compiled
-// once. Lua here is 5.3 and Redis' is 5.1: `unpack` is given its old name, and numbers that are
-// whole are written without a point, which is what Redis answers too. Its integers have 32 bits, so
-// `%d` is `%.0f` here.
+// Runs the service's own Lua in fengari. Scripts cannot keep anything between two calls (Redis
+// forbids globals), so one interpreter serves all nodes and all runs, and each script is compiled
+// once. This is Lua 5.3 and Redis has 5.1, so `unpack` gets its old name, and whole numbers are
+// printed without a decimal point, which is also what Redis answers. Integers have 32 bits here, so
+// `%d` becomes `%.0f`.
 import fengari, { type LuaState } from 'fengari'
 import { ReplyError, Status, type Value } from './resp.js'
 
@@ -20,7 +20,7 @@ export type Call = (args: readonly string[]) => Value
 const state = lauxlib.luaL_newstate()
 const compiled = new Map<string, number>()
 let call: Call = () => null
-/** What broke in the simulation itself, below a script. */
+/** An error of the simulation itself that occurred while a script ran. */
 let fault: unknown
 
 lualib.luaL_openlibs(state)
@@ -51,7 +51,7 @@ function string.format (form, ...)
 end`)
 )
 
-/** @throws ReplyError as Redis answers it */
+/** @throws ReplyError with the text that Redis would answer */
 export function runScript(
   sha: string,
   text: string,
@@ -94,7 +94,7 @@ function setList(name: Uint8Array, texts: readonly string[]): void {
   lua.lua_setglobal(state, name)
 }
 
-// An error of a command keeps its word in front; one of Lua itself gets ERR.
+// An error of a command keeps its first word; an error of Lua itself gets ERR.
 function failure(sha: string): ReplyError {
   if (lua.lua_type(state, -1) === lua.LUA_TTABLE) {
     lua.lua_getfield(state, -1, ERR_FIELD)
@@ -147,8 +147,8 @@ function textAt(state: LuaState, index: number): string {
 
 function push(state: LuaState, value: Value): void {
   if (typeof value === 'string') lua.lua_pushstring(state, toLua(value))
-  // Integers have 32 bits in fengari; beyond them it counts as JavaScript does, and so as Redis'
-  // Lua.
+  // Integers have 32 bits in fengari. Beyond that, it counts in doubles like JavaScript, and so
+  // like Redis' Lua.
   else if (typeof value === 'number') pushNumber(state, value)
   else if (value === null) lua.lua_pushboolean(state, false)
   else if (value instanceof Status || value instanceof ReplyError) {

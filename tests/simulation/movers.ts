@@ -1,6 +1,6 @@
-// Whoever moves slots: the steps of `npm run cluster`, key by key, and what finishes a move that
-// somebody has left half-way (src/cli/cluster/mover.ts, key-mover.ts and half-moved.ts, whose order
-// of steps this follows). A mover may die between any two steps.
+// Movers of slots. They take the steps of `npm run cluster`, key by key, and also finish a move
+// that another mover left half-way. The steps follow the order of src/cli/cluster/mover.ts,
+// key-mover.ts and half-moved.ts. A mover may die between any two steps.
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { blockKey, parseKey } from '../../src/store/keys.js'
 import { type Fault } from './faults.js'
@@ -18,7 +18,7 @@ const RETRY_MS = 200
 export class Movers {
   readonly #world: World
   readonly #moving = new Set<number>()
-  /** Slots of which a batch of keys is on its target alone: the source has let go of it. */
+  /** Slots of which a batch of keys is on the target only: the source has already deleted it. */
   readonly #inTransit = new Set<number>()
   #isFinishing = false
 
@@ -26,12 +26,15 @@ export class Movers {
     this.#world = world
   }
 
-  /** Nobody is at it, and nothing is half-moved. */
+  /** Nobody is moving a slot, and nothing is half-moved. */
   get isAtRest(): boolean {
     return this.#moving.size === 0 && this.#halfMoved().length === 0
   }
 
-  /** Redis cannot do better: the source lets go when the target has the keys, whoever else has. */
+  /**
+   * Redis can do no better: the source deletes keys as soon as the target has them, whether or not
+   * a replica does.
+   */
   isInTransit(key: string): boolean {
     return this.#inTransit.has(slotOf(key))
   }
@@ -42,7 +45,7 @@ export class Movers {
     if (this.#moving.size > 0 || this.#isFinishing || !this.#world.isHealthy) return
     const owner = newOwner(`mover of ${slot}`)
     this.#moving.add(slot)
-    // As the command does: what somebody has left half-moved is finished first.
+    // As in the command, a slot that somebody left half-moved is finished first.
     const target = this.#halfMoved().includes(slot)
       ? this.#targetOf(slot)
       : this.#world.nodeAt(move.to).id
@@ -58,7 +61,7 @@ export class Movers {
     )
   }
 
-  /** For a person. */
+  /** A description for people. */
   get left(): string {
     return (
       this.#halfMoved()
@@ -75,7 +78,7 @@ export class Movers {
     )
   }
 
-  /** Finishes what is half-moved, again and again until nothing is. */
+  /** Finishes half-moved slots until none is left. */
   finishAll(): void {
     this.#isFinishing = true
     const owner: Owner = newOwner('finisher')
@@ -108,7 +111,7 @@ export class Movers {
         time.after(pauseMs, resolve)
       })
     if (targetId === undefined) return this.#clearMarks(slot)
-    /** The source that was marked while the target had no keys. */
+    /** The source that this mover marked while the target had no keys. */
     let begunAt: SimulatedNode | undefined
     for (let steps = 0, tries = 0; ; tries++) {
       if (tries > 100) return 'given up'
@@ -178,7 +181,7 @@ export class Movers {
     }
   }
 
-  // The target first, then the source, then the other masters that answer.
+  // Tells the target first, then the source, then the other masters that answer.
   #assign(slot: number, source: SimulatedNode, target: SimulatedNode): void {
     const { bus } = this.#world
     target.view.importing.delete(slot)
@@ -198,7 +201,7 @@ export class Movers {
     }
   }
 
-  /** Answers false where the two cannot reach each other. */
+  /** Returns false if the two nodes cannot reach each other. */
   #migrate(
     key: string,
     source: SimulatedNode,
@@ -257,14 +260,15 @@ export class Movers {
     return node.isRunning && node.isMaster && node.view.owners[slot] === node.id
   }
 
-  // Itself, or the master that it is a replica of now.
+  // The node itself, or the master that it is a replica of now.
   #masterNow(id: string): SimulatedNode | undefined {
     const node = this.#world.node(id)
     if (node.isMaster) return node
     return node.view.me.masterId === undefined ? undefined : this.#world.node(node.view.me.masterId)
   }
 
-  // Those that say nothing any more: a node that has keys of the slot still has to give them up.
+  // Removes the marks that have lost their meaning. A node that still has keys of the slot keeps
+  // its mark: those keys must move first.
   #clearMarks(slot: number): string {
     const owner = this.#world.ownerOf(slot)
     for (const node of this.#world.nodes) {
@@ -290,7 +294,8 @@ export class Movers {
     return [...found].filter(slot => slot < SLOT_COUNT).sort((a, b) => a - b)
   }
 
-  // The owner's mark says it best; then who has keys, most of them first; then who expects some.
+  // The owner's mark decides first, then which master has keys (most first), then which expects
+  // some.
   #targetOf(slot: number): string | undefined {
     const owner = this.#world.ownerOf(slot)
     const marked = owner?.view.migrating.get(slot)
@@ -306,7 +311,7 @@ export class Movers {
   }
 }
 
-// Two copies of a block are put together; of any other key the fuller one is kept.
+// Two copies of a block are merged. Of any other key the fuller copy is kept.
 function settle(key: string, here: Held, there: Held): Held {
   if (here instanceof Stream && there instanceof Stream) {
     if (parseKey(key)?.kind !== 'block') return there.added > here.added ? there : here

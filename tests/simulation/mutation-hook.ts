@@ -1,4 +1,4 @@
-// A module loader that puts one deliberate defect into the compiled service while it is loaded
+// A module loader that puts one deliberate defect into the compiled service while loading it
 // (https://nodejs.org/api/module.html#customization-hooks).
 import { type Mutation } from './mutations.js'
 
@@ -24,7 +24,7 @@ export async function load(
   const source = String(loaded.source)
   if (source.split(mutation.find).length !== 2) {
     throw new Error(
-      `The mutation "${mutation.name}" does not fit ${mutation.file} (any more): it must be there once`
+      `The mutation "${mutation.name}" does not fit ${mutation.file} any more: its text must occur there exactly once`
     )
   }
   return { ...loaded, source: source.replace(mutation.find, () => mutation?.replace ?? '') }

@@ -1,6 +1,7 @@
-// Deliberate defects, one at a time, in the compiled service: each takes away something that a
-// promise depends on. What the simulation does not kill, it does not check. A text must be in its
-// file exactly once; when the service changes, its mutation has to follow.
+// Deliberate defects, one at a time, in the compiled service. Each takes away something that a
+// promise depends on: if the simulation does not notice, it does not check that promise. The text
+// to replace must occur exactly once in its file, so a mutation must follow when the service
+// changes.
 
 export type Mutation = {
   readonly name: string

@@ -1,16 +1,16 @@
-// The network between the service's instances and the Redis nodes: connections that deliver late,
-// in pieces, stall, break before, between and after a command and its reply, or die without a word;
-// hosts that cannot reach each other. Invariant: bytes of one direction of a connection arrive in
-// the order in which they were sent, or not at all.
+// The network between the service's instances and the Redis nodes. Connections deliver late and in
+// pieces, stall, break before or after a command and its reply, or go silent; hosts may be unable
+// to reach each other. Invariant: the bytes of one direction of a connection arrive in the order in
+// which they were sent, or not at all.
 import { type Socket } from 'node:net'
 import { type Random } from './random.js'
 import { SimulatedSocket } from './socket.js'
 import { type Owner, type VirtualTime } from './virtual-time.js'
 
-/** What listens at an address. */
+/** A process that may listen at an address. */
 export type Server = {
   readonly owner: Owner
-  /** The process is there and accepts connections. */
+  /** The process runs and accepts connections. */
   readonly isListening: boolean
   accept: (reply: (bytes: Buffer) => void, end: () => void) => Session
 }
@@ -23,11 +23,11 @@ export type Session = {
 
 export type NetworkOptions = {
   readonly latencyMsMax: number
-  /** How often what is sent arrives in pieces. */
+  /** How often data arrives in pieces. */
   readonly piecesChance: number
 }
 
-/** How often a message that cannot pass is tried again: TCP's retransmission. */
+/** How long until a message that could not pass is tried again, as TCP retransmits. */
 const RETRANSMIT_MS = 40
 
 export class Network {
@@ -37,7 +37,10 @@ export class Network {
   readonly #options: NetworkOptions
   readonly #cut = new Set<string>()
   readonly connections = new Set<Connection>()
-  /** Connections that ended before their owner's process did: what was sent may be sent again. */
+  /**
+   * How many connections ended before their owner's process did. What was sent on them may be sent
+   * again.
+   */
   brokenCount = 0
   #opened = 0
 
@@ -65,7 +68,7 @@ export class Network {
     this.#cut.delete(`${b.name}>${a.name}`)
   }
 
-  /** Everybody reaches everybody. */
+  /** Lets everybody reach everybody again. */
   heal(): void {
     this.#cut.clear()
   }
@@ -78,8 +81,8 @@ export class Network {
     const random = this.#random.fork(`${owner.name} ${host}:${port} ${this.#opened++}`)
     if (server === undefined) throw new Error(`Nothing was ever at ${host}:${port}`)
     new Connection(time, this, socket, owner, server, random, this.#options).open()
-    // It has what the service and node-redis use of a socket; what they do not use would be missing
-    // loudly.
+    // It has the members of a socket that the service and node-redis use. Use of any other member
+    // would fail with an error.
     return socket as unknown as Socket
   }
 }
@@ -90,8 +93,8 @@ export class Connection {
   /** Nothing passes any more, and neither side is told. */
   isDeaf = false
   /**
-   * Where it breaks next: before a command arrives, or when it was carried out and its reply is on
-   * its way.
+   * Where it breaks next: before a command arrives, or after the command was carried out, while its
+   * reply is on the way.
    */
   breaksAt: 'command' | 'reply' | undefined
   readonly #time: VirtualTime
@@ -134,7 +137,7 @@ export class Connection {
     this.#pass('up', () => {
       if (!this.server.isListening) return this.#refuse()
       this.#network.connections.add(this)
-      // The kernel accepts before the server does.
+      // The kernel accepts a connection before the server does.
       this.#pass('down', () => {
         this.#socket.connected()
       })
@@ -149,7 +152,7 @@ export class Connection {
     })
   }
 
-  /** Both sides learn that it is over; what was on its way is lost. */
+  /** Both sides learn that the connection is over; what was on the way is lost. */
   break(): void {
     if (this.#isBroken) return
     this.#isBroken = true
@@ -171,7 +174,7 @@ export class Connection {
     )
   }
 
-  /** Nothing arrives for so long; then everything does. */
+  /** Nothing arrives for this long; then everything does. */
   stall(ms: number): void {
     this.#stalledUntil = this.#time.now + ms
   }
@@ -189,7 +192,7 @@ export class Connection {
     )
   }
 
-  // What the client had sent before may still arrive.
+  // What the client sent before may still arrive.
   #clientLeft(): void {
     if (this.#isBroken) return
     this.#network.brokenCount++
@@ -200,7 +203,7 @@ export class Connection {
     })
   }
 
-  // What it had sent before still arrives.
+  // What the server sent before still arrives.
   #serverLeft(): void {
     this.#pass('down', () => {
       this.break()
@@ -250,7 +253,7 @@ export class Connection {
     )
   }
 
-  // The first in line; those behind it wait, whatever holds it up.
+  // Delivers the first message in line. The others wait behind it, whatever holds it up.
   #arrive(direction: 'up' | 'down'): void {
     const { waiting } = this.#ways[direction]
     const [first] = waiting

@@ -1,7 +1,7 @@
-// What the nodes tell each other: who lives, who owns which slot, who takes over. Redis Cluster's
-// gossip, failure reports and elections (Redis Cluster specification, "Fault Tolerance" and
-// "Configuration handling"), each node by its own view and in its own rhythm. Simplified: a message
-// arrives in the tick in which it is sent, or not at all.
+// What the nodes tell each other: who is alive, who owns which slot, who takes over. This is Redis
+// Cluster's gossip, failure reports and elections (Redis Cluster specification, "Fault Tolerance"
+// and "Configuration handling"); each node acts on its own view and at its own pace. Simplified: a
+// message arrives in the tick in which it is sent, or not at all.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type Peer } from './cluster-view.js'
 import { type SimulatedNode } from './node.js'
@@ -9,7 +9,9 @@ import { ReplicationLink } from './replication-link.js'
 import { type World } from './world.js'
 
 const TICK_MS = 100
-/** A replica waits before it asks for votes: the others have to learn of the failure first. */
+/**
+ * How long a replica waits before it asks for votes, so that the others learn of the failure first.
+ */
 const ELECTION_MS = 500
 const RANK_MS = 1000
 /** repl-ping-replica-period */
@@ -23,7 +25,7 @@ export class NodeBus {
   }
 
   start(node: SimulatedNode): void {
-    // All views are the same as yet.
+    // All views are still the same.
     for (const other of this.#nodes) node.compared.set(other.id, versions(node, other))
     const tick = (): void => {
       if (node.isRunning) this.#tick(node)
@@ -62,7 +64,7 @@ export class NodeBus {
     )
   }
 
-  // A ping and its pong.
+  // A ping and the pong that answers it.
   #exchange(a: SimulatedNode, b: SimulatedNode): void {
     this.#hear(b, a)
     this.#hear(a, b)
@@ -98,7 +100,7 @@ export class NodeBus {
     }
     if (isNews && me.role === 'master') this.#tellNewerOwner(node, sender)
     node.compared.set(sender.id, versions(node, sender))
-    // Two masters with the same epoch: one of them takes a new one.
+    // If two masters have the same epoch, one of them takes a new one.
     if (
       node.isMaster &&
       me.role === 'master' &&
@@ -109,7 +111,7 @@ export class NodeBus {
     }
   }
 
-  // A node that comes back with slots that somebody else has taken over meanwhile.
+  // For a node that comes back and claims slots that another node took over in the meantime.
   #tellNewerOwner(node: SimulatedNode, sender: SimulatedNode): void {
     const told = new Set<string>()
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
@@ -129,8 +131,7 @@ export class NodeBus {
   }
 
   /**
-   * A master says that slots are its own: believed where its epoch is higher than that of whoever
-   * had them.
+   * A master claims slots. The claim is accepted if its epoch is higher than the previous owner's.
    */
   claim(
     node: SimulatedNode,
@@ -161,7 +162,10 @@ export class NodeBus {
     }
   }
 
-  /** Changes who owns a slot in one node's view. Subscribers are told when it leaves the node. */
+  /**
+   * Changes the owner of a slot in one node's view. If the slot leaves the node, its subscribers
+   * are told.
+   */
   setOwner(node: SimulatedNode, slot: number, owner: string | undefined): void {
     const before = node.view.owners[slot]
     if (before === owner) return
@@ -226,8 +230,8 @@ export class NodeBus {
     }
   }
 
-  // clearNodeFailureIfNeeded (cluster.c): a master with slots stays failed for a while, for it may
-  // be about to be replaced.
+  // clearNodeFailureIfNeeded (cluster.c): a master with slots stays failed for a while, because a
+  // replica may be about to replace it.
   #isBack(node: SimulatedNode, peer: Peer): boolean {
     if (peer.role === 'replica' || node.view.slotCount(peer.id) === 0) return true
     return this.#world.time.now - peer.failedAt > 2 * this.#timeoutMs
@@ -244,7 +248,8 @@ export class NodeBus {
       node.aloneSince = now
       node.downUntil = Infinity
     } else if (node.downUntil === Infinity) {
-      // A master that comes back waits before it takes writes again: it may have been replaced.
+      // A master that comes back waits before it accepts writes again, because it may have been
+      // replaced.
       node.downUntil = node.isMaster ? now + Math.min(5000, Math.max(500, this.#timeoutMs)) : now
     }
   }
@@ -253,8 +258,8 @@ export class NodeBus {
     const { masterId } = node.view.me
     if (masterId === undefined) return
     const above = node.view.peer(masterId)
-    // A replica of a replica goes to that one's master (clusterUpdateSlotsConfigWith,
-    // "sub-replica").
+    // A replica whose master has become a replica follows that replica's master
+    // (clusterUpdateSlotsConfigWith, "sub-replica").
     if (above.role === 'replica' && above.masterId !== undefined && above.masterId !== node.id) {
       return this.#demote(node, above.masterId)
     }
@@ -274,7 +279,7 @@ export class NodeBus {
     this.attach(node, master).start()
   }
 
-  /** A link from a master to a replica, not yet begun. */
+  /** A link from a master to a replica, not started yet. */
   attach(node: SimulatedNode, master: SimulatedNode): ReplicationLink {
     const link = new ReplicationLink(this.#world, master, node)
     node.upstream = link
@@ -319,8 +324,8 @@ export class NodeBus {
     }
   }
 
-  // clusterHandleSlaveFailover (cluster.c): one that has not heard from its master since it started
-  // is as old as can be.
+  // clusterHandleSlaveFailover (cluster.c): the data of a replica that has not heard from its
+  // master since it started counts as infinitely old.
   #isTooOld(node: SimulatedNode): boolean {
     const { validityFactor } = this.#world.plan
     if (validityFactor === 0 || node.upstream?.state === 'online') return false
@@ -337,7 +342,7 @@ export class NodeBus {
     ).length
   }
 
-  /** @param isManual the master has agreed: it need not have failed */
+  /** @param isManual the master has agreed, so it need not have failed */
   #votesFor(
     voter: SimulatedNode,
     candidate: SimulatedNode,
@@ -364,8 +369,8 @@ export class NodeBus {
   }
 
   /**
-   * CLUSTER FAILOVER: the master stops for a moment, the replica takes in all it has, and takes
-   * over.
+   * CLUSTER FAILOVER: the master pauses, the replica receives everything that the master has, and
+   * then takes over.
    */
   failOver(node: SimulatedNode): void {
     const { upstream } = node
@@ -380,7 +385,7 @@ export class NodeBus {
     }
     const { master } = upstream
     if (!this.#canTalk(node, master) || master.mood === 'loading' || !upstream.drain()) return
-    // The master tells its offset in a packet, whose header has its epoch.
+    // The master announces its offset in a packet whose header contains its epoch.
     this.#hear(node, master)
     node.view.currentEpoch++
     if (this.#votes(node, master.id, true) >= node.view.quorum) this.#promote(node, master.id)

@@ -1,7 +1,7 @@
 // One Redis node of the simulated cluster: its connections, its keys, its part in replication. What
-// the cluster's nodes tell each other is in node-bus.ts, the commands on keys in commands.ts.
-// Invariant: a node that is not there answers nobody; one that starts again has what it had, and
-// knows the cluster as it was then.
+// the nodes tell each other is in node-bus.ts, and the commands on keys are in commands.ts.
+// Invariant: a node that does not run answers nobody. A node that starts again has the data that it
+// had, and knows the cluster as it was then.
 import { createHash } from 'node:crypto'
 import { ClientSession } from './client-session.js'
 import { ClusterView } from './cluster-view.js'
@@ -15,7 +15,7 @@ import { runScript } from './lua.js'
 import { newOwner } from './virtual-time.js'
 import { type World } from './world.js'
 
-/** A reason to refuse commands for a while. */
+/** A reason for which it refuses commands for a while. */
 export type Mood = 'loading' | 'busy' | 'full' | 'misconfigured' | 'no-replicas' | 'crowded'
 
 export const REFUSALS: Record<Mood, ReplyError> = {
@@ -44,17 +44,17 @@ export class SimulatedNode implements Server {
   upstream: ReplicationLink | undefined
   /** When it lost its last master; undefined if it has had none since it started. */
   unlinkedAt: number | undefined
-  /** It gets its master's data set, and has none of its own meanwhile. */
+  /** It is receiving its master's data set, and has no data of its own until then. */
   isSynchronizing = false
   isRunning = true
   mood: Mood | undefined
-  /** Since when the majority of the masters has been out of reach. */
+  /** Since when it has been unable to reach the majority of the masters. */
   aloneSince: number | undefined
   downUntil = 0
-  /** An election that it has begun. */
+  /** An election that it has called. */
   electionAt: number | undefined
   readonly votedAt = new Map<string, number>()
-  /** Versions of both views when it last compared them with another node's. */
+  /** The versions of both views when it last compared its own with another node's. */
   readonly compared = new Map<string, string>()
   readonly #world: World
   #scripts = new Map<string, string>()
@@ -93,7 +93,7 @@ export class SimulatedNode implements Server {
     return session
   }
 
-  /** Carries out a command on keys or a script, or says where to go. */
+  /** Carries out a command on keys or a script, or answers with a redirection. */
   execute(name: string, args: readonly string[], isAsking: boolean): Value {
     const command = COMMANDS.get(name)
     const keys = command === undefined ? args.slice(3, 3 + Number(args[2])) : command.keys(args)
@@ -126,19 +126,19 @@ export class SimulatedNode implements Server {
     })
   }
 
-  /** The cluster, as far as this node sees it, is not to be used. */
+  /** Whether, in this node's view, the cluster is down. */
   get isDown(): boolean {
     return this.downUntil > this.#world.time.now
   }
 
-  /** Effects of what it has done itself, to its replicas. */
+  /** Sends the effects of a command that it has carried out to its replicas. */
   propagate(effects: Effects): void {
     this.offset++
     this.#world.noteTexts(effects)
     for (const link of this.links) link.send(this.offset, effects)
   }
 
-  /** Effects that have come from its master. */
+  /** Applies the effects that its master has sent. */
   apply(offset: number, effects: Effects): void {
     const context = this.#context([])
     for (const effect of effects) {
@@ -149,7 +149,7 @@ export class SimulatedNode implements Server {
     for (const link of this.links) link.send(offset, effects)
   }
 
-  /** A key that has come from another node as a whole. */
+  /** Stores a key that another node has sent as a whole. */
   restore({ key, value, expiry }: Restore): void {
     this.db.set(key, cloneOf(value))
     if (expiry !== undefined) this.db.expiries.set(key, expiry)
@@ -162,7 +162,7 @@ export class SimulatedNode implements Server {
     this.replicationId = replicationId
   }
 
-  /** A replica has told its offset. */
+  /** A replica has reported its offset. */
   acknowledgedBy(): void {
     for (const session of this.sessions) session.tryToEndWait()
   }
@@ -175,7 +175,7 @@ export class SimulatedNode implements Server {
     return count
   }
 
-  /** The process ends, without a word. */
+  /** Ends the process abruptly. */
   stop(): void {
     this.isRunning = false
     for (const session of [...this.sessions]) session.end()
@@ -186,12 +186,12 @@ export class SimulatedNode implements Server {
     this.unlinkedAt = undefined
   }
 
-  /** Scripts are not replicated: a node that is promoted or restarted does not know them. */
+  /** Scripts are not replicated: a node that was promoted or restarted does not know them. */
   forgetScripts(): void {
     this.#scripts.clear()
   }
 
-  /** Subscribers of a slot that has left the node. */
+  /** Ends the subscriptions of a slot that has left the node. */
   endSubscriptions(slot: number): void {
     for (const session of this.sessions) session.endSubscriptions(slot)
   }
@@ -226,7 +226,8 @@ export class SimulatedNode implements Server {
       if (command === undefined) {
         throw new Error(`A script runs ${args[0] ?? ''}, which is not simulated`)
       }
-      // The keys may have gone since the script began: its own DEL, in a slot that is moving.
+      // The keys may have gone since the script began: it may have deleted one itself, in a slot
+      // that is moving away.
       if (this.redirect(command.keys(args), isAsking, false) !== undefined) {
         throw new ReplyError('ERR Script attempted to access a non local key in a cluster node')
       }

@@ -1,7 +1,7 @@
-// Says whether what clients see may be: the promises of the design, P1 to P5, at each step and at
-// the end. What was answered or published is on two nodes, or its shard had no replica to wait for:
-// that is looked up in the nodes themselves, at that moment. Only what was lost with more nodes
-// than promised may be lost, and then readers are told.
+// Decides whether what clients see is allowed: it checks the promises at each step and at the end.
+// What was answered or published must be on two nodes, unless its shard had no replica to wait for;
+// the oracle looks into the nodes themselves at that moment. Only what was lost with more nodes
+// than promised may be lost, and then readers must be told.
 import { ChangesModel } from './changes-model.js'
 import {
   blockKeyOf,
@@ -32,7 +32,7 @@ type Acknowledged = {
   isExcused: boolean
 }
 
-/** src/redis/replication.ts: BACK_MS_MAX, and a little. */
+/** BACK_MS_MAX of src/redis/replication.ts, and a little more. */
 const ALONE_MS = 32_000
 
 const READ_MS_MAX = 5_000
@@ -40,15 +40,15 @@ const READ_MS_MAX = 5_000
 const REFUSALS = new Set(['STORE_UNAVAILABLE', 'NOT_REPLICATED', 'OVERLOADED', 'REFUSED', 'GONE'])
 
 export class Oracle {
-  /** The first thing that must not be. */
+  /** The first violation. */
   found: string | undefined
   readonly acknowledged = new Map<string, Acknowledged>()
-  /** Failovers and conflicts: without one, nothing may be lost or rewound. */
+  /** Counts failovers and conflicts: without one, nothing may be lost or rewound. */
   upheavals = 0
   readonly changes: ChangesModel
   readonly #world: World
   readonly #posts = new Map<string, Post>()
-  /** `<room> <seq>` of entries, and texts, that a replica lacked when it took over. */
+  /** Entries, as `<room> <seq>`, and texts that a replica lacked when it took over. */
   readonly #outlived = new Set<string>()
 
   constructor(world: World) {
@@ -73,8 +73,8 @@ export class Oracle {
   }
 
   /**
-   * Work in the background has failed and will be done again: allowed, but nothing that nobody
-   * foresaw.
+   * Background work has failed and will be repeated. That is allowed, but only with an error that
+   * the service expects.
    */
   onFault(instance: string, what: string, error: unknown): void {
     const { name, message } = error as Error
@@ -124,7 +124,7 @@ export class Oracle {
     this.violation(`${post.text} is refused with ${status} ${code}`)
   }
 
-  /** A publication has reached a node: what it shows must last. */
+  /** A publication has reached a node: what it shows must be durable. */
   onPublished(channel: string, payload: string): void {
     if (channel === REMOVALS_CHANNEL) return
     if (channel.startsWith('user:')) {
@@ -171,7 +171,7 @@ export class Oracle {
     if (this.upheavals === 0) {
       this.violation(`${reader} is told that ${room} ${seq} is lost, and nothing was`)
     }
-    // What the reader gets now may have been read before its writer put the text back.
+    // What the reader gets now may have been read before the writer put the text back.
     if (lost !== undefined && !lost.isExcused && this.#world.time.now - lost.at > READ_MS_MAX) {
       this.violation(
         `${reader} is told that ${lost.post.text} is lost, ${room} ${seq}, which was acknowledged`
@@ -185,9 +185,7 @@ export class Oracle {
     }
   }
 
-  /**
-   * A replica takes over: what it lacks has died with its master, or with more nodes than promised.
-   */
+  /** A replica takes over: what it lacks died with its master, or with more nodes than promised. */
   onPromotion(node: SimulatedNode): void {
     this.upheavals++
     this.changes.onPromotion(node)
@@ -203,8 +201,8 @@ export class Oracle {
         this.#world.plan.service.segmentLength
       )
       const isOf = (key: string): boolean => node.view.owners[slotOf(key)] === node.view.me.masterId
-      // That it was on the master alone was judged before: a segment that was sealed, or a key that
-      // was moved, while its shard had no replica.
+      // It was allowed to be on the master alone, and that was checked then: a segment was sealed,
+      // or a key was moved, while its shard had no replica.
       const isAlone = (holders: readonly SimulatedNode[]): boolean =>
         holders.length > 0 &&
         !holders.includes(node) &&
@@ -215,7 +213,8 @@ export class Oracle {
     }
   }
 
-  // Whoever has an acknowledgement of such an entry, and waits for another one, answers later.
+  // A process that has an acknowledgement of such an entry, but still waits for another one, may
+  // answer later.
   #noteOutlived(node: SimulatedNode): void {
     const { owners, me } = node.view
     for (const other of this.#world.nodes) {
@@ -233,9 +232,8 @@ export class Oracle {
   }
 
   /**
-   * What still differs between what readers have and what the log has; undefined when they agree.
-   * Readers are told of a log that was rewound when their process next looks at it, so they may
-   * disagree for a while.
+   * A difference between what readers have and what the log has; undefined if they agree. They may
+   * disagree for a while: readers learn that a log was rewound when their process next looks at it.
    */
   get disagreement(): string | undefined {
     const { plan, readers } = this.#world
@@ -256,7 +254,7 @@ export class Oracle {
     return undefined
   }
 
-  /** Everything is healed and has settled. */
+  /** Checks everything at the end, when all faults are over and the cluster has settled. */
   judge(): void {
     for (const room of this.#world.plan.rooms) this.#judgeRoom(room)
     const { disagreement } = this
@@ -273,7 +271,8 @@ export class Oracle {
         continue
       }
       const before = references.get(reference)
-      // Who deletes what is deleted cannot know that it is about to be told.
+      // A second deletion may be announced: its sender cannot know that the first one is about to
+      // be.
       if (before !== undefined && change?.isDeletion !== true) {
         this.violation(`${room} has ${reference} twice, as ${before} and ${seq}`)
       }
@@ -307,7 +306,7 @@ export class Oracle {
       const said = (there: string): string =>
         `${reader.name} has ${room} ${seq} as ${textOf(has)}, and the log has ${there}`
       if (stored === undefined) return said('nothing')
-      // It was told so once, and that may come back.
+      // The reader was told that the message was lost, and it may have been put back since.
       if (has.kind === 'lost') continue
       if (stored.change !== undefined) {
         if (has.kind !== 'change' || has.changes !== stored.change.seq) {
@@ -316,8 +315,8 @@ export class Oracle {
         continue
       }
       const isLost = stored.text === undefined && !stored.isDeleted
-      // What a reader has may be lost later, with more nodes than promised: the acknowledged ones
-      // are looked up elsewhere.
+      // A message that a reader has may be lost later, with more nodes than promised. Acknowledged
+      // messages are checked elsewhere.
       if (isLost && this.upheavals > 0) continue
       if (this.changes.isExcused(room, stored)) continue
       if (has.kind === 'change') return said(stored.text ?? 'a deletion')
@@ -326,7 +325,8 @@ export class Oracle {
         log.some(({ change }) => change?.seq === seq && change.n === stored.changes)
       const now = seen.now.get(seq)
       if (isTold ? now !== stored.text : now !== stored.original && now !== stored.text) {
-        // What was changed several times, and told in part, may say any of it.
+        // If several changes were applied and only some were announced, the reader may show any of
+        // them.
         if (!isTold && now !== undefined && this.changes.mayBe(room, seq, now)) continue
         return `${said(stored.text ?? (isLost ? 'lost' : 'a deletion'))}; what it was told says ${now ?? 'a deletion'}`
       }
@@ -334,7 +334,10 @@ export class Oracle {
     return undefined
   }
 
-  /** Whether a key need not be on a second node: there is none to wait for, or it is moving. */
+  /**
+   * Whether a key need not be on a second node, because there is none to wait for or because the
+   * key is moving.
+   */
   isExcused(holders: readonly SimulatedNode[], key: string): boolean {
     return this.#isAlone(holders) || this.#world.movers.isInTransit(key)
   }
@@ -345,8 +348,8 @@ export class Oracle {
     )
   }
 
-  // A shard that went on without a replica, and was reported, goes on for a while when its replica
-  // is back and lags.
+  // A shard that went on without a replica, and reported it, goes on alone for a while longer when
+  // its replica is back but lags behind.
   #saysAlone(node: SimulatedNode): boolean {
     const { degraded, degradedUntil, aloneAt, time } = this.#world
     const key = `${node.host}:${node.port}`
@@ -375,9 +378,9 @@ export class Oracle {
   }
 
   /**
-   * Reports what is on one node only, although there was another one to wait for.
-   * @param said what somebody was told of it
-   * @returns whether it is on two nodes; where its shard had no replica it need not be
+   * Reports a message that is on one node only, although there was another node to wait for.
+   * @param said what a client was told about it
+   * @returns whether it is on two nodes. It need not be if its shard had no replica
    */
   isDurable(
     { log, block }: { readonly log: SimulatedNode[]; readonly block: SimulatedNode[] },
@@ -387,7 +390,8 @@ export class Oracle {
   ): boolean {
     if (log.length > 1 && block.length > 1) return true
     if (log.length === 0 && this.#outlived.has(`${room} ${seq}`)) return false
-    // What somebody moves just now is nowhere else: onPromotion sees to it if the target dies.
+    // A key that is being moved is on the target alone. If the target dies, onPromotion deals with
+    // it.
     const { movers, plan } = this.#world
     const segment = Math.floor((seq - 1) / plan.service.segmentLength)
     const logKeys = [logKey(room), segmentKey(room, segment)]

@@ -1,6 +1,6 @@
-// Who follows a person's dialogs, and what may be told of them: how many messages are unread is
-// what the log says, at each event as long as nothing was lost, and for every dialog when the
-// faults have stopped.
+// A client that follows a person's dialogs, and checks what it is told. At each event, as long as
+// nothing was lost, the number of unread messages must be what the log says. When the faults have
+// stopped, this must be so for every dialog.
 import { EventSource } from './event-source.js'
 import { type DialogState } from './dialogs-model.js'
 import { type Follow } from './plan.js'
@@ -11,7 +11,7 @@ type Body = DialogState & { readonly rooms?: readonly string[] }
 export class PersonReader {
   readonly name: string
   readonly user: string
-  /** What it was told last of each dialog. */
+  /** What it was last told about each dialog. */
   readonly dialogs = new Map<string, DialogState>()
   readonly source: EventSource
   isLive = false
@@ -50,7 +50,7 @@ export class PersonReader {
       case 'live':
         if (this.isLive) oracle.violation(`${this.name} is told twice that it is live`)
         this.isLive = true
-        // What was left while it was away.
+        // Rooms that the person left while the stream was away.
         for (const room of this.dialogs.keys()) {
           if (body.rooms?.includes(room) === false) this.dialogs.delete(room)
         }

@@ -1,7 +1,7 @@
-// What a seed means: a cluster, settings of the service that make its limits near, what clients do,
-// and which faults come when. Swarm testing (Groce and others, 2012): each seed leaves some kinds
-// of fault out and has much of others, for a schedule with a little of everything reaches few
-// corners. A plan is data: shrinking takes actions out of it and runs the rest.
+// What a seed means: a cluster, settings that bring the service's limits within reach, what clients
+// do, and which faults come when. Swarm testing (Groce and others, 2012): each seed leaves out some
+// kinds of faults and has many of others, because a schedule with a little of everything reaches
+// few corners. A plan is data: shrinking takes actions out of it and runs the rest.
 import { type Random } from './random.js'
 import { type ServerKind } from './commands.js'
 import { FAULTS, type Fault } from './faults.js'
@@ -27,12 +27,12 @@ export type Page = {
   readonly room: string
   readonly limit: number
 }
-/** A change of a message, or its deletion when there is no text. */
+/** Changes a message, or deletes it if there is no text. */
 export type ChangeRequest = {
   readonly kind: 'change'
   readonly instance: number
   readonly room: string
-  /** Which of those that were acknowledged; an early one may have no message to change yet. */
+  /** Which of the acknowledged messages. Early in a run there may be none yet. */
   readonly which: number
   readonly text: string | undefined
   readonly once: string | undefined
@@ -51,7 +51,7 @@ export type Follow = {
   readonly user: string
   readonly bytesPerMs: number
 }
-/** What a person does with their dialogs. */
+/** Something that a person does with their dialogs. */
 export type DialogAction = { readonly instance: number; readonly user: string } & (
   | { readonly kind: 'mark'; readonly room: string; readonly seq: number }
   | { readonly kind: 'join' | 'leave'; readonly room: string }
@@ -105,11 +105,11 @@ export type Plan = {
   readonly rooms: readonly string[]
   readonly users: readonly string[]
   readonly actions: readonly Action[]
-  /** From here on there are no faults. */
+  /** From this time on there are no faults. */
   readonly calmAt: number
   /**
-   * For how long nothing happens at the end: what comes then, an audit or a heartbeat, must not be
-   * a surprise.
+   * How long nothing happens at the end. What still comes then, such as an audit or a heartbeat,
+   * must change nothing.
    */
   readonly quietMs: number
 }
@@ -192,7 +192,7 @@ function settings(random: Random): ServiceSettings {
 function posts(random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {
   const count = Math.round(random.magnitude(4, 60))
   const onceShare = random.pick([0, 0.5, 1])
-  // In bursts: what comes together is committed together.
+  // In bursts: messages that arrive together are committed together.
   const bursts = Array.from({ length: random.whole(1, 8) }, () => random.between(0, calmAt))
   return Array.from(
     { length: count },
@@ -255,7 +255,7 @@ function dialogActions(random: Random, { instances, rooms, users, calmAt }: Sett
   })
 }
 
-// Several changes of one message at once are what is hard.
+// Several changes of one message at once are the hard case.
 function changes(random: Random, { instances, rooms, calmAt }: Setting): Action[] {
   if (random.chance(0.4)) return []
   const count = Math.round(random.magnitude(1, 16))

@@ -4,7 +4,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 
-/** What a process says at the end, as JSON in a line of its own. */
+/** What a process reports at the end, as JSON on a line of its own. */
 export type Sum = {
   readonly seeds: number
   readonly failed: number
@@ -15,8 +15,9 @@ export type Sum = {
 export const NO_SEEDS: Sum = { seeds: 0, failed: 0, steps: 0, virtualMs: 0 }
 
 /**
- * A run makes much short-lived garbage: with more room for it, a seed takes half the time. Where
- * errors were made is looked up thousands of times and read by nobody: `--seed n` shows it.
+ * A run makes much short-lived garbage. With a larger young generation a seed takes half the time.
+ * Stack traces are captured thousands of times and read by nobody, so they are off; `--seed n`
+ * shows them.
  */
 const V8_OPTIONS = ['--max-semi-space-size=64', '--stack-trace-limit=0']
 const SIMULATE = fileURLToPath(new URL('./simulate.js', import.meta.url))
@@ -30,8 +31,8 @@ export const add = (a: Sum, b: Sum): Sum => ({
 
 /**
  * Runs the command with these arguments in a process of its own.
- * @param say gets each line that it writes
- * @returns its sum; none of a process that ended early
+ * @param say gets each line that the process writes
+ * @returns its totals; undefined if the process ended early
  */
 export async function simulate(
   args: readonly string[],
@@ -53,7 +54,7 @@ export async function simulate(
 }
 
 /**
- * Runs seeds in so many processes.
+ * Runs seeds in this many processes.
  * @throws Error when one of them ended early
  */
 export async function simulateInParallel(

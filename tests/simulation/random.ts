@@ -17,7 +17,7 @@ export class Random {
     for (let i = 0; i < 12; i++) this.next()
   }
 
-  /** A source of its own, the same for the same name. */
+  /** A source of its own; the same name always gives the same source. */
   fork(name: string): Random {
     return new Random(`${this.#name}/${name}`)
   }
@@ -46,12 +46,12 @@ export class Random {
     return min + this.next() * (max - min)
   }
 
-  /** A whole number, both ends included. */
+  /** A whole number; both ends are included. */
   whole(min: number, max: number): number {
     return min + this.below(max - min + 1)
   }
 
-  /** Small values are as frequent as large ones: one in each order of magnitude. */
+  /** Each order of magnitude is equally likely, so small values are as frequent as large ones. */
   magnitude(min: number, max: number): number {
     return min * (max / min) ** this.next()
   }
@@ -63,7 +63,7 @@ export class Random {
   }
 }
 
-// xmur3: 32-bit hashes of a text, as many as are asked for.
+// xmur3: derives as many 32-bit hashes of a text as are asked for.
 function hashes(text: string): () => number {
   let h = 1779033703 ^ text.length
   for (let i = 0; i < text.length; i++) {

@@ -1,4 +1,4 @@
-// A reader's socket as the service writes to it: bytes wait here until the reader takes them, at
+// A reader's socket as the service writes to it. Bytes wait here until the reader takes them, at
 // its own pace.
 import { EventEmitter } from 'node:events'
 import { type Socket } from 'node:net'
@@ -17,7 +17,7 @@ export class ReaderSocket extends EventEmitter {
   writableLength = 0
   writableNeedDrain = false
   bytesWritten = 0
-  /** The most that ever waited. */
+  /** The largest number of bytes that ever waited. */
   longest = 0
   /** Nothing passes any more, and nobody is told. */
   isSilent = false
@@ -40,7 +40,7 @@ export class ReaderSocket extends EventEmitter {
     this.#end = end
   }
 
-  /** It has what Stream and Stall use. */
+  /** It has the members that Stream and Stall use. */
   get asNodes(): Socket {
     return this as unknown as Socket
   }
@@ -84,7 +84,7 @@ export class ReaderSocket extends EventEmitter {
   }
 
   /**
-   * The reader, or something between, has let go of the connection: called on the service's side.
+   * The reader, or something in between, has closed the connection. Called on the service's side.
    */
   hangUp(): void {
     if (this.#isClosed) return
@@ -119,7 +119,7 @@ export class ReaderSocket extends EventEmitter {
   #take(): void {
     this.#isTaking = false
     if (this.isSilent || this.#isClosed) return
-    // A fast reader takes all that waits.
+    // A fast reader takes everything that waits.
     const taken = this.#bytesPerMs === Infinity ? this.#waiting.splice(0) : [this.#sip()]
     for (const bytes of taken) {
       this.writableLength -= bytes.length

@@ -1,5 +1,5 @@
-// Which node answers a command on keys: Redis' getNodeByQuery (cluster.c), as a function of one
-// node's view and keys.
+// Decides which node answers a command on keys: Redis' getNodeByQuery (cluster.c), as a function of
+// one node's view and keys.
 import { slotOf } from '../../src/redis/slots.js'
 import { type ClusterView } from './cluster-view.js'
 import { ReplyError } from './resp.js'
@@ -13,7 +13,10 @@ export type Question = {
   readonly areChannels: boolean
 }
 
-/** What the node answers instead of carrying the command out; undefined when it carries it out. */
+/**
+ * The error that the node answers instead of carrying the command out; undefined if it carries it
+ * out.
+ */
 export function redirection(
   keys: readonly string[],
   { view, isDown, isAsking, has, areChannels }: Question

@@ -1,5 +1,5 @@
-// Failures that the simulation has found in the service, each shrunk to what it takes. Plans, not
-// seeds: what a seed means changes with plan.ts.
+// Failures of the service that the simulation has found, each shrunk to the actions it needs.
+// Plans, not seeds, because what a seed means changes with plan.ts.
 import { type Plan, planOf } from './plan.js'
 import { Random } from './random.js'
 
@@ -84,9 +84,9 @@ export const REGRESSIONS: readonly Regression[] = [
     }
   },
   {
-    // A mover found keys on the target after a failover of the source, marked the slot, and was
-    // interrupted: the next attempt took the mark for its own, and the source's copy of a block
-    // for the right one. Found as seed 1482: 73 actions, shrunk to these.
+    // After a failover of the source, a mover found keys on the target, marked the slot, and was
+    // interrupted. The next attempt took that mark for its own, and so took the source's copy of a
+    // block for the right one. Found as seed 1482: 73 actions, shrunk to these.
     name: 'an interrupted move is finished without writing over what came after a failover',
     plan: {
       ...base,
@@ -161,7 +161,7 @@ export const REGRESSIONS: readonly Regression[] = [
     }
   },
   {
-    // A page asked the slot's new owner, who knows nothing of the move, and told its reader that
+    // A page asked the slot's new owner, which knows nothing of the move, and told its reader that
     // the text was lost. Found as seed 1411: 79 actions, shrunk to these.
     name: 'a text is not called lost while its block is where a half-moved slot was going',
     plan: {
@@ -237,11 +237,11 @@ export const REGRESSIONS: readonly Regression[] = [
     }
   },
   {
-    // The log of a room was moved to a master whose replica was cut off, and that master was
-    // outlived: more died than promised. The log was begun anew, and grew as long as it had been. A
-    // process that was waiting before its next look at it resets its reader then, not at once.
-    // Found as seed 737: 52 actions, shrunk to these.
-    name: 'a log that was begun anew resets the readers of the old one',
+    // The log of a room was moved to a master whose replica was cut off, and that master died
+    // without a successor that had the log: more died than promised. The log was started again, and
+    // grew as long as it had been. A process that is waiting for its next look at the log resets
+    // its reader then, not at once. Found as seed 737: 52 actions, shrunk to these.
+    name: 'a log that was started again resets the readers of the old one',
     plan: {
       ...base,
       seed: '737',

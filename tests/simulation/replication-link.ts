@@ -1,38 +1,38 @@
-// What goes from a master to one replica: first everything it has, then each effect, late and in
-// order; and what the replica has acknowledged. Broken when either dies; silent while they cannot
-// reach each other.
+// The link from a master to one replica. It carries first the whole data set, then each effect,
+// late and in order, and back what the replica has acknowledged. It is broken when either node
+// dies, and silent while they cannot reach each other.
 import { type Held, type Keyspace } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
 import { type World } from './world.js'
 
-/** A key as a whole, as MIGRATE brings it. */
+/** A key as a whole, as MIGRATE transfers it. */
 export type Restore = {
   readonly key: string
   readonly value: Held
   readonly expiry: number | undefined
 }
-/** Effects that belong together: a command, or a whole script. */
+/** Effects that belong together: those of a command, or of a whole script. */
 export type Effects = ReadonlyArray<readonly string[] | Restore>
 
 type Message = { readonly offset: number; readonly effects: Effects }
 
 const HELD_UP_MS = 40
-/** A replica tells its offset by itself this often. */
+/** How often a replica reports its offset by itself. */
 const TELL_MS = 1000
 
 export class ReplicationLink {
   readonly master: SimulatedNode
   readonly replica: SimulatedNode
   state: 'synchronizing' | 'online' | 'broken' = 'synchronizing'
-  /** What the replica is known to have. */
+  /** The offset that the replica is known to have. */
   acknowledged = 0
   /** Since when it is online. */
   onlineAt = 0
-  /** When its offset last came. */
+  /** When the replica last reported its offset. */
   heardAt: number
   readonly #world: World
   readonly #queue: Message[] = []
-  /** A question is on its way: one answer serves all who wait. */
+  /** A request for the offset is on its way. One answer serves everybody who waits. */
   #isAsked = false
 
   constructor(world: World, master: SimulatedNode, replica: SimulatedNode) {
@@ -42,7 +42,7 @@ export class ReplicationLink {
     this.heardAt = world.time.now
   }
 
-  /** The whole data set, as of now; what comes meanwhile waits behind it. */
+  /** Sends the whole data set as it is now. Later effects wait behind it. */
   start(): void {
     const { offset, replicationId } = this.master
     const snapshot: Keyspace = this.master.db.clone()
@@ -66,7 +66,7 @@ export class ReplicationLink {
     )
   }
 
-  /** The replica has all that the master has: nothing, before a run. */
+  /** The replica has all that the master has, because nothing has happened yet. */
   startInStep(): void {
     this.state = 'online'
     this.onlineAt = -Infinity
@@ -107,7 +107,7 @@ export class ReplicationLink {
     if (this.replica.upstream === this) this.replica.upstream = undefined
   }
 
-  /** Delivers at once what is on its way; answers whether it could. */
+  /** Delivers everything that is on its way at once. Returns whether that was possible. */
   drain(): boolean {
     if (this.state !== 'online' || !this.#passes()) return false
     for (const { offset, effects } of this.#queue.splice(0)) this.replica.apply(offset, effects)
@@ -149,7 +149,7 @@ export class ReplicationLink {
       this.#isAsked = false
       return
     }
-    // Behind what is on its way: the question comes in the same stream.
+    // Waits behind the effects on their way, because the request travels in the same stream.
     if (this.#queue.length > 0) {
       this.#world.time.after(
         HELD_UP_MS / 8,

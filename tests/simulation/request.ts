@@ -1,6 +1,6 @@
-// A client's request that writes something: sent once without a key, again and again with one until
-// it is answered for good. Knows how long an answer may take, and what it means that a process
-// ends; what is asked for and which answer is right is its owner's business.
+// A client's request that writes something. Without a key it is sent once; with a key it is
+// repeated until it has a final answer. Knows how long an answer may take, and what the end of a
+// process means. What to ask for, and which answers are right, is decided by its owner.
 import { DialogsError } from '../../src/errors.js'
 import { type Service } from './instance.js'
 import { type World } from './world.js'
@@ -12,14 +12,14 @@ export type Answer =
   | { readonly status: 0; readonly code: string }
 
 export type RequestOptions = {
-  /** For the trace. */
+  /** Its name in the trace. */
   readonly name: string
-  /** The instance that is asked first; later ones are drawn. */
+  /** The instance that is asked first; later ones are chosen at random. */
   readonly instance: number
   readonly hasKey: boolean
-  /** Asks the service, and judges what it answers. */
+  /** Calls the service, and checks what it answers. */
   readonly send: (service: Service) => Promise<Answer>
-  /** Answers that are final although they are refusals. */
+  /** Refusals that are final answers. */
   readonly finalCodes: ReadonlySet<string>
   readonly onAnswer: (answer: Answer) => void
 }

@@ -1,7 +1,7 @@
-// The server's side of RESP2: commands from bytes, replies to bytes. The service's side is its own
-// (node-redis and src/redis).
+// The server's side of RESP2: turns bytes into commands, and replies into bytes. The service uses
+// its own code for the client's side (node-redis and src/redis).
 
-/** `+OK` and its like. */
+/** `+OK` and the like. */
 export class Status {
   readonly text: string
 
@@ -35,7 +35,7 @@ export function encodeReply(value: Value): string {
 }
 
 /**
- * Commands come as arrays of bulk strings
+ * Commands arrive as arrays of bulk strings
  * (https://redis.io/docs/latest/develop/reference/protocol-spec/).
  */
 export class CommandParser {

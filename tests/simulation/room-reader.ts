@@ -1,4 +1,4 @@
-// Who reads rooms, and says of each event whether it may be.
+// A client that reads rooms, and checks whether each event is allowed.
 import { parseCursor } from '../../src/message/message.js'
 import { EventSource } from './event-source.js'
 import { type Read } from './plan.js'
@@ -13,13 +13,14 @@ export type Entry =
 /** What a reader has of a room. */
 export type Seen = {
   /**
-   * The first sequence it was sent since it began, or was told to begin again; undefined before.
+   * The first sequence that it was sent since it started, or since it was told to start again;
+   * undefined before that.
    */
   first: number | undefined
   next: number | undefined
-  /** By sequence from `first` on. */
+  /** What it received, by sequence from `first` on. */
   entries: Entry[]
-  /** What it shows of each message now; undefined where that is deleted. */
+  /** What it shows of each message now; undefined if the message is deleted. */
   readonly now: Map<number, string | undefined>
   /** Messages whose deletion it was told of. */
   readonly gone: Set<number>
@@ -117,7 +118,8 @@ export class RoomReader {
         return
       case 'changed':
         oracle.changes.onSeen(this.name, room, { seq, changes, text })
-        // A message that is deleted and not yet told to be may still be in the ring of a process.
+        // A message that was deleted, but not announced yet as deleted, may still be in the ring of
+        // a process.
         if (text === undefined) seen.gone.add(changes)
         else if (seen.gone.has(changes)) {
           oracle.violation(
@@ -167,8 +169,8 @@ export class RoomReader {
     seen.isLive = false
   }
 
-  // A signal has no place in the order, and may be missing; it is not invented, and not repeated
-  // but where its sender could not know whether it had arrived.
+  // A signal has no place in the order, and may be missing. It is never invented. It is repeated
+  // only if its sender could not know whether it had arrived.
   #signal(seen: Seen, { room, data }: Body, id: string | undefined): void {
     const { oracle, signals } = this.#world
     if (id !== undefined) oracle.violation(`${this.name} gets a signal with the id ${id}`)
@@ -184,7 +186,7 @@ export class RoomReader {
   }
 }
 
-// A reader that asked for no part of the history begins with the first message.
+// A reader that asked for no part of the history starts with the first message.
 const newSeen = (last: number | undefined): Seen => ({
   first: last === undefined ? 1 : undefined,
   next: last === undefined ? 1 : undefined,

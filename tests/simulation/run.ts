@@ -1,4 +1,4 @@
-// One run: a plan on virtual time, from the first command to the verdict. Synchronous.
+// One run of a plan on virtual time, from the first command to the result. Synchronous.
 import { within } from './globals.js'
 import { type Plan, planOf } from './plan.js'
 import { Random } from './random.js'
@@ -14,10 +14,10 @@ export type Outcome = {
   readonly commands: ReadonlyMap<string, number>
 }
 
-/** When faults stop, everybody is live and every POST is answered within this virtual time. */
+/** Within this virtual time after the last fault, everybody is live and every POST is answered. */
 export const SETTLE_MS_MAX = 60_000
 const LOOK_MS = 50
-/** Rarely more than some ms are needed. */
+/** More than a few ms are rarely needed. */
 const COMPARE_MS_MAX = 10_000
 export const STEPS_MAX = 2_000_000
 
@@ -39,12 +39,12 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
           oracle.violation(`${SETTLE_MS_MAX} ms after the last fault: ${world.whatIsLeft}`)
         }
       }
-      // A last look at what comes when everything is quiet.
+      // Watches once more what happens when everything is quiet.
       time.run(time.now + plan.quietMs, stepsMax, () => oracle.found !== undefined)
       world.dialogs.compare()
       time.run(time.now + COMPARE_MS_MAX, stepsMax, () => world.dialogs.isCompared)
       if (!world.dialogs.isCompared) oracle.violation('the dialogs of a user are not answered')
-      // Writes whose client had gone may be committed as late as that, and readers may be slow.
+      // A write whose client has gone may be committed this late, and readers may be slow.
       for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !world.hasAgreed; looks--) {
         time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
       }

@@ -1,5 +1,5 @@
-// Makes a failing plan short enough for a person: takes out actions, ever fewer at a time, as long
-// as the run still fails in the same way (delta debugging; Zeller and Hildebrandt, 2002).
+// Makes a failing plan short enough for a person to read: takes out actions, ever fewer at a time,
+// as long as the run still fails in the same way (delta debugging; Zeller and Hildebrandt, 2002).
 import { type Action, type Plan } from './plan.js'
 import { type Outcome } from './run.js'
 
@@ -39,7 +39,7 @@ export async function shrink(
   return best
 }
 
-// Names and numbers differ from run to run; what went wrong does not.
+// Names and numbers differ from run to run; the kind of failure does not.
 const kindOf = (violation: string | undefined): string =>
   (violation ?? '')
     .replace(/\d+/g, '')

@@ -1,4 +1,4 @@
-// `npm run simulate`: runs seeds and says which fail, or which deliberate defects are found. See
+// `npm run simulate`: runs seeds and reports which fail, or which deliberate defects they find. See
 // README.md in this folder.
 import './globals.js'
 import { register } from 'node:module'
@@ -134,7 +134,7 @@ async function runRegressions(): Promise<number> {
   return failed
 }
 
-// Each in a process of its own: a module is loaded once.
+// Each in a process of its own, because a module is loaded only once.
 async function tryMutations(): Promise<number> {
   const [first = 1, last = 10_000] = (values.seeds ?? '1..10000').split('..').map(Number)
   let survived = 0

@@ -1,12 +1,12 @@
-// A socket of the simulated network, as the service sees it: the part of net.Socket that it
-// uses. Invariant: what was written arrives in order, in pieces of any size, late,
-// or not at all; never changed. After 'close' nothing comes.
+// A socket of the simulated network as the service sees it: the part of net.Socket that the service
+// uses. Invariant: what was written arrives unchanged, in order, in pieces of any size, perhaps
+// late; or it does not arrive at all. Nothing comes after 'close'.
 import { EventEmitter } from 'node:events'
 
-/** What carries a socket's bytes: the network. */
+/** Transports a socket's bytes: the network. */
 export type Carrier = {
   send: (bytes: Buffer) => void
-  /** This side has let go of the connection. */
+  /** This side has closed the connection. */
   close: () => void
 }
 
@@ -53,7 +53,7 @@ export class SimulatedSocket extends EventEmitter {
     this.readyState = 'closed'
     this.setTimeout(0)
     this.carrier?.close()
-    // As Node does: after what is running, the error first.
+    // As in Node: after the code that is running now, and the error first.
     process.nextTick(() => {
       if (error !== undefined) this.emit('error', error)
       this.emit('close', error !== undefined)
@@ -97,7 +97,7 @@ export class SimulatedSocket extends EventEmitter {
     if (this.readyState === 'open') this.emit('data', bytes)
   }
 
-  /** Called by the network: the other side, or something between, has ended the connection. */
+  /** Called by the network: the other side, or something in between, has ended the connection. */
   broken(error: Error | undefined): void {
     this.destroy(error)
   }

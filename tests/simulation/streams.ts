@@ -1,5 +1,5 @@
 // Redis streams, as far as the service uses them. Written from the commands' documentation and
-// Redis' t_stream.c; checked against real servers by tests/cluster/simulated-redis.ts.
+// Redis' t_stream.c; tests/cluster/simulated-redis.ts compares it with real servers.
 import { ReplyError } from './resp.js'
 
 export type Id = readonly [ms: number, seq: number]
@@ -20,7 +20,7 @@ export function parseId(text: string, missingSeq: number): Id {
   return [Number(match[1]), match[2] === undefined ? missingSeq : Number(match[2])]
 }
 
-/** `-`, `+`, `5-1`, `5`, or one of these behind `(`. */
+/** `-`, `+`, `5-1`, `5`, or one of these after `(`. */
 export function parseBound(text: string, isStart: boolean): Id {
   if (text === '-') return ZERO
   if (text === '+') return MAX
@@ -70,7 +70,7 @@ export class Stream {
     return ms === this.last[0] ? next(this.last) : [ms, 0]
   }
 
-  /** Ascending, both ends included. */
+  /** In ascending order; both ends are included. */
   range(from: Id, to: Id, count = Infinity): StreamEntry[] {
     const found: StreamEntry[] = []
     for (
@@ -117,7 +117,7 @@ export class Stream {
   }
 
   /**
-   * @param mayGoBelowDeleted Redis 7.0 lets the last id be set below one that was deleted; later
+   * @param mayGoBelowDeleted Redis 7.0 lets the last id be set below an id that was deleted; later
    * versions do not
    */
   setLast(
@@ -149,7 +149,7 @@ export class Stream {
     if (maxDeleted !== undefined && compare(maxDeleted, ZERO) !== 0) this.maxDeleted = maxDeleted
   }
 
-  // The first entry that is not before the id.
+  // The index of the first entry at or after the id.
   #indexOf(id: Id): number {
     let low = 0
     let high = this.entries.length

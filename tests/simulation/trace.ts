@@ -1,5 +1,5 @@
 // What happened in a run, in words: what clients saw, which faults came, what the nodes decided.
-// The same for the same seed, byte for byte.
+// The same seed gives the same trace, byte for byte.
 import { createHash } from 'node:crypto'
 import { type VirtualTime } from './virtual-time.js'
 

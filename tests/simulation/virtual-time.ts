@@ -1,18 +1,20 @@
-// Virtual time: a heap of tasks, run one after the other, each with all its microtasks before the
-// next one begins. Invariant: nothing in a run waits for the real clock or the real event loop, so
-// a run is one synchronous call and its order depends on the seed alone. Each task has an owner (a
-// process of the simulated world); what its code schedules has the same owner. Does not replace the
-// globals: globals.ts does.
+// Virtual time: a heap of tasks that run one after the other, each with all its microtasks before
+// the next task starts. Invariant: nothing in a run waits for the real clock or the real event
+// loop, so a run is one synchronous call, and its order depends on the seed alone. Each task has an
+// owner, a process of the simulated world; tasks that its code schedules belong to the same owner.
+// globals.ts, not this file, replaces Node's global functions.
 import { type Random } from './random.js'
 
 /** A simulated process: an instance of the service, a Redis node, a client. */
 export type Owner = {
   readonly name: string
-  /** What its wall clock shows beyond the simulation's. */
+  /** How far its wall clock is ahead of the simulation's. */
   clockMs: number
-  /** It runs nothing any more. */
+  /** It has ended and runs nothing any more. */
   isDead: boolean
-  /** Stopped, as by SIGSTOP or a long collection of garbage: its tasks run when it goes on. */
+  /**
+   * It is paused until then, as by SIGSTOP or a long garbage collection; its tasks run afterwards.
+   */
   pausedUntil: number
 }
 
@@ -23,18 +25,18 @@ export type Task = {
   run: (() => void) | undefined
 }
 
-/** The event loop of a busy process is late by up to this. */
+/** The event loop of a busy process may be this late. */
 const LATE_MS = 0.2
 /**
- * What running a task takes: time never stands still, so that a loop that never waits is found by
- * the limit of steps.
+ * How long a task takes. Time never stands still, so a loop that never waits runs into the limit of
+ * steps.
  */
 const TASK_MS = 0.001
-/** When runs begin on the wall clock. */
+/** The wall-clock time at which runs start. */
 const EPOCH_MS = Date.UTC(2026, 0, 1)
 
 // Runs what `process.nextTick` and promises have queued, without going through the event loop.
-// Undocumented, and as old as Node's own timers.
+// Undocumented, but as old as Node's own timers.
 const drain = (process as unknown as { readonly _tickCallback: () => void })._tickCallback
 
 export const newOwner = (name: string): Owner => ({
@@ -49,7 +51,10 @@ export class VirtualTime {
   steps = 0
   owner: Owner = newOwner('world')
   readonly random: Random
-  /** Called with what a task has thrown or a promise was rejected with, unhandled. */
+  /**
+   * Called with an error that a task threw, or with which a promise was rejected, if nobody handled
+   * it.
+   */
   onCrash: (owner: Owner, error: unknown) => void = (_, error) => {
     throw error
   }
@@ -62,7 +67,7 @@ export class VirtualTime {
     this.#lateness = random.fork('lateness')
   }
 
-  /** The wall clock of whoever is running. */
+  /** The wall clock of the process that is running now. */
   get wallMs(): number {
     return this.wallOf(this.owner)
   }
@@ -71,14 +76,14 @@ export class VirtualTime {
     return Math.floor(EPOCH_MS + this.now + owner.clockMs)
   }
 
-  /** Runs something after so many ms, for the present owner unless another one is named. */
+  /** Runs something after this many ms, for the current owner unless another one is named. */
   after(ms: number, run: () => void, owner = this.owner): Task {
     const task: Task = { at: this.now + Math.max(0, ms), order: this.#ordered++, owner, run }
     this.#push(task)
     return task
   }
 
-  /** As `after`, a little late now and then: for timers. */
+  /** Like `after`, but a little late now and then: for timers. */
   timer(ms: number, run: () => void): Task {
     return this.after(Math.max(1, ms) + this.#lateness.next() * LATE_MS, run)
   }
@@ -87,7 +92,7 @@ export class VirtualTime {
     task.run = undefined
   }
 
-  /** Runs tasks until there is none before `until`, or `isDone` says so. */
+  /** Runs tasks until none is left before `until`, or until `isDone` returns true. */
   run(until: number, stepsMax: number, isDone: () => boolean): void {
     while (!isDone()) {
       const task = this.#heap[0]

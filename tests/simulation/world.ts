@@ -1,4 +1,4 @@
-// The simulated world of one run: nodes, instances, clients, and what happens to them. Puts the
+// The simulated world of one run: nodes, instances, clients, and what happens to them. It puts the
 // parts together; each part does its own work.
 import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/message/message.js'
 import { SLOT_COUNT } from '../../src/redis/slots.js'
@@ -41,21 +41,21 @@ export class World {
   readonly readers: RoomReader[] = []
   readonly people: PersonReader[] = []
   readonly requests: Request[] = []
-  /** What was sent as a signal. */
+  /** Signals that were sent. */
   readonly signals = new Map<unknown, SignalRequest>()
-  /** What was ever written to a block, by `<block key>/<entry id>`. */
+  /** Every text that was ever written to a block, by `<block key>/<entry id>`. */
   readonly texts = new Map<string, string>()
   readonly owner = newOwner('world')
   readonly clients = newOwner('clients')
   readonly commands = new Map<string, number>()
   readonly moods = new Set<Mood>()
-  /** When each owner was last held up, paused or cut off, until when. */
+  /** Until when each owner was last held up, paused or cut off. */
   readonly #heldUp = new Map<Owner, number>()
-  /** Who says of which node, by `host:port`, that it goes on without a replica. */
+  /** By `host:port`: the instances that report that this node goes on without a replica. */
   readonly degraded = new Map<string, Set<string>>()
-  /** When somebody last stopped saying so. */
+  /** By `host:port`: when an instance last stopped reporting that. */
   readonly degradedUntil = new Map<string, number>()
-  /** When a node was last without a replica that it could wait for. */
+  /** When a node last had no replica to wait for. */
   readonly aloneAt = new Map<SimulatedNode, number>()
   isCalm = false
 
@@ -87,12 +87,12 @@ export class World {
     return [...this.nodes, ...this.instances].map(({ owner }) => owner)
   }
 
-  /** All streams of clients. */
+  /** The streams of all clients. */
   get sources(): EventSource[] {
     return [...this.readers, ...this.people].map(({ source }) => source)
   }
 
-  /** A node has carried out commands: what is appended to blocks is remembered. */
+  /** A node has carried out commands: remembers what was appended to blocks. */
   noteTexts(effects: Effects): void {
     for (const effect of effects) {
       if ('value' in effect || effect[0] !== 'XADD' || effect[3] !== 't') continue
@@ -110,7 +110,7 @@ export class World {
     return this.nodes[index % this.nodes.length] as SimulatedNode
   }
 
-  /** Who owns a slot by the highest epoch of all that say so themselves. */
+  /** The owner of a slot: of all nodes that claim it, the one with the highest epoch. */
   ownerOf(slot: number): SimulatedNode | undefined {
     let owner: SimulatedNode | undefined
     for (const node of this.nodes) {
@@ -120,7 +120,7 @@ export class World {
     return owner
   }
 
-  /** Starts everything, and what the plan has in store. */
+  /** Starts everything, and schedules the plan's actions. */
   begin(): void {
     for (const node of this.nodes) node.upstream?.startInStep()
     this.#watchReplicas()
@@ -168,7 +168,7 @@ export class World {
     this.#heldUp.set(owner, Math.max(this.#heldUp.get(owner) ?? 0, owner.pausedUntil))
   }
 
-  /** Whether a process was stopped, or has ended, after a time. */
+  /** Whether a process was stopped, or has ended, after this time. */
   wasHeldUp(owner: Owner, since: number): boolean {
     return owner.isDead || (this.#heldUp.get(owner) ?? -1) >= since
   }
@@ -207,7 +207,7 @@ export class World {
   }
 
   /**
-   * All that was asked for is done: every POST is answered, every reader is live, nothing is
+   * Everything that was asked for is done: every POST is answered, every reader is live, nothing is
    * half-moved.
    */
   get isSettled(): boolean {
@@ -225,13 +225,13 @@ export class World {
     )
   }
 
-  /** What readers and people have been told is what is stored. */
+  /** Readers and people were told exactly what is stored. */
   get hasAgreed(): boolean {
     return this.oracle.disagreement === undefined && this.dialogs.disagreement === undefined
   }
 
   /**
-   * All nodes are there and agree about each other, as `npm run cluster` wants it before it moves
+   * All nodes run and agree about each other, which `npm run cluster` requires before it moves
    * anything.
    */
   get isHealthy(): boolean {
@@ -247,7 +247,7 @@ export class World {
             peer.role === other.view.me.role &&
             !peer.isFailed &&
             !peer.isSuspected &&
-            // A node that imports a slot does not follow who owns it.
+            // A node that is importing a slot does not follow changes of its owner.
             (node.view.importing.size > 0 ||
               other.view.importing.size > 0 ||
               node.view.slotCount(peer.id) === other.view.slotCount(peer.id))
@@ -256,7 +256,7 @@ export class World {
     )
   }
 
-  /** For a person: what is not settled. */
+  /** What has not settled yet, for people. */
   get whatIsLeft(): string {
     const left = [
       ...this.requests
@@ -378,8 +378,9 @@ export class World {
     })
   }
 
-  // A page of the newest messages: ascending, without a hole, nothing that nobody has written, and
-  // nothing that was deleted when it was asked for.
+  // Reads a page of the newest messages. It must be ascending and without a hole, and must show
+  // nothing that nobody wrote, and nothing whose deletion was answered before the page was asked
+  // for.
   #page({ instance, room, limit }: Page): void {
     const place = this.instances[instance]
     if (place === undefined) return
@@ -428,7 +429,7 @@ export class World {
     }
   }
 
-  // The storm is over: everything that was broken works again.
+  // Ends the storm: everything that was broken works again.
   #calm(): void {
     this.trace.note('calm')
     this.isCalm = true

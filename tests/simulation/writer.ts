@@ -3,7 +3,7 @@ import { type Post } from './plan.js'
 import { Request } from './request.js'
 import { type World } from './world.js'
 
-// MESSAGE_DELETED: another client has deleted it before its writer was answered.
+// MESSAGE_DELETED: another client deleted it before its writer was answered.
 const FINAL = new Set(['MESSAGE_LOST', 'MESSAGE_DELETED'])
 
 export function write(world: World, post: Post): Request {
