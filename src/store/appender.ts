@@ -20,14 +20,8 @@ import { type Cluster } from '../redis/cluster.js'
 import { blockKey, changedKey, copyKey, parseTag } from './keys.js'
 import { type Written } from '../redis/node-pipeline.js'
 import { slotOf } from '../redis/slots.js'
-import {
-  APPEND,
-  APPEND_EXPIRING,
-  ENSURE,
-  ENSURE_BY_COPY,
-  NEEDS_COPY,
-  REMOVE_ENTRIES
-} from './scripts.js'
+import { APPEND, APPEND_EXPIRING, ENSURE, ENSURE_BY_COPY, REMOVE_ENTRIES } from './block-scripts.js'
+import { NEEDS_COPY } from './scripts.js'
 import { Committer, type Commit, OtherGeneration } from './committer.js'
 import { Lanes } from './lanes.js'
 import { type Log } from './log.js'

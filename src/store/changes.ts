@@ -32,7 +32,8 @@ import { type History } from './history.js'
 import { blockKey, changedKey, logKey, onceKey, roomSlot } from './keys.js'
 import { type Log, refuseGone } from './log.js'
 import { type Retention } from './retention.js'
-import { CHANGE, TOUCH_KEY, type ChangeReply } from './scripts.js'
+import { CHANGE, type ChangeReply } from './block-scripts.js'
+import { TOUCH_KEY } from './scripts.js'
 
 export type NewChange = {
   readonly room: string

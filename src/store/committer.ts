@@ -14,10 +14,10 @@ import {
   COMMIT_ONCE,
   type CommitOnceReply,
   type CommitReply,
-  COUNT,
-  type NoLog,
-  TOUCH_KEY
-} from './scripts.js'
+  type NoLog
+} from './log-scripts.js'
+import { TOUCH_KEY } from './scripts.js'
+import { COUNT } from './user-scripts.js'
 import { Remembered } from '../remembered.js'
 import { Lanes } from './lanes.js'
 import { CLOCKS_APART_MS_MAX, type Deletion, LOG_GONE_MS_MAX, type Log } from './log.js'

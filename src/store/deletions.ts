@@ -50,7 +50,7 @@ import {
 } from './keys.js'
 import { type Deletion, type Log } from './log.js'
 import { LEFT_MAX, type Members } from './members.js'
-import { CLEANED, DELETE_ROOM, type DeleteRoomReply } from './scripts.js'
+import { CLEANED, DELETE_ROOM, type DeleteRoomReply } from './log-scripts.js'
 import { type Claim, type HeldClaim, UnfinishedDeletions } from './unfinished-deletions.js'
 
 export type DeletedRoom = Deletion & {

@@ -6,7 +6,8 @@
 // may be written at any time (parted.ts).
 import { script } from '../redis/script.js'
 import { DIALOGS_PARTS, PARTS_MARK } from './keys.js'
-import { COUNT_IN, TOUCH } from './scripts.js'
+import { TOUCH } from './scripts.js'
+import { COUNT_IN } from './user-scripts.js'
 
 /**
  * The score of the mark among a user's rooms: later than any time, so that the first room asked for

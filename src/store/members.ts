@@ -39,7 +39,7 @@ import {
   usersPart,
   usersPartKey
 } from './keys.js'
-import { COUNT } from './scripts.js'
+import { COUNT } from './user-scripts.js'
 import { type PersonNews } from './person-news.js'
 import { type Users } from './users.js'
 

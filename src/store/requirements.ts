@@ -30,20 +30,14 @@ import {
   APPEND,
   APPEND_EXPIRING,
   CHANGE,
-  CLEANED,
-  COMMIT,
-  COMMIT_ONCE,
-  COUNT,
-  DELETE_ROOM,
   ENSURE,
   ENSURE_BY_COPY,
-  MOVE_USERS,
-  REMOVE_ENTRIES,
-  SEAL,
-  SEAL_BY_COPY,
-  TOUCH_KEY
-} from './scripts.js'
+  REMOVE_ENTRIES
+} from './block-scripts.js'
+import { CLEANED, COMMIT, COMMIT_ONCE, DELETE_ROOM, SEAL, SEAL_BY_COPY } from './log-scripts.js'
+import { TOUCH_KEY } from './scripts.js'
 import { CLAIM, RELEASE } from './unfinished-deletions.js'
+import { COUNT, MOVE_USERS } from './user-scripts.js'
 
 const SENT = [
   'GET',

@@ -14,7 +14,7 @@ import { type Cluster } from '../redis/cluster.js'
 import { scanHash } from '../redis/scan-hash.js'
 import { Remembered } from '../remembered.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
-import { MOVE_USERS } from './scripts.js'
+import { MOVE_USERS } from './user-scripts.js'
 
 export type User = { readonly user: string; readonly messages: number }
 

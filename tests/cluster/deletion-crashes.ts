@@ -19,7 +19,7 @@ import {
   unfinishedKey,
   unfinishedPlace
 } from '../../src/store/keys.js'
-import { CLEANED } from '../../src/store/scripts.js'
+import { CLEANED } from '../../src/store/log-scripts.js'
 import { Store } from '../../src/store/store.js'
 import { freshRoom, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'

@@ -14,17 +14,9 @@ import {
   segmentKey,
   usersKey
 } from '../../src/store/keys.js'
-import {
-  CHANGE,
-  COMMIT,
-  ENSURE,
-  ENSURE_BY_COPY,
-  NEEDS_COPY,
-  REMOVE_ENTRIES,
-  SEAL,
-  SEAL_BY_COPY,
-  TOUCH_KEY
-} from '../../src/store/scripts.js'
+import { CHANGE, ENSURE, ENSURE_BY_COPY, REMOVE_ENTRIES } from '../../src/store/block-scripts.js'
+import { COMMIT, SEAL, SEAL_BY_COPY } from '../../src/store/log-scripts.js'
+import { NEEDS_COPY, TOUCH_KEY } from '../../src/store/scripts.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { sequence } from '../support/log-model.js'

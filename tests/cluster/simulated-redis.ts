@@ -27,19 +27,11 @@ import {
   MARK_READ,
   REMOVE_DIALOG
 } from '../../src/store/dialog-scripts.js'
-import {
-  CHANGE,
-  CLEANED,
-  COMMIT,
-  COMMIT_ONCE,
-  COUNT,
-  DELETE_ROOM,
-  ENSURE,
-  ENSURE_BY_COPY,
-  SEAL,
-  TOUCH_KEY
-} from '../../src/store/scripts.js'
+import { CHANGE, ENSURE, ENSURE_BY_COPY } from '../../src/store/block-scripts.js'
+import { CLEANED, COMMIT, COMMIT_ONCE, DELETE_ROOM, SEAL } from '../../src/store/log-scripts.js'
+import { TOUCH_KEY } from '../../src/store/scripts.js'
 import { CLAIM, RELEASE } from '../../src/store/unfinished-deletions.js'
+import { COUNT } from '../../src/store/user-scripts.js'
 import { temporaryDir } from '../support/embedded.js'
 import { until } from '../support/until.js'
 

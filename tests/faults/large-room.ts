@@ -15,7 +15,7 @@ import {
   usersPart,
   usersPartKey
 } from '../../src/store/keys.js'
-import { MOVE_USERS } from '../../src/store/scripts.js'
+import { MOVE_USERS } from '../../src/store/user-scripts.js'
 import { type User, type Users } from '../../src/store/users.js'
 import { freshRoom, post, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'

@@ -68,13 +68,13 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'commit again without looking for the first attempt',
-    file: 'store/scripts.js',
+    file: 'store/log-scripts.js',
     find: 'if entry[2][2] == ARGV[first] then',
     replace: 'if false then'
   },
   {
     name: 'a repeated key commits again',
-    file: 'store/scripts.js',
+    file: 'store/log-scripts.js',
     find: "local known = redis.call('GET', KEYS[2])\nif known then",
     replace: "local known = redis.call('GET', KEYS[2])\nif false then"
   },
@@ -260,19 +260,19 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'a changed message stays in its block',
-    file: 'store/scripts.js',
+    file: 'store/block-scripts.js',
     find: "ARGV[2], ARGV[3], ARGV[4]))\nredis.call('XDEL', key, id)",
     replace: 'ARGV[2], ARGV[3], ARGV[4]))'
   },
   {
     name: 'a change is applied each time its request is repeated',
-    file: 'store/scripts.js',
+    file: 'store/block-scripts.js',
     find: "if token == ARGV[2] or kind == 'd' then",
     replace: "if kind == 'd' then"
   },
   {
     name: 'put back a text that was deleted',
-    file: 'store/scripts.js',
+    file: 'store/block-scripts.js',
     find: "if redis.call('HEXISTS', changed, id) == 1 or",
     replace: 'if'
   },

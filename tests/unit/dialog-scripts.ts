@@ -15,7 +15,7 @@ import {
   MOVE_MARKS,
   REMOVE_DIALOG
 } from '../../src/store/dialog-scripts.js'
-import { COUNT } from '../../src/store/scripts.js'
+import { COUNT } from '../../src/store/user-scripts.js'
 import { COMMANDS, runOnKeys, type Context } from '../simulation/commands.js'
 import { Keyspace } from '../simulation/keyspace.js'
 import { runScript } from '../simulation/lua.js'

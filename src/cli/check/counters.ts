@@ -16,7 +16,7 @@ import {
   usersPartKey
 } from '../../store/keys.js'
 import { LEFT_MAX } from '../../store/members.js'
-import { CORRECT_COUNT } from '../../store/scripts.js'
+import { CORRECT_COUNT } from '../../store/check-scripts.js'
 import { type Log } from '../../store/log.js'
 import { Users } from '../../store/users.js'
 import { parseReference, timeOf } from '../../message/message.js'

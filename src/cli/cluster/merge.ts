@@ -9,7 +9,7 @@
 import { type Reply } from '../../redis/connection.js'
 import { messageOf } from '../../errors.js'
 import { changedKey, parseKey } from '../../store/keys.js'
-import { FILL } from '../../store/scripts.js'
+import { FILL } from '../../store/block-scripts.js'
 import { type Admin } from './admin.js'
 import { type MapNode, nodeText } from './map.js'
 
