@@ -78,6 +78,7 @@ async function check(
     orphanAgeMs,
     settleMs: config.cluster.storeDeadlineMs + SETTLE_MS,
     clean: (room: string) => store.deletions.clean(room),
+    seal: (room: string) => store.sealer.seal(room),
     referencesMax: REFERENCES_MAX,
     onProgress: (entries: number) => {
       done += entries

@@ -4,7 +4,7 @@
 // messages next to where the client continues: with `after` the newest are dropped, otherwise the
 // oldest. Texts are read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
-import { type LogEntry } from '../store/log.js'
+import { type LogEntry } from '../store/pieces.js'
 import { type Store } from '../store/store.js'
 
 export type PageAsked = {

@@ -34,6 +34,7 @@ import {
 } from '../message/message.js'
 import { Numbers } from './numbers.js'
 import { type Retention } from './retention.js'
+import { type Sealer } from './sealer.js'
 import { type Users } from './users.js'
 
 export type NewMessage = {
@@ -85,6 +86,7 @@ type Pending = NewMessage & {
 export class Appender {
   readonly #cluster: Cluster
   readonly #log: Log
+  readonly #sealer: Sealer
   readonly #options: AppenderOptions
   readonly #numbers: Numbers
   readonly #numbering: Lanes<Pending>
@@ -94,9 +96,14 @@ export class Appender {
   readonly #publishing = new Map<string, Promise<void>>()
   #puttingBack = 0
 
-  constructor(cluster: Cluster, log: Log, users: Users, options: AppenderOptions) {
+  constructor(
+    cluster: Cluster,
+    { log, sealer, users }: { readonly log: Log; readonly sealer: Sealer; readonly users: Users },
+    options: AppenderOptions
+  ) {
     this.#cluster = cluster
     this.#log = log
+    this.#sealer = sealer
     this.#options = options
     this.#numbers = new Numbers(cluster)
     const lanes = (run: (key: string, group: Pending[]) => Promise<void>): Lanes<Pending> =>
@@ -158,7 +165,7 @@ export class Appender {
         : await this.#committer.commitOnce(room, reference, '', once, generation, deadline)
     const told = durable.then(seq => (seq === undefined ? undefined : read(seq)))
     this.#publishInOrder(room, told, publish)
-    this.#sealIfFull(room, first, first)
+    this.#sealer.committed(room, first, first)
     return await told
   }
 
@@ -340,16 +347,7 @@ export class Appender {
         group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms }))
       )
     })
-    this.#sealIfFull(room, first, first + group.length - 1)
-  }
-
-  #sealIfFull(room: string, first: number, last: number): void {
-    const { segmentLength } = this.#log
-    if (Math.floor(last / segmentLength) > Math.floor((first - 1) / segmentLength)) {
-      this.#log.seal(room).catch(error => {
-        this.#options.onFault('seal', error)
-      })
-    }
+    this.#sealer.committed(room, first, first + group.length - 1)
   }
 
   // Step 4. The log's acknowledgement covers the whole group, but each block has its own. Returns

@@ -7,7 +7,8 @@ import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, changedKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
-import { type Log, type LogEntry } from './log.js'
+import { type Log } from './log.js'
+import { type LogEntry } from './pieces.js'
 import {
   isLost,
   parseReference,

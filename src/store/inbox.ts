@@ -17,8 +17,9 @@ import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-
 import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
 import { type History } from './history.js'
 import { logKey, roomSlot } from './keys.js'
-import { type Log, type LogEntry } from './log.js'
+import { type Log } from './log.js'
 import { type Members } from './members.js'
+import { type LogEntry } from './pieces.js'
 import { type ReadMark, type ReadMarks } from './read-marks.js'
 
 export type Dialog = {

@@ -15,9 +15,11 @@ import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
 import { Inbox } from './inbox.js'
 import { Log, refuseGone } from './log.js'
+import { Pieces } from './pieces.js'
 import { Members } from './members.js'
 import { ReadMarks } from './read-marks.js'
 import { type PrefixDays, Retention } from './retention.js'
+import { Sealer } from './sealer.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
 import {
@@ -51,6 +53,7 @@ export type Appended = { readonly message: Message; readonly isNew: boolean }
 
 export class Store {
   readonly log: Log
+  readonly sealer: Sealer
   readonly history: History
   readonly users: Users
   readonly blocks: Blocks
@@ -71,7 +74,11 @@ export class Store {
     this.#cluster = cluster
     this.#options = options
     const retention = new Retention(options.retentionDays, options.retentionDaysByPrefix)
-    this.log = new Log(cluster, options.segmentLength, retention)
+    const pieces = new Pieces(cluster, options.segmentLength)
+    this.log = new Log(cluster, pieces, retention)
+    this.sealer = new Sealer(cluster, { pieces, log: this.log, retention }, error => {
+      options.onFault('seal', error)
+    })
     this.history = new History(cluster, this.log, options.lostPatienceMs)
     this.users = new Users(cluster, error => {
       options.onFault('split', error)
@@ -111,14 +118,18 @@ export class Store {
     this.members.onRemoved((room, user) => {
       this.touches.forget(room, user)
     })
-    this.appender = new Appender(cluster, this.log, this.users, {
-      ...options,
-      retention,
-      publish: (room, messages) => {
-        options.publish(room, messages)
-        this.touches.wrote(room, messages)
+    this.appender = new Appender(
+      cluster,
+      { log: this.log, sealer: this.sealer, users: this.users },
+      {
+        ...options,
+        retention,
+        publish: (room, messages) => {
+          options.publish(room, messages)
+          this.touches.wrote(room, messages)
+        }
       }
-    })
+    )
     this.#changes = new Changes(
       cluster,
       { log: this.log, history: this.history, appender: this.appender },

@@ -27,6 +27,7 @@ async function check(
   assert.ok(keys)
   const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
     clean: room => store.deletions.clean(room),
+    seal: room => store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 60_000,
     // Changes of a moment ago count.

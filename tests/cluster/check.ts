@@ -84,6 +84,7 @@ async function checkRoom(
   assert.ok(keys)
   return await new RoomCheck(cluster, store.log, room, keys, {
     clean: room => store.deletions.clean(room),
+    seal: room => store.sealer.seal(room),
     isRepairing: false,
     orphanAgeMs: 60_000,
     settleMs: 100,
@@ -254,7 +255,7 @@ await t.test('a consistent store passes the check, for one room or all', async t
   const [room, other] = [freshRoom(), freshRoom()]
   await appendMany(store, room, 'ann', 100)
   await append(store, room, 'bob', 'hello', 'k')
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await append(store, other, 'ผู้ใช้', 'hello')
   const one = await check('--room', room)
   t.equal(one.status, 0, one.stdout + one.stderr)
@@ -367,7 +368,7 @@ t.test('several passes find the same as one', async t => {
   const room = freshRoom()
   const user = `ann-${room}`
   await appendMany(store, room, user, 100)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await cluster.command(slotOf(blockKey(room, `${user}.3`)), ['DEL', blockKey(room, `${user}.3`)])
   const orphan = String(
     await cluster.command(slotOf(blockKey(room, `${user}.9`)), [
@@ -482,7 +483,7 @@ t.test(
     await forEachAtOnce(damages, AT_ONCE, async ([kind, count, example, damage]) => {
       const room = freshRoom()
       await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
-      await store.log.seal(room)
+      await store.sealer.seal(room)
       await damage(room)
       const { status, stdout } = await check('--room', room)
       t.equal(status, 1, kind)
@@ -616,7 +617,7 @@ t.test('what cannot be repaired is left as it is, and the status stays 1', async
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await cluster.command(slotOf(segmentKey(room, 1)), ['DEL', segmentKey(room, 1)])
   const before = await store.log.range(room, 1, 1000)
   const { status, stdout } = await check('--room', room, '--repair')
@@ -631,7 +632,7 @@ t.test(
     const { store } = await open(t)
     const room = freshRoom()
     await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
-    await store.log.seal(room)
+    await store.sealer.seal(room)
     const whole = await store.log.range(room, 1, 1000)
     const env = { REDIS_NODES: embedded.urls.join(','), STORE_DEADLINE_MS: String(DEADLINE_MS) }
     for (const length of ['17', '32', '1024']) {

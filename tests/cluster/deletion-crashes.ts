@@ -83,6 +83,7 @@ async function check(room: string, isRepairing = false): Promise<string[]> {
   assert.ok(keys)
   const { findings } = await new RoomCheck(healthy.cluster, healthy.store.log, room, keys, {
     clean: room => healthy.store.deletions.clean(room),
+    seal: room => healthy.store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 0,
     // What is a moment old counts.

@@ -98,7 +98,7 @@ t.test('the newest and any range: at, below and above every edge', async t => {
   await append(store, room, 'ann', 'one')
   t.strictSame(seqsOf(await store.history.newest(room, 5)), [1])
   await appendMany(store, room, 'ann', 59)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   for (const count of [1, 59, 60, 61]) {
     t.strictSame(
       seqsOf(await store.history.newest(room, count)),
@@ -217,7 +217,7 @@ t.test('a missing segment means lost messages whose time is unknown as well', as
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await cluster.command(slotOf(segmentKey(room, 1)), ['DEL', segmentKey(room, 1)])
   const entries = await readAll(store, room)
   t.strictSame(seqsOf(entries), sequence(1, 4 * SEGMENT_LENGTH))
@@ -232,7 +232,7 @@ t.test(
     const room = freshRoom()
     const user = `ann-${room}`
     const messages = await appendMany(store, room, user, 4 * SEGMENT_LENGTH)
-    await store.log.seal(room)
+    await store.sealer.seal(room)
     const admin = await Admin.connect(redisTarget(embedded.urls))
     t.teardown(() => {
       admin.close()
@@ -307,7 +307,7 @@ t.test('a page costs as many commands in a large room as in a small one', async 
   for (const length of [100, 2000]) {
     const room = freshRoom()
     await appendMany(store, room, `ann-${room}`, length)
-    await store.log.seal(room)
+    await store.sealer.seal(room)
     for (const [from, to] of [
       [1, 16],
       [33, 48],

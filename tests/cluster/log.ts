@@ -8,7 +8,8 @@ import { slotOf } from '../../src/redis/slots.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { Retention } from '../../src/store/retention.js'
 import { SEAL } from '../../src/store/log-scripts.js'
-import { Log, type LogEntry } from '../../src/store/log.js'
+import { Log } from '../../src/store/log.js'
+import { type LogEntry, Pieces } from '../../src/store/pieces.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { Gate } from '../support/gate.js'
@@ -71,7 +72,7 @@ t.test(
         async (segmentLength, history, meanwhile, reads) => {
           const model = new LogModel('r', segmentLength, meanwhile)
           for (const event of history) model.apply(event)
-          const log = new Log(model, segmentLength, new Retention(0, []))
+          const log = new Log(model, new Pieces(model, segmentLength), new Retention(0, []))
           for (const { from, length, isNewest } of reads) {
             const headBefore = model.head
             const to = from + length - 1
@@ -131,7 +132,9 @@ t.test('many may seal at once, and one segment after the other comes out right',
   await appendMany(store, room, 'ann', 10 * SEGMENT_LENGTH + 5)
   const whole = await store.log.range(room, 1, 1000)
   const sealers = await Promise.all(sequence(1, 4).map(() => open(t)))
-  await Promise.all(sealers.flatMap(({ store }) => [store.log.seal(room), store.log.seal(room)]))
+  await Promise.all(
+    sealers.flatMap(({ store }) => [store.sealer.seal(room), store.sealer.seal(room)])
+  )
   const [first] = sealers
   t.ok(first)
   if (first === undefined) return
@@ -161,7 +164,7 @@ t.test(
     ])
     const { store: later } = await open(t)
     t.strictSame(await later.log.range(room, 1, 1000), whole)
-    await later.log.seal(room)
+    await later.sealer.seal(room)
     t.strictSame(
       seqsOf(await tailOf(cluster, room)),
       sequence(SEGMENT_LENGTH + 1, 3 * SEGMENT_LENGTH)
@@ -180,10 +183,10 @@ t.test('a segment that differs from the tail is rewritten before the tail is tri
   for (const seq of sequence(1, SEGMENT_LENGTH)) {
     await cluster.command(slotOf(target), ['XADD', target, `0-${seq}`, 'r', `ann.0/1-${seq}`])
   }
-  const { store: sealer } = await open(t)
-  await sealer.log.seal(room)
+  const { store: sealing } = await open(t)
+  await sealing.sealer.seal(room)
   t.equal((await tailOf(cluster, room))[0]?.seq, SEGMENT_LENGTH + 1)
-  t.strictSame(await sealer.log.range(room, 1, 1000), whole)
+  t.strictSame(await sealing.log.range(room, 1, 1000), whole)
 })
 
 t.test('a log that does not begin at a segment is left as it is', async t => {
@@ -191,8 +194,11 @@ t.test('a log that does not begin at a segment is left as it is', async t => {
   const { store, cluster } = await openUnsealing(t)
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
   await cluster.command(roomSlot(room), ['XTRIM', logKey(room), 'MINID', '0-4'])
-  const { store: sealer } = await open(t)
-  await t.rejects(sealer.log.seal(room), { code: 'STORE_UNAVAILABLE', message: /npm run check/ })
+  const { store: sealing } = await open(t)
+  await t.rejects(sealing.sealer.seal(room), {
+    code: 'STORE_UNAVAILABLE',
+    message: /npm run check/
+  })
   t.equal((await tailOf(cluster, room)).length, 4 * SEGMENT_LENGTH - 3)
 })
 
@@ -254,7 +260,7 @@ t.test('a lost segment is a hole in the content, and not in the order', async t 
   const room = freshRoom()
   const { store, cluster } = await open(t)
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await cluster.command(slotOf(segmentKey(room, 1)), ['DEL', segmentKey(room, 1)])
   const { store: other } = await open(t)
   for (const log of [store.log, other.log]) {
@@ -295,7 +301,7 @@ t.test('a log that was started again is not read from the segments of the old on
   const room = freshRoom()
   const [{ store, cluster }, other] = await Promise.all([open(t), open(t)])
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   await cluster.command(roomSlot(room), ['DEL', logKey(room)])
   await appendMany(other.store, room, 'bob', SEGMENT_LENGTH)
   t.match(await store.log.head(room), { seq: SEGMENT_LENGTH })
@@ -308,7 +314,7 @@ t.test('the newest entries: none, fewer, as many, and more than the tail holds',
   t.strictSame(await store.log.newest(room, 10), [])
   t.equal(await store.log.head(room), undefined)
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   const head = 5 * SEGMENT_LENGTH
   for (const count of [
     1,
@@ -336,7 +342,7 @@ t.test('a range ends at the head, and may be empty', async t => {
   const { store } = await open(t)
   t.strictSame(await store.log.range(room, 1, 10), [])
   await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
-  await store.log.seal(room)
+  await store.sealer.seal(room)
   const head = 3 * SEGMENT_LENGTH
   for (const [from, to] of [
     [1, 0],

@@ -8,6 +8,7 @@ import { slotOf } from '../../src/redis/slots.js'
 import { parseReference } from '../../src/message/message.js'
 import { blockKey, changedKey, segmentKey } from '../../src/store/keys.js'
 import { Log } from '../../src/store/log.js'
+import { Pieces } from '../../src/store/pieces.js'
 import { Retention } from '../../src/store/retention.js'
 import { post, readAll, request, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
@@ -133,7 +134,11 @@ t.test('the first entry that is left, wherever the horizon is', async t => {
       if (cut > count) continue
       const horizonMs = cut === 0 ? 0 : (times[cut - 1] ?? 0) + 0.5
       const keptMs = Date.now() - horizonMs + 30_000
-      const log = new Log(admin.cluster, 16, new Retention(keptMs / DAY_MS, []))
+      const log = new Log(
+        admin.cluster,
+        new Pieces(admin.cluster, 16),
+        new Retention(keptMs / DAY_MS, [])
+      )
       // The horizon moves while it is looked for: so the clock stands still.
       const { now } = Date
       Date.now = () => horizonMs + keptMs

@@ -372,7 +372,7 @@ t.test('idempotency keys', async t => {
     const room = freshRoom()
     await append(store, room, 'ann', 'hello', 'k')
     await appendMany(store, room, 'ann', 50)
-    await store.log.seal(room)
+    await store.sealer.seal(room)
     await cluster.command(slotOf(segmentKey(room, 0)), ['DEL', segmentKey(room, 0)])
     await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
       code: 'MESSAGE_LOST',
@@ -767,7 +767,7 @@ t.test('scripts that Redis has forgotten are sent again', async t => {
       append(store, room, 'bob', 'keyed', `k${n}`)
     ])
     await Promise.all(masters.map(node => tell(node, 'SCRIPT', 'FLUSH')))
-    await store.log.seal(room)
+    await store.sealer.seal(room)
   }
   t.equal(await store.head(room), 55)
   t.notOk((await textsOf(store, room)).includes(undefined))
@@ -850,7 +850,7 @@ t.test(
         (await store.users.page(room, undefined, 1000)).users,
         users.map(user => ({ user, messages: 120 }))
       )
-      await store.log.seal(room)
+      await store.sealer.seal(room)
       t.ok((await lengthOf(cluster, logKey(room))) <= 32)
     }
   }

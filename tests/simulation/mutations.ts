@@ -86,15 +86,15 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'off by one in sealing',
-    file: 'store/log.js',
-    find: 'const next = (segment + 1) * this.segmentLength + 1;',
-    replace: 'const next = (segment + 1) * this.segmentLength + 2;'
+    file: 'store/sealer.js',
+    find: 'const next = (segment + 1) * segmentLength + 1;',
+    replace: 'const next = (segment + 1) * segmentLength + 2;'
   },
   {
     name: 'cut one entry more than was sealed',
-    file: 'store/log.js',
+    file: 'store/sealer.js',
     find: "['XTRIM', key, 'MINID', ",
-    replace: "['XTRIM', key, 'MAXLEN', String(this.segmentLength - 1)] ?? ["
+    replace: "['XTRIM', key, 'MAXLEN', String(segmentLength - 1)] ?? ["
   },
   {
     name: 'start a log again although it exists elsewhere',

@@ -3,7 +3,7 @@
 // meet on a real cluster.
 import { logKey, segmentKey } from '../../src/store/keys.js'
 import { type Reply } from '../../src/redis/connection.js'
-import { type Log } from '../../src/store/log.js'
+import { type Pieces } from '../../src/store/pieces.js'
 
 /**
  * What other processes do before a command runs. A seal writes the next segment, a trim cuts off
@@ -11,7 +11,7 @@ import { type Log } from '../../src/store/log.js'
  */
 export type Meanwhile = { readonly append: number } | 'seal' | 'trim'
 
-type Commands = ConstructorParameters<typeof Log>[0]
+type Commands = ConstructorParameters<typeof Pieces>[0]
 
 export const referenceAt = (seq: number): string => `u.0/${1000 + seq}-0`
 

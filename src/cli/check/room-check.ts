@@ -7,7 +7,8 @@ import { blockKey, changedKey, goneKey, parseTag, roomSlot, segmentKey } from '.
 import { slotOf } from '../../redis/slots.js'
 import { REMOVE_ENTRIES } from '../../store/block-scripts.js'
 import { ENTRY_IDS } from '../../store/check-scripts.js'
-import { type Deletion, type Log, type LogEntry } from '../../store/log.js'
+import { type Deletion, type Log } from '../../store/log.js'
+import { type LogEntry } from '../../store/pieces.js'
 import { parseReference, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { BlockChanges } from './block-changes.js'
@@ -26,6 +27,8 @@ export type RoomCheckOptions = {
   readonly settleMs: number
   /** Finishes the deletion of a room. */
   readonly clean: (room: string) => Promise<void>
+  /** Finishes a sealing that was interrupted. */
+  readonly seal: (room: string) => Promise<void>
   /** References kept in memory at a time. */
   readonly referencesMax: number
   /** Called with the number of entries looked at since the last call; `workOf` gives the total. */
@@ -92,7 +95,7 @@ export class RoomCheck {
     }
     await new Segments(this.#cluster, this.#log, this.#room).check(
       this.#keys.segments,
-      isRepairing,
+      isRepairing ? () => this.#options.seal(this.#room) : undefined,
       this.#findings
     )
     return {

@@ -4,7 +4,8 @@
 import { type Cluster } from '../../redis/cluster.js'
 import { logKey, segmentKey } from '../../store/keys.js'
 import { slotOf } from '../../redis/slots.js'
-import { type Log, type LogEntry, parseEntries } from '../../store/log.js'
+import { type Log } from '../../store/log.js'
+import { type LogEntry, parseEntries } from '../../store/pieces.js'
 import { type Findings } from './finding.js'
 
 export class Segments {
@@ -19,8 +20,15 @@ export class Segments {
     this.#room = room
   }
 
-  /** @param segments the numbers of the existing segments, of which none is behind a deletion */
-  async check(segments: Iterable<number>, isRepairing: boolean, findings: Findings): Promise<void> {
+  /**
+   * @param segments the numbers of the existing segments, none of them from before a deletion
+   * @param seal repairs a sealing that was interrupted; undefined to report it only
+   */
+  async check(
+    segments: Iterable<number>,
+    seal: (() => Promise<void>) | undefined,
+    findings: Findings
+  ): Promise<void> {
     const { segmentLength } = this.#log
     const tailFirst = await this.#tailFirst()
     this.#deletedTo = (await this.#log.deletion(this.#room)).seq
@@ -48,8 +56,8 @@ export class Segments {
       } else if (last >= (await this.#tailFirst())) halfSealed.push(segment)
     }
     for (const segment of halfSealed) findings.add('half-sealed', `segment ${segment}`)
-    if (halfSealed.length === 0 || !isRepairing) return
-    await this.#log.seal(this.#room)
+    if (halfSealed.length === 0 || seal === undefined) return
+    await seal()
     const now = await this.#tailFirst()
     findings.mend(
       'half-sealed',

@@ -1,6 +1,7 @@
 // Reads a room's log from end to end, page by page. Pages are whole segments, so that each segment
 // is read once.
-import { type Log, type LogEntry } from '../../store/log.js'
+import { type Log } from '../../store/log.js'
+import { type LogEntry } from '../../store/pieces.js'
 
 const PAGE_LENGTH = 2048
 
