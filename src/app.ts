@@ -257,6 +257,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       })
     }
   })
+  fastify.server.on('connection', () => {
+    connections.accepted()
+  })
   const answers = new Answers(config.http)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.server.maxHeadersCount = HEADERS_MAX

@@ -9,6 +9,7 @@ import net, { type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { Stall } from '../live/stall.js'
+import { AcceptFirst } from './accept-first.js'
 
 export type ConnectionsOptions = {
   /** Requests in progress, not counting streams. */
@@ -64,6 +65,7 @@ export class Connections {
   readonly #options: ConnectionsOptions
   readonly #connections = new Map<Socket, Connection>()
   readonly #sweeping: NodeJS.Timeout
+  readonly #acceptFirst = new AcceptFirst()
   #requests = 0
   #bytes = 0
   #waiting = 0
@@ -79,6 +81,11 @@ export class Connections {
   /** Requests in progress, and requests that wait behind another one on their connection. */
   get requests(): { readonly inWork: number; readonly waiting: number } {
     return { inWork: this.#requests, waiting: this.#waiting }
+  }
+
+  /** The server has accepted a connection. */
+  accepted(): void {
+    this.#acceptFirst.accepted()
   }
 
   /**
@@ -188,14 +195,14 @@ export class Connections {
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
     const isOverloaded =
       this.#requests > this.#options.requestsMax || this.#bytes > this.#options.requestsBytesMax
-    go(
-      isOverloaded
-        ? new DialogsError(
-            'OVERLOADED',
-            'Too many requests are in progress: try again in a second.'
-          )
-        : undefined
-    )
+    const refusal = isOverloaded
+      ? new DialogsError('OVERLOADED', 'Too many requests are in progress: try again in a second.')
+      : undefined
+    if (this.#acceptFirst.isAccepting) {
+      this.#acceptFirst.hold(() => {
+        go(refusal)
+      })
+    } else go(refusal)
   }
 
   #end(connection: Connection, pending: Pending): void {
