@@ -1,6 +1,6 @@
-// Servers that move slots atomically (Valkey 9, Redis 8.4 and later): the cluster command has them
-// do it, and the service goes on when an operator does it by hand: every keyed POST is stored once,
-// and no reader misses a frame.
+// Servers that move slots atomically (Valkey 9, Redis 8.4 and later): the cluster command lets them
+// do it, and the service keeps working when an operator does it by hand. Every keyed POST is stored
+// once, and no reader misses a frame.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { atomicWay, moveAtomically } from '../../src/cli/cluster/atomic.js'
@@ -24,11 +24,11 @@ t.teardown(() => {
 })
 const [one, other] = (await admin.look()).masters as [MapNode, MapNode]
 const way = await atomicWay(admin, one, other)
-const skip = way === undefined && 'this server does not move slots by itself'
+const skip = way === undefined && 'this server cannot move slots by itself'
 
 /**
- * Moves while messages with keys are posted and read, until `work` is done; then everything must be
- * there once, and in order.
+ * Moves slots while messages with keys are posted and read, until `work` is done. Then everything
+ * must be there once, and in order.
  */
 async function underLoad(
   t: Test,
@@ -80,7 +80,7 @@ async function underLoad(
     t.strictSame(
       readers[index]?.seqs,
       sequence(1, texts.length),
-      'a reader got each once, in order'
+      'a reader got each message once, in order'
     )
     t.notOk(readers[index]?.events.some(({ event }) => event === 'reset' || event === 'lost'))
   }
@@ -92,8 +92,8 @@ t.test('an operator moves slots by hand, there and back, and nobody notices', { 
   await underLoad(t, async rooms => {
     for (const round of [1, 2]) {
       const map = await admin.look()
-      // Nearly all slots of one master (without any it would become a replica); then half of what
-      // the other one has.
+      // Nearly all slots of one master are moved (without any it would become a replica), then half
+      // of what the other master has.
       const [from, to] = round === 1 ? [one, other] : [other, one]
       const slots =
         round === 1
@@ -114,7 +114,7 @@ t.test('an operator moves slots by hand, there and back, and nobody notices', { 
 })
 
 t.test(
-  'the cluster command has the servers move slots, in a few jobs and without a mark',
+  'the cluster command lets the servers move slots, in a few jobs and without marks',
   { skip },
   async t => {
     await underLoad(t, async () => {

@@ -123,7 +123,7 @@ t.test('names', async t => {
       await request(`${url}/events?room=${dots}`),
       400,
       'INVALID_NAME',
-      `a room called ${dots}, which no path can hold`
+      `a room called ${dots}, which no path can contain`
     )
   }
   refused(
@@ -154,7 +154,7 @@ t.test('names', async t => {
     await postJson(`/rooms/${'a'.repeat(3000)}/messages`, GOOD),
     414,
     'URI_TOO_LONG',
-    'a room far too long'
+    'a room name that is far too long'
   )
   t.match(
     await request(`${url}/rooms//messages`),
@@ -366,11 +366,11 @@ t.test('cursors, limits and other parameters', async t => {
     await request(`${url}/rooms/${room}/messages/1`),
     404,
     'MESSAGE_NOT_FOUND',
-    'a message that is not there'
+    'a message that does not exist'
   )
 })
 
-t.test('paths that are not there', async t => {
+t.test('paths that do not exist', async t => {
   for (const [method, path] of [
     ['GET', '/nothing'],
     ['POST', '/nothing'],
@@ -382,8 +382,8 @@ t.test('paths that are not there', async t => {
   }
 })
 
-t.test('none of this has left a key in Redis or an unexpected error in the log', async t => {
-  // Only the service's own: its markers, and what its processes know of each other.
+t.test('none of this left a key in Redis or an unexpected error in the log', async t => {
+  // The only keys are the service's own: its markers, and what its processes know of each other.
   t.equal(await keyCount(), markers.length + 3 * PEER_PLACES.length)
   t.notMatch(service.errors(), /failed unexpectedly/)
 })
@@ -412,7 +412,7 @@ t.test('at and below the limits everything is accepted', async t => {
   t.equal(
     (await postRaw(path, `{"user":"a","text":"${'\\ud83d\\ude00'.repeat(100)}"}`)).status,
     201,
-    'the longest text there can be'
+    'the longest possible text'
   )
   t.equal(
     (

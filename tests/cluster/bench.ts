@@ -62,7 +62,7 @@ t.test('a short run of all parts measures everything, and judges nothing', async
   for (const { part, tables } of measured) {
     for (const { what, median, samples, isMet, missing } of tables.flatMap(({ rows }) => rows)) {
       t.equal(isMet, null)
-      // A peer that cannot be installed is said to be missing; nothing else may be.
+      // A peer that cannot be installed is reported as missing. Nothing else may be missing.
       if (missing !== null) t.match(missing, /Nchan/, `${part}: ${what} is missing: ${missing}`)
       else {
         t.ok(median !== null && Number.isFinite(median) && samples.length === 1, `${part}: ${what}`)
@@ -86,7 +86,7 @@ t.test('an unknown option is reported by name', async t => {
 })
 
 t.test(
-  'the middle of an odd number of samples is one of them, of an even number between two',
+  'the median of an odd number of samples is one of them, and of an even number lies between two',
   async t => {
     t.equal(median([3, 1, 2]), 2)
     t.equal(median([4, 1, 2, 3]), 2.5)
@@ -94,7 +94,7 @@ t.test(
   }
 )
 
-t.test('a ratio compares what was measured in the same round', async t => {
+t.test('a ratio compares samples of the same round', async t => {
   t.strictSame(ratios([10, 20, 30], [5, 20, 60]), [2, 1, 0.5])
 })
 
@@ -144,32 +144,26 @@ t.test('a table shows figures, the range over the rounds, and what is missing an
   )
 })
 
-t.test(
-  'what is recorded stands between its markers, and what was written around them stays',
-  async t => {
-    const folder = temporaryDir(t)
-    copyFileSync(RESULTS, join(folder, 'RESULTS.md'))
-    const where = pathToFileURL(`${folder}/`)
-    const page = (): string => readFileSync(join(folder, 'RESULTS.md'), 'utf8')
-    writeFileSync(
-      join(folder, 'RESULTS.md'),
-      page().replace('## Fan-out', 'By hand.\n\n## Fan-out')
-    )
-    record([measuredOf('post', 1, { processCpuUsPerPost: 50 }), measuredOf('storm', 2, {})], where)
-    record([measuredOf('post', 3, {})], where)
-    t.match(page(), /By hand\./)
-    t.match(page(), /<!-- bench:post -->\n[^<]*\| what \| 3 ×[^<]*\n<!-- end -->/)
-    t.match(page(), /<!-- bench:storm -->\n[^<]*\| what \| 2 ×/)
-    t.notMatch(page(), /\| what \| 1 ×/)
-    t.strictSame(
-      (JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Measured[]).map(
-        ({ part }) => part
-      ),
-      ['storm', 'post']
-    )
-    t.throws(() => replaced(page(), 'nothing', ''), /no place for nothing/)
-  }
-)
+t.test('recorded tables are put between their markers, and the text around them stays', async t => {
+  const folder = temporaryDir(t)
+  copyFileSync(RESULTS, join(folder, 'RESULTS.md'))
+  const where = pathToFileURL(`${folder}/`)
+  const page = (): string => readFileSync(join(folder, 'RESULTS.md'), 'utf8')
+  writeFileSync(join(folder, 'RESULTS.md'), page().replace('## Fan-out', 'By hand.\n\n## Fan-out'))
+  record([measuredOf('post', 1, { processCpuUsPerPost: 50 }), measuredOf('storm', 2, {})], where)
+  record([measuredOf('post', 3, {})], where)
+  t.match(page(), /By hand\./)
+  t.match(page(), /<!-- bench:post -->\n[^<]*\| what \| 3 ×[^<]*\n<!-- end -->/)
+  t.match(page(), /<!-- bench:storm -->\n[^<]*\| what \| 2 ×/)
+  t.notMatch(page(), /\| what \| 1 ×/)
+  t.strictSame(
+    (JSON.parse(readFileSync(join(folder, 'results.json'), 'utf8')) as Measured[]).map(
+      ({ part }) => part
+    ),
+    ['storm', 'post']
+  )
+  t.throws(() => replaced(page(), 'nothing', ''), /no place for nothing/)
+})
 
 t.test('every part has its place in RESULTS.md', async t => {
   for (const part of [...PARTS, 'carries']) {
@@ -177,7 +171,7 @@ t.test('every part has its place in RESULTS.md', async t => {
   }
 })
 
-t.test('what a cluster carries is limited by what is full first', async t => {
+t.test('the capacity of a cluster is limited by whatever is full first', async t => {
   const costs = {
     processCpuUsPerPost: 100,
     processCpuUsPerDelivery: 1,
@@ -197,7 +191,7 @@ t.test('what a cluster carries is limited by what is full first', async t => {
   t.equal(carries({ processCpuUsPerPost: 100 }), undefined)
 })
 
-t.test('frames of an event stream are counted once each, wherever the chunks are cut', async t => {
+t.test('each frame of an event stream is counted once, wherever the chunks are cut', async t => {
   const head = 'HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n'
   const message = (seq: number): string =>
     `id: ${seq}-1700000000000\ndata: {"room":"r","seq":${seq},"user":"u","text":"${'x'.repeat(100)}"}\n\n`
@@ -216,7 +210,7 @@ t.test('frames of an event stream are counted once each, wherever the chunks are
   })
 })
 
-t.test('a stream is live when its mark has come, or without one when it was answered', async t => {
+t.test('a stream is live when its mark has come or, without one, when it was answered', async t => {
   const counter = new SseCounter({ liveMark: 'event: live', frameBytesMin: 0 })
   counter.push(Buffer.from('HTTP/1.1 200 OK\r\n\r\nid: 0\nevent: li'))
   t.equal(counter.isLive, false)

@@ -1,5 +1,5 @@
-// Changing and deleting messages, through two processes: what is told in the order, what is shown
-// afterwards, and that a text that is gone is nowhere.
+// Changing and deleting messages, through two processes. A change is announced in the room's order,
+// pages then show the message as it is now, and a deleted text remains nowhere.
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import t from 'tap'
@@ -41,7 +41,7 @@ const remove = (url: string, room: string, seq: number, more: More = {}): Promis
     headers: headersOf(more)
   })
 
-t.test('a change is told in the order, and the message is shown as it is now', async t => {
+t.test('a change is announced in the order, and pages show the message as it is now', async t => {
   const room = freshRoom()
   const live = openSse(t, `${two}/rooms/${room}/events`)
   await live.isLive()
@@ -100,7 +100,7 @@ t.test('a change is told in the order, and the message is shown as it is now', a
   })
 })
 
-t.test('a deleted text is nowhere: in no answer, no stream, no key of any node', async t => {
+t.test('a deleted text is in no answer, no stream and no key of any node', async t => {
   const room = freshRoom()
   const secret = `secret ${randomUUID()}`
   const reader = openSse(t, `${two}/rooms/${room}/events`)
@@ -127,7 +127,11 @@ t.test('a deleted text is nowhere: in no answer, no stream, no key of any node',
         ['message', 'deleted', 'message', 'changed', 'changed', 'live']
       )
       t.match(events[1], { data: { room, seq: 2, deleted: true } })
-      t.match(events[3], { data: { changes: 2, deleted: true } }, 'the change says no more either')
+      t.match(
+        events[3],
+        { data: { changes: 2, deleted: true } },
+        'the change does not contain it either'
+      )
     }
     const page = await readAll(url, room)
     t.strictSame(
@@ -144,14 +148,14 @@ t.test('a deleted text is nowhere: in no answer, no stream, no key of any node',
   t.match(
     await post(two, room, 'ann', secret, { 'idempotency-key': 'k1' }),
     { status: 410, body: { code: 'MESSAGE_DELETED' } },
-    'its repeated POST does not bring it back'
+    'repeating its POST does not bring it back'
   )
   t.match(await remove(two, room, 2), { status: 410, body: { code: 'MESSAGE_DELETED' } })
   t.match(await change(two, room, 2, 'again'), { status: 410, body: { code: 'MESSAGE_DELETED' } })
   t.match(await request(`${one}/rooms/${room}/messages`), { body: { head: 5 } })
 })
 
-t.test('what cannot be changed is said', async t => {
+t.test('a change that is impossible is refused with the reason', async t => {
   const room = freshRoom()
   t.match(await change(one, room, 1, 'x'), { status: 404, body: { code: 'MESSAGE_NOT_FOUND' } })
   await post(one, room, 'ann', 'hello')
@@ -166,7 +170,7 @@ t.test('what cannot be changed is said', async t => {
   t.match(await change(one, room, 1, 'by its author', { user: 'ann' }), { status: 200 })
 })
 
-t.test('a key makes a change happen once, through whichever process', async t => {
+t.test('with a key, a change happens once, whichever process gets the request', async t => {
   const room = freshRoom()
   await post(one, room, 'ann', 'hello', { 'idempotency-key': 'post' })
   await post(one, room, 'ann', 'second')
@@ -192,7 +196,7 @@ t.test('a key makes a change happen once, through whichever process', async t =>
   t.match(await post(one, room, 'ann', 'hello', { 'idempotency-key': 'post' }), { status: 410 })
 })
 
-t.test('changes at once are all told, and one of them holds', async t => {
+t.test('concurrent changes are all announced, and the last one remains', async t => {
   const room = freshRoom()
   await post(one, room, 'ann', '0')
   const answers = await Promise.all(
@@ -204,20 +208,20 @@ t.test('changes at once are all told, and one of them holds', async t => {
   t.ok(answers.every(({ status }) => status === 200 || status === 410))
   const page = await readAll(one, room)
   t.equal(page.length, 1 + done.length)
-  t.match(page[0], { deleted: true }, 'whatever came after the deletion was refused')
+  t.match(page[0], { deleted: true }, 'every change after the deletion was refused')
   t.ok(
     page.every(entry => !('text' in entry)),
-    'no text of it is left'
+    'none of its texts is left'
   )
 })
 
 t.test(
-  'changes at once leave a live reader with what is stored, and never bring a text back',
+  'after concurrent changes a live reader shows what is stored, and no deleted text came back',
   async t => {
     const room = freshRoom()
     const live = openSse(t, `${two}/rooms/${room}/events`)
     await live.isLive()
-    // Two processes tell what they have applied in either order.
+    // Two processes may announce the changes that they applied in either order.
     const rounds = sequence(1, 15)
     for (const seq of rounds) await post(one, room, 'ann', `${seq}`)
     const changed = await Promise.all(
@@ -230,7 +234,7 @@ t.test(
         })
       )
     )
-    // Deletions at once may share one entry.
+    // Concurrent deletions may share one entry.
     const told = new Set(
       changed.filter(({ status }) => status === 200).map(({ body }) => body['seq'])
     )
@@ -254,7 +258,7 @@ t.test(
 )
 
 t.test(
-  "a dialog's last message is found behind more changes than the log's tail holds",
+  "a dialog's last message is found before more changes than the log's tail holds",
   async t => {
     const room = freshRoom()
     await post(one, room, 'ann', 'hello')
@@ -278,7 +282,7 @@ const steps = fc.array(
   { minLength: 10, maxLength: 60 }
 )
 
-t.test('whatever is posted, changed and deleted, pages and streams show the model', async t => {
+t.test('whatever is posted, changed and deleted, pages and streams equal the model', async t => {
   await fc.assert(
     fc.asyncProperty(steps, async steps => {
       const room = freshRoom()
@@ -310,7 +314,7 @@ t.test('whatever is posted, changed and deleted, pages and streams show the mode
           const shown: Shown = kind === 'change' ? { ...target, text } : { deleted: true }
           model[seq - 1] = shown
           for (const [index, { changes }] of model.entries()) {
-            // A told change shows what the message says now; a deletion stays one.
+            // An announced change shows what the message says now; a deletion stays a deletion.
             if (changes !== seq) continue
             model[index] =
               shown.text === undefined ? { changes, deleted: true } : { changes, text: shown.text }

@@ -1,5 +1,5 @@
-// What a crash between two steps of a change leaves, or a shard that lost data: the check finds it,
-// and with --repair mends it.
+// The state that a crash between two steps of a change leaves, or a shard that lost data: the check
+// finds it, and --repair fixes it.
 import assert from 'node:assert/strict'
 import t, { type Test } from 'tap'
 import { type FindingKind } from '../../src/cli/check/finding.js'
@@ -17,7 +17,7 @@ import { append, openStore, readAll, type TestStore } from '../support/store.js'
 const embedded = await startCluster(t)
 const open = (t: Test): Promise<TestStore> => openStore(t, embedded, {}, redisTarget(embedded.urls))
 
-/** What is found, each as `<kind> <how many>`; what was mended is marked. */
+/** The findings, each as `<kind> <count>`; repaired ones are marked. */
 async function check(
   { cluster, store }: TestStore,
   room: string,
@@ -30,7 +30,7 @@ async function check(
     seal: room => store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 60_000,
-    // Changes of a moment ago count.
+    // Even changes of a moment ago are checked.
     settleMs: -1000,
     referencesMax: 1_000_000,
     onProgress: () => undefined
@@ -63,7 +63,7 @@ async function placeOf(
   return { id, block, changed: changedKey(block), slot: slotOf(block) }
 }
 
-t.test('changes are nothing wrong, and are no messages of anybody', async t => {
+t.test('changes are correct, and do not count as messages', async t => {
   const world = await open(t)
   const room = await roomOf(world)
   t.strictSame(await check(world, room), [])
@@ -71,7 +71,7 @@ t.test('changes are nothing wrong, and are no messages of anybody', async t => {
   t.equal(await world.store.head(room), 7)
 })
 
-t.test('a process that died before it told: the log is told', async t => {
+t.test('a change whose process died before announcing it is added to the log', async t => {
   const world = await open(t)
   const { cluster, store } = world
   const room = await roomOf(world)
@@ -85,7 +85,7 @@ t.test('a process that died before it told: the log is told', async t => {
   t.match((await readAll(store, room)).at(-1), { seq: 8, changes: 1, text: undefined })
 })
 
-t.test('a deletion whose process died is told by its repetition, once', async t => {
+t.test('a deletion whose process died is announced once, when it is repeated', async t => {
   const world = await open(t)
   const { cluster, store } = world
   const room = await roomOf(world)
@@ -100,10 +100,10 @@ t.test('a deletion whose process died is told by its repetition, once', async t 
   t.strictSame(await check(world, room), [])
 })
 
-/** Puts a text into the block again, as a copy would that somebody restored. */
+/** Puts a text back into its block, as if somebody had restored an old copy. */
 async function bringBack(world: TestStore, room: string, seq: number): Promise<void> {
   const { id, block, slot } = await placeOf(world, room, seq)
-  // XRANGE answers entries.
+  // XRANGE returns entries.
   const rest = (await world.cluster.command(slot, ['XRANGE', block, '-', '+'])) as ReadonlyArray<
     readonly [string, readonly string[]]
   >
@@ -115,7 +115,7 @@ async function bringBack(world: TestStore, room: string, seq: number): Promise<v
   }
 }
 
-t.test('a text that is back in its block is removed', async t => {
+t.test('a deleted text that is back in its block is removed', async t => {
   const world = await open(t)
   const { store } = world
   const room = await roomOf(world)
@@ -126,7 +126,7 @@ t.test('a text that is back in its block is removed', async t => {
   t.match(await readAll(store, room), { 2: { deleted: true } })
 })
 
-t.test('a deletion that the shard has lost is done again', async t => {
+t.test('a deletion that the shard has lost is repeated', async t => {
   const world = await open(t)
   const { cluster, store } = world
   const room = await roomOf(world)
@@ -142,7 +142,7 @@ t.test('a deletion that the shard has lost is done again', async t => {
   t.match(await readAll(store, room), { 3: { deleted: true } })
 })
 
-t.test('a change that the log has lost is found, whoever looks', async t => {
+t.test('a change that the log has lost is found', async t => {
   const world = await open(t)
   const { cluster, store } = world
   const room = await roomOf(world)

@@ -1,5 +1,5 @@
-// `npm run check`: a consistent store passes, even while it is written to; every kind of
-// inconsistency is found, reported, and repaired where possible.
+// `npm run check`: a consistent store passes, even while it is written to. Every kind of
+// inconsistency is found, reported and, where possible, repaired.
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -59,7 +59,7 @@ async function run(env: Readonly<Record<string, string>>, ...args: string[]): Pr
   return { status: child.exitCode, stdout, stderr }
 }
 
-/** Orphans may be called old from twice the deadline on. */
+/** Orphans count as old after twice the deadline. */
 const DEADLINE_MS = 1000
 const ORPHAN_AGE_MS_MIN = 2 * DEADLINE_MS
 
@@ -74,7 +74,7 @@ const check = (...args: string[]): Promise<Result> =>
     ...args
   )
 
-/** The check within this process. */
+/** Runs the check within this process. */
 async function checkRoom(
   { cluster, store }: TestStore,
   room: string,
@@ -136,7 +136,7 @@ t.test('a block and what refers to it', async t => {
             )
             found.unreferred.push(...unreferred)
           }
-          // The same by sets and without order.
+          // The same result, computed by sets and without order.
           const has = (list: readonly EntryId[], id: EntryId): boolean =>
             list.some(other => compare(other, id) === 0)
           const firstOf = (id: EntryId): number =>
@@ -187,7 +187,7 @@ t.test('a block and what refers to it', async t => {
 })
 
 t.test(
-  'of many things as many are worked on at a time as said, each once, and none is begun after a failure',
+  'a limited number of items is worked on at a time, each once, and none is started after a failure',
   async t => {
     let running = 0
     let most = 0
@@ -208,11 +208,11 @@ t.test(
       sequence(1, 20)
     )
     await t.rejects(forEachAtOnce(sequence(40, 100), 3, work), { message: 'fifty' })
-    t.ok(Math.max(...done) <= 53, 'what was under way ended, the rest was not begun')
+    t.ok(Math.max(...done) <= 53, 'started work was finished, and the rest was not started')
   }
 )
 
-t.test('rooms form a group as long as their blocks fit', async t => {
+t.test('rooms are grouped as long as their blocks fit', async t => {
   t.strictSame(groupsOf(new Map(), 10), [])
   t.strictSame(
     groupsOf(
@@ -249,7 +249,7 @@ t.test('a counter may have any value between what the log had and what it has', 
   }
 })
 
-// By themselves: these look at all rooms, or at how young something is.
+// These run alone: they look at all rooms, or depend on how young something is.
 await t.test('a consistent store passes the check, for one room or all', async t => {
   const { store } = await open(t)
   const [room, other] = [freshRoom(), freshRoom()]
@@ -297,15 +297,15 @@ await t.test('a room with only orphans is found by its blocks', async t => {
 })
 
 await t.test(
-  'orphans are listed, and nothing wrong; with --repair the old ones go, and the young ones stay',
+  'orphans are listed and are not violations; --repair removes the old ones and leaves the young ones',
   async t => {
     const { store, cluster } = await open(t)
     const room = freshRoom()
     const user = `ann-${room}`
     await appendMany(store, room, user, 3)
     const block = blockKey(room, `${user}.0`)
-    // One in a block that has messages, one in a block by itself, and one of a user whom the log
-    // does not know.
+    // One in a block that has messages, one alone in a block, and one of a user whom the log does
+    // not know.
     const only = [blockKey(room, `${user}.7`), blockKey(room, 'nobody.0')]
     for (const key of [block, ...only]) {
       await cluster.command(slotOf(key), ['XADD', key, '*', 't', 'orphan'])
@@ -338,8 +338,8 @@ await t.test(
   }
 )
 
-// The others have rooms of their own. Most of the time they wait for the command to be sure that
-// nothing is under way.
+// The remaining tests have rooms of their own. Most of the time they wait until the command is sure
+// that nothing is in progress.
 t.jobs = AT_ONCE
 
 t.test('an empty room passes the check', async t => {
@@ -379,7 +379,7 @@ t.test('several passes find the same as one', async t => {
       'orphan'
     ])
   )
-  // A check ignores entries of the millisecond in which it begins.
+  // A check ignores entries from the millisecond in which it starts.
   await until('the next millisecond', () => Date.now() > Number.parseInt(orphan, 10))
   let entries = 0
   const one = await checkRoom(opened, room)
@@ -400,7 +400,7 @@ t.test('several passes find the same as one', async t => {
 })
 
 t.test(
-  'every kind of violation is found and told, each by itself, and the status is 1',
+  'every kind of violation is found and reported, each by itself, and the exit status is 1',
   async t => {
     const { store, cluster } = await open(t)
     const unsealing = (await openUnsealing(t)).store
@@ -538,7 +538,7 @@ t.test('--repair corrects counters, and they stay right while writing goes on', 
 })
 
 t.test(
-  'a member who does not see the room in their list is told, and --repair mends it',
+  'a member who does not see the room in their list is reported, and --repair fixes the list',
   async t => {
     const { store, cluster } = await open(t)
     const room = freshRoom()
@@ -578,7 +578,7 @@ t.test('a removed user is still counted, and does not become a member again', as
 })
 
 t.test(
-  '--repair finishes sealing that was interrupted, and changes nothing for readers',
+  '--repair finishes sealing that was interrupted, and changes nothing for the readers',
   async t => {
     const opened = await openUnsealing(t)
     const { store, cluster } = opened
@@ -622,12 +622,12 @@ t.test('what cannot be repaired is left as it is, and the status stays 1', async
   const before = await store.log.range(room, 1, 1000)
   const { status, stdout } = await check('--room', room, '--repair')
   t.equal(status, 1)
-  t.notMatch(stdout, /repaired/, 'the counters are not made to agree with a log that has a hole')
+  t.notMatch(stdout, /repaired/, 'the counters are not corrected to match a log that has a hole')
   t.strictSame(await store.log.range(room, 1, 1000), before)
 })
 
 t.test(
-  'a check with another SEGMENT_LENGTH than the service harms nothing, and says what may be wrong',
+  "a check with a SEGMENT_LENGTH that differs from the service's does no harm, and says what may be wrong",
   async t => {
     const { store } = await open(t)
     const room = freshRoom()
@@ -649,7 +649,7 @@ t.test(
   }
 )
 
-t.test('while writers go on, nothing is found and nothing that was right is changed', async t => {
+t.test('while writers go on, nothing is found, and nothing right is changed', async t => {
   const writers = [await open(t, { blockLength: 10 }), await open(t, { blockLength: 10 })] as const
   const checker = await open(t)
   const room = freshRoom()
@@ -680,7 +680,7 @@ t.test('while writers go on, nothing is found and nothing that was right is chan
       `at ${report.head}`
     )
   }
-  t.ok(new Set(reports.map(({ head }) => head)).size > 5, 'it was written meanwhile')
+  t.ok(new Set(reports.map(({ head }) => head)).size > 5, 'writing went on meanwhile')
   t.match(await checkRoom(checker, room), { head: total, findings: { length: 0 } })
 })
 
@@ -721,7 +721,7 @@ t.test('a store that does not answer is reported in one line, and the status is 
 })
 
 t.test(
-  'without REDIS_NODES it looks at the embedded cluster, of a running service and of a stopped one',
+  'without REDIS_NODES it checks the embedded cluster, whether its service is running or stopped',
   async t => {
     const dataDir = temporaryDir(t)
     const service = await startService(t, { env: { DATA_DIR: dataDir } })

@@ -26,7 +26,7 @@ async function seqsOf(entries: AsyncIterable<{ seq: number }>): Promise<number[]
   return seqs
 }
 
-t.test('history is read both ways, over pages, from any place', async t => {
+t.test('history is read in both directions, over pages, from any place', async t => {
   const room = freshRoom()
   t.same(await seqsOf(dialogs.history(room)), [], 'of an empty room')
   await postMany(service.url, room, 'ann', 12)
@@ -88,7 +88,7 @@ t.test('posts of one room keep their order and are stored once, through a restar
   )
 })
 
-t.test('users come in pages', async t => {
+t.test('users are listed in pages', async t => {
   const room = freshRoom()
   for (const user of ['ann', 'bob', 'eve']) await dialogs.post(room, { user, text: 'hi' })
   const first = await dialogs.users(room, { limit: 2 })
@@ -121,7 +121,7 @@ t.test('the examples run: a bot that answers each message once, and an export', 
   ])
 })
 
-t.test('the package holds the client with its types, nothing else, and can be used', async t => {
+t.test('the package contains only the client with its types, and can be used', async t => {
   const folder = mkdtempSync(join(tmpdir(), 'dialogs-client-'))
   t.teardown(() => rmSync(folder, { recursive: true }))
   const run = (command: string, args: string[], cwd = root): string =>

@@ -1,5 +1,5 @@
-// The cluster command against real clusters, while somebody writes: every command, its interruption
-// and continuation, slots that were left half-moved in every way, and what it refuses.
+// The cluster command on real clusters, while somebody writes: every command, its interruption and
+// continuation, slots that were left half-moved in every way, and what the command refuses.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -27,15 +27,15 @@ import { until } from '../support/until.js'
 t.jobs = 2 // half of the time is waiting: for processes to start, and 2 s for each node that does
 
 /**
- * Set where these tests run once more, on another server: what depends least on it is left out.
- * `npm run test:servers` leaves nothing out.
+ * Set when these tests run a second time, on another server: what depends least on the server is
+ * skipped. `npm run test:servers` skips nothing.
  */
 const skip = process.env['SHORT'] === '1' && 'depends little on the server'
 
 const FULL_SPEED = ['--yes', '--speed', '100']
 
 t.test(
-  'an embedded cluster grows, is evened out, drained and shrunk under a running service, which then restarts with it',
+  'an embedded cluster is extended, rebalanced, drained and shrunk under a running service, which then restarts with it',
   { skip },
   async t => {
     const dataDir = temporaryDir(t)
@@ -48,13 +48,9 @@ t.test(
     t.equal(before.shards.length, 3)
     const [first = ''] = before.shards.map(({ master }) => master.address)
 
-    await RunningCluster.find(dataDir, 2000)?.addNode() // as an `add` leaves it that is interrupted
+    await RunningCluster.find(dataDir, 2000)?.addNode() // as an interrupted `add` leaves it
     const added = await runCluster(t, env, 'add', '--yes')
-    t.equal(
-      folders(dataDir).length,
-      8,
-      'a node that was started and has not joined is the first to'
-    )
+    t.equal(folders(dataDir).length, 8, 'a node that was started but has not joined is used first')
     t.match(
       added,
       {
@@ -130,7 +126,7 @@ t.test(
     t.same(
       pids.map(commandOf),
       pids.map(() => undefined),
-      'its stop ends the node that it did not start, too'
+      'its stop also ends the node that it did not start'
     )
     const stopped = await runCluster(t, env, 'status')
     t.match(stopped, { status: 1, errors: /does not run: start the service first/ }, stopped.output)
@@ -185,7 +181,7 @@ t.test(
 )
 
 t.test(
-  'a drain that is interrupted, killed, and given again finishes under load with nothing lost',
+  'a drain that is interrupted, killed and repeated finishes under load without losing anything',
   async t => {
     const cluster = await startCluster(t)
     const env = envOf(cluster)
@@ -236,7 +232,7 @@ t.test(
 )
 
 t.test(
-  'an interrupted reshard by count says which slots are left, and these finish it',
+  'an interrupted reshard by count names the remaining slots, and moving them completes it',
   { skip },
   async t => {
     const cluster = await startCluster(t, { shards: 2, replicas: 0 })
@@ -272,13 +268,13 @@ t.test(
     t.match(
       await runCluster(t, env, ...words, ...FULL_SPEED),
       { status: 0, output: 'Nothing to do' },
-      'and again, nothing happens'
+      'run again, it changes nothing'
     )
   }
 )
 
 t.test(
-  'a slot that was left half-moved, in whatever way, is shown and finished with all its keys',
+  'a slot that was left half-moved in any way is shown, and finished with all its keys',
   async t => {
     const cluster = await startCluster(t)
     const env = envOf(cluster)
@@ -366,7 +362,7 @@ t.test(
 )
 
 t.test(
-  'of a key on both sides the copy with more in it is kept: a mark that somebody left proves nothing',
+  'if both sides have a key, the fuller copy is kept: a mark that somebody left proves nothing',
   async t => {
     const cluster = await startCluster(t, { shards: 2, replicas: 0 })
     const client = await connectTo(t, cluster.urls, redisTarget(cluster.urls))
@@ -411,7 +407,7 @@ t.test(
     // Whoever set the mark may have found keys on the target, and died.
     t.same(await lengthAndCount(marked), [3, '7', 'a'])
     t.same(await lengthAndCount(unmarked), [3, '7', 'a'])
-    t.equal(lines.length, 4, 'and it is said what was dropped')
+    t.equal(lines.length, 4, 'the dropped copy is reported')
     t.match(
       lines.find(line => line.includes('}s')),
       /kept a stream of 3 entries, dropped a stream of 1 entries$/
@@ -420,7 +416,7 @@ t.test(
   }
 )
 
-t.test("no batch is moved before the target's replica has the one before", async t => {
+t.test("no batch is moved before the target's replica has the previous one", async t => {
   const cluster = await startCluster(t, { shards: 2 })
   const { admin, map } = await look(t, cluster)
   const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
@@ -428,7 +424,7 @@ t.test("no batch is moved before the target's replica has the one before", async
   if (/^valkey_version:/m.test(String(await admin.ask(a, 'INFO', 'server')))) {
     t.plan(
       0,
-      'from Valkey 8 on, a replica that hangs forbids to mark slots at all: see the next test'
+      'from Valkey 8 on, a hanging replica makes marking slots impossible: see the next test'
     )
     return
   }
@@ -448,14 +444,14 @@ t.test("no batch is moved before the target's replica has the one before", async
     }
   })
   await until('the first batch is on the target', () => keysDone > 0)
-  // that nothing more comes has no condition to wait for
+  // There is no condition to wait for to see that nothing more arrives.
   await new Promise(resolve => setTimeout(resolve, 300))
-  t.ok(keysDone <= 2, `${keysDone} keys are on their way, of 200 kB each`)
+  t.ok(keysDone <= 2, `${keysDone} keys of 200 kB each are on the way`)
   await replica?.kill('SIGCONT')
   t.match(await moving, { isComplete: true, keysDone: 30 })
 })
 
-t.test('a replica that hangs does not keep slots from being moved', async t => {
+t.test('a hanging replica does not prevent moving slots', async t => {
   const cluster = await startCluster(t, { shards: 2, nodeTimeoutMs: 60_000 })
   const { admin, map } = await look(t, cluster)
   const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
@@ -471,7 +467,7 @@ t.test('a replica that hangs does not keep slots from being moved', async t => {
 
 for (const victim of ['source', 'target'] as const) {
   t.test(
-    `a ${victim} that dies while slots move is replaced, and the move goes on with nothing lost`,
+    `a ${victim} that dies while slots move is replaced, and the move continues without losing anything`,
     async t => {
       const cluster = await startCluster(t, { nodeTimeoutMs: 1000 })
       const writer = await new SteadyWriter(
@@ -493,7 +489,7 @@ for (const victim of ['source', 'target'] as const) {
       })
       await dying
       t.match(result, { isComplete: true, slotsDone: source.slots.length })
-      t.ok(result.retries > 0, 'it did meet the failover')
+      t.ok(result.retries > 0, 'the failover did happen during the move')
       t.same(await writer.faults(), [])
       const after = await admin.look()
       t.equal(after.masters.filter(({ id }) => after.slotsOf(id).length > 0).length, 2)
@@ -502,7 +498,7 @@ for (const victim of ['source', 'target'] as const) {
   )
 }
 
-t.test('a failover is asked for by master or replica, and loses no write', async t => {
+t.test('a failover can be requested by master or by replica, and loses no write', async t => {
   const cluster = await startCluster(t, { shards: 2 })
   const env = envOf(cluster)
   const writer = new SteadyWriter(
@@ -529,73 +525,69 @@ t.test('a failover is asked for by master or replica, and loses no write', async
   t.same(await writer.faults(), [])
 })
 
-t.test(
-  'given empty nodes join as a shard or as replicas; others are refused',
-  { skip },
-  async t => {
-    const cluster = await startCluster(t, { shards: 2, replicas: 0 })
-    const other = await startCluster(t, { shards: 1, replicas: 0 })
-    const env = envOf(cluster)
-    const address = async (): Promise<string> => `127.0.0.1:${(await cluster.addNode()).port}`
-    const [master, replica, second] = [await address(), await address(), await address()]
+t.test('empty nodes join as a shard or as replicas; other nodes are refused', { skip }, async t => {
+  const cluster = await startCluster(t, { shards: 2, replicas: 0 })
+  const other = await startCluster(t, { shards: 1, replicas: 0 })
+  const env = envOf(cluster)
+  const address = async (): Promise<string> => `127.0.0.1:${(await cluster.addNode()).port}`
+  const [master, replica, second] = [await address(), await address(), await address()]
 
-    t.match(await runCluster(t, env, 'add', '--yes'), {
-      status: 1,
-      errors: /not an embedded cluster: name the empty nodes/
-    })
-    t.match(await runCluster(t, env, 'add', '127.0.0.1:1', '--yes'), {
-      status: 1,
-      errors: /127\.0\.0\.1:1 does not answer/
-    })
-    t.match(await runCluster(t, env, 'add', new URL(at(other.urls, 0)).host, '--yes'), {
-      status: 1,
-      errors: /belongs to another cluster/
-    })
-    t.match(await runCluster(t, env, 'add', new URL(at(cluster.urls, 0)).host, '--yes'), {
-      status: 1,
-      errors: /in the cluster already and has slots/
-    })
-    t.match(await runCluster(t, env, 'add', master, replica, '--yes'), {
-      status: 0,
-      output: `Added ${master}`
-    })
-    t.match(await runCluster(t, env, 'add', second, '--replica-of', master, '--yes'), {
-      status: 0,
-      output: `Added ${second}`
-    })
-    t.match(
-      (await readStatus(t, env)).shards
-        .find(shard => shard.master.address === master)
-        ?.replicas.map(({ address }) => address)
-        .sort(),
-      [replica, second].sort()
-    )
-    t.match(
-      await runCluster(t, env, 'add', master, replica, '--yes'),
-      { status: 0 },
-      'and given again, it is as it was'
-    )
+  t.match(await runCluster(t, env, 'add', '--yes'), {
+    status: 1,
+    errors: /not an embedded cluster: name the empty nodes/
+  })
+  t.match(await runCluster(t, env, 'add', '127.0.0.1:1', '--yes'), {
+    status: 1,
+    errors: /127\.0\.0\.1:1 does not answer/
+  })
+  t.match(await runCluster(t, env, 'add', new URL(at(other.urls, 0)).host, '--yes'), {
+    status: 1,
+    errors: /belongs to another cluster/
+  })
+  t.match(await runCluster(t, env, 'add', new URL(at(cluster.urls, 0)).host, '--yes'), {
+    status: 1,
+    errors: /in the cluster already and has slots/
+  })
+  t.match(await runCluster(t, env, 'add', master, replica, '--yes'), {
+    status: 0,
+    output: `Added ${master}`
+  })
+  t.match(await runCluster(t, env, 'add', second, '--replica-of', master, '--yes'), {
+    status: 0,
+    output: `Added ${second}`
+  })
+  t.match(
+    (await readStatus(t, env)).shards
+      .find(shard => shard.master.address === master)
+      ?.replicas.map(({ address }) => address)
+      .sort(),
+    [replica, second].sort()
+  )
+  t.match(
+    await runCluster(t, env, 'add', master, replica, '--yes'),
+    { status: 0 },
+    'repeated, it changes nothing'
+  )
 
-    t.match(await runCluster(t, env, 'remove', second, '--yes'), { status: 0 })
-    const heir = at((await readStatus(t, env)).shards, 0).master.address
-    const kept = await runCluster(t, env, 'remove', master, '--keep-replicas', '--yes')
-    t.match(kept, { status: 0, output: `will follow ${heir}` }, kept.errors)
-    const { shards } = await readStatus(t, env)
-    t.equal(shards.length, 2)
-    t.same(
-      shards.flatMap(({ replicas }) => replicas.map(({ address }) => address)),
-      [replica]
-    )
-    t.match(
-      await runCluster(t, env, 'add', master, '--yes'),
-      { status: 0 },
-      'a node that has left is empty, and may join again'
-    )
-  }
-)
+  t.match(await runCluster(t, env, 'remove', second, '--yes'), { status: 0 })
+  const heir = at((await readStatus(t, env)).shards, 0).master.address
+  const kept = await runCluster(t, env, 'remove', master, '--keep-replicas', '--yes')
+  t.match(kept, { status: 0, output: `will follow ${heir}` }, kept.errors)
+  const { shards } = await readStatus(t, env)
+  t.equal(shards.length, 2)
+  t.same(
+    shards.flatMap(({ replicas }) => replicas.map(({ address }) => address)),
+    [replica]
+  )
+  t.match(
+    await runCluster(t, env, 'add', master, '--yes'),
+    { status: 0 },
+    'a node that has left is empty, and may join again'
+  )
+})
 
 t.test(
-  'what would lose data or cannot be done is refused with a reason, and nothing changes',
+  'a command that would lose data or is impossible is refused with a reason, and changes nothing',
   { skip },
   async t => {
     const cluster = await startCluster(t, { shards: 2, nodeTimeoutMs: 1000 })
@@ -679,7 +671,7 @@ t.test(
   }
 )
 
-t.test('an unhealthy cluster is reported, and no slot moves', { skip }, async t => {
+t.test('an unhealthy cluster is reported, and no slot is moved', { skip }, async t => {
   const cluster = await startCluster(t, { shards: 3, replicas: 0, nodeTimeoutMs: 1000 })
   const [, second, third] = cluster.nodes
   const env = { REDIS_NODES: at(cluster.urls, 0) }
@@ -731,7 +723,7 @@ t.test('slots move between nodes with user and password', { skip }, async t => {
 })
 
 t.test(
-  'a move to a master that holds some already, and one from a wrong place',
+  'a move to a master that already has some of the slots, and one from the wrong place',
   { skip },
   async t => {
     const cluster = await startCluster(t, { shards: 2, replicas: 0 })
@@ -743,7 +735,7 @@ t.test(
     t.match(
       await moveSlots(admin, moves, { speed: 100 }),
       { isComplete: true, slotsDone: 3 },
-      'the same again is done already'
+      'repeated, there is nothing left to do'
     )
     await t.rejects(moveSlots(admin, [{ slot: 5, from: 'nobody', to: b.id }]), { name: 'Refusal' })
     await t.rejects(moveSlots(admin, [{ slot: 3, from: a.id, to: 'nobody' }]), { name: 'Refusal' })

@@ -1,5 +1,5 @@
-// Difficult connections: requests that do not arrive completely, clients that take nothing, streams
-// behind another request; and the longest valid requests.
+// Difficult connections: incomplete requests, clients that take nothing, streams behind another
+// request; and the longest valid requests.
 import net from 'node:net'
 import t, { type Test } from 'tap'
 import { freshRoom, post, request, sequence } from '../support/client.js'
@@ -27,7 +27,7 @@ const HALF_A_POST =
   'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
 
 t.test(
-  'a stop waits neither for a client that does not read nor for a request that does not arrive',
+  'a stop waits neither for a client that does not read nor for an incomplete request',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -41,7 +41,7 @@ t.test(
     )
     socket.pause()
     const half = connect(t, service.url, HALF_A_POST)
-    // It has come to the parser once a later one is answered.
+    // The parser has it once a later request is answered.
     await request(`${service.url}/health/live`)
     const begun = performance.now()
     t.equal(await service.stop(), 0)
@@ -51,7 +51,7 @@ t.test(
   }
 )
 
-t.test('an incomplete request is cut off, a stream is not', async t => {
+t.test('an incomplete request is cut off, and a stream is not', async t => {
   const { url } = await startService(t, {
     redisNodes: cluster.urls,
     env: { REQUEST_TIMEOUT_MS: '500' }
@@ -67,38 +67,35 @@ t.test('an incomplete request is cut off, a stream is not', async t => {
   t.notOk(stream.hasEnded)
 })
 
-t.test(
-  'what is no request is told so, with a code: garbage, and more headers than fit',
-  async t => {
-    const { url } = await startService(t, { redisNodes: cluster.urls })
-    const get = (bytes: number): string =>
-      `GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
-    for (const [text, answered] of [
-      ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
-      [get(120 * 1024), /^HTTP\/1\.1 200 /],
-      [
-        get(128 * 1024),
-        /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n[^]*"code":"HEADERS_TOO_LARGE"/
-      ]
-    ] as const) {
-      const { answer } = connect(t, url, text)
-      await until('it is answered', () => answered.test(answer()))
-    }
-    const stream = connect(
-      t,
-      url,
-      `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`
-    )
-    await until('it is live', () => stream.answer().includes('event: live'))
-    const before = stream.answer()
-    stream.socket.write('garbage\r\n\r\n')
-    await until('it is cut off', () => stream.socket.destroyed)
-    t.equal(stream.answer(), before, 'nothing is written into a stream')
+t.test('bytes that are not a request, and too many headers, are refused with a code', async t => {
+  const { url } = await startService(t, { redisNodes: cluster.urls })
+  const get = (bytes: number): string =>
+    `GET /health/live HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(bytes)}\r\n\r\n`
+  for (const [text, answered] of [
+    ['hello\r\n\r\n', /^HTTP\/1\.1 400 Bad Request\r\n[^]*"code":"BAD_REQUEST"/],
+    [get(120 * 1024), /^HTTP\/1\.1 200 /],
+    [
+      get(128 * 1024),
+      /^HTTP\/1\.1 431 Request Header Fields Too Large\r\n[^]*"code":"HEADERS_TOO_LARGE"/
+    ]
+  ] as const) {
+    const { answer } = connect(t, url, text)
+    await until('it is answered', () => answered.test(answer()))
   }
-)
+  const stream = connect(
+    t,
+    url,
+    `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`
+  )
+  await until('it is live', () => stream.answer().includes('event: live'))
+  const before = stream.answer()
+  stream.socket.write('garbage\r\n\r\n')
+  await until('it is cut off', () => stream.socket.destroyed)
+  t.equal(stream.answer(), before, 'nothing is written into a stream')
+})
 
 t.test(
-  'a stream behind another request on the same connection waits for its answer; what comes behind a stream is not answered',
+  'a stream behind another request on the same connection waits for that answer; a request behind a stream is not answered',
   async t => {
     const { url } = await startService(t, { redisNodes: cluster.urls })
     const room = freshRoom()
@@ -124,10 +121,10 @@ t.test(
 )
 
 t.test(
-  'a stream of as many rooms as it may have, with the longest names, opens and is resumed',
+  'a stream of the maximum number of rooms with the longest names opens and can be resumed',
   async t => {
     const { url } = await startService(t, { redisNodes: cluster.urls })
-    // Six and twelve bytes in a URL.
+    // Characters that take six and twelve bytes in a URL.
     for (const character of ['я', '😀']) {
       const rooms = sequence(1, 100)
         .map(n => `${freshRoom()}-${n}-`)

@@ -1,6 +1,6 @@
-// /openapi.json is valid, describes every route, clients that are generated from it work, and a
-// fuzzer finds no answer that it does not describe. The tools come from PyPI and npm; where these
-// cannot be had the parts that need them are skipped with a word.
+// /openapi.json is valid and describes every route, clients generated from it work, and a fuzzer
+// finds no answer that it does not describe. The tools come from PyPI and npm. Where these cannot
+// be reached, the parts that need them are skipped with the reason.
 import { execFile, execFileSync } from 'node:child_process'
 import { existsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -19,7 +19,7 @@ const file = join(dir, 'openapi.json')
 const { body: api } = await request(`${url}/openapi.json`)
 writeFileSync(file, JSON.stringify(api))
 
-/** Runs a tool; what it says is the error when it fails. */
+/** Runs a tool. If it fails, the error contains its output. */
 async function tool(command: string, ...args: string[]): Promise<string> {
   try {
     const { stdout, stderr } = await run(command, args, {
@@ -84,7 +84,7 @@ const noNpm = installNpm()
 const npmTool = (name: string, ...args: string[]): Promise<string> =>
   tool(join(dir, 'npm/node_modules/.bin', name), ...args)
 
-t.test('every route is described, with its parameters and each status', async t => {
+t.test('every route is described, with its parameters and all statuses', async t => {
   t.match(api, { openapi: '3.1.0', servers: [{ url: '/' }] })
   const { paths } = api as {
     readonly paths: Record<
@@ -153,11 +153,11 @@ t.test('every route is described, with its parameters and each status', async t 
   }
 })
 
-t.test('it is valid for openapi-spec-validator', { skip: noPython ?? false }, async t => {
+t.test('openapi-spec-validator finds it valid', { skip: noPython ?? false }, async t => {
   t.match(await tool(join(python, 'openapi-spec-validator'), file), /OK/)
 })
 
-t.test('it is valid for redocly', { skip: noNpm ?? false }, async t => {
+t.test('redocly finds it valid', { skip: noNpm ?? false }, async t => {
   t.match(await npmTool('redocly', 'lint', file), /Your API description is valid/)
 })
 
@@ -202,7 +202,7 @@ print("all well")
 )
 
 t.test(
-  'types of openapi-typescript compile, and its client works with them',
+  'the types of openapi-typescript compile, and its client works with them',
   { skip: noNpm ?? false },
   async t => {
     await npmTool('openapi-typescript', file, '-o', join(dir, 'npm/api.d.ts'))
@@ -249,8 +249,8 @@ t.test(
   { skip: noPython ?? false },
   async t => {
     for (const text of ['1', '2', '3']) await post(url, freshRoom(), 'ann', text)
-    // Streams do not end, and what the fuzzer cannot know (whether a name is in NFC) is no fault:
-    // hence neither those nor the checks of what is accepted.
+    // Streams do not end, so they are left out. The fuzzer cannot know some rules (for example,
+    // whether a name is in NFC), so what should be accepted is not checked.
     const said = await tool(
       join(python, 'schemathesis'),
       'run',

@@ -1,5 +1,5 @@
-// A room that is deleted is gone from every answer, stream and key, through two processes; and what
-// is written afterwards never mixes with what was there before.
+// A deleted room is gone from every answer, stream and key, through two processes. What is written
+// afterwards never mixes with what was there before.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { freshRoom, post, readAll, request, sequence, type Answer } from '../support/client.js'
@@ -26,7 +26,7 @@ const roomsOf = async (url: string, user: string): Promise<string[]> => {
   return (body['rooms'] as Array<{ room: string }>).map(({ room }) => room)
 }
 
-t.test('a deleted room is nowhere: in no answer, no stream, no list, no key', async t => {
+t.test('a deleted room is in no answer, no stream, no list and no key', async t => {
   const room = freshRoom()
   const secret = `secret-${randomUUID()}`
   const [ann, bob, eve] = ['ann', 'bob', 'eve'].map(name => `${name}-${randomUUID().slice(0, 8)}`)
@@ -34,7 +34,7 @@ t.test('a deleted room is nowhere: in no answer, no stream, no list, no key', as
   await reader.isLive()
   const inbox = openSse(t, `${two}/users/${bob}/events`)
   await inbox.isLive()
-  // More than two segments and several blocks, so that some are sealed.
+  // More than two segments and several blocks, so that some segments are sealed.
   for (const n of sequence(1, 40)) {
     await post(
       n % 2 === 0 ? one : two,
@@ -97,7 +97,7 @@ t.test('a deleted room is nowhere: in no answer, no stream, no list, no key', as
   t.match(await deleteRoom(two, room), { status: 200, body: { head: 42, at: answer.body['at'] } })
 })
 
-t.test('a room that is begun anew never mixes with what it was', async t => {
+t.test('a room that is used again after its deletion never mixes with its former life', async t => {
   const room = freshRoom()
   const user = `ann-${randomUUID().slice(0, 8)}`
   for (const n of sequence(1, 35)) await post(n % 2 === 0 ? one : two, room, user, `old ${n}`)
@@ -106,7 +106,7 @@ t.test('a room that is begun anew never mixes with what it was', async t => {
   const last = (body['messages'] as Array<{ seq: number; at: string }>)[0]
   const cursor = `${last?.seq}-${Date.parse(last?.at ?? '')}`
   await deleteRoom(one, room)
-  // Both processes held numbers, heads and blocks of its former life.
+  // Both processes cached numbers, heads and blocks of its former life.
   for (const n of sequence(1, 50)) await post(n % 2 === 0 ? one : two, room, user, `new ${n}`)
   for (const url of [one, two]) {
     const entries = await readAll(url, room)
@@ -134,7 +134,7 @@ t.test('a room that is begun anew never mixes with what it was', async t => {
     }
     const after = openSse(t, `${url}${pathOf(room)}/events?after=37`)
     await after.isLive()
-    t.equal(after.events.length, 51, 'whoever was told of the deletion goes on from there')
+    t.equal(after.events.length, 51, 'a client that was told of the deletion resumes after it')
     t.match(await request(`${url}${pathOf(room)}/users`), {
       body: { total: 1, users: [{ user, messages: 50 }] }
     })
@@ -152,7 +152,7 @@ t.test('a room that is begun anew never mixes with what it was', async t => {
 })
 
 t.test(
-  'a room that was never there, one with nothing but members, and one deleted thrice',
+  'deleting a room that never existed, a room with only members, and a room three times',
   async t => {
     t.match(await deleteRoom(one, freshRoom()), { status: 404, body: { code: 'ROOM_NOT_FOUND' } })
     const room = freshRoom()
@@ -176,7 +176,7 @@ t.test(
   }
 )
 
-t.test('messages that are written while the room is deleted again and again', async t => {
+t.test('messages are written while the room is deleted again and again', async t => {
   const room = freshRoom()
   const users = ['ann', 'bob'].map(name => `${name}-${randomUUID().slice(0, 8)}`)
   const reader = openSse(t, `${two}${pathOf(room)}/events`)
@@ -221,7 +221,7 @@ t.test('messages that are written while the room is deleted again and again', as
     t.equal(
       (body['users'] as Array<{ messages: number }>).reduce((sum, u) => sum + u.messages, 0),
       entries.length,
-      'the counters are those of the last life'
+      'the counters cover the last life only'
     )
     const replay = openSse(t, `${url}${pathOf(room)}/events`)
     await replay.isLive()
@@ -231,5 +231,5 @@ t.test('messages that are written while the room is deleted again and again', as
     )
   }
   const lost = reader.events.filter(({ event }) => event === 'lost')
-  t.strictSame(lost, [], 'nobody was told that anything is lost')
+  t.strictSame(lost, [], 'nobody was told of a lost message')
 })

@@ -1,6 +1,6 @@
-// A process that dies between any two steps of a deletion, and what arrives late from processes
-// that had begun before: no reader sees anything of it, the check finds what is left in keys, and
-// --repair or a repetition takes it away.
+// A process dies between any two steps of a deletion, or writes of processes that started earlier
+// arrive late. No reader sees anything of it. The check finds what remains in keys, and --repair or
+// a repeated deletion removes it.
 import { strict as assert } from 'node:assert'
 import t from 'tap'
 import { RoomCheck } from '../../src/cli/check/room-check.js'
@@ -43,7 +43,7 @@ const isListed = async (room: string): Promise<boolean> => {
   return (await healthy.cluster.command(slotOf(key), ['ZSCORE', key, room])) !== null
 }
 
-/** The claim of a dead process is overdue from now on. */
+/** Makes a dead process's claim overdue. */
 async function expireClaim(room: string): Promise<void> {
   const key = unfinishedOf(room)
   if (!(await isListed(room))) return
@@ -53,11 +53,11 @@ async function expireClaim(room: string): Promise<void> {
 const dying = (writes: number): ReturnType<typeof dyingStore> =>
   dyingStore(healthy.cluster, writes, SHAPE)
 
-/** A store that has something to wait for before it writes. */
+/** A store that waits for `before` ahead of each write. */
 function slowStore(before: (args: readonly string[]) => Promise<void>): Store {
   const slow = new Proxy(healthy.cluster, {
     get(target, name) {
-      // Whatever it is, it belongs to the cluster.
+      // Every other member belongs to the cluster.
       const value = Reflect.get(target, name, target) as unknown
       if (typeof value !== 'function') return value
       return async (...args: unknown[]): Promise<unknown> => {
@@ -77,7 +77,7 @@ function slowStore(before: (args: readonly string[]) => Promise<void>): Store {
   })
 }
 
-/** What is found, each as `<kind> <how many>`; what was mended is marked. */
+/** The findings, each as `<kind> <count>`; repaired ones are marked. */
 async function check(room: string, isRepairing = false): Promise<string[]> {
   const keys = (await findKeys(healthy.cluster, [room])).get(room)
   assert.ok(keys)
@@ -86,7 +86,7 @@ async function check(room: string, isRepairing = false): Promise<string[]> {
     seal: room => healthy.store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 0,
-    // What is a moment old counts.
+    // Even changes of a moment ago are checked.
     settleMs: -1000,
     referencesMax: 1_000_000,
     onProgress: ignore
@@ -112,7 +112,7 @@ async function fill(room: string, secret: string): Promise<void> {
   await other.store.settled()
 }
 
-t.test('the process dies after each of its writes', async t => {
+t.test('a process dies after each write: no reader sees the room, and it is finished', async t => {
   finisher.store.deletions.start()
   t.teardown(() => {
     finisher.store.deletions.close()
@@ -127,7 +127,11 @@ t.test('the process dies after each of its writes', async t => {
     const deletion = store.deletions.delete(room).then(() => store.settled())
     const isOver = await Promise.race([deletion.then(() => true), hasDied.then(() => false)])
     if (writes > 1) {
-      t.strictSame(await readAll(other.store, room), [], `after ${writes} writes nobody reads it`)
+      t.strictSame(
+        await readAll(other.store, room),
+        [],
+        `after ${writes} writes, no reader sees it`
+      )
       t.equal(await other.store.head(room), 14)
       t.equal((await other.store.users.page(room, undefined, 10)).total, 0)
       const { dialogs } = await other.store.inbox.page('eve', undefined, 1000, 1e7)
@@ -140,7 +144,7 @@ t.test('the process dies after each of its writes', async t => {
       t.match(found.join(), /half-deleted 1/, `after ${writes} writes it is found`)
       half++
     } else t.strictSame(found, [], 'nothing is left, or nothing was begun')
-    // In turn: mended, deleted once more, begun anew before, and left to other processes.
+    // By turns: repaired, deleted again, repaired after new messages, left to other processes.
     const way = WAYS[writes % WAYS.length]
     if (way === 'begun anew') await append(other.store, room, 'ann', 'a new life')
     if (isGone && (way === 'mended' || way === 'begun anew')) await check(room, true)
@@ -184,7 +188,7 @@ t.test('a slower process does not take what a later deletion has set aside', asy
   const { store, hasDied } = dying(2)
   store.deletions.delete(room).catch(ignore)
   await hasDied
-  // It has read what the first deletion has set aside, and stands still before its next command.
+  // It has read what the first deletion set aside, and stops before its next command.
   let goOn = ignore
   const standstill = new Promise<void>(resolve => {
     goOn = resolve
@@ -204,13 +208,13 @@ t.test('a slower process does not take what a later deletion has set aside', asy
   await second.hasDied
   goOn()
   await cleaning
-  t.match((await check(room)).join(), /half-deleted 1/, 'the second deletion is known still')
+  t.match((await check(room)).join(), /half-deleted 1/, 'the second deletion is still recorded')
   await other.store.deletions.clean(room)
   t.notOk((await everythingIn(embedded)).includes(`second life of ${room}`))
   t.strictSame(await check(room), [])
 })
 
-t.test('what comes late from a former life', async t => {
+t.test('writes that arrive late from a former life are never seen, and are removed', async t => {
   const room = freshRoom()
   const secret = `secret of ${room}`
   await fill(room, secret)
@@ -219,10 +223,10 @@ t.test('what comes late from a former life', async t => {
   await healthy.store.deletions.delete(room)
   const key = blockKey(room, tag)
 
-  // A text that a failover took, which its writer puts back.
+  // A text that a failover took away, which its writer puts back.
   await other.store.appender.ensure(room, tag, id, secret, performance.now() + 5000)
   t.strictSame(await check(room), [])
-  // A process that died before it took out what it had appended; a change; a segment.
+  // Left by processes that died: a text that was refused but not removed, a change, a segment.
   const write = (key: string, ...args: string[]): Promise<unknown> =>
     healthy.cluster.command(slotOf(key), args)
   await write(key, 'XADD', key, id, 't', secret)
@@ -236,7 +240,7 @@ t.test('what comes late from a former life', async t => {
   t.notOk((await everythingIn(embedded)).includes(secret))
 })
 
-t.test('a large room, whose users and whoever left are in parts', async t => {
+t.test('a large room with split lists of present and former members is removed whole', async t => {
   const room = freshRoom()
   for (const n of sequence(1, 30)) await append(healthy.store, room, `user ${n}`, 'hello')
   await healthy.store.settled()

@@ -1,6 +1,6 @@
-// A process that dies between any two steps of an invitation, a removal, a mark or a message: what
-// it leaves is what the code says, the check finds it, --repair mends it, and doing it again makes
-// it right.
+// A process dies between any two steps of an invitation, a removal, a read mark or a message. It
+// leaves the state that the code promises, the check finds it, --repair fixes it, and repeating the
+// operation puts it right.
 import t, { type Test } from 'tap'
 import { Findings } from '../../src/cli/check/finding.js'
 import { Lists } from '../../src/cli/check/lists.js'
@@ -56,7 +56,7 @@ async function atEachStep(
     const done = act(store, room).then(() => store.settled())
     const isOver = await Promise.race([done.then(() => true), hasDied.then(() => false)])
     const { isMember, isListed, dialog } = await stateOf(room)
-    t.notOk(isListed && !isMember, `after ${writes} writes: listed is only who is a member`)
+    t.notOk(isListed && !isMember, `after ${writes} writes, the room is listed for members only`)
     if (isMember && !isListed) {
       t.strictSame(await unlisted(room, false), [USER], `after ${writes} writes it is found`)
       t.strictSame(await unlisted(room, true), [USER])
@@ -67,7 +67,7 @@ async function atEachStep(
     after(t, await stateOf(room), room)
     if (isOver) return writes
   }
-  throw new Error('It takes more steps than there are')
+  throw new Error('The operation takes more writes than expected')
 }
 
 t.test('an invitation', async t => {

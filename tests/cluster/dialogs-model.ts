@@ -1,5 +1,5 @@
-// Random operations of several people through two processes' stores, against a plain model in
-// memory: after each, the lists of everybody are what the model says.
+// Random operations of several people through the stores of two processes, against a plain model in
+// memory. After each operation, everybody's list equals the model.
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
@@ -16,7 +16,7 @@ const RUNS = Number(process.env['DIALOGS_MODEL_RUNS'] ?? 12)
 
 const cluster = await startCluster(t)
 
-/** A store that hears of removals elsewhere. */
+/** A store that hears of removals in other processes. */
 async function open(t: Test): Promise<Store> {
   const opened = await openStore(t, cluster)
   const subscriber = new Subscriber(
@@ -75,7 +75,7 @@ class Model {
     this.#read.delete(`${room} ${user}`)
   }
 
-  /** @returns the mark; undefined for somebody who is no member */
+  /** @returns the mark; undefined for a user who is not a member */
   mark(room: string, user: string, seq: number): number | undefined {
     const key = `${room} ${user}`
     if (!this.#members.has(key)) return undefined
@@ -98,7 +98,7 @@ class Model {
   }
 }
 
-t.test('whatever people do, everybody sees what the model says, in every process', async t => {
+t.test('whatever people do, everybody sees what the model says, in both processes', async t => {
   const stores = [await open(t), await open(t)]
   let operations = 0
   await fc.assert(

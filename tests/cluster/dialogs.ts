@@ -52,54 +52,58 @@ t.test('a writer becomes a member, and sees the room at once', async t => {
   t.strictSame(roomsOf(await list(user)), [{ room, head: 1, read: 0, unread: 0, last: body }])
 })
 
+t.test('a removed user is not in the room until they write or are invited', async t => {
+  const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
+  await postMany(url, room, ann, 2)
+  await add(room, bob)
+  t.match(await remove(room, bob, other.url), {
+    status: 200,
+    body: { room, user: bob, member: false }
+  })
+  t.strictSame(namesOf(await list(bob)), [])
+  t.strictSame(await usersOf(room), [{ user: ann, messages: 2 }])
+  t.equal((await remove(room, ann)).status, 200)
+  t.equal((await remove(room, ann)).status, 200, 'the second time, it changes nothing')
+  t.strictSame(await usersOf(room), [])
+  t.strictSame(namesOf(await list(ann)), [])
+
+  await post(url, room, bob, 'back')
+  t.strictSame(await usersOf(room), [{ user: bob, messages: 1 }])
+  t.strictSame(namesOf(await list(bob)), [room])
+  await add(room, ann)
+  t.strictSame(await usersOf(room), [
+    { user: ann, messages: 2 },
+    { user: bob, messages: 1 }
+  ])
+})
+
 t.test(
-  'nobody is in a room that they were removed from, until they write or are invited',
+  'the unread messages are those of others after the mark, counted exactly up to 99',
   async t => {
     const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
-    await postMany(url, room, ann, 2)
     await add(room, bob)
-    t.match(await remove(room, bob, other.url), {
-      status: 200,
-      body: { room, user: bob, member: false }
-    })
-    t.strictSame(namesOf(await list(bob)), [])
-    t.strictSame(await usersOf(room), [{ user: ann, messages: 2 }])
-    t.equal((await remove(room, ann)).status, 200)
-    t.equal((await remove(room, ann)).status, 200, 'a second time it changes nothing')
-    t.strictSame(await usersOf(room), [])
-    t.strictSame(namesOf(await list(ann)), [])
-
-    await post(url, room, bob, 'back')
-    t.strictSame(await usersOf(room), [{ user: bob, messages: 1 }])
-    t.strictSame(namesOf(await list(bob)), [room])
-    await add(room, ann)
-    t.strictSame(await usersOf(room), [
-      { user: ann, messages: 2 },
-      { user: bob, messages: 1 }
-    ])
+    const unread = async (): Promise<unknown> => roomsOf(await list(bob))[0]?.unread
+    await postMany(url, room, ann, 98)
+    t.equal(await unread(), 98)
+    await post(url, room, bob, 'my own')
+    t.equal(await unread(), 98)
+    await post(url, room, ann, '99th')
+    t.equal(await unread(), 99)
+    await post(url, room, ann, '100th')
+    t.equal(await unread(), 100)
+    await post(url, room, ann, '101st')
+    t.equal(await unread(), 100)
+    t.match((await markRead(room, bob, 2)).body, { room, head: 102, read: 2, unread: 99 })
+    t.match(
+      (await markRead(room, bob, 1)).body,
+      { read: 2, unread: 99 },
+      'the mark never moves back'
+    )
+    t.match((await markRead(room, bob, 100, other.url)).body, { read: 100, unread: 2 })
+    t.match((await markRead(room, bob, 1000)).body, { read: 102, unread: 0 }, 'nor beyond the head')
+    t.match(roomsOf(await list(bob, '', other.url)), [{ room, read: 102, unread: 0 }])
   }
 )
-
-t.test('unread are the messages of others behind the mark, exact up to 99', async t => {
-  const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
-  await add(room, bob)
-  const unread = async (): Promise<unknown> => roomsOf(await list(bob))[0]?.unread
-  await postMany(url, room, ann, 98)
-  t.equal(await unread(), 98)
-  await post(url, room, bob, 'my own')
-  t.equal(await unread(), 98)
-  await post(url, room, ann, '99th')
-  t.equal(await unread(), 99)
-  await post(url, room, ann, '100th')
-  t.equal(await unread(), 100)
-  await post(url, room, ann, '101st')
-  t.equal(await unread(), 100)
-  t.match((await markRead(room, bob, 2)).body, { room, head: 102, read: 2, unread: 99 })
-  t.match((await markRead(room, bob, 1)).body, { read: 2, unread: 99 }, 'it never moves back')
-  t.match((await markRead(room, bob, 100, other.url)).body, { read: 100, unread: 2 })
-  t.match((await markRead(room, bob, 1000)).body, { read: 102, unread: 0 }, 'nor beyond the head')
-  t.match(roomsOf(await list(bob, '', other.url)), [{ room, read: 102, unread: 0 }])
-})
 
 t.test('a mark is refused if there is nothing to mark', async t => {
   const [room, user] = [freshRoom(), freshUser()]
@@ -118,7 +122,7 @@ t.test('the newest activity comes first, page by page', async t => {
   t.strictSame(namesOf(await list(user)), rooms.toReversed())
   const [oldest = '', second = ''] = rooms
   await post(url, oldest, freshUser(), 'news')
-  // The order of heads that were just read may be two seconds old; another process has not read it.
+  // The order of heads that were just read may be two seconds old. Another process has not read it.
   t.strictSame(namesOf(await list(user, '?limit=2', other.url)), [oldest, rooms.at(-1)])
   await markRead(second, user, 0)
 
@@ -137,7 +141,7 @@ t.test('the newest activity comes first, page by page', async t => {
   t.strictSame(seen, [oldest, ...rooms.slice(1).reverse()])
 })
 
-t.test('limits of a page are at 1 and 1000; cursors are what a page gave', async t => {
+t.test('a page has 1 to 1000 dialogs; only cursors from a page are accepted', async t => {
   const user = freshUser()
   for (const limit of ['1', '1000']) t.equal((await list(user, `?limit=${limit}`)).status, 200)
   for (const limit of ['0', '1001', 'x', '-1', '']) {

@@ -1,6 +1,6 @@
-// The embedded cluster when a node's files are gone, cut off or damaged, and when the disk is full:
-// it says so in one line and changes nothing, and nothing that was acknowledged is lost without a
-// word.
+// The embedded cluster when a node's files are missing, cut off or damaged, and when the disk is
+// full. It says so in one line and changes nothing, and nothing that was acknowledged is lost
+// silently.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -31,7 +31,7 @@ const MESSAGES = 5
 
 const rooms = Array.from({ length: ROOMS }, freshRoom)
 
-// Made once, and copied for each test.
+// Created once, and copied for each test.
 const filled = temporaryDir(t)
 {
   const service = await startService(t, { env: { DATA_DIR: filled } })
@@ -73,14 +73,14 @@ async function acceptLoss(dataDir: string): Promise<{ status: unknown; output: s
 const aof = (dir: string): string => join(dir, 'appendonlydir')
 const manifestOf = (dir: string): string => join(aof(dir), 'appendonly.aof.manifest')
 
-/** The append-only file that grows. */
+/** The append-only file that is being written to. */
 function tailOf(dir: string): string {
   const name = readdirSync(aof(dir)).find(file => file.endsWith('.incr.aof'))
   return join(aof(dir), name ?? '')
 }
 
 t.test(
-  'a node that has less than it had is refused in one line, and nothing is changed',
+  'a node that has less than before is refused in one line, and nothing is changed',
   async t => {
     const { dataDir, service } = copy(t)
     const backup = temporaryDir(t)
@@ -93,7 +93,7 @@ t.test(
     const faults: ReadonlyArray<readonly [what: string, harm: () => void, fault: RegExp]> = [
       ['its folder', () => rmSync(dir, { recursive: true }), /its folder is missing/],
       ['nodes.conf', () => rmSync(conf), /its nodes\.conf is missing/],
-      ['what is in nodes.conf', () => writeFileSync(conf, ''), /its nodes\.conf is damaged/],
+      ['the content of nodes.conf', () => writeFileSync(conf, ''), /its nodes\.conf is damaged/],
       [
         'the end of nodes.conf',
         () => writeFileSync(conf, text.slice(0, text.length - 60)),
@@ -137,12 +137,12 @@ t.test(
       cpSync(join(filled, 'node-2'), dir, { recursive: true })
     }
     await service.start()
-    t.same(await lengths(service), all, 'put back, everything is there')
+    t.same(await lengths(service), all, 'after they are put back, everything is there')
   }
 )
 
 t.test(
-  'a lost master and a lost replica get what the others hold, and nothing is missing',
+  'a lost master and a lost replica get the data of the other nodes, and nothing is missing',
   async t => {
     const { dataDir, service } = copy(t)
     rmSync(join(dataDir, 'node-1'), { recursive: true })
@@ -153,7 +153,7 @@ t.test(
       output:
         /node-1 goes on with the copy that node-4 has\nnode-5 will copy its data from its master/
     })
-    t.ok(existsSync(join(dataDir, 'node-5.lost-1', 'nodes.conf')), 'what was left is kept')
+    t.ok(existsSync(join(dataDir, 'node-5.lost-1', 'nodes.conf')), 'the remains are kept')
     await service.start()
     t.same(await lengths(service), all)
     for (const room of rooms) {
@@ -169,12 +169,12 @@ t.test(
     t.same(
       await lengths(service),
       rooms.map(() => MESSAGES + 1),
-      'and so it is after a restart'
+      'the same after a restart'
     )
   }
 )
 
-t.test('a shard that is lost with its copy begins anew, and the others go on', async t => {
+t.test('a shard that is lost with its copy starts empty, and the others continue', async t => {
   const { dataDir, service } = copy(t)
   for (const node of ['node-2', 'node-5']) rmSync(join(dataDir, node), { recursive: true })
   await t.rejects(
@@ -188,14 +188,14 @@ t.test('a shard that is lost with its copy begins anew, and the others go on', a
   await service.start()
   const found = await Promise.allSettled(rooms.map(room => post(service.url, room, 'ann', 'next')))
   const seqs = found.map(answer => answer.status === 'fulfilled' && answer.value.body['seq'])
-  t.ok(seqs.includes(MESSAGES + 1), 'rooms of the other shards are there')
+  t.ok(seqs.includes(MESSAGES + 1), 'the rooms of the other shards are there')
   t.ok(
     seqs.every(seq => seq === 1 || seq === MESSAGES + 1),
     String(seqs)
   )
 })
 
-t.test('an append-only file that Redis finds damaged is refused with what to do', async t => {
+t.test('a damaged append-only file is refused, with what to do about it', async t => {
   const { dataDir, service } = copy(t)
   const tail = tailOf(join(dataDir, 'node-3'))
   const content = readFileSync(tail)
@@ -211,9 +211,9 @@ t.test('an append-only file that Redis finds damaged is refused with what to do'
   t.same(await lengths(service), all)
 })
 
-t.test('a command that a crash has written in part is cut off, and that is said', async t => {
+t.test('a command that a crash has left incomplete is cut off and reported', async t => {
   const { dataDir, service } = copy(t)
-  // Long, because the file grows at once where keys have expired meanwhile.
+  // Long, because the file grows at once if keys have expired in the meantime.
   const torn = `*3\r\n$3\r\nSET\r\n$1\r\na\r\n$9000\r\n${'x'.repeat(5000)}`
   appendFileSync(tailOf(join(dataDir, 'node-1')), torn)
   await service.start()
@@ -223,14 +223,14 @@ t.test('a command that a crash has written in part is cut off, and that is said'
 
 const isRoot = process.getuid?.() === 0 && process.platform === 'linux'
 t.test(
-  'a full disk: nothing is acknowledged that is not kept, and writing goes on when there is room',
+  'on a full disk nothing is acknowledged that is not stored, and writing continues when there is room',
   { skip: isRoot ? false : 'mounting a small disk needs root on Linux' },
   async t => {
     const dataDir = temporaryDir(t)
     try {
       execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', dataDir], { stdio: 'pipe' })
     } catch {
-      t.comment('skipped: nothing can be mounted here')
+      t.comment('skipped: this machine does not allow mounting')
       return
     }
     t.teardown(() => execFileSync('umount', ['--lazy', dataDir]))
@@ -281,7 +281,7 @@ t.test(
   }
 )
 
-t.test('what was written since the start is missed after a crash, too', async t => {
+t.test('what was written since the start is missed even after a crash', async t => {
   const { dataDir, service } = copy(t)
   await service.start()
   const names = readManifest(dataDir)?.nodes.map(({ name }) => name) ?? []
@@ -294,7 +294,7 @@ t.test('what was written since the start is missed after a crash, too', async t 
   }
   await postMany(service.url, rooms[0] ?? '', 'ann', 20)
   const written = new Map(names.map(name => [name, sizeOf(name)]))
-  await until('all that was written is noted', () =>
+  await until('everything that was written is recorded', () =>
     names.every(name => recorded('sizes.json', name) >= (written.get(name) ?? Infinity))
   )
   await service.kill()
@@ -308,7 +308,7 @@ t.test('what was written since the start is missed after a crash, too', async t 
     .sort((a, b) => grown(b) - grown(a))
   const [size, before] = [recorded('sizes.json', name), recorded('cluster.json', name)]
   t.ok(size > before)
-  // Where a command ends: Redis takes the file for whole.
+  // A place where a command ends: Redis considers the file complete.
   truncateSync(tailOf(join(dataDir, name)), before)
   for (const start of ['the first start', 'the next one']) {
     await t.rejects(service.start(), start)
@@ -323,7 +323,7 @@ t.test('what was written since the start is missed after a crash, too', async t 
   )
 })
 
-t.test('a cluster that an older version made is remembered from its next start on', async t => {
+t.test("the data of an older version's cluster is recorded from its next start on", async t => {
   const dataDir = temporaryDir(t)
   const first = await EmbeddedCluster.start({ dataDir, shards: 1, replicas: 0 })
   await first.stop()

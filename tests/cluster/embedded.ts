@@ -1,5 +1,5 @@
-// The embedded cluster through everything that happens to it on somebody's machine: stops, kills,
-// taken ports, two owners.
+// The embedded cluster through everything that happens to it on a person's machine: stops, kills,
+// occupied ports, two owners.
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -22,7 +22,10 @@ import { until } from '../support/until.js'
 const keyCount = 50
 
 const START_MS_MAX = 4000
-/** A machine that does other things as well is slow at times: the best of so many counts. */
+/**
+ * A machine that does other things as well is slow at times, so the best of this many starts
+ * counts.
+ */
 const STARTS_MAX = 3
 
 t.jobs = 3 // most of the time is Redis's own waiting: 2 s after each start
@@ -46,7 +49,7 @@ t.test(
   }
 )
 
-t.test('shards and replicas are as asked for', async t => {
+t.test('the numbers of shards and replicas are configurable', async t => {
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })
   t.equal(cluster.nodes.length, 2)
   await writeKeys(cluster)
@@ -86,7 +89,7 @@ t.test(
 )
 
 t.test(
-  'a killed owner leaves redis processes behind, and the next start ends them and finds the data',
+  'the next start ends the redis processes that a killed owner left behind, and finds the data',
   async t => {
     const dataDir = temporaryDir(t)
     const { owner, pids } = await startOwner(t, dataDir)
@@ -94,7 +97,7 @@ t.test(
     await once(owner, 'exit')
     t.ok(
       pids.every(pid => commandOf(pid)?.includes(dataDir)),
-      'its nodes are still there'
+      'its nodes are still running'
     )
 
     const lines: string[] = []
@@ -108,7 +111,7 @@ t.test(
   }
 )
 
-t.test('a pid that was given to another process is left alone', async t => {
+t.test('a process that has been given an old pid is left alone', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir)
   await first.stop()
@@ -121,7 +124,7 @@ t.test('a pid that was given to another process is left alone', async t => {
 })
 
 t.test(
-  'a living owner keeps its cluster: a second start fails with one line that names the owner',
+  'if the owner is alive, a second start fails with one line that names the owner',
   async t => {
     const dataDir = temporaryDir(t)
     const { owner, pids } = await startOwner(t, dataDir)
@@ -157,7 +160,7 @@ t.test('a lock whose pid belongs to a later process is taken over at once', asyn
   t.notOk(existsSync(join(dir, 'owner')))
 })
 
-t.test('if many find a dead owner, only one of them gets the lock', async t => {
+t.test('if several processes find a dead owner, only one of them gets the lock', async t => {
   const dir = temporaryDir(t)
   writeFileSync(join(dir, 'owner'), `${process.pid} 1`)
   const results = await Promise.allSettled(
@@ -167,7 +170,7 @@ t.test('if many find a dead owner, only one of them gets the lock', async t => {
 })
 
 t.test(
-  'a start that fails half-way stops what it started, and works again when the cause is gone',
+  'a start that fails half-way stops what it started, and succeeds when the cause is gone',
   async t => {
     const dataDir = temporaryDir(t)
     const first = await start(t, dataDir)
@@ -190,7 +193,7 @@ t.test(
 )
 
 t.test(
-  'nodes whose ports were taken meanwhile, node or bus, come back on others with their data',
+  'nodes whose ports or bus ports were taken in the meantime come back on other ports with their data',
   async t => {
     const dataDir = temporaryDir(t)
     const first = await start(t, dataDir)
@@ -207,7 +210,7 @@ t.test(
   }
 )
 
-t.test('a cluster that was not completed is created again as long as it is empty', async t => {
+t.test('a cluster that was never completed is created again if it is empty', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir)
   await first.stop()
@@ -217,7 +220,7 @@ t.test('a cluster that was not completed is created again as long as it is empty
 })
 
 t.test(
-  'one that was not completely made but holds data is left as it is, with a clear word',
+  'a cluster that was never completed but has data is left as it is, with a clear error',
   async t => {
     const dataDir = temporaryDir(t)
     const first = await start(t, dataDir)
@@ -229,7 +232,7 @@ t.test(
   }
 )
 
-t.test('a damaged or missing cluster.json is reported, not repaired by deleting', async t => {
+t.test('a damaged or missing cluster.json is reported, and nothing is deleted', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir, undefined, { shards: 1, replicas: 0 })
   await first.stop()
@@ -240,12 +243,12 @@ t.test('a damaged or missing cluster.json is reported, not repaired by deleting'
   t.ok(existsSync(join(dataDir, 'node-1', 'nodes.conf')))
 })
 
-t.test('an added node comes back after a restart, a forgotten one does not', async t => {
+t.test('an added node comes back after a restart, and a removed one does not', async t => {
   const dataDir = temporaryDir(t)
   const first = await start(t, dataDir)
   const added = await first.addNode()
   const forgotten = await first.addNode()
-  t.match(await ask(added, 'CLUSTER', 'INFO'), /cluster_known_nodes:1\r/, 'it has met nobody')
+  t.match(await ask(added, 'CLUSTER', 'INFO'), /cluster_known_nodes:1\r/, 'it knows no other node')
   await first.forgetNode(forgotten)
   t.notOk(existsSync(forgotten.dir))
   t.notOk(forgotten.isRunning)
@@ -278,17 +281,17 @@ t.test('a node can be killed, paused, and started again with its data', async t 
   const answer = ask(node, 'PING').then(() => {
     hasAnswered = true
   })
-  await sleep(50) // to see that nothing happens there is no condition to wait for
+  await sleep(50) // there is no condition to wait for to see that nothing happens
   t.notOk(hasAnswered)
   await node.kill('SIGCONT')
   await answer
 
   await node.kill('SIGSTOP')
   await cluster.stop()
-  t.notOk(node.isRunning, 'a paused node is stopped too')
+  t.notOk(node.isRunning, 'a paused node is stopped as well')
 })
 
-t.test('a node that ends by itself is reported, one that was stopped is not', async t => {
+t.test('a node that ends by itself is reported, and one that was stopped is not', async t => {
   const lines: string[] = []
   const dataDir = temporaryDir(t)
   const cluster = await start(t, dataDir, line => lines.push(line), { shards: 1, replicas: 0 })
@@ -303,7 +306,7 @@ t.test('a node that ends by itself is reported, one that was stopped is not', as
   t.equal(lines.length, count)
 })
 
-t.test('free ports are free, different, and not among those to avoid', async t => {
+t.test('the ports that are found are free, different, and not among those to avoid', async t => {
   const ports = await freePorts(20)
   t.equal(new Set(ports).size, 20)
   t.ok(ports.every(port => port + 10_000 <= 55_535))

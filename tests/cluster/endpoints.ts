@@ -1,4 +1,4 @@
-// Nodes that want to be reached at another address than they announce: by a host name, with
+// Nodes that must be reached at another address than they announce: by a host name, with
 // certificates for that name and for the client, or at the host that was asked. `/cluster` shows
 // which addresses were used, and the certificates are valid only for the name.
 import { execFileSync, spawn } from 'node:child_process'
@@ -18,7 +18,8 @@ const openssl = (...args: string[]): void => {
   execFileSync('openssl', args, { stdio: 'pipe', cwd: dir })
 }
 
-// An authority of its own; the nodes' certificate is for the name alone, not for an address.
+// A certificate authority of its own. The nodes' certificate is for the name alone, not for an
+// address.
 openssl(
   'req',
   '-x509',
@@ -201,7 +202,7 @@ async function serves(t: Test, url: string): Promise<void> {
 }
 
 /**
- * Moves a slot that a room lies in while it is written to: MOVED and ASK name the node in its
+ * Moves the slot of a room while the room is written to: MOVED and ASK name the node in its
  * preferred way.
  */
 async function follows(t: Test, url: string, { ports, cli }: Nodes): Promise<void> {
@@ -255,8 +256,8 @@ t.test(
     })
     const looks = callsOf(nodes, 'cluster|nodes')
     const before = callsOf(nodes, 'cluster|shards')
-    await until('it has looked again', () => callsOf(nodes, 'cluster|nodes') > looks + 10)
-    t.equal(callsOf(nodes, 'cluster|shards'), before, 'a look costs no more than before')
+    await until('it has refreshed the topology', () => callsOf(nodes, 'cluster|nodes') > looks + 10)
+    t.equal(callsOf(nodes, 'cluster|shards'), before, 'a refresh costs no more than before')
   }
 )
 
@@ -292,7 +293,7 @@ t.test('REDIS_ADDRESS_MAP takes precedence over what nodes prefer', async t => {
   await follows(t, url, nodes)
 })
 
-t.test('TLS with certificates for a name, and a certificate of the client', async t => {
+t.test('TLS works with certificates for a name, and with a client certificate', async t => {
   const nodes = await startNodes(t, {
     isTls: true,
     lines: ['cluster-announce-hostname localhost', 'cluster-preferred-endpoint-type hostname']

@@ -1,4 +1,4 @@
-// `npm run erase`: a room, and what a user has written, while a service goes on.
+// `npm run erase`: erases a room, or what a user has written, while a service runs.
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
@@ -28,7 +28,7 @@ async function erase(
   return { status: child.exitCode, output, errors }
 }
 
-t.test('it says how it is called, and does nothing without --yes', async t => {
+t.test('it explains its usage, and does nothing without --yes', async t => {
   t.match(await erase('--help'), { status: 0, output: /^Erases a room/ })
   for (const args of [
     [],
@@ -71,7 +71,7 @@ t.test('a user', async t => {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ user, text: `${secret} changed` })
   })
-  // Left before: what was written there stays until it is erased.
+  // The user has left this room: what they wrote there stays until it is erased.
   await request(`${url}/rooms/${rooms[1]}/users/${user}`, { method: 'DELETE' })
   const reader = openSse(t, `${url}/rooms/${rooms[0]}/events`)
   await reader.isLive()

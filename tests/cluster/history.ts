@@ -1,5 +1,5 @@
 // Reading messages: every sequence once, with its text or as lost; at a cost that depends on the
-// page; and shared only between callers that may share it.
+// page only; and shared only between callers that may share a read.
 import t, { type Test } from 'tap'
 import fc from 'fast-check'
 import { Admin } from '../../src/cli/cluster/admin.js'
@@ -90,7 +90,7 @@ t.test('texts of every kind survive: line ends, JSON, zero bytes, a megabyte', a
   )
 })
 
-t.test('the newest and any range: at, below and above every edge', async t => {
+t.test('the newest messages and any range: at, below and above every edge', async t => {
   const { store } = await open(t)
   const room = freshRoom()
   t.strictSame(await store.history.newest(room, 5), [])
@@ -128,7 +128,7 @@ t.test('the newest and any range: at, below and above every edge', async t => {
   t.match(await store.message(room, 60), { seq: 60, user: 'ann' })
 })
 
-t.test('a read of one epoch is not shared with the next', async t => {
+t.test('a read in one epoch is not shared with callers in the next', async t => {
   const gate = await Gate.open(t, embedded.urls)
   const [reader, writer] = await Promise.all([open(t, gate), open(t)])
   const room = freshRoom()
@@ -146,7 +146,7 @@ t.test('a read of one epoch is not shared with the next', async t => {
 })
 
 t.test(
-  'a block that is gone is lost messages, each with its sequence and time, and nothing stalls on it',
+  'the messages of a missing block are reported as lost, each with its sequence and time, without delay',
   async t => {
     const { store, cluster } = await open(t)
     const room = freshRoom()
@@ -167,7 +167,7 @@ t.test(
   }
 )
 
-t.test('a single missing message is lost, but its neighbours are not', async t => {
+t.test('a single missing message is lost, and its neighbours are not', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 5)
@@ -178,7 +178,7 @@ t.test('a single missing message is lost, but its neighbours are not', async t =
 })
 
 t.test(
-  'a new message whose text is gone is waited for, so long and no longer; an old one is not',
+  'the missing text of a new message is waited for up to the limit; that of an old message is not',
   async t => {
     const { store, cluster } = await openStore(t, embedded, {
       segmentLength: SEGMENT_LENGTH,
@@ -193,10 +193,14 @@ t.test(
     await cluster.command(slotOf(key), ['XDEL', key, id])
     const began = performance.now()
     t.strictSame(lostSeqs(await store.history.range(room, 1, 3)), [2])
-    t.ok(performance.now() - began >= 1000, 'it might have been put back')
+    t.ok(performance.now() - began >= 1000, 'it could still have been put back')
 
     const reading = store.history.range(room, 1, 3)
-    t.match(await store.history.glance(room, 2), { lost: true }, 'who only glances does not wait')
+    t.match(
+      await store.history.glance(room, 2),
+      { lost: true },
+      'a caller that only looks does not wait'
+    )
     await store.appender.ensure(room, tag, id, 'put back', performance.now() + 5000)
     t.match(await reading, [{ seq: 1 }, { seq: 2, text: 'put back' }, { seq: 3 }])
 
@@ -213,7 +217,7 @@ t.test(
   }
 )
 
-t.test('a missing segment means lost messages whose time is unknown as well', async t => {
+t.test('a missing segment means lost messages, and their times are unknown', async t => {
   const { store, cluster } = await open(t)
   const room = freshRoom()
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
@@ -226,7 +230,7 @@ t.test('a missing segment means lost messages whose time is unknown as well', as
 })
 
 t.test(
-  'what has gone ahead to where a slot was moving when its owner died is out of reach, and not lost',
+  "keys that had already moved when a slot's owner died are out of reach, not lost",
   async t => {
     const { store } = await open(t)
     const room = freshRoom()
@@ -251,8 +255,8 @@ t.test(
       await admin.ask(owner, 'MIGRATE', host, String(port), key, '0', '1000')
       t.strictSame(await readAll(store, room), messages, 'both halves are reached')
 
-      // As the owner's replica would be, were the owner dead: it knows nothing of the move. That
-      // takes longer than the second for which a look at the marks holds.
+      // Makes the owner act as its replica would if the owner had died: it knows nothing of the
+      // move. The result of a look at the marks is valid for a second, so this takes longer.
       await setSlot(owner, 'STABLE')
       const isRefused = (): Promise<boolean> =>
         readAll(store, room).then(
@@ -281,7 +285,7 @@ t.test('identical reads in flight are one read', async t => {
 })
 
 t.test(
-  'a read that began before a message was stored is not given to those who ask after it',
+  'a read that began before a message was stored is not shared with later callers',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
     const [slow, other] = await Promise.all([open(t, gate), open(t)])
@@ -297,7 +301,7 @@ t.test(
     gate.release()
     t.strictSame(seqsOf(await early), [1])
     for (const read of late) t.strictSame(seqsOf(await read), [1, 2])
-    t.equal(slow.store.history.reads - before, 2, 'those who came late share one')
+    t.equal(slow.store.history.reads - before, 2, 'the later callers share a read')
   }
 )
 

@@ -1,6 +1,6 @@
 // HTTP as clients expect it, over plain sockets where a client library would not allow the request:
-// encodings, hosts, methods, conditions, and that every answer has the form of the API. Badly
-// encoded text is never stored.
+// encodings, hosts, methods, conditions. Every answer has the form of the API, and badly encoded
+// text is never stored.
 import { once } from 'node:events'
 import net from 'node:net'
 import fc from 'fast-check'
@@ -20,7 +20,7 @@ const { port } = new URL(url)
 type RawAnswer = { readonly status: number; readonly head: string; readonly text: string }
 
 /**
- * Sends bytes as they are (they must ask for the connection to be closed), and reads until it is.
+ * Sends bytes as they are, and reads until the connection is closed. The request must ask for that.
  */
 async function raw(bytes: string | Buffer): Promise<RawAnswer> {
   const socket = net.connect(Number(port), '127.0.0.1')
@@ -67,7 +67,7 @@ const bodyOf = (user: Buffer, text: Buffer): Buffer =>
   ])
 const latin = (text: string): Buffer => Buffer.from(text, 'latin1')
 
-/** Not UTF-8, with what is wrong with each. */
+/** Byte sequences that are not UTF-8, with what is wrong with each. */
 const BROKEN: ReadonlyArray<readonly [string, string]> = [
   ['a byte that never occurs', '\xff'],
   ['Latin-1', 'caf\xe9'],
@@ -81,7 +81,7 @@ const BROKEN: ReadonlyArray<readonly [string, string]> = [
   ['a truncated emoji', '\xf0\x9f\x98']
 ]
 
-t.test('anything that is not UTF-8 is refused wherever it appears, and never stored', async t => {
+t.test('bytes that are not UTF-8 are refused wherever they appear, and never stored', async t => {
   const room = freshRoom()
   for (const [what, bytes] of BROKEN) {
     refused(
@@ -182,12 +182,12 @@ t.test('no bytes are ever stored as a different text', async () => {
   )
 })
 
-t.test('U+FFFD that was sent as such is a character like any other', async t => {
+t.test('U+FFFD is a character like any other if it was sent as such', async t => {
   const room = freshRoom()
   t.match(await post(url, room, 'ann', 'a\ufffdb'), { status: 201, body: { text: 'a\ufffdb' } })
 })
 
-t.test('another charset or coding is refused, and UTF-8 by any of its names is taken', async t => {
+t.test('another charset or coding is refused; UTF-8 is accepted by any of its names', async t => {
   const body = Buffer.from('{"user":"ann","text":"x"}')
   const send = async (type: string, more = ''): Promise<RawAnswer> =>
     await raw(
@@ -232,7 +232,7 @@ t.test('another charset or coding is refused, and UTF-8 by any of its names is t
   refused(t, await chunked('gzip, chunked'), 415, 'UNSUPPORTED_MEDIA_TYPE', 'gzip, chunked')
 })
 
-t.test('a duplicate field is refused, but not what only looks like one', async t => {
+t.test('a duplicate field is refused, and what only looks like one is not', async t => {
   for (const body of [
     '{"user":"ann","user":"bob","text":"x"}',
     '{"user":"ann","text":"x","text":"x"}',
@@ -246,7 +246,7 @@ t.test('a duplicate field is refused, but not what only looks like one', async t
   }
 })
 
-t.test('an invalid URL is answered with what to change', async t => {
+t.test('an invalid URL is refused with what to change', async t => {
   for (const line of [
     'GET /rooms/café/messages',
     'GET /events?room=café',
@@ -264,7 +264,7 @@ t.test('an invalid URL is answered with what to change', async t => {
 const get = (host: string, path = '/health/live', method = 'GET'): Promise<RawAnswer> =>
   raw(`${method} ${path} HTTP/1.1\r\n${host}Connection: close\r\n\r\n`)
 
-t.test('a request is for one host, and for one that the service answers to', async t => {
+t.test('a request must name exactly one host, and one that the service accepts', async t => {
   for (const host of [
     'localhost',
     'LocalHost:8080',
@@ -345,7 +345,7 @@ t.test('a request is for one host, and for one that the service answers to', asy
   t.strictSame(await readAll(url, 'rebound'), [])
 })
 
-t.test('an expectation that cannot be met is 417, and 100-continue is met', async t => {
+t.test('an unknown expectation gets 417, and 100-continue is honoured', async t => {
   refused(
     t,
     await get('Host: localhost\r\nExpect: foo\r\n'),
@@ -361,8 +361,8 @@ t.test('an expectation that cannot be met is 417, and 100-continue is met', asyn
   t.match(answer.text, /^HTTP\/1.1 201 Created/)
 })
 
-t.test('a request with more headers than are read is refused, not read in part', async t => {
-  // Host and Connection are two more.
+t.test('a request with too many headers is refused, not read in part', async t => {
+  // Host and Connection are two more headers.
   const some = (count: number): string =>
     Array.from({ length: count - 2 }, (_, n) => `X-${n}: 1\r\n`).join('')
   for (const count of [999, 1000]) {
@@ -373,7 +373,7 @@ t.test('a request with more headers than are read is refused, not read in part',
   }
 })
 
-t.test('the absolute form of a URL means the same on every route, also of a file', async t => {
+t.test('the absolute form of a URL means the same on every route, including files', async t => {
   for (const path of ['/health/live', '/chat/icon.svg', '/chat/', '/docs/', '/chat', '/?x=1']) {
     const [plain, absolute] = [
       await get('Host: localhost\r\n', path),
@@ -414,7 +414,7 @@ const PATHS: ReadonlyArray<readonly [string, string]> = [
 ]
 
 t.test(
-  'another method is 405 and the header Allow says which there are; OPTIONS is answered with it',
+  'another method gets 405 with the allowed ones in Allow; OPTIONS is answered with the same header',
   async t => {
     for (const [path, allow] of PATHS) {
       for (const method of [
@@ -465,12 +465,12 @@ t.test(
       await get('Host: localhost\r\n', '/chat/nothing.css'),
       404,
       'NOT_FOUND',
-      'a file that is not there'
+      'a file that does not exist'
     )
   }
 )
 
-t.test('HEAD is answered as GET, without a body and without opening a stream', async t => {
+t.test('HEAD is answered like GET, without a body and without opening a stream', async t => {
   const room = freshRoom()
   await post(url, room, 'ann', 'hello')
   for (const path of [
@@ -496,7 +496,7 @@ t.test('HEAD is answered as GET, without a body and without opening a stream', a
   t.match((await raw('GET /metrics HTTP/1.0\r\n\r\n')).text, /^dialogs_streams 0$/m)
 })
 
-t.test('conditions and ranges of files', async t => {
+t.test('files honour conditions and ranges', async t => {
   const head = (headers: string): Promise<RawAnswer> =>
     get(`Host: localhost\r\n${headers}`, '/chat/icon.svg')
   const etag = /\r\netag: (\S+)/.exec((await head('')).head)?.[1] ?? ''
@@ -513,85 +513,79 @@ t.test('conditions and ranges of files', async t => {
     'PRECONDITION_FAILED',
     'If-Unmodified-Since'
   )
-  t.equal((await head('Range: nonsense\r\n')).status, 200, 'a range that is none is ignored')
+  t.equal((await head('Range: nonsense\r\n')).status, 200, 'an invalid range is ignored')
+})
+
+t.test('an answer of the API is not cached and not sniffed; files may be cached', async t => {
+  const room = freshRoom()
+  const body = '{"user":"ann","text":"x"}'
+  const answers = [
+    [
+      'POST',
+      await raw(
+        `POST /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+      )
+    ],
+    ...(await Promise.all(
+      [
+        '/rooms/a/messages',
+        '/rooms/a/messages/99',
+        '/rooms/a/users',
+        '/rooms/a/blocks',
+        '/cluster',
+        '/metrics',
+        '/openapi.json',
+        '/health/live',
+        '/health/ready',
+        '/nothing',
+        '/rooms/{/users',
+        '/events'
+      ].map(async path => [path, await get('Host: localhost\r\n', path)] as const)
+    )),
+    ['evil host', await get('Host: evil.example\r\n')],
+    ['no HTTP', await raw('nonsense\r\n\r\n')],
+    ['405', await get('Host: localhost\r\n', '/cluster', 'PUT')],
+    ['OPTIONS', await get('Host: localhost\r\n', '/cluster', 'OPTIONS')]
+  ] as const
+  for (const [what, { head }] of answers) {
+    t.match(head, /\r\ncache-control: no-store\r\n/, `${what} is not stored`)
+    t.match(head, /\r\nx-content-type-options: nosniff/, `${what} is not sniffed`)
+  }
+  t.match(
+    (await get('Host: localhost\r\n', '/chat/icon.svg')).head,
+    /\r\ncache-control: no-cache\r\n/
+  )
+})
+
+t.test("streams accept a polyfill's cursor in the query, and ignore unknown fields", async t => {
+  const room = freshRoom()
+  for (const text of ['1', '2', '3']) await post(url, room, 'ann', text)
+  const first = async (query: string, headers: Record<string, string> = {}): Promise<unknown> => {
+    const response = await fetch(`${url}/rooms/${room}/events${query}`, { headers })
+    let text = ''
+    for await (const chunk of response.body ?? []) {
+      text += Buffer.from(chunk).toString()
+      if (text.includes('event: live')) break
+    }
+    return /"seq":(\d)/.exec(text)?.[1]
+  }
+  t.equal(await first('?_=1&x=y&x=z'), '1', 'unknown fields')
+  for (const name of ['lastEventId', 'lastEventID']) t.equal(await first(`?${name}=1`), '2', name)
+  t.equal(await first('?lastEventId=&after=2'), '3', 'an empty cursor counts as none')
+  t.equal(
+    await first('?lastEventId=2&after=1'),
+    '3',
+    'it wins over what the URL said from the beginning'
+  )
+  t.equal(await first('?lastEventId=1', { 'last-event-id': '2' }), '3', 'the header wins over it')
+  t.match(await request(`${url}/rooms/${room}/events?lastEventId=x`), {
+    status: 400,
+    body: { code: 'INVALID_CURSOR' }
+  })
 })
 
 t.test(
-  'an answer of the API is kept by no cache and taken for nothing else; files may be kept',
-  async t => {
-    const room = freshRoom()
-    const body = '{"user":"ann","text":"x"}'
-    const answers = [
-      [
-        'POST',
-        await raw(
-          `POST /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ${body.length}\r\n\r\n${body}`
-        )
-      ],
-      ...(await Promise.all(
-        [
-          '/rooms/a/messages',
-          '/rooms/a/messages/99',
-          '/rooms/a/users',
-          '/rooms/a/blocks',
-          '/cluster',
-          '/metrics',
-          '/openapi.json',
-          '/health/live',
-          '/health/ready',
-          '/nothing',
-          '/rooms/{/users',
-          '/events'
-        ].map(async path => [path, await get('Host: localhost\r\n', path)] as const)
-      )),
-      ['evil host', await get('Host: evil.example\r\n')],
-      ['no HTTP', await raw('nonsense\r\n\r\n')],
-      ['405', await get('Host: localhost\r\n', '/cluster', 'PUT')],
-      ['OPTIONS', await get('Host: localhost\r\n', '/cluster', 'OPTIONS')]
-    ] as const
-    for (const [what, { head }] of answers) {
-      t.match(head, /\r\ncache-control: no-store\r\n/, `${what} is not stored`)
-      t.match(head, /\r\nx-content-type-options: nosniff/, `${what} is not sniffed`)
-    }
-    t.match(
-      (await get('Host: localhost\r\n', '/chat/icon.svg')).head,
-      /\r\ncache-control: no-cache\r\n/
-    )
-  }
-)
-
-t.test(
-  'streams take the cursor of a polyfill from the query, and ignore what they do not know',
-  async t => {
-    const room = freshRoom()
-    for (const text of ['1', '2', '3']) await post(url, room, 'ann', text)
-    const first = async (query: string, headers: Record<string, string> = {}): Promise<unknown> => {
-      const response = await fetch(`${url}/rooms/${room}/events${query}`, { headers })
-      let text = ''
-      for await (const chunk of response.body ?? []) {
-        text += Buffer.from(chunk).toString()
-        if (text.includes('event: live')) break
-      }
-      return /"seq":(\d)/.exec(text)?.[1]
-    }
-    t.equal(await first('?_=1&x=y&x=z'), '1', 'unknown fields')
-    for (const name of ['lastEventId', 'lastEventID']) t.equal(await first(`?${name}=1`), '2', name)
-    t.equal(await first('?lastEventId=&after=2'), '3', 'an empty one is none')
-    t.equal(
-      await first('?lastEventId=2&after=1'),
-      '3',
-      'it wins over what the URL said from the beginning'
-    )
-    t.equal(await first('?lastEventId=1', { 'last-event-id': '2' }), '3', 'the header wins over it')
-    t.match(await request(`${url}/rooms/${room}/events?lastEventId=x`), {
-      status: 400,
-      body: { code: 'INVALID_CURSOR' }
-    })
-  }
-)
-
-t.test(
-  'elsewhere an unknown field in the query is refused, so that a misspelt one is noticed; operations ignore it',
+  'other routes refuse an unknown field in the query, so that a typing error is noticed; operational routes ignore it',
   async t => {
     for (const path of ['messages', 'messages/1', 'users', 'blocks']) {
       t.match(
@@ -615,6 +609,6 @@ t.test(
   }
 )
 
-t.test('none of this was an unexpected error', async t => {
+t.test('none of this caused an unexpected error', async t => {
   t.notMatch(service.errors, /failed unexpectedly/)
 })

@@ -1,6 +1,6 @@
-// A service that asks for tokens, from the attacker's side: no route without one, no room by
-// another spelling, no cookie across sites, tickets for streams only, streams that end with their
-// right, and no secret in any log. Tokens themselves are tried in unit/tokens.
+// A service that requires tokens, from the attacker's side: no route works without one, no spelling
+// leads into another room, no cookie works across sites, tickets open streams only, streams end
+// with their right, and no secret is in any log. unit/tokens tests the tokens themselves.
 import http from 'node:http'
 import t from 'tap'
 import { signToken, type NewToken } from '../../src/cli/sign-token.js'
@@ -34,7 +34,7 @@ async function tokenOf(more: Partial<NewToken>): Promise<string> {
   return token
 }
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
-/** Valid for so many more seconds: the skew counts. */
+/** A token that is valid for this many more seconds, including the tolerance. */
 const endingIn = (s: number): { readonly ttlS: number } => ({ ttlS: s - SKEW_S })
 
 const room = freshRoom()
@@ -49,14 +49,14 @@ async function ticketOf(token: string): Promise<string> {
 }
 
 t.test(
-  'every route but those for anybody asks for a token, before it looks at anything',
+  'every route except the public ones requires a token before it looks at anything else',
   async t => {
     const { body } = await request(`${url}/openapi.json`)
     const paths = body['paths'] as Record<string, Record<string, { security: object[] }>>
     for (const [path, operations] of Object.entries(paths)) {
       for (const [method, { security }] of Object.entries(operations)) {
         const isPublic = security.length === 1
-        t.equal(isPublic, path.startsWith('/health/'), `${path} is described so`)
+        t.equal(isPublic, path.startsWith('/health/'), `${path} is described in this way`)
         for (const each of method === 'get' ? ['get', 'head'] : [method]) {
           const response = await fetch(url + path.replace('{room}', room).replace('{seq}', '1'), {
             method: each.toUpperCase()
@@ -78,7 +78,7 @@ t.test(
   }
 )
 
-t.test('one writes as oneself, and reads where one may', async t => {
+t.test('a caller writes in their own name, and reads where they may', async t => {
   t.match(await post(url, room, 'ann', 'hello', bearer(ann)), { status: 201 })
   const nameless = await request(`${url}/rooms/${room}/messages`, {
     method: 'POST',
@@ -109,7 +109,7 @@ t.test('one writes as oneself, and reads where one may', async t => {
   }
 })
 
-/** fetch would resolve dots: the path goes out as it is. */
+/** fetch would resolve the dots, so the path is sent as it is. */
 const rawStatus = (
   method: string,
   path: string,
@@ -184,7 +184,7 @@ t.test("no spelling of a path leads into another's room", async t => {
   t.equal(body['head'], 1, 'nothing was written there')
 })
 
-t.test('of header, ticket and cookie one counts, and no other saves it', async t => {
+t.test('only the first of header, ticket and cookie counts; a later one is no help', async t => {
   const bob = await tokenOf({ user: 'bob', read: [other] })
   const at = (path: string, headers: Record<string, string>): Promise<number> =>
     rawStatus('GET', path, headers)
@@ -215,7 +215,7 @@ t.test('of header, ticket and cookie one counts, and no other saves it', async t
   t.equal(await at(`/rooms/${room}/events?ticket=${ticket}`, { ...cookie, ...bearer(ann) }), 200)
 })
 
-t.test('a cookie is taken from own and listed pages only', async t => {
+t.test('a cookie is accepted only from pages of this origin and of listed origins', async t => {
   const path = `/rooms/${room}/messages`
   const json = { 'content-type': 'application/json' }
   const cookie = { cookie: `token=${ann}` }
@@ -248,25 +248,25 @@ t.test('a cookie is taken from own and listed pages only', async t => {
     ['a neighbouring site', 'POST', { 'sec-fetch-site': 'same-site', ...json }, 403],
     ['another port', 'POST', { origin: 'http://127.0.0.1:1', ...json }, 403],
     [
-      'a host that begins as this one',
+      'a host that begins like this one',
       'POST',
       { origin: `http://${host}.evil.example`, ...json },
       403
     ],
     [
-      'an origin with this one in it',
+      'an origin that contains this one',
       'POST',
       { origin: `https://evil.example/http://${host}`, ...json },
       403
     ],
     [
-      'own host, but said to be cross-site',
+      'this host, but marked as cross-site',
       'POST',
       { origin: `http://${host}`, 'sec-fetch-site': 'cross-site', ...json },
       403
     ],
     ['a link', 'POST', { 'sec-fetch-site': 'none', ...json }, 403],
-    ['nobody says where it is from', 'POST', json, 403],
+    ['a request that does not say where it is from', 'POST', json, 403],
     [
       'an image',
       'GET',
@@ -279,7 +279,12 @@ t.test('a cookie is taken from own and listed pages only', async t => {
       { origin: `http://${host}`, 'sec-fetch-site': 'same-origin', ...json },
       201
     ],
-    ['own page in an older browser', 'POST', { origin: `https://${host}`, ...json }, 201],
+    [
+      'a page of this origin in an older browser',
+      'POST',
+      { origin: `https://${host}`, ...json },
+      201
+    ],
     ['a listed origin', 'POST', { origin: APP, 'sec-fetch-site': 'cross-site', ...json }, 201],
     ['own page reads', 'GET', { 'sec-fetch-site': 'same-origin' }, 200],
     ['typed into the browser', 'GET', { 'sec-fetch-site': 'none' }, 200]
@@ -292,11 +297,11 @@ t.test('a cookie is taken from own and listed pages only', async t => {
   t.equal(
     await rawStatus('POST', path, { origin: 'https://evil.example', ...json, ...bearer(ann) }),
     201,
-    'a header is nobody else’s: no page can send it unasked'
+    'a header always counts: no page can send it without permission'
   )
 })
 
-t.test('other origins: preflights, errors and streams say what a page may see', async t => {
+t.test('pages of other origins get what they may see: preflights, errors and streams', async t => {
   const preflight = (origin: string): Promise<Response> =>
     fetch(`${url}/rooms/${room}/messages`, {
       method: 'OPTIONS',
@@ -392,7 +397,7 @@ t.test("a person's list shows no message of a room that the token may not read",
   ])
   const member = await tokenOf({ user: 'carl', read: ['member'] })
   await until('both are in the list', async () => (await listOf(member)).size === 2)
-  // At the same time: the answers of equal requests are shared.
+  // Both at the same time, because the answers to equal requests are shared.
   const [hidden, shown] = await Promise.all([listOf(carl), listOf(member)])
   t.strictSame(hidden, new Map([...whole, [secret, undefined]]))
   t.strictSame(shown, whole)
@@ -416,7 +421,7 @@ t.test("a person's list shows no message of a room that the token may not read",
   t.notMatch(narrow.text, /rose/)
 })
 
-t.test('a stream ends when its token does, and what comes later is not sent', async t => {
+t.test('a stream ends with its token, and nothing later is sent on it', async t => {
   const token = await tokenOf({ user: 'ann', read: [room], ...endingIn(4) })
   const stream = openSse(t, `${url}/rooms/${room}/events?last=0`, bearer(token))
   await stream.isLive()
@@ -428,18 +433,22 @@ t.test('a stream ends when its token does, and what comes later is not sent', as
   t.notMatch(stream.text, /too late/)
   t.match(stream.text, /event: expired\ndata: \{\}\n\n$/, 'it is the last thing')
   const again = await request(`${url}/rooms/${room}/events`, { headers: bearer(token) })
-  t.match(again, { status: 401, body: { code: 'TOKEN_EXPIRED' } }, 'final for an EventSource')
+  t.match(
+    again,
+    { status: 401, body: { code: 'TOKEN_EXPIRED' } },
+    'an EventSource gives up for good'
+  )
   t.match(again.headers.get('www-authenticate'), /invalid_token/)
 })
 
-t.test('of several rooms each needs the right: one that is forbidden is named', async t => {
+t.test('a stream needs the right to each of its rooms; the refusal names the room', async t => {
   const several = await request(`${url}/events?room=${room}&room=${other}`, {
     headers: bearer(ann)
   })
   t.match(several, { status: 403, body: { code: 'FORBIDDEN', message: new RegExp(other) } })
 })
 
-t.test('no token, ticket, secret or text was written to any log', async t => {
+t.test('no token, ticket, secret or text is in any log', async t => {
   const logged = service.errors + service.output
   for (const secret of [SECRET, ...made, 'in time', 'too late', 'hidden', 'the rose']) {
     t.notOk(logged.includes(secret), secret.slice(0, 12))

@@ -1,5 +1,5 @@
-// A quiet room is free: many rooms with a reader each, in which nothing happens, cost hardly a
-// command. At full size: `npm run bench -- idle`.
+// A quiet room is free: many rooms with a reader each, in which nothing happens, cost hardly any
+// commands. At full size: `npm run bench -- idle`.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { connect } from '../../src/embedded/connection.js'
@@ -11,13 +11,13 @@ import { until } from '../support/until.js'
 
 const ROOMS = 400
 const SECONDS = 6
-/** What a process with 15,000 rooms may send. */
+/** How many commands a process with 15,000 rooms may send. */
 const COMMANDS_PER_S_MAX = 50
 
 const cluster = await startCluster(t)
 const service = await startService(t, { redisNodes: cluster.urls })
 
-/** What the masters were told so far: the commands of clients, and those within scripts. */
+/** How many commands the masters have received: those of clients, and those inside scripts. */
 async function commands(): Promise<Map<string, number>> {
   const calls = new Map<string, number>()
   for (const node of cluster.nodes) {
@@ -32,14 +32,14 @@ async function commands(): Promise<Map<string, number>> {
       await client.disconnect()
     }
   }
-  // What replicas say, and this test itself.
+  // Commands of replicas, and of this test itself.
   for (const name of ['replconf', 'psync', 'info', 'client|setinfo', 'auth', 'acl|setuser']) {
     calls.delete(name)
   }
   return calls
 }
 
-t.test(`${ROOMS} quiet rooms with a reader each cost hardly a command`, async t => {
+t.test(`${ROOMS} quiet rooms with a reader each cost hardly any commands`, async t => {
   const readers: SseReader[] = sequence(1, ROOMS).map(n =>
     openSse(t, `${service.url}/rooms/quiet-${n}/events`)
   )
@@ -55,7 +55,8 @@ t.test(`${ROOMS} quiet rooms with a reader each cost hardly a command`, async t 
   t.comment(spent.map(([name, count]) => `${name} ${count}`).join(', '))
   const total = spent.reduce((sum, [, count]) => sum + count, 0)
   t.ok(total < COMMANDS_PER_S_MAX * SECONDS, `${total} commands in ${SECONDS} s`)
-  // Each room once in a quarter of an hour, and the news of the peers are read so, too.
+  // Each room is looked at once in a quarter of an hour. The news of the peers are read with the
+  // same command.
   const looks = spent.find(([name]) => name === 'xrevrange')?.[1] ?? 0
   t.ok(looks < ROOMS / 20, `${looks} looks at ${ROOMS} rooms`)
   t.ok(readers.every(({ hasEnded }) => !hasEnded))

@@ -1,5 +1,5 @@
-// Limits per user and address: what is beyond is told when to come back, a stream in a way that an
-// EventSource understands, and others are not held up.
+// Limits per user and address. A request beyond one is told when to come back, a stream in a way
+// that an EventSource understands, and other callers are not affected.
 import t from 'tap'
 import { signToken } from '../../src/cli/sign-token.js'
 import { freshRoom, post, request } from '../support/client.js'
@@ -34,7 +34,7 @@ const as = async (user: string): Promise<Record<string, string>> => ({
 })
 const from = (address: string): Record<string, string> => ({ 'x-forwarded-for': address })
 
-t.test('a user writes so often in a minute, then hears when to go on', async t => {
+t.test('beyond the writes of a minute, a user is told when to continue', async t => {
   const room = freshRoom()
   const ann = await as('ann')
   for (let n = 1; n <= 5; n++) {
@@ -71,7 +71,7 @@ t.test('bytes count, too', async t => {
   t.match(await post(url, room, 'carl', 'x'.repeat(1500), carl), { status: 429 })
 })
 
-t.test('without tokens it is the address, as the trusted proxy says it', async t => {
+t.test('without tokens, the limit applies to the address that a trusted proxy reports', async t => {
   const room = freshRoom()
   for (const expected of [201, 201, 429]) {
     t.equal((await post(open, room, 'ann', 'x', from('192.0.2.1'))).status, expected)
@@ -80,15 +80,15 @@ t.test('without tokens it is the address, as the trusted proxy says it', async t
   t.equal(
     (await post(open, room, 'ann', 'x', from('6.6.6.6, 192.0.2.1'))).status,
     429,
-    'what the client itself put in front does not count'
+    'what the client itself wrote into the header does not count'
   )
   for (const [n, expected] of [201, 201, 429].entries()) {
     const { status } = await post(untrusting, room, 'ann', 'x', from(`192.0.2.${n}`))
-    t.equal(status, expected, 'without TRUST_PROXY nobody is believed')
+    t.equal(status, expected, 'without TRUST_PROXY the header is ignored')
   }
 })
 
-t.test('a stream too many is told to come back, and gets its place when one is free', async t => {
+t.test('a stream beyond the limit is told to come back, and later finds room', async t => {
   const room = freshRoom()
   for (const [what, base, headers, max] of [
     ['user', url, await as('dora'), 2],
@@ -104,7 +104,7 @@ t.test('a stream too many is told to come back, and gets its place when one is f
     const json = await request(at, { headers: { ...headers, accept: 'application/json' } })
     t.match(json, { status: 429, body: { code: 'RATE_LIMITED' } }, what)
     streams[0]?.close()
-    await until('there is a place', async () => {
+    await until('there is room', async () => {
       const again = openSse(t, at, headers)
       await until('an answer', () => again.hasEnded || again.events.length > 0)
       return !again.hasEnded

@@ -1,5 +1,5 @@
-// The order of a room: sealing it piece by piece, reading it while that goes on, and commits whose
-// outcome nobody knew.
+// The order of a room: sealing it piece by piece, reading it while that happens, and commits whose
+// outcome is unknown.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
@@ -28,7 +28,7 @@ const open = (t: Test, gate?: Gate): Promise<TestStore> =>
     gate === undefined ? {} : { addressMap: gate.addressMap }
   )
 
-/** Never seals: what it writes stays in the tail. */
+/** Never seals, so what it writes stays in the tail. */
 const openUnsealing = (t: Test): Promise<TestStore> =>
   openStore(t, embedded, { segmentLength: 65_536 })
 
@@ -36,7 +36,7 @@ const seqsOf = (entries: ReadonlyArray<{ readonly seq: number }>): number[] =>
   entries.map(({ seq }) => seq)
 
 async function entriesAt(cluster: Cluster, key: string): Promise<LogEntry[]> {
-  // XRANGE answers `[[id, ['r', reference]], …]`, ids being `0-<seq>`.
+  // XRANGE returns `[[id, ['r', reference]], …]`, where ids are `0-<seq>`.
   const reply = (await cluster.command(slotOf(key), ['XRANGE', key, '-', '+'])) as ReadonlyArray<
     readonly [string, readonly [string, string]]
   >
@@ -89,11 +89,11 @@ t.test(
             )
             assert.ok(
               last >= (isNewest ? headBefore : Math.min(to, headBefore)) || from > headBefore,
-              'nothing is left out that was there before'
+              'nothing that was there before is left out'
             )
             assert.ok(
               last <= (isNewest ? model.head : Math.min(to, model.head)) || last < first,
-              'and nothing is made up'
+              'and nothing is invented'
             )
           }
         }
@@ -104,7 +104,7 @@ t.test(
 )
 
 t.test(
-  'a tail longer than two segments is sealed from its oldest end, and a segment holds exactly its sequences',
+  'a tail longer than two segments is sealed from its oldest end, and each segment holds exactly its own sequences',
   async t => {
     const { store, cluster } = await open(t)
     const room = freshRoom()
@@ -126,7 +126,7 @@ t.test(
   }
 )
 
-t.test('many may seal at once, and one segment after the other comes out right', async t => {
+t.test('several may seal at once, and every segment is right', async t => {
   const room = freshRoom()
   const { store } = await openUnsealing(t)
   await appendMany(store, room, 'ann', 10 * SEGMENT_LENGTH + 5)
@@ -147,7 +147,7 @@ t.test('many may seal at once, and one segment after the other comes out right',
 })
 
 t.test(
-  'a seal that was interrupted between segment and trim reads right, and is finished by the next',
+  'after a seal that was interrupted before the trim, reads are right, and the next seal finishes it',
   async t => {
     const room = freshRoom()
     const { store, cluster } = await openUnsealing(t)
@@ -179,7 +179,7 @@ t.test('a segment that differs from the tail is rewritten before the tail is tri
   await appendMany(store, room, 'ann', 3 * SEGMENT_LENGTH)
   const whole = await store.log.range(room, 1, 1000)
   const target = segmentKey(room, 0)
-  // What a failover may leave: a segment of a past that is no more, just as long.
+  // What a failover may leave behind: a segment of an earlier epoch, just as long.
   for (const seq of sequence(1, SEGMENT_LENGTH)) {
     await cluster.command(slotOf(target), ['XADD', target, `0-${seq}`, 'r', `ann.0/1-${seq}`])
   }
@@ -189,7 +189,7 @@ t.test('a segment that differs from the tail is rewritten before the tail is tri
   t.strictSame(await sealing.log.range(room, 1, 1000), whole)
 })
 
-t.test('a log that does not begin at a segment is left as it is', async t => {
+t.test('a log that does not start at a segment boundary is left as it is', async t => {
   const room = freshRoom()
   const { store, cluster } = await openUnsealing(t)
   await appendMany(store, room, 'ann', 4 * SEGMENT_LENGTH)
@@ -203,7 +203,7 @@ t.test('a log that does not begin at a segment is left as it is', async t => {
 })
 
 t.test(
-  'reading across tail and segments misses nothing while writing, sealing and trimming go on',
+  'reading across tail and segments misses nothing during writing, sealing and trimming',
   async t => {
     const room = freshRoom()
     const [writer, otherWriter, reader] = await Promise.all([open(t), open(t), open(t)])
@@ -256,7 +256,7 @@ t.test(
   }
 )
 
-t.test('a lost segment is a hole in the content, and not in the order', async t => {
+t.test('a lost segment is a hole in the content, not in the order', async t => {
   const room = freshRoom()
   const { store, cluster } = await open(t)
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
@@ -274,7 +274,7 @@ t.test('a lost segment is a hole in the content, and not in the order', async t 
 })
 
 t.test(
-  'entries that are gone from the tail are holes in the content too, also where a range holds nothing else',
+  'entries missing from the tail are holes in the content as well, even if a range holds nothing else',
   async t => {
     const room = freshRoom()
     const { store, cluster } = await open(t)
@@ -297,7 +297,7 @@ t.test(
   }
 )
 
-t.test('a log that was started again is not read from the segments of the old one', async t => {
+t.test('a log that was started again is not read from the segments of the old log', async t => {
   const room = freshRoom()
   const [{ store, cluster }, other] = await Promise.all([open(t), open(t)])
   await appendMany(store, room, 'ann', 5 * SEGMENT_LENGTH)
@@ -366,7 +366,7 @@ t.test('a range ends at the head, and may be empty', async t => {
 })
 
 t.test(
-  'a commit whose answer was lost is found again, also when the log has been sealed and trimmed meanwhile',
+  'a commit whose answer was lost is found again, even if the log was sealed and trimmed in the meantime',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
     const [cut, other] = await Promise.all([open(t, gate), open(t)])
@@ -374,7 +374,7 @@ t.test(
     await append(cut.store, room, 'ann', 'first')
     gate.hold(logKey(room))
     const appended = append(cut.store, room, 'ann', 'second')
-    await until('the commit has been carried out, and its answer is held', () => gate.heldBytes > 0)
+    await until('the commit was carried out, and its answer is held back', () => gate.heldBytes > 0)
     await appendMany(other.store, room, 'bob', 5 * SEGMENT_LENGTH)
     await until(
       'what was committed is no longer in the tail',
@@ -391,10 +391,11 @@ t.test(
 )
 
 t.test(
-  'a commit that a failover took back before a replica had it gets another place, and is answered with that',
+  'a commit that a failover took back before a replica had it gets a new place, and the answer names that one',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
-    // Two connections: the commit must not wait for the acknowledgement of the message's own entry.
+    // Two connections, so that the commit does not wait for the acknowledgement of the message's
+    // own entry.
     const cut = await openStore(
       t,
       embedded,
@@ -421,8 +422,8 @@ t.test(
       'it is committed, and waits for the replica',
       async () => (await other.store.head(room)) === 2
     )
-    // What a failover would do, as far as the writer can tell: its commit is gone, and its place
-    // taken.
+    // Does what a failover would do, as far as the writer can tell: its commit is gone, and its
+    // place is taken.
     const [first] = await tailOf(other.cluster, room)
     await other.cluster.command(roomSlot(room), ['DEL', logKey(room)])
     await other.cluster.command(roomSlot(room), [

@@ -1,5 +1,5 @@
-// The example of compose/README.md: a main application logs two people in, and they talk; a third
-// hears nothing.
+// The example of compose/README.md: a main application logs two people in, they talk, and a third
+// person hears nothing.
 import t from 'tap'
 import { freshRoom, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'

@@ -1,5 +1,5 @@
-// A person in very many rooms: the list is split into parts of bounded size, read page by page in
-// its order, and nothing of that holds up the shard. DIALOGS_ROOMS=100000 takes a minute.
+// A person in very many rooms. The list is split into parts of bounded size and read page by page
+// in its order, and none of this holds up the shard. With DIALOGS_ROOMS=100000 it takes a minute.
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config/redis-target.js'
@@ -32,13 +32,13 @@ const faults: unknown[] = []
 const marks = new ReadMarks(connected, error => faults.push(error))
 const dialogs = new Dialogs(connected, marks, error => faults.push(error))
 
-// 64 code points of four bytes each, but for the number: the longest names there are.
+// 64 code points of four bytes each, except for the number: the longest possible names.
 const longRoom = (n: number): string => `${String(n).padStart(6, '0')}${'𝒳'.repeat(58)}`
 const soon = (): number => performance.now() + 10_000
 const tell = (user: string, ...words: string[]): Promise<unknown> =>
   connected.command(userSlot(user), words)
 
-/** Puts rooms into the first key, as they would be just before they are split. */
+/** Puts rooms into the first key, as they are just before the split. */
 async function fill(user: string, rooms: readonly string[]): Promise<void> {
   for (let from = 0; from < rooms.length; from += BULK) {
     const some = rooms.slice(from, from + BULK)
@@ -48,7 +48,7 @@ async function fill(user: string, rooms: readonly string[]): Promise<void> {
   }
 }
 
-t.test('3,000 rooms are in one key, and one more splits them; nothing is lost', async t => {
+t.test('3,000 rooms fit in one key, and one more splits it; nothing is lost', async t => {
   const user = 'at the limit'
   const rooms = sequence(1, SMALL_MAX - 1).map(longRoom)
   await fill(user, rooms)
@@ -74,11 +74,11 @@ t.test('3,000 rooms are in one key, and one more splits them; nothing is lost', 
   t.strictSame(faults, [])
 })
 
-t.test('a split that was interrupted is valid, and goes on with the next write', async t => {
+t.test('an interrupted split leaves a valid list, and the next write continues it', async t => {
   const user = 'interrupted'
   const rooms = sequence(1, 4000).map(n => `room ${n}`)
   await fill(user, rooms)
-  // The mark is there, and one room is in both keys: the later time counts.
+  // The mark is set, and one room is in both keys: the later time counts.
   await tell(user, 'ZADD', dialogsKey(user), '9000000000000000', '{parts}')
   await dialogs.add(user, 'room 1', 5000, soon())
   t.equal(await dialogs.get(user, 'room 1'), 5000)
@@ -97,7 +97,7 @@ t.test('a split that was interrupted is valid, and goes on with the next write',
   t.equal(await dialogs.get(user, 'room 1'), undefined)
 })
 
-t.test('a part that is full takes no more rooms, but those that it has', async t => {
+t.test('a full part accepts no new rooms, but still updates those that it has', async t => {
   const user = 'full'
   const room = 'the room'
   await tell(user, 'ZADD', dialogsKey(user), '9000000000000000', '{parts}')
@@ -113,7 +113,7 @@ t.test('a part that is full takes no more rooms, but those that it has', async t
   await filling(4000, 4000)
   await t.rejects(dialogs.add(user, room, 3, soon()), { code: 'TOO_MANY_ROOMS' })
   await t.rejects(store.members.join(room, user), { code: 'TOO_MANY_ROOMS' })
-  t.equal(await store.users.get(room, user), undefined, 'and nobody is made a member')
+  t.equal(await store.users.get(room, user), undefined, 'and nobody became a member')
 })
 
 t.test(`a person in ${ROOMS} rooms: bounded keys, pages in order, no stall`, async t => {
@@ -144,7 +144,7 @@ t.test(`a person in ${ROOMS} rooms: bounded keys, pages in order, no stall`, asy
   }
   await dialogs.settled()
   const first = await store.inbox.page(user, undefined, 50, 1e6)
-  t.strictSame(first.dialogs, [], 'who is no member sees none of them')
+  t.strictSame(first.dialogs, [], 'somebody who is not a member sees none of them')
   const newest = await dialogs.newest(user, 1000)
   t.strictSame(
     newest.map(({ room }) => room),
@@ -172,7 +172,7 @@ t.test(`a person in ${ROOMS} rooms: bounded keys, pages in order, no stall`, asy
 })
 
 t.test(
-  'who is invited and writes in many rooms sees them page by page, the newest first',
+  'somebody who is invited to and writes in many rooms sees them page by page, the newest first',
   async t => {
     const user = 'somebody'
     const rooms = sequence(1, 130).map(n => `many ${n}`)
@@ -195,7 +195,7 @@ t.test(
   }
 )
 
-t.test('while a slot is half-moved people are invited, and mark what they have read', async t => {
+t.test('while a slot is half-moved, people are invited and mark what they have read', async t => {
   const admin = await Admin.connect(redisTarget(cluster.urls))
   t.teardown(() => {
     admin.close()

@@ -1,5 +1,5 @@
-// What is left when the owner of a half-moved slot dies: two copies of a block, each with messages
-// that the other one lacks.
+// What remains when the owner of a half-moved slot dies: two copies of a block, each with messages
+// that the other lacks.
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
@@ -8,11 +8,11 @@ import { blockKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { startCluster } from '../support/embedded.js'
 
-// The command that moved the slot after the owner's death may have died as well, after setting the
+// The command that moved the slot after the owner's death may itself have died after setting the
 // marks.
 for (const isMarked of [false, true]) {
   const when = isMarked ? 'the slot is marked once more' : 'no mark is left'
-  t.test(`a block of which two nodes have a copy is put together: ${when}`, async t => {
+  t.test(`two nodes' copies of a block are merged: ${when}`, async t => {
     const cluster = await startCluster(t)
     const admin = await Admin.connect(redisTarget(cluster.urls))
     t.teardown(() => {
@@ -39,8 +39,8 @@ for (const isMarked of [false, true]) {
     await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
     await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
     await admin.ask(owner, 'MIGRATE', '127.0.0.1', String(other.address.port), key, '0', '1000')
-    // As its replica would be, were it dead: the owner, and not knowing that the slot is on its
-    // way.
+    // Makes the owner act as its replica would if the owner had died: it does not know that the
+    // slot is moving.
     await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
     // The other node's clock may be behind.
     await write(['9-2', '9-9', '30-0', '31-0'])

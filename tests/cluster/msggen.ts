@@ -42,7 +42,7 @@ t.test('one busy user posts all messages to the room, and the status is 0', asyn
   t.match(stderr, /100 % {2}500 of 500 messages {2}[\d,]+\/s {2}0 errors\n$/)
 })
 
-t.test('the summary as JSON adds up, in the order of its percentiles', async t => {
+t.test('the numbers of the JSON summary add up, and its percentiles ascend', async t => {
   const stub = await StubService.start(t)
   const { status, summary } = await summaryOf(
     t,
@@ -132,7 +132,7 @@ t.test('the same seed posts the same messages again, another seed posts others',
   t.notSame(one, other)
 })
 
-t.test('without a seed one is made up and named, so that the same can be posted again', async t => {
+t.test('without --seed a seed is chosen and printed, so that the run can be repeated', async t => {
   const stub = await StubService.start(t)
   const { stdout } = await msggen(
     t,
@@ -167,7 +167,7 @@ t.test('without a seed one is made up and named, so that the same can be posted 
 })
 
 t.test(
-  'failures are counted by status and code, the commonest first, and the status is 1',
+  'failures are counted by status and code, the most frequent first, and the exit status is 1',
   async t => {
     const stub = await StubService.start(t, failing)
     const { status, summary } = await summaryOf(t, stub, '--count', '70', '--connections', '4')
@@ -205,7 +205,7 @@ t.test('the text names the failures and gives an example', async t => {
   t.match(stderr, /22 errors\n$/)
 })
 
-t.test('one failure is enough for status 1', async t => {
+t.test('one failure is enough for exit status 1', async t => {
   const stub = await StubService.start(t, ({ index }) => (index === 99 ? OVERLOADED : 'store'))
   t.match(await summaryOf(t, stub, '--count', '100'), {
     status: 1,
@@ -213,7 +213,7 @@ t.test('one failure is enough for status 1', async t => {
   })
 })
 
-t.test('with idempotency keys the same service fails nobody', async t => {
+t.test('with idempotency keys, no message fails on the same service', async t => {
   const stub = await StubService.start(t, failing)
   const { status, summary } = await summaryOf(
     t,
@@ -230,7 +230,7 @@ t.test('with idempotency keys the same service fails nobody', async t => {
   t.equal(stub.stored.length, 70)
 })
 
-t.test('a service that cannot be reached is named, and the status is 1', async t => {
+t.test('a service that cannot be reached is named, and the exit status is 1', async t => {
   const { status, stdout } = await msggen(t, '--url', 'http://127.0.0.1:1', '--count', '3')
   t.equal(status, 1)
   t.match(stdout, /Failed: 3 × ECONNREFUSED, for example: connect ECONNREFUSED 127\.0\.0\.1:1\n/)
@@ -240,7 +240,7 @@ t.test('a rate and a duration determine the number of messages', async t => {
   const stub = await StubService.start(t)
   const { status, summary } = await summaryOf(t, stub, '--rate', '100', '--duration', '1.5')
   t.equal(status, 0)
-  // What a machine was too late for is counted as well.
+  // Messages that the machine was too late for are counted as well.
   t.equal(summary.sent + summary.overdue, 150)
   t.equal(summary.acknowledged, summary.sent)
   t.equal(stub.stored.length, summary.sent)
@@ -249,7 +249,7 @@ t.test('a rate and a duration determine the number of messages', async t => {
   t.ok(summary.elapsedMs >= 1480, `${summary.elapsedMs} ms`)
 })
 
-t.test('where there is no terminal, progress is a line a second', async t => {
+t.test('without a terminal, progress is shown as a line a second', async t => {
   const stub = await StubService.start(t)
   const { stderr } = await msggen(t, '--url', stub.url, '--rate', '100', '--duration', '4.5')
   t.match(stderr, /^( \d\d %|100 %) {2}\d+ messages {2}\d+\/s {2}0 errors( {2}\d s left)?\n/)
@@ -266,9 +266,9 @@ t.test('Ctrl-C stops sending, waits for messages in flight, and prints the summa
     return 'store'
   })
   const run = start(t, '--url', stub.url, '--duration', '60', '--connections', '4', '--json')
-  await until('four messages on their way', () => stub.posts === 24)
+  await until('four messages are in flight', () => stub.posts === 24)
   run.child.kill('SIGINT')
-  await until('a word that it waits', () => run.stderr.includes('Waiting'))
+  await until('it says that it is waiting', () => run.stderr.includes('Waiting'))
   t.equal(run.child.exitCode, null)
   release()
   const { status, stdout } = await run.ended
@@ -277,12 +277,12 @@ t.test('Ctrl-C stops sending, waits for messages in flight, and prints the summa
   t.equal(stub.stored.length, 24)
 })
 
-t.test('a second Ctrl-C gives up messages in flight, which count as failed', async t => {
+t.test('a second Ctrl-C gives up the messages in flight, which then count as failed', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const run = start(t, '--url', stub.url, '--connections', '4', '--json')
-  await until('four messages on their way', () => stub.posts === 4)
+  await until('four messages are in flight', () => stub.posts === 4)
   run.child.kill('SIGINT')
-  await until('a word that it waits', () => run.stderr.includes('Waiting'))
+  await until('it says that it is waiting', () => run.stderr.includes('Waiting'))
   run.child.kill('SIGINT')
   const { status, stdout } = await run.ended
   t.equal(status, 1)
@@ -295,7 +295,7 @@ t.test('a second Ctrl-C gives up messages in flight, which count as failed', asy
   })
 })
 
-t.test('--help lists the options, and the status is 0', async t => {
+t.test('--help lists the options, and the exit status is 0', async t => {
   const { status, stdout } = await msggen(t, '--help')
   t.equal(status, 0)
   for (const name of [
@@ -319,7 +319,7 @@ t.test('--help lists the options, and the status is 0', async t => {
   }
 })
 
-t.test('wrong usage is explained, nothing is sent, and the status is 2', async t => {
+t.test('wrong usage is explained, nothing is sent, and the exit status is 2', async t => {
   const stub = await StubService.start(t)
   const { status, stdout, stderr } = await msggen(t, '--url', stub.url, '--count', 'many')
   t.equal(status, 2)
@@ -371,7 +371,7 @@ t.test('every number has its limits', async t => {
   }
 })
 
-t.test('contradicting options are refused with a reason', async t => {
+t.test('contradictory options are refused with a reason', async t => {
   const wrongs: Array<[args: string[], message: RegExp]> = [
     [['--nope'], /Unknown option '--nope'/],
     [['stray'], /Unexpected argument 'stray'/],
@@ -399,7 +399,7 @@ t.test('contradicting options are refused with a reason', async t => {
 })
 
 t.test(
-  'the service itself acknowledges every message, and has them all afterwards in blocks of a thousand',
+  'the real service acknowledges every message, and stores all of them in blocks of a thousand',
   async t => {
     const cluster = await startCluster(t)
     const service = await startService(t, { redisNodes: cluster.urls })
@@ -465,7 +465,7 @@ async function summaryOf(
   ...args: string[]
 ): Promise<{ status: number | null; summary: Summary }> {
   const { status, stdout } = await msggen(t, '--url', stub.url, '--json', ...args)
-  // What the command promises; the tests look at each field.
+  // The fields that the command promises. The tests check each of them.
   return { status, summary: JSON.parse(stdout) as Summary }
 }
 

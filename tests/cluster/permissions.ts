@@ -1,5 +1,5 @@
-// What Redis refuses permanently: at start it is found and named in one line; later it leads to a
-// 503, and /health/ready says so until it is over. And the documented permissions are exactly those
+// What Redis refuses permanently. At start it is found and named in one line; later it leads to a
+// 503, and /health/ready says so until it is over. The documented permissions are exactly those
 // that the service needs.
 import { readFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
@@ -34,8 +34,9 @@ async function tellAll(...words: string[]): Promise<unknown[]> {
 let users = 0
 
 /**
- * A user with the least permissions, but for these rules. @returns the options of a service that
- * logs in as that user, and how to change the rules
+ * Creates a user with the least permissions, changed by these rules.
+ * @returns the options of a service that logs in as that user, and a function that changes the
+ * rules
  */
 async function userWith(...rules: string[]): Promise<{
   name: string
@@ -54,7 +55,7 @@ async function userWith(...rules: string[]): Promise<{
   }
 }
 
-/** What a service that does not start says. */
+/** The output of a service that does not start. */
 async function refusalOf(t: Test, options: ServiceOptions): Promise<string> {
   const service = new Service(options)
   t.teardown(() => service.end('SIGKILL'))
@@ -62,7 +63,7 @@ async function refusalOf(t: Test, options: ServiceOptions): Promise<string> {
   return service.errors
 }
 
-/** How often the nodes were told a command, or refused it, all together. */
+/** How often all nodes together received a command or refused it. */
 async function callsOf(
   command: string,
   counter: 'calls' | 'rejected_calls' = 'calls'
@@ -87,37 +88,34 @@ t.test('compose/README.md lists the permissions that the service needs', async t
   )
 })
 
-t.test(
-  'the whole service works with the least permissions, and says nothing about them',
-  async t => {
-    const { options } = await userWith()
-    const service = await startService(t, options)
-    const { url } = service
-    const room = freshRoom()
-    const stream = openSse(t, `${url}/rooms/${room}/events`)
-    await stream.isLive()
-    for (const n of sequence(1, 3)) t.equal((await post(url, room, 'ann', `text ${n}`)).status, 201)
-    const keyed = {
-      method: 'POST',
-      headers: { 'content-type': 'application/json', 'idempotency-key': 'k' },
-      body: '{"user":"bob","text":"keyed"}'
-    }
-    t.equal((await request(`${url}/rooms/${room}/messages`, keyed)).status, 201)
-    t.equal((await request(`${url}/rooms/${room}/messages`, keyed)).status, 200)
-    await stream.sees('all four', () => stream.seqs.length >= 4)
-    t.equal((await readAll(url, room)).length, 4)
-    for (const path of [`/rooms/${room}/users`, `/rooms/${room}/blocks`, '/health/ready']) {
-      t.equal((await request(`${url}${path}`)).status, 200, path)
-    }
-    t.match((await request(`${url}/cluster`)).body, {
-      shards: { 0: { keys: Number, memoryBytes: Number } }
-    })
-    t.equal(service.errors, '')
+t.test('the whole service works with the least permissions, without a warning', async t => {
+  const { options } = await userWith()
+  const service = await startService(t, options)
+  const { url } = service
+  const room = freshRoom()
+  const stream = openSse(t, `${url}/rooms/${room}/events`)
+  await stream.isLive()
+  for (const n of sequence(1, 3)) t.equal((await post(url, room, 'ann', `text ${n}`)).status, 201)
+  const keyed = {
+    method: 'POST',
+    headers: { 'content-type': 'application/json', 'idempotency-key': 'k' },
+    body: '{"user":"bob","text":"keyed"}'
   }
-)
+  t.equal((await request(`${url}/rooms/${room}/messages`, keyed)).status, 201)
+  t.equal((await request(`${url}/rooms/${room}/messages`, keyed)).status, 200)
+  await stream.sees('all four', () => stream.seqs.length >= 4)
+  t.equal((await readAll(url, room)).length, 4)
+  for (const path of [`/rooms/${room}/users`, `/rooms/${room}/blocks`, '/health/ready']) {
+    t.equal((await request(`${url}${path}`)).status, 200, path)
+  }
+  t.match((await request(`${url}/cluster`)).body, {
+    shards: { 0: { keys: Number, memoryBytes: Number } }
+  })
+  t.equal(service.errors, '')
+})
 
 t.test(
-  'every single permission that is missing is found at start and named, but for those that the service can do without',
+  'each missing permission is found at start and named, except those that the service can do without',
   async t => {
     const { name, change } = await userWith()
     const attempt = async (...rules: string[]): Promise<string> => {
@@ -194,7 +192,7 @@ t.test(
 )
 
 t.test(
-  'an evicting memory policy is refused at start, and noticed where a node of it joins later',
+  'an evicting memory policy is refused at start, and noticed when a node with one joins later',
   async t => {
     const { options } = await userWith()
     const [node] = cluster.nodes
@@ -226,7 +224,7 @@ for (const { taken, back, code, named } of [
   { taken: ['-evalsha', '-eval'], back: ['+evalsha', '+eval'], code: 'STORE_DENIED', named: /EVAL/ }
 ] as const) {
   t.test(
-    `${taken.join(' ')} while the service runs: 503 with a code, not ready, asked again slowly, and served when it is back`,
+    `${taken.join(' ')} while the service runs: it answers 503 with a code, is not ready, checks again slowly, and recovers when the permission is back`,
     async t => {
       const { options, change } = await userWith()
       const { url } = await startService(t, options)
@@ -243,8 +241,11 @@ for (const { taken, back, code, named } of [
         })
       }
       t.match(await request(`${url}/health/ready`), { status: 503, body: { code, message: named } })
-      t.ok((await callsOf('cluster|nodes')) - looks < 20, 'without looking at the cluster for each')
-      t.equal((await readAll(url, room)).length, head, 'nothing that is refused is stored')
+      t.ok(
+        (await callsOf('cluster|nodes')) - looks < 20,
+        'without a topology refresh for each request'
+      )
+      t.equal((await readAll(url, room)).length, head, 'no refused message is stored')
       await change(...back)
       await until(
         'it is ready again',
@@ -256,7 +257,7 @@ for (const { taken, back, code, named } of [
 }
 
 t.test(
-  'channels that are taken away: not ready, without a storm of looks at the cluster, and live again when they are back',
+  'without its channels the service is not ready and refreshes the topology only now and then, and streams are live again when the channels are back',
   async t => {
     const { options, change } = await userWith()
     const { url } = await startService(t, options)

@@ -7,7 +7,7 @@ import { openSse } from '../support/sse.js'
 
 for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
   t.test(
-    `after ${signal} and a new start everything is there, and the sequence goes on`,
+    `after ${signal} and a restart everything is there, and the sequence continues`,
     async t => {
       const room = freshRoom()
       const service = await startService(t, { env: { DATA_DIR: t.testdir() } })

@@ -1,4 +1,4 @@
-// A person's stream: what changes in their dialogs, from two processes of one cluster.
+// A person's stream: what changes in their dialogs, through two processes of one cluster.
 import t, { type Test } from 'tap'
 import { freshRoom, post, postMany, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
@@ -30,7 +30,7 @@ const last = (events: readonly Seen[], room: string): Seen | undefined =>
 const unreadIn = (stream: SseReader, room: string): unknown =>
   last(stream.events, room)?.data['unread']
 
-t.test('a stream begins with every dialog, then live, and tells what is new', async t => {
+t.test('a stream starts with every dialog, then `live`, and then brings the news', async t => {
   const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
   await postMany(url, room, ann, 3)
   await add(room, bob)
@@ -48,7 +48,7 @@ t.test('a stream begins with every dialog, then live, and tells what is new', as
   t.equal(unreadIn(stream, room), 4)
 })
 
-t.test('what is read on one device is told to the others, in every process', async t => {
+t.test('what is read on one device is announced to the others, in every process', async t => {
   const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
   await postMany(url, room, ann, 5)
   await add(room, bob)
@@ -67,7 +67,7 @@ t.test('what is read on one device is told to the others, in every process', asy
   for (const stream of streams) stream.close()
 })
 
-t.test('rooms that are joined and left are told; nothing comes after leaving', async t => {
+t.test('joining and leaving rooms is announced, and nothing comes after leaving', async t => {
   const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
   const [annStream, bobStream] = [open(t, ann), open(t, bob)]
   await Promise.all([annStream.isLive(), bobStream.isLive()])
@@ -90,7 +90,7 @@ t.test('rooms that are joined and left are told; nothing comes after leaving', a
   t.notMatch(bobStream.text, /among ourselves/)
 })
 
-t.test('who resumes is told of what has changed since, and of which rooms are left', async t => {
+t.test('a client that resumes is sent what has changed since, and which rooms remain', async t => {
   const [quiet, busy, left, ann, bob] = [
     freshRoom(),
     freshRoom(),
@@ -128,7 +128,7 @@ t.test('who resumes is told of what has changed since, and of which rooms are le
   await later.sees('the third', events => last(events, busy)?.data['unread'] === 3)
 })
 
-t.test('of a busy room some events a second come, and the last is right', async t => {
+t.test('a busy room causes a few events a second, and the last one is right', async t => {
   const [room, ann, bob] = [freshRoom(), freshUser(), freshUser()]
   await add(room, bob)
   const stream = open(t, bob)
@@ -144,7 +144,7 @@ t.test('of a busy room some events a second come, and the last is right', async 
   t.ok(told <= 4 * seconds + 3, `${told} events in ${seconds} s`)
 })
 
-t.test('a stream is refused for good only where asking again does not help', async t => {
+t.test('a stream is refused for good only if asking again would not help', async t => {
   for (const [path, code] of [
     ['/users/%7B/events', 'INVALID_NAME'],
     ['/users/ann/events?after=x', 'INVALID_CURSOR'],

@@ -1,5 +1,5 @@
-// Messages that are not kept for ever: what is behind the horizon is gone from every answer,
-// exactly; its keys follow, by Redis' own expiry, and nothing scans.
+// Messages that are not kept for ever. Everything before the horizon is gone from every answer,
+// exactly. Its keys follow later, by Redis' own expiry, and nothing scans.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -34,7 +34,7 @@ const pathOf = (room: string): string => `${url}/rooms/${encodeURIComponent(room
 const expiryOf = async (key: string): Promise<number> =>
   Number(await admin.cluster.command(slotOf(key), ['PEXPIRETIME', key]))
 
-t.test('what is behind the horizon is gone from answers, streams, counts and keys', async t => {
+t.test('everything before the horizon is gone from answers, streams, counts and keys', async t => {
   const room = `short-${randomUUID().slice(0, 8)}`
   const kept = `short-kept-${randomUUID().slice(0, 8)}`
   const secret = `secret-${randomUUID()}`
@@ -103,7 +103,7 @@ t.test('what is behind the horizon is gone from answers, streams, counts and key
   t.strictSame(
     before.events.filter(({ event }) => event === 'reset'),
     [],
-    'whoever has seen everything is told nothing'
+    'a reader that has seen everything is told nothing'
   )
 
   await until('all are gone', async () => (await readAll(url, room)).length === 0)
@@ -120,7 +120,7 @@ t.test('what is behind the horizon is gone from answers, streams, counts and key
   t.match(await request(`${pathOf(kept)}/messages/1`), { status: 200 })
 })
 
-t.test('the first entry that is left, wherever the horizon is', async t => {
+t.test('the first remaining entry is found, wherever the horizon is', async t => {
   for (const count of [1, 15, 16, 17, 40, 100]) {
     const room = `days-${randomUUID().slice(0, 8)}`
     for (const n of sequence(1, count)) {
@@ -139,7 +139,7 @@ t.test('the first entry that is left, wherever the horizon is', async t => {
         new Pieces(admin.cluster, 16),
         new Retention(keptMs / DAY_MS, [])
       )
-      // The horizon moves while it is looked for: so the clock stands still.
+      // The horizon would move during the search, so the clock stands still.
       const { now } = Date
       Date.now = () => horizonMs + keptMs
       try {

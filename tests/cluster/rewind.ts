@@ -1,5 +1,5 @@
 // A store that has gone back in time: an older data set is restored while clients are connected.
-// Every reader gets a `reset`, and then the history as it first asked for it. No reader keeps
+// Every reader gets a `reset`, and then the history that it asked for at first. No reader keeps
 // messages that no longer exist, or misses those that took their place.
 import { cp, rm } from 'node:fs/promises'
 import t from 'tap'
@@ -39,7 +39,7 @@ await withStoppedNodes(async dir => {
 })
 
 t.test(
-  'live readers are told that the log has become shorter, and get the history as they had asked for it',
+  'live readers are told that the log has become shorter, and get the history that they had asked for',
   async t => {
     t.same(whole.seqs.slice(0, 30), sequence(1, 30))
     await whole.sees('a reset', events => events.some(({ event }) => event === 'reset'), 30_000)
@@ -65,22 +65,22 @@ t.test('a cursor beyond the head is answered by a reset', async t => {
 })
 
 t.test(
-  'a sequence that was given out a second time does not fool a cursor, nor a reader',
+  'a sequence that was assigned a second time misleads neither a cursor nor a reader',
   async t => {
     await postMany(other.url, room, 'cyd', 10)
-    await whole.sees('the messages that came in their place', () => whole.seqs.length === 60)
+    await whole.sees('the messages that took their place', () => whole.seqs.length === 60)
     t.same(whole.seqs.slice(50), sequence(21, 30))
     const reader = openSse(t, `${service.url}/rooms/${room}/events?last=2`, {
       'last-event-id': within
     })
     await reader.isLive()
     t.match(reader.events[0], { event: 'reset', data: { reason: 'rewritten', head: 30 } })
-    t.same(reader.seqs, [29, 30], 'the history as asked')
+    t.same(reader.seqs, [29, 30], 'the history that it asked for')
     const same = openSse(t, `${service.url}/rooms/${room}/events`, {
       'last-event-id': whole.lastId
     })
     await same.isLive()
-    t.equal(same.events.length, 1, 'a true cursor is honoured')
+    t.equal(same.events.length, 1, 'a valid cursor is honoured')
     await post(service.url, room, 'dan', 'last')
     await same.sees('what comes next', () => same.seqs.length === 1)
   }

@@ -1,6 +1,6 @@
-// The scripts that write the log, its segments and the blocks, each called directly: what they do
-// when they run twice, when entries of a stream were deleted, and in a slot that is moving away. If
-// a newer server refuses something, it shows here first.
+// The scripts that write the log, its segments and the blocks, each called directly: when they run
+// twice, when entries of a stream were deleted, and in a slot that is moving away. If a newer
+// server refuses something, it shows here first.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config/redis-target.js'
@@ -39,7 +39,7 @@ const run = async (
   await tell(keys[0] ?? '', 'EVAL', text, String(keys.length), ...keys, ...args.map(String))
 
 /**
- * Marks the key's slot as moving away to another master, without moving anything; puts it back
+ * Marks the key's slot as moving to another master, without moving anything, and removes the mark
  * after the test.
  */
 async function moving(t: Test, key: string): Promise<void> {
@@ -64,11 +64,11 @@ const add = async (key: string, field: string, ...ids: string[]): Promise<void> 
 }
 
 t.test(
-  'a commit that is run again, or cannot see what it has to, leaves the log as it was',
+  'a commit that runs again, or cannot see what it must see, leaves the log as it was',
   async t => {
     const room = freshRoom()
     const log = logKey(room)
-    // Without the fourth part of the reply, how many users the room has.
+    // Leaves out the fourth part of the reply, the room's number of users.
     const commit = async (
       after: number,
       mayBegin: 0 | 1,
@@ -87,8 +87,8 @@ t.test(
         )) as unknown[]
       ).slice(0, 3)
     const state = async (): Promise<unknown> => {
-      // Fields and values by turns; where the stream ends, and what was ever deleted from it, are
-      // not the same thing.
+      // Fields and values by turns. The end of the stream is not the same as the last id that was
+      // ever deleted from it.
       const info = (await tell(log, 'XINFO', 'STREAM', log)) as string[]
       return [
         info[info.indexOf('last-generated-id') + 1],
@@ -103,7 +103,7 @@ t.test(
     t.strictSame(
       await commit(7, 1, 'ann.0/1-1'),
       ['unseen', 0],
-      'a log of which seven are known is not begun at one'
+      'a log of which seven entries are known is not started at one'
     )
     t.equal(await isThere(), 0)
     t.strictSame(await commit(0, 1, 'ann.0/1-1', 'ann.0/1-2'), ['committed', 1, 1])
@@ -111,10 +111,10 @@ t.test(
     t.strictSame(
       await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'),
       ['committed', 1, 1],
-      'run again, it finds itself'
+      'when it runs again, it finds itself'
     )
     t.strictSame(await state(), begun)
-    // More than one look takes in.
+    // More entries than one look covers.
     for (let seq = 3; seq <= 140; seq++) {
       t.strictSame(await commit(seq - 1, 0, `ann.0/2-${seq}`), ['committed', seq, 1])
     }
@@ -122,7 +122,7 @@ t.test(
     t.strictSame(
       await commit(0, 0, 'ann.0/1-1', 'ann.0/1-2'),
       ['committed', 1, 1],
-      'behind others as well'
+      'also after entries of others'
     )
     t.strictSame(await commit(2, 0, 'ann.0/2-3'), ['committed', 3, 1])
     t.strictSame(await commit(1000, 0, 'ann.0/9-1'), ['unseen', 140], 'the log has lost its end')
@@ -139,14 +139,14 @@ t.test(
     t.strictSame(
       await commit(100, 0, 'ann.0/9-1'),
       ['committed', 141, 1],
-      'others have committed, it has not: it comes next'
+      'others have committed and it has not: it gets the next place'
     )
     t.strictSame(await tell(log, 'HGETALL', usersKey(room)), ['ann', '141'])
   }
 )
 
 t.test(
-  'a commit that is run again finds itself also in a log from which entries were deleted by hand, and burns no sequence',
+  'a commit that runs again finds itself even in a log from which entries were deleted by hand, and wastes no sequence',
   async t => {
     const room = freshRoom()
     const log = logKey(room)
@@ -162,11 +162,11 @@ t.test(
   }
 )
 
-t.test('a late entry comes to its place in a block', async t => {
+t.test('a late entry is put into its place in a block', async t => {
   const late = async (key: string): Promise<void> => {
     t.equal(await run(ENSURE, [key], '5-5', 'text of 5-5'), 1)
     t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
-    t.equal(await run(ENSURE, [key], '5-5', 'text of 5-5'), 1, 'and is there once')
+    t.equal(await run(ENSURE, [key], '5-5', 'text of 5-5'), 1, 'and it is there once')
     t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
     await add(key, 't', '9-1')
     t.strictSame(await tell(key, 'XRANGE', key, '5-5', '7-0'), [
@@ -178,10 +178,10 @@ t.test('a late entry comes to its place in a block', async t => {
   for (const key of [first, second]) await add(key, 't', '5-0', '7-0', '9-0')
   await late(first)
   await t.test(
-    'also while the slot is moving away, in which a block that is deleted cannot be written again',
+    'also while the slot is moving away, when a deleted block cannot be written again',
     async t => {
       await moving(t, second)
-      // Redis 7.0 cannot tell there whether the entry was deleted: the copy waits for the slot.
+      // Redis 7.0 cannot tell there whether the entry was deleted, so the copy waits for the slot.
       if ((await run(ENSURE, [second], '5-5', 'text of 5-5')) !== NEEDS_COPY) return late(second)
       t.match(await tell(second, 'INFO', 'server'), /redis_version:7\.0\./)
       t.strictSame(await idsOf(second), ['5-0', '7-0', '9-0'])
@@ -190,18 +190,18 @@ t.test('a late entry comes to its place in a block', async t => {
 })
 
 t.test(
-  'a late entry comes to its place by way of a copy in a block from which others were deleted',
+  'in a block from which entries were deleted, a late entry is put into its place through a copy',
   async t => {
     const key = freshBlock()
     const keys = [key, copyKey(key), changedKey(key)]
     await add(key, 't', '5-0', '6-0', '7-0', '9-0', '9-1')
-    // The newest as well: the end of the stream is then behind its last entry.
+    // Including the newest, so that the stream ends after its last entry.
     t.equal(await run(REMOVE_ENTRIES, [key], '6-0', '9-1'), 2)
     await tell(key, 'PEXPIRE', key, '600000')
     t.equal(
       await run(ENSURE, [key], '9-0', 'text of 9-0'),
       1,
-      'what is there only needs to be found'
+      'an entry that is there only needs to be found'
     )
     const inPlace = await run(ENSURE, [key], '5-5', 'text of 5-5')
     if (inPlace === NEEDS_COPY) {
@@ -210,22 +210,26 @@ t.test(
         ['5-0', '7-0', '9-0'],
         'nothing is touched that could not be written again'
       )
-      await t.test('which waits while the slot is moving away', async t => {
+      await t.test('it waits while the slot is moving away', async t => {
         await moving(t, key)
         await t.rejects(run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), /TRYAGAIN/)
         t.strictSame(await idsOf(key), ['5-0', '7-0', '9-0'])
       })
-    } else t.equal(inPlace, 1, 'Redis 7.0 writes it anew in place')
+    } else t.equal(inPlace, 1, 'Redis 7.0 writes it again in place')
     t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), 1)
-    t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'), 1, 'run twice, it is there once')
+    t.equal(
+      await run(ENSURE_BY_COPY, keys, '5-5', 'text of 5-5'),
+      1,
+      'after two runs, it is there once'
+    )
     t.strictSame(await idsOf(key), ['5-0', '5-5', '7-0', '9-0'])
     t.equal(await tell(key, 'EXISTS', copyKey(key)), 0)
-    t.ok(Number(await tell(key, 'PTTL', key)) > 500_000, 'what was to expire still does')
+    t.ok(Number(await tell(key, 'PTTL', key)) > 500_000, 'the block still expires')
   }
 )
 
 t.test(
-  'a segment of another past is replaced, whatever was deleted from it and wherever its slot is going',
+  'a segment of another epoch is replaced, whatever was deleted from it and wherever its slot is moving',
   async t => {
     const references = ['ann.0/1-1', 'bob.0/1-1', 'ann.0/1-2']
     const whole = references.map((reference, index) => [`0-${index + 4}`, ['r', reference]])
@@ -259,7 +263,7 @@ t.test(
 )
 
 t.test(
-  'touching a key is a write that a WAIT covers, and changes neither the key nor when it expires',
+  'touching a key is a write that a WAIT covers, and changes neither the key nor its expiry',
   async t => {
     const key = freshBlock()
     await add(key, 't', '5-0', '7-0')
@@ -284,7 +288,7 @@ t.test(
   }
 )
 
-t.test('a message that was changed does not come back, however its block was written', async t => {
+t.test('a changed message does not come back, however its block was written', async t => {
   const key = freshBlock()
   const keys = [key, copyKey(key), changedKey(key)]
   const change = (id: string, token: string, kind: 't' | 'd', text: string, ms: string) =>
@@ -302,12 +306,13 @@ t.test('a message that was changed does not come back, however its block was wri
   t.equal(await run(ENSURE, [key], '7-0', 'old'), NEEDS_COPY, 'perhaps it was deleted')
   t.equal(await run(ENSURE_BY_COPY, keys, '7-0', 'old'), 1)
   t.strictSame(await idsOf(key), ['5-0', '6-0'], 'it was')
-  // Another one was lost, and comes back by a copy: the stream still knows what was deleted.
+  // Another message was lost, and comes back through a copy: the stream still knows what was
+  // deleted.
   const inPlace = await run(ENSURE, [key], '5-5', 'lost')
-  t.ok(inPlace === NEEDS_COPY || inPlace === 1, 'Redis 7.0 writes it anew in place')
+  t.ok(inPlace === NEEDS_COPY || inPlace === 1, 'Redis 7.0 writes it again in place')
   t.equal(await run(ENSURE_BY_COPY, keys, '5-5', 'lost'), 1)
   t.strictSame(await idsOf(key), ['5-0', '5-5', '6-0'])
-  t.equal(await run(ENSURE, [key], '7-0', 'old'), NEEDS_COPY, 'also behind the last entry')
+  t.equal(await run(ENSURE, [key], '7-0', 'old'), NEEDS_COPY, 'also after the last entry')
   t.equal(await run(ENSURE_BY_COPY, keys, '7-0', 'old'), 1)
   t.equal(await run(ENSURE, [key], '8-0', 'next'), 1)
   t.strictSame(await idsOf(key), ['5-0', '5-5', '6-0', '8-0'])

@@ -1,5 +1,5 @@
-// The seam between history and live: readers join and leave at any moment while two processes
-// write, and nobody misses or repeats anything.
+// The seam between history and live messages: readers join and leave at any moment while two
+// processes write, and no reader misses or repeats anything.
 import t from 'tap'
 import { freshRoom, post, readAll, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
@@ -8,7 +8,7 @@ import { openSse, type SseReader } from '../support/sse.js'
 import { until } from '../support/until.js'
 
 const cluster = await startCluster(t)
-// A short ring and short pages, so that readers also cross from store to ring.
+// A short ring and short pages, so that readers also cross from the store to the ring.
 const env = { RING_LENGTH_MAX: '200', PAGE_LENGTH: '128', SEGMENT_LENGTH: '256' }
 const services = await Promise.all([
   startService(t, { redisNodes: cluster.urls, env }),
@@ -18,7 +18,7 @@ const urls = services.map(({ url }) => url)
 const urlOf = (index: number): string => urls[index % 2] ?? ''
 
 /**
- * Writes with `writers` loops at once until told to stop; answers how many messages were
+ * Writes with `writers` loops at once until it is told to stop, and returns how many messages were
  * acknowledged.
  */
 function writing(
@@ -43,7 +43,7 @@ function writing(
   }
 }
 
-t.test('readers that join while two processes write get 1, 2, 3 … each once', async t => {
+t.test('readers that join while two processes write get 1, 2, 3 …, each once', async t => {
   const room = freshRoom()
   const load = writing(room, 16)
   const readers: SseReader[] = []
@@ -63,7 +63,7 @@ t.test('readers that join while two processes write get 1, 2, 3 … each once', 
 })
 
 t.test(
-  'readers that are cut and resume at the other process while both write continue where they were',
+  'while both processes write, readers that are cut off resume at the other process where they were',
   async t => {
     const room = freshRoom()
     await post(urlOf(0), room, 'ann', 'first')
@@ -92,7 +92,7 @@ t.test(
 )
 
 t.test(
-  'last=n begins with exactly the newest n of some moment, and has no hole after them',
+  'last=n starts with exactly the newest n messages of a moment, and has no hole after them',
   async t => {
     const room = freshRoom()
     await post(urlOf(0), room, 'ann', 'first')

@@ -1,4 +1,4 @@
-// Redis behind TLS, with user and password, announcing addresses that cannot be reached from here:
+// Redis behind TLS, with user and password, announcing addresses that cannot be reached from here,
 // as in containers and managed clusters.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -38,7 +38,7 @@ execFileSync(
 )
 
 const [port = 0] = await freePorts(1)
-// What the node says of itself leads nowhere from here.
+// The address that the node announces cannot be reached from here.
 const announced = '10.255.255.1'
 
 writeFileSync(
@@ -134,7 +134,10 @@ const asChat = (password: string, ...words: string[]): void => {
 
 for (const [name, setting] of [
   ['a password in a file is read again for each connection', 'REDIS_PASSWORD_FILE'],
-  ['a command for the password runs again when Redis refuses it', 'REDIS_PASSWORD_COMMAND']
+  [
+    'the command for the password runs again when Redis refuses the password',
+    'REDIS_PASSWORD_COMMAND'
+  ]
 ] as const) {
   t.test(name, async t => {
     const file = `${dir}/password`
@@ -150,7 +153,7 @@ for (const [name, setting] of [
     await postMany(url, room, 'ann', 3)
     const stream = openSse(t, `${url}/rooms/${room}/events`)
     await stream.isLive()
-    // The old password is good for the connections that are open, and for no new one.
+    // The old password still works for open connections, but not for new ones.
     cli('ACL', 'SETUSER', 'chat', 'resetpass', '>fresh')
     t.teardown(() => {
       asChat('fresh', 'ACL', 'SETUSER', 'chat', 'resetpass', '>s3cret:/@')
@@ -165,7 +168,7 @@ for (const [name, setting] of [
   })
 }
 
-t.test('a command that gives no password is told at start', async t => {
+t.test('a command that prints no password is reported at start', async t => {
   const service = new Service({
     env: {
       ...env,
@@ -189,7 +192,7 @@ t.test('a wrong password is reported at start', async t => {
     service.errors,
     /^Dialogs cannot start: Redis denies the service: check user and password/
   )
-  t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the password is not shown')
+  t.notMatch(service.errors, /s3cret|wrong%3A/, 'and the error does not show the password')
 })
 
 t.test('an untrusted certificate is refused', async t => {

@@ -1,4 +1,4 @@
-// The main job over HTTP: write, read, stream, on a real cluster and real sockets.
+// The main job over HTTP: writing, reading and streaming, on a real cluster and real sockets.
 import { spawn } from 'node:child_process'
 import { EventSource } from 'eventsource'
 import t from 'tap'
@@ -34,7 +34,7 @@ t.test('a message is answered with its sequence, its time and its place', async 
 })
 
 t.test(
-  'the sequences of a room are 1, 2, 3 …, whoever writes through whichever process',
+  'the sequences of a room are 1, 2, 3 …, whoever writes and through whichever process',
   async t => {
     const room = freshRoom()
     await Promise.all([
@@ -57,7 +57,7 @@ t.test(
   }
 )
 
-t.test('names and texts of any language come back unchanged', async t => {
+t.test('names and texts in any language come back unchanged', async t => {
   const room = 'Zimmer/รุ้ง ?&#.'
   const user = 'Ólafur 👩‍👩‍👧'
   const text = 'line 1\nline 2\t"quoted" \\ \u2028 data: x\n\nid: 5 سلام 😀 </script>'
@@ -90,7 +90,7 @@ t.test('pages', async t => {
   t.same(
     await page('?after=59-1700000000000'),
     { head: 60, seqs: [60] },
-    'a cursor from a stream will do'
+    'a cursor from a stream works as well'
   )
   t.same(
     (await request(`${url}/rooms/${freshRoom()}/messages`)).body['messages'],
@@ -99,13 +99,13 @@ t.test('pages', async t => {
   )
 })
 
-t.test('users and blocks of a room', async t => {
+t.test('users and blocks of a room are listed', async t => {
   const room = freshRoom()
   const [lady, bob] = [`lady-${room}`, `bob-${room}`]
   await postMany(url, room, lady, 3)
   await postMany(url, room, bob, 1)
   await until(
-    'the counters are there',
+    'the counters are present',
     async () => (await request(`${url}/rooms/${room}/users`)).body['users']?.toString() !== ''
   )
   await until(
@@ -191,14 +191,14 @@ t.test('operations', async t => {
   t.same(
     await metrics(),
     { created: before.created + 2, refused: before.refused + 2, timed: before.timed + 4 },
-    'messages and refusals are counted and timed, whoever refused'
+    'messages and refusals are counted and timed, whichever part refused'
   )
   t.match((await request(`${url}/openapi.json`)).body, {
     paths: { '/rooms/{room}/messages': { post: {}, get: {} }, '/rooms/{room}/events': { get: {} } }
   })
 })
 
-t.test('a stream brings the history, says that it is live, and continues', async t => {
+t.test('a stream sends the history, says that it is live, and continues', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 5)
   const stream = openSse(t, `${url}/rooms/${room}/events`)
@@ -231,7 +231,7 @@ t.test('an empty room is live at once', async t => {
   await stream.sees('the first message', () => stream.seqs.length === 1)
 })
 
-t.test('last, after and Last-Event-ID', async t => {
+t.test('last, after and Last-Event-ID say where a stream starts', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 10)
   const seqs = async (query: string, headers?: Record<string, string>): Promise<number[]> => {
@@ -254,10 +254,10 @@ t.test('last, after and Last-Event-ID', async t => {
   t.same(await seqs('', { 'last-event-id': id }), sequence(5, 10))
 })
 
-t.test('users and blocks come in pages, with totals beside them', async t => {
+t.test('users and blocks come in pages, with their totals', async t => {
   const room = freshRoom()
   const names = sequence(1, 5).map(n => `${room}-${n}`)
-  // The fifth writes most.
+  // The fifth user writes most.
   for (const [index, name] of names.entries()) await postMany(url, room, name, index + 1)
   const get = async (path: string): Promise<Record<string, unknown>> =>
     (await request(`${url}/rooms/${room}/${path}`)).body
@@ -303,7 +303,7 @@ t.test('users and blocks come in pages, with totals beside them', async t => {
   t.strictSame(await get(`blocks?after=${names[0]}.999`), await get(`blocks?after=${names[0]}.0`))
 })
 
-t.test('a silent stream gets heartbeats, which have a name and no id', async t => {
+t.test('a silent stream gets heartbeats, which have an event name and no id', async t => {
   const stream = openSse(t, `${url}/rooms/${freshRoom()}/events`)
   await until('three heartbeats', () => stream.pings.length >= 3)
   t.match(stream.text, /\n\nevent: ping\ndata: \{\}\n\n/)
@@ -328,7 +328,7 @@ t.test('the npm package eventsource follows a room, and resumes by itself', asyn
   t.same(seqs, sequence(1, 6))
 })
 
-t.test('curl -N shows the history and then what is posted', async t => {
+t.test('curl -N shows the history and then new messages', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 2)
   const curl = spawn('curl', ['-sN', `${url}/rooms/${room}/events`], {
@@ -348,7 +348,7 @@ t.test('curl -N shows the history and then what is posted', async t => {
   )
 })
 
-t.test('several rooms on one connection, resumed by one id', async t => {
+t.test('several rooms share one connection, and one id resumes them all', async t => {
   const [a, b, c] = [freshRoom(), freshRoom(), freshRoom()]
   await postMany(url, a, 'ann', 3)
   await postMany(url, b, 'bob', 2)
@@ -382,7 +382,7 @@ t.test('several rooms on one connection, resumed by one id', async t => {
   t.same(seqs(resumed.events, a), [4, 5])
   t.same(seqs(resumed.events, b), [])
   t.same(seqs(resumed.events, c), [2])
-  // A room that had nothing to say when the id was made is begun as asked.
+  // A room that had no messages when the id was made starts as the request says.
   const early = openSse(t, `${url}/events${query}`, {
     'last-event-id': `${stream.events[0]?.id.split(',')[0] ?? ''},,`
   })
@@ -393,7 +393,7 @@ t.test('several rooms on one connection, resumed by one id', async t => {
   t.same(seqs(early.events, b), [1, 2])
 })
 
-t.test('an Idempotency-Key stores one message, whichever process is asked', async t => {
+t.test('one Idempotency-Key stores one message, whichever process is asked', async t => {
   const room = freshRoom()
   const key = { 'idempotency-key': room }
   const answers = await Promise.all(

@@ -18,7 +18,7 @@ const signal = (url: string, room: string, body: object): Promise<Answer> =>
     body: JSON.stringify(body)
   })
 
-t.test('readers of all processes get a signal, as it was sent, without an id', async t => {
+t.test('readers at all processes get a signal as it was sent, without an id', async t => {
   const room = freshRoom()
   const other = freshRoom()
   await post(one.url, room, 'ann', 'hello')
@@ -39,19 +39,19 @@ t.test('readers of all processes get a signal, as it was sent, without an id', a
     await reader.sees('the signal', events => events.some(({ event }) => event === 'signal'))
     t.match(reader.events.at(-1), { event: 'signal', data: { room, ...sent } })
     t.notMatch(reader.text.slice(reader.text.indexOf('event: signal')), /^id:/m)
-    t.equal(reader.lastId, '', 'the cursor of a client stays')
+    t.equal(reader.lastId, '', "a client's cursor does not move")
   }
   t.equal((await signal(one.url, room, { user: 'bob', kind: 'x' })).status, 204, 'without data')
   await readers[0]?.sees('the second', events => events.at(-1)?.data['kind'] === 'x')
 
   const late = openSse(t, `${one.url}/rooms/${room}/events`)
   await late.isLive()
-  await post(one.url, room, 'ann', 'a message behind it')
+  await post(one.url, room, 'ann', 'a message after it')
   await late.sees('what came later', events => events.length === 3)
-  t.notMatch(late.text, 'signal', 'a reader who joins later gets no earlier signals')
+  t.notMatch(late.text, 'signal', 'a reader that joins later gets no earlier signals')
 })
 
-t.test('nothing is stored: not a key, not a text', async t => {
+t.test('nothing is stored: no key and no text', async t => {
   const room = freshRoom()
   await signal(one.url, room, { user: 'bob', kind: 'typing', data: 'remember me' })
   const everything = await everythingIn(cluster)
@@ -94,7 +94,7 @@ t.test('data has at most 1,024 bytes, and a kind is a short word', async t => {
   })
 })
 
-t.test('a process passes on so many a second, and refuses the next', async t => {
+t.test('a process passes on a number of signals a second, and refuses the next', async t => {
   const room = freshRoom()
   const answers = await Promise.all(
     [1, 2, 3, 4].map(() => signal(two.url, room, { user: 'bob', kind: 'typing' }))

@@ -1,5 +1,6 @@
-// The simulated Redis node against a real one: the same random commands, among them the service's
-// own scripts, and the same answers. What is compared needs no clock: ids and times are given.
+// The simulated Redis node against a real one: both get the same random commands, including the
+// service's own scripts, and must give the same answers. Nothing that is compared depends on a
+// clock: ids and times are given.
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { existsSync } from 'node:fs'
@@ -178,8 +179,8 @@ const scripted = fc.oneof(
 )
 
 /**
- * A reply as plain data. Errors of scripts are compared without what a version adds to them, one of
- * Lua itself only as an error.
+ * A reply as plain data. Errors of scripts are compared without what a version adds to them, and an
+ * error of Lua itself is compared only as being an error.
  */
 function plain(value: Value): unknown {
   if (value instanceof ReplyError) return { error: errorText(value.message) }
@@ -192,7 +193,7 @@ const errorText = (message: string): string =>
     ? 'an error of Lua'
     : message.replace(/ script: [0-9a-f]+, on @user_script:\d+\.$/, '').trim()
 
-// A time that was counted from now is different each time.
+// A time that is relative to now differs each time.
 const withoutClock = (reply: unknown): unknown =>
   typeof reply === 'number' && reply > 1e12 && reply !== FAR_MS ? 'a time' : reply
 

@@ -1,5 +1,5 @@
-// The store against a real cluster: numbers and blocks, repeated idempotency keys, its limits, and
-// every way in which Redis may refuse.
+// The store on a real cluster: numbers and blocks, repeated idempotency keys, its limits, and every
+// way in which Redis may refuse.
 import { mkdirSync, rmdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -21,10 +21,10 @@ import { until } from '../support/until.js'
 const embedded = await startCluster(t)
 const masters = embedded.nodes.slice(0, 3)
 
-/** A user whom no other test knows: blocks are counted per user, over all rooms. */
+/** A user whom no other test has: blocks are counted per user, over all rooms. */
 const freshUser = (): string => freshRoom().replace('room', 'user')
 
-/** Sends one command to one node, past the service's own connections. */
+/** Sends one command to one node, without the service's own connections. */
 async function tell(node: EmbeddedNode, ...words: string[]): Promise<unknown> {
   const client = await connect(node.url)
   try {
@@ -95,7 +95,7 @@ t.test(
 )
 
 t.test(
-  "a user's numbers are counted over all rooms: no block number is used by more than its length of messages",
+  "a user's messages are numbered over all rooms: no block number is used for more messages than a block holds",
   async t => {
     const { store } = await openStore(t, embedded, { blockLength: 10 })
     const user = freshUser()
@@ -127,7 +127,7 @@ t.test('two processes never use a number twice', async t => {
   const blocks = await one.store.blocks.all(room)
   t.ok(
     blocks.every(({ messages }) => messages <= 10),
-    'no block is longer than its length'
+    'no block is longer than BLOCK_LENGTH'
   )
   t.equal(
     blocks.reduce((sum, { messages }) => sum + messages, 0),
@@ -157,7 +157,7 @@ t.test('users are listed by their number of messages, then by name', async t => 
   ])
 })
 
-t.test('stored messages are published in sequence order, each once', async t => {
+t.test('stored messages are published in the order of their sequences, each once', async t => {
   const { store, published } = await openStore(t, embedded)
   const room = freshRoom()
   const messages = await appendMany(store, room, 'ann', 1000)
@@ -166,11 +166,11 @@ t.test('stored messages are published in sequence order, each once', async t => 
 })
 
 t.test(
-  'a large group that takes Redis longer than a millisecond keeps every text with its message',
+  'in a large group that takes Redis longer than a millisecond, every text stays with its message',
   async t => {
     const { store } = await openStore(t, embedded)
     const room = freshRoom()
-    // 256 texts of 16 KB go to one block in one step; that is several ms of Redis' time.
+    // 256 texts of 16 KB go to one block in one step, which takes Redis several ms.
     const sent = new Map<number, string>()
     await Promise.all(
       Array.from({ length: 256 }, async (_, index) => {
@@ -192,7 +192,7 @@ t.test(
 )
 
 t.test('idempotency keys', async t => {
-  t.test('repeats at the same time in one process are one message, and all get it', async t => {
+  t.test('simultaneous repeats in one process store one message, and all get it', async t => {
     const { store } = await openStore(t, embedded)
     const room = freshRoom()
     const appended = await Promise.all(
@@ -225,7 +225,7 @@ t.test('idempotency keys', async t => {
     }
   )
 
-  t.test('a key belongs to its room', async t => {
+  t.test('an idempotency key applies to its room only', async t => {
     const { store } = await openStore(t, embedded)
     for (const room of [freshRoom(), freshRoom()]) {
       t.match(await append(store, room, 'ann', 'hello', 'k'), { isNew: true, message: { seq: 1 } })
@@ -233,7 +233,7 @@ t.test('idempotency keys', async t => {
   })
 
   t.test(
-    'of two processes that both found the key free, one commits, and the other takes its entry back',
+    'of two processes that both found the key unused, one commits and the other removes its entry',
     async t => {
       const gate = await Gate.open(t, embedded.urls)
       const [slow, other] = await Promise.all([
@@ -257,7 +257,7 @@ t.test('idempotency keys', async t => {
   )
 
   t.test(
-    'the same key with another user or text is a conflict, at the same time and later',
+    'the same key with another user or text is a conflict, whether at the same time or later',
     async t => {
       const { store } = await openStore(t, embedded)
       const room = freshRoom()
@@ -279,15 +279,15 @@ t.test('idempotency keys', async t => {
     }
   )
 
-  t.test('a process that died after the commit: the repeat elsewhere finds it', async t => {
+  t.test('if a process dies after the commit, a repeat elsewhere finds the message', async t => {
     const gate = await Gate.open(t, embedded.urls)
     const [dying, other] = await Promise.all([
       openStore(t, embedded, {}, { addressMap: gate.addressMap }),
       openStore(t, embedded)
     ])
     const [room, user] = [freshRoom(), freshUser()]
-    // With a key as well: a node that does not know the script yet would ask for it by an answer
-    // that is held.
+    // A message with a key, so that the node knows the script. Otherwise the answer that asks for
+    // the script would be held back.
     await append(dying.store, room, user, 'before', 'k0')
     gate.hold(logKey(room))
     const lost = append(dying.store, room, user, 'hello', 'k')
@@ -302,7 +302,7 @@ t.test('idempotency keys', async t => {
   })
 
   t.test(
-    'a process that died before the commit: the repeat is the message, and an orphan stays behind',
+    'after a process died before the commit, the repeat becomes the message, and an orphan remains',
     async t => {
       const gate = await Gate.open(t, embedded.urls)
       const [dying, other] = await Promise.all([
@@ -325,21 +325,22 @@ t.test('idempotency keys', async t => {
     }
   )
 
-  t.test('a commit whose reply was lost is found by its key, and counts as new', async t => {
+  t.test('a commit whose reply was lost is found by its key, and is answered as new', async t => {
     const gate = await Gate.open(t, embedded.urls)
     const { store } = await openStore(t, embedded, {}, { addressMap: gate.addressMap })
     const room = freshRoom()
-    // With a key as well: the node must know the script, or what is held is its question for it.
+    // A message with a key, so that the node knows the script. Otherwise its request for the script
+    // would be held back.
     await append(store, room, 'ann', 'before', 'k0')
     gate.hold(logKey(room))
     const appended = append(store, room, 'ann', 'hello', 'k')
-    await until('it is committed, and its answer held', () => gate.heldBytes > 0)
+    await until('it is committed, and its answer is held back', () => gate.heldBytes > 0)
     gate.cut()
     t.match(await appended, { isNew: true, message: { seq: 2 } })
     t.strictSame(await textsOf(store, room), ['before', 'hello'])
   })
 
-  t.test('a message that was lost comes back with its repetition', async t => {
+  t.test('a lost message comes back when it is repeated', async t => {
     const { store, cluster } = await openStore(t, embedded)
     const [room, user] = [freshRoom(), freshUser()]
     const { message } = await append(store, room, user, 'hello', 'k')
@@ -352,7 +353,7 @@ t.test('idempotency keys', async t => {
     t.strictSame(await store.message(room, 1), message)
   })
 
-  t.test('it comes back to its place, even if its block has grown since', async t => {
+  t.test('it comes back in its place, even if its block has grown since', async t => {
     const { store, cluster } = await openStore(t, embedded)
     const [room, user] = [freshRoom(), freshUser()]
     await append(store, room, user, 'one')
@@ -380,28 +381,25 @@ t.test('idempotency keys', async t => {
     })
   })
 
-  t.test(
-    'a message beyond the end of the log is out of reach, and not said to be lost',
-    async t => {
-      const { store, cluster } = await openStore(t, embedded)
-      const room = freshRoom()
-      await append(store, room, 'ann', 'before')
-      await append(store, room, 'ann', 'hello', 'k')
-      await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-2'])
-      await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
-        code: 'STORE_UNAVAILABLE',
-        statusCode: 503
-      })
-      await cluster.command(roomSlot(room), ['DEL', logKey(room)])
-      await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
-        code: 'STORE_UNAVAILABLE',
-        statusCode: 503
-      })
-    }
-  )
+  t.test('a message beyond the end of the log is out of reach, and is not called lost', async t => {
+    const { store, cluster } = await openStore(t, embedded)
+    const room = freshRoom()
+    await append(store, room, 'ann', 'before')
+    await append(store, room, 'ann', 'hello', 'k')
+    await cluster.command(roomSlot(room), ['XDEL', logKey(room), '0-2'])
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
+      code: 'STORE_UNAVAILABLE',
+      statusCode: 503
+    })
+    await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+    await t.rejects(append(store, room, 'ann', 'hello', 'k'), {
+      code: 'STORE_UNAVAILABLE',
+      statusCode: 503
+    })
+  })
 
   t.test(
-    'a repeat whose acknowledgement is lost with its connection is made sure of again',
+    'if the acknowledgement of a repeat is lost with its connection, it is acknowledged again before the answer',
     async t => {
       const gate = await Gate.open(t, embedded.urls)
       const [cut, other] = await Promise.all([
@@ -430,7 +428,7 @@ t.test('idempotency keys', async t => {
     }
   )
 
-  t.test('a key is forgotten after its time, and not before', async t => {
+  t.test('an idempotency key is forgotten after its time, and not before', async t => {
     const { store, cluster } = await openStore(t, embedded, { idempotencyTtlS: 3 })
     const room = freshRoom()
     await append(store, room, 'ann', 'hello', 'k')
@@ -449,7 +447,7 @@ t.test(
   'a message that a failover took before a replica had it is put back before it is acknowledged',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
-    // Several connections: number, entry and commit may lie on the same shard, and none must wait
+    // Several connections: number, entry and commit may lie on the same shard, and none may wait
     // for the acknowledgement of another.
     const cut = await openStore(
       t,
@@ -476,8 +474,8 @@ t.test(
       'it is committed, and its entry waits for the replica',
       async () => (await other.store.head(room)) === 2
     )
-    // What a failover would do, as far as the writer can tell: its entry is gone, and the block has
-    // gone on.
+    // Does what a failover would do, as far as the writer can tell: its entry is gone, and the
+    // block has grown.
     await other.cluster.command(slotOf(block), [
       'XDEL',
       block,
@@ -492,7 +490,7 @@ t.test(
 )
 
 t.test(
-  'the queue is bounded: one less and exactly its length are taken, one more is refused at once, and nothing taken is lost',
+  'the queue is bounded: up to its length messages are accepted, one more is refused at once, and no accepted message is lost',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
     const { store } = await openStore(
@@ -540,7 +538,7 @@ t.test('the queue is bounded in bytes as well', async t => {
   t.equal((await append(store, room, 'ann', 'after')).message.seq, 3)
 })
 
-t.test('messages with a key wait in the same queue, from the look for their key on', async t => {
+t.test('messages with a key wait in the same queue from the lookup of their key on', async t => {
   const gate = await Gate.open(t, embedded.urls)
   const { store } = await openStore(
     t,
@@ -563,7 +561,7 @@ t.test('messages with a key wait in the same queue, from the look for their key 
 })
 
 t.test(
-  'whatever hangs, an answer comes by the deadline, and the queue is held until the work has ended',
+  'whatever hangs, an answer comes by the deadline, and the place in the queue is taken until the work has ended',
   async t => {
     for (const [held, once] of [
       ['GET', 'k'],
@@ -574,7 +572,7 @@ t.test(
       ['EVALSHA', 'k2']
     ] as const) {
       const gate = await Gate.open(t, embedded.urls)
-      // Only the answer has so short a deadline, not the connection.
+      // Only the answer has such a short deadline, not the connection.
       const { store } = await openStore(
         t,
         embedded,
@@ -590,7 +588,7 @@ t.test(
       )
       gate.hold(held)
       const begun = performance.now()
-      // A timer beside it: what the machine adds, it adds to both.
+      // A timer runs alongside: whatever delay the machine adds, it adds to both.
       const control = sleep(400).then(() => performance.now() - begun)
       await t.rejects(
         append(store, room, user, 'hello', once),
@@ -609,7 +607,7 @@ t.test(
 )
 
 t.test(
-  'a store that is full says so, keeps what it has, and goes on when there is room again',
+  'a full store says so, keeps what it has, and accepts messages when there is room again',
   async t => {
     const { store, cluster } = await openStore(t, embedded)
     const room = freshRoom()
@@ -627,7 +625,8 @@ t.test(
         )
       )
       const begun = performance.now()
-      // Several: one alone goes to its block without a script, and a lease may spare the counter.
+      // Several messages: a single one goes to its block without a script, and a lease may spare
+      // the counter.
       const refused = await Promise.allSettled([
         ...sequence(1, 3).map(() => append(store, room, user, 'refused')),
         append(store, room, user, 'refused', `k ${what}`)
@@ -652,14 +651,14 @@ t.test(
   }
 )
 
-t.test('a store that cannot persist says that it is read-only', async t => {
+t.test('a store that cannot write to its disk says that it is read-only', async t => {
   const { store, cluster } = await openStore(t, embedded)
   const room = freshRoom()
   await append(store, room, 'ann', 'before')
   const node = nodeOf(cluster, roomSlot(room))
   t.ok(node)
   if (node === undefined) return
-  // A directory where the snapshot should be: saving fails, also for root.
+  // A directory where the snapshot should be makes saving fail, even for root.
   const blocker = join(node.dir, 'dump.rdb')
   const saved = async (status: string): Promise<void> => {
     // where the append-only file is being rewritten just then, right behind that
@@ -683,7 +682,7 @@ t.test('a store that cannot persist says that it is read-only', async t => {
   t.equal((await append(store, room, 'ann', 'after')).message.seq, 2)
 })
 
-t.test('a wrong password is denied at once, not after a deadline', async t => {
+t.test('a wrong password is refused at once, not at the deadline', async t => {
   await Promise.all(
     embedded.nodes.map(node =>
       tell(node, 'ACL', 'SETUSER', 'dialogs', 'on', '>secret', '~*', '&*', '+@all')
@@ -702,7 +701,7 @@ t.test('a wrong password is denied at once, not after a deadline', async t => {
   t.ok(performance.now() - begun < 8000)
 })
 
-t.test('a user who loses a right is denied, and served again when it is given back', async t => {
+t.test('a Redis user that loses a permission is refused until it is given back', async t => {
   const rights = (...rules: string[]): Promise<unknown> =>
     Promise.all(
       embedded.nodes.map(node =>
@@ -714,12 +713,15 @@ t.test('a user who loses a right is denied, and served again when it is given ba
   const room = freshRoom()
   await append(store, room, 'ann', 'before')
   await rights('-xadd')
-  await t.rejects(append(store, room, 'ann', 'refused'), { code: 'STORE_DENIED', statusCode: 503 })
+  await t.rejects(append(store, room, 'ann', 'refused'), {
+    code: 'STORE_DENIED',
+    statusCode: 503
+  })
   await rights('+xadd')
   t.equal((await append(store, room, 'ann', 'after')).message.seq, 2)
 })
 
-t.test('without a cluster there is a clear error within the deadline', async t => {
+t.test('without a cluster, a clear error comes within the deadline', async t => {
   const begun = performance.now()
   await t.rejects(connectTo(t, ['redis://127.0.0.1:1'], { storeDeadlineMs: 300 }), {
     code: 'STORE_UNAVAILABLE',
@@ -729,7 +731,7 @@ t.test('without a cluster there is a clear error within the deadline', async t =
 })
 
 t.test(
-  'a deleted log is started again after it was missing for half a minute, and an earlier absence does not shorten that',
+  'a deleted log is started again after it was missing for half a minute without a break',
   async t => {
     const now = performance.now.bind(performance)
     let aheadMs = 0
@@ -774,8 +776,8 @@ t.test('scripts that Redis has forgotten are sent again', async t => {
 })
 
 /**
- * Kills every client's connections, again 50 ms after that is done, while the work goes on, and
- * answers how many times.
+ * While the work runs, kills every client's connections again and again, with pauses of 50 ms, and
+ * returns how many times.
  */
 async function whileConnectionsAreCut(work: () => Promise<unknown>): Promise<number> {
   let times = 0
@@ -798,7 +800,7 @@ async function whileConnectionsAreCut(work: () => Promise<unknown>): Promise<num
 }
 
 t.test(
-  'connections that are cut again and again: nothing acknowledged is lost, nothing is doubled, and every message is acknowledged',
+  'while connections are cut again and again, every message is acknowledged, and none is lost or repeated',
   async t => {
     const stores = [
       await openStore(t, embedded, { segmentLength: 16 }),
@@ -857,7 +859,7 @@ t.test(
 )
 
 t.test(
-  'a storm of repeats from two processes, with connections being cut: as many messages as keys',
+  'a storm of repeats from two processes, while connections are cut, stores as many messages as there are keys',
   async t => {
     const stores = [await openStore(t, embedded), await openStore(t, embedded)] as const
     const room = freshRoom()

@@ -1,4 +1,4 @@
-// The bounds of a stream: how many there may be, and how long one may take nothing.
+// The limits of streams: how many there may be, and how long a client may take nothing.
 import net from 'node:net'
 import t from 'tap'
 import { freshRoom, post, request, sequence } from '../support/client.js'
@@ -24,7 +24,7 @@ t.test('exactly the allowed number of streams can be opened', async t => {
       status: 503,
       body: { code: 'TOO_MANY_STREAMS' }
     })
-    // EventSource, curl, axios, and a client that says nothing.
+    // The Accept headers of EventSource, curl, axios, and a client that sends none.
     for (const accept of ['text/event-stream', '*/*', 'application/json, text/plain, */*', '']) {
       const late = openSse(t, url + path, accept === '' ? {} : { accept })
       await until('it was told to come back', () => late.hasEnded)
@@ -36,7 +36,7 @@ t.test('exactly the allowed number of streams can be opened', async t => {
   t.match(
     await request(`${url}/rooms/a%7Bb/events`),
     { status: 400, body: { code: 'INVALID_NAME' } },
-    'a permanent fault is told all the same'
+    'a permanent fault is reported all the same'
   )
   readers[0]?.close()
   await until('there is room for one', async () => (await metric(url, 'dialogs_streams')) === 2)
@@ -44,7 +44,7 @@ t.test('exactly the allowed number of streams can be opened', async t => {
 })
 
 t.test(
-  'a reader that never reads is cut off after the deadline, with its reason in log and metric',
+  'a reader that never reads is cut off after the deadline, with the reason in log and metrics',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -103,7 +103,7 @@ t.test('a reader that pauses for less than the deadline misses nothing', async t
   t.equal(service.errors, '')
   t.ok(
     (await metric(url, 'dialogs_store_reads_total')) > reads,
-    'it had been left behind, farther than the ring reaches'
+    'it had fallen behind, further than the ring reaches'
   )
   t.same(reader.seqs, sequence(1, 3200))
 })

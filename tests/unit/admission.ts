@@ -1,4 +1,5 @@
-// The queue of accepted messages at a stop: work that goes on after its answer was given.
+// The queue of accepted messages when the service stops: work may continue after its answer was
+// given.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Admission } from '../../src/store/admission.js'

@@ -1,4 +1,4 @@
-// How many long answers are read at once, and how many bytes of them may wait for their clients.
+// How many long answers are read at once, and how many of their bytes may wait for clients.
 import { EventEmitter, once } from 'node:events'
 import { type FastifyReply } from 'fastify'
 import t from 'tap'
@@ -7,7 +7,9 @@ import { Answers } from '../../src/routes/answers.js'
 const BYTES_MAX = 1000
 const READS_MAX = 2
 
-/** What Answers uses of a reply. Its client takes nothing until the connection is closed. */
+/**
+ * The part of a reply that Answers uses. Its client takes nothing until the connection is closed.
+ */
 class Unread extends EventEmitter {
   destroyed = false
   sent: Buffer | undefined
@@ -59,7 +61,7 @@ for (const { held, isRefused } of [
   )
 }
 
-t.test('bytes are counted as they are sent, and not for a client that has gone', async t => {
+t.test('bytes stop counting when they are sent, or when the client has gone', async t => {
   const all = answers()
   const gone = new Unread()
   gone.destroyed = true
@@ -71,7 +73,7 @@ t.test('bytes are counted as they are sent, and not for a client that has gone',
   t.equal(String(here.sent), 'é😀')
 })
 
-t.test(`${READS_MAX} pages are read at once; identical ones share a read`, async t => {
+t.test(`${READS_MAX} pages are read at once; requests for the same page share a read`, async t => {
   const all = answers()
   const begun: string[] = []
   const end = new EventEmitter()
@@ -101,7 +103,7 @@ t.test(`${READS_MAX} pages are read at once; identical ones share a read`, async
   await third
 })
 
-t.test('a read that fails makes room for the next', async t => {
+t.test('a failed read makes room for the next', async t => {
   const all = answers()
   const fails = (key: string): Promise<unknown> =>
     all.send(new Unread().reply, key, async () => {

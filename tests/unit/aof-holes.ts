@@ -1,4 +1,4 @@
-// Holes of zeros in append-only files: all of them are found, and nothing else is taken for one.
+// Holes of zeros in append-only files: all of them are found, and nothing else is mistaken for one.
 import fc from 'fast-check'
 import t from 'tap'
 import { piecesOf } from '../../src/embedded/aof-holes.js'
@@ -11,7 +11,7 @@ const command = (...words: Buffer[]): Buffer =>
 const set = command(Buffer.from('SET'), Buffer.from('a'), Buffer.from('\0\r\n\0*1\r\n\0'))
 const note = Buffer.from('#TS:1700000000\r\n')
 
-t.test('whatever the commands hold, holes between them are taken out, and only these', async t => {
+t.test('whatever the commands contain, the holes between them go, and nothing else', async t => {
   const word = fc.uint8Array({ maxLength: 30 }).map(bytes => Buffer.from(bytes))
   const part = fc.oneof(
     fc.array(word, { minLength: 1, maxLength: 4 }).map(words => command(...words)),
@@ -28,7 +28,7 @@ t.test('whatever the commands hold, holes between them are taken out, and only t
   t.pass()
 })
 
-t.test('a command that is torn off at the end stays as it is', async t => {
+t.test('an incomplete command at the end stays as it is', async t => {
   for (let length = 0; length <= set.length; length++) {
     const content = Buffer.concat([set, Buffer.alloc(3), set.subarray(0, length)])
     t.ok(
@@ -38,7 +38,7 @@ t.test('a command that is torn off at the end stays as it is', async t => {
   }
 })
 
-t.test('what is damaged otherwise is left alone', async t => {
+t.test('other damage is left alone', async t => {
   for (const bad of ['x', '*2\r\nx', '*1\r\n$1\r\nab']) {
     const content = Buffer.concat([set, Buffer.from(bad), Buffer.alloc(3), set])
     t.same(piecesOf(content), [content], bad)

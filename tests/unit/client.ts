@@ -7,7 +7,7 @@ import { StubService } from '../support/stub-service.js'
 
 type Answer = (request: IncomingMessage, response: ServerResponse, index: number) => void
 
-/** A server that answers each request as the test says. */
+/** A server that answers each request as the test decides. */
 async function serve(
   t: Test,
   answer: Answer
@@ -56,7 +56,7 @@ t.test('a temporary failure is posted again with the same key, and stored once',
   t.match(failures, [TypeError, { status: 503, code: 'OVERLOADED' }])
 })
 
-t.test('a permanent refusal is thrown at once, and holds up no later message', async t => {
+t.test('a permanent refusal is thrown at once, and later messages are still posted', async t => {
   const stub = await StubService.start(t, ({ index }) =>
     index === 0 ? { status: 400, body: { code: 'INVALID_TEXT', message: 'Too long.' } } : 'store'
   )
@@ -73,14 +73,14 @@ t.test('a permanent refusal is thrown at once, and holds up no later message', a
   t.equal(stub.posts, 2)
 })
 
-t.test('when the time for repetitions is over the last failure is thrown', async t => {
+t.test('when the time for retries is over, the last failure is thrown', async t => {
   const stub = await StubService.start(t, () => unavailable)
   const dialogs = new Dialogs({ url: stub.url })
   await t.rejects(dialogs.post('a', { user: 'ann', text: 'x' }, { retryMsMax: 100 }), Refusal)
   t.equal(stub.posts, 1)
 })
 
-t.test('a room keeps the order of the calls; another room does not wait for it', async t => {
+t.test('posts to a room keep their order; another room does not wait for them', async t => {
   let letGo = (): void => {}
   const held = new Promise<void>(resolve => {
     letGo = resolve
@@ -138,7 +138,7 @@ t.test('a token is asked for once, and again when it has expired', async t => {
 })
 
 t.test(
-  'silence is down within 4/3 heartbeats, and the stream goes on behind what it had',
+  'silence is reported within 4/3 heartbeats, and the stream resumes after what it had',
   async t => {
     const { url, requests } = await serve(t, (_request, response, index) => {
       if (index === 0) sse(response, PING + frame(1) + LIVE)
@@ -167,7 +167,7 @@ t.test('while the caller does not read, silence is not counted', async t => {
   const { url, requests } = await serve(t, (_request, response) => sse(response, PING + frame(1)))
   const stream = new Dialogs({ url }).stream('a')
   t.match((await stream.next()).value, { type: 'open' })
-  // Longer than the heartbeat allows; there is nothing to wait for but the time itself.
+  // Longer than the heartbeat allows. There is no condition to wait for, only time to pass.
   await new Promise(resolve => setTimeout(resolve, 700))
   t.match((await stream.next()).value, { type: 'message' })
   t.equal(requests.length, 1)
@@ -195,7 +195,7 @@ t.test('an expired token is renewed where it can be, and otherwise ends the stre
   t.same(types, ['open', 'expired'])
 })
 
-t.test('a temporary refusal is waited out, a permanent one is thrown', async t => {
+t.test('a temporary refusal is retried, a permanent one is thrown', async t => {
   const { url } = await serve(t, (_request, response, index) => {
     if (index === 0) response.writeHead(503).end('a proxy')
     else if (index === 1) sse(response, 'retry: 1\n\n').end()
@@ -243,7 +243,7 @@ t.test('changes, signals, losses and resets are reported; unknown events are ski
   ])
 })
 
-t.test('a room whose right has ended is told, and the stream goes on without it', async t => {
+t.test('when the right to a room ends, the stream says so and continues without it', async t => {
   const { url, requests } = await serve(t, (_request, response, index) => {
     const room = index === 0 ? 'b' : 'a'
     sse(response, `${PING}event: removed\ndata: {"room":"${room}"}\n\n`).end()
@@ -263,7 +263,7 @@ t.test('a room whose right has ended is told, and the stream goes on without it'
   )
 })
 
-t.test('an inbox tells the state of each dialog, and goes on behind it', async t => {
+t.test('an inbox gives the state of each dialog, and resumes after it', async t => {
   const dialog = { room: 'a', head: 3, read: 1, unread: 2, last: null }
   const { url, requests } = await serve(t, (_request, response, index) => {
     const room = `id: 7\nevent: room\ndata: ${JSON.stringify(dialog)}\n\n`
@@ -290,7 +290,7 @@ t.test('an inbox tells the state of each dialog, and goes on behind it', async t
   )
 })
 
-t.test('the signal ends a stream that waits, and a pause between two attempts', async t => {
+t.test('the abort signal ends a waiting stream, and the pause between two attempts', async t => {
   const { url } = await serve(t, (_request, response, index) => {
     if (index === 0) sse(response, PING)
     else response.writeHead(503, { 'retry-after': '60' }).end()

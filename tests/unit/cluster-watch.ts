@@ -42,7 +42,7 @@ class Watcher {
 const count = (names: readonly string[], name: string): number =>
   names.filter(other => other === name).length
 
-t.test('the cluster is looked at only while somebody watches, once for all of them', async t => {
+t.test('the cluster is queried only while somebody watches it, once for all watchers', async t => {
   let looks = 0
   const watch = new ClusterWatch(
     async () => {
@@ -65,7 +65,7 @@ t.test('the cluster is looked at only while somebody watches, once for all of th
 })
 
 t.test(
-  'the whole picture comes first and after changes; rates are of the time between',
+  'the whole picture comes first and after changes; rates cover the time between two looks',
   async t => {
     let description = described('v1', 100)
     const watch = new ClusterWatch(async () => description, {
@@ -116,7 +116,7 @@ t.test('a slow watcher misses figures, and gets the picture again before the nex
   t.same(watcher.names.slice(length, length + 2), ['cluster', 'figures'])
 })
 
-t.test('a look that fails is reported, and the next one goes on', async t => {
+t.test('a failed look is reported, and the next look follows', async t => {
   const faults: unknown[] = []
   let looks = 0
   const watch = new ClusterWatch(

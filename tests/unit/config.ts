@@ -1,5 +1,5 @@
-// The settings: every default is valid, every limit holds at, below and above it, and a mistake
-// names the setting and what it may be.
+// The settings: every default is valid, every limit is enforced at, below and above its value, and
+// an error names the setting and what it may be.
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { inspect } from 'node:util'
@@ -26,7 +26,7 @@ function refusal(env: Record<string, string>): string | undefined {
   }
 }
 
-t.test('without any setting there are the defaults, and an embedded cluster', async t => {
+t.test('without any setting, the defaults apply and the cluster is embedded', async t => {
   const config = readConfig({})
   t.match(config, {
     server: { host: '127.0.0.1', port: 8080 },
@@ -39,19 +39,16 @@ t.test('without any setting there are the defaults, and an embedded cluster', as
   })
 })
 
-t.test(
-  'each setting has a name, a default that it takes itself, and says what it is for',
-  async t => {
-    const names = settings.map(({ name }) => name)
-    t.equal(new Set(names).size, names.length)
-    for (const { name, default: standard, about } of settings) {
-      t.match(name, /^[A-Z][A-Z_]+$/)
-      t.ok(about.length > 5, name)
-      t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
-      t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
-    }
+t.test('each setting has a name, a valid default, and a description', async t => {
+  const names = settings.map(({ name }) => name)
+  t.equal(new Set(names).size, names.length)
+  for (const { name, default: standard, about } of settings) {
+    t.match(name, /^[A-Z][A-Z_]+$/)
+    t.ok(about.length > 5, name)
+    t.strictSame(readConfig({ [name]: standard }), readConfig({}), `${name}=${standard}`)
+    t.strictSame(readConfig({ [name]: '' }), readConfig({}), `an empty ${name} is unset`)
   }
-)
+})
 
 t.test('compose/README.md lists every setting as it is', async t => {
   const readme = readFileSync(
@@ -66,7 +63,7 @@ t.test('compose/README.md lists every setting as it is', async t => {
   t.strictSame(rows, wanted, 'in the same order')
 })
 
-t.test('each number holds to its limits, and is refused with them where it does not', async t => {
+t.test('each number is accepted within its limits, and refused with them outside', async t => {
   let numbers = 0
   for (const { group, name, default: standard } of settings) {
     if (!/^\d+$/.test(standard)) continue
@@ -129,7 +126,7 @@ t.test('WORKERS is a number from 1 to 64, or auto', async t => {
   }
 })
 
-t.test('a connection may wait for a replica without being given up', async t => {
+t.test('a connection that waits for a replica is not given up', async t => {
   t.match(
     refusal({ COMMAND_TIMEOUT_MS: '600' }),
     /COMMAND_TIMEOUT_MS must be a whole number from 601 to /
@@ -144,7 +141,7 @@ t.test('an unknown log level is refused', async t => {
   t.match(refusal({ LOG_LEVEL: 'verbose' }), /LOG_LEVEL must be one of fatal, .*, not "verbose"/)
 })
 
-t.test('REDIS_NODES: hosts, ports, user and password, as URLs say them', async t => {
+t.test('REDIS_NODES: hosts, ports, user and password are read from URLs', async t => {
   const { redis } = readConfig({
     REDIS_NODES: 'redis://10.0.0.1:7001, redis://redis-2.example ,redis://[::1]:7003'
   })
@@ -162,7 +159,7 @@ t.test('REDIS_NODES: hosts, ports, user and password, as URLs say them', async t
   t.match(redisTarget(['redis://:secret@a:1']), { username: undefined, password: 'secret' })
 })
 
-t.test('the password is read from its file whenever it is asked for', async t => {
+t.test('the password is read from its file each time it is needed', async t => {
   const file = join(temporaryDir(t), 'password')
   writeFileSync(file, 'first\n')
   const password = readConfig({ REDIS_NODES: 'redis://ann@a:1', REDIS_PASSWORD_FILE: file }).redis
@@ -172,7 +169,7 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   writeFileSync(file, 'second')
   t.equal(await now(), 'second')
   writeFileSync(file, '')
-  t.equal(await now(), 'second', 'the last one, while the file is being written')
+  t.equal(await now(), 'second', 'the previous password, while the file is being written')
   rmSync(file)
   t.equal(await now(), 'second', 'or is gone')
   t.match(
@@ -202,7 +199,7 @@ t.test('the password is read from its file whenever it is asked for', async t =>
   )
 })
 
-t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => {
+t.test('REDIS_NODES that are not URLs, or contradict each other, are refused', async t => {
   for (const nodes of [
     'localhost:6379',
     'http://a:1',
@@ -235,9 +232,9 @@ t.test('REDIS_NODES that are no URLs, or do not agree, are refused', async t => 
   }
 })
 
-t.test('no mistake in a setting prints a secret, and each names the setting', async t => {
-  // The password is S3kr in all of them, with characters before or after it that a URL takes for
-  // something else.
+t.test('no error about a setting shows a secret, and each names the setting', async t => {
+  // The password is S3kr in all of them. Characters before or after it make a URL parser take it
+  // for another part of the URL.
   const mistakes = [
     'redis://:S3kr#x@a:1',
     'redis://:S3kr/x@a:1',
@@ -301,7 +298,7 @@ t.test('no mistake in a setting prints a secret, and each names the setting', as
   t.match(
     readConfig({ REDIS_NODES: 'redis://:%23S3kr%2F%40@a:1/0' }).redis,
     { password: '#S3kr/@', seeds: [{ host: 'a', port: 1 }] },
-    'percent-encoded it is fine'
+    'percent-encoded, it is accepted'
   )
 })
 
@@ -352,7 +349,7 @@ t.test(
 )
 
 t.test(
-  'the certificate authority is read from its file, and a file that is not there is a mistake in the setting',
+  'the certificate authority is read from its file, and a missing file is an error in the setting',
   async t => {
     const file = join(temporaryDir(t), 'ca.pem')
     writeFileSync(file, 'certificate')

@@ -1,5 +1,5 @@
-// A connection to a Redis node, against a server that says what the test wants: whom replies belong
-// to, and what ends it.
+// A connection to a Redis node, against a server that answers as the test decides: which command
+// each reply belongs to, and what ends the connection.
 import net from 'node:net'
 import t, { type Test } from 'tap'
 import { Connection, ConnectionLost } from '../../src/redis/connection.js'
@@ -24,7 +24,7 @@ type Node = {
   end: () => void
 }
 
-/** A server that answers the login and the greeting, and records what it is told after that. */
+/** A server that answers the login and the greeting, and records what it receives after that. */
 async function serve(t: Test, login = '+OK\r\n', greeting = '+PONG\r\n'): Promise<Node> {
   const answers = [
     { command: LOGIN, answer: login },
@@ -70,7 +70,7 @@ async function open(t: Test, node: Node): Promise<Connection> {
   return connection
 }
 
-t.test('commands of one turn follow each other; replies come in their order', async t => {
+t.test('the commands of one turn are sent in order, and replies arrive in their order', async t => {
   const node = await serve(t)
   const connection = await open(t, node)
   const replies = ['a', 'b', 'é'].map(text => connection.send(['ECHO', text]))
@@ -87,7 +87,7 @@ t.test('commands of one turn follow each other; replies come in their order', as
   t.equal(connection.pending, 0)
 })
 
-t.test('a node that closes the connection ends it, and what is in flight is rejected', async t => {
+t.test('when the node closes the connection, commands in flight are rejected', async t => {
   const node = await serve(t)
   const connection = await open(t, node)
   const reply = connection.send(['GET', 'a'])
@@ -97,7 +97,7 @@ t.test('a node that closes the connection ends it, and what is in flight is reje
   await t.rejects(connection.send(['PING']), ConnectionLost)
 })
 
-t.test('silence ends it, and what is in flight is rejected at once', async t => {
+t.test('silence ends the connection, and commands in flight are rejected at once', async t => {
   const node = await serve(t)
   const connection = await open(t, node)
   const results = await Promise.allSettled([
@@ -110,7 +110,7 @@ t.test('silence ends it, and what is in flight is rejected at once', async t => 
   t.notOk(connection.isUsable)
 })
 
-t.test("a denied login is Redis' own error; a denied greeting is left to what follows", async t => {
+t.test("a denied login rejects with Redis' own error; a denied greeting is ignored", async t => {
   await t.rejects(open(t, await serve(t, '-WRONGPASS no\r\n')), { message: 'WRONGPASS no' })
   await t.rejects(open(t, await serve(t, '+OK\r\n', '-ERR max number of clients reached\r\n')), {
     message: 'ERR max number of clients reached'

@@ -1,4 +1,4 @@
-// The end of idle connections when a service stops: none is closed on a request that has arrived.
+// Closing idle connections when a service stops: no request that has arrived is lost.
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -62,7 +62,7 @@ t.test('a request that came while the process was busy is answered before that',
   const closing = connections.closeIdle(LINGER_MS)
   await new Promise(resolve => setImmediate(resolve))
   const closed = once(socket, 'close')
-  // It is with the system at once; the time to close is over before this process looks.
+  // The system has received it at once; by the time this process looks, the time to close is over.
   socket.write(REQUEST)
   const busyUntil = performance.now() + 3 * LINGER_MS
   while (performance.now() < busyUntil);

@@ -24,7 +24,7 @@ t.test('without options for users, lady_gaga writes everything to one room', asy
   t.equal(messages({ user: 'someone' }, 1)[0]?.user, 'someone')
 })
 
-t.test('a text has its running number and exactly the bytes that were asked for', async () => {
+t.test('a text has a running number and exactly the requested number of bytes', async () => {
   fc.assert(
     fc.property(
       fc.integer({ min: 16, max: 65_536 }),
@@ -44,7 +44,7 @@ t.test('rooms take turns', async t => {
   )
 })
 
-t.test('of many users the first is the busiest, and may have a name', async t => {
+t.test('of many users the first is the busiest, and may be given a name', async t => {
   const countOf = (name: string, options: Partial<CrowdOptions>) =>
     messages({ users: 100, ...options }, 5000).filter(({ user }) => user === name).length
   t.ok(countOf('user-1', {}) > 1.5 * countOf('user-2', {}))

@@ -21,7 +21,7 @@ function roomOf(times: ReadonlyArray<number | undefined>) {
   }
 }
 
-t.test('it finds the first entry of a time, whatever is lost in between', async t => {
+t.test('it finds the first entry at or after a time, whatever is lost in between', async t => {
   const times = fc.array(fc.option(fc.nat(1000), { nil: undefined, freq: 4 }), { maxLength: 400 })
   await fc.assert(
     fc.asyncProperty(times, fc.nat(1010), async (times, ms) => {
@@ -38,7 +38,7 @@ t.test('it finds the first entry of a time, whatever is lost in between', async 
   t.equal(await seqAt(roomOf([]), 5, 0), 1, 'an empty room')
 })
 
-t.test('a room of a million takes few requests', async t => {
+t.test('a room of a million messages takes few requests', async t => {
   const room = roomOf(Array.from({ length: 1_000_000 }, (_, index) => index))
   t.equal(await seqAt(room, 123_456, 1_000_000), 123_457)
   t.ok(room.requests() <= 18, `${room.requests()} requests`)

@@ -1,6 +1,6 @@
-// The Lua of members, lists and marks against a plain model, in the simulated Redis: random calls,
-// each run once or twice, with all keys or, as in a half-moved slot, with the first alone, and
-// splits in between. The same scripts run against real servers in tests/cluster.
+// The Lua of members, lists and marks against a plain model, in the simulated Redis. The calls are
+// random, and each runs once or twice: with all keys or, as in a half-moved slot, with the first
+// key alone. Keys are split in between. tests/cluster runs the same scripts on real servers.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -53,7 +53,7 @@ class Redis {
 const name = fc.constantFrom('a', 'b', 'c')
 const times = fc.constantFrom(1, 2)
 
-t.test('members: whatever is run, and run again, the room is what the model says', async () => {
+t.test('members: whatever calls run, once or twice, the room equals the model', async () => {
   const operation = fc.record({
     kind: fc.constantFrom('join', 'join in migration', 'leave', 'write', 'split'),
     user: name,
@@ -111,7 +111,7 @@ t.test('members: whatever is run, and run again, the room is what the model says
   )
 })
 
-t.test('lists and marks: the later time and the further mark count, in either key', async () => {
+t.test('lists and marks: the later time and the further mark win, in either key', async () => {
   const operation = fc.record({
     kind: fc.constantFrom('add', 'mark', 'remove', 'split lists', 'split marks'),
     room: name,
@@ -162,7 +162,7 @@ t.test('lists and marks: the later time and the further mark count, in either ke
   )
 })
 
-t.test('unread are the messages of others behind the mark, as far as they are there', async () => {
+t.test('unread are the messages of others after the mark that still exist', async () => {
   const author = fc.constantFrom('ann', 'bob', 'bob.1', 'no message')
   fc.assert(
     fc.property(

@@ -1,5 +1,5 @@
-// The documents keep up with the code: links and anchors resolve, and the files, tests and commands
-// that documents and comments name exist. Does not check what a sentence says.
+// The documents match the code: links and anchors resolve, and the files, tests and commands that
+// documents and comments name exist. Does not check whether what a sentence says is true.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -23,7 +23,7 @@ const textOf = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 const withoutCode = (text: string): string =>
   text.replace(/^```[^]*?^```$/gm, '').replace(/^ {4}.*$/gm, '')
 
-/** As GitHub makes them: https://docs.github.com/en/get-started/writing-on-github */
+/** Anchors as GitHub derives them: https://docs.github.com/en/get-started/writing-on-github */
 function anchorsOf(text: string): Set<string> {
   const headings = [...withoutCode(text).matchAll(/^#{1,6} +(.+)$/gm)].map(
     ([, title = '']) => title
@@ -39,7 +39,7 @@ function anchorsOf(text: string): Set<string> {
   )
 }
 
-t.test('every link of a document leads to a file, and to a heading in it', t => {
+t.test('every link in a document leads to an existing file and heading', t => {
   let links = 0
   for (const path of documents) {
     for (const [, target = ''] of withoutCode(textOf(path)).matchAll(/\]\(([^)\s]+)\)/g)) {
@@ -57,7 +57,7 @@ t.test('every link of a document leads to a file, and to a heading in it', t => 
   t.end()
 })
 
-t.test('every test that a document names is there', t => {
+t.test('every test that a document names exists', t => {
   let named = 0
   for (const path of documents.filter(path => path !== 'CHANGELOG.md')) {
     const text = textOf(path)
@@ -76,7 +76,7 @@ t.test('every test that a document names is there', t => {
   t.end()
 })
 
-t.test('every command that a document shows is a script', t => {
+t.test('every `npm run` command in a document is a script', t => {
   const { scripts } = JSON.parse(textOf('package.json')) as { scripts: Record<string, string> }
   let shown = 0
   for (const path of documents.filter(path => path !== 'CHANGELOG.md')) {
@@ -89,7 +89,7 @@ t.test('every command that a document shows is a script', t => {
   t.end()
 })
 
-t.test('every file of this project that a comment names is there', t => {
+t.test('every project file that a comment names exists', t => {
   const code = files.filter(path => /^(?:src|tests|bench|web|compose)\/.*\.(?:ts|mjs)$/.test(path))
   let named = 0
   for (const path of code) {
@@ -107,7 +107,7 @@ t.test('every file of this project that a comment names is there', t => {
   t.end()
 })
 
-t.test('the first document is short', t => {
+t.test('README.md has at most 150 lines', t => {
   t.ok(textOf('README.md').trimEnd().split('\n').length <= 150)
   t.end()
 })

@@ -1,4 +1,4 @@
-// Frames that arrived early, against a simple model: whatever the order of arrival, what comes out
+// Frames that arrive early, against a simple model: whatever the order of arrival, what comes out
 // is in order and complete.
 import fc from 'fast-check'
 import t from 'tap'
@@ -17,7 +17,7 @@ const frames = (first: number, last: number) =>
     }))
   )
 
-t.test('groups that arrive in any order, some of them twice, come out as one sequence', async t => {
+t.test('groups in any order, some of them repeated, come out as one sequence', async t => {
   fc.assert(
     fc.property(
       fc.array(fc.integer({ min: 1, max: 5 }), { minLength: 1, maxLength: 12 }),
@@ -52,7 +52,7 @@ t.test('groups that arrive in any order, some of them twice, come out as one seq
   )
 })
 
-t.test('it takes frames up to its limit and not one more', async t => {
+t.test('it keeps frames up to its limit and not one more', async t => {
   const held = new EarlyFrames(5)
   t.ok(held.add(frames(10, 13)), 'four')
   t.notOk(held.add(frames(20, 21)), 'six')
@@ -68,7 +68,7 @@ t.test('it takes frames up to its limit and not one more', async t => {
   t.equal(held.last, -Infinity)
 })
 
-t.test('what was dropped is waited for until the room has reached it', async t => {
+t.test('the room is known to be behind until it has reached what was dropped', async t => {
   const held = new EarlyFrames(5)
   t.notOk(held.add(frames(20, 25)), 'six')
   t.notOk(held.isEmpty)

@@ -1,5 +1,5 @@
-// What goes over the wire: frames that any SSE parser reads back, bytes that stay the same however
-// they are sliced, and publications that come out as they went in.
+// The bytes on the wire: frames that any SSE parser reads back, bytes that stay the same however
+// they are sliced, and publications that decode to what was encoded.
 import assert from 'node:assert/strict'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
@@ -53,7 +53,7 @@ const messageLists = entryLists
   )
   .filter((messages): messages is Message[] => messages.length > 0)
 
-/** As an EventSource would receive it, in chunks that end anywhere. */
+/** What an EventSource would receive, in chunks that are cut anywhere. */
 function parse(bytes: Buffer, chunkLength = bytes.length): EventSourceMessage[] {
   const events: EventSourceMessage[] = []
   const parser = createParser({
@@ -121,11 +121,11 @@ t.test('a message has the documented form on the wire', async t => {
 })
 
 t.test(
-  'what a parser reads from frames is what was put into them, wherever the chunks end',
+  'a parser reads from frames exactly what was put into them, wherever the chunks end',
   async () => {
     fc.assert(
       fc.property(entryLists, fc.integer({ min: 1, max: 300 }), (entries, chunkLength) => {
-        // Lone surrogates do not come this far, and would not survive UTF-8.
+        // Lone surrogates are refused earlier, and would not survive UTF-8.
         fc.pre(entries.every(entry => !isMessage(entry) || !/\p{Cs}/u.test(entry.text)))
         const events = parse(framesOf(entries).bytes, chunkLength)
         assert.deepEqual(
@@ -155,7 +155,7 @@ t.test('the JSON of a message is the same in frames, POST answers and pages', as
   )
 })
 
-t.test('times are RFC 3339 with milliseconds, independent of earlier calls', async t => {
+t.test('times are RFC 3339 with milliseconds, whatever was formatted before', async t => {
   t.equal(formatTime(0), '1970-01-01T00:00:00.000Z')
   fc.assert(
     fc.property(fc.array(times, { maxLength: 5 }), list => {
@@ -173,7 +173,7 @@ t.test('frames know where each of them begins and ends', async () => {
 })
 
 t.test(
-  'in pieces, frames are the same bytes, none beyond the limit but one frame by itself, and none with room for the next',
+  'in pieces, frames keep their bytes; no piece exceeds the limit unless it is a single frame, and none has room for the next frame',
   async () => {
     fc.assert(
       fc.property(entryLists, fc.integer({ min: 1, max: 2000 }), (entries, bytesMax) => {
@@ -200,7 +200,7 @@ t.test(
 )
 
 t.test(
-  'cut off before any of their sequences, or right behind them, frames stay right',
+  'frames stay valid when cut before any of their sequences, or right after the last',
   async () => {
     fc.assert(
       fc.property(
@@ -217,7 +217,7 @@ t.test(
             assert.equal(lastOf(cut), cut.first - 1)
           } else {
             assertSame(cut, rest)
-            // Cut twice is cut once further.
+            // Cutting twice equals cutting once, further on.
             if (again < rest.length) {
               assertSame(framesFrom(cut, cut.first + again), rest.slice(again))
             }
@@ -232,11 +232,11 @@ t.test(
   }
 )
 
-t.test('a publication comes out as it went in, with bytes of its own', async () => {
+t.test('a publication decodes to what was encoded, in a buffer of its own', async () => {
   fc.assert(
     fc.property(messageLists, fc.nat(50), (messages, padding) => {
       const payload = Buffer.from(encodePublication(messages))
-      // As it comes: a slice of the socket's chunk.
+      // As it arrives: a slice of the socket's chunk.
       const chunk = Buffer.concat([Buffer.alloc(padding), payload, Buffer.alloc(padding)])
       const frames = decodePublication(chunk.subarray(padding, padding + payload.length))
       assert.ok(frames !== undefined)
@@ -274,7 +274,7 @@ t.test('anything that is not a publication is refused', async t => {
   t.equal(decodePublication(Buffer.from(encodePublication([]))), undefined)
 })
 
-t.test('any bytes are either refused or are frames without a gap', async () => {
+t.test('any bytes are either refused or decode to frames without a gap', async () => {
   const bytes = fc.oneof(
     fc.uint8Array({ maxLength: 60 }),
     fc
@@ -299,7 +299,7 @@ t.test('any bytes are either refused or are frames without a gap', async () => {
   )
 })
 
-t.test('a publication of a change says which message it changes, and comes out again', async t => {
+t.test('a publication of a change names the changed message, and decodes again', async t => {
   const entries: Entry[] = [
     { room: 'r', seq: 7, ms: 1000, changes: 3, text: 'new\n' },
     { room: 'r', seq: 8, ms: 1001, changes: 5, text: undefined }
@@ -328,7 +328,7 @@ t.test('a publication of a change says which message it changes, and comes out a
   }
 })
 
-t.test('what a message is now: changed, or deleted without a word of it', async t => {
+t.test('an entry shows the message as it is now: changed, or deleted without text', async t => {
   t.equal(
     entryJson({ room: 'r', seq: 1, user: 'ann', text: 'new', ms: 0, changedMs: 1 }),
     '{"room":"r","seq":1,"user":"ann","text":"new","at":"1970-01-01T00:00:00.000Z","changed":"1970-01-01T00:00:00.001Z"}'

@@ -1,11 +1,14 @@
-// Asking several nodes without waiting for those that have vanished.
+// Asking several nodes without waiting for nodes that do not answer.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { gather } from '../../src/redis/gather.js'
 
 const never = new Promise<never>(() => undefined)
 
-/** Answers at once, refuses, answers late, or never does: by the first letter of the key. */
+/**
+ * A node that, depending on the first letter of the key, answers at once, refuses, answers late, or
+ * never answers.
+ */
 async function ask(key: string): Promise<string> {
   if (key.startsWith('refuses')) throw new Error(key)
   if (key.startsWith('late')) await sleep(400)
@@ -22,7 +25,7 @@ async function timed(
   return { ...(await gather(keys, count, ask, options)), ms: performance.now() - begunAt }
 }
 
-t.test('it gets the answers it needs with no more questions than necessary', async t => {
+t.test('it gets the answers that it needs without asking more nodes than necessary', async t => {
   const asked: string[] = []
   const { found } = await gather(['a', 'b', 'c', 'd'], 2, async key => {
     asked.push(key)
@@ -37,7 +40,7 @@ t.test('it gets the answers it needs with no more questions than necessary', asy
   )
 })
 
-t.test('a node that refuses is replaced at once, a late one after a moment', async t => {
+t.test('another node is asked at once after a refusal, and soon if a node is late', async t => {
   t.match(await timed(['refuses', 'a', 'b'], 2), {
     found: ['a', 'b'],
     lastError: { message: 'refuses' }
@@ -48,7 +51,7 @@ t.test('a node that refuses is replaced at once, a late one after a moment', asy
 })
 
 t.test(
-  'when nobody is left the late ones are waited for only if there is no answer, or all are wanted',
+  'when no node is left to ask, it waits for the late ones only without any answer, or if all answers are wanted',
   async t => {
     t.strictSame((await timed(['vanished', 'a'], 2)).found, ['a'])
     t.strictSame((await timed(['late'], 1)).found, ['late'])

@@ -1,4 +1,4 @@
-// When silent streams get their heartbeats, measured on streams that only note when they were
+// When silent streams get their heartbeats, measured on streams that only record when they were
 // written to.
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -24,7 +24,7 @@ class NotedStream {
 const gaps = (from: number, times: readonly number[]): number[] =>
   times.map((at, index) => at - (times[index - 1] ?? from))
 
-t.test('a silent stream gets a heartbeat after each interval, exactly', async t => {
+t.test('a silent stream gets a heartbeat after exactly each interval', async t => {
   const heartbeats = new Heartbeats(INTERVAL_MS)
   t.teardown(() => {
     heartbeats.close()
@@ -46,7 +46,7 @@ t.test('a silent stream gets a heartbeat after each interval, exactly', async t 
 })
 
 t.test(
-  'a stream that is written to gets none, and the first one an interval after its last write',
+  'a stream gets no heartbeat while it is written to, and the first one an interval after the last write',
   async t => {
     const heartbeats = new Heartbeats(INTERVAL_MS)
     t.teardown(() => {
@@ -68,7 +68,7 @@ t.test(
 )
 
 t.test(
-  '15,000 streams that fall silent at once all get theirs in time, a few in each turn',
+  '15,000 streams that fall silent at once all get their heartbeat in time, a few in each turn',
   async t => {
     const interval = 3000
     const heartbeats = new Heartbeats(interval)
@@ -92,7 +92,7 @@ t.test(
     for (const stream of streams) heartbeats.add(stream)
     const silentSince = performance.now()
     for (const stream of streams) stream.writtenAt = silentSince
-    // Under load a timer may fire late: that is the machine's.
+    // Under load a timer may fire late; that is the machine's fault.
     const delay = monitorEventLoopDelay({ resolution: 10 })
     delay.enable()
     await sleep(1.5 * interval)
@@ -108,7 +108,7 @@ t.test(
   }
 )
 
-t.test('a stream that is full or has ended gets none', async t => {
+t.test('a stream that is full or has ended gets no heartbeat', async t => {
   const heartbeats = new Heartbeats(INTERVAL_MS)
   t.teardown(() => {
     heartbeats.close()

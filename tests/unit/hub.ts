@@ -1,4 +1,4 @@
-// The rooms of a process, with a store of which one part does not answer.
+// The rooms of a process, with a store of which one shard does not answer.
 import t from 'tap'
 import { Hub } from '../../src/live/hub.js'
 import { SingleOutput } from '../../src/live/output.js'
@@ -6,7 +6,7 @@ import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
 
 t.test(
-  'the audit goes on with the rooms of healthy shards while those of another one wait',
+  'the audit continues with the rooms of healthy shards while the rooms of a silent shard wait',
   async t => {
     const silent = (): void => undefined
     const looks = new Map<string, number>()
@@ -20,7 +20,7 @@ t.test(
       expires: () => false,
       horizon: async () => ({ first: 1, reason: 'deleted' as const })
     }
-    // Empty rooms ask for no more than their head; and a hub only subscribes and unsubscribes.
+    // For empty rooms only the head is read, and a hub only subscribes and unsubscribes.
     const store = { log, history: { range: async () => [] } }
     const subscriber = {
       subscribe: (
@@ -64,7 +64,7 @@ t.test(
     t.teardown(() => {
       hub.close()
     })
-    // All that a reader of an empty room asks of a stream.
+    // The part of a stream that a reader of an empty room uses.
     const stream = {
       isFull: false,
       hasEnded: false,

@@ -1,5 +1,5 @@
-// Who a request comes from, by header, ticket and cookie, over real HTTP but without a store. The
-// same at the whole service is in cluster/identity.
+// Who a request comes from, by header, ticket or cookie, over real HTTP but without a store.
+// cluster/identity tests the same on the whole service.
 import { once } from 'node:events'
 import http from 'node:http'
 import Fastify from 'fastify'
@@ -68,7 +68,7 @@ const ask = async (
   return { status: statusCode, ...(JSON.parse(body) as object) }
 }
 
-t.test('header, then ticket, then cookie; the first that is there decides', async t => {
+t.test('the first that is present decides: header, then ticket, then cookie', async t => {
   const cookie = { cookie: `token=${ann}` }
   t.match(await ask('/api'), { status: 401, code: 'UNAUTHENTICATED' })
   t.match(await ask('/api', { authorization: `bearer ${ann}` }), { status: 200, user: 'ann' })
@@ -100,7 +100,7 @@ t.test('header, then ticket, then cookie; the first that is there decides', asyn
   t.match(await ask(`/stream?ticket=${ticket}`), { status: 401 })
 })
 
-t.test('a cookie is taken of own and listed pages only', async t => {
+t.test('a cookie is accepted only from pages of this origin and of listed origins', async t => {
   const cookie = { cookie: `token=${ann}` }
   for (const [headers, get, post] of [
     [{}, 200, 403],
@@ -122,7 +122,7 @@ t.test('a cookie is taken of own and listed pages only', async t => {
   }
 })
 
-t.test('too many bad tokens of an address get 429, and lock out nobody', async t => {
+t.test('too many bad tokens from an address get 429, and lock nobody out', async t => {
   const PER_MINUTE = 5
   const limited = Fastify({ trustProxy: 'loopback' })
   t.teardown(() => limited.close())
@@ -152,22 +152,26 @@ t.test('too many bad tokens of an address get 429, and lock out nobody', async t
   }
   const expired = await signToken(SECRET, { user: 'ann', ttlS: -60 })
   for (let n = 0; n < 2 * PER_MINUTE; n++) {
-    t.match(await as(''), { status: 401 }, 'no token is no attempt')
+    t.match(await as(''), { status: 401 }, 'a request without a token is not an attempt')
     t.match(await as(`Bearer ${expired}`), { status: 401, code: 'TOKEN_EXPIRED' })
   }
   for (let n = 1; n < PER_MINUTE; n++) t.match(await as(`Bearer x${n}`), { status: 401 })
-  t.match(await as('', { query: '?ticket=x' }), { status: 401 }, 'the last one; tickets count')
+  t.match(await as('', { query: '?ticket=x' }), { status: 401 }, 'the last attempt; tickets count')
   t.match(await as('Bearer x'), { status: 429, code: 'TOO_MANY_REFUSALS', message: /in \d+ s/ })
   t.match(await as('Bearer'), { status: 429 })
   t.match(await as('', { query: '?ticket=x' }), { status: 429 })
-  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'a good token that was not seen before')
-  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'and one that is remembered')
-  t.match(await as(''), { status: 401, code: 'UNAUTHENTICATED' }, 'who has none is asked for one')
+  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'a good token that is new')
+  t.match(await as(`Bearer ${ann}`), { status: 200 }, 'and one that was seen before')
+  t.match(
+    await as(''),
+    { status: 401, code: 'UNAUTHENTICATED' },
+    'a request without a token is asked for one'
+  )
   t.match(await as(`Bearer ${expired}`), { status: 401, code: 'TOKEN_EXPIRED' })
   t.match(await as('Bearer x', { from: '192.0.2.2' }), { status: 401 }, 'another address')
 })
 
-t.test('keys of a URL: rotation, one that disappears, and a URL that is down', async t => {
+t.test('keys from a URL: rotation, a vanished key, and a URL that does not answer', async t => {
   const pair = async (kid: string): Promise<{ jwk: JWK; sign: () => Promise<string> }> => {
     const { publicKey, privateKey } = await generateKeyPair('ES256')
     return {
@@ -225,7 +229,7 @@ t.test('keys of a URL: rotation, one that disappears, and a URL that is down', a
     jwks.close()
   })
   const [ofOld, ofNext] = [await old.sign(), await next.sign()]
-  t.equal(await code(ofOld), 'KEYS_UNAVAILABLE', 'down at the start: 503, not 401')
+  t.equal(await code(ofOld), 'KEYS_UNAVAILABLE', 'no answer at the start: 503, not 401')
   t.ok(faults.length > 0, 'and it is reported')
   keys = [old.jwk]
   await until('it comes up', async () => (await code(ofOld)) === 'ann')
@@ -234,12 +238,12 @@ t.test('keys of a URL: rotation, one that disappears, and a URL that is down', a
   for (let n = 0; n < 20; n++) await code(ofNext)
   t.ok(asked - before <= 3, `unknown keys cause few fetches: ${asked - before}`)
   keys = [old.jwk, next.jwk]
-  await until('the new key is taken', async () => (await code(ofNext)) === 'ann')
+  await until('the new key is accepted', async () => (await code(ofNext)) === 'ann')
   t.equal(await code(ofOld), 'ann', 'and the old one still is')
   keys = undefined
   const failed = faults.length
-  await until('the URL is down', () => faults.length > failed)
-  t.equal(await code(ofOld), 'ann', 'down later: the last keys stay in use')
+  await until('the URL does not answer', () => faults.length > failed)
+  t.equal(await code(ofOld), 'ann', 'no answer later: the last keys stay in use')
   keys = [next.jwk]
   await until('the old key has gone', async () => (await code(ofOld)) === 'UNAUTHENTICATED')
   t.equal(await code(ofNext), 'ann')

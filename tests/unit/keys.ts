@@ -1,4 +1,4 @@
-// Every key means one thing, and comes apart again into what it was made of.
+// Every key has one meaning, and can be taken apart into the parts that it was made of.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -163,7 +163,7 @@ t.test('a segment of one room is never the log of a room with a similar name', a
   t.match(parseKey('a.{x.3:7}'), { user: 'x', block: 3, generation: 7 })
 })
 
-t.test('a foreign key is not mistaken for one of ours', async t => {
+t.test('a key of another program is not mistaken for one of ours', async t => {
   for (const key of [
     '',
     'x',
@@ -201,7 +201,7 @@ t.test('a foreign key is not mistaken for one of ours', async t => {
   }
 })
 
-t.test('the number comes after the last dot', async t => {
+t.test("the block's number follows the last dot", async t => {
   fc.assert(
     fc.property(names, numbers, (name, number) => {
       assert.deepEqual(splitNumber(`${name}.${number}`), [name, number])
@@ -225,7 +225,7 @@ t.test('slots are those of the Redis Cluster specification', async t => {
 })
 
 t.test(
-  'all that is kept per room lies in one slot, and a block where its user and number say, whatever the room',
+  "all keys of a room lie in one slot; a block's slot depends on its user and number, not on the room",
   async () => {
     fc.assert(
       fc.property(names, names, numbers, onceKeys, (room, other, number, once) => {

@@ -1,5 +1,5 @@
-// Work in groups by key: in order, one group of a key at a time, none longer than allowed, nothing
-// lost.
+// Work in groups by key: the items of a key stay in order, one group of a key runs at a time, no
+// group exceeds the maximum, and nothing is lost.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -7,7 +7,7 @@ import { Lanes } from '../../src/store/lanes.js'
 
 type Run = { readonly key: string; readonly group: readonly number[]; readonly finish: () => void }
 
-/** Lanes whose groups end when the test says so. */
+/** Lanes whose groups end when the test decides. */
 function controlled(groupLengthMax: number): { lanes: Lanes<number>; runs: Run[] } {
   const runs: Run[] = []
   const lanes = new Lanes<number>(
@@ -31,7 +31,7 @@ const turn = (): Promise<void> =>
     setImmediate(resolve)
   })
 
-t.test('items of one turn form a group, and items that arrive meanwhile form the next', async t => {
+t.test('items of one turn form a group, and items that arrive meanwhile the next', async t => {
   const { lanes, runs } = controlled(10)
   lanes.add('a', 1)
   lanes.add('a', 2)
@@ -56,7 +56,7 @@ t.test('items of one turn form a group, and items that arrive meanwhile form the
   )
 })
 
-t.test('keys do not wait for each other', async t => {
+t.test('groups of different keys do not wait for each other', async t => {
   const { lanes, runs } = controlled(10)
   lanes.add('a', 1)
   lanes.add('b', 2)
@@ -69,7 +69,7 @@ t.test('keys do not wait for each other', async t => {
   )
 })
 
-t.test('a group has at most its maximum: one less, exactly, one more', async t => {
+t.test('a group has at most the maximum: one less, exactly, one more', async t => {
   for (const [count, lengths] of [
     [2, [2]],
     [3, [3]],
@@ -98,7 +98,7 @@ t.test('a group has at most its maximum: one less, exactly, one more', async t =
 })
 
 t.test(
-  'it is settled only when nothing waits and nothing is on its way, and takes up a key again afterwards',
+  'it is settled only when nothing waits or runs, and the key can be used again afterwards',
   async t => {
     const { lanes, runs } = controlled(10)
     await lanes.settled()
@@ -123,7 +123,7 @@ t.test(
   }
 )
 
-t.test('a group whose run rejects is failed as a whole, and the next one runs', async t => {
+t.test("when a group's run rejects, the whole group fails, and the next group runs", async t => {
   const failed: Array<readonly [readonly number[], unknown]> = []
   const ran: number[][] = []
   const lanes = new Lanes<number>(
@@ -147,7 +147,7 @@ t.test('a group whose run rejects is failed as a whole, and the next one runs', 
 })
 
 t.test(
-  'whatever comes whenever: each item runs once, in the order of its key, with no overlap and no group too long',
+  'whatever arrives at any time, each item runs once, in the order of its key, without overlap and in groups of allowed length',
   async () => {
     const steps = fc.array(
       fc.oneof(

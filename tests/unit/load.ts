@@ -10,7 +10,7 @@ const OVERLOADED: Behaviour = {
 }
 
 t.test(
-  'every message is acknowledged once, with the sequence that the service gave it',
+  'every message is acknowledged once, with the sequence that the service assigned',
   async t => {
     const stub = await StubService.start(t)
     const { load, acknowledged, failed } = start(t, stub, { connections: 8, count: 500 })
@@ -40,7 +40,7 @@ t.test('no more messages are in flight than there are connections', async t => {
   t.equal(most, 7)
 })
 
-t.test('names of any language arrive as they are', async t => {
+t.test('names in any language arrive unchanged', async t => {
   const stub = await StubService.start(t)
   const { load, acknowledged } = start(t, stub, {
     count: 1,
@@ -69,7 +69,7 @@ t.test('the base URL may have a path', async t => {
 })
 
 t.test(
-  'an answer that is not the message is a failure that says what is wrong with it',
+  'an answer that does not match the message is a failure that says what is wrong',
   async t => {
     const right = {
       room: 'room123',
@@ -107,7 +107,7 @@ t.test(
   }
 )
 
-t.test('without idempotency keys nothing is sent twice, whatever comes of it', async t => {
+t.test('without idempotency keys nothing is sent twice, whatever the answer', async t => {
   const stub = await StubService.start(t, ({ index }) =>
     index % 7 === 0 ? 'store-and-cut' : index % 5 === 0 ? OVERLOADED : 'store'
   )
@@ -152,7 +152,7 @@ t.test('with idempotency keys a failed message is sent again, and stored once', 
   t.ok(stub.posts > 70)
 })
 
-t.test('a key is not used by two messages or two runs', async t => {
+t.test('no two messages or runs use the same key', async t => {
   const keys: Array<string | undefined> = []
   const stub = await StubService.start(t, ({ key }) => {
     keys.push(key)
@@ -179,7 +179,7 @@ t.test('a permanent refusal is not sent again', async t => {
   })
 })
 
-t.test('retries end, and keep the pause that the service asks for', async t => {
+t.test('retries end, and respect the pause that the service asks for', async t => {
   const stub = await StubService.start(t, () => ({
     ...OVERLOADED,
     headers: { 'retry-after': '1' }
@@ -190,14 +190,14 @@ t.test('retries end, and keep the pause that the service asks for', async t => {
   t.ok(failed[0]!.latencyMs >= 990)
 })
 
-t.test("a proxy's page instead of an answer is a failure with its status", async t => {
+t.test("a proxy's page instead of an answer is a failure with that page's status", async t => {
   const stub = await StubService.start(t, () => ({ status: 502, body: '<html>' }))
   const { load, failed } = start(t, stub, { count: 1 })
   await load.run()
   t.match(failed, { length: 1, 0: { status: 502, code: 'NO_CODE' } })
 })
 
-t.test('an answer that does not come is a failure after the time for one attempt', async t => {
+t.test('a missing answer is a failure after the time for one attempt', async t => {
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, failed } = start(t, stub, { count: 1, attemptMsMax: 200 })
   await load.run()
@@ -218,13 +218,13 @@ t.test('a service that is down is not called in a tight loop', async t => {
   t.ok(failed.every(({ code }) => code === 'ECONNREFUSED'))
 })
 
-t.test('a rate is kept to: so many messages in so much time, none of them early', async t => {
+t.test('a rate is kept: the right number of messages in the time, none of them early', async t => {
   const arrivedMs: number[] = []
   const stub = await StubService.start(t, () => {
     arrivedMs.push(performance.now())
     return 'store'
   })
-  // By a count: a machine that is late sends all the same, and none early.
+  // Limited by a count: a machine that is late still sends all of them, and none early.
   const { load, acknowledged } = start(t, stub, { connections: 16, rate: 200, count: 200 })
   const startedMs = performance.now()
   await load.run()
@@ -236,7 +236,7 @@ t.test('a rate is kept to: so many messages in so much time, none of them early'
 })
 
 t.test(
-  'at a rate, all messages that were due while the service stood still have waited',
+  'at a rate, the latency of all messages that were due during a stall includes the wait',
   async t => {
     const stub = await StubService.start(t, async ({ index }): Promise<Behaviour> => {
       if (index === 10) await new Promise(resolve => setTimeout(resolve, 500))
@@ -244,14 +244,14 @@ t.test(
     })
     const { load, acknowledged } = start(t, stub, { connections: 1, rate: 100, count: 50 })
     await load.run()
-    // 10 ms apart, due 0, 10, … 490 ms after the one that stood still for 500: one measured from
-    // when it was sent would be alone.
+    // Messages are due every 10 ms, for 490 ms after the one that stalled for 500. If latency
+    // counted from sending, only that one would have waited.
     const waited = acknowledged.filter(({ latencyMs }) => latencyMs > 250).length
     t.ok(waited >= 25, `${waited} waited for more than 250 ms`)
   }
 )
 
-t.test('messages that were due but could not be sent in time are counted', async t => {
+t.test('messages that were due but not sent in time are counted', async t => {
   const stub = await StubService.start(t, async (): Promise<Behaviour> => {
     await new Promise(resolve => setTimeout(resolve, 50))
     return 'store'
@@ -262,7 +262,7 @@ t.test('messages that were due but could not be sent in time are counted', async
   t.equal(load.sent + load.overdue, 50)
 })
 
-t.test('without a rate a duration ends it', async t => {
+t.test('without a rate, a duration ends the load', async t => {
   const stub = await StubService.start(t)
   const { load, acknowledged } = start(t, stub, { connections: 4, durationMs: 200 })
   const startedMs = performance.now()
@@ -272,30 +272,27 @@ t.test('without a rate a duration ends it', async t => {
   t.equal(acknowledged.length, stub.stored.length)
 })
 
-t.test(
-  'stop begins nothing more, and waits for the messages on their way and their retries',
-  async t => {
-    let release = (): void => {}
-    const released = new Promise<void>(resolve => {
-      release = resolve
-    })
-    const stub = await StubService.start(t, async ({ isRepeated }): Promise<Behaviour> => {
-      await released
-      return isRepeated ? 'store' : OVERLOADED
-    })
-    const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
-    const run = load.run()
-    await until('three messages on their way', () => stub.posts === 3)
-    load.stop()
-    release()
-    await run
-    t.equal(load.sent, 3)
-    t.equal(acknowledged.length, 3)
-    t.strictSame(failed, [])
-  }
-)
+t.test('stop starts nothing more, and waits for messages in flight and their retries', async t => {
+  let release = (): void => {}
+  const released = new Promise<void>(resolve => {
+    release = resolve
+  })
+  const stub = await StubService.start(t, async ({ isRepeated }): Promise<Behaviour> => {
+    await released
+    return isRepeated ? 'store' : OVERLOADED
+  })
+  const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
+  const run = load.run()
+  await until('three messages are in flight', () => stub.posts === 3)
+  load.stop()
+  release()
+  await run
+  t.equal(load.sent, 3)
+  t.equal(acknowledged.length, 3)
+  t.strictSame(failed, [])
+})
 
-t.test('stop does not wait for the times of messages to come', async t => {
+t.test('stop does not wait for messages that are not due yet', async t => {
   const stub = await StubService.start(t)
   const { load } = start(t, stub, { connections: 4, rate: 0.1 })
   const run = load.run()
@@ -309,7 +306,7 @@ t.test('abort gives up messages in flight, and each counts as a failure', async 
   const stub = await StubService.start(t, () => new Promise<Behaviour>(() => {}))
   const { load, acknowledged, failed } = start(t, stub, { connections: 3, isIdempotent: true })
   const run = load.run()
-  await until('three messages on their way', () => stub.posts === 3)
+  await until('three messages are in flight', () => stub.posts === 3)
   load.abort()
   await run
   t.strictSame(acknowledged, [])
@@ -319,7 +316,7 @@ t.test('abort gives up messages in flight, and each counts as a failure', async 
   )
 })
 
-t.test('an error in a callback ends the run with it', async t => {
+t.test('an error in a callback ends the run with that error', async t => {
   const stub = await StubService.start(t)
   const { load } = start(t, stub, {
     connections: 3,

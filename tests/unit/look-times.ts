@@ -1,4 +1,4 @@
-// When a room is compared with the store next, with a clock in the test's hands.
+// When a room is next compared with the store, with a clock that the test sets.
 import t from 'tap'
 import { LookTimes, Turns } from '../../src/live/look-times.js'
 import { sequence } from '../support/client.js'
@@ -6,7 +6,10 @@ import { sequence } from '../support/client.js'
 const INTERVAL_MS = 600_000
 const AGAIN_MS = 10_000
 
-/** The times of the looks from `from` to `to`, each second, when nothing is heard but the looks. */
+/**
+ * The times of the looks from `from` to `to`, tried each second, if nothing is heard except the
+ * looks.
+ */
 function looksOf(looks: LookTimes, from: number, to: number, intervalMs = INTERVAL_MS): number[] {
   const found: number[] = []
   let heardAt = from
@@ -18,7 +21,7 @@ function looksOf(looks: LookTimes, from: number, to: number, intervalMs = INTERV
   return found
 }
 
-t.test('rooms opened at the same moment are looked at evenly over each interval', async t => {
+t.test('rooms that opened at the same moment are looked at evenly over each interval', async t => {
   const times = sequence(1, 2000).map(() =>
     looksOf(new LookTimes(0, INTERVAL_MS), 0, 3 * INTERVAL_MS)
   )
@@ -30,7 +33,7 @@ t.test('rooms opened at the same moment are looked at evenly over each interval'
   }
 })
 
-t.test('what was heard of is not looked at before an interval has passed', async t => {
+t.test('a room that was heard of is not looked at before an interval has passed', async t => {
   const looks = new LookTimes(0, INTERVAL_MS)
   looksOf(looks, 0, INTERVAL_MS)
   const heardAt = 2 * INTERVAL_MS - 1000
@@ -40,7 +43,7 @@ t.test('what was heard of is not looked at before an interval has passed', async
   t.ok(looks.isDue(heardAt + INTERVAL_MS, heardAt, INTERVAL_MS))
 })
 
-t.test('a doubt is looked at within its spread, whatever is heard, and once more', async t => {
+t.test('a room in doubt is looked at within the spread, whatever is heard, and again', async t => {
   const looks = new LookTimes(0, INTERVAL_MS)
   looksOf(looks, 0, INTERVAL_MS)
   const from = INTERVAL_MS + 1000
@@ -54,7 +57,7 @@ t.test('a doubt is looked at within its spread, whatever is heard, and once more
   t.ok((found[1] ?? 0) >= 5000 + AGAIN_MS - 100 && (found[1] ?? Infinity) <= 5100 + AGAIN_MS)
 })
 
-t.test('doubts that go on bring no more looks than one for each spread, about', async t => {
+t.test('continuing doubts cause about one look for each spread', async t => {
   const looks = new LookTimes(0, INTERVAL_MS)
   let count = 0
   for (let now = 0; now < 100_000; now += 100) {
@@ -72,7 +75,7 @@ t.test('a room that nobody reads is not looked at until somebody is back', async
   t.ok(first <= 6 * INTERVAL_MS)
 })
 
-t.test('while nothing is in doubt, everything is gone through every ten seconds', async t => {
+t.test('while nothing is in doubt, due looks are searched for every ten seconds', async t => {
   const turns = new Turns({ auditMs: INTERVAL_MS, recheckMs: 10_000 })
   const countIn = (from: number, to: number): number => {
     let count = 0

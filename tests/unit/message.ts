@@ -1,5 +1,5 @@
-// Block arithmetic, references and cursors: made and taken apart without loss, and nothing else let
-// through.
+// Block arithmetic, references and cursors: they are made and parsed without loss, and anything
+// else is refused.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -28,7 +28,7 @@ const times = fc.integer({ min: 0, max: 8.64e14 })
 const counters = fc.nat({ max: 2 ** 31 })
 
 t.test(
-  'a block holds exactly its length of consecutive messages, the first block from the first message',
+  'a block holds exactly BLOCK_LENGTH consecutive messages, and the first block starts at the first message',
   async t => {
     for (const [n, block] of [
       [1, 0],
@@ -79,37 +79,34 @@ t.test("a block's number can be read from its tag, whatever the user is called",
   )
 })
 
-t.test(
-  'a reference comes apart into what it was made of, whatever the user is called',
-  async () => {
-    fc.assert(
-      fc.property(
-        names,
-        ordinals,
-        lengths,
-        fc.option(ordinals, { nil: 0 }),
-        times,
-        counters,
-        (user, n, length, generation, ms, counter) => {
-          const tag = blockTag(user, n, length, generation)
-          const id = `${ms}-${counter}`
-          const reference = formatReference(tag, id)
-          assert.deepEqual(parseReference(reference), { tag, user, generation, id, ms })
-          assert.equal(parseDeletion(reference), undefined)
-          assert.equal(timeOf(reference), ms)
-        }
-      )
+t.test('a reference parses to the parts it was made of, whatever the user is called', async () => {
+  fc.assert(
+    fc.property(
+      names,
+      ordinals,
+      lengths,
+      fc.option(ordinals, { nil: 0 }),
+      times,
+      counters,
+      (user, n, length, generation, ms, counter) => {
+        const tag = blockTag(user, n, length, generation)
+        const id = `${ms}-${counter}`
+        const reference = formatReference(tag, id)
+        assert.deepEqual(parseReference(reference), { tag, user, generation, id, ms })
+        assert.equal(parseDeletion(reference), undefined)
+        assert.equal(timeOf(reference), ms)
+      }
     )
-    fc.assert(
-      fc.property(times, ms => {
-        assert.equal(parseDeletion(formatDeletion(ms)), ms)
-        assert.equal(timeOf(formatDeletion(ms)), ms)
-      })
-    )
-  }
-)
+  )
+  fc.assert(
+    fc.property(times, ms => {
+      assert.equal(parseDeletion(formatDeletion(ms)), ms)
+      assert.equal(timeOf(formatDeletion(ms)), ms)
+    })
+  )
+})
 
-t.test('so does the reference of a change, and neither passes for the other', async () => {
+t.test('so does the reference of a change, and neither is mistaken for the other', async () => {
   fc.assert(
     fc.property(names, ordinals, times, counters, ordinals, ordinals, fc.boolean(), (...made) => {
       const [user, block, ms, counter, seq, n, isDeletion] = made
@@ -182,7 +179,7 @@ t.test('entry ids are ordered by time and then by counter, as numbers', async t 
 })
 
 t.test(
-  'a cursor is a sequence, or a sequence and a time, and comes back as it was given out',
+  'a cursor is a sequence, or a sequence and a time, and parses to what it was made of',
   async t => {
     t.strictSame(parseCursor('0'), { seq: 0, ms: undefined })
     t.strictSame(parseCursor('42'), { seq: 42, ms: undefined })

@@ -1,5 +1,5 @@
-// What rooms, users and texts may be called: every limit below, at and above it, in scripts whose
-// characters take more than one unit.
+// What rooms, users and texts may be called: every limit at, below and above its value, in scripts
+// whose characters take more than one unit.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -16,7 +16,7 @@ import { names } from '../support/names.js'
 // One character (code point) each; '🙂' and '𒀀' take two UTF-16 units, 'ก' three bytes.
 const characters = ['a', 'ü', 'ก', 'ع', '🙂', '𒀀', '漢', 'Ω', '-', '_'] as const
 
-/** Control characters would break the test's own report. */
+/** Control characters would garble the test's own report. */
 const shown = (text: string): string =>
   JSON.stringify(text).replace(
     /[^ -~]/g,
@@ -63,7 +63,7 @@ for (const what of ['room', 'user'] as const) {
   })
 }
 
-t.test('names of real languages are fine', async t => {
+t.test('names in real languages are accepted', async t => {
   for (const name of [
     'lady_gaga',
     'Zoë',
@@ -107,7 +107,7 @@ t.test('names of real languages are fine', async t => {
   }
 })
 
-t.test('a name that is not in NFC is refused, and its NFC is fine', async t => {
+t.test('a name that is not in NFC is refused, and its NFC form is accepted', async t => {
   for (const name of ['Zoë', 'é', '한국', 'Å', 'ﬁ'.normalize('NFKC')]) {
     const decomposed = name.normalize('NFD')
     if (decomposed !== name) {
@@ -170,11 +170,11 @@ t.test('a name that would make a key ambiguous, or look like another name, is re
   }
 })
 
-// Every code point by itself, so that no example decides which kinds are meant.
+// Tries every code point, so that the result does not depend on chosen examples.
 const codePoints = Array.from({ length: 0x110000 }, (_, code) => String.fromCodePoint(code))
 
 t.test(
-  'no code point that is invisible, unassigned, private or not for interchange makes a second name of an old one',
+  'no code point that is invisible, unassigned, private or a noncharacter can turn a name into a second one that looks the same',
   async t => {
     const unfit = codePoints.filter(character =>
       /[\p{C}\p{Z}\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Noncharacter_Code_Point}\u2800\uFFFC]/u.test(
@@ -202,10 +202,10 @@ t.test(
 )
 
 t.test(
-  'a name is made of the 149,186 characters of Unicode 15.0, whatever Unicode this process knows',
+  'a name may contain the 149,186 characters of Unicode 15.0, whichever version this process knows',
   async t => {
-    // https://www.unicode.org/versions/Unicode15.0.0/: those, 65 controls, 137,468 for private use,
-    // and 2,048 surrogates.
+    // https://www.unicode.org/versions/Unicode15.0.0/ counts those, 65 controls, 137,468 code
+    // points for private use, and 2,048 surrogates.
     const assigned = codePoints.filter(character => !UNASSIGNED.test(character))
     t.equal(assigned.length, 149_186 + 65 + 137_468 + 2048)
     t.strictSame(
@@ -225,14 +225,14 @@ t.test(
           checkName('user', character)
         }),
         { message: 'Unicode 15.0' },
-        `one of Unicode ${version}`
+        `a character of Unicode ${version}`
       )
       t.equal(
         refusal(() => {
           checkText(character, 10)
         }),
         undefined,
-        'a text of it is shown'
+        'it is accepted in a text'
       )
     }
     for (const character of ['\u{1FAE8}', '\u{31350}']) {
@@ -241,7 +241,7 @@ t.test(
           checkName('user', character)
         }),
         undefined,
-        'one of Unicode 15.0'
+        'a character of Unicode 15.0'
       )
     }
   }
@@ -304,7 +304,7 @@ t.test('a joiner is allowed in a name only where it changes what is displayed', 
   }
 })
 
-t.test('marks do not pile up, and do not begin a name', async t => {
+t.test('combining marks may not pile up or begin a name', async t => {
   for (const name of ['a\u0316\u0317\u0318\u0319', 'שּׁ\u05B0'.normalize('NFC'), 'ที่']) {
     t.equal(
       refusal(() => {
@@ -347,7 +347,7 @@ t.test('characters that change the writing direction are refused in a name', asy
 })
 
 t.test(
-  'every string is either a name or refused with INVALID_NAME, and two names differ in something that is shown',
+  'every string is either a name or refused with INVALID_NAME, and two names differ visibly',
   async () => {
     const twist = fc.constantFrom(
       '',
@@ -369,7 +369,7 @@ t.test(
       '\u180E'
     )
     const unit = fc.oneof(fc.constantFrom('a', 'b', 'é', 'ก', '한', '☺', '🙂', '.', '/'), twist)
-    // What a person sees of a name, by a plain reading of the properties.
+    // What a person sees of a name, by a simple reading of the Unicode properties.
     const seen = (name: string): string =>
       name
         .normalize('NFC')
@@ -410,7 +410,7 @@ t.test(
       fc.property(
         fc.array(unit, { maxLength: 6 }).map(units => units.join('')),
         name => {
-          // The selector after a symbol is shown: as an emoji.
+          // The variation selector after a symbol is visible: it makes the symbol an emoji.
           if (isName(name) && !name.includes('☺\uFE0F')) assert.equal(seen(name), name)
         }
       ),
@@ -453,7 +453,7 @@ t.test('a text has 1 to its maximum of characters, in any script', async t => {
 })
 
 t.test(
-  'a text may have lines and any spelling, but no control characters, no broken Unicode, and not only white space',
+  'a text may have several lines and any normalization form, but no control characters, no broken Unicode, and not only white space',
   async t => {
     for (const text of [
       ' a ',

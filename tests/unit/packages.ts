@@ -1,5 +1,5 @@
-// What package.json declares is what the code uses: a package that is missing from it, or listed
-// for development only, breaks where `npm ci --omit=dev` installed the service, and nowhere else.
+// package.json declares exactly the packages that the code uses. A package that is missing there,
+// or listed for development only, breaks the service only where `npm ci --omit=dev` installed it.
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -15,14 +15,14 @@ const manifest: {
   devDependencies: Record<string, string>
 } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
-/** Packages that are used by their command, by the configuration of one, or by the compiler. */
+/** Packages that are used as a command, in the configuration of a command, or by the compiler. */
 const isTool = (name: string): boolean =>
   name.startsWith('@types/') || ['eslint', 'neostandard', 'prettier'].includes(name)
 
 /**
- * Every import of a package below these folders, and every look for its folder
- * (`resolve('package/package.json')`), as `package` or `package/sub/path`; those of types are gone
- * when it runs.
+ * Every import of a package below these folders, and every lookup of its folder
+ * (`resolve('package/package.json')`), as `package` or `package/sub/path`. Type imports do not
+ * count: they are gone at run time.
  */
 function importsIn(...folders: string[]): string[] {
   const found = new Set<string>()
@@ -60,18 +60,15 @@ t.test('dependencies lists exactly what the service imports', async t => {
   t.strictSame(packagesIn('dist/src'), Object.keys(manifest.dependencies).sort())
 })
 
-t.test(
-  'what only tests, benchmarks and set-up import is in devDependencies, and nothing else is',
-  async t => {
-    const used = packagesIn('dist/tests', 'dist/bench', 'compose', 'web').filter(
-      name => !(name in manifest.dependencies)
-    )
-    const declared = Object.keys(manifest.devDependencies).filter(name => !isTool(name))
-    t.strictSame(used, declared.sort())
-  }
-)
+t.test('devDependencies lists exactly what only tests, benchmarks and set-up import', async t => {
+  const used = packagesIn('dist/tests', 'dist/bench', 'compose', 'web').filter(
+    name => !(name in manifest.dependencies)
+  )
+  const declared = Object.keys(manifest.devDependencies).filter(name => !isTool(name))
+  t.strictSame(used, declared.sort())
+})
 
-t.test('no package is used by a path of its own making: it may move with any release', async t => {
+t.test('no package is imported by an internal path, which any release may change', async t => {
   const deep = importsIn('dist/src', 'dist/tests', 'dist/bench', 'compose', 'web').filter(
     specifier =>
       specifier !== packageOf(specifier) && specifier !== `${packageOf(specifier)}/package.json`

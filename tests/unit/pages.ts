@@ -1,6 +1,6 @@
-// Pages of history for readers that catch up: shared by those at about the same place, longer for
-// the fast, shorter for the slow, and never more bytes kept than allowed. The history is a stand-in
-// that answers when told.
+// Pages of history for readers that catch up. Readers at about the same place share pages; fast
+// readers get longer ones and slow readers shorter ones; no more bytes are kept than allowed. The
+// history is a stand-in that answers when the test decides.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Pages, type Page, type PagesOptions } from '../../src/live/pages.js'
@@ -36,7 +36,7 @@ function pagesOf(
       ms: seq
     }))
   }
-  // Pages asks a history for ranges only.
+  // Pages only asks a history for ranges.
   const pages = new Pages({ range }, { ...OPTIONS, ...options })
   return {
     pages,
@@ -66,7 +66,7 @@ async function read(
 }
 
 t.test(
-  'readers at about the same place share a page, while it is read and a moment longer',
+  'readers at about the same place share a page while it is being read and a moment longer',
   async t => {
     const world = pagesOf()
     const { pages, reads, answer } = world
@@ -87,14 +87,14 @@ t.test(
   }
 )
 
-t.test('reads of another epoch are not shared', async t => {
+t.test('reads of different epochs are not shared', async t => {
   const world = pagesOf()
   await read(world, 1, 1, 2000, 512)
   await read(world, 2, 1, 2000, 512)
   t.same(world.reads, ['r 1-512', 'r 1-512'])
 })
 
-t.test('a page ends at the last sequence that may be read', async t => {
+t.test('a page ends at the last readable sequence', async t => {
   const world = pagesOf()
   for (const last of [511, 512, 513]) {
     t.same(seqsOf(await read(world, 1, 2, last, 512)), sequence(1, Math.min(512, last)))
@@ -102,7 +102,7 @@ t.test('a page ends at the last sequence that may be read', async t => {
 })
 
 t.test(
-  'a page that ends too early is read again: its log is rewound, or gone for a moment',
+  'a page that ends too early is read again, because the log may be rewound or missing for a moment',
   async t => {
     const world = pagesOf({}, 300)
     t.same(seqsOf(await read(world, 1, 1, 512, 512)), sequence(1, 300))
@@ -112,9 +112,9 @@ t.test(
   }
 )
 
-t.test('kept pages stay within their limit of bytes: the oldest go', async t => {
+t.test('kept pages stay within their limit of bytes: the oldest are dropped', async t => {
   const world = pagesOf()
-  // Both with three digits, and so of the same size.
+  // Both numbers have three digits, so the pages have the same size.
   const seqs = [129, 257]
   const page = await read(world, 1, 129, 384, 128)
   const bytes = page.reduce((sum, { bytes }) => sum + bytes.length, 0)
@@ -149,7 +149,7 @@ t.test('a limited number of pages is read at the same time', async t => {
 })
 
 t.test(
-  'pages grow, where a longer one begins and up to the limits, for readers that take them at once; for others they shrink',
+  'pages grow up to the limits for readers that take them at once, and shrink for others',
   async t => {
     const world = pagesOf()
     const page = await read(world, 1, 1, 512, 512)

@@ -24,7 +24,7 @@ function commandIn(
   }
 }
 
-/** The command runs at most once a second, by a clock that is advanced here. */
+/** The command runs at most once a second, by a clock that the test advances. */
 function clockOf(t: Test): (ms: number) => void {
   let aheadMs = 0
   const now = performance.now.bind(performance)
@@ -34,7 +34,7 @@ function clockOf(t: Test): (ms: number) => void {
   }
 }
 
-t.test('it runs once for many connections, and again when its password is too old', async t => {
+t.test('it runs once for many connections, and again when the password is too old', async t => {
   const advance = clockOf(t)
   const { source, says, runs } = commandIn(t)
   says('first\n')
@@ -52,7 +52,7 @@ t.test('it runs once for many connections, and again when its password is too ol
   t.equal(runs(), 2)
 })
 
-t.test('it runs again when its password was refused, once a second at most', async t => {
+t.test('it runs again when Redis has refused the password, at most once a second', async t => {
   const advance = clockOf(t)
   const { source, says, runs } = commandIn(t)
   says('first')
@@ -67,11 +67,15 @@ t.test('it runs again when its password was refused, once a second at most', asy
   ])
   t.equal(runs(), 2)
   advance(1000)
-  t.equal(await source.insteadOf('first'), 'second', 'somebody else had it run meanwhile')
+  t.equal(
+    await source.insteadOf('first'),
+    'second',
+    'another connection has run it in the meantime'
+  )
   t.equal(runs(), 2)
 })
 
-t.test('while it fails, its last password is used; without one the failure is told', async t => {
+t.test('while it fails, the last password is used; without one, it is an error', async t => {
   const advance = clockOf(t)
   const { source, says, runs } = commandIn(t)
   await t.rejects(source.current(), { message: 'REDIS_PASSWORD_COMMAND ended with status 1' })
@@ -88,7 +92,7 @@ t.test('while it fails, its last password is used; without one the failure is to
   t.equal(runs(), 4)
 })
 
-t.test('what it must not do is told without quoting it', async t => {
+t.test('invalid output is reported without being quoted', async t => {
   const fails = async (command: string, reason: string): Promise<void> => {
     await t.rejects(
       new PasswordCommand(command, { maxAgeMs: 1000, timeoutMs: 5000 }).current(),
@@ -110,7 +114,7 @@ t.test('what it must not do is told without quoting it', async t => {
   await fails(printing(65_537), 'printed more than 65536 bytes')
 })
 
-t.test('one that takes too long is ended with all that it has started', async t => {
+t.test('a command that takes too long is ended together with its children', async t => {
   const file = join(temporaryDir(t), 'pid')
   const source = new PasswordCommand(`sleep 600 & echo $! > ${file}; wait`, {
     maxAgeMs: 1000,
@@ -123,7 +127,7 @@ t.test('one that takes too long is ended with all that it has started', async t 
   await until('its child is gone', () => !isRunning(pid))
 })
 
-// Killed, it may stay as a zombie until its parent looks.
+// A killed child may remain as a zombie until its parent reaps it.
 function isRunning(pid: string): boolean {
   return (
     existsSync(`/proc/${pid}/stat`) && !readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z ')

@@ -1,6 +1,5 @@
-// What processes say to each other about lost publications, with a cluster that is a list of
-// answers: what they cannot hear, hear twice, or hear late. The script itself runs in
-// faults/lost-publications.
+// What processes tell each other about lost publications, with a cluster that is a list of answers:
+// what they cannot hear, hear twice, or hear late. faults/lost-publications runs the script itself.
 import t, { type Test } from 'tap'
 import { type Reply } from '../../src/redis/connection.js'
 import { type Cluster } from '../../src/redis/cluster.js'
@@ -14,7 +13,7 @@ const VANISHED_MS = 500
 
 type Place = { readonly entries: Array<[string, string, string]>; isDown: boolean }
 
-/** A cluster that knows nothing but the scripts of peers, and peers that use it. */
+/** A cluster that knows only the scripts of peers, and peers that use it. */
 async function worldOf(t: Test) {
   const places = new Map<number, Place>(
     PEER_PLACES.map(({ slot }) => [slot, { entries: [['0-1', 'began', 'x']], isDown: false }])
@@ -37,7 +36,7 @@ async function worldOf(t: Test) {
   }
   const heard: Array<readonly string[] | 'all'> = []
   const peers = new Peers(
-    // Peers send commands and do nothing else with a cluster.
+    // Peers only send commands to a cluster.
     { command } as unknown as Cluster,
     { vanishedMs: VANISHED_MS },
     {
@@ -62,7 +61,7 @@ t.test('the three places lie on different thirds of the slots', async t => {
   }
 })
 
-t.test('a death told at three places is one death', async t => {
+t.test('a death that is announced at three places counts as one', async t => {
   const { places, heard } = await worldOf(t)
   for (const { entries } of places) entries.push(['0-2', 'gone', 'peer'])
   await until('it is heard', () => heard.length > 0)
@@ -71,7 +70,7 @@ t.test('a death told at three places is one death', async t => {
   t.same(heard, ['all', ['room:{a}']])
 })
 
-t.test('a death told at one place is heard while the others are down', async t => {
+t.test('a death announced at one place is heard while the other places are down', async t => {
   const { places, heard } = await worldOf(t)
   for (const place of places.slice(1)) place.isDown = true
   places[0]?.entries.push(['0-2', 'gone', 'peer'])
@@ -79,7 +78,7 @@ t.test('a death told at one place is heard while the others are down', async t =
   t.same(heard, ['all'])
 })
 
-t.test('whoever hears nothing anywhere doubts everything, until it hears again', async t => {
+t.test('a process that hears nothing anywhere doubts all rooms until it hears again', async t => {
   const { places, heard } = await worldOf(t)
   for (const place of places) place.isDown = true
   const from = performance.now()
@@ -92,28 +91,28 @@ t.test('whoever hears nothing anywhere doubts everything, until it hears again',
   await until('it hears again', () => heard.some(channels => channels !== 'all'))
 })
 
-t.test('what a place has forgotten may have been anything', async t => {
+t.test('if a place has forgotten news, everything is in doubt', async t => {
   const { places, heard } = await worldOf(t)
   places[1]?.entries.splice(0, 1, ['9-9', 'doubt', 'other:1\nroom:{a}'])
   await until('everything is in doubt', () => heard.includes('all'))
 })
 
-t.test('own doubts are told at every place, once, when it can be reached', async t => {
+t.test('own doubts are announced at every place, once, when it can be reached', async t => {
   const { peers, places, heard, sent } = await worldOf(t)
   for (const place of places.slice(1)) place.isDown = true
   peers.doubt('room:{a}')
   peers.doubt('room:{a}')
   peers.doubt('user:{b}')
-  await until('it is told at the first', () => sent.some(doubts => doubts.length > 0))
+  await until('it is announced at the first', () => sent.some(doubts => doubts.length > 0))
   for (const place of places) place.isDown = false
   const told = () =>
     places.flatMap(({ entries }) => entries.filter(([, field]) => field === 'doubt'))
-  await until('it is told at all', () => told().length === 3)
+  await until('it is announced at all of them', () => told().length === 3)
   for (const [, , text] of told()) t.match(text, /^.+:1\nroom:\{a\}\nuser:\{b\}$/)
-  t.same(heard, [['room:{a}', 'user:{b}']], 'this process heard it from itself only')
+  t.same(heard, [['room:{a}', 'user:{b}']], 'this process has heard it only from itself')
 })
 
-t.test('64 channels are named, and 65 are all', async t => {
+t.test('64 channels are named one by one; 65 are announced as all channels', async t => {
   for (const count of [63, 64, 65]) {
     const { peers, heard } = await worldOf(t)
     for (const n of sequence(1, count)) peers.doubt(`room:{${n}}`)

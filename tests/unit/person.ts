@@ -1,5 +1,5 @@
-// A person's stream without Redis: what is told of dialogs, to clients that are fast or slow, and
-// when the store has to be asked.
+// A person's stream without Redis: what fast and slow clients are told about dialogs, and when the
+// store must be asked.
 import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { Person } from '../../src/live/person.js'
@@ -11,7 +11,7 @@ import { until } from '../support/until.js'
 
 type Told = { readonly event: string; readonly data: Record<string, unknown>; readonly id: number }
 
-/** Rooms of one process, and what the store has of a person in them. */
+/** The rooms of one process, and what the store has of a person in them. */
 class World {
   readonly watches = new Map<string, RoomWatch>()
   readonly #heads = new Map<string, number>()
@@ -93,7 +93,7 @@ class World {
     }
   }
 
-  /** Messages that a room has when it is opened: nothing tells of them. */
+  /** Messages that a room already has when it is opened: no publication announces them. */
   begin(room: string, ...authors: string[]): void {
     this.authors.set(room, authors)
     this.#heads.set(room, authors.length)
@@ -146,7 +146,7 @@ class World {
 
 const isLive = (told: readonly Told[]): boolean => told.some(({ event }) => event === 'live')
 
-t.test('dialogs come first, then live, then what is new, counted without the store', async t => {
+t.test('dialogs come first, then `live`, then news, counted without the store', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 1 })
   world.authors.set('red', ['ann', 'ann', 'bob'])
@@ -159,11 +159,14 @@ t.test('dialogs come first, then live, then what is new, counted without the sto
   const { asked } = world
   world.post('red', 'ann', 'bob', 'cyd')
   await until('it is told', () => told.length === 3)
-  t.match(told[2], { event: 'room', data: { head: 6, read: 1, unread: 3, last: { user: 'cyd' } } })
+  t.match(told[2], {
+    event: 'room',
+    data: { head: 6, read: 1, unread: 3, last: { user: 'cyd' } }
+  })
   t.equal(world.asked, asked)
 })
 
-t.test('of many messages in a moment two events come, and the last is right', async t => {
+t.test('many messages at once make two events, and the last one is right', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   const { told } = world.stream()
@@ -178,7 +181,7 @@ t.test('of many messages in a moment two events come, and the last is right', as
 })
 
 t.test(
-  'a slow client gets the last state of each dialog, and a cursor that skips none',
+  'a slow client gets the latest state of each dialog, and a cursor that skips none',
   async t => {
     const world = new World()
     for (const room of ['red', 'green']) world.listed.set(room, { ms: 1, seq: 0 })
@@ -200,11 +203,14 @@ t.test(
       { data: { room: 'red', head: 3, unread: 3 } },
       { data: { room: 'green', head: 3, unread: 3 } }
     ])
-    t.ok((told[before]?.id ?? 0) < releasedAt - 300, 'green was untold when red was written')
+    t.ok(
+      (told[before]?.id ?? 0) < releasedAt - 300,
+      'green had not been sent yet when red was written'
+    )
   }
 )
 
-t.test('marks, rooms that are joined, and rooms that are left', async t => {
+t.test('read marks are told, and rooms that the person joins or leaves', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann', 'ann', 'ann'])
@@ -228,7 +234,7 @@ t.test('marks, rooms that are joined, and rooms that are left', async t => {
   t.equal(told.length, count + 1)
 })
 
-t.test('a new mark is not told with the number of the old one', async t => {
+t.test('a new mark is never sent with the unread number of the old one', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann', 'ann', 'ann'])
@@ -252,7 +258,7 @@ t.test('a new mark is not told with the number of the old one', async t => {
   t.match(told.at(-1), { data: { head: 4, unread: 1 } })
 })
 
-t.test('a mark that was lost with a master is not waited for without end', async t => {
+t.test('a mark that was lost with its master is not waited for without end', async t => {
   const now = performance.now.bind(performance)
   let aheadMs = 0
   performance.now = () => now() + aheadMs
@@ -274,7 +280,7 @@ t.test('a mark that was lost with a master is not waited for without end', async
   t.match(told.at(-1), { data: { head: 3, read: 1, unread: 2 } })
 })
 
-t.test('what a lost publication would have told is found in the list', async t => {
+t.test('what a lost publication would have announced is found in the list', async t => {
   const world = new World()
   for (const room of ['red', 'green']) world.listed.set(room, { ms: 1, seq: 0 })
   world.authors.set('green', ['ann'])
@@ -296,7 +302,7 @@ t.test('what a lost publication would have told is found in the list', async t =
   )
 })
 
-t.test('a list that is older than news does not undo them', async t => {
+t.test('a list that was read before the latest news does not undo it', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   const { told } = world.stream()
@@ -305,7 +311,7 @@ t.test('a list that is older than news does not undo them', async t => {
   world.onRead = async () => {
     if (!isFirst) return
     isFirst = false
-    // Joined after the list was read, and before it arrived.
+    // Joined after the list was read, and before its answer arrived.
     world.listed.set('green', { ms: 1, seq: 0 })
     world.person.hear({ joined: 'green' })
   }
@@ -314,7 +320,7 @@ t.test('a list that is older than news does not undo them', async t => {
   t.notOk(told.some(({ event }) => event === 'left'))
 })
 
-t.test('after a reset, and where an entry is no message, the store is asked', async t => {
+t.test('the store is asked after a reset, and when an entry is not a message', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann', 'ann', 'ann', 'ann'])
@@ -326,7 +332,7 @@ t.test('after a reset, and where an entry is no message, the store is asked', as
   t.equal(told.at(-1)?.data['unread'], 5)
 })
 
-t.test('a store that does not answer is asked again, and then the truth is told', async t => {
+t.test('a store that does not answer is asked again, and then the right state is sent', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann'])
@@ -340,7 +346,7 @@ t.test('a store that does not answer is asked again, and then the truth is told'
   t.equal(world.failures.length, 3)
 })
 
-t.test('who resumes is not told what they know', async t => {
+t.test('a client that resumes is not sent what it already has', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann'])
@@ -356,7 +362,7 @@ t.test('who resumes is not told what they know', async t => {
   t.equal(world.watchOf('red').followerCount, 0)
 })
 
-t.test('thousands of followers are told in turns', async t => {
+t.test('thousands of followers are served over several turns', async t => {
   const world = new World()
   const watch = world.watchOf('red')
   let told = 0
@@ -377,7 +383,7 @@ t.test('thousands of followers are told in turns', async t => {
   t.ok(turns >= 7)
 })
 
-t.test('what a room has when it begins is told, though the store had less before', async t => {
+t.test('what a room has when it opens is told, even if the store had less before', async t => {
   const world = new World()
   const { told } = world.stream()
   await until('it is live', () => isLive(told))
@@ -395,7 +401,7 @@ t.test('what a room has when it begins is told, though the store had less before
   t.match(told.at(-1), { event: 'room', data: { room: 'red', unread: 2 } })
 })
 
-t.test('news of a removal that come after the return do not hide the room', async t => {
+t.test('news of a removal that arrives after the return does not hide the room', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   const { told } = world.stream()

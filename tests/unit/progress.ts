@@ -14,7 +14,7 @@ t.test('without a terminal it prints a plain line per second and one at the end'
   t.notMatch(seen(), '\x1b', 'nothing but text')
 })
 
-t.test('on a terminal, a bar that is drawn in place and leaves the cursor as it was', async t => {
+t.test('on a terminal, a bar is drawn in place, and the cursor is restored', async t => {
   const { progress, seen, shows } = start(t, { unit: 'messages', total: 2000 }, true)
   progress.update(1000)
   await shows(/█{12}░{12} {2}50 % {2}1,000 of 2,000 messages/)
@@ -27,7 +27,7 @@ t.test('on a terminal, a bar that is drawn in place and leaves the cursor as it 
   )
 })
 
-t.test('a timed command shows the share of its time, however many items are done', async t => {
+t.test('a timed command shows how much of its time has passed, not how many items', async t => {
   const { progress, shows } = start(t, { unit: 'messages', durationMs: 200 }, true)
   progress.update(7)
   await shows(/100 % {2}7 messages/)
@@ -58,11 +58,11 @@ function start(t: Test, options: ProgressOptions, isTTY: boolean) {
   stream.setEncoding('utf8').on('data', (chunk: string) => {
     text += chunk
   })
-  // A stream with what a terminal has of it: the rest is not used.
+  // A stream with the members of a terminal that are used.
   const progress = new Progress({ ...options, output: stream as unknown as NodeJS.WriteStream })
   t.teardown(() => progress.stop())
   const shows = (pattern: RegExp): Promise<void> => until(String(pattern), () => pattern.test(text))
-  // A PassThrough hands over what it has on a later turn unless it is read.
+  // A PassThrough delivers its data on a later turn unless it is read.
   const seen = (): string => text + String(stream.read() ?? '')
   return { progress, seen, shows }
 }

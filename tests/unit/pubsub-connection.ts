@@ -1,5 +1,5 @@
-// One pub/sub connection against a server that answers as it is told to: what crosses on the way
-// must not shift the answers that follow.
+// One pub/sub connection, against a server that answers as the test decides: messages that cross on
+// the way must not shift the answers that follow.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
@@ -9,7 +9,7 @@ import { until } from '../support/until.js'
 
 type Peer = {
   readonly connection: PubSubConnection
-  /** What the connection has told, in order. */
+  /** What the connection has reported, in order. */
   readonly told: string[]
   readonly answer: (reply: string) => void
 }
@@ -65,7 +65,7 @@ async function connect(t: Test): Promise<Peer> {
 }
 
 t.test(
-  "an unsubscribe that crosses the server's own: the refusal that follows is nobody else's",
+  "if an unsubscribe crosses the server's own, the refusal that follows belongs to no other channel",
   async t => {
     const { connection, told, answer } = await connect(t)
     connection.subscribe('a')
@@ -105,7 +105,7 @@ t.test('refused subscriptions, and those ended by the server, are reported', asy
   ])
 })
 
-t.test('a confirmation belongs to its channel, whatever answer before it is missing', async t => {
+t.test('a confirmation belongs to its channel, even if an earlier answer is missing', async t => {
   const { connection, told, answer } = await connect(t)
   connection.unsubscribe('a')
   connection.subscribe('b')

@@ -1,5 +1,5 @@
-// A node that does not answer: dead, or only cut off from this process? Decided by when the other
-// masters have heard it.
+// Is a node that does not answer dead, or only cut off from this process? That depends on when the
+// other masters last heard it.
 import t, { type Test } from 'tap'
 import { Reach, type Witness } from '../../src/redis/reach.js'
 import { until } from '../support/until.js'
@@ -8,7 +8,10 @@ t.jobs = 8
 
 type Voter = {
   readonly voter: string
-  /** When it heard the node, and anybody, by its own clock, as that goes on. */
+  /**
+   * When this master last heard the node, and when it last heard anybody, by its own clock, which
+   * keeps running.
+   */
   readonly heardMs: () => number
   readonly newestMs: () => number
   suspects: boolean
@@ -57,7 +60,7 @@ function watched(t: Test, voters: readonly Voter[], quorum = 1) {
   return { reach, state, changes }
 }
 
-t.test('a node that the majority goes on hearing is cut off, until it answers', async t => {
+t.test('a node that the majority still hears is cut off, until it answers', async t => {
   const { reach, state, changes } = watched(t, [voter('a', 5000), voter('b', -5000)])
   reach.noteLost()
   await until('it is cut off', () => changes.length === 1)
@@ -78,22 +81,22 @@ t.test('a node that nobody hears any more is waited for', async t => {
     voter('b', -5000, stopped(-5000))
   ])
   reach.noteLost()
-  await until('it was looked at for long', () => state.probes > 10)
+  await until('it was watched for long', () => state.probes > 10)
   t.strictSame(changes, [])
 })
 
-t.test('what one master tells another of the time before is no sign of life', async t => {
+t.test('a report that a master heard the node before the silence is no sign of life', async t => {
   const heard = stopped(0)
   let told = heard() - 1000
   const { reach, state, changes } = watched(t, [voter('a', 0, () => told)])
   reach.noteLost()
-  await until('it was looked at', () => state.probes > 1)
+  await until('it was watched', () => state.probes > 1)
   told = heard()
-  await until('it was looked at for long', () => state.probes > 10)
+  await until('it was watched for long', () => state.probes > 10)
   t.strictSame(changes, [])
 })
 
-t.test('nor is it from a master that was not heard for a while itself', async t => {
+t.test('nor is a report from a master that was itself silent for a while', async t => {
   const heard = stopped(0)
   let isLate = false
   const late: Voter = { ...voter('a', 0, heard), newestMs: () => heard() - 500 }
@@ -101,23 +104,23 @@ t.test('nor is it from a master that was not heard for a while itself', async t 
     Object.defineProperty(late, 'suspects', { get: () => isLate })
   ])
   reach.noteLost()
-  await until('it was looked at', () => state.probes > 1)
+  await until('it was watched', () => state.probes > 1)
   isLate = true
-  await until('it was looked at for a while', () => state.probes > 7)
+  await until('it was watched for a while', () => state.probes > 7)
   Object.assign(late, { newestMs: clock(0) })
   isLate = false
-  await until('it was looked at for long', () => state.probes > 12)
+  await until('it was watched for long', () => state.probes > 12)
   t.strictSame(changes, [])
 })
 
-t.test('a minority that hears a node does not count', async t => {
+t.test('it does not count if only a minority hears the node', async t => {
   const { reach, state, changes } = watched(t, [voter('a', 0), voter('b', 0, stopped(0))], 2)
   reach.noteLost()
-  await until('it was looked at for long', () => state.probes > 10)
+  await until('it was watched for long', () => state.probes > 10)
   t.strictSame(changes, [])
 })
 
-t.test('a node that was cut off and then dies is waited for, too', async t => {
+t.test('a node that was cut off and then dies is waited for as well', async t => {
   const [one, other] = [voter('a', 0), voter('b', 0)]
   const { reach, changes } = watched(t, [one, other])
   reach.noteLost()
@@ -127,7 +130,7 @@ t.test('a node that was cut off and then dies is waited for, too', async t => {
   await until('it is not', () => changes.length === 2)
 })
 
-t.test('a node that the cluster holds for failed is not watched', async t => {
+t.test('a node that the cluster considers failed is not watched', async t => {
   const { reach, state, changes } = watched(t, [voter('a', 0)])
   reach.noteLost()
   await until('it is cut off', () => changes.length === 1)
@@ -135,7 +138,7 @@ t.test('a node that the cluster holds for failed is not watched', async t => {
   await until('it is not', () => changes.length === 2)
 })
 
-t.test('of a failed node, however many commands fail, nothing is asked', async t => {
+t.test('nobody is asked about a failed node, however many commands fail', async t => {
   const { reach, state, changes } = watched(t, [voter('a', 0)])
   state.isFailed = true
   for (let n = 0; n < 1000; n++) {
@@ -145,7 +148,7 @@ t.test('of a failed node, however many commands fail, nothing is asked', async t
   t.equal(state.probes, 0)
   t.strictSame(changes, [])
   state.isFailed = false
-  await until('it is watched when it is not', () => {
+  await until('it is watched once the cluster no longer considers it failed', () => {
     reach.noteLost()
     return state.probes > 0
   })

@@ -1,4 +1,5 @@
-// The table of errors: what each error, from Redis or not, means for the command that got it.
+// The table of errors: what each error, whether it is Redis' or not, means for the command that
+// received it.
 import { ErrorReply } from 'redis'
 import t from 'tap'
 import { DialogsError } from '../../src/errors.js'
@@ -29,7 +30,7 @@ t.test('MOVED and ASK say where to go, whatever the address looks like', async t
   })
 })
 
-t.test('a node that does not know its address means the host that was asked', async t => {
+t.test('a redirection without a host means the host that was asked', async t => {
   t.strictSame(judged('MOVED 1 :6381'), {
     kind: 'moved',
     slot: 1,
@@ -52,7 +53,7 @@ t.test('a redirection without a usable address is a reason to look at the topolo
 })
 
 t.test(
-  'what passes is tried again, where something may have moved after a look at the topology',
+  'a temporary error is retried, after a look at the topology if something may have moved',
   async t => {
     for (const message of [
       'ERR max number of clients reached',
@@ -91,7 +92,7 @@ t.test('a script that the node does not know is sent as text', async t => {
   t.strictSame(judged('NOSCRIPT No matching script. Please use EVAL.'), { kind: 'no-script' })
 })
 
-t.test('a permanent refusal is given up at once, with a code of its own', async t => {
+t.test('a permanent refusal fails at once, with a code of its own', async t => {
   for (const [message, code] of [
     ["OOM command not allowed when used memory > 'maxmemory'.", 'STORE_FULL'],
     [
@@ -114,7 +115,7 @@ t.test('a permanent refusal is given up at once, with a code of its own', async 
   }
 })
 
-t.test('a refusal for good names the command, in the words of every version', async t => {
+t.test('a permanent refusal names the command, whichever version words it', async t => {
   for (const [message, code, named] of [
     [
       "NOPERM this user has no permissions to run the 'xadd' command",
@@ -160,7 +161,7 @@ t.test('a refusal for good names the command, in the words of every version', as
   ] as const) {
     const step = nextStep(new ErrorReply(message), 'x')
     t.match(step, { kind: 'give-up', error: { code, statusCode: 503, message: named } }, message)
-    t.ok(step.kind === 'give-up' && isForGood(step.error), `${message} is for good`)
+    t.ok(step.kind === 'give-up' && isForGood(step.error), `${message} is permanent`)
   }
   t.notOk(isForGood(new DialogsError('STORE_FULL', 'full')), 'memory may become free')
 })

@@ -1,4 +1,4 @@
-// The cache by names is bounded: up to the limit everything stays, one more name empties it.
+// The cache by names is bounded: up to the limit it keeps every name, and one more name empties it.
 import t from 'tap'
 import { Remembered } from '../../src/remembered.js'
 

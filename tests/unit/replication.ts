@@ -1,5 +1,5 @@
-// Decisions about the writes of a master whose replica does not acknowledge, depending on what the
-// node and the other masters say.
+// What is decided about the writes of a master whose replica does not acknowledge, depending on
+// what the node and the other masters report.
 import { ErrorReply } from 'redis'
 import t, { type Test } from 'tap'
 import { ConnectionLost, type Reply } from '../../src/redis/connection.js'
@@ -9,7 +9,7 @@ import { Replication, type Standing } from '../../src/redis/replication.js'
 t.jobs = 8
 
 type Shard = {
-  /** What WAIT answers; an error is thrown. */
+  /** What WAIT answers. An error is thrown. */
   wait: number | Error
   info: string | Error
   standing: Standing | Error
@@ -82,7 +82,7 @@ async function timed(work: Promise<unknown>): Promise<number> {
   return performance.now() - begunAt
 }
 
-t.test('a replica that acknowledges costs one WAIT, and INFO only the first time', async t => {
+t.test('a replica that acknowledges costs one WAIT, and one INFO the first time', async t => {
   const { write, sent, degraded } = shard()
   await write()
   await write()
@@ -91,7 +91,7 @@ t.test('a replica that acknowledges costs one WAIT, and INFO only the first time
 })
 
 t.test(
-  'without a connected replica the shard goes on alone when the majority calls it a master, and is with it again at once',
+  'without a connected replica the shard goes on alone if the majority calls its node a master, and waits again as soon as the replica is back',
   async t => {
     const state = shard({ info: info(), standing: FAILED })
     await state.write()
@@ -104,7 +104,7 @@ t.test(
 )
 
 t.test(
-  'a replica that the majority holds for failed holds up one WAIT, and then nobody',
+  'a replica that the majority considers failed holds up one WAIT, and nothing after that',
   async t => {
     const state = shard()
     await state.write()
@@ -120,7 +120,7 @@ t.test(
 )
 
 t.test(
-  'one that is seen by the others and silent makes the shard refuse, at once from then on, until it acknowledges',
+  'a silent replica that the other masters still see makes the shard refuse writes, then at once, until the replica acknowledges',
   async t => {
     const state = shard()
     await state.write()
@@ -142,21 +142,18 @@ t.test(
   }
 )
 
-t.test(
-  'a replica that keeps lagging but sends its offset no longer holds up its master',
-  async t => {
-    const state = shard()
-    await state.write()
-    state.wait = 0
-    const tookMs = await timed(state.write())
-    t.ok(tookMs >= 1900 && tookMs < 3500, `after ${tookMs} ms`)
-    t.strictSame(state.degraded, [true])
-    t.ok((await timed(state.write())) < 100)
-  }
-)
+t.test('a replica that keeps lagging but sends its offset stops holding up its master', async t => {
+  const state = shard()
+  await state.write()
+  state.wait = 0
+  const tookMs = await timed(state.write())
+  t.ok(tookMs >= 1900 && tookMs < 3500, `after ${tookMs} ms`)
+  t.strictSame(state.degraded, [true])
+  t.ok((await timed(state.write())) < 100)
+})
 
 t.test(
-  'a replica that is not connected, but seen by the others: alone while it may be restarting or loads, and then refused',
+  'if an unconnected replica is still seen by the other masters, the shard goes on alone while it may be restarting or loading, and refuses after that',
   async t => {
     const state = shard()
     await state.write()
@@ -179,7 +176,7 @@ t.test('a replica that is receiving the data set is not waited for', async t => 
   t.strictSame(state.degraded, [true])
 })
 
-t.test('a node that the majority does not call a master is given up', async t => {
+t.test('a node that the majority does not consider a master is given up', async t => {
   for (const changes of [
     { info: info(), standing: { isMaster: false, replicas: [] } },
     { info: 'role:slave' },
@@ -201,7 +198,7 @@ t.test('without INFO the majority and WAIT are enough', async t => {
   t.strictSame(state.degraded, [true])
 })
 
-t.test('without WAIT there is no promise: the refusal is told', async t => {
+t.test('without WAIT nothing can be promised, so the refusal is reported', async t => {
   const state = shard({
     wait: new ErrorReply("NOPERM this user has no permissions to run the 'wait' command")
   })
@@ -209,7 +206,7 @@ t.test('without WAIT there is no promise: the refusal is told', async t => {
   t.match(state.refused, [{ code: 'STORE_DENIED' }])
 })
 
-t.test('if one of two wanted replicas has failed, the other one is enough', async t => {
+t.test('if one of two required replicas has failed, the other one is enough', async t => {
   const state = shard({ info: info(ONLINE, SILENT), wait: 1 }, 2)
   state.standing = { isMaster: true, replicas: ['r:1'] }
   await state.write()

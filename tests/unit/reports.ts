@@ -1,4 +1,4 @@
-// What is logged of failures: whole, and once a second for each kind.
+// How failures are logged: completely, and once a second for each kind.
 import { Writable } from 'node:stream'
 import { mock } from 'node:test'
 import { pino } from 'pino'
@@ -67,7 +67,7 @@ t.test('an error is logged with its message, stack and all its causes', async t 
 })
 
 t.test(
-  '10,000 of a kind are a line at once and one each second with how many there were',
+  '10,000 failures of a kind make one line at once and then one a second with their number',
   async t => {
     const { lines, reports } = logged()
     for (let n = 0; n < 10_000; n++) {
@@ -87,14 +87,18 @@ t.test(
     )
     mock.timers.tick(1000)
     reports.report('full', { level: 'warn', message: 'full', fields: { n: -1 } })
-    t.strictSame(lines.at(-1)?.['n'], -1, 'after a quiet second the next one is logged at once')
+    t.strictSame(
+      lines.at(-1)?.['n'],
+      -1,
+      'after a quiet second, the next failure is logged at once'
+    )
     reports.report('full', { level: 'warn', message: 'full', fields: { n: -2 } })
     reports.flush()
     t.strictSame(lines.at(-1)?.['n'], -2, 'and what is still counted at the end')
   }
 )
 
-t.test('kinds beyond a hundred in a second count as one', async t => {
+t.test('beyond a hundred kinds in a second, all others count as one kind', async t => {
   const { lines, reports } = logged()
   for (let n = 0; n < 1000; n++) reports.report(`kind ${n}`, { level: 'warn', message: String(n) })
   t.equal(lines.length, 101)

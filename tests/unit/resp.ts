@@ -1,5 +1,5 @@
 // Redis' wire protocol: what is decoded does not depend on where the bytes were cut, and bytes of
-// another protocol are refused instead of waited for.
+// another protocol are refused at once.
 import fc from 'fast-check'
 import { ErrorReply } from 'redis'
 import t from 'tap'
@@ -13,7 +13,7 @@ const encode = (reply: RawReply): string => {
   return `*${reply.length}\r\n${reply.map(encode).join('')}`
 }
 
-// Errors as their messages, which compare.
+// Errors are replaced by their messages, which can be compared.
 const plain = (reply: RawReply): unknown => {
   if (reply instanceof ErrorReply) return { error: reply.message }
   if (Buffer.isBuffer(reply)) return reply.toString('latin1')
@@ -60,7 +60,7 @@ t.test('a byte at a time', async t => {
   t.strictSame(replies.map(plain), ['OK', ['smessage', 'a', '\r\n\r\n'], null])
 })
 
-t.test('a large reply in small chunks is read once and not once a chunk', async t => {
+t.test('a large reply in small chunks is parsed once, not once for each chunk', async t => {
   const text = Buffer.alloc(32 * 1024 * 1024, 'x')
   const decoder = new ReplyDecoder()
   const begun = performance.now()
@@ -74,7 +74,7 @@ t.test('a large reply in small chunks is read once and not once a chunk', async 
   t.ok(performance.now() - begun < 1000, 'joining it 2,048 times would take 20 s')
 })
 
-t.test("what is not Redis' protocol is refused at once", async t => {
+t.test("bytes that are not Redis' protocol are refused at once", async t => {
   for (const junk of [
     'HTTP/1.1 400 Bad Request\r\n\r\n',
     '$x\r\n',

@@ -1,4 +1,4 @@
-// What routes ask of a caller, and in whose name one writes.
+// What routes require of a caller, and in whose name a caller writes.
 import t from 'tap'
 import { ANYBODY, type Caller } from '../../src/identity/caller.js'
 import {
@@ -21,7 +21,7 @@ const ann: Caller = {
   mayActAs: user => user === 'ann'
 }
 
-t.test('without rights everybody may do everything, and nothing is awaited', async t => {
+t.test('if the service is open, everybody may do everything, and nothing is awaited', async t => {
   t.equal(checkRead(ANYBODY, 'room'), undefined)
   t.equal(checkWrite(ANYBODY, 'room'), undefined)
   checkAdmin(ANYBODY)
@@ -54,7 +54,7 @@ t.test('a missing right is refused, at once or as soon as it is known', async t 
   )
 })
 
-t.test("one writes in the token's name, and may leave it out", async t => {
+t.test("a caller writes in the name of the token's user, and may leave the name out", async t => {
   t.equal(writerIn(ann, 'open', undefined), 'ann')
   t.equal(writerIn(ann, 'open', 'ann'), 'ann')
   t.throws(() => writerIn(ann, 'open', 'bob'), { code: 'FORBIDDEN' })
@@ -62,7 +62,7 @@ t.test("one writes in the token's name, and may leave it out", async t => {
   t.throws(() => writerIn(ann, 'open', ''), { code: 'INVALID_NAME' })
 })
 
-t.test('the right name alone gives no right to write in a room', async t => {
+t.test('being the named user does not give the right to write in a room', async t => {
   await t.rejects(Promise.resolve(writerIn(ann, 'other', 'ann')), {
     code: 'FORBIDDEN',
     message: /write in the room other/
@@ -82,7 +82,7 @@ t.test('every check refuses a bad name before it asks for a right', async t => {
   }
 })
 
-t.test('an admin changes the message of anybody, or of the author that they name', async t => {
+t.test("an admin may change anybody's message, or only a named author's", async t => {
   t.equal(await requiredAuthorIn(ANYBODY, 'room', undefined), undefined)
   t.equal(await requiredAuthorIn(ANYBODY, 'room', 'bob'), 'bob')
   t.equal(await requiredAuthorIn(ann, 'open', undefined), 'ann')

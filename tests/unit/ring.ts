@@ -1,5 +1,5 @@
-// The newest frames of a room, against a model that simply keeps a list: the same sequences, the
-// same bytes, and never over a limit.
+// The newest frames of a room, against a model that keeps a list: the same sequences, the same
+// bytes, and never over a limit.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -38,7 +38,7 @@ t.test('a new ring is empty and knows its next sequence', async t => {
   for (const seq of [6, 7, 8]) t.equal(ring.groupOf(seq), undefined)
 })
 
-t.test('only frames that follow on may be pushed', async t => {
+t.test('only frames that follow the last one may be pushed', async t => {
   const ring = new Ring(7, roomy, budget().budget)
   for (const first of [6, 8]) {
     t.throws(
@@ -52,7 +52,7 @@ t.test('only frames that follow on may be pushed', async t => {
   t.strictSame([ring.first, ring.next], [7, 9])
 })
 
-t.test('at each limit the oldest frames go: one less and exactly as many stay', async t => {
+t.test('at each limit the oldest frames go: one less and exactly the limit are kept', async t => {
   const { length } = framesAt(1, 1).bytes
   for (const [limits, kept] of [
     [{ ringLengthMax: 3, ringBytesMax: 1_000_000 }, [1, 1, 1, 2, 3]],
@@ -68,7 +68,7 @@ t.test('at each limit the oldest frames go: one less and exactly as many stay', 
   }
 })
 
-t.test('the newest group stays, however large, because live readers are receiving it', async t => {
+t.test('the newest group is kept at any size, because live readers are receiving it', async t => {
   const { budget: shared, evictions } = budget(10)
   const ring = new Ring(1, { ringLengthMax: 2, ringBytesMax: 10 }, shared)
   ring.push(framesAt(1, 5))
@@ -79,7 +79,7 @@ t.test('the newest group stays, however large, because live readers are receivin
 })
 
 t.test(
-  'all rings together stay within their budget, and removed frames are given back to it',
+  'all rings together stay within their budget, and removed frames return their bytes to it',
   async t => {
     const { length } = framesAt(1, 1).bytes
     const { budget: shared } = budget(4 * length)
@@ -125,7 +125,7 @@ type Step =
   | { readonly older: number; readonly gap: number }
   | { readonly clear: number }
 
-t.test('after any steps it has the same content as a plain list', async () => {
+t.test('after any steps it has the same content as the list', async () => {
   const steps: fc.Arbitrary<Step> = fc.oneof(
     {
       weight: 5,

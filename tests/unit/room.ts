@@ -1,6 +1,6 @@
-// A room and its readers against a store that is a list in memory: what arrives early, twice, or
-// contradicts what was delivered, and what a log does that is gone or rewound behind the room's
-// back.
+// A room and its readers against a store that is a list in memory: publications that arrive early,
+// twice, or contradict what was delivered, and a log that disappears or is rewound behind the
+// room's back.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { encodeDeletion, encodePublication, LOOK } from '../../src/message/frame.js'
@@ -27,17 +27,18 @@ const publication = (...groups: ReadonlyArray<ReturnType<typeof messages>>): Buf
 type World = {
   readonly room: Room
   readonly budget: RingBudget
-  /** What the store has; replace it at will. */
+  /** What the store has. Tests replace it. */
   store: Entry[]
-  /** Looks at the head so far. */
+  /** How often the head was read so far. */
   looks: number
   goneBy: 'deleted' | 'trimmed'
   readonly told: string[]
   /**
-   * Awaited between a question to the store and its answer, which is what it had at the question.
+   * Awaited between a question to the store and its answer. The answer is what the store had when
+   * it was asked.
    */
   before: () => Promise<void>
-  /** Called when a reader has been written to. */
+  /** Called after a reader was written to. */
   written: () => void
   readonly join: (request?: Partial<JoinRequest>) => {
     readonly text: () => string
@@ -45,7 +46,9 @@ type World = {
   }
 }
 
-/** A room that knows `head` messages, or of which nobody has request yet. */
+/**
+ * A room that knows `head` messages, or, without `hasBegun`, one that has not read its head yet.
+ */
 async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
   const budget = new RingBudget(1_000_000, () => undefined)
   const told: string[] = []
@@ -81,7 +84,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
     expires: () => false,
     horizon: async () => ({ first: world.store[0]?.seq ?? 1, reason: world.goneBy })
   }
-  // A room asks its store for no more than this.
+  // The part of a store that a room uses.
   const history = { range }
   const pages = new Pages(history, {
     pageLength: 512,
@@ -136,7 +139,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
       t.teardown(() => {
         stream.hasEnded = true
       })
-      // All that a reader asks of a stream.
+      // The part of a stream that a reader uses.
       const reader = new Reader(room, new SingleOutput(stream), {
         after: undefined,
         last: undefined,
@@ -160,7 +163,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
 const logEntryOf = (entry: Entry) => ({ seq: entry.seq, reference: `ann.0/${entry.ms}-0` })
 
 t.test(
-  'a reader that finds the log gone lets others run, is told nothing, and goes on when it is there again',
+  'a reader that finds the log missing lets other work run, is told nothing, and continues when the log is back',
   async t => {
     const world = await worldOf(t, 3)
     const { store } = world
@@ -177,7 +180,7 @@ t.test(
 )
 
 t.test(
-  'a log that begins anew while the old one is looked for resets its readers, whatever was delivered of it',
+  'a log that is started again while a room looks for the old one resets the readers, whatever they got of the new one',
   async t => {
     const world = await worldOf(t, 1)
     const reader = world.join()
@@ -197,7 +200,7 @@ t.test(
 )
 
 t.test(
-  'a reader that the room resets while its cursor is looked up is not reset once more, and misses nothing',
+  'a reader that the room resets while its cursor is looked up is not reset again, and misses nothing',
   async t => {
     const world = await worldOf(t, 300)
     let answer = (): void => undefined
@@ -211,7 +214,7 @@ t.test(
     const contradict = answer
     world.before = async () => undefined
     world.store = messages(1, 200)
-    // The page of its cursor comes while what follows the reset is being written.
+    // The page for its cursor arrives while the messages after the reset are being written.
     world.written = () => {
       if (reader.seqs().length > 0) contradict()
     }
@@ -223,7 +226,7 @@ t.test(
 )
 
 t.test(
-  'a reader that a reset has made live while its cursor was looked up gets what follows once',
+  'a reader that a reset made live while its cursor was looked up gets what follows once',
   async t => {
     const world = await worldOf(t, 300)
     let answer = (): void => undefined
@@ -257,11 +260,11 @@ t.test('several gaps are closed by one look at the log', async t => {
   world.room.receive(publication(messages(8, 9)))
   await until('both are closed', () => reader.seqs().includes(9))
   t.equal(world.looks, 1)
-  t.equal(world.room.head, 9, 'what is beyond may not have a replica yet')
+  t.equal(world.room.head, 9, 'what lies beyond may not be on a replica yet')
 })
 
 t.test(
-  'a gap behind what a room finds when it begins is closed without another publication',
+  'a gap after what a room finds when it opens is closed without another publication',
   async t => {
     const world = await worldOf(t, 2, false)
     const { room } = world
@@ -274,7 +277,7 @@ t.test(
   }
 )
 
-t.test('a cursor beyond two gaps is not taken for one beyond the head', async t => {
+t.test('a cursor beyond two gaps is not mistaken for one beyond the head', async t => {
   const world = await worldOf(t, 2)
   world.store = messages(1, 12)
   world.room.receive(publication(messages(4, 5)))
@@ -284,7 +287,7 @@ t.test('a cursor beyond two gaps is not taken for one beyond the head', async t 
 })
 
 t.test(
-  'frames that overlap with another past are not delivered, and the store is request',
+  'frames that overlap with another epoch are not delivered, and the store is asked',
   async t => {
     const world = await worldOf(t, 5)
     const reader = world.join()
@@ -305,7 +308,7 @@ t.test(
   }
 )
 
-t.test('a lost message that is back is read by later readers', async t => {
+t.test('a lost message that was put back is read by later readers', async t => {
   const world = await worldOf(t, 0)
   world.store = [message(1), { room: 'r', seq: 2, ms: 1002, lost: true }, message(3)]
   await world.room.sync()
@@ -331,7 +334,7 @@ t.test('the audit is due when nothing was delivered, even if publications arrive
 })
 
 t.test(
-  'frames that found no space are read, be they the first ones or the last ones that arrived early',
+  'frames that arrived early and found no space are read later, whether they were the first or the last',
   async t => {
     for (const arrivals of [[messages(10, 120)], [messages(10, 60), messages(61, 120)]]) {
       const world = await worldOf(t, 5)
@@ -340,7 +343,7 @@ t.test(
       world.store = messages(1, 120)
       for (const arrival of arrivals) world.room.receive(publication(arrival))
       t.ok(world.told.includes('earlyFull'))
-      // The gap closes by itself. Nobody publishes the last ones again.
+      // The gap closes by itself, and nobody publishes the last frames again.
       world.room.receive(publication(messages(6, 9)))
       await until('they are there', () => reader.seqs().at(-1) === 120)
       t.same(reader.seqs(), sequence(1, 120))
@@ -348,14 +351,14 @@ t.test(
   }
 )
 
-t.test('whatever else is published on its channel has the room look at the log', async t => {
+t.test('anything else that is published on its channel makes the room look at the log', async t => {
   const world = await worldOf(t, 5)
   world.store = messages(1, 6)
   world.room.receive(Buffer.from(LOOK))
   await until('it is there', () => world.room.head === 6)
 })
 
-t.test('a glance at an empty room reads up to a message that came unheard', async t => {
+t.test('a look at an empty room finds a message whose publication was lost', async t => {
   const world = await worldOf(t, 0)
   const { looks } = world
   await world.room.glance()
@@ -366,7 +369,7 @@ t.test('a glance at an empty room reads up to a message that came unheard', asyn
 })
 
 t.test(
-  'a room that was deleted resets its readers, by its publication or by a look at the log',
+  'a deleted room resets its readers, after its publication or after a look at the log',
   async t => {
     for (const isHeard of [true, false]) {
       const world = await worldOf(t, 9)
@@ -381,7 +384,7 @@ t.test(
       t.strictSame(reader.seqs(), [7, 8, 9, 12, 13])
       t.match(reader.text(), /event: reset\ndata: [^\n]*"reason":"deleted"/)
       t.same(world.told, ['deleted'])
-      // What comes late of its former life, or again, changes nothing.
+      // Late or repeated publications from before the deletion change nothing.
       world.room.receive(publication(messages(8, 9)))
       world.room.receive(Buffer.from(encodeDeletion(11, 5)))
       t.equal(world.room.head, 13)
@@ -390,11 +393,11 @@ t.test(
   }
 )
 
-t.test('a closed room no longer takes part of the common budget', async t => {
+t.test('a closed room gives its share of the common budget back', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 9)
   let questions = 0
-  // The second is the page, after the head.
+  // The second read is the page; the first was the head.
   world.before = async () => {
     if (++questions === 2) world.room.close()
   }
@@ -412,7 +415,7 @@ const changeOf = (seq: number, changes: number, text?: string): Entry => ({
 })
 const deletedOf = (seq: number): Entry => ({ room: 'r', seq, ms: 1000 + seq, deleted: true })
 
-t.test('once a deletion is here, nobody gets the text: not from the ring, nor a page', async t => {
+t.test('once a deletion has arrived, nobody gets the text from the ring or a page', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
   await world.room.sync()
@@ -427,7 +430,7 @@ t.test('once a deletion is here, nobody gets the text: not from the ring, nor a 
   await until('it is live', () => late.text().includes('event: live'))
   t.notMatch(late.text(), /text 2/)
   t.strictSame(late.seqs().slice(0, 4), [1, 2, 3, 4])
-  // The publication of the message itself, which took a long way.
+  // The publication of the message itself, which was long on its way.
   world.room.receive(publication(messages(2, 2)))
   await world.room.sync()
   const later = world.join()
@@ -436,7 +439,7 @@ t.test('once a deletion is here, nobody gets the text: not from the ring, nor a 
   t.notMatch(late.text() + later.text(), /text 2/)
 })
 
-t.test('a publication that waits for its gap gives way to the deletion behind it', async t => {
+t.test('a publication that waits for a gap loses its text to the deletion after it', async t => {
   for (const isLate of [false, true]) {
     const world = await worldOf(t, 1)
     const reader = world.join()
@@ -452,11 +455,11 @@ t.test('a publication that waits for its gap gives way to the deletion behind it
   }
 })
 
-t.test('a page that was being read when a message was deleted is read anew', async t => {
+t.test('a page that was being read when a message was deleted is read again', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
   await world.room.sync()
-  // Out of the ring: the next reader needs the store.
+  // It has left the ring, so the next reader needs the store.
   world.room.receive(Buffer.from(encodePublication([changeOf(4, 1)])))
   world.store = [deletedOf(1), ...messages(2, 3), changeOf(4, 1)]
   let isFirst = true
@@ -472,7 +475,7 @@ t.test('a page that was being read when a message was deleted is read anew', asy
   t.match(reader.text(), /text 3/)
 })
 
-t.test('a change whose publication was lost is found in the log, and heeded', async t => {
+t.test('a change whose publication was lost is found in the log and takes effect', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
   await world.room.sync()
@@ -484,10 +487,10 @@ t.test('a change whose publication was lost is found in the log, and heeded', as
   t.match(reader.text(), /"changes":2/)
 })
 
-t.test('what a message was changed to is forgotten with it, also if it comes late', async t => {
+t.test('a deletion also removes what a message was changed to, even if it is late', async t => {
   const change = (seq: number, text?: string): Buffer =>
     Buffer.from(encodePublication([changeOf(seq, 2, text)]))
-  // In the ring, held back by a gap, and behind the deletion.
+  // In the ring, held back by a gap, and after the deletion.
   for (const order of [
     [2, 3, 4],
     [3, 4, 2],
@@ -508,12 +511,14 @@ t.test('what a message was changed to is forgotten with it, also if it comes lat
     await until('it is live', () => late.text().includes('event: live'))
     t.notMatch(late.text(), /new text|text 2/)
     t.strictSame(late.seqs().slice(0, 4), [1, 2, 3, 4])
-    if (order[0] !== 2) t.notMatch(first.text(), /new text|text 2/, 'nor does who was there')
+    if (order[0] !== 2) {
+      t.notMatch(first.text(), /new text|text 2/, 'nor does a reader that was already live')
+    }
   }
 })
 
 t.test(
-  'readers of a room that cannot be read are told once, miss nothing, and are live again when it can',
+  'readers of an unreadable room are told once, miss nothing, and are live again when it can be read',
   async t => {
     let aheadMs = 0
     const begun = Math.ceil(performance.now()) // whole numbers: sums are exact
@@ -544,7 +549,7 @@ t.test(
     await failedOnceMore()
     t.equal(behinds(reader.text()), 1)
     const late = world.join()
-    await until('who comes now is told, too', () => behinds(late.text()) === 1)
+    await until('a new reader is told as well', () => behinds(late.text()) === 1)
     t.notMatch(late.text(), 'event: live')
 
     room.receive(publication(messages(3, 3)))
@@ -565,6 +570,6 @@ t.test(
     }
     void room.sync()
     await failedOnceMore()
-    t.equal(behinds(reader.text()), 1, 'the time begins anew')
+    t.equal(behinds(reader.text()), 1, 'the waiting time starts again')
   }
 )

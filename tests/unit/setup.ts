@@ -1,4 +1,4 @@
-// The set-up scripts, in small projects of their own with stand-ins for npm, tsc, Redis and the
+// The set-up scripts, in small projects of their own, with stand-ins for npm, tsc, Redis and the
 // package manager. Only the last test uses the real tools.
 
 import { spawn } from 'node:child_process'
@@ -9,7 +9,7 @@ import { makeProject, makeRealProject, redis7 } from '../support/project.js'
 
 const redis6 = 'echo "Redis server v=6.0.16 sha=0"'
 
-t.test('if everything is there, nothing is installed or built', async t => {
+t.test('if nothing is missing, nothing is installed or built', async t => {
   const project = makeProject(t)
   await project.run('setup.mjs')
   t.same(project.calls(), ['tsc', 'tsc -p web'], 'the first time it is built')
@@ -19,7 +19,7 @@ t.test('if everything is there, nothing is installed or built', async t => {
 })
 
 t.test(
-  'it builds when a source is newer, new or gone, and what a removed source left is removed',
+  'it builds when a source is newer, new or gone, and removes the output of a removed source',
   async t => {
     const project = makeProject(t)
     await project.run('setup.mjs')
@@ -41,7 +41,7 @@ t.test(
   }
 )
 
-t.test('a build that failed shows why, and is tried again', async t => {
+t.test('a failed build shows why, and is tried again', async t => {
   const project = makeProject(t)
   project.write(
     'node_modules/typescript/bin/tsc',
@@ -55,7 +55,7 @@ t.test('a build that failed shows why, and is tried again', async t => {
 })
 
 t.test(
-  'node packages are installed when one is missing or of another version, not for those of other platforms',
+  'node packages are installed when one is missing or has another version, unless it is for other platforms',
   async t => {
     const project = makeProject(t)
     await project.run('setup.mjs')
@@ -72,7 +72,7 @@ t.test(
   }
 )
 
-t.test('Redis is installed by the package manager that is here', async t => {
+t.test("Redis is installed by the machine's package manager", async t => {
   for (const [manager, call] of [
     ['dnf', 'dnf install --assumeyes redis'],
     ['apk', 'apk add redis']
@@ -140,7 +140,7 @@ t.test('the service ends when npm was killed', async t => {
   )
   const said = () =>
     existsSync(project.path('said')) ? readFileSync(project.path('said'), 'utf8') : ''
-  // In the place of npm: a process that starts the script and waits.
+  // Stands in for npm: a process that starts the script and waits.
   const npm = spawn(
     process.execPath,
     ['-e', `require('child_process').spawn('${process.execPath}', ['compose/setup/start.mjs'])`],
@@ -155,7 +155,7 @@ t.test('the service ends when npm was killed', async t => {
   await until(() => said() === 'started ended')
 })
 
-t.test('a command runs as if it had been called itself', async t => {
+t.test('a command runs as if it had been called directly', async t => {
   const project = makeProject(t)
   project.write('service.js', 'console.log(JSON.stringify(process.argv.slice(1)))')
   const { status, output } = await project.run('run.mjs', { args: ['src/main', '--room', 'a b'] })

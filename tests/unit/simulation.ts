@@ -1,11 +1,11 @@
-// The service in the simulator, tests/simulation: the seeds that every change has to stand.
+// The service in the simulator (tests/simulation): the seeds that every change must pass.
 import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { MUTATIONS } from '../simulation/mutations.js'
 
-/** Those beyond are not known to be clean: see "Open" in tests/simulation/README.md. */
+/** Seeds beyond these are not known to be clean. */
 const SEEDS = 700
 
 const program = fileURLToPath(new URL('../simulation/simulate.js', import.meta.url))
@@ -43,7 +43,7 @@ t.test(
   }
 )
 
-t.test('a run does not depend on the runs before it in its process', async t => {
+t.test('a run does not depend on earlier runs in its process', async t => {
   const [alone, after] = await Promise.all([
     simulate('--seeds', '12..12', '--jobs', '1', '--trace'),
     simulate('--seeds', '10..12', '--jobs', '1', '--trace')
@@ -62,7 +62,7 @@ t.test('each deliberate defect still fits the service', async t => {
   }
 })
 
-t.test('a defect is found, so that what follows can fail', async t => {
+t.test('a deliberate defect is found, so the tests that follow can fail', async t => {
   const { output, status } = await simulate(
     '--mutation',
     'skip the WAIT',
@@ -75,7 +75,7 @@ t.test('a defect is found, so that what follows can fail', async t => {
   t.equal(status, 1, output)
 })
 
-t.test('failures that were found before do not come back', async t => {
+t.test('failures that were found earlier do not come back', async t => {
   const { output, status } = await simulate('--regressions')
   t.equal(status, 0, output)
 })

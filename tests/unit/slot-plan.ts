@@ -1,5 +1,5 @@
-// Plans of slot moves, what half-moved slots mean, and the words and numbers around them: the pure
-// parts of the cluster command.
+// Plans of slot moves, the meaning of half-moved slots, and how slots, tables and sizes are
+// written: the pure parts of the cluster command.
 import fc from 'fast-check'
 import t from 'tap'
 import { readClusterOptions } from '../../src/cli/cluster/cluster-options.js'
@@ -20,7 +20,7 @@ import { UsageError } from '../../src/cli/options.js'
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type ClusterNode } from '../../src/redis/topology.js'
 
-/** What a cluster is made of: kept small, so that a counterexample can be read. */
+/** What a cluster is made of. Kept small, so that a counterexample can be read. */
 const clusters = fc.record({
   masters: fc.integer({ min: 1, max: 9 }),
   cuts: fc.array(fc.nat(SLOT_COUNT), { minLength: 1, maxLength: 60 })
@@ -68,7 +68,7 @@ t.test('a rebalance ends with even counts, and no plan with fewer moves does', a
   t.pass()
 })
 
-t.test('a rebalanced cluster has nothing to rebalance', async t => {
+t.test('a rebalanced cluster needs no further moves', async t => {
   fc.assert(
     fc.property(clusters, cluster => {
       const masters = deal(cluster)
@@ -79,7 +79,7 @@ t.test('a rebalanced cluster has nothing to rebalance', async t => {
   t.pass()
 })
 
-t.test('a drain leaves nothing, and the others as even as its slots can make them', async t => {
+t.test('a drain leaves no slot, and makes the others as even as its slots allow', async t => {
   fc.assert(
     fc.property(clusters, fc.nat(), (cluster, pick) => {
       const masters = deal(cluster)
@@ -117,7 +117,7 @@ t.test('a reshard by count takes from the fullest masters', async t => {
 })
 
 t.test(
-  'a reshard by ranges takes just these, leaves those that have arrived, and refuses others',
+  'a reshard by ranges takes exactly these, leaves those that have arrived already, and refuses others',
   async t => {
     const [a, b] = [holding('a', 0, 9), holding('b', 10, 19)]
     t.same(planReshard([a], b, [3, 4, 12]), [
@@ -155,7 +155,7 @@ t.test('slots are parsed in the form in which they are printed', async t => {
   }
 })
 
-t.test('commands take their own options and words, and nothing else', async t => {
+t.test('commands accept their own options and words, and nothing else', async t => {
   const order = (...args: string[]) => readClusterOptions(args).order
   t.same(order('drain', '7001', '--to', '7002,7003'), {
     name: 'drain',
@@ -207,7 +207,7 @@ t.test('commands take their own options and words, and nothing else', async t =>
 })
 
 t.test(
-  'a node is named by id, six or more characters of its id, host:port or port, and only when that is one',
+  'a node is named by its id, at least six characters of it, host:port or port, if exactly one node matches',
   async t => {
     const map = mapOf([
       { id: 'aaaaaa11', port: 7001, slots: [0, 99] },
@@ -233,7 +233,7 @@ t.test(
 )
 
 t.test(
-  'what is wrong with a cluster is said: nobody owns slots, masters away, disagreement',
+  'the faults of a cluster are reported: slots without an owner, missing masters, disagreement',
   async t => {
     const whole = mapOf([
       { id: 'a', port: 1, slots: [0, 9999] },
@@ -265,11 +265,11 @@ t.test(
       address => address
     )
     t.match(split.faults, ['The nodes do not agree who owns slots 100-16383.'])
-    t.equal(split.ownerOf(100), 'b', 'the higher epoch holds')
+    t.equal(split.ownerOf(100), 'b', 'the higher epoch wins')
   }
 )
 
-t.test('every kind of half-moved slot is found, and how to finish it', async t => {
+t.test('every kind of half-moved slot is found, with the way to finish it', async t => {
   const judged = (
     marks: { a?: Partial<Node>; b?: Partial<Node>; c?: Partial<Node> },
     keys: Record<string, Record<number, number>> = {}
@@ -318,7 +318,7 @@ t.test('every kind of half-moved slot is found, and how to finish it', async t =
   t.same(
     judged({ c: { migrating: [[7, 'a']] } }),
     { moves: [], staleMarks: [{ slot: 7, at: 'c' }] },
-    'a mark of one who let go'
+    'a mark of a former owner'
   )
   t.same(
     judged({ c: { migrating: [[7, 'a']] } }, { c: { 7: 1 } }),
@@ -333,11 +333,11 @@ t.test('every kind of half-moved slot is found, and how to finish it', async t =
   t.same(
     judged({}, { b: { 7: 1 }, c: { 7: 2 } }),
     { moves: [{ slot: 7, from: 'a', to: 'c' }], staleMarks: [] },
-    'keys in three places: the most first'
+    'keys in three places: the fullest first'
   )
 })
 
-t.test('a slot half-moved to a node that is down is not given up', async t => {
+t.test('a slot that is half-moved to a node that is down is not given up', async t => {
   const map = mapOf([
     { id: 'a', port: 1, slots: [0, SLOT_COUNT - 1], migrating: [[7, 'b']] },
     { id: 'b', port: 2, isSilent: true }
@@ -354,7 +354,7 @@ t.test('a slot half-moved to a node that is down is not given up', async t => {
   checkTargets(map, { moves: [{ slot: 7, from: 'a', to: 'c' }] })
 })
 
-t.test('batches take as long as nodes may be blocked, and have at least one key', async t => {
+t.test('batches take as long as nodes may be blocked, and contain at least one key', async t => {
   const tempo = new Tempo(25)
   t.equal(tempo.batchLength([10_000_000, 5]), 1)
   t.ok(tempo.batchLength(new Array<number>(100).fill(100)) >= 50, 'small keys go together')
@@ -367,7 +367,7 @@ t.test('batches take as long as nodes may be blocked, and have at least one key'
   t.equal(tempo.batchMsMax, 20)
 })
 
-t.test("the bytes of a plan are the keys' share of their master", async t => {
+t.test("the bytes of a plan are estimated from the share of the master's keys", async t => {
   const keys = new Map([
     ['a', [3, 1, 0]],
     ['b', [0, 0, 0]]
@@ -455,7 +455,7 @@ function node({ port, ...rest }: Partial<ClusterNode> & { id: string; port: numb
   }
 }
 
-// Masters `m0`, `m1` … with all slots dealt out in pieces, some of them with none.
+// Masters `m0`, `m1` … with all slots dealt out in pieces; some masters have none.
 function deal({ masters, cuts }: { masters: number; cuts: readonly number[] }): Holding[] {
   const holdings = Array.from({ length: masters }, (_, index) => ({
     id: `m${index}`,
@@ -494,7 +494,7 @@ function counts(masters: readonly Holding[], moves: readonly Move[]): number[] {
   return apply(masters, moves).map(({ slots }) => slots.length)
 }
 
-// Everybody ends with the share or one more; each slot above that must go.
+// In the end every master has the even share, or one slot more. Each slot above that must move.
 function fewestMoves(masters: readonly Holding[]): number {
   const total = masters.reduce((sum, { slots }) => sum + slots.length, 0)
   const share = Math.floor(total / masters.length)

@@ -1,5 +1,5 @@
-// When streams end for want of a right: at expiry, with a key that has gone, when a member is
-// removed, also when that happens while the stream is being opened.
+// When streams end because a right has ended: when a token expires, when a key disappears, and when
+// a member is removed, even while the stream is being opened.
 import t from 'tap'
 import { readClaims, TokenCaller } from '../../src/identity/claims.js'
 import { StreamRights } from '../../src/routes/stream-rights.js'
@@ -7,7 +7,7 @@ import { until } from '../support/until.js'
 
 type Ended = { readonly reason: string; readonly farewell: string | undefined }
 
-/** None of these comes by itself unless a test makes it short. */
+/** None of these times elapses during a test, unless the test makes it short. */
 const NEVER = { everyMs: 1e9, missedMs: 1e9, againMs: 1e9, tickMs: 5 }
 
 function world(times: Partial<typeof NEVER> = {}) {
@@ -64,7 +64,7 @@ function world(times: Partial<typeof NEVER> = {}) {
   }
 }
 
-t.test('a stream ends at the expiry of its token, once', async t => {
+t.test('a stream ends once, when its token expires', async t => {
   const { rights, ends, stream, caller } = world()
   const expiresAtMs = Date.now() + 50
   rights.watch(stream, caller({ expiresAtMs }), ['a'])
@@ -74,10 +74,14 @@ t.test('a stream ends at the expiry of its token, once', async t => {
   t.strictSame(ends, [{ reason: 'expired', farewell: 'event: expired\ndata: {}\n\n' }])
   const late = world()
   late.rights.watch(late.stream, late.caller({ expiresAtMs: Date.now() }), ['a'])
-  t.equal(late.ends[0]?.reason, 'expired', 'one that has expired meanwhile ends at once')
+  t.equal(
+    late.ends[0]?.reason,
+    'expired',
+    'a stream whose token has expired in the meantime ends at once'
+  )
 })
 
-t.test('an expiry that is further off than a timer can wait is no expiry now', t => {
+t.test('an expiry that is further away than a timer can wait does not end the stream now', t => {
   const { rights, ends, stream, caller } = world()
   const stop = rights.watch(stream, caller({ expiresAtMs: Date.now() + 2 ** 33 }), ['a'])
   setTimeout(() => {
@@ -87,7 +91,7 @@ t.test('an expiry that is further off than a timer can wait is no expiry now', t
   }, 20)
 })
 
-t.test('a removal ends the streams of that user that are about that room', t => {
+t.test("a removal ends the user's streams that show the room", t => {
   const { rights, ends, stream, caller, remove } = world()
   rights.watch(stream, caller(), ['a', 'b'])
   remove('c')
@@ -98,7 +102,7 @@ t.test('a removal ends the streams of that user that are about that room', t => 
   t.end()
 })
 
-t.test('a right by name outlasts membership', t => {
+t.test('a right to the room by name outlasts membership', t => {
   const { rights, ends, stream, caller, remove } = world()
   rights.watch(stream, caller({ read: ['member', 'a'] }), ['a'])
   remove('a')
@@ -106,7 +110,7 @@ t.test('a right by name outlasts membership', t => {
   t.end()
 })
 
-t.test('a removal between the first answer and the opening is not missed', t => {
+t.test('a removal between the first check and the opening of the stream is not missed', t => {
   const { rights, ends, stream, caller, remove } = world()
   const asked = caller()
   t.equal(asked.mayRead('a'), true)
@@ -116,20 +120,17 @@ t.test('a removal between the first answer and the opening is not missed', t => 
   t.end()
 })
 
-t.test(
-  'where the answer takes a while, the stream ends with a no, or without an answer',
-  async t => {
-    const { rights, ends, stream, caller, forget, pending } = world()
-    forget()
-    rights.watch(stream, caller(), ['a', 'b'])
-    pending[0]?.(true)
-    pending[1]?.(false)
-    await until('it has ended', () => ends.length > 0)
-    t.match(ends, [{ reason: 'removed', farewell: /"b"/ }])
-  }
-)
+t.test('if the check takes a while, the stream ends when it says no, or when it fails', async t => {
+  const { rights, ends, stream, caller, forget, pending } = world()
+  forget()
+  rights.watch(stream, caller(), ['a', 'b'])
+  pending[0]?.(true)
+  pending[1]?.(false)
+  await until('it has ended', () => ends.length > 0)
+  t.match(ends, [{ reason: 'removed', farewell: /"b"/ }])
+})
 
-t.test('with a key its streams end, and only its', t => {
+t.test('when a key disappears, exactly the streams of its tokens end', t => {
   const { rights, ends, stream, caller } = world()
   rights.watch(stream, caller({ signedBy: 'old' }), ['a'])
   rights.watch({ end: () => t.fail('the other key is still there') }, caller(), ['a'])
@@ -138,7 +139,7 @@ t.test('with a key its streams end, and only its', t => {
   t.end()
 })
 
-t.test('a stream that has ended by itself is not looked at any more', async t => {
+t.test('a stream that has ended by itself is not checked any more', async t => {
   const { rights, ends, stream, caller, remove } = world()
   const stop = rights.watch(stream, caller({ expiresAtMs: Date.now() + 20 }), ['a'])
   stop()
@@ -148,7 +149,7 @@ t.test('a stream that has ended by itself is not looked at any more', async t =>
   t.strictSame(ends, [])
 })
 
-t.test('a removal whose news was lost ends the stream at the next look', async t => {
+t.test('a removal whose news was lost ends the stream at the next check', async t => {
   const { rights, ends, stream, caller, loseNews } = world({ everyMs: 20 })
   t.teardown(() => {
     rights.close()
@@ -164,14 +165,14 @@ t.test('a removal whose news was lost ends the stream at the next look', async t
     }
   }
   rights.watch(stream, watched, ['a', 'b'])
-  await until('it was looked at several times', () => looks > 8)
+  await until('it was checked several times', () => looks > 8)
   t.strictSame(ends, [], 'the right is still there')
   loseNews('b')
   await until('it has ended', () => ends.length > 0)
   t.match(ends[0], { reason: 'removed', farewell: /"b"/ })
 })
 
-t.test('after a resubscription every stream is looked at soon', async t => {
+t.test('after a new subscription every stream is checked soon', async t => {
   const { rights, ends, stream, caller, loseNews, reconnect } = world({ missedMs: 20 })
   t.teardown(() => {
     rights.close()
@@ -180,13 +181,13 @@ t.test('after a resubscription every stream is looked at soon', async t => {
   rights.watch({ end: () => t.fail('this right is there') }, caller(), ['b'])
   loseNews('a')
   await new Promise(resolve => setTimeout(resolve, 50))
-  t.strictSame(ends, [], 'nobody has looked yet')
+  t.strictSame(ends, [], 'nothing was checked yet')
   reconnect()
   await until('it has ended', () => ends.length > 0)
   t.match(ends[0], { reason: 'removed', farewell: /"a"/ })
 })
 
-t.test('a look that the store does not answer ends nothing, and is repeated', async t => {
+t.test('a check that the store does not answer ends nothing, and is repeated', async t => {
   const { rights, ends, stream, caller, loseNews, reconnect, setDown } = world({
     missedMs: 10,
     againMs: 10
@@ -207,7 +208,7 @@ t.test('a look that the store does not answer ends nothing, and is repeated', as
   rights.watch(stream, watched, ['a'])
   setDown(true)
   reconnect()
-  await until('the look was repeated', () => looks > 3)
+  await until('the check was repeated', () => looks > 3)
   t.strictSame(ends, [])
   setDown(false)
   loseNews('a')

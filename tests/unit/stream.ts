@@ -7,7 +7,7 @@ import { until } from '../support/until.js'
 
 const BYTES_MAX = 16_384
 
-/** A stream whose client reads nothing, and closes its side only when told. */
+/** A stream whose client reads nothing, and closes its side only when the test tells it to. */
 async function openStream(
   t: Test,
   highWaterMark: number
@@ -16,7 +16,7 @@ async function openStream(
   t.teardown(() => server.close())
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
-  // An object: it listens on a port.
+  // It is an object, because the server listens on a port.
   const { port } = server.address() as net.AddressInfo
   const client = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true }).pause()
   t.teardown(() => client.destroy())
@@ -36,16 +36,16 @@ async function openStream(
 
 for (const highWaterMark of [16_384, 65_536]) {
   t.test(
-    `a stream that is full is drained when its client reads, also where a socket holds ${highWaterMark} bytes by itself`,
+    `a full stream drains when its client reads, even if its socket buffers ${highWaterMark} bytes by itself`,
     async t => {
       const { stream, socket, client } = await openStream(t, highWaterMark)
       const bytes = Buffer.alloc(10_000)
-      // What the system takes does not count.
+      // Bytes that the system has taken do not count.
       while (socket.writableLength < BYTES_MAX) stream.write(bytes)
       t.equal(
         stream.isFull,
         highWaterMark <= BYTES_MAX,
-        'not before the socket would say that it is drained'
+        'not before the socket itself would report that it is drained'
       )
       let isDrained = false
       const early = stream.drained().then(() => {
@@ -66,13 +66,13 @@ for (const highWaterMark of [16_384, 65_536]) {
 
 for (const reason of ['stopping', 'failed'] as const) {
   t.test(
-    `a stream that has ended (${reason}) lets go of a client that neither reads nor closes`,
+    `a stream that has ended (${reason}) closes the connection to a client that neither reads nor closes`,
     async t => {
       const { stream, socket, ends } = await openStream(t, 16_384)
       while (!stream.isFull) stream.write(Buffer.alloc(10_000))
       stream.end(reason, 'retry: 1\n\n')
       t.same(ends, [reason])
-      t.notOk(socket.destroyed, 'it may still take what is on its way')
+      t.notOk(socket.destroyed, 'it may still take what is on the way')
       await until('it is closed', () => socket.destroyed)
       t.same(ends, [reason])
     }
@@ -100,7 +100,7 @@ t.test('droppable events go only to a client that has taken everything', async t
 })
 
 for (const reason of ['expired', 'removed'] as const) {
-  t.test(`when the right has ended (${reason}), nothing that waits is sent`, async t => {
+  t.test(`when the right has ended (${reason}), waiting bytes are not sent`, async t => {
     const { stream, socket, client, ends } = await openStream(t, 16_384)
     let written = 0
     while (!stream.isFull) {
@@ -120,7 +120,7 @@ for (const reason of ['expired', 'removed'] as const) {
     client.resume()
     await until('it is reset', () => client.closed)
     t.notMatch(received, /farewell|too late/)
-    t.ok(received.length < written, 'what waited here has not arrived')
+    t.ok(received.length < written, 'the waiting bytes have not arrived')
   })
 
   t.test(`a client that has taken everything gets the farewell (${reason})`, async t => {

@@ -1,5 +1,5 @@
-// Tokens as an attacker would make them, and as an issuer makes them: what is accepted, what is
-// refused, and with which code. Nothing here needs Redis.
+// Tokens as attackers and issuers make them: which are accepted, which are refused, and with which
+// code. Nothing here needs Redis.
 import { createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { readClaims, TokenCaller } from '../../src/identity/claims.js'
@@ -63,7 +63,7 @@ async function refused(
   t.notOk(token.length > 20 && text.includes(token.slice(0, 20)), `${what}: quotes no token`)
 }
 
-t.test('a good token is its user, with the rights that it names and no others', async t => {
+t.test('a good token names its user, and gives only the rights that it lists', async t => {
   const caller = await tokensOf().callerOf(hmacToken(good()))
   t.match(caller, { user: 'ann', isAdmin: false })
   for (const room of ['team-', 'team-a', 'room1']) t.equal(caller.mayRead(room), true, room)
@@ -71,12 +71,12 @@ t.test('a good token is its user, with the rights that it names and no others', 
     t.equal(caller.mayRead(room), false, room)
   }
   t.equal(caller.mayWrite('room1'), true)
-  t.equal(caller.mayWrite('team-a'), false, 'reading is not writing')
+  t.equal(caller.mayWrite('team-a'), false, 'the right to read is not the right to write')
   t.ok(caller.mayActAs('ann'))
   t.notOk(caller.mayActAs('bob'))
 })
 
-t.test('what is forged is refused', async t => {
+t.test('forged tokens are refused', async t => {
   const payload = good({ dialogs: { admin: true } })
   const real = hmacToken(payload)
   const [head = '', body = '', signature = ''] = real.split('.')
@@ -103,7 +103,7 @@ t.test('what is forged is refused', async t => {
   await refused(t, hmacToken(payload, { header: { crit: ['b64'], b64: false } }), 'b64: false')
 })
 
-t.test('keys that the token itself brings or names are never used', async t => {
+t.test('keys that the token itself contains or names are never used', async t => {
   const { publicKey, privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 })
   const jwk = publicKey.export({ format: 'jwk' })
   const payload = good()
@@ -163,7 +163,7 @@ t.test('each kind of public key has its algorithm', async t => {
     ['ec', { namedCurve: 'P-521' }, 'ES512', 'sha512', { dsaEncoding: 'ieee-p1363' }],
     ['ed25519', {}, 'EdDSA', null, {}]
   ] as const) {
-    // Its overloads know no union of types.
+    // Its overloads do not accept a union of types.
     const { publicKey, privateKey } = generateKeyPairSync(
       type as 'ec',
       options as { namedCurve: string }
@@ -191,7 +191,7 @@ t.test('each kind of public key has its algorithm', async t => {
   secretKeys('x'.repeat(32))
 })
 
-t.test('times count to the second, with a skew of half a minute', async t => {
+t.test('times are checked to the second, with a tolerance of half a minute', async t => {
   let clock = 1_800_000_000_000
   t.intercept(Date, 'now', { value: () => clock })
   const now = nowS()
@@ -199,8 +199,8 @@ t.test('times count to the second, with a skew of half a minute', async t => {
   const valid = hmacToken(good({ exp: now }))
   await tokens.callerOf(valid)
   clock = (now + SKEW_S) * 1000 - 1
-  t.match(await tokens.callerOf(valid), { user: 'ann' }, 'until the skew is over')
-  t.match(await tokensOf().callerOf(valid), { user: 'ann' }, 'also when it is not remembered')
+  t.match(await tokens.callerOf(valid), { user: 'ann' }, 'until the tolerance is over')
+  t.match(await tokensOf().callerOf(valid), { user: 'ann' }, 'also if the token is not remembered')
   clock = (now + SKEW_S) * 1000
   await refused(t, valid, 'remembered, and expired', { tokens, code: 'TOKEN_EXPIRED' })
   await refused(t, valid, 'expired', { code: 'TOKEN_EXPIRED' })
@@ -213,7 +213,7 @@ t.test('times count to the second, with a skew of half a minute', async t => {
   }
 })
 
-t.test('audience and issuer are those that are asked for', async t => {
+t.test('audience and issuer must be the configured ones', async t => {
   const tokens = tokensOf(secretKeys(SECRET), { audience: 'dialogs', issuer: 'https://id.example' })
   const right = { aud: 'dialogs', iss: 'https://id.example' }
   t.match(await tokens.callerOf(hmacToken(good(right))), { user: 'ann' })
@@ -231,7 +231,7 @@ t.test('audience and issuer are those that are asked for', async t => {
   }
 })
 
-t.test('a token is at most so long', async t => {
+t.test('a token has a maximum length', async t => {
   const of = (length: number): string => {
     const empty = hmacToken(good({ pad: '' })).length
     for (let pad = Math.floor(((length - empty) * 3) / 4) - 4; ; pad++) {
@@ -244,7 +244,7 @@ t.test('a token is at most so long', async t => {
   await refused(t, hmacToken(good({ pad: 'x'.repeat(1e6) })), 'huge')
 })
 
-t.test('claims of another shape refuse the token as a whole', async t => {
+t.test('a token with a claim of the wrong shape is refused as a whole', async t => {
   for (const more of [
     { sub: 1 },
     { sub: '' },
@@ -269,7 +269,7 @@ t.test('claims of another shape refuse the token as a whole', async t => {
   t.equal(proto.isAdmin, false)
 })
 
-t.test('an admin without a user acts for anybody, one with a user only for that one', async t => {
+t.test('an admin without a user acts for anybody, and with a user only for that user', async t => {
   const program = await tokensOf().callerOf(
     hmacToken(good({ sub: undefined, dialogs: { admin: true } }))
   )
@@ -305,17 +305,20 @@ t.test('member stands for the rooms of which the user is a member', async t => {
     expiresAtMs: Infinity,
     members
   })
-  t.equal(nobody.mayRead('in'), false, 'nobody is no member')
+  t.equal(nobody.mayRead('in'), false, 'a caller without a name is no member')
 })
 
-t.test('a list of rooms shows the last message of those that the token covers', async t => {
+t.test('a list of rooms shows last messages only for rooms that the token covers', async t => {
   const of = async (dialogs: object): Promise<TokenCaller> =>
     await tokensOf().callerOf(hmacToken(good({ dialogs })))
   const named = await of({ read: ['a', 'team-*'] })
   t.ok(named.mayReadAsMember('a'))
   t.ok(named.mayReadAsMember('team-x'))
   t.notOk(named.mayReadAsMember('b'))
-  t.notOk((await of({ write: ['a', 'member'] })).mayReadAsMember('a'), 'to write is not to read')
+  t.notOk(
+    (await of({ write: ['a', 'member'] })).mayReadAsMember('a'),
+    'the right to write is not the right to read'
+  )
   const member = await of({ read: ['member'] })
   t.ok(member.mayReadAsMember('b'))
   t.ok((await of({ admin: true })).mayReadAsMember('b'))
@@ -325,7 +328,7 @@ t.test('a list of rooms shows the last message of those that the token covers', 
   t.not(named.readRule, member.readRule)
 })
 
-t.test('verified tokens are remembered, only so many, and only good ones', async t => {
+t.test('a limited number of verified tokens is remembered, and only good ones', async t => {
   let verified = 0
   const keys = secretKeys(SECRET)
   const counted: Keys = {
@@ -338,7 +341,7 @@ t.test('verified tokens are remembered, only so many, and only good ones', async
   const tokens = tokensOf(counted, { rememberedMax: 2 })
   const [a, b, c] = ['a', 'b', 'c'].map(sub => hmacToken(good({ sub }))) as [string, string, string]
   await tokens.callerOf(a)
-  t.notOk(tokens.callerOf(a) instanceof Promise, 'the second time nothing is waited for')
+  t.notOk(tokens.callerOf(a) instanceof Promise, 'the second time, nothing is awaited')
   await tokens.callerOf(b)
   t.equal(verified, 2)
   t.notOk(tokens.callerOf(a) instanceof Promise, 'at the limit')
@@ -348,10 +351,10 @@ t.test('verified tokens are remembered, only so many, and only good ones', async
   for (let n = 0; n < 10; n++) {
     await refused(t, hmacToken(good(), { secret: 'x' }), 'bad', { tokens })
   }
-  t.notOk(tokens.callerOf(c) instanceof Promise, 'bad ones push out nothing')
+  t.notOk(tokens.callerOf(c) instanceof Promise, 'bad tokens displace nothing')
 })
 
-t.test('a signature that is nearly right takes as long as one that is not', async t => {
+t.test('a nearly correct signature takes as long as a wrong one', async t => {
   const token = hmacToken(good())
   const [head = '', body = '', signature = ''] = token.split('.')
   const bytes = Buffer.from(signature, 'base64url')

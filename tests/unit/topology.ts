@@ -1,4 +1,4 @@
-// Which node owns which slot: what CLUSTER NODES says, read and merged.
+// Which node owns which slot: how the replies to CLUSTER NODES are read and merged.
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
@@ -22,12 +22,12 @@ const reply = [
   ''
 ].join('\n')
 
-t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-way', async t => {
+t.test('CLUSTER NODES is read: addresses, roles, states, slots, and half-moved slots', async t => {
   const nodes = parseClusterNodes(reply, '10.0.0.9')
   t.strictSame(
     nodes.map(({ id }) => id),
     ['07c37df', '67ed2db', '292f8b3', '6ec2392', 'e7d1eec'],
-    'without those that have no address or are not met yet'
+    'without nodes that have no address or have not been met yet'
   )
   const [replica, master, suspected, failed, myself] = nodes
   t.match(replica, {
@@ -67,7 +67,7 @@ t.test('CLUSTER NODES is read: addresses, roles, states, slots, and slots half-w
   t.strictSame(myself?.importing, [{ slot: 77, from: '67ed2db' }])
 })
 
-t.test('addresses are read in every form that nodes write them, and nothing else is', async t => {
+t.test('addresses are read in every form that nodes write, and nothing else is', async t => {
   t.strictSame(parseAddress('10.0.0.1:6379', 'x'), { host: '10.0.0.1', port: 6379 })
   t.strictSame(parseAddress('redis-1.example:1', 'x'), { host: 'redis-1.example', port: 1 })
   t.strictSame(parseAddress('fe80::1:65535', 'x'), { host: 'fe80::1', port: 65535 })
@@ -122,35 +122,32 @@ const viewLists = fc.array(fc.uniqueArray(claims, { selector: ({ port }) => port
 })
 const someSlots = fc.array(fc.nat(SLOT_COUNT - 1), { minLength: 1, maxLength: 20 })
 
-t.test(
-  'of views that disagree about a slot, the owner with the highest epoch is believed',
-  async () => {
-    fc.assert(
-      fc.property(viewLists, someSlots, (views, slots) => {
-        const topology = Topology.fromViews(views.map(view => view.map(masterWith)))
-        const all = views.flat()
-        for (const slot of [
-          0,
-          SLOT_COUNT - 1,
-          ...slots,
-          ...all.flatMap(({ first, last }) => [first, last])
-        ]) {
-          const claiming = all.filter(
-            ({ first, last }) => slot >= Math.min(first, last) && slot <= Math.max(first, last)
-          )
-          const highest = Math.max(...claiming.map(({ epoch }) => epoch))
-          const owners = claiming
-            .filter(({ epoch }) => epoch === highest)
-            .map(({ port }) => `h:${port}`)
-          const owner = topology.ownerOf(slot)
-          if (owner === undefined) assert.equal(owners.length, 0)
-          else assert.ok(owners.includes(owner))
-        }
-      }),
-      { numRuns: 200 }
-    )
-  }
-)
+t.test('if views disagree about a slot, the owner with the highest epoch is believed', async () => {
+  fc.assert(
+    fc.property(viewLists, someSlots, (views, slots) => {
+      const topology = Topology.fromViews(views.map(view => view.map(masterWith)))
+      const all = views.flat()
+      for (const slot of [
+        0,
+        SLOT_COUNT - 1,
+        ...slots,
+        ...all.flatMap(({ first, last }) => [first, last])
+      ]) {
+        const claiming = all.filter(
+          ({ first, last }) => slot >= Math.min(first, last) && slot <= Math.max(first, last)
+        )
+        const highest = Math.max(...claiming.map(({ epoch }) => epoch))
+        const owners = claiming
+          .filter(({ epoch }) => epoch === highest)
+          .map(({ port }) => `h:${port}`)
+        const owner = topology.ownerOf(slot)
+        if (owner === undefined) assert.equal(owners.length, 0)
+        else assert.ok(owners.includes(owner))
+      }
+    }),
+    { numRuns: 200 }
+  )
+})
 
 t.test('the order of the views does not matter', async () => {
   fc.assert(
@@ -158,7 +155,7 @@ t.test('the order of the views does not matter', async () => {
       viewLists,
       viewLists.map(views => views.flat()),
       (views, others) => {
-        // Two masters never have the same epoch for long: the cluster resolves that itself.
+        // Two masters do not keep the same epoch for long: the cluster resolves that itself.
         const unequal = [...views, others].map(view =>
           view.map(claim => masterWith({ ...claim, epoch: claim.epoch * 10 + claim.port }))
         )
@@ -230,7 +227,7 @@ t.test('slots are served unless the cluster considers their owner dead', async t
       node({ port: 2, epoch: 2, slots: [[10, SLOT_COUNT - 2]] })
     ]
   ])
-  t.equal(failed.unservedSlots, 11, 'ten of a failed owner, and one of nobody')
+  t.equal(failed.unservedSlots, 11, 'ten slots of a failed owner, and one without an owner')
 })
 
 t.test('living replicas are those of this master that are neither failed nor cut off', async t => {

@@ -3,7 +3,7 @@ import t from 'tap'
 import { until } from '../support/until.js'
 import { Touches } from '../../src/store/touches.js'
 
-t.test('a writer is listed once, and told anew after a removal', async t => {
+t.test("a writer's list is updated once, and again after a removal", async t => {
   const listed: Array<{ room: string; user: string; isBack: boolean | undefined }> = []
   const touches = new Touches(
     {

@@ -1,4 +1,4 @@
-// Which messages the page holds, whatever comes in whatever order: the pure part of the page.
+// Which messages the page keeps, whatever arrives in whatever order: the pure part of the page.
 import fc from 'fast-check'
 import t from 'tap'
 import { Transcript } from '../../web/transcript.js'
@@ -21,7 +21,7 @@ function filled(last: number, limits = { shownMax: 20, recentMax: 8 }): Transcri
   return transcript
 }
 
-t.test('an entry is added once, at the place of its number', async t => {
+t.test('an entry is added once, at the place of its sequence', async t => {
   const transcript = new Transcript({ shownMax: 20, recentMax: 8 })
   t.same(
     [5, 7, 6, 7, 5, 8].map(seq => transcript.add(entry(seq), true)),
@@ -38,7 +38,7 @@ t.test('a reader who follows keeps the newest few', async t => {
 })
 
 t.test(
-  'a reader who has scrolled up loses no row to new messages, and jumps to find them',
+  'new messages remove no row from a reader who has scrolled up, and a jump shows them',
   async t => {
     const transcript = filled(8)
     for (const each of page(9, 60)) transcript.add(each, false)
@@ -57,7 +57,7 @@ t.test('paging back drops the newest messages, and paging forward rejoins the st
   }
   t.notOk(transcript.isAtNewest)
   transcript.add(entry(101), false)
-  t.ok((shown(transcript).at(-1) ?? 0) < 100, 'the stream does not leave a hole')
+  t.ok((shown(transcript).at(-1) ?? 0) < 100, 'the stream leaves no hole')
   while (!transcript.isAtNewest) {
     transcript.addLater(
       page((shown(transcript).at(-1) ?? 0) + 1, (shown(transcript).at(-1) ?? 0) + 8)
@@ -68,37 +68,34 @@ t.test('paging back drops the newest messages, and paging forward rejoins the st
   t.equal(shown(transcript).at(-1), 102)
 })
 
-t.test(
-  'what is shown is one run of the order within its bound, whatever a reader does',
-  async t => {
-    const step = fc.oneof(
-      fc.record({ do: fc.constant('add' as const), count: fc.nat(30), isFollowing: fc.boolean() }),
-      fc.record({ do: fc.constantFrom('repeat', 'earlier', 'later', 'jump') })
-    )
-    fc.assert(
-      fc.property(fc.array(step, { maxLength: 60 }), steps => {
-        const transcript = new Transcript({ shownMax: 20, recentMax: 8 })
-        let head = 100
-        for (const each of steps) {
-          const [first, last] = [shown(transcript)[0] ?? 0, shown(transcript).at(-1) ?? 0]
-          if ('count' in each) {
-            for (let n = 0; n < each.count; n++) transcript.add(entry(++head), each.isFollowing)
-          } else if (each.do === 'repeat') transcript.add(entry(head), true)
-          else if (each.do === 'earlier') {
-            transcript.addEarlier(page(Math.max(1, first - 8), first - 1))
-          } else if (each.do === 'later') {
-            transcript.addLater(page(last + 1, Math.min(last + 8, head)))
-          } else transcript.jumpToNewest()
+t.test('whatever a reader does, what is shown is one contiguous run within its bound', async t => {
+  const step = fc.oneof(
+    fc.record({ do: fc.constant('add' as const), count: fc.nat(30), isFollowing: fc.boolean() }),
+    fc.record({ do: fc.constantFrom('repeat', 'earlier', 'later', 'jump') })
+  )
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), steps => {
+      const transcript = new Transcript({ shownMax: 20, recentMax: 8 })
+      let head = 100
+      for (const each of steps) {
+        const [first, last] = [shown(transcript)[0] ?? 0, shown(transcript).at(-1) ?? 0]
+        if ('count' in each) {
+          for (let n = 0; n < each.count; n++) transcript.add(entry(++head), each.isFollowing)
+        } else if (each.do === 'repeat') transcript.add(entry(head), true)
+        else if (each.do === 'earlier') {
+          transcript.addEarlier(page(Math.max(1, first - 8), first - 1))
+        } else if (each.do === 'later') {
+          transcript.addLater(page(last + 1, Math.min(last + 8, head)))
+        } else transcript.jumpToNewest()
 
-          const numbers = shown(transcript)
-          if (numbers.length > 25) return false
-          if (numbers.some((seq, index) => index > 0 && seq !== (numbers[index - 1] ?? 0) + 1)) {
-            return false
-          }
+        const numbers = shown(transcript)
+        if (numbers.length > 25) return false
+        if (numbers.some((seq, index) => index > 0 && seq !== (numbers[index - 1] ?? 0) + 1)) {
+          return false
         }
-        return true
-      })
-    )
-    t.pass()
-  }
-)
+      }
+      return true
+    })
+  )
+  t.pass()
+})

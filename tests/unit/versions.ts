@@ -3,7 +3,7 @@ import t from 'tap'
 import { untriedIn } from '../../src/redis/versions.js'
 
 t.test(
-  'a server within what the tests were run on is not remarked on, one beyond either end is',
+  'a server within the tested versions gets no warning; an older or newer one does',
   async t => {
     for (const server of [
       'Redis 7.0.0',

@@ -9,7 +9,7 @@ const seeds = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 
 const LARGEST_BELOW_ONE = 1 - Number.EPSILON / 2
 
-t.test('every rank is one of the ranks that there are', async () => {
+t.test('every rank is within the number of ranks', async () => {
   fc.assert(
     fc.property(sizes, exponents, uniforms, (size, exponent, uniform) => {
       const rank = new Zipf(size, exponent).rank(uniform)
@@ -41,7 +41,7 @@ t.test('each rank has the share of all numbers that the law gives it', async () 
         for (let step = 0; step < steps; step++) counts[zipf.rank((step + 0.5) / steps)]!++
         const weights = counts.map((_, rank) => 1 / (rank + 1) ** exponent)
         const sum = weights.reduce((a, b) => a + b)
-        // A rank's share has two ends, each of which may fall anywhere between two steps.
+        // Each end of a rank's share may fall anywhere between two steps.
         return counts.every(
           (count, rank) => Math.abs(count / steps - weights[rank]! / sum) <= 2 / steps
         )
@@ -74,7 +74,8 @@ t.test('the same seed gives the same numbers, all of [0, 1) and evenly', async (
         if (value !== other() || !(value >= 0 && value < 1)) return false
         tenths[Math.floor(value * 10)]!++
       }
-      // 1000 are expected, give or take 30; six times that does not happen by chance.
+      // 1000 are expected, give or take 30. A deviation of six times that does not happen by
+      // chance.
       return tenths.every(count => Math.abs(count - 1000) < 180)
     }),
     { numRuns: 20 }
