@@ -1,4 +1,4 @@
-// Writes messages, in five steps. The order of the steps makes a crash harmless:
+// Writes messages, in five steps. Their order makes a crash harmless:
 //
 //    step           command                       a crash right after it leaves
 //    1 number       INCRBY user:{u}:count         numbers that nobody uses: no harm
@@ -9,33 +9,20 @@
 //    4 acknowledge  WAIT on the masters of 2, 3   the same
 //    5 publish and answer 201                     nothing
 //
-// So a reader never sees a message that is not stored, and no sequence is ever missing. Step 4
-// makes sure that a failover cannot take back what was answered. Requests go in groups: whatever
-// arrives for a user, a block or a room while its last group is in flight is the next group
-// (lanes.ts). Nothing waits on a timer. If the outcome of a step is unknown, steps 1 and 2 are
-// simply repeated; step 3 first looks whether it has already happened (committer.ts).
-import { setTimeout as sleep } from 'node:timers/promises'
-import { throwUnlessLost, untilAcknowledged } from '../redis/acknowledged.js'
+// So a reader never sees a message that is not stored, and no sequence is ever missing. Because of
+// step 4, a failover cannot take back what was answered. Requests go in groups: whatever arrives
+// for a user, a block or a room while its last group is in flight becomes the next group
+// (lanes.ts). Nothing waits on a timer. If the outcome of a step is unknown, step 1 or 2 is simply
+// repeated; step 3 first looks whether it has already happened (committer.ts).
+import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
-import { blockKey, changedKey, copyKey, parseTag } from './keys.js'
-import { type Written } from '../redis/node-pipeline.js'
-import { slotOf } from '../redis/slots.js'
-import { APPEND, APPEND_EXPIRING, ENSURE, ENSURE_BY_COPY, REMOVE_ENTRIES } from './block-scripts.js'
-import { NEEDS_COPY } from './scripts.js'
-import { Committer, type Commit, OtherGeneration } from './committer.js'
+import { type BlockWriter } from './block-writer.js'
+import { type Commit, type Committer, OtherGeneration } from './committer.js'
+import { blockKey } from './keys.js'
 import { Lanes } from './lanes.js'
-import { type Log } from './log.js'
-import {
-  blockTag,
-  entryIdAfter,
-  formatReference,
-  parseReference,
-  type Message
-} from '../message/message.js'
 import { Numbers } from './numbers.js'
-import { type Retention } from './retention.js'
+import { type PublishOrder } from './publish-order.js'
 import { type Sealer } from './sealer.js'
-import { type Users } from './users.js'
 
 export type NewMessage = {
   readonly room: string
@@ -47,26 +34,19 @@ export type NewMessage = {
 /** `isNew` is false when the idempotency key already belonged to the message `seq`. */
 export type Committed = { readonly seq: number; readonly ms: number; readonly isNew: boolean }
 
+export type AppenderParts = {
+  readonly blockWriter: BlockWriter
+  readonly committer: Committer
+  readonly sealer: Sealer
+  readonly publishOrder: PublishOrder
+}
+
 export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
-  readonly idempotencyTtlS: number
-  readonly retention: Retention
   /** Step 5. Called in sequence order for the messages that this process has written to a room. */
   readonly publish: (room: string, messages: readonly Message[]) => void
-  readonly onFault: (
-    what: 'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean',
-    error: unknown
-  ) => void
 }
-
-/**
- * If a POST ends with an error, its text may be lost although the log refers to it. Then the
- * process goes on trying to put the text back for this long, for at most this many texts at once.
- */
-const PUT_BACK_MS = 60_000
-const PUT_BACK_PAUSE_MS = 1_000
-const PUT_BACK_MAX = 1_000
 
 type Pending = NewMessage & {
   readonly deadline: number
@@ -84,34 +64,28 @@ type Pending = NewMessage & {
 }
 
 export class Appender {
-  readonly #cluster: Cluster
-  readonly #log: Log
+  readonly #blockWriter: BlockWriter
+  readonly #committer: Committer
   readonly #sealer: Sealer
+  readonly #publishOrder: PublishOrder
   readonly #options: AppenderOptions
   readonly #numbers: Numbers
   readonly #numbering: Lanes<Pending>
   readonly #appending: Lanes<Pending>
   readonly #committing: Lanes<Pending>
-  readonly #committer: Committer
-  readonly #publishing = new Map<string, Promise<void>>()
-  #puttingBack = 0
 
-  constructor(
-    cluster: Cluster,
-    { log, sealer, users }: { readonly log: Log; readonly sealer: Sealer; readonly users: Users },
-    options: AppenderOptions
-  ) {
-    this.#cluster = cluster
-    this.#log = log
-    this.#sealer = sealer
+  constructor(cluster: Cluster, parts: AppenderParts, options: AppenderOptions) {
+    this.#blockWriter = parts.blockWriter
+    this.#committer = parts.committer
+    this.#sealer = parts.sealer
+    this.#publishOrder = parts.publishOrder
     this.#options = options
     this.#numbers = new Numbers(cluster)
     const lanes = (run: (key: string, group: Pending[]) => Promise<void>): Lanes<Pending> =>
       new Lanes(options.groupLengthMax, run, rejectAll)
     this.#numbering = lanes((user, group) => this.#number(user, group))
-    this.#appending = lanes((key, group) => this.#append(key, group))
+    this.#appending = lanes((_key, group) => this.#append(group))
     this.#committing = lanes((room, group) => this.#commit(room, group))
-    this.#committer = new Committer(cluster, log, users, options)
   }
 
   /**
@@ -144,75 +118,11 @@ export class Appender {
   }
 
   /**
-   * Commits a change that was applied to a block, and has it published in its turn. It is no
-   * message of anybody's and is not counted.
-   * @param read what the order tells by it; asked once a replica has its sequence
-   * @returns what was read; undefined if the idempotency key belongs to something else
-   * @throws OtherGeneration if the message is gone with its room; otherwise DialogsError as
-   * Cluster.write, or what `read` throws; it may have been committed nevertheless
-   */
-  async commitChange<Told>(
-    room: string,
-    reference: string,
-    once: string | undefined,
-    deadline: number,
-    { read, publish }: { read: (seq: number) => Promise<Told>; publish: (told: Told) => void }
-  ): Promise<Told | undefined> {
-    const { generation } = parseReference(reference)
-    const { first, durable } =
-      once === undefined
-        ? await this.#committer.commit(room, [reference], NOBODY, generation, deadline)
-        : await this.#committer.commitOnce(room, reference, '', once, generation, deadline)
-    const told = durable.then(seq => (seq === undefined ? undefined : read(seq)))
-    this.#publishInOrder(room, told, publish)
-    this.#sealer.committed(room, first, first)
-    return await told
-  }
-
-  /**
-   * Resolves when the work behind messages already answered (counting, publishing) is done or given
-   * up.
+   * Resolves when what follows from messages already answered (publishing, counting) is done or was
+   * given up.
    */
   async settled(): Promise<void> {
-    await Promise.all([...this.#publishing.values(), this.#committer.settled()])
-  }
-
-  /**
-   * Makes sure that a committed message is on the master of its block and on a replica. Puts it
-   * back if a failover has taken it, unless its room was deleted: looks before, and once more
-   * afterwards, because whoever deletes a room cleans its blocks only once.
-   */
-  async ensure(
-    room: string,
-    tag: string,
-    id: string,
-    text: string,
-    deadline: number
-  ): Promise<void> {
-    const key = blockKey(room, tag)
-    const write = (args: string[]): Promise<Written> =>
-      this.#cluster.write(slotOf(key), ['EVALSHA', ...args, id, text], deadline)
-    if (await this.#isGone(room, tag)) return
-    await untilAcknowledged(async () => {
-      const ensured = await write([ENSURE.sha, '1', key])
-      return ensured.reply === NEEDS_COPY
-        ? await write([ENSURE_BY_COPY.sha, '3', key, copyKey(key), changedKey(key)])
-        : ensured
-    }, deadline)
-    const expiryMs = this.#options.retention.expiryMs(room, Date.now())
-    if (expiryMs !== undefined) {
-      await this.#cluster.command(slotOf(key), ['PEXPIREAT', key, String(expiryMs)], deadline)
-    }
-    if (await this.#isGone(room, tag)) await this.#remove(room, tag, id)
-  }
-
-  async #isGone(room: string, tag: string): Promise<boolean> {
-    return (await this.#log.deletion(room)).seq !== parseTag(tag)?.generation
-  }
-
-  async #remove(room: string, tag: string, id: string): Promise<void> {
-    const key = blockKey(room, tag)
-    await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, id])
+    await Promise.all([this.#publishOrder.settled(), this.#committer.settled()])
   }
 
   async #number(user: string, group: readonly Pending[]): Promise<void> {
@@ -228,14 +138,14 @@ export class Appender {
     this.#appending.add(blockKey(pending.room, pending.tag), pending)
   }
 
-  async #append(key: string, group: readonly Pending[]): Promise<void> {
+  async #append(group: readonly Pending[]): Promise<void> {
     const [only] = group
-    const args = this.#appendArgs(
-      key,
+    const { reply, replicated } = await this.#blockWriter.append(
       only?.room ?? '',
-      group.map(({ text }) => text)
+      only?.tag ?? '',
+      group.map(({ text }) => text),
+      earliest(group)
     )
-    const { reply, replicated } = await this.#cluster.write(slotOf(key), args, earliest(group))
     const first = String(reply)
     const ms = Number.parseInt(first, 10)
     for (const [index, pending] of group.entries()) {
@@ -246,21 +156,8 @@ export class Appender {
     }
   }
 
-  #appendArgs(key: string, room: string, texts: string[]): string[] {
-    const { retention } = this.#options
-    const expiryMs = retention.expiryMs(room, Date.now())
-    if (expiryMs !== undefined) {
-      const trimMs = String(retention.trimMs(room))
-      return ['EVALSHA', APPEND_EXPIRING.sha, '1', key, String(expiryMs), trimMs, ...texts]
-    }
-    const [text = ''] = texts
-    return texts.length === 1
-      ? ['XADD', key, '*', 't', text]
-      : ['EVALSHA', APPEND.sha, '1', key, ...texts]
-  }
-
-  // Messages with an idempotency key are committed one by one: their script has two keys, so it may
-  // have to wait for a moving slot. The other messages need not wait with them.
+  // Messages with an idempotency key are committed one by one. Their script needs all of its keys,
+  // so it waits while the room's slot is half-moved. The other messages do not wait with them.
   #commit(room: string, group: readonly Pending[]): Promise<void> {
     const keyed = group.filter(({ once }) => once !== undefined)
     return keyed.length === 0
@@ -316,8 +213,8 @@ export class Appender {
     )
   }
 
-  // Texts in blocks of another generation are taken out and appended once more, to blocks of the
-  // present one.
+  // If the room was deleted after the blocks were chosen, the texts are taken out again and
+  // appended to blocks of the new generation.
   async #unlessOutdated(group: readonly Pending[], commit: () => Promise<Commit>): Promise<void> {
     try {
       this.#committed(group, await commit())
@@ -328,20 +225,20 @@ export class Appender {
           pending.reject(error)
           continue
         }
-        this.#remove(pending.room, pending.tag, pending.id).catch(this.#onWithdrawFault)
+        this.#blockWriter.withdrawOutdated(pending.room, pending.tag, pending.id)
         this.#place(pending, pending.n)
       }
     }
   }
 
-  // The room's next group is committed while this one waits for its acknowledgement.
+  // Nobody waits here for the acknowledgement, so the room's next group is committed meanwhile.
   #committed(group: readonly Pending[], { first, durable }: Commit): void {
     const room = group[0]?.room ?? ''
     const done = this.#whenDurable(group, first, durable)
     done.catch(error => {
       rejectAll(group, error)
     })
-    this.#publishInOrder(room, done, first => {
+    this.#publishOrder.add(room, done, first => {
       this.#options.publish(
         room,
         group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms }))
@@ -359,7 +256,7 @@ export class Appender {
   ): Promise<number | undefined> {
     const first = await durable
     if (first === undefined) {
-      for (const pending of group) this.#withdraw(pending)
+      for (const { tag, id, room } of group) this.#blockWriter.withdraw(room, tag, id)
       for (const { resolve } of group) resolve({ seq: known, ms: 0, isNew: false })
       return undefined
     }
@@ -376,85 +273,14 @@ export class Appender {
         failure = error
       }
     }
-    if (unsafe.length > 0) await this.#makeSafe(unsafe, failure)
+    if (unsafe.length > 0) await this.#blockWriter.putBack(unsafe, failure)
     for (const [index, { ms, resolve }] of group.entries()) {
       resolve({ seq: first + index, ms, isNew: true })
     }
     return first
   }
-
-  // The log refers to these messages already, so readers would miss any text that a failover has
-  // taken. Puts the texts back. If that takes longer than the answer may take, it continues in the
-  // background.
-  async #makeSafe(unsafe: readonly Pending[], failure: unknown): Promise<void> {
-    try {
-      for (const { deadline } of unsafe) throwUnlessLost(failure, deadline)
-      await Promise.all(
-        unsafe.map(({ room, tag, id, text, deadline }) =>
-          this.ensure(room, tag, id, text, deadline)
-        )
-      )
-    } catch (error) {
-      for (const pending of unsafe) void this.#putBackLater(pending)
-      throw error
-    }
-  }
-
-  async #putBackLater({ room, tag, id, text }: Pending): Promise<void> {
-    if (this.#puttingBack >= PUT_BACK_MAX) return
-    this.#puttingBack++
-    const until = performance.now() + PUT_BACK_MS
-    for (;;) {
-      try {
-        await this.ensure(room, tag, id, text, until)
-        break
-      } catch (error) {
-        if (performance.now() + PUT_BACK_PAUSE_MS > until) {
-          this.#options.onFault('put-back', error)
-          break
-        }
-        await sleep(PUT_BACK_PAUSE_MS, undefined, { ref: false })
-      }
-    }
-    this.#puttingBack--
-  }
-
-  // Another message owns the idempotency key. This one was never committed, so nobody can miss it.
-  #withdraw({ room, tag, id }: Pending): void {
-    const key = blockKey(room, tag)
-    this.#cluster.command(slotOf(key), ['XDEL', key, id]).catch(this.#onWithdrawFault)
-  }
-
-  readonly #onWithdrawFault = (error: unknown): void => {
-    this.#options.onFault('withdraw', error)
-  }
-
-  // Groups may become durable in any order. Publishing them in sequence order saves every
-  // subscriber from reading an apparent gap from the store.
-  #publishInOrder<Done>(
-    room: string,
-    done: Promise<Done | undefined>,
-    publish: (done: Done) => void
-  ): void {
-    const previous = this.#publishing.get(room)
-    const inTurn = previous === undefined ? done : previous.then(() => done)
-    const published = inTurn.then(
-      value => {
-        if (value !== undefined) publish(value)
-        finish()
-      },
-      () => {
-        finish()
-      }
-    )
-    const finish = (): void => {
-      if (this.#publishing.get(room) === published) this.#publishing.delete(room)
-    }
-    this.#publishing.set(room, published)
-  }
 }
 
-const NOBODY: ReadonlyMap<string, number> = new Map()
 const NOT_YET = Promise.resolve()
 
 // If a step fails, every message of its group gets the error as its answer.

@@ -26,14 +26,16 @@ import {
   type Change,
   type Reference
 } from '../message/message.js'
-import { type Appender } from './appender.js'
-import { OtherGeneration } from './committer.js'
+import { CHANGE, type ChangeReply } from './block-scripts.js'
+import { type Committer, OtherGeneration } from './committer.js'
 import { type History } from './history.js'
 import { blockKey, changedKey, logKey, onceKey, roomSlot } from './keys.js'
 import { type Log, refuseGone } from './log.js'
+import { type LogEntry } from './pieces.js'
+import { type PublishOrder } from './publish-order.js'
 import { type Retention } from './retention.js'
-import { CHANGE, type ChangeReply } from './block-scripts.js'
 import { TOUCH_KEY } from './scripts.js'
+import { type Sealer } from './sealer.js'
 
 export type NewChange = {
   readonly room: string
@@ -46,6 +48,14 @@ export type NewChange = {
   readonly once: string | undefined
 }
 
+export type ChangesParts = {
+  readonly log: Log
+  readonly history: History
+  readonly committer: Committer
+  readonly sealer: Sealer
+  readonly publishOrder: PublishOrder
+}
+
 export type ChangesOptions = {
   readonly lostPatienceMs: number
   readonly retention: Retention
@@ -53,6 +63,8 @@ export type ChangesOptions = {
 }
 
 const LOOK_AGAIN_MS = 50
+/** A change is not counted as anybody's message. */
+const NOBODY: ReadonlyMap<string, number> = new Map()
 /** A text may still be put back for so long after its message was committed. */
 const FRESH_MS = 30_000
 /**
@@ -64,18 +76,18 @@ export class Changes {
   readonly #cluster: Cluster
   readonly #log: Log
   readonly #history: History
-  readonly #appender: Appender
+  readonly #committer: Committer
+  readonly #sealer: Sealer
+  readonly #publishOrder: PublishOrder
   readonly #options: ChangesOptions
 
-  constructor(
-    cluster: Cluster,
-    parts: { readonly log: Log; readonly history: History; readonly appender: Appender },
-    options: ChangesOptions
-  ) {
+  constructor(cluster: Cluster, parts: ChangesParts, options: ChangesOptions) {
     this.#cluster = cluster
     this.#log = parts.log
     this.#history = parts.history
-    this.#appender = parts.appender
+    this.#committer = parts.committer
+    this.#sealer = parts.sealer
+    this.#publishOrder = parts.publishOrder
     this.#options = options
   }
 
@@ -107,30 +119,39 @@ export class Changes {
   }
 
   /**
-   * Steps 3 to 5, for a change that was applied and not told.
-   * @returns undefined when its Idempotency-Key belongs to something else
+   * Steps 3 to 5, for a change that was applied and not told yet.
+   * @returns undefined if its Idempotency-Key belongs to something else
    */
   async #tell(
     { room, seq, text, once }: NewChange,
-    { tag, id }: Reference,
+    { tag, id, generation }: Reference,
     n: number,
     ms: number,
     deadline: number
   ): Promise<Change | undefined> {
     const reference = formatChange(tag, id, { seq, n, ms, isDeletion: text === undefined })
-    const told = this.#appender.commitChange(room, reference, once, deadline, {
-      read: async at => {
-        const [entry] = await this.#history.entries(room, [{ seq: at, reference }])
-        if (entry === undefined || !isChange(entry)) throw lost(room, seq)
-        return entry
-      },
-      publish: change => {
+    try {
+      const { first, durable } =
+        once === undefined
+          ? await this.#committer.commit(room, [reference], NOBODY, generation, deadline)
+          : await this.#committer.commitOnce(room, reference, '', once, generation, deadline)
+      const told = durable.then(at =>
+        at === undefined ? undefined : this.#read(room, seq, { seq: at, reference })
+      )
+      this.#publishOrder.add(room, told, change => {
         this.#options.publish(room, change)
-      }
-    })
-    return await told.catch((error: unknown) => {
+      })
+      this.#sealer.committed(room, first, first)
+      return await told
+    } catch (error) {
       throw error instanceof OtherGeneration ? deleted(room, seq) : error
-    })
+    }
+  }
+
+  async #read(room: string, seq: number, told: LogEntry): Promise<Change> {
+    const [entry] = await this.#history.entries(room, [told])
+    if (entry === undefined || !isChange(entry)) throw lost(room, seq)
+    return entry
   }
 
   async #target({ room, seq, author }: NewChange): Promise<Reference> {

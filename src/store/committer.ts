@@ -3,12 +3,14 @@
 // first run has committed and adds nothing, whatever was written, sealed or trimmed in between. A
 // log is started only when it is certain that the room has none elsewhere; otherwise its sequences
 // would be handed out a second time.
-import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
-import { type Cluster } from '../redis/cluster.js'
+import { parseReference } from '../message/message.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
+import { type Cluster } from '../redis/cluster.js'
+import { Counting } from './counting.js'
+import { Heads } from './heads.js'
 import { deletedKey, logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
-import { type Written } from '../redis/node-pipeline.js'
+import { CLOCKS_APART_MS_MAX, type Deletion, type Log } from './log.js'
 import {
   COMMIT,
   COMMIT_ONCE,
@@ -16,12 +18,8 @@ import {
   type CommitReply,
   type NoLog
 } from './log-scripts.js'
+import { LogStart } from './log-start.js'
 import { TOUCH_KEY } from './scripts.js'
-import { COUNT } from './user-scripts.js'
-import { Remembered } from '../remembered.js'
-import { Lanes } from './lanes.js'
-import { CLOCKS_APART_MS_MAX, type Deletion, LOG_GONE_MS_MAX, type Log } from './log.js'
-import { parseReference } from '../message/message.js'
 import { type Users } from './users.js'
 
 export type Commit = {
@@ -54,47 +52,29 @@ export type CommitterOptions = {
   readonly onFault: (what: 'count', error: unknown) => void
 }
 
-type Head = { readonly seq: number; readonly generation: number }
-
-const GONE_PAUSE_MS = 100
-/**
- * If a log is missing again after this long, restart the clock: it may have been back in between.
- */
-const GONE_FORGOTTEN_MS = 10 * LOG_GONE_MS_MAX
-
 export class Committer {
   readonly #cluster: Cluster
   readonly #log: Log
   readonly #users: Users
   readonly #options: CommitterOptions
-  readonly #counting: Lanes<readonly [user: string, count: number]>
-  /**
-   * The last known sequence of each room. COMMIT searches for its own message only after it. An
-   * outdated value costs time but never correctness. With it, the room's generation: a head is
-   * known only together with the generation that it belongs to, so that the first commit after a
-   * deletion cannot see what it knows, and asks.
-   */
-  readonly #heads = new Remembered<Head>()
-  /** Rooms whose log existed and is missing: since when, and when that was last observed. */
-  readonly #gone = new Remembered<{ readonly since: number; readonly seenAt: number }>()
+  readonly #counting: Counting
+  readonly #heads = new Heads()
+  readonly #start: LogStart
 
   constructor(cluster: Cluster, log: Log, users: Users, options: CommitterOptions) {
     this.#cluster = cluster
     this.#log = log
     this.#users = users
     this.#options = options
-    this.#counting = new Lanes(
-      options.groupLengthMax,
-      (room, group) => this.#count(room, group),
-      (_, error) => {
-        options.onFault('count', error)
-      }
-    )
+    this.#start = new LogStart(cluster, this.#heads)
+    this.#counting = new Counting(cluster, options.groupLengthMax, error => {
+      options.onFault('count', error)
+    })
   }
 
   /** The generation that new messages of a room belong to, as far as this process knows. */
   generationOf(room: string): number {
-    return this.#heads.get(room)?.generation ?? 0
+    return this.#heads.generationOf(room)
   }
 
   /**
@@ -138,7 +118,7 @@ export class Committer {
     generation: number,
     deadline: number
   ): Promise<Commit> {
-    const isKnown = this.#heads.has(room)
+    const isKnown = this.#heads.get(room) !== undefined
     const keys = [
       logKey(room),
       onceKey(room, once),
@@ -147,11 +127,11 @@ export class Committer {
       deletedKey(room)
     ]
     return await this.#untilDurable(deadline, async isAgain => {
-      const { reply, replicated, wasLost } = await this.#toLog(
+      const { reply, replicated, wasLost } = await this.#start.commit(
         room,
         isKnown,
         deadline,
-        mayBegin => {
+        mayStart => {
           const args = [
             'EVALSHA',
             COMMIT_ONCE.sha,
@@ -160,7 +140,7 @@ export class Committer {
             reference,
             String(this.#options.idempotencyTtlS),
             user,
-            mayBegin,
+            mayStart,
             String(generation)
           ]
           return this.#cluster.write(roomSlot(room), args, deadline)
@@ -235,10 +215,10 @@ export class Committer {
     for (let behind = after; ;) {
       // The log and the counters are updated in one step. While the room's slot is moving, they may
       // be on different nodes; then the log is updated alone, first.
-      const written = await this.#toLog(room, behind > 0, deadline, mayBegin => {
+      const written = await this.#start.commit(room, behind > 0, deadline, mayStart => {
         const commandFor = (keys: readonly string[]): string[] => {
           const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
-          args.push(String(behind), mayBegin, String(counts.size))
+          args.push(String(behind), mayStart, String(counts.size))
           for (const [user, count] of counts) args.push(user, String(count))
           args.push(...references)
           return args
@@ -253,7 +233,7 @@ export class Committer {
       const reply = written.reply as Exclude<CommitReply, NoLog>
       if (reply[0] === 'committed') {
         const [, first, isCounted, usersLength] = reply
-        if (isCounted === 0) for (const entry of counts) this.#counting.add(room, entry)
+        if (isCounted === 0) this.#counting.add(room, counts)
         if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
         this.#rememberHead(room, first + references.length - 1, generation)
         return { first, isOurs: true, replicated: written.replicated }
@@ -289,73 +269,9 @@ export class Committer {
     }
   }
 
-  // Sends a commit until the room has a log for it, so the reply is never NoLog. The first try may
-  // not start a log. This costs nothing for a room that has one, and a second commit for a new
-  // room.
-  async #toLog(
-    room: string,
-    isKnown: boolean,
-    deadline: number,
-    commit: (mayBegin: '0' | '1') => Promise<Written>
-  ): Promise<Written> {
-    for (;;) {
-      const written = await commit('0')
-      if (hasLog(written)) return written
-      if (await this.#mayBegin(room, isKnown)) return await commit('1')
-      if (performance.now() + GONE_PAUSE_MS > deadline) {
-        throw new DialogsError(
-          'STORE_UNAVAILABLE',
-          'The log of the room is missing: its slot is half-moved (run npm run cluster -- finish), or the log was deleted. Try again with the same Idempotency-Key.'
-        )
-      }
-      await sleep(GONE_PAUSE_MS)
-    }
-  }
-
-  // Whether a missing log may be started. If the log has already moved to the slot's next owner,
-  // wait for it. If a log existed and cannot be found anywhere, both of its nodes have probably
-  // died, so wait as well; only after a long time is it taken for deleted.
-  async #mayBegin(room: string, isKnown: boolean): Promise<boolean> {
-    if (await this.#cluster.isStranded(logKey(room))) return false
-    if (!isKnown) return true
-    if (this.#noteGone(room) < LOG_GONE_MS_MAX) return false
-    this.#gone.delete(room)
-    this.#heads.delete(room)
-    return true
-  }
-
-  /** Records that the log is missing and returns for how many ms it has been. */
-  #noteGone(room: string): number {
-    const now = performance.now()
-    const known = this.#gone.get(room)
-    const since = known === undefined || now - known.seenAt > GONE_FORGOTTEN_MS ? now : known.since
-    this.#gone.set(room, { since, seenAt: now })
-    return now - since
-  }
-
-  // Updates counters that COMMIT could not update itself. Nobody waits for it: `npm run check` can
-  // repair a counter, but not a missing message.
-  async #count(
-    room: string,
-    group: ReadonlyArray<readonly [user: string, count: number]>
-  ): Promise<void> {
-    const counts = new Map<string, number>()
-    for (const [user, count] of group) counts.set(user, (counts.get(user) ?? 0) + count)
-    const args = [...counts].flatMap(([user, count]) => [user, String(count)])
-    await this.#cluster.command(roomSlot(room), [
-      'EVALSHA',
-      COUNT.sha,
-      '1',
-      usersKey(room),
-      ...args
-    ])
-  }
-
   #rememberHead(room: string, seq: number, generation: number): void {
-    if (this.#gone.size > 0) this.#gone.delete(room)
-    // The reply to a commit before the deletion may come late.
-    if (generation < this.generationOf(room)) return
-    this.#heads.set(room, { seq, generation })
+    this.#start.found(room)
+    this.#heads.note(room, seq, generation)
   }
 
   // From now on new messages belong to the generation of this deletion. An attempt without an
@@ -376,7 +292,3 @@ export class Committer {
       : new OtherGeneration()
   }
 }
-
-// The replies of both scripts begin with the outcome.
-const hasLog = ({ reply }: Written): boolean =>
-  (reply as CommitReply | CommitOnceReply)[0] !== 'no log'

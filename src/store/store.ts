@@ -1,38 +1,36 @@
 // The store as the rest of the process sees it: append a message, read messages, ask about a room.
-// It puts admission, appender, log and history together. Its own logic is what a repeated
-// idempotency key means.
-import { DialogsError, isTemporary } from '../errors.js'
-import { throwUnlessLost } from '../redis/acknowledged.js'
+// It builds its parts and connects them; each part says itself what it promises.
+import { isTemporary } from '../errors.js'
+import { type Change, type Entry, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
-import { logKey, onceKey, roomChannel, roomSlot } from './keys.js'
-import { TOUCH_KEY } from './scripts.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
+import { BlockWriter } from './block-writer.js'
 import { Blocks } from './blocks.js'
 import { Changes, type NewChange } from './changes.js'
+import { Committer, type CommitterOptions } from './committer.js'
 import { Deletions } from './deletions.js'
 import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
+import { type Appended, Idempotency } from './idempotency.js'
 import { Inbox } from './inbox.js'
+import { roomChannel } from './keys.js'
 import { Log, refuseGone } from './log.js'
-import { Pieces } from './pieces.js'
 import { Members } from './members.js'
+import { Pieces } from './pieces.js'
+import { PublishOrder } from './publish-order.js'
 import { ReadMarks } from './read-marks.js'
 import { type PrefixDays, Retention } from './retention.js'
 import { Sealer } from './sealer.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
-import {
-  isChange,
-  isDeleted,
-  isLost,
-  parseReference,
-  type Change,
-  type Entry,
-  type Message
-} from '../message/message.js'
 
-export type StoreOptions = Omit<AppenderOptions, 'publish' | 'retention'> &
+/** Work behind an answer that failed. Nobody waits for it; the log of the process tells it. */
+export type StoreFault =
+  'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean'
+
+export type StoreOptions = Omit<AppenderOptions, 'publish'> &
+  Omit<CommitterOptions, 'onFault'> &
   AdmissionOptions & {
     readonly segmentLength: number
     readonly retentionDays: number
@@ -43,13 +41,12 @@ export type StoreOptions = Omit<AppenderOptions, 'publish' | 'retention'> &
     /** Called in the order of a room's sequences, as far as this process wrote them. */
     readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void
     /**
-     * Something may have been written that this process did not publish, and will not: whoever
+     * Something may have been written that this process did not publish, and never will: whoever
      * follows the channel has to compare what they have with the store (peers.ts).
      */
     readonly onDoubt?: (channel: string) => void
+    readonly onFault: (what: StoreFault, error: unknown) => void
   }
-
-export type Appended = { readonly message: Message; readonly isNew: boolean }
 
 export class Store {
   readonly log: Log
@@ -57,102 +54,98 @@ export class Store {
   readonly history: History
   readonly users: Users
   readonly blocks: Blocks
+  readonly blockWriter: BlockWriter
   readonly appender: Appender
   readonly members: Members
   readonly inbox: Inbox
   readonly touches: Touches
   readonly deletions: Deletions
+  readonly #idempotency: Idempotency
   readonly #changes: Changes
   readonly #dialogs: Dialogs
   readonly #marks: ReadMarks
-  readonly #cluster: Cluster
   readonly #options: StoreOptions
   readonly #admission: Admission
-  readonly #once = new Map<string, Promise<Message>>()
 
   constructor(cluster: Cluster, options: StoreOptions) {
-    this.#cluster = cluster
     this.#options = options
+    const { lostPatienceMs, onFault, storeDeadlineMs: deadlineMs } = options
+    const faultOf =
+      (what: StoreFault) =>
+      (error: unknown): void => {
+        onFault(what, error)
+      }
     const retention = new Retention(options.retentionDays, options.retentionDaysByPrefix)
     const pieces = new Pieces(cluster, options.segmentLength)
-    this.log = new Log(cluster, pieces, retention)
-    this.sealer = new Sealer(cluster, { pieces, log: this.log, retention }, error => {
-      options.onFault('seal', error)
-    })
-    this.history = new History(cluster, this.log, options.lostPatienceMs)
-    this.users = new Users(cluster, error => {
-      options.onFault('split', error)
-    })
-    this.blocks = new Blocks(cluster, this.log, this.users, options.blockLength)
-    this.#marks = new ReadMarks(cluster, error => {
-      options.onFault('split', error)
-    })
-    this.#dialogs = new Dialogs(cluster, this.#marks, error => {
-      options.onFault('split', error)
-    })
-    const { storeDeadlineMs: deadlineMs } = options
-    this.members = new Members(cluster, this.users, this.#dialogs, {
+    const publishOrder = new PublishOrder()
+    const log = new Log(cluster, pieces, retention)
+    const sealer = new Sealer(cluster, { pieces, log, retention }, faultOf('seal'))
+    const history = new History(cluster, log, lostPatienceMs)
+    const users = new Users(cluster, faultOf('split'))
+    const marks = new ReadMarks(cluster, faultOf('split'))
+    const dialogs = new Dialogs(cluster, marks, faultOf('split'))
+    const members = new Members(cluster, users, dialogs, {
       deadlineMs,
       onFault: (error, channel) => {
-        options.onFault('news', error)
+        onFault('news', error)
         options.onDoubt?.(channel)
       }
     })
-    this.inbox = new Inbox(
-      cluster,
-      {
-        log: this.log,
-        history: this.history,
-        members: this.members,
-        dialogs: this.#dialogs,
-        marks: this.#marks
-      },
-      deadlineMs
-    )
-    this.touches = new Touches(this.members, {
-      deadlineMs,
-      onFault: error => {
-        options.onFault('list', error)
-      }
+    const touches = new Touches(members, { deadlineMs, onFault: faultOf('list') })
+    members.onRemoved((room, user) => {
+      touches.forget(room, user)
     })
-    this.members.onRemoved((room, user) => {
-      this.touches.forget(room, user)
-    })
-    this.appender = new Appender(
+    const blockWriter = new BlockWriter(cluster, log, { retention, onFault })
+    const committer = new Committer(cluster, log, users, options)
+    const appender = new Appender(
       cluster,
-      { log: this.log, sealer: this.sealer, users: this.users },
+      { blockWriter, committer, sealer, publishOrder },
       {
         ...options,
-        retention,
         publish: (room, messages) => {
           options.publish(room, messages)
-          this.touches.wrote(room, messages)
+          touches.wrote(room, messages)
         }
       }
     )
+    this.log = log
+    this.sealer = sealer
+    this.history = history
+    this.users = users
+    this.blocks = new Blocks(cluster, log, users, options.blockLength)
+    this.blockWriter = blockWriter
+    this.appender = appender
+    this.members = members
+    this.inbox = new Inbox(cluster, { log, history, members, dialogs, marks }, deadlineMs)
+    this.touches = touches
+    this.deletions = new Deletions(
+      cluster,
+      { log, members, dialogs },
+      {
+        blockLength: options.blockLength,
+        deadlineMs,
+        claimMs: options.deletionClaimMs,
+        onFault: faultOf('clean')
+      }
+    )
+    this.#idempotency = new Idempotency(
+      cluster,
+      { log, history, appender, blockWriter },
+      options.publish
+    )
     this.#changes = new Changes(
       cluster,
-      { log: this.log, history: this.history, appender: this.appender },
+      { log, history, committer, sealer, publishOrder },
       {
-        lostPatienceMs: options.lostPatienceMs,
+        lostPatienceMs,
         retention,
         publish: (room, change) => {
           options.publish(room, [change])
         }
       }
     )
-    this.deletions = new Deletions(
-      cluster,
-      { log: this.log, members: this.members, dialogs: this.#dialogs },
-      {
-        blockLength: options.blockLength,
-        deadlineMs,
-        claimMs: options.deletionClaimMs,
-        onFault: error => {
-          options.onFault('clean', error)
-        }
-      }
-    )
+    this.#dialogs = dialogs
+    this.#marks = marks
     this.#admission = new Admission(options)
   }
 
@@ -187,7 +180,7 @@ export class Store {
       deadline =>
         once === undefined
           ? this.#appendNew(message, deadline)
-          : this.#appendKeyed(message, once, deadline),
+          : this.#idempotency.append(message, once, deadline),
       error => {
         this.#failed(message.room, error)
       }
@@ -213,99 +206,10 @@ export class Store {
     if (isTemporary(error)) this.#options.onDoubt?.(roomChannel(room))
   }
 
-  // Repetitions that reach this process while the first request is in flight share its outcome.
-  async #appendKeyed(message: NewMessage, once: string, deadline: number): Promise<Appended> {
-    const key = `${once} ${message.room}`
-    const earlier = this.#once.get(key)
-    if (earlier !== undefined) {
-      return { message: sameOrConflict(await earlier, message), isNew: false }
-    }
-    const appended = this.#appendOnce(message, once, deadline)
-    const settled = appended.then(({ message }) => message)
-    settled.catch(() => undefined)
-    this.#once.set(key, settled)
-    try {
-      return await appended
-    } finally {
-      this.#once.delete(key)
-    }
-  }
-
   async #appendNew(message: NewMessage, deadline: number): Promise<Appended> {
     const { room, user, text } = message
     const { seq, ms, isNew } = await this.appender.append(message, deadline)
     return { message: { room, seq, user, text, ms }, isNew }
-  }
-
-  // Looks for the key first, so that a late repetition adds no entry to a block. If an
-  // acknowledgement fails, a failover may have taken back the message or the key, so the key is
-  // looked up again.
-  async #appendOnce(message: NewMessage, once: string, deadline: number): Promise<Appended> {
-    for (;;) {
-      try {
-        const known = await this.#cluster.command(
-          roomSlot(message.room),
-          ['GET', onceKey(message.room, once)],
-          deadline
-        )
-        if (known !== null) return await this.#repeated(message, Number(known), deadline)
-        const appended = await this.#appendNew(message, deadline)
-        return appended.isNew
-          ? appended
-          : await this.#repeated(message, appended.message.seq, deadline)
-      } catch (error) {
-        throwUnlessLost(error, deadline)
-      }
-    }
-  }
-
-  // The first call may have been cut off before its acknowledgement, so this one waits for it: its
-  // answer must survive a failover as well.
-  async #repeated(message: NewMessage, seq: number, deadline: number): Promise<Appended> {
-    const { room, text } = message
-    const entry = await this.history.glance(room, seq)
-    const reference = (await this.log.range(room, seq, seq))[0]?.reference
-    if (entry === undefined || reference === undefined) throw await this.#absence(room, seq)
-    const { tag, id, user, ms } = parseReference(reference)
-    if (isChange(entry)) {
-      throw new DialogsError(
-        'IDEMPOTENCY_CONFLICT',
-        `This Idempotency-Key was used for a change (sequence ${seq}): use a new key for a message.`
-      )
-    }
-    if (isDeleted(entry)) {
-      throw new DialogsError('MESSAGE_DELETED', `Message ${seq} of room ${room} is deleted.`)
-    }
-    // Of a lost message only the user is known. The repetition brings the text back.
-    const stored = sameOrConflict(isLost(entry) ? { room, seq, user, text, ms } : entry, message)
-    // Stored and seen by others, who have changed it since: nothing is to be put back.
-    if (stored.changedMs !== undefined) return { message: stored, isNew: false }
-    const { replicated } = await this.#cluster.write(
-      roomSlot(room),
-      ['EVALSHA', TOUCH_KEY.sha, '1', logKey(room)],
-      deadline
-    )
-    await replicated
-    await this.appender.ensure(room, tag, id, text, deadline)
-    // The first call may have died before it published. Readers that have the message drop the
-    // duplicate.
-    this.#options.publish(room, [stored])
-    return { message: stored, isNew: false }
-  }
-
-  // A message is lost only if its sequence is within the log. If the log is shorter, it may be out
-  // of reach for a moment; a client told to use a new key would then store the message twice.
-  async #absence(room: string, seq: number): Promise<DialogsError> {
-    await refuseGone(this.log, room, seq)
-    return (await this.head(room)) < seq
-      ? new DialogsError(
-          'STORE_UNAVAILABLE',
-          'The message of this Idempotency-Key is out of reach for the moment: try again with the same key.'
-        )
-      : new DialogsError(
-          'MESSAGE_LOST',
-          'The message of this Idempotency-Key has been lost: send it again with a new key.'
-        )
   }
 
   /** The last sequence of a room; 0 if the room has no messages. */
@@ -326,16 +230,4 @@ export class Store {
     await refuseGone(this.log, room, seq)
     return undefined
   }
-}
-
-function sameOrConflict(stored: Message, repeated: NewMessage): Message {
-  // What a changed message was at first is not known any more.
-  const isOther = stored.text !== repeated.text && stored.changedMs === undefined
-  if (stored.user !== repeated.user || isOther) {
-    throw new DialogsError(
-      'IDEMPOTENCY_CONFLICT',
-      `This Idempotency-Key was used for another message (sequence ${stored.seq}): use a new key for a new message.`
-    )
-  }
-  return stored
 }

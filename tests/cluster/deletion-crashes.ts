@@ -224,7 +224,13 @@ t.test('writes that arrive late from a former life are never seen, and are remov
   const key = blockKey(room, tag)
 
   // A text that a failover took away, which its writer puts back.
-  await other.store.appender.ensure(room, tag, id, secret, performance.now() + 5000)
+  await other.store.blockWriter.ensure({
+    room,
+    tag,
+    id,
+    text: secret,
+    deadline: performance.now() + 5000
+  })
   t.strictSame(await check(room), [])
   // Left by processes that died: a text that was refused but not removed, a change, a segment.
   const write = (key: string, ...args: string[]): Promise<unknown> =>

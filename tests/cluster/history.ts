@@ -201,7 +201,13 @@ t.test(
       { lost: true },
       'a caller that only looks does not wait'
     )
-    await store.appender.ensure(room, tag, id, 'put back', performance.now() + 5000)
+    await store.blockWriter.ensure({
+      room,
+      tag,
+      id,
+      text: 'put back',
+      deadline: performance.now() + 5000
+    })
     t.match(await reading, [{ seq: 1 }, { seq: 2, text: 'put back' }, { seq: 3 }])
 
     await cluster.command(slotOf(logKey(room)), [

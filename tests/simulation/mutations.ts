@@ -45,8 +45,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'publish before the acknowledgement',
     file: 'store/appender.js',
-    find: 'this.#publishInOrder(room, done, first => {',
-    replace: 'this.#publishInOrder(room, Promise.resolve(first), first => {'
+    find: 'this.#publishOrder.add(room, done, first => {',
+    replace: 'this.#publishOrder.add(room, Promise.resolve(first), first => {'
   },
   {
     name: 'answer before the log is acknowledged',
@@ -63,7 +63,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'do not put back a text that a failover took',
     file: 'store/appender.js',
-    find: 'await this.#makeSafe(unsafe, failure);',
+    find: 'await this.#blockWriter.putBack(unsafe, failure);',
     replace: ''
   },
   {
@@ -80,7 +80,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'answer a repeated key without looking whether it lasts',
-    file: 'store/store.js',
+    file: 'store/idempotency.js',
     find: 'await replicated;',
     replace: ''
   },
@@ -98,8 +98,8 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'start a log again although it exists elsewhere',
-    file: 'store/committer.js',
-    find: 'if (await this.#mayBegin(room, isKnown))',
+    file: 'store/log-start.js',
+    find: 'if (await this.#mayStart(room, isKnown))',
     replace: 'if (true)'
   },
   {
@@ -249,8 +249,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'publish a change as it was asked for',
     file: 'store/changes.js',
-    find: 'return entry;\n            },\n            publish: change => {',
-    replace: 'return { ...entry, text };\n            },\n            publish: change => {'
+    find: 'this.#read(room, seq, { seq: at, reference }));',
+    replace: 'this.#read(room, seq, { seq: at, reference }).then(change => ({ ...change, text })));'
   },
   {
     name: 'do not wait for the acknowledgement of a change',

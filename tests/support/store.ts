@@ -7,7 +7,8 @@ import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { asServiceUser } from '../../src/embedded/redis-conf.js'
 import { Cluster, type ClusterOptions } from '../../src/redis/cluster.js'
 import { isMessage, type Entry, type Message } from '../../src/message/message.js'
-import { type Appended, Store, type StoreOptions } from '../../src/store/store.js'
+import { type Appended } from '../../src/store/idempotency.js'
+import { Store, type StoreOptions } from '../../src/store/store.js'
 
 export type TestStore = {
   readonly cluster: Cluster

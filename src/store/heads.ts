@@ -1,0 +1,29 @@
+// What this process knows of the end of each room's log: the last sequence, and the generation that
+// it belongs to. The two are kept together, so that after a deletion no sequence from before it can
+// be taken for one of the new generation. An outdated head costs a commit time, never correctness.
+import { Remembered } from '../remembered.js'
+
+export type Head = { readonly seq: number; readonly generation: number }
+
+export class Heads {
+  readonly #heads = new Remembered<Head>()
+
+  get(room: string): Head | undefined {
+    return this.#heads.get(room)
+  }
+
+  /** The generation that new messages of a room belong to, as far as this process knows. */
+  generationOf(room: string): number {
+    return this.#heads.get(room)?.generation ?? 0
+  }
+
+  note(room: string, seq: number, generation: number): void {
+    // The reply to a commit from before a deletion may arrive after the deletion was noticed.
+    if (generation < this.generationOf(room)) return
+    this.#heads.set(room, { seq, generation })
+  }
+
+  forget(room: string): void {
+    this.#heads.delete(room)
+  }
+}
