@@ -1,7 +1,7 @@
-// Reads messages. References come from the log, are grouped by block, and each block is read by one
-// XRANGE, on all nodes at the same time. Invariant: every sequence asked for, up to the head, is
-// returned exactly once, in order, as a message or as lost. The cost depends on the page, not on
-// the room. Identical reads in flight are shared.
+// Reads messages: takes their references from the log, groups them by block, and reads each block
+// with one XRANGE, all blocks at the same time. Invariant: every sequence asked for, up to the
+// head, is returned exactly once, in order, at least as deleted or lost. The cost depends on the
+// length of the page and not on the size of the room.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
@@ -9,20 +9,13 @@ import { blockKey, changedKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
 import { type Log } from './log.js'
 import { type LogEntry } from './pieces.js'
-import {
-  isLost,
-  parseReference,
-  type ChangeMark,
-  type Entry,
-  type Reference
-} from '../message/message.js'
+import { isLost, parseReference, type Entry, type Reference } from '../message/message.js'
+import { type BlockEntry, BlockRun } from './block-run.js'
+import { changedEntry, type ChangedText, parseChanged } from './changed-text.js'
 
-/** Longer than a POST may take: after this nobody puts a missing text back. */
+/** Longer than a POST may take: the text of an older message is not put back any more. */
 const FRESH_MS = 30_000
 const LOOK_AGAIN_MS = 50
-
-// An entry of a block as XRANGE returns it. Blocks have a single field, `t`.
-type BlockEntry = readonly [id: string, fields: readonly [string, string]]
 
 export class History {
   readonly #cluster: Cluster
@@ -32,8 +25,8 @@ export class History {
   #reads = 0
 
   /**
-   * @param lostPatienceMs how long a page waits for the text of a new message whose reference is
-   * already in the log
+   * @param lostPatienceMs how long a page waits for the text of a new message that is in the log
+   * but not in its block
    */
   constructor(cluster: Cluster, log: Log, lostPatienceMs: number) {
     this.#cluster = cluster
@@ -48,7 +41,10 @@ export class History {
 
   /**
    * The messages from `from` to `to`, both inclusive; sequences beyond the head are left out.
+   * Identical reads in flight are shared.
    * @param epoch the room's epoch: reads are shared only within one epoch
+   * @throws DialogsError STORE_UNAVAILABLE if a segment or a text exists but is out of reach;
+   * otherwise as Cluster.read
    */
   async range(room: string, from: number, to: number, epoch = 0): Promise<Entry[]> {
     const key = `${epoch} ${from} ${to} ${room}`
@@ -73,6 +69,7 @@ export class History {
   /**
    * The newest `count` messages, in order; the last one is the head. Not shared, because a reader
    * must not start from a state older than its request.
+   * @throws as `range`, also if the log itself is out of reach
    */
   async newest(room: string, count: number): Promise<Entry[]> {
     this.#reads++
@@ -97,9 +94,9 @@ export class History {
     return await this.#messages(room, await this.#log.range(room, from, to))
   }
 
-  // After a failover a just committed text may be missing while its log entry is there. Its writer
-  // has no acknowledgement yet and puts the text back (Appender.ensure), so a page waits for it for
-  // a short time. A text that stays missing, or that is older, is lost.
+  // After a failover a new text may be missing although its entry is in the log. The writer has no
+  // acknowledgement for it yet and will put it back (BlockWriter.putBack), so a page waits a short
+  // time. A text that stays missing, or whose message is older, is lost.
   async #messages(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const until = performance.now() + this.#lostPatienceMs
     for (;;) {
@@ -110,9 +107,9 @@ export class History {
     }
   }
 
-  // That texts are lost is believed when their block is not elsewhere, and they are still missing
-  // after that was found out: a move that ended in between has brought them back. A reader is told
-  // of a lost message once, and never that it is there again.
+  // A reader is told only once that a message is lost, and never that it is back. So this must be
+  // certain: the block is not on another node, and the texts are still missing when it is read
+  // again after that. A move that ended between the two reads has brought them here.
   async #look(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     const first = await this.#read(room, log)
     if (first.lost.size === 0) return first.entries
@@ -125,7 +122,7 @@ export class History {
     room: string,
     log: readonly LogEntry[]
   ): Promise<{ readonly entries: Entry[]; readonly lost: ReadonlySet<string> }> {
-    const runs = new Map<string, Run>()
+    const runs = new Map<string, BlockRun>()
     const places = log.map(({ reference }) =>
       reference === undefined ? undefined : placeOf(parseReference(reference), runs)
     )
@@ -160,7 +157,12 @@ export class History {
     const shown = entries.map((entry, index) => {
       const place = places[index]
       if (place === undefined || !isLost(entry)) return entry
-      const found = changedEntry(room, entry.seq, place.reference, changes)
+      const found = changedEntry(
+        room,
+        entry.seq,
+        place.reference,
+        changes.get(`${place.reference.tag}/${place.reference.id}`)
+      )
       if (isLost(found)) lost.add(place.reference.tag)
       return found
     })
@@ -177,11 +179,11 @@ export class History {
     if (!stranded.includes(true)) return
     throw new DialogsError(
       'STORE_UNAVAILABLE',
-      'Texts of the room are out of reach, the slot of their block is half-moved: run npm run cluster -- finish'
+      'Texts of the room are out of reach because the slot of their block is half-moved: run npm run cluster -- finish'
     )
   }
 
-  // What became of messages that are not in their blocks, by `<tag>/<entry id>`.
+  /** What became of messages that are not in their blocks, by `<tag>/<entry id>`. */
   async #changes(
     room: string,
     missing: ReadonlyMap<string, ReadonlySet<string>>
@@ -206,103 +208,16 @@ export class History {
   }
 }
 
-/** What stands beside a block of a changed message; `text` is undefined when it was deleted. */
-export type ChangedText = {
-  readonly n: number
-  readonly ms: number
-  readonly text: string | undefined
-}
-
-// As CHANGE writes it.
-const CHANGED = /^(\d+) (\d+) \S+ ([td])([\s\S]*)$/
-
-export function parseChanged(value: string): ChangedText | undefined {
-  const [, n, ms, kind, text] = CHANGED.exec(value) ?? []
-  return n === undefined
-    ? undefined
-    : { n: Number(n), ms: Number(ms), text: kind === 't' ? text : undefined }
-}
-
-// A message that was changed is shown as it is now, also by the entry that told of the change: who
-// reads history gets no text that is no more. A deletion that the log tells holds, even if the
-// shard has lost what stood beside the block.
-function changedEntry(
-  room: string,
-  seq: number,
-  { tag, user, id, ms, change }: Reference,
-  changes: ReadonlyMap<string, ChangedText>
-): Entry {
-  const changed = changes.get(`${tag}/${id}`)
-  if (change !== undefined) {
-    return changed === undefined && !change.isDeletion
-      ? { room, seq, ms, lost: true }
-      : { room, seq, ms, changes: change.seq, text: textNow(change, changed) }
-  }
-  if (changed === undefined) return { room, seq, ms, lost: true }
-  return changed.text === undefined
-    ? { room, seq, ms, deleted: true }
-    : { room, seq, user, text: changed.text, ms, changedMs: changed.ms }
-}
-
-const textNow = (change: ChangeMark, changed: ChangedText | undefined): string | undefined =>
-  change.isDeletion ? undefined : changed?.text
-
 function placeOf(
   reference: Reference,
-  runs: Map<string, Run>
-): { readonly reference: Reference; readonly run: Run | undefined } {
-  // Its text is not in the block.
+  runs: Map<string, BlockRun>
+): { readonly reference: Reference; readonly run: BlockRun | undefined } {
+  // The text of a change is not in the block but beside it.
   if (reference.change !== undefined) return { reference, run: undefined }
   let run = runs.get(reference.tag)
   if (run === undefined) {
-    run = new Run(reference)
+    run = new BlockRun(reference)
     runs.set(reference.tag, run)
   } else run.span(reference)
   return { reference, run }
-}
-
-// The part of a block that one page needs: the entries from the lowest to the highest id. Few
-// entries in between belong to other pages, because a block holds one user's messages in one room,
-// and what was committed together was appended together.
-class Run {
-  first: Reference
-  last: Reference
-  #entries: readonly BlockEntry[] = []
-  /** Usually a page asks for the entries in the block's own order. */
-  #next = 0
-  #texts: Map<string, string> | undefined
-
-  constructor(reference: Reference) {
-    this.first = reference
-    this.last = reference
-  }
-
-  span(reference: Reference): void {
-    if (isBefore(reference, this.first)) this.first = reference
-    else if (isBefore(this.last, reference)) this.last = reference
-  }
-
-  found(entries: readonly BlockEntry[]): void {
-    this.#entries = entries
-  }
-
-  textOf(id: string): string | undefined {
-    const next = this.#entries[this.#next]
-    if (next?.[0] === id) {
-      this.#next++
-      return next[1][1]
-    }
-    this.#texts ??= new Map(this.#entries.map(([id, fields]) => [id, fields[1]]))
-    return this.#texts.get(id)
-  }
-}
-
-// Orders stream entry ids `<ms>-<n>`. Usually the times differ, and they are known as numbers.
-const isBefore = (a: Reference, b: Reference): boolean =>
-  a.ms !== b.ms ? a.ms < b.ms : compareIds(a.id, b.id) < 0
-
-/** Orders stream entry ids `<ms>-<n>` as Redis does. */
-export function compareIds(a: string, b: string): number {
-  const ms = Number.parseInt(a, 10) - Number.parseInt(b, 10)
-  return ms !== 0 ? ms : Number(a.slice(a.indexOf('-') + 1)) - Number(b.slice(b.indexOf('-') + 1))
 }

@@ -1,7 +1,7 @@
 // What the nodes really hold, for the oracle. It looks into all of them at once, which nobody in
 // the simulated world can do.
 import { slotOf } from '../../src/redis/slots.js'
-import { parseChanged } from '../../src/store/history.js'
+import { parseChanged } from '../../src/store/changed-text.js'
 import { blockKey, changedKey, logKey, segmentKey } from '../../src/store/keys.js'
 import { type ChangeMark, parseReference } from '../../src/message/message.js'
 import { type SimulatedNode } from './node.js'

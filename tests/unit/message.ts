@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t from 'tap'
 import { DialogsError } from '../../src/errors.js'
-import { compareIds } from '../../src/store/history.js'
+import { compareIds } from '../../src/store/block-run.js'
 import {
   blockNumber,
   blockOf,
