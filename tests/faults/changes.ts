@@ -1,5 +1,5 @@
-// Changes under faults: a process or its connections gone between two steps, a master killed after
-// the answer. A change happens once, and what was deleted does not come back.
+// Changes under faults: a process or its connections die between two steps, or a master is killed
+// after the answer. A change happens once, and what was deleted does not come back.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { parseReference } from '../../src/message/message.js'
@@ -21,41 +21,44 @@ for (const { what, isKeyed, isDeletion } of [
   { what: 'a keyed deletion', isKeyed: true, isDeletion: true },
   { what: 'a deletion without a key', isKeyed: false, isDeletion: true }
 ]) {
-  t.test(`${what} whose process died after it applied it is told by its repetition`, async t => {
-    const gate = await Gate.open(t, embedded.urls)
-    const [dying, other] = await Promise.all([
-      openStore(t, embedded, {}, { addressMap: gate.addressMap }),
-      openStore(t, embedded)
-    ])
-    const room = freshRoom()
-    const user = `u-${randomUUID().slice(0, 8)}`
-    const change = {
-      room,
-      seq: 1,
-      author: user,
-      text: isDeletion ? undefined : 'new',
-      once: isKeyed ? 'k' : undefined
+  t.test(
+    `${what} whose process died after it applied it is announced by its repetition`,
+    async t => {
+      const gate = await Gate.open(t, embedded.urls)
+      const [dying, other] = await Promise.all([
+        openStore(t, embedded, {}, { addressMap: gate.addressMap }),
+        openStore(t, embedded)
+      ])
+      const room = freshRoom()
+      const user = `u-${randomUUID().slice(0, 8)}`
+      const change = {
+        room,
+        seq: 1,
+        author: user,
+        text: isDeletion ? undefined : 'new',
+        once: isKeyed ? 'k' : undefined
+      }
+      await append(dying.store, room, user, 'old')
+      // From here on the node knows the script, so no held reply can ask for its text.
+      await append(other.store, room, user, 'another')
+      await other.store.change({ ...change, seq: 2, once: undefined })
+      const block = blockKey(room, `${user}.0`)
+      gate.hold(changedKey(block))
+      const lost = dying.store.change(change)
+      await until('it is applied', async () => (await changedLength(other, block)) === 2)
+      dying.cluster.close()
+      await t.rejects(lost, { code: 'STORE_UNAVAILABLE' })
+      t.equal(await other.store.head(room), 3, 'nobody was told')
+      t.match(await other.store.change(change), { seq: 4, changes: 1, text: change.text })
+      t.equal(await other.store.head(room), 4)
+      if (isKeyed) t.match(await other.store.change(change), { seq: 4 })
+      else await t.rejects(other.store.change(change), { code: 'MESSAGE_DELETED' })
+      t.equal(await other.store.head(room), 4)
+      t.notOk((await everythingIn(embedded)).includes(`"old"`))
     }
-    await append(dying.store, room, user, 'old')
-    // The node knows the script from here on: its text is not asked for by a reply that is held.
-    await append(other.store, room, user, 'another')
-    await other.store.change({ ...change, seq: 2, once: undefined })
-    const block = blockKey(room, `${user}.0`)
-    gate.hold(changedKey(block))
-    const lost = dying.store.change(change)
-    await until('it is applied', async () => (await changedLength(other, block)) === 2)
-    dying.cluster.close()
-    await t.rejects(lost, { code: 'STORE_UNAVAILABLE' })
-    t.equal(await other.store.head(room), 3, 'nobody was told')
-    t.match(await other.store.change(change), { seq: 4, changes: 1, text: change.text })
-    t.equal(await other.store.head(room), 4)
-    if (isKeyed) t.match(await other.store.change(change), { seq: 4 })
-    else await t.rejects(other.store.change(change), { code: 'MESSAGE_DELETED' })
-    t.equal(await other.store.head(room), 4)
-    t.notOk((await everythingIn(embedded)).includes(`"old"`))
-  })
+  )
 
-  t.test(`${what} whose connections break at either step happens once`, async t => {
+  t.test(`${what} happens once, whichever step the connections break at`, async t => {
     for (const step of ['apply', 'commit']) {
       const gate = await Gate.open(t, embedded.urls)
       const [broken, other] = await Promise.all([
@@ -64,7 +67,7 @@ for (const { what, isKeyed, isDeletion } of [
       ])
       const room = freshRoom()
       const user = `u-${randomUUID().slice(0, 8)}`
-      // The nodes know the scripts from here on: their texts are not asked for by held replies.
+      // From here on the nodes know the scripts, so no held reply can ask for their text.
       await append(other.store, room, user, 'first')
       await append(other.store, room, user, 'second', 'k0')
       await other.store.change({ room, seq: 1, text: '1', author: user, once: undefined })
@@ -78,7 +81,7 @@ for (const { what, isKeyed, isDeletion } of [
         text: isDeletion ? undefined : 'new',
         once: isKeyed ? 'k' : undefined
       })
-      await until('it is carried out', async () =>
+      await until('the command is carried out', async () =>
         step === 'apply'
           ? (await changedLength(other, block)) === 2
           : (await other.store.head(room)) === 5
@@ -92,7 +95,7 @@ for (const { what, isKeyed, isDeletion } of [
   })
 }
 
-t.test('masters are killed after a deletion was answered: the text is nowhere', async t => {
+t.test('masters are killed after a deletion was answered: the text does not come back', async t => {
   const world = await openStore(t, embedded)
   const { store, cluster } = world
   const room = freshRoom()

@@ -1,4 +1,4 @@
-// The drills of resharding, failover and growth, shortened: `npm run drill -- all` holds them at
+// The drills of resharding, failover and growth, shortened: `npm run drill -- all` runs them at
 // full size and writes the report. Also tests that the verdict finds broken promises: a judge that
 // never condemns proves nothing.
 import { once } from 'node:events'
@@ -26,7 +26,7 @@ const DRILL = fileURLToPath(new URL('../drills/drill.js', import.meta.url))
 const SEED = Number(process.env['SEED'] ?? 1)
 const size = { seed: SEED, rate: 20, readers: 50, quietMs: 3000, history: 1000 }
 
-/** Nothing of this process runs meanwhile. */
+/** Blocks this process: nothing runs in it meanwhile. */
 const standStill = (ms: number): void => {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms)
 }
@@ -34,7 +34,7 @@ const standStill = (ms: number): void => {
 const data = (text: string): Buffer => Buffer.from(JSON.stringify({ text }))
 
 t.test(
-  'a record counts holes, repeats, disorder and differences, and nothing where all is well',
+  'a record counts holes, repeats, disorder and differences, and nothing if all is well',
   async t => {
     const give = (
       transcript: Transcript,
@@ -96,7 +96,7 @@ t.test('a record knows the longest pause of each span', async t => {
   record.message(1, data('a'), startMs + 100)
   record.message(2, data('b'), startMs + 120)
   record.message(3, data('c'), startMs + 520)
-  // The clock has fractions.
+  // The clock has fractions of a millisecond.
   const longest = (fromMs: number, toMs: number, isWhole: boolean): number =>
     Math.round(record.longestPauseMs(startMs + fromMs, startMs + toMs, { isWhole }))
   t.equal(longest(200, 300, false), 400)
@@ -105,7 +105,7 @@ t.test('a record knows the longest pause of each span', async t => {
 })
 
 t.test(
-  'what the machine stood still is taken off a pause, a POST and a takeover, and nothing more',
+  "the machine's own pauses are deducted from a pause, a POST and a takeover, and nothing else is",
   async t => {
     const lag = new Lag().start()
     const watching = Array.from({ length: 3 }, () => {
@@ -263,8 +263,8 @@ t.test(
 )
 
 /**
- * A machine that does other things as well may be late by itself: the drill is held again. What is
- * lost, repeated, reordered or refused is judged at once.
+ * A busy machine may itself be late; the drill is then run again. Messages that are lost, repeated,
+ * reordered or refused count at once.
  */
 const REPEATS_MAX = 2
 const isOnlyLate = ({ verdict, violations }: DrillResult): boolean =>
@@ -288,7 +288,7 @@ async function keepsItsPromises(t: Test, name: DrillName): Promise<void> {
 t.test('a shard is added and given its share: nothing is lost or refused', t =>
   keepsItsPromises(t, 'scale-out')
 )
-t.test('a drain that is interrupted and begun again: nothing is lost or refused', t =>
+t.test('a drain that is interrupted and run again: nothing is lost or refused', t =>
   keepsItsPromises(t, 'drain')
 )
 t.test('a master dies and comes back: nothing acknowledged is lost', t =>
@@ -341,7 +341,7 @@ t.test(
   }
 )
 
-t.test('called wrongly, it says what there is', async t => {
+t.test('called wrongly, it lists the drills', async t => {
   const run = promisify(execFile)
   await t.rejects(run(process.execPath, [DRILL, 'nonsense']), {
     code: 2,

@@ -1,6 +1,6 @@
-// Clients that cannot be changed, the npm package `eventsource` and Chromium's own EventSource, on
-// one process without a proxy: whatever is only temporary (restarts, too many streams, a store out
-// of reach) never closes them for good, and they miss nothing.
+// Clients that cannot be changed: the npm package `eventsource` and Chromium's own EventSource, on
+// one process without a proxy. Temporary conditions (restarts, too many streams, an unreachable
+// store) never close them for good, and they miss nothing.
 import { EventSource } from 'eventsource'
 import t, { type Test } from 'tap'
 import { openChromium } from '../support/chromium.js'
@@ -12,13 +12,13 @@ import { until } from '../support/until.js'
 const cluster = await startCluster(t)
 const READERS = 200
 const PAGES = 2
-/** A browser opens six connections to a host: 200 streams need as many names. */
+/** A browser opens six connections to a host, so 200 streams need several host names. */
 const NAMES = 40
 const STREAMS_PER_NAME = READERS / NAMES
 
 type Follower = {
   readonly seqs: () => Promise<number[]>
-  /** readyState 2: it will not come back. */
+  /** readyState 2: closed for good. */
   readonly isClosed: () => Promise<boolean>
 }
 
@@ -46,7 +46,7 @@ async function followInChromium(t: Test, base: string, room: string): Promise<Fo
       globalThis.source = new EventSource('/rooms/${room}/events')
       source.onmessage = ({ data }) => { seqs.push(JSON.parse(data).seq) }`)
       return {
-        // It is what the script above has put there.
+        // The script above has put it there.
         seqs: async () => (await page.evaluate('seqs')) as number[],
         isClosed: async () => (await page.evaluate('source.readyState === 2')) as boolean
       }
@@ -54,9 +54,9 @@ async function followInChromium(t: Test, base: string, room: string): Promise<Fo
   )
 }
 
-/** READERS streams in one browser, of frames with names of their own for the same service. */
+/** READERS streams in one browser, in frames that use different host names for the same service. */
 async function crowdInChromium(t: Test, base: string, room: string): Promise<Follower[]> {
-  // All frames in one process, not in one for each name.
+  // All frames in one process, instead of a process for each host name.
   const browser = await openChromium(t, '--disable-site-isolation-trials')
   const page = await browser.newPage()
   const { port } = new URL(base)
@@ -76,7 +76,7 @@ async function crowdInChromium(t: Test, base: string, room: string): Promise<Fol
         return stream
       })`)
       return {
-        // Of the stream that has least, or has something wrong.
+        // The stream that has received least, or one that has something wrong.
         seqs: async () =>
           (await frame.evaluate(`streams.map(({ seqs }) => seqs).sort((a, b) =>
             Number(b.some((seq, index) => seq !== index + 1)) -
@@ -97,7 +97,7 @@ async function closedForGood(followers: readonly Follower[]): Promise<number> {
   return (await Promise.all(followers.map(({ isClosed }) => isClosed()))).filter(Boolean).length
 }
 
-/** As many restarts as take a minute on a busy machine. */
+/** As many restarts as fit into a minute on a busy machine. */
 const RESTARTS_IN_CHROMIUM = 4
 
 const CROWDS = {
@@ -124,8 +124,8 @@ for (const [who, crowd] of Object.entries(CROWDS)) {
       for (const restart of sequence(1, restarts)) {
         await send()
         await until('all have what was sent', () => haveAll(followers, sent), 60_000)
-        // Somebody is always opening a stream while the process stops: here those that are new, in
-        // life those that come back.
+        // Some stream is always being opened while the process stops: new ones here, returning ones
+        // in real life.
         const late = sequence(1, 20).map(() => follow(t, `${service.url}/rooms/${room}/events`))
         followers.push(...(restart === 1 ? late : []))
         await service.end(restart % 2 === 1 ? 'SIGTERM' : 'SIGKILL')
@@ -143,7 +143,7 @@ for (const [who, crowd] of Object.entries(CROWDS)) {
   )
 }
 
-t.test('beyond STREAMS_MAX they wait, and get their turn', async t => {
+t.test('streams beyond STREAMS_MAX wait and get their turn', async t => {
   const { url } = await startService(t, {
     redisNodes: cluster.urls,
     env: { STREAMS_MAX: '20', RETRY_MS: '100' }
@@ -151,7 +151,7 @@ t.test('beyond STREAMS_MAX they wait, and get their turn', async t => {
   const room = freshRoom()
   await post(url, room, 'ann', 'hello')
   const first = sequence(1, 20).map(() => new EventSource(`${url}/rooms/${room}/events`))
-  await until('as many as may be are open', () =>
+  await until('as many as allowed are open', () =>
     first.every(({ readyState }) => readyState === EventSource.OPEN)
   )
   const late = [
@@ -173,7 +173,7 @@ t.test('beyond STREAMS_MAX they wait, and get their turn', async t => {
   t.equal(await closedForGood(late), 0)
 })
 
-t.test('with the store out of reach they wait for it', async t => {
+t.test('while the store is out of reach, streams wait for it', async t => {
   const own = await startCluster(t)
   const { url } = await startService(t, {
     redisNodes: own.urls,
@@ -202,10 +202,10 @@ t.test('with the store out of reach they wait for it', async t => {
   for (const node of own.nodes) await node.kill('SIGCONT')
   await until('they have the history', () => haveAll([...early, ...late], 1), 60_000)
   await until(
-    'a POST is taken',
+    'a POST is accepted',
     async () => (await post(url, room, 'ann', 'again')).status === 201,
     60_000
   )
-  await until('they have what is new', () => haveAll(early, 2), 60_000)
+  await until('they have the new message', () => haveAll(early, 2), 60_000)
   t.equal(await closedForGood([...early, ...late]), 0)
 })

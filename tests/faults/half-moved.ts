@@ -1,6 +1,6 @@
-// The owner of a half-moved slot dies while a room's log is on the other side already: the replica
-// that takes over knows nothing of the move, and the log seems to be gone. Nobody may start it
-// again, or tell readers that it was rewound.
+// The owner of a half-moved slot dies when a room's log has already moved. The replica that takes
+// over knows nothing of the move, so the log seems to be gone. Nobody may start it again, or tell
+// readers that it was rewound.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
@@ -19,12 +19,12 @@ const service = await startService(t, {
   redisNodes: cluster.urls,
   env: { AUDIT_MS: '300', RING_LENGTH_MAX: '2' }
 })
-/** Sees a room for the first time when its log has gone: as a process does that was restarted. */
+/** Sees the room for the first time when its log has gone, as a restarted process does. */
 const stranger = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_MS: '300' } })
 
 type Move = { readonly slot: number; readonly owner: MapNode; readonly other: MapNode }
 
-// Half a move: all keys of the room's slot go to another master, and both nodes' marks stay.
+// Half a move: all keys of the room's slot go to another master, and both nodes keep their marks.
 async function goAhead(admin: Admin, room: string): Promise<Move> {
   const slot = roomSlot(room)
   const map = await admin.look()
@@ -33,7 +33,7 @@ async function goAhead(admin: Admin, room: string): Promise<Move> {
   if (owner === undefined || other === undefined) throw new Error('The cluster has no two masters')
   await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
   await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
-  // GETKEYSINSLOT answers a list of keys.
+  // GETKEYSINSLOT returns a list of keys.
   for (const key of (await admin.ask(
     owner,
     'CLUSTER',
@@ -46,10 +46,10 @@ async function goAhead(admin: Admin, room: string): Promise<Move> {
   return { slot, owner, other }
 }
 
-/** A failover takes longer than a process believes its last look at the marks. */
+/** A failover takes longer than a process trusts its last look at the marks. */
 const FAILOVER_MS = 1100
 
-// The same, and the owner forgets it: as a replica does that has taken over.
+// The same, and the owner forgets the move, like a replica that has taken over.
 async function hide(t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
   const admin = await Admin.connect(redisTarget(cluster.urls))
   t.teardown(() => {
@@ -71,7 +71,7 @@ for (const [kind, headers] of [
 ] as const) {
   for (const [whose, writer] of [
     ['', service],
-    [', also in a process that has never seen the room', stranger]
+    [', even in a process that has never seen the room', stranger]
   ] as const) {
     t.test(
       `${kind} waits for a log that seems to be gone, and readers are told nothing${whose}`,
@@ -89,7 +89,7 @@ for (const [kind, headers] of [
         // Several audits and attempts.
         await new Promise(resolve => setTimeout(resolve, 1500))
         t.notOk(answered)
-        // Below the ring, and later than any page is kept.
+        // Older than the ring, and later than any kept page.
         const late = openSse(t, `${service.url}/rooms/${room}/events`)
         await new Promise(resolve => setTimeout(resolve, 100))
         t.match(
@@ -109,7 +109,7 @@ for (const [kind, headers] of [
   }
 }
 
-t.test('nobody is told that a room is empty whose log seems to be gone', async t => {
+t.test('a room whose log seems to be gone is never shown as empty', async t => {
   const room = freshRoom()
   await postMany(service.url, room, 'ann', 3)
   const { goOn } = await hide(t, room)
@@ -127,7 +127,7 @@ t.test('nobody is told that a room is empty whose log seems to be gone', async t
   t.same(joining.seqs, sequence(1, 3))
 })
 
-t.test('a room that never was begins at once, in the same slot', async t => {
+t.test('a room that never existed starts at once, even in the same slot', async t => {
   const room = freshRoom()
   await postMany(service.url, room, 'ann', 3)
   const { goOn } = await hide(t, room)
@@ -161,7 +161,7 @@ t.test('a real failover of the owner, and a process that was started after it', 
     answered = true
   })
   await new Promise(resolve => setTimeout(resolve, 1000))
-  // From Valkey 8 on, replicas know of the move: then the one that took over sends clients to the
+  // From Valkey 8 on, replicas know of the move, so the one that took over redirects clients to the
   // log at once.
   const map = await admin.look()
   const knowsOfTheMove = map.nodes.get(map.ownerOf(slot) ?? '')?.migrating.has(slot) === true

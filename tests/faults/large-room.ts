@@ -1,6 +1,6 @@
-// Rooms of so many users that their counters are kept in parts: crossing over to that while people
-// write, half-done, and at full size. With LARGE_ROOM_USERS=1000000 (10 minutes, 2 GB) the last
-// test is what the limits promise; by default it has 20,000.
+// Rooms with so many users that their counters are split into parts: the split while people write,
+// an interrupted split, and full size. With LARGE_ROOM_USERS=1000000 (10 minutes, 2 GB) the last
+// test tries what the limits promise; by default it uses 20,000.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
@@ -63,12 +63,12 @@ async function largestKey(admin: Admin, room: string): Promise<number> {
   )
 }
 
-/** What each node has done, and did nothing else meanwhile, for longer than the limit: in words. */
+/** The commands that kept a node busy for longer than the limit, in words. */
 async function pauses(admin: Admin): Promise<string[]> {
   const { masters } = await admin.look()
   const slow = await Promise.all(
     masters.map(async node => {
-      // Each entry: number, time, µs, the command's words, its client.
+      // Each entry is: number, time, µs, the command's words, its client.
       const entries = (await admin.ask(node, 'SLOWLOG', 'GET', '100')) as ReadonlyArray<
         readonly [number, number, number, readonly string[]]
       >
@@ -82,7 +82,7 @@ async function pauses(admin: Admin): Promise<string[]> {
 }
 
 for (const count of [2999, 3000, 3001, 3500]) {
-  t.test(`with ${count} users, each is counted right, on whatever page`, async t => {
+  t.test(`with ${count} users, every count is right, on whichever page`, async t => {
     const { store, cluster: connected, faults } = await openStore(t, cluster)
     const room = freshRoom()
     const names = sequence(1, count).map(n => `user ${n}`)
@@ -91,7 +91,7 @@ for (const count of [2999, 3000, 3001, 3500]) {
         names.slice(from, from + 500).map(name => append(store, room, name, 'hello'))
       )
     }
-    // Some write while it is split and after it.
+    // Some write while the room is being split, and some afterwards.
     await Promise.all(names.slice(0, 200).map(name => append(store, room, name, 'again')))
     await append(store, room, names[0] ?? '', 'once', 'a key')
     await append(store, room, names[1] ?? '', 'and once', 'another key')
@@ -118,7 +118,7 @@ for (const count of [2999, 3000, 3001, 3500]) {
     t.equal(await store.users.get(room, 'user 1'), 3)
     t.equal(await store.users.get(room, 'nobody'), undefined)
     t.strictSame(faults, [])
-    // Another process, which does not know yet.
+    // Another process, which does not know of the split yet.
     const other = await openStore(t, cluster)
     await append(other.store, room, 'user 1', 'from elsewhere')
     await append(other.store, room, 'user 1', 'from elsewhere')
@@ -130,7 +130,7 @@ for (const count of [2999, 3000, 3001, 3500]) {
 }
 
 t.test(
-  'a room whose splitting was broken off anywhere counts and reads right, and the next commit goes on with it',
+  'wherever the split of a room was interrupted, counts and pages are right, and the next commit continues it',
   async t => {
     const { store, cluster: connected } = await openStore(t, cluster)
     const slot = (room: string): number => roomSlot(room)
@@ -144,7 +144,7 @@ t.test(
         name,
         String(2 + parts.indexOf(usersPartKey(room, usersPart(name))))
       ])
-      // Twice: nobody knows whether it was carried out.
+      // Twice, because it is unknown whether the first was carried out.
       for (let n = 0; n < 2; n++) {
         await connected.command(slot(room), [
           'EVALSHA',
@@ -174,7 +174,7 @@ t.test(
 )
 
 t.test(
-  `a room of ${LARGE.toLocaleString('en')} users with the longest names: written to, paged through, its slot moved`,
+  `a room of ${LARGE.toLocaleString('en')} users with the longest names is written to, paged through and moved`,
   async t => {
     const service = await startService(t, { redisNodes: cluster.urls })
     const { store, cluster: connected } = await openStore(t, cluster)
@@ -182,7 +182,7 @@ t.test(
     const slot = roomSlot(room)
     await post(service.url, room, longName(0), 'the first')
     await store.users.split(room)
-    // As invited users have it: counted, with no message.
+    // As invited users: counted, with no message.
     const byPart = new Map<number, string[]>()
     for (let n = 1; n < LARGE; n++) {
       const part = usersPart(longName(n))
@@ -250,7 +250,7 @@ t.test(
       'everybody is on a page'
     )
     during = 'asking for blocks'
-    // Nearly nobody has one: a page looks at so many users, and ends.
+    // Nearly no user has a block: a page ends after a number of users.
     const written = sent
     const keys = new Set<string>()
     let blocksAfter: string | null = ''
@@ -265,7 +265,7 @@ t.test(
       blocksAfter = page.next
     }
     if (blocksAfter === null) t.ok(keys.size >= written, 'each writer has a block')
-    else t.ok(LARGE > 900 * BLOCK_PAGES, 'pages are not shorter than they need be')
+    else t.ok(LARGE > 900 * BLOCK_PAGES, 'pages are not shorter than necessary')
 
     during = 'moving'
     const map = await admin.look()
@@ -297,10 +297,10 @@ t.test(
     }
     const paused = await pauses(admin)
     for (const line of paused) t.comment(line)
-    // A measurement, on a machine that does nothing else.
+    // This is a measurement, for a machine that does nothing else.
     if (process.env['LARGE_ROOM_USERS'] !== undefined) {
       t.ok(moved.batchMsMax < PAUSE_MS_MAX, 'no batch holds up its nodes for longer')
-      t.strictSame(paused, [], 'nor does any command')
+      t.strictSame(paused, [], 'no command does either')
     }
   }
 )

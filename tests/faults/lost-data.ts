@@ -46,7 +46,7 @@ async function ask(node: EmbeddedNode, ...words: string[]): Promise<unknown> {
 }
 
 /**
- * A room whose log is in the first third of the slots, at the first node of a new cluster of three
+ * A room whose log is in the first third of the slots: on the first node of a new cluster of three
  * masters.
  */
 const ofFirst = (n: number): string => {
@@ -56,8 +56,8 @@ const ofFirst = (n: number): string => {
 }
 
 /**
- * Deletes a master's data within the node timeout: it is still the master, and its replica copies
- * the emptiness.
+ * Deletes a master's data within the node timeout. The node is still the master afterwards, and its
+ * replica copies the empty data set.
  */
 async function empty(node: EmbeddedNode): Promise<void> {
   await node.kill('SIGKILL')
@@ -68,7 +68,7 @@ async function empty(node: EmbeddedNode): Promise<void> {
 const refusal = { status: 503, body: { code: 'STORE_LOST' } }
 
 async function startAndFill(t: Test, rooms: readonly string[]) {
-  // Long enough that the cluster keeps the node that comes back as the master.
+  // Long enough for the cluster to accept the returning node as the master.
   const cluster = await startCluster(t, { nodeTimeoutMs: 15_000 })
   const service = await startService(t, {
     redisNodes: cluster.serviceUrls,
@@ -121,7 +121,7 @@ t.test(
     }
     over.abort()
     await Promise.all(asking)
-    t.strictSame(odd, [], 'no room was ever shown empty, or begun again')
+    t.strictSame(odd, [], 'no room was ever shown as empty or started again')
     const ready = await request(`${service.url}/health/ready`)
     t.match(ready, {
       ...refusal,
@@ -151,8 +151,7 @@ t.test(
       async () => (await request(`${service.url}/health/ready`)).status === 200,
       20_000
     )
-    // For half a minute a process takes a log that it knew for one that is out of reach, and not
-    // for one that was deleted.
+    // For half a minute, a process assumes that a log that it knew is out of reach, not deleted.
     let first: Awaited<ReturnType<typeof post>> | undefined
     await until(
       'the room starts again',
@@ -166,14 +165,14 @@ t.test(
   }
 )
 
-t.test('a master that was emptied by a command is found at the next start', async t => {
+t.test('a master that was emptied by a command is noticed at the next start', async t => {
   const { cluster, service } = await startAndFill(t, [ofFirst(1)])
   await service.stop()
   for (const node of cluster.nodes.slice(0, 1)) await ask(node, 'FLUSHALL')
   await t.rejects(service.start(), /Dialogs cannot start: Redis has lost data/)
 })
 
-t.test('marks whose first writing broke off are completed, and not taken for a loss', async t => {
+t.test('markers that are only partly written are completed, not taken for a loss', async t => {
   const { cluster, service } = await startAndFill(t, [ofFirst(1)])
   await service.stop()
   const own = markers.filter(({ slot }) => slot < 5000)

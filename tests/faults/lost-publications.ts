@@ -1,6 +1,6 @@
-// Every way in which the publication of a last message can be lost, and that the readers of another
-// process get the message all the same, within the time that src/README.md states. The slow audit
-// is so slow here that it finds nothing.
+// Every way in which the publication of a last message can be lost. The readers of another process
+// must get the message all the same, within the time that src/README.md states. The slow audit is
+// set so slow here that it finds nothing.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/embedded/connection.js'
@@ -14,7 +14,10 @@ import { until } from '../support/until.js'
 
 const VANISHED_MS = 2000
 const RECHECK_MS = 1000
-/** The sign ran out, another process heard of it, and looked at all rooms; on a busy machine. */
+/**
+ * The sign of life expires, another process hears of it, and looks at all rooms; with time to spare
+ * for a busy machine.
+ */
 const NOTICED_MS_MAX = VANISHED_MS + VANISHED_MS / 5 + RECHECK_MS + 3000
 
 const cluster = await startCluster(t)
@@ -33,7 +36,7 @@ async function tellAll(...words: string[]): Promise<void> {
   }
 }
 
-/** While this lasts, Redis refuses to publish anything. */
+/** While `work` runs, Redis refuses to publish anything. */
 async function withoutPublishing(work: () => Promise<void>): Promise<void> {
   await tellAll('ACL', 'SETUSER', 'service', '-spublish')
   try {
@@ -43,7 +46,7 @@ async function withoutPublishing(work: () => Promise<void>): Promise<void> {
   }
 }
 
-/** A reader that has one message, and knows of no other. */
+/** A reader that has one message and knows of no other. */
 async function openReader(t: Test, service: Service, room: string): Promise<SseReader> {
   await post(service.url, room, 'ann', 'first')
   const reader = openSse(t, `${service.url}/rooms/${room}/events`)
@@ -51,7 +54,7 @@ async function openReader(t: Test, service: Service, room: string): Promise<SseR
   return reader
 }
 
-/** @returns after how many ms the second message was there */
+/** @returns after how many ms the second message arrived */
 async function noticed(reader: SseReader, ms = NOTICED_MS_MAX): Promise<number> {
   const from = performance.now()
   await until('the last message is there', () => reader.seqs.at(-1) === 2, ms)
@@ -74,7 +77,7 @@ t.test('the writer is killed between commit and publication', async t => {
   const reader = await openReader(t, reading, room)
   await withoutPublishing(async () => {
     await post(writing.url, room, 'bob', 'last')
-    // Before it can tell the others that the publication failed.
+    // Before the writer can tell the others that the publication failed.
     await writing.kill()
   })
   t.same(reader.seqs, [1])
@@ -93,7 +96,7 @@ t.test('the writer stands still between commit and publication, for minutes', as
   process.kill(writing.pid ?? 0, 'SIGCONT')
 })
 
-t.test('the writer lives, and Redis refuses its publication', async t => {
+t.test('the writer is alive, and Redis refuses its publication', async t => {
   const writing = await start(t)
   const room = freshRoom()
   const reader = await openReader(t, reading, room)
@@ -104,7 +107,7 @@ t.test('the writer lives, and Redis refuses its publication', async t => {
   })
 })
 
-t.test('the reading process stands still while a writer is born and dies', async t => {
+t.test('the reading process is paused while a writer starts and dies', async t => {
   const other = await start(t)
   const room = freshRoom()
   const reader = await openReader(t, other, room)
@@ -114,18 +117,18 @@ t.test('the reading process stands still while a writer is born and dies', async
     await post(writing.url, room, 'bob', 'last')
     await writing.kill()
   })
-  // Somebody has noticed the death: it is history when the sleeper wakes.
+  // The others have noticed the death, so it is old news when the paused process wakes.
   const before = await doubts(reading)
   await until('the others notice', async () => (await doubts(reading)) > before, NOTICED_MS_MAX)
   process.kill(other.pid ?? 0, 'SIGCONT')
   t.comment(`noticed ${Math.round(await noticed(reader))} ms after waking`)
 })
 
-t.test('what processes know of each other is lost', async t => {
+t.test('everything that processes know of each other is lost', async t => {
   const room = freshRoom()
   const reader = await openReader(t, reading, room)
   const { store } = await openStore(t, cluster)
-  // A writer that nobody knows of, such as one of an older version, is gone.
+  // A writer that nobody knew of, such as one of an older version, has died.
   await store.append({ room, user: 'bob', text: 'last', once: undefined })
   for (const { signs, doubts, clock } of PEER_PLACES) {
     for (const key of [signs, doubts, clock]) {
@@ -151,8 +154,8 @@ t.test('a writer that nobody knows of is found by the slow audit only', async t 
   t.comment(`noticed after ${Math.round(await noticed(reader, 6000))} ms`)
 })
 
-t.test('a process that stops in peace, and one that starts, cost the others nothing', async t => {
-  // The places tell of an earlier death one after the other.
+t.test('a process that stops properly, and one that starts, cost the others nothing', async t => {
+  // The three places announce an earlier death one after the other.
   await until('earlier deaths have been heard of everywhere', async () => {
     const heard = await doubts(reading)
     await sleep(1.5 * VANISHED_MS)

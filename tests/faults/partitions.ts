@@ -1,6 +1,6 @@
-// Networks that fall apart: each node on a host of its own (a network namespace), packets dropped
-// without a word, and a verdict over every message that was sent, answered, stored and streamed.
-// `npm run drill -- partitions` does the same at full size, with the same code.
+// Network partitions: each node has a host of its own (a network namespace), packets are dropped
+// silently, and the verdict covers every message that was sent, answered, stored and streamed. `npm
+// run drill -- partitions` does the same at full size, with the same code.
 import t, { type Test } from 'tap'
 import { partitionOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'

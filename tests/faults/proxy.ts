@@ -69,14 +69,14 @@ t.test('frames are not held back', async t => {
     await stream.sees('the message', () => stream.seqs.length === n)
     delays.push(performance.now() - sent)
   }
-  // A proxy that buffers holds back 20 short frames until the stream ends. A busy machine may delay
-  // a few.
+  // A proxy that buffers would hold back 20 short frames until the stream ends. A busy machine may
+  // delay a few of them.
   const slowest = Math.ceil(Math.max(...delays))
   t.ok(delays.filter(delay => delay < 2000).length >= 17, `the slowest took ${slowest} ms`)
 })
 
-// nginx decodes a path, resolves its dots and merges its slashes to choose a location. What it
-// passes on has to be the path as it came.
+// To choose a location, nginx decodes the path, resolves its dots and merges its slashes. It must
+// pass the path on as it came.
 const ODD_NAMES = [
   ...['a/b', '/a', 'a/', 'a//b', 'a/b/c', 'x/events', 'events', 'x/blocks', 'messages'],
   ...['50%', '%2F', '%252e%252e', 'a%00', '...', '.a', 'a.b', 'a..b', 'a/...', '~', "it's"],
@@ -85,7 +85,7 @@ const ODD_NAMES = [
 
 t.test('names with slashes, percent signs and dots arrive as they are', async t => {
   const tag = freshRoom()
-  // Both, so that a name that is cut off or decoded twice cannot meet another one of the list.
+  // Both, so that a name that is cut off or decoded twice cannot equal another one in the list.
   for (const room of ODD_NAMES.flatMap(name => [`${name}${tag}`, `${tag}${name}`])) {
     const path = `/rooms/${encodeURIComponent(room)}`
     const posted = await post(url, room, 'ann', 'hello')
@@ -114,7 +114,7 @@ t.test('pages are compressed for a client that accepts gzip, streams are not', a
   t.equal(page.headers.get('content-encoding'), 'gzip')
 })
 
-t.test('heartbeats pass, on the stream of one room and of several', async t => {
+t.test('heartbeats pass, on streams of one room and of several', async t => {
   const [one, two, three] = [freshRoom(), freshRoom(), freshRoom()]
   for (const path of [`/rooms/${one}/events`, `/events?room=${two}&room=${three}`]) {
     const stream = openSse(t, url + path)
@@ -204,7 +204,7 @@ t.test('nginx hides what only operators need', async t => {
   t.equal((await fetch(`${url}/rooms/${room}/messages`)).status, 200)
 })
 
-t.test('services that can take no more streams still take POSTs', async t => {
+t.test('services that accept no more streams still accept POSTs', async t => {
   const room = freshRoom()
   const full = await startServices({ STREAMS_MAX: '3' })
   const through = (
@@ -217,7 +217,7 @@ t.test('services that can take no more streams still take POSTs', async t => {
   await Promise.all(readers.map(reader => reader.isLive()))
   const statuses: number[] = []
   for (const n of sequence(1, 50)) {
-    // A client that asks for JSON gets a 503, after nginx has asked both services.
+    // A client that asks for JSON gets a 503 after nginx has asked both services.
     const headers = { accept: 'application/json' }
     const refused = await fetch(`${through}/rooms/${room}/events`, { headers })
     t.equal(refused.status, 503)
@@ -247,7 +247,7 @@ t.test('a vanished service delays one request every five seconds, not every thir
   }
   const allowed = 1 + Math.ceil((performance.now() - begun) / 5000)
   t.ok(slow.length > 0, 'it was tried')
-  t.ok(slow.length <= allowed, `${slow.length} of ${posted} waited, ${allowed} may`)
+  t.ok(slow.length <= allowed, `${slow.length} of ${posted} requests waited, ${allowed} may`)
 })
 
 t.test('nginx stops soon although streams are open', async t => {
@@ -265,8 +265,8 @@ t.test('nginx stops soon although streams are open', async t => {
 })
 
 /**
- * Starts a listener that neither accepts nor refuses connections, like a machine that is gone: it
- * is frozen, and its queue of connections is full.
+ * Starts a listener that neither accepts nor refuses connections, like a machine that is gone: the
+ * process is frozen, and its queue of connections is full.
  */
 async function startMute(t: Test): Promise<string> {
   const script = `const server = require('net').createServer()
@@ -277,7 +277,7 @@ async function startMute(t: Test): Promise<string> {
   const port = Number(String(line))
   child.kill('SIGSTOP')
   const sockets = sequence(1, 4).map(() => net.connect(port, '127.0.0.1'))
-  // The last ones time out at some time; nobody cares.
+  // The last connections time out at some point, which does not matter.
   for (const socket of sockets) socket.on('error', () => undefined)
   t.teardown(() => {
     for (const socket of sockets) socket.destroy()

@@ -1,6 +1,7 @@
-// No secret is in anything that a process writes, at the most talkative level, while all goes wrong
-// that can be made to: passwords from URLs and files, texts of messages, idempotency keys. The
-// service alone and with workers, the commands, and the embedded nodes' own logs.
+// No secret appears in anything that a process writes at the most verbose log level, while
+// everything fails that can be made to fail: passwords from URLs and files, texts of messages,
+// idempotency keys. Covers the service alone and with workers, the commands, and the embedded
+// nodes' own logs.
 import { randomUUID } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -22,7 +23,7 @@ const dir = temporaryDir(t)
 
 const some = randomUUID().slice(0, 8)
 const USER = 'keeper'
-/** With every character that a URL must encode. */
+/** A password with every character that a URL must encode. */
 const PASSWORD = `pw@${some}:1/2#3?4%5,é`
 const FILE_PASSWORD = `filed-${some}`
 const WRONG_PASSWORD = `wrong-${some}`
@@ -38,7 +39,7 @@ const SECRETS = [
       JSON.stringify(secret).slice(1, -1)
     ])
   ),
-  // What is left of the password when a URL is taken apart in the wrong places.
+  // The parts of the password that remain when a URL is split in the wrong places.
   `pw@${some}`,
   `${some}:1`
 ]
@@ -64,7 +65,7 @@ async function tellAll(...words: string[]): Promise<void> {
 const setUser = (...rules: string[]): Promise<void> => tellAll('ACL', 'SETUSER', USER, ...rules)
 
 const said: string[] = []
-/** @param proof what must have been said, or the trial was none */
+/** @param proof what the output must contain, or the trial proved nothing */
 function hear(t: Test, who: string, output: string, ...proof: RegExp[]): void {
   said.push(output)
   for (const pattern of proof) t.match(output, pattern, `${who} says so`)
@@ -82,7 +83,7 @@ const unanswered = (error: unknown): { body: Record<string, unknown> } => ({
   body: { message: String(error) }
 })
 
-/** Texts with keys, right and wrong, and what is answered. */
+/** Posts texts with keys, valid and invalid ones, and returns the answers. */
 let loads = 0
 
 async function load(url: string, room: string, count = 20): Promise<string> {
@@ -124,7 +125,7 @@ function run(env: Record<string, string>, script: string, ...args: string[]): Pr
   })
 }
 
-/** Makes Redis fail in one way after the other, and loads the service each time. */
+/** Makes Redis fail in one way after the other, and puts load on the service each time. */
 async function failInTurn(service: Service, room: string): Promise<string> {
   const answers: string[] = []
   const loaded = async (): Promise<void> => {
@@ -151,7 +152,7 @@ async function failInTurn(service: Service, room: string): Promise<string> {
   await Promise.all([loaded(), node?.kill('SIGKILL')])
   await loaded()
   await node?.start()
-  // A restarted node knows only the users of its file.
+  // A restarted node knows only the users in its file.
   await setUser(...EVERYTHING)
   await until(
     'it is well again',
@@ -172,7 +173,7 @@ t.test('a service alone', async t => {
   const stream = openSse(t, `${service.url}/rooms/${room}/events`)
   await stream.isLive()
   const answers = await failInTurn(service, room)
-  // A room whose keys are of other types.
+  // A room whose keys have the wrong types.
   const broken = freshRoom()
   const admin = await connectTo(t, cluster.urls, { username: USER, password: PASSWORD })
   for (const key of [logKey(broken), usersKey(broken)]) {
@@ -185,7 +186,7 @@ t.test('a service alone', async t => {
     hear(t, path, await (await fetch(`${service.url}/${path}`)).text())
   }
   await admin.command(roomSlot(broken), ['DEL', logKey(broken), usersKey(broken)])
-  // Reports are counted for a second.
+  // Reports are counted for a second before they are logged.
   await sleep(1100)
   await service.stop()
   hear(
@@ -288,7 +289,7 @@ t.test('the commands', async t => {
   )
 })
 
-t.test('what Redis quotes of a command that it does not know is not passed on', async t => {
+t.test('what Redis quotes of an unknown command is not passed on', async t => {
   const admin = await connectTo(t, cluster.urls)
   const [node = ''] = admin.topology.masters
   await t.rejects(admin.onNode(node, ['NOSUCH', 'a', TEXT]), {

@@ -1,5 +1,5 @@
-// SIGTERM: no new requests are taken, those in progress are finished, streams end one by one with a
-// time to come back after, and nothing is missed.
+// SIGTERM: no new requests are accepted, those in progress are finished, streams end one by one
+// with a time after which to come back, and nothing is missed.
 import { existsSync, readdirSync } from 'node:fs'
 import net from 'node:net'
 import { join } from 'node:path'
@@ -13,7 +13,7 @@ import { until } from '../support/until.js'
 const cluster = await startCluster(t)
 
 t.test(
-  'streams are ended spread over the drain time, each with its own retry, and resume elsewhere',
+  'streams end spread over the drain time, each with its own retry, and resume at another process',
   async t => {
     const room = freshRoom()
     const [service, other] = await Promise.all([
@@ -50,11 +50,11 @@ t.test(
 )
 
 t.test(
-  'POSTs under way are finished, and so is what comes on an open connection, which is closed then',
+  'POSTs in progress are finished, and so is what arrives on an open connection, which is then closed',
   async t => {
     const room = freshRoom()
     const service = await startService(t, { redisNodes: cluster.urls, env: { DRAIN_MS: '3000' } })
-    // Each ends at a moment of its own: of one alone it may be the first.
+    // Each stream ends at a moment of its own, so a single one could be the first.
     const readers = sequence(1, 20).map(() => openSse(t, `${service.url}/rooms/${room}/events`))
     await Promise.all(readers.map(reader => reader.isLive()))
     const kept = net.connect(Number(new URL(service.url).port), '127.0.0.1')
@@ -68,7 +68,8 @@ t.test(
     const stopped = service.stop()
     const answers = await Promise.all(under)
     t.ok(answers.every(({ status }) => status === 201))
-    // The signal has been sent; when the process takes it, it alone knows. It listens no more then.
+    // The signal has been sent, but only the process knows when it handles it. After that it no
+    // longer listens.
     await until('it is stopping', () =>
       fetch(`${service.url}/health/ready`, { headers: { connection: 'close' } }).then(
         () => false,
@@ -79,7 +80,7 @@ t.test(
     kept.write(
       `POST /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
     )
-    await until('the late one is answered', () => answer !== '' || kept.destroyed)
+    await until('the late POST is answered', () => answer !== '' || kept.destroyed)
     t.match(answer, /^HTTP\/1\.1 201 [^]*connection: close[^]*"text":"late"/i)
     await until('the connection is closed', () => kept.destroyed)
     t.equal(await stopped, 0)
@@ -87,17 +88,17 @@ t.test(
     t.equal(
       (await readAll(again.url, room)).length,
       51,
-      'what was answered 201 is there, and nothing else'
+      'exactly the messages answered 201 are stored'
     )
   }
 )
 
-t.test('a stop while it is starting leaves nothing behind', async t => {
+t.test('stopping during the start leaves nothing behind', async t => {
   const dataDir = temporaryDir(t)
   const first = new Service({ env: { DATA_DIR: dataDir } })
   t.teardown(() => first.kill())
   const starting = t.rejects(first.start(), 'it does not become ready')
-  await until('it makes its cluster', () => first.output.includes('Creating a Redis Cluster'))
+  await until('it is creating its cluster', () => first.output.includes('Creating a Redis Cluster'))
   t.equal(await first.stop(), 0)
   await starting
   t.equal(first.errors, '')

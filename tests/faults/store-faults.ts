@@ -10,11 +10,11 @@ import { Trial } from '../drills/trial.js'
 
 const SEED = Number(process.env['SEED'] ?? 1)
 /**
- * Set where these tests run once more, on another server: what depends least on it is left out.
- * `npm run test:servers` leaves nothing out.
+ * Set when these tests run a second time, on another server: what depends least on the server is
+ * skipped. `npm run test:servers` skips nothing.
  */
 const elsewhere = process.env['SHORT'] === '1' && 'depends little on the server'
-/** The load goes on for as long as the fault takes, so that most trials send more. */
+/** The load lasts as long as the fault, so most trials send more than this. */
 const messages = elsewhere === false ? 2500 : 1200
 const size = { messages, rate: 400, writers: 50, rooms: 20, readers: 40, seed: SEED }
 
@@ -92,7 +92,7 @@ t.test('a shard is added and another one drained and removed: no POST fails', t 
   keepsItsPromises(t, 'change-shards')
 )
 t.test(
-  'a storm of repeated POSTs at both processes, connections being cut, stores one message a key',
+  'a storm of repeated POSTs at both processes, with connections cut, stores one message a key',
   t => keepsItsBounds(t, 'repeat-storm', 1)
 )
 t.test(

@@ -1,6 +1,6 @@
-// Streams under faults: readers of every room on two service processes, and each must end with
-// exactly 1…head of its room, in order. `npm run drill -- faults --scenario chaos --rate 2000
-// --readers 200` does the same at full size.
+// Streams under faults: readers of every room on two service processes. Each must end with exactly
+// the messages 1 to head of its room, in order. `npm run drill -- faults --scenario chaos --rate
+// 2000 --readers 200` does the same at full size.
 import t, { type Test } from 'tap'
 import { trialOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'
@@ -13,14 +13,14 @@ import { browserGuest, eventSourceGuest } from '../support/harness-eventsource.j
 
 const SEED = Number(process.env['SEED'] ?? 1)
 /**
- * Set where these tests run once more, on another server: what it cannot change is left out.
- * `npm run test:servers` leaves nothing out.
+ * Set when these tests run a second time, on another server: what does not depend on the server is
+ * skipped. `npm run test:servers` skips nothing.
  */
 const elsewhere = process.env['SHORT'] === '1' && 'does not depend on the server'
 const [CHAOS_S, messages, rate] = elsewhere === false ? [14, 5000, 500] : [8, 2000, 300]
 
 t.test(
-  'everything is broken at random: sockets, the package eventsource and Chromium get every message once, in order',
+  'while everything is broken at random, sockets, the package eventsource and Chromium get every message once, in order',
   async t => {
     const browser = await openChromium(t)
     const size = { messages, rate, writers: 50, rooms: 20, readers: 100, seed: SEED }
@@ -64,11 +64,11 @@ async function keepsItsBounds(t: Test, name: ExperimentName, scale: number): Pro
   t.same(violations, [])
 }
 
-t.test('a last message whose publication is refused is there as soon as others hear of it', t =>
+t.test('a last message whose publication is refused arrives as soon as others hear of it', t =>
   keepsItsBounds(t, 'lost-publication', 0.5)
 )
 t.test(
-  'slow readers cost the fast ones nothing, the process what they are allowed, and get everything',
+  'slow readers do not delay fast ones, use no more memory than allowed, and get everything',
   { skip: elsewhere },
   t => keepsItsBounds(t, 'slow-readers', 0.2)
 )

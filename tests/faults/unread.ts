@@ -1,5 +1,5 @@
-// Clients that ask for much and read nothing, against a process with a small heap; and what other
-// clients notice.
+// Clients that ask for much and read nothing, against a process with a small heap; and how that
+// affects other clients.
 import { once } from 'node:events'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -14,7 +14,7 @@ const SMALL_HEAP = ['--max-old-space-size=256']
 const TEXT = '😀'.repeat(4096)
 const POST_MS_P99_MAX = 100
 
-/** A connection that sends this, and reads nothing until told to. */
+/** A connection that sends this, and reads nothing until it is told to. */
 function connectUnread(t: Test, url: string, text: string): net.Socket {
   const socket = net.connect({ port: Number(new URL(url).port), host: '127.0.0.1' })
   t.teardown(() => socket.destroy())
@@ -37,7 +37,7 @@ async function fillRoom(url: string): Promise<string> {
   return room
 }
 
-/** The times of POSTs, one after the other, until the signal. */
+/** Posts one message after the other until the signal, and returns the times. */
 async function postTimes(url: string, signal: AbortSignal): Promise<number[]> {
   const room = freshRoom()
   const times: number[] = []
@@ -60,7 +60,7 @@ async function memoryMiB(url: string): Promise<number> {
 }
 
 t.test(
-  'unread pages cost a process little, and others nothing: pipelined, and on many connections',
+  'unread pages cost a process little and other clients nothing: pipelined, or on many connections',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -77,7 +77,7 @@ t.test(
     t.comment(
       `POST before: p50 ${quantile(await before, 0.5).toFixed(1)} ms, p99 ${quantile(await before, 0.99).toFixed(1)} ms; ${Math.round(await memoryMiB(url))} MiB`
     )
-    // Where the machine itself is that busy, the attack may at most double it.
+    // If the machine itself is that busy, the attack may at most double the time.
     const p99Max = Math.max(POST_MS_P99_MAX, 2 * quantile(await before, 0.99))
     const attack = new AbortController()
     const during = postTimes(url, attack.signal)
@@ -103,8 +103,8 @@ t.test(
     )
     t.ok(service.isRunning)
     t.ok(p99 < p99Max, `the p99 of POSTs is ${p99} ms`)
-    // A client that takes nothing is cut off, like a stream. Of those with one page, the system may
-    // have taken it all.
+    // A client that takes nothing is cut off, like a stream. Of clients with one page, the system
+    // may have taken all of it.
     await until(
       'the pipelines are cut off',
       () =>
@@ -119,7 +119,7 @@ t.test(
 )
 
 t.test(
-  'pages end at a number of bytes, and a client that goes on gets everything once',
+  'pages end at a number of bytes, and a client that pages on gets everything once',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -182,7 +182,7 @@ t.test('a page has at least one message, however small its bound', async t => {
 })
 
 t.test(
-  '500 pipelined requests are answered in their order, beside which others have their turn',
+  '500 pipelined requests are answered in order, and other clients are served meanwhile',
   async t => {
     const { url } = await startService(t, { redisNodes: cluster.urls })
     const room = freshRoom()
@@ -257,7 +257,7 @@ for (const [waiting, answered] of [
 }
 
 t.test(
-  'beyond REQUESTS_MAX a request is refused at once, and a stream told to come back',
+  'beyond REQUESTS_MAX a request is refused at once, and a stream is told to come back',
   async t => {
     const { url } = await startService(t, { redisNodes: cluster.urls, env: { REQUESTS_MAX: '3' } })
     const half = sequence(1, 3).map(() =>
@@ -283,7 +283,7 @@ t.test(
   }
 )
 
-t.test('the bodies of requests in work have so many bytes together, and no more', async t => {
+t.test('the bodies of requests in progress are limited in their total bytes', async t => {
   const BYTES_MAX = 65_536
   const { url } = await startService(t, {
     redisNodes: cluster.urls,
@@ -291,18 +291,18 @@ t.test('the bodies of requests in work have so many bytes together, and no more'
   })
   const head =
     'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json'
-  // White space belongs to no message, and to the body.
+  // White space is part of the body, but not of any message.
   const send = async (bytes: number, isChunked = false): Promise<number> => {
     const body = JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(bytes)
     const { status } = await fetch(`${url}/rooms/room/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
-      // The length of a stream is not declared.
+      // A streamed body does not declare its length.
       ...(isChunked ? { body: new Blob([body]).stream(), duplex: 'half' } : { body })
     })
     return status
   }
-  /** What is counted for a body whose length is not declared: the longest that is taken. */
+  /** The bytes that count for a body of undeclared length: the longest allowed. */
   const BODY_BYTES_MAX = 12 * 4096 + 4096
   for (const [held, bytes, isChunked] of [
     [40_000, BYTES_MAX - 40_000, false],
@@ -319,7 +319,7 @@ t.test('the bodies of requests in work have so many bytes together, and no more'
         `${head}\r\nContent-Length: ${held + more}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`
       ).resume()
       const [go] = (await once(half, 'data')) as [Buffer]
-      t.match(String(go), /^HTTP\/1\.1 100 /, 'it is in work')
+      t.match(String(go), /^HTTP\/1\.1 100 /, 'it is in progress')
       t.equal(await send(isChunked ? 100 : bytes, isChunked), status, `${held + more} + ${bytes}`)
       half.write(JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(held + more))
       const [[answer]] = (await Promise.all([once(half, 'data'), once(half, 'end')])) as [

@@ -1,4 +1,5 @@
-// Several processes on one port (WORKERS), as real processes: shares, sums, deaths and the stop.
+// Several processes on one port (WORKERS), as real processes: how connections are shared, summed
+// metrics, deaths, and the stop.
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import http from 'node:http'
 import { randomUUID } from 'node:crypto'
@@ -16,7 +17,7 @@ const WORKERS = 3
 const cluster = await startCluster(t)
 const env = { WORKERS: String(WORKERS) }
 
-/** Process ids of the workers of a parent. */
+/** The process ids of a parent's workers. */
 function workersOf(parent: number | undefined): number[] {
   return readdirSync('/proc')
     .filter(name => /^\d+$/.test(name))
@@ -29,7 +30,7 @@ function workersOf(parent: number | undefined): number[] {
             .split(' ')[1] === String(parent) && startOf(pid) !== undefined
         )
       } catch {
-        return false // it has ended meanwhile
+        return false // it has ended in the meantime
       }
     })
     .sort((a, b) => a - b)
@@ -50,7 +51,7 @@ function clientsOf(pid: number, url: string): number {
     try {
       return sockets.has(readlinkSync(`/proc/${pid}/fd/${fd}`))
     } catch {
-      return false // it was closed meanwhile
+      return false // it was closed in the meantime
     }
   }).length
 }
@@ -64,8 +65,8 @@ const metricsOf = async (url: string): Promise<string> =>
   await (await fetch(`${url}/metrics`)).text()
 
 /**
- * On a connection of its own, so that every POST may meet another worker. A request without an
- * answer in 15 s is an error of its own kind.
+ * Posts on a connection of its own, so that every POST may reach another worker. No answer within
+ * 15 s is an error of its own kind.
  */
 function postOnce(url: string, room: string, text: string, key: string): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -95,7 +96,7 @@ function postOnce(url: string, room: string, text: string, key: string): Promise
   })
 }
 
-t.test('connections are shared evenly, and the figures are those of all', async t => {
+t.test('connections are shared evenly, and the metrics cover all workers', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
   const workers = workersOf(service.pid)
   t.equal(workers.length, WORKERS)
@@ -105,7 +106,7 @@ t.test('connections are shared evenly, and the figures are those of all', async 
   })
 
   const room = freshRoom()
-  // Between the streams come short connections, which must not shift them all to one side.
+  // Short connections come between the streams, and must not move them all to one worker.
   const readers = []
   for (const n of sequence(1, 30)) {
     readers.push(openSse(t, `${service.url}/rooms/${room}/events`))
@@ -228,10 +229,10 @@ t.test('a worker that is asked to end drains, and is replaced', async t => {
   while (startOf(worker) !== undefined) {
     t.equal(await postOnce(service.url, room, 'hello', randomUUID()), 201)
   }
-  await until('another takes its place', () => workersOf(service.pid).length === WORKERS)
+  await until('another worker takes its place', () => workersOf(service.pid).length === WORKERS)
 })
 
-t.test('SIGTERM ends all of them, after what is under way', async t => {
+t.test('SIGTERM ends all workers after they have finished what is in progress', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
   const room = freshRoom()
   const reader = openSse(t, `${service.url}/rooms/${room}/events`)
@@ -244,7 +245,7 @@ t.test('SIGTERM ends all of them, after what is under way', async t => {
   t.same(
     outcomes.filter(outcome => outcome.status === 'fulfilled' && outcome.value !== 201),
     [],
-    'no POST is answered an error'
+    'no POST is answered with an error'
   )
   t.equal(await ended, 0)
   await until('the stream has ended', () => reader.hasEnded)
@@ -262,7 +263,7 @@ t.test('workers end when their parent is killed', async t => {
   await until('all have ended', () => workers.every(pid => startOf(pid) === undefined))
 })
 
-t.test('workers that die again and again: it says so and ends', async t => {
+t.test('if workers die again and again, the service says so and ends', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env: { WORKERS: '2' } })
   const deadline = Date.now() + 120_000
   while (service.isRunning && Date.now() < deadline) {
@@ -273,7 +274,7 @@ t.test('workers that die again and again: it says so and ends', async t => {
   t.match(service.errors, /Workers died \d+ times in a row, the last one with SIGKILL: giving up\n/)
 })
 
-t.test('workers that cannot start say why, once, and nothing is left', async t => {
+t.test('if workers cannot start, the reason is printed once, and nothing is left', async t => {
   const service = new Service({
     redisNodes: ['redis://127.0.0.1:1'],
     env: { WORKERS: '2', STORE_DEADLINE_MS: '300' }
@@ -284,7 +285,7 @@ t.test('workers that cannot start say why, once, and nothing is left', async t =
   )
 })
 
-t.test('with an embedded cluster, which the parent starts once', async t => {
+t.test('the parent starts the embedded cluster once for all workers', async t => {
   const service = await startService(t, { env: { WORKERS: '2', DATA_DIR: temporaryDir(t) } })
   const room = freshRoom()
   for (const n of sequence(1, 10)) {
@@ -297,7 +298,7 @@ t.test('with an embedded cluster, which the parent starts once', async t => {
   t.equal(await service.stop(), 0)
 })
 
-t.test('one worker is the service itself, without a process of its own', async t => {
+t.test('with one worker, the service runs in the parent itself', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env: { WORKERS: '1' } })
   t.same(workersOf(service.pid), [])
   t.same((await request(`${service.url}/health/ready`)).body['workers'], undefined)
