@@ -66,8 +66,8 @@ export type DeletionsOptions = {
   readonly onFault: (error: unknown) => void
 }
 
-/** More than a request may take, and much more than a process stands still for. */
-const CLAIM_MS = 60_000
+/** So many deadlines of a request: much longer than a process stands still for. */
+const CLAIM_DEADLINES = 6
 /** How often an abandoned deletion is looked for, in the time after which one counts as such. */
 const LOOKS = 2
 const ADOPTED_AT_ONCE = 4
@@ -103,7 +103,7 @@ export class Deletions {
     this.#members = parts.members
     this.#dialogs = parts.dialogs
     this.#options = options
-    const { claimMs = CLAIM_MS, deadlineMs } = options
+    const { deadlineMs, claimMs = CLAIM_DEADLINES * deadlineMs } = options
     this.#claimMs = claimMs
     this.#unfinished = new UnfinishedDeletions(cluster, { claimMs, deadlineMs })
   }
@@ -325,8 +325,9 @@ export class Deletions {
     if (await this.#members.isMemberNow(room, user)) return
     const deadline = performance.now() + this.#options.deadlineMs
     await this.#dialogs.remove(user, room, deadline)
+    // Their streams may have read the list in between.
     if (await this.#members.isMemberNow(room, user)) {
-      await this.#dialogs.add(user, room, Date.now(), deadline)
+      await this.#members.list(room, user, Date.now(), deadline, true)
     }
   }
 

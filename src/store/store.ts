@@ -36,7 +36,7 @@ export type StoreOptions = Omit<AppenderOptions, 'publish'> &
     readonly retentionDays: number
     readonly retentionDaysByPrefix: readonly PrefixDays[]
     readonly lostPatienceMs: number
-    /** How long an interrupted deletion of a room is left alone; default a minute. */
+    /** How long an interrupted deletion of a room is left alone; default six deadlines. */
     readonly deletionClaimMs?: number
     /** Called in the order of a room's sequences, as far as this process wrote them. */
     readonly publish: (room: string, entries: ReadonlyArray<Message | Change>) => void

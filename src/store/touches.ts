@@ -67,7 +67,11 @@ export class Touches {
   forget(room: string, user: string | undefined): void {
     if (user === undefined) {
       for (const known of [this.#recent, this.#older]) {
-        for (const key of known) if (key.startsWith(`${room}{`)) known.delete(key)
+        for (const key of known) {
+          if (!key.startsWith(`${room}{`)) continue
+          known.delete(key)
+          this.#removed.set(key, true)
+        }
       }
       return
     }
