@@ -17,6 +17,8 @@ const measured = {
   'cluster/embedded': { seconds: 25, cores: 0.6 },
   'cluster/embedded-loss': { seconds: 25, cores: 0.6 },
   'cluster/msggen': { seconds: 20, cores: 0.8 },
+  'faults/deletions': { seconds: 40, cores: 0.6 },
+  'faults/dialogs': { seconds: 50, cores: 0.8 },
   'faults/eventsource': { seconds: 70, cores: 1 },
   'faults/half-moved': { seconds: 25, cores: 0.6 },
   'faults/lost-data': { seconds: 40, cores: 0.5 },

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { readConfig } from '../../src/config.js'
+import { DialogsError } from '../../src/errors.js'
 import { Subscriber } from '../../src/redis/subscriber.js'
 import { asServiceUser } from '../../src/embedded/redis-conf.js'
 import { redisTarget } from '../../src/config/redis-target.js'
@@ -45,6 +46,10 @@ const operation = fc.oneof(
     arbitrary: fc.record({ kind: fc.constant('leave' as const), user, room, process_ })
   },
   {
+    weight: 1,
+    arbitrary: fc.record({ kind: fc.constant('delete' as const), user, room, process_ })
+  },
+  {
     weight: 3,
     arbitrary: fc.record({
       kind: fc.constant('read' as const),
@@ -57,7 +62,9 @@ const operation = fc.oneof(
 )
 
 class Model {
+  /** Who wrote what is still there; its first sequence comes after `#gone`. */
   readonly #logs = new Map<string, string[]>()
+  readonly #gone = new Map<string, number>()
   readonly #members = new Set<string>()
   readonly #read = new Map<string, number>()
 
@@ -75,11 +82,30 @@ class Model {
     this.#read.delete(`${room} ${user}`)
   }
 
+  /** @param head what the service says, or undefined if it knows no such room */
+  delete(room: string, head: number | undefined): void {
+    const before = this.#head(room)
+    const members = [...this.#members].filter(key => key.startsWith(`${room} `))
+    const isEmpty = this.#log(room).length === 0 && members.length === 0
+    // Whoever had written and left is known still, and makes it a room.
+    const allowed = [
+      ...(isEmpty ? [before === 0 ? undefined : before] : []),
+      Math.max(2, before + 1)
+    ]
+    if (!allowed.includes(head)) throw new Error(`deleted up to ${head}, not ${allowed.join()}`)
+    if (head !== undefined) this.#gone.set(room, head)
+    this.#logs.delete(room)
+    for (const key of members) {
+      this.#members.delete(key)
+      this.#read.delete(key)
+    }
+  }
+
   /** @returns the mark; undefined for a user who is not a member */
   mark(room: string, user: string, seq: number): number | undefined {
     const key = `${room} ${user}`
     if (!this.#members.has(key)) return undefined
-    const read = Math.max(this.#read.get(key) ?? 0, Math.min(seq, this.#log(room).length))
+    const read = Math.max(this.#read.get(key) ?? 0, Math.min(seq, this.#head(room)))
     this.#read.set(key, read)
     return read
   }
@@ -88,9 +114,14 @@ class Model {
     return ROOMS.filter(room => this.#members.has(`${room} ${user}`)).map(room => {
       const log = this.#log(room)
       const read = this.#read.get(`${room} ${user}`) ?? 0
-      const unread = log.slice(read).filter(author => author !== user).length
-      return { room, head: log.length, read, unread, last: log.at(-1) ?? null }
+      const since = Math.max(0, read - (this.#gone.get(room) ?? 0))
+      const unread = log.slice(since).filter(author => author !== user).length
+      return { room, head: this.#head(room), read, unread, last: log.at(-1) ?? null }
     })
+  }
+
+  #head(room: string): number {
+    return (this.#gone.get(room) ?? 0) + this.#log(room).length
   }
 
   #log(room: string): readonly string[] {
@@ -119,6 +150,13 @@ t.test('whatever people do, everybody sees what the model says, in both processe
         } else if (kind === 'leave') {
           await store.members.leave(...names)
           model.leave(room, user)
+        } else if (kind === 'delete') {
+          const deletion = await store.deletions.delete(names[0]).catch((error: unknown) => {
+            if (error instanceof DialogsError && error.code === 'ROOM_NOT_FOUND') return undefined
+            throw error
+          })
+          if (deletion !== undefined && !deletion.isClean) throw new Error('it is not clean')
+          model.delete(room, deletion?.seq)
         } else {
           const seq = (rest as { readonly seq: number }).seq
           const read = model.mark(room, user, seq)

@@ -10,6 +10,9 @@ import { type Member } from './operator.js'
 import { type Trial } from './trial.js'
 import { type Takeover } from './verdict.js'
 
+/** What a fault works on. */
+export type Scene = Pick<Trial, 'world' | 'pick' | 'random'>
+
 const HOST = '127.0.0.1'
 /**
  * Percent. A drill moves slots fast, so that much happens at once; the command's own default is
@@ -26,7 +29,7 @@ const KILLS_EVERY_MS = 300
 export async function killMaster({
   world,
   pick
-}: Trial): Promise<{ readonly dead: EmbeddedNode; readonly takeover: Takeover }> {
+}: Scene): Promise<{ readonly dead: EmbeddedNode; readonly takeover: Takeover }> {
   const { operator } = world
   const { process: dead, node } = pick(await operator.masters())
   world.did(`kill -9 of the master ${dead.port}`)
@@ -48,14 +51,14 @@ export async function killMasterOnly(trial: Trial): Promise<EmbeddedNode> {
 }
 
 /** Starts a dead node again, and waits until it is a healthy replica. */
-export async function revive({ world }: Trial, node: EmbeddedNode): Promise<void> {
+export async function revive({ world }: Scene, node: EmbeddedNode): Promise<void> {
   await node.start()
   world.did(`the node ${node.port} is back`)
   await world.operator.untilHealthy()
   world.did('the cluster is healthy')
 }
 
-export async function killReplica({ world, pick }: Trial): Promise<void> {
+export async function killReplica({ world, pick }: Scene): Promise<void> {
   const { process } = pick(await world.operator.replicas())
   world.did(`kill -9 of the replica ${process.port}`)
   await process.kill('SIGKILL')
@@ -70,7 +73,7 @@ export async function killReplica({ world, pick }: Trial): Promise<void> {
  * Stops a master for a while. When it resumes, it does not know that time has passed, nor that its
  * replica may have taken over.
  */
-export async function pauseMaster({ world, pick }: Trial, seconds: number): Promise<void> {
+export async function pauseMaster({ world, pick }: Scene, seconds: number): Promise<void> {
   const { operator } = world
   const { process } = pick(await operator.masters())
   world.did(`SIGSTOP of the master ${process.port}`)
@@ -83,7 +86,7 @@ export async function pauseMaster({ world, pick }: Trial, seconds: number): Prom
 
 /** Kills all connections of clients (`normal`) or of subscribers (`pubsub`) on all nodes. */
 export async function killConnections(
-  { world }: Trial,
+  { world }: Scene,
   type: 'normal' | 'pubsub',
   times = KILLS
 ): Promise<void> {
@@ -98,7 +101,7 @@ export async function killConnections(
 
 /** Ends a service process, any one by default, and starts it again. */
 export async function restartService(
-  { world, pick }: Trial,
+  { world, pick }: Scene,
   signal: 'SIGKILL' | 'SIGTERM',
   service = pick(world.services)
 ): Promise<void> {
@@ -114,7 +117,7 @@ export async function restartService(
  * to their replica before that.
  */
 export async function rollingRestart(
-  { world }: Trial,
+  { world }: Scene,
   { isHandedOver }: { readonly isHandedOver: boolean }
 ): Promise<void> {
   const { operator, cluster } = world
@@ -148,7 +151,7 @@ export async function handOver(world: Trial['world'], master: Member): Promise<v
 }
 
 /** Moves some slots of a master, drawn at random, to another. */
-export async function moveSome({ world, pick, random }: Trial, count: number): Promise<void> {
+export async function moveSome({ world, pick, random }: Scene, count: number): Promise<void> {
   await world.administer(async admin => {
     const holdings = (await admin.look()).holdings.filter(({ slots }) => slots.length > 0)
     const from = pick(holdings)
@@ -162,7 +165,7 @@ export async function moveSome({ world, pick, random }: Trial, count: number): P
  * Moves slots while masters are killed: half-moved slots have to survive. Few enough that no master
  * is ever emptied, because two masters cannot elect a third.
  */
-export async function killWhileMoving(trial: Trial): Promise<void> {
+export async function killWhileMoving(trial: Scene): Promise<void> {
   for (let kill = 0; kill < 3; kill++) {
     const moving = moveSome(trial, 1200)
     moving.catch(() => undefined)
@@ -178,7 +181,7 @@ export async function killWhileMoving(trial: Trial): Promise<void> {
  * Starts a new, empty master with a replica, and gives it its share of slots. @returns the new
  * master
  */
-export async function growByOne({ world }: Trial): Promise<EmbeddedNode> {
+export async function growByOne({ world }: Scene): Promise<EmbeddedNode> {
   const [master, replica] = [await world.cluster.addNode(), await world.cluster.addNode()]
   await world.administer(async admin => {
     await addShard(admin, { host: HOST, port: master.port }, [{ host: HOST, port: replica.port }])
@@ -189,7 +192,7 @@ export async function growByOne({ world }: Trial): Promise<EmbeddedNode> {
 }
 
 /** Moves all slots of a master to the others, and takes it out of the cluster with its replicas. */
-export async function shrinkBy({ world }: Trial, master: EmbeddedNode): Promise<void> {
+export async function shrinkBy({ world }: Scene, master: EmbeddedNode): Promise<void> {
   const { cluster } = world
   await world.administer(async admin => {
     const map = await admin.look()

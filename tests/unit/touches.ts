@@ -29,6 +29,12 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
   await wrote(3)
   await wrote(4)
   t.same(listed.slice(1), [{ room: 'red', user: 'ann', isBack: true }])
+  // The whole room is deleted, and another one is not.
+  touches.forget('red', undefined)
+  touches.forget('re', undefined)
+  await wrote(5)
+  await wrote(6)
+  t.same(listed.slice(2), [{ room: 'red', user: 'ann', isBack: true }])
 })
 
 t.test('updates are sent in groups, and at once for whoever asks for their list', async t => {
