@@ -1,7 +1,7 @@
-// The Compose file on a real Docker engine: it comes up, and whatever breaks or is replaced under
-// it, nothing is lost. Traffic goes through nginx from a container next to it, because published
-// ports may be out of reach from here. The tests share one project, and each continues where the
-// last one ended. Without an engine they are skipped and say why.
+// The Compose file on a real Docker engine: it comes up, and nothing is lost whatever breaks or is
+// replaced. Traffic goes through nginx from a container next to it, because published ports may be
+// unreachable from here. The tests share one project, and each continues where the last one ended.
+// Without an engine they are skipped and say why.
 import t, { type Test } from 'tap'
 import { until } from '../support/until.js'
 import { docker, isAvailable, NODES, Project, whyNot } from './support/engine.js'
@@ -193,7 +193,7 @@ function testProject(): void {
   })
 
   t.test(
-    'everything is stopped and started, under the same addresses and under new ones',
+    'everything is stopped and started again, under the same addresses and under new ones',
     async t => {
       for (const moves of [false, true]) {
         await project.succeed('down')

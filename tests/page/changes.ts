@@ -22,7 +22,7 @@ async function asAnn(t: Test, room: string): Promise<ChatPage> {
   return chat
 }
 
-/** What a row says, and how it is marked. */
+/** The text of a row, and how it is marked. */
 const rowOf = (chat: ChatPage, seq: number): Promise<string> =>
   chat.page.evaluate(`(() => {
     const row = document.querySelector('#list > li[data-seq="${seq}"]')
@@ -61,8 +61,12 @@ t.test(
       await until('it is changed', async () => (await rowOf(chat, 2)) === 'second [edited]')
       await until('it is deleted', async () => /#3 was deleted/.test(await rowOf(chat, 3)))
       t.equal(await rowOf(chat, 1), 'first')
-      t.equal(await chat.page.locator('#list > li:visible').count(), 3, 'changes are no rows')
-      t.notMatch(await chat.page.content(), /secnd|third/, 'what it said before is nowhere')
+      t.equal(
+        await chat.page.locator('#list > li:visible').count(),
+        3,
+        'changes have no rows of their own'
+      )
+      t.notMatch(await chat.page.content(), /secnd|third/, 'its old text is nowhere')
     }
     const later = await ChatPage.enter(t, browser, url, room)
     await later.open()
@@ -78,7 +82,7 @@ t.test(
   }
 )
 
-t.test('Escape gives an edit up, and the draft comes back', async t => {
+t.test('Escape cancels an edit, and the draft comes back', async t => {
   const room = newName()
   const ann = await asAnn(t, room)
   await ann.send('ann', 'as it is')
@@ -105,7 +109,7 @@ t.test('a deletion that the person does not confirm does not happen', async t =>
   t.same(await ann.seqs(), [1, 2])
 })
 
-t.test('changes far back in the history show there, and move nothing', async t => {
+t.test('changes far back in the history are shown there, and move nothing', async t => {
   const room = newName()
   await postMany(url, room, 'ann', 300)
   const chat = await ChatPage.visit(t, browser, url, `?chat_id=${room}&seq=60`)
@@ -123,7 +127,7 @@ t.test('changes far back in the history show there, and move nothing', async t =
   await change(61, 'DELETE')
   await until('it is changed', async () => /^changed while/.test(await rowOf(chat, 58)))
   await until('it is deleted', async () => /#61 was deleted/.test(await rowOf(chat, 61)))
-  t.ok(Math.abs((await chat.topOf(60)) - top) <= 1, 'what was looked at did not move')
+  t.ok(Math.abs((await chat.topOf(60)) - top) <= 1, 'the row in view did not move')
 
   // Not loaded yet when they are changed.
   await change(5, 'DELETE')
@@ -134,7 +138,7 @@ t.test('changes far back in the history show there, and move nothing', async t =
   t.equal(await rowOf(chat, 6), 'changed before it was loaded [edited]')
 })
 
-t.test('a change that is refused says why, and the message stays', async t => {
+t.test('a refused change says why, and the message stays as it is', async t => {
   const room = newName()
   await post(url, room, 'ann', 'hers')
   const ann = await asAnn(t, room)

@@ -15,7 +15,7 @@ const env = { REDIS_NODES: cluster.urls.join(',') }
 
 type Shards = Array<{ id: string; master: { address: string }; slots: Array<[number, number]> }>
 
-t.test('blocks, shards and the stream name one version, and a moved slot changes it', async t => {
+t.test('blocks, shards and the stream name one version; a moved slot changes it', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 45)
   const reader = openSse(t, `${url}/cluster/events`)
@@ -58,7 +58,7 @@ t.test('blocks, shards and the stream name one version, and a moved slot changes
   )
 })
 
-t.test('a browser that asks for /cluster is led to the picture of the same room', async t => {
+t.test("a browser that asks for /cluster is redirected to the room's picture", async t => {
   const response = await fetch(`${url}/cluster?room=a%26b`, {
     headers: { accept: 'text/html,*/*;q=0.8' },
     redirect: 'manual'
@@ -153,7 +153,7 @@ t.test(
     t.same(
       masters,
       shards.map(({ master }) => master.address),
-      'each shard has the column that it had'
+      'each shard kept its column'
     )
     await until(
       'all are received',

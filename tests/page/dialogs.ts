@@ -17,7 +17,7 @@ const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 type Person = { readonly user: string; readonly here: string; readonly there: string }
 
-/** Somebody who has written in two rooms. */
+/** A person who has written in two rooms. */
 async function newPerson(): Promise<Person> {
   const person = { user: newName(), here: newName(), there: newName() }
   for (const room of [person.there, person.here]) await post(url, room, person.user, 'hello')
@@ -65,7 +65,7 @@ t.test('a message elsewhere is counted within moments, in every tab, over one st
   t.same(await listed(first), [here, there], 'newest activity first')
   const second = await enterAs(t, person, here, first)
   const third = await enterAs(t, person, here, first)
-  await until('the third has it, too', async () => (await listed(third)).includes(there))
+  await until('the third tab shows it as well', async () => (await listed(third)).includes(there))
   t.equal(await streamsOf(), 1, 'one stream for three tabs')
 
   const startedAt = performance.now()
@@ -76,12 +76,12 @@ t.test('a message elsewhere is counted within moments, in every tab, over one st
   await post(url, there, 'bob', 'two')
   for (const tab of [first, second, third]) {
     await until('it is counted everywhere', async () => (await unreadIn(tab, there)) === '2')
-    t.equal((await listed(tab))[0], there, 'and has moved up')
+    t.equal((await listed(tab))[0], there, 'and its dialog has moved up')
     t.equal(await tab.page.title(), `(2) ${here} · Dialogs`)
     t.match(await tab.page.getAttribute('link[rel="icon"]', 'href'), /icon-unread\.svg$/)
   }
 
-  // Read in one tab, it is read in all.
+  // When it is read in one tab, it is read in all.
   const reading = await enterAs(t, person, there, first)
   await reading.open()
   await reading.shows('two')
@@ -93,7 +93,7 @@ t.test('a message elsewhere is counted within moments, in every tab, over one st
 })
 
 t.test(
-  'a dialog that is joined appears, one that is left goes, and a new name has its own',
+  'a joined dialog appears, a left one goes, and another name has its own dialogs',
   async t => {
     const person = await newPerson()
     const chat = await enterAs(t, person, person.here)
@@ -125,7 +125,7 @@ t.test('after a restart of the service the list is right again by itself', async
   t.equal(await streamsOf(), 1)
 })
 
-t.test('a row that has the keyboard keeps it while the list changes', async t => {
+t.test('a row that has the keyboard focus keeps it while the list changes', async t => {
   const person = await newPerson()
   const chat = await enterAs(t, person, person.here)
   await until('the list is there', async () => (await listed(chat)).includes(person.there))
@@ -146,7 +146,7 @@ t.test('on a phone the button of the panel says that something is unread elsewhe
   t.match(await chat.page.textContent('#panel-toggle'), /something is unread/)
 })
 
-t.test('without a SharedWorker the list is live while the tab is shown', async t => {
+t.test('without a SharedWorker the list is live while the tab is visible', async t => {
   const person = await newPerson()
   const chat = await ChatPage.visit(t, browser, url, '')
   await chat.page.addInitScript('delete window.SharedWorker')
@@ -159,7 +159,7 @@ t.test('without a SharedWorker the list is live while the tab is shown', async t
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${isHidden} })
     document.dispatchEvent(new Event('visibilitychange'))`)
   await setHidden(true)
-  await until('the stream is let go', async () => (await streamsOf()) === 0)
+  await until('the stream is closed', async () => (await streamsOf()) === 0)
   await post(url, person.there, 'bob', 'one')
   await setHidden(false)
   await until('it is counted', async () => (await unreadIn(chat, person.there)) === '1')

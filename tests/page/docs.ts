@@ -1,11 +1,11 @@
-// /docs in a real browser: it shows every operation, asks no other host for anything, and nothing
-// breaks its policy.
+// /docs in a real browser: it shows every operation, contacts no other host, and nothing violates
+// its policy.
 import t from 'tap'
 import { startCluster } from '../support/embedded.js'
 import { openChromium } from '../support/chromium.js'
 import { startService } from '../support/service.js'
 
-t.test('the interface is shown, from here alone', async t => {
+t.test('/docs shows the interface and loads everything from this service', async t => {
   const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
   const browser = await openChromium(t)
   const page = await browser.newPage()

@@ -1,6 +1,6 @@
-// A tab in a busy room and in a long one, on a slow computer, in a real Chromium: memory and nodes
-// stay flat, and no message is missing. By default it is short; ENDURANCE=1 has 100 messages a
-// second for ten minutes, a room of 100,000 messages, and judges how long tasks take.
+// A tab in a busy room and in a long one, on a slow computer, in a real Chromium: memory and DOM
+// nodes stay constant, and no message is missing. By default it is short. ENDURANCE=1 runs 100
+// messages a second for ten minutes and a room of 100,000 messages, and checks how long tasks take.
 import { randomUUID } from 'node:crypto'
 import type { CDPSession } from 'playwright-core'
 import t from 'tap'
@@ -16,7 +16,10 @@ const RATE = 100
 const DURATION_MS = IS_FULL ? 600_000 : 12_000
 const LONG_ROOM = IS_FULL ? 100_000 : 3000
 const CPU_THROTTLING = 4
-/** Rows, with what belongs to each, that a page at the newest message holds at most. */
+/**
+ * The maximum number of rows, with everything that belongs to each, in a page at the newest
+ * message.
+ */
 const ROWS_MAX = 700
 const ROWS_BACK_MAX = 2500
 const HEAP_GROWTH_MAX = 3 * 1024 * 1024
@@ -42,7 +45,7 @@ async function write(room: string, options: { count: number; rate?: number }): P
 
 type Figures = { readonly heap: number; readonly nodes: number; readonly rows: number }
 
-/** After garbage was collected, so that only what is held counts. */
+/** After a garbage collection, so that only memory in use counts. */
 async function figuresOf(chat: ChatPage, session: CDPSession): Promise<Figures> {
   await session.send('HeapProfiler.collectGarbage')
   const { metrics } = await session.send('Performance.getMetrics')
@@ -82,7 +85,7 @@ t.test(`${RATE} messages a second for ${DURATION_MS / 1000} s leave no trace`, a
       async () => Number((await chat.seqs()).at(-1) ?? 0) >= seq,
       DURATION_MS + 60_000
     )
-  // By then the page holds as many rows as it ever will.
+  // By then the page has as many rows as it ever will.
   await reaches(Math.max(count / 10, 700))
   const early = await figuresOf(chat, session)
   await writing

@@ -26,7 +26,7 @@ const tokenOf = (more: Partial<NewToken>): Promise<string> =>
   signToken(SECRET, { ttlS: 600, ...more })
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
 const asAdmin = bearer(await tokenOf({ isAdmin: true }))
-/** Valid for so many more seconds: the skew counts. */
+/** A token that is valid for this many more seconds, including the tolerance. */
 const endingIn = (s: number): { readonly ttlS: number } => ({ ttlS: s - SKEW_S })
 
 async function giveToken(chat: ChatPage, token: string): Promise<void> {
@@ -35,7 +35,7 @@ async function giveToken(chat: ChatPage, token: string): Promise<void> {
   await chat.page.press('#token', 'Enter')
 }
 
-/** The addresses that the page, its worker included, asks for. */
+/** The addresses that the page requests, including its worker. */
 function addressesOf({ page }: ChatPage): string[] {
   const asked: string[] = []
   page.context().on('request', each => asked.push(each.url()))
@@ -46,7 +46,7 @@ async function setCookie({ page }: ChatPage, token: string): Promise<void> {
   await page.context().addCookies([{ name: 'token', value: token, url, sameSite: 'Strict' }])
 }
 
-/** A tab that has the right by a cookie, as an application would set it. */
+/** A tab with a cookie that gives it the right, as an application would set it. */
 async function enterByCookie(t: Test, room: string, token: string): Promise<ChatPage> {
   const chat = await ChatPage.visit(t, browser, url, '')
   await setCookie(chat, token)
@@ -55,7 +55,7 @@ async function enterByCookie(t: Test, room: string, token: string): Promise<Chat
 }
 
 t.test(
-  'a token is asked for, names the user, and is in no address and no lasting store',
+  'a token is asked for, names the user, and is in no address and no persistent storage',
   async t => {
     const room = newName()
     const token = await tokenOf({ user: 'Änn', read: [room], write: [room] })
@@ -117,7 +117,7 @@ t.test('a bad token is refused with the reason, and Escape leaves the room as it
   await chat.becomes('live')
 })
 
-t.test('a token that expires is asked for anew; nothing is missed, and nothing lost', async t => {
+t.test('after a token expires another is asked for; nothing is missed or lost', async t => {
   const room = newName()
   await post(url, room, 'bob', 'before', asAdmin)
   const rights = { user: 'ann', read: [room], write: [room] }
@@ -140,7 +140,7 @@ t.test('a token that expires is asked for anew; nothing is missed, and nothing l
   await until('nothing is pending', async () => (await chat.pending()).length === 0)
 })
 
-t.test('a cookie that the application renews goes on without a question', async t => {
+t.test('with a cookie that the application renews, the page asks for nothing', async t => {
   const room = newName()
   const rights = { user: 'ann', read: [room], write: [room] }
   const chat = await enterByCookie(t, room, await tokenOf({ ...rights, ...endingIn(6) }))
@@ -153,7 +153,7 @@ t.test('a cookie that the application renews goes on without a question', async 
   t.notOk(await chat.page.isVisible('#sign-in'))
 })
 
-t.test('somebody who is removed is told, gets nothing more, and may come back', async t => {
+t.test('a removed user is told, gets nothing more, and may come back', async t => {
   const room = newName()
   const member = `${url}/rooms/${room}/users/ann`
   await request(member, { method: 'PUT', headers: asAdmin })
@@ -173,7 +173,7 @@ t.test('somebody who is removed is told, gets nothing more, and may come back', 
   t.same(await chat.seqs(), [1, 2])
 })
 
-t.test('a room without a right says so; the name is not asked for again', async t => {
+t.test('without the right to a room, the page says so and asks for no other name', async t => {
   const chat = await enterByCookie(t, newName(), await tokenOf({ user: 'ann', read: ['other'] }))
   await chat.page.click('#open')
   await until('it says so', async () => (await chat.page.innerText('#state')) === 'Not allowed')
@@ -195,7 +195,7 @@ async function listening(t: Test, server: Server): Promise<string> {
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
 }
 
-/** What an attacker serves: on the same host, so that the browser does send the cookie along. */
+/** An attacker's server on the same host, so that the browser does send the cookie. */
 const startOther = (t: Test): Promise<string> =>
   listening(
     t,
@@ -208,7 +208,10 @@ const startOther = (t: Test): Promise<string> =>
 
 type Passed = { readonly path: string; readonly hasCookie: boolean; readonly status: number }
 
-/** In front of the service: notes what a browser sends, whatever it lets pages know of it. */
+/**
+ * A proxy in front of the service that records what the browser sends, whatever pages may know of
+ * it.
+ */
 async function startWitness(t: Test): Promise<{ front: string; passed: Passed[] }> {
   const passed: Passed[] = []
   const server = createServer((request, response) => {
@@ -279,7 +282,7 @@ t.test(
       'a script',
       `void document.body.append(Object.assign(document.createElement('script'), { src: '${target}' }))`
     )
-    // The same from a page of its own origin is taken: the cookie is good.
+    // The same requests from a page of this origin are accepted, so the cookie is valid.
     passed.length = 0
     const own: Page = await chat.page.context().newPage()
     await own.goto(`${front}/chat`)
@@ -288,7 +291,7 @@ t.test(
     t.match(passed.at(-1), { hasCookie: true, status: 201 })
     await own.close()
 
-    // What asks first is not sent at all, and what is read is not shown.
+    // Requests with a preflight are not sent at all, and what they would read is not shown.
     const page = await chat.page.context().newPage()
     await page.goto(other)
     for (const init of [

@@ -1,4 +1,5 @@
-// Where the page keeps its reader, and how it shows what is long or strange, in a real Chromium.
+// Where the page keeps the reader's place, and how it shows long or strange texts, in a real
+// Chromium.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
@@ -39,32 +40,29 @@ const heightOf = (chat: ChatPage, row: number): Promise<number> =>
     `document.querySelectorAll('#list > li')[${row}].getBoundingClientRect().height`
   )
 
-t.test(
-  'a text of many lines pasted at the end, and taken back, does not stop the following',
-  async t => {
-    const room = newName()
-    await fill(room, 60)
-    for (const viewport of [
-      { width: 360, height: 740 },
-      { width: 1280, height: 800 }
-    ]) {
-      const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport })
-      await chat.open()
-      await until('the newest is in sight', () => chat.isAtEnd())
-      await chat.page.focus('#text')
-      await chat.page.keyboard.insertText('line\n'.repeat(30))
-      await until('the newest is still in sight', () => chat.isAtEnd())
-      await post(room, 'bob', `after the paste at ${viewport.width}`)
-      await chat.shows(`after the paste at ${viewport.width}`)
-      await until('the list follows', () => chat.isAtEnd())
-      await chat.page.fill('#text', '')
-      await until('the list still follows', () => chat.isAtEnd())
-      t.notOk(await chat.page.isVisible('#newest'))
-    }
+t.test('pasting a long text at the end, and undoing it, does not stop following', async t => {
+  const room = newName()
+  await fill(room, 60)
+  for (const viewport of [
+    { width: 360, height: 740 },
+    { width: 1280, height: 800 }
+  ]) {
+    const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, { viewport })
+    await chat.open()
+    await until('the newest is in sight', () => chat.isAtEnd())
+    await chat.page.focus('#text')
+    await chat.page.keyboard.insertText('line\n'.repeat(30))
+    await until('the newest is still in sight', () => chat.isAtEnd())
+    await post(room, 'bob', `after the paste at ${viewport.width}`)
+    await chat.shows(`after the paste at ${viewport.width}`)
+    await until('the list follows', () => chat.isAtEnd())
+    await chat.page.fill('#text', '')
+    await until('the list still follows', () => chat.isAtEnd())
+    t.notOk(await chat.page.isVisible('#newest'))
   }
-)
+})
 
-t.test('turning the window keeps the first row in sight, there and back', async t => {
+t.test('rotating the window keeps the first visible row in place, there and back', async t => {
   const room = newName()
   await fill(room, 90)
   const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, {
@@ -99,7 +97,7 @@ t.test('turning the window keeps the first row in sight, there and back', async 
   t.pass('the row stayed')
 })
 
-t.test('turning the window at the newest message stays at the newest', async t => {
+t.test('rotating the window at the newest message stays at the newest', async t => {
   const room = newName()
   await fill(room, 60)
   const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}`, {

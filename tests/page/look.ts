@@ -1,5 +1,5 @@
-// How the page looks and what can be done with a message, in a real Chromium: layout, rows, links,
-// places in the history, keyboard, and what axe finds.
+// How the page looks, and what a person can do with a message, in a real Chromium: layout, rows,
+// links, places in the history, keyboard, and axe's findings.
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
@@ -51,7 +51,7 @@ async function fill(room: string, count: number): Promise<void> {
   for (let n = 1; n <= count; n++) await post(room, `user${n % 3}`, `message ${n}`)
 }
 
-/** A page whose person is ann. */
+/** A page that ann uses. */
 async function asAnn(
   t: Parameters<typeof ChatPage.visit>[0],
   room: string,
@@ -64,46 +64,43 @@ async function asAnn(
   return chat
 }
 
-t.test(
-  "own messages stand on the right, others' on the left with letters, runs in groups",
-  async t => {
-    const room = newName()
-    for (const [user, text] of [
-      ['lady_gaga', 'one'],
-      ['lady_gaga', 'two'],
-      ['ann', 'mine'],
-      ['bob', 'his']
-    ] as const) {
-      await post(room, user, text)
-    }
-    const chat = await asAnn(t, room)
-    await chat.shows('his')
-    const main = await boxOf(chat, '#list')
-    const boxes = await Promise.all(
-      [1, 3].map(row => boxOf(chat, `#list > li:nth-child(${row}) .bubble`))
-    )
-    t.ok(Number(boxes[0]?.left) - main.left < 60, 'left')
-    t.ok(main.right - Number(boxes[1]?.right) < 10, 'right')
-    const rows = chat.page.locator('#list > li')
-    t.same(await rows.locator('.avatar').allTextContents(), ['LG', 'LG', 'AN', 'BO'])
-    t.same(
-      await chat.page.evaluate(
-        "[...document.querySelectorAll('#list > li')].map(row => row.classList.contains('heading'))"
-      ),
-      [true, false, true, true],
-      'one heading for a run'
-    )
-    t.match(await rows.nth(0).locator('.at').innerText(), /^\d\d:\d\d$/)
-    t.notOk(await rows.nth(1).locator('.at').isVisible(), 'the time stands in headings only')
-    const bottom = await boxOf(chat, '#list > li:last-child')
-    t.ok(
-      (await boxOf(chat, '#messages')).bottom - bottom.bottom < 60,
-      'few messages stand at the bottom'
-    )
+t.test("own messages are on the right, others' on the left with initials, in groups", async t => {
+  const room = newName()
+  for (const [user, text] of [
+    ['lady_gaga', 'one'],
+    ['lady_gaga', 'two'],
+    ['ann', 'mine'],
+    ['bob', 'his']
+  ] as const) {
+    await post(room, user, text)
   }
-)
+  const chat = await asAnn(t, room)
+  await chat.shows('his')
+  const main = await boxOf(chat, '#list')
+  const boxes = await Promise.all(
+    [1, 3].map(row => boxOf(chat, `#list > li:nth-child(${row}) .bubble`))
+  )
+  t.ok(Number(boxes[0]?.left) - main.left < 60, 'left')
+  t.ok(main.right - Number(boxes[1]?.right) < 10, 'right')
+  const rows = chat.page.locator('#list > li')
+  t.same(await rows.locator('.avatar').allTextContents(), ['LG', 'LG', 'AN', 'BO'])
+  t.same(
+    await chat.page.evaluate(
+      "[...document.querySelectorAll('#list > li')].map(row => row.classList.contains('heading'))"
+    ),
+    [true, false, true, true],
+    'one heading for a run'
+  )
+  t.match(await rows.nth(0).locator('.at').innerText(), /^\d\d:\d\d$/)
+  t.notOk(await rows.nth(1).locator('.at').isVisible(), 'the time stands in headings only')
+  const bottom = await boxOf(chat, '#list > li:last-child')
+  t.ok(
+    (await boxOf(chat, '#messages')).bottom - bottom.bottom < 60,
+    'few messages stand at the bottom'
+  )
+})
 
-t.test('links can be pressed, code stands out, and nothing is read as HTML', async t => {
+t.test('links work, code stands out, and nothing is read as HTML', async t => {
   const room = newName()
   await post(
     room,
@@ -127,7 +124,7 @@ t.test('links can be pressed, code stands out, and nothing is read as HTML', asy
   t.equal(await chat.page.locator('#list b').count(), 0)
 })
 
-t.test('a message is copied clean, with its link, by mouse and by keyboard alone', async t => {
+t.test('a message or its link is copied clean, by mouse and by keyboard alone', async t => {
   const room = newName()
   await post(room, 'bob', 'first\nline')
   await post(room, 'bob', 'second')
@@ -160,7 +157,7 @@ t.test('a message is copied clean, with its link, by mouse and by keyboard alone
   t.same(copied, ['bob', 'first', 'line', 'second'], 'selected text is clean')
 })
 
-t.test('while text is selected nothing moves; then the list follows again', async t => {
+t.test('while text is selected nothing moves; afterwards the list follows again', async t => {
   const room = newName()
   await fill(room, 60)
   const chat = await asAnn(t, room)
@@ -177,7 +174,7 @@ t.test('while text is selected nothing moves; then the list follows again', asyn
 })
 
 t.test(
-  '&seq= opens at that message and points it out, and the end is reached from there',
+  '&seq= opens at that message and highlights it, and the end can be reached from there',
   async t => {
     const room = newName()
     await fill(room, 300)
@@ -196,7 +193,7 @@ t.test(
 )
 
 t.test(
-  'what came since the last visit has a line above it, and a button that leads there',
+  'new messages since the last visit have a line above them, and a button leads there',
   async t => {
     const room = newName()
     await fill(room, 5)
@@ -231,7 +228,7 @@ t.test('on a phone there is one header of 48 px, and rooms and people behind a b
   await chat.page.keyboard.press('Escape')
   t.notOk(await chat.page.isVisible('#people'))
   t.equal(await chat.page.evaluate('document.activeElement.id'), 'panel-toggle')
-  // As with the keyboard up, or at 400 % zoom of a window of 1280 × 1024.
+  // The size with the keyboard open, or of a window of 1280 × 1024 at 400 % zoom.
   await chat.page.setViewportSize({ width: 320, height: 256 })
   await chat.page.focus('#text')
   await until('the text is in sight', async () => (await boxOf(chat, '#text')).bottom <= 257)
@@ -243,7 +240,7 @@ t.test('on a phone there is one header of 48 px, and rooms and people behind a b
 })
 
 t.test(
-  'a reload leaves the room open, and a tab in the background shows what is unread',
+  'a reload leaves the room open, and a tab in the background shows unread messages',
   async t => {
     const room = newName()
     const chat = await asAnn(t, room)
@@ -253,14 +250,14 @@ t.test(
     Object.defineProperty(document, 'hidden', { configurable: true, get: () => true })
     document.dispatchEvent(new Event('visibilitychange'))`)
     await post(room, 'bob', 'hello')
-    // With what is unread in the other rooms of this file.
+    // The number includes unread messages in the other rooms of this file.
     const title = new RegExp(`^\\(\\d+\\) ${room} · Dialogs$`)
     await until('the title says so', async () => title.test(await chat.page.title()))
     t.match(await chat.page.getAttribute('link[rel="icon"]', 'href'), /icon-unread\.svg$/)
   }
 )
 
-t.test('offline is said, and the seconds until the next attempt', async t => {
+t.test('the page says that it is offline, and the seconds until the next attempt', async t => {
   const chat = await asAnn(t, newName())
   await chat.page.evaluate(
     "Object.defineProperty(navigator, 'onLine', { configurable: true, get: () => false })"
@@ -304,7 +301,7 @@ t.test('typing is shown to others, until the message comes', async t => {
   await until('it is over', async () => (await ann.page.innerText('#typing')) === '')
 })
 
-t.test("the person's dialogs are listed with what is unread in each", async t => {
+t.test("the person's dialogs are listed with the unread messages of each", async t => {
   const [here, there] = [newName(), newName()]
   const ann = `ann-${randomUUID().slice(0, 8)}`
   await post(there, ann, 'hello')
@@ -326,7 +323,7 @@ t.test("the person's dialogs are listed with what is unread in each", async t =>
   })
 })
 
-t.test('People has everybody, page by page', async t => {
+t.test('People lists everybody, page by page', async t => {
   const room = newName()
   const users = Array.from({ length: 230 }, (_, n) => `user${n}`)
   for (let n = 0; n < users.length; n += 23) {
@@ -362,7 +359,7 @@ for (const [name, options] of [
     await chat.page.fill('#text', 'refused')
     await chat.page.press('#text', 'Enter')
     await chat.page.waitForSelector('#pending [data-state="failed"]')
-    // In a world of its own, which the page's policy does not bind.
+    // In an isolated world, which the page's policy does not restrict.
     const session = await chat.page.context().newCDPSession(chat.page)
     const { frameTree } = await session.send('Page.getFrameTree')
     const { executionContextId } = await session.send('Page.createIsolatedWorld', {

@@ -1,5 +1,5 @@
-// The page in a real Chromium on bad networks, and through restarts: it says how it is, comes back,
-// and is complete.
+// The page in a real Chromium on bad networks and through restarts: it says how its connection is,
+// comes back, and is complete.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
@@ -30,7 +30,7 @@ async function post(url: string, room: string, text: string): Promise<void> {
 }
 
 t.test(
-  'a network that swallows packets is noticed, and the page is complete again, within two heartbeats',
+  'a network that swallows packets is noticed, and the page is complete again within two heartbeats',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -50,7 +50,7 @@ t.test(
     t.comment(
       `noticed, reopened and complete after ${Math.round(tookMs)} ms of ${2 * HEARTBEAT_MS}`
     )
-    t.ok(tookMs > HEARTBEAT_MS / 2, 'the relay did swallow it')
+    t.ok(tookMs > HEARTBEAT_MS / 2, 'the relay did swallow packets')
     t.ok(tookMs < 2 * HEARTBEAT_MS)
     await chat.becomes('live')
     t.same(await chat.seqs(), [1, 2])
@@ -58,7 +58,7 @@ t.test(
 )
 
 t.test(
-  'while nothing passes the page does not say that it is live, and it is complete when the network is back',
+  'while nothing passes, the page does not say that it is live, and it is complete when the network is back',
   async t => {
     const service = await startService(t, {
       redisNodes: cluster.urls,
@@ -78,7 +78,7 @@ t.test(
   }
 )
 
-t.test('a quiet room is left alone: the page keeps its stream over several heartbeats', async t => {
+t.test('in a quiet room the page keeps its stream over several heartbeats', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env: { HEARTBEAT_MS: '500' } })
   const chat = await ChatPage.enter(t, browser, service.url, newName())
   await chat.open()
@@ -90,7 +90,7 @@ t.test('a quiet room is left alone: the page keeps its stream over several heart
     "new MutationObserver(() => note(document.querySelector('#state').dataset.state)).observe(document.querySelector('#state'), { attributes: true })"
   )
   await chat.page.waitForTimeout(5000)
-  t.same(states, [], 'ten intervals of 500 ms, and its state never changed')
+  t.same(states, [], 'its state never changed in ten intervals of 500 ms')
   const metrics = await (await fetch(`${service.url}/metrics`)).text()
   t.notMatch(metrics, /^dialogs_streams_ended_total\{[^}]*\} [1-9]/m)
 })
@@ -103,7 +103,7 @@ t.test(
     const chats = await Promise.all(
       upTo(4).map(() => ChatPage.enter(t, browser, service.url, room))
     )
-    // A browser allows six connections to a service; the page itself has one and needs another.
+    // A browser allows six connections to a service. The page itself has one and needs another.
     const readers =
       "window.readers = Array.from({ length: 4 }, () => { const seqs = []; const source = new EventSource('/rooms/ROOM/events'); source.onmessage = ({ data }) => seqs.push(JSON.parse(data).seq); return { source, seqs } })"
     for (const chat of chats) {

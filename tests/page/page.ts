@@ -1,6 +1,6 @@
-// The page in a real Chromium, in front of a real service on a real cluster. What it does with what
-// a healthy service never sends (a rewound room, an answer that is cut off) is scripted at the
-// browser's network.
+// The page in a real Chromium, with a real service on a real cluster. Situations that a healthy
+// service never causes (a rewound room, an answer that is cut off) are simulated in the browser's
+// network.
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
 import { createCluster } from 'redis'
@@ -53,7 +53,7 @@ t.test('two pages in a room talk to each other', async t => {
   }
 })
 
-t.test('a page shows the history first and then what is written, in one order', async t => {
+t.test('a page shows the history first and then new messages, in one order', async t => {
   const room = newName()
   for (const n of upTo(7)) await post(room, 'ann', `before ${n}`)
   const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -67,7 +67,7 @@ t.test('a page shows the history first and then what is written, in one order', 
 })
 
 t.test(
-  'CLOSE ends the stream, and OPEN goes on after the last message without a repeat',
+  'CLOSE ends the stream, and OPEN continues after the last message without a repeat',
   async t => {
     const room = newName()
     const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -88,7 +88,7 @@ t.test(
 )
 
 t.test(
-  'a message can be sent while the stream is closed, and the page says where it went',
+  'a message can be sent while the stream is closed, and the page says what became of it',
   async t => {
     const room = newName()
     const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -98,7 +98,7 @@ t.test(
   }
 )
 
-t.test('Enter sends, Shift and Enter begin a new line, and white space is not sent', async t => {
+t.test('Enter sends, Shift and Enter start a new line, and white space is not sent', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.open()
@@ -142,7 +142,7 @@ t.test('the page remembers who writes', async t => {
 })
 
 t.test(
-  'without a room, and with one that the service refuses, the page asks for a room',
+  'without a room, or with one that the service refuses, the page asks for a room',
   async t => {
     const chat = await ChatPage.visit(t, browser, service.url, '')
     t.ok(await chat.page.isVisible('#chooser'))
@@ -168,7 +168,7 @@ t.test('/ leads to the page', async t => {
   t.equal(response.headers.get('cache-control'), 'no-cache')
 })
 
-t.test('the page is small, in few requests, and kept for ever once it was fetched', async t => {
+t.test('the page is small, needs few requests, and is cached for ever', async t => {
   const context = await browser.newContext()
   t.teardown(() => context.close())
   const page = await context.newPage()
@@ -194,7 +194,7 @@ t.test('the page is small, in few requests, and kept for ever once it was fetche
   }
 })
 
-t.test('nothing but the page is served beside it', async t => {
+t.test('no other file is served beside the page', async t => {
   for (const path of [
     'chat.ts',
     'bundle.mjs',
@@ -211,11 +211,11 @@ t.test('nothing but the page is served beside it', async t => {
 })
 
 t.test(
-  'a long room begins with its newest messages, pages back to its first and keeps few rows',
+  'a long room starts with its newest messages, pages back to its first, and keeps few rows',
   async t => {
     const room = newName()
     const count = 2600
-    // Twenty at a time: their order does not matter here.
+    // Twenty at a time; their order does not matter here.
     for (let n = 0; n < count; n += 20) {
       await Promise.all(upTo(20).map(k => post(room, `user${k}`, `message ${n + k}`)))
     }
@@ -225,23 +225,23 @@ t.test(
     t.same(await chat.seqs(), upTo(count, count - 99))
 
     for (let first = count - 99; first > 1; first = Math.max(1, first - 500)) {
-      // The row is at the edge of the window now, and stays there when rows come above it.
+      // The row is at the edge of the window now, and stays there when rows are added above it.
       await chat.scrollTo(0)
       const top = await chat.topOf(first)
       await until(
-        'the page before is there, by itself',
+        'the previous page has loaded by itself',
         async () => (await chat.seqs())[0] === Math.max(1, first - 500)
       )
-      t.ok(Math.abs((await chat.topOf(first)) - top) <= 1, 'what was looked at did not move')
+      t.ok(Math.abs((await chat.topOf(first)) - top) <= 1, 'the row in view did not move')
     }
-    t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first')
+    t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first message')
     t.same(await chat.seqs(), upTo(2000))
 
     await chat.page.evaluate(
       "document.querySelector('#messages').scrollTop = document.querySelector('#messages').scrollHeight"
     )
     await until(
-      'the end is joined again, by itself',
+      'the end has loaded again, by itself',
       async () => (await chat.seqs()).at(-1) === count
     )
     const seqs = await chat.seqs()
@@ -256,32 +256,29 @@ t.test(
   }
 )
 
-t.test(
-  'new messages do not move a reader who scrolled up, but are counted on a button',
-  async t => {
-    const room = newName()
-    for (let n = 0; n < 100; n += 20) {
-      await Promise.all(upTo(20).map(k => post(room, 'ann', `message ${n + k}`)))
-    }
-    const chat = await ChatPage.enter(t, browser, service.url, room)
-    await chat.open()
-    await until(
-      'the newest is in sight',
-      async () => (await chat.seqs()).length === 100 && (await chat.isAtEnd())
-    )
-    await chat.scrollTo(400)
-    await chat.page.waitForSelector('#newest:visible')
-    const before = await chat.topOf(50)
-    await post(room, 'bob', 'one more')
-    await post(room, 'bob', 'and another')
-    await chat.shows('and another')
-    t.equal(await chat.topOf(50), before)
-    t.match(await chat.page.innerText('#newest'), '2 new messages')
-    await chat.page.click('#newest')
-    await until('the newest is in sight', () => chat.isAtEnd())
-    await until('the button is gone', async () => !(await chat.page.isVisible('#newest')))
+t.test('new messages do not move a reader who has scrolled up; a button counts them', async t => {
+  const room = newName()
+  for (let n = 0; n < 100; n += 20) {
+    await Promise.all(upTo(20).map(k => post(room, 'ann', `message ${n + k}`)))
   }
-)
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await until(
+    'the newest is in sight',
+    async () => (await chat.seqs()).length === 100 && (await chat.isAtEnd())
+  )
+  await chat.scrollTo(400)
+  await chat.page.waitForSelector('#newest:visible')
+  const before = await chat.topOf(50)
+  await post(room, 'bob', 'one more')
+  await post(room, 'bob', 'and another')
+  await chat.shows('and another')
+  t.equal(await chat.topOf(50), before)
+  t.match(await chat.page.innerText('#newest'), '2 new messages')
+  await chat.page.click('#newest')
+  await until('the newest is in sight', () => chat.isAtEnd())
+  await until('the button is gone', async () => !(await chat.page.isVisible('#newest')))
+})
 
 t.test('a message that a shard has lost is shown as a gap', async t => {
   const [room, ann, bob] = [newName(), newName(), newName()]
@@ -300,7 +297,7 @@ t.test('a message that a shard has lost is shown as a gap', async t => {
 })
 
 t.test(
-  'a page whose service was restarted goes on where it was, and loses and repeats nothing',
+  'after a restart of the service, the page continues where it was, without loss or repeats',
   async t => {
     const service = await startService(t, { redisNodes: cluster.urls })
     const room = newName()
@@ -310,8 +307,7 @@ t.test(
     await chat.shows('before')
 
     await service.stop()
-    // What a proxy answers while there is no service behind it; it makes an EventSource give up for
-    // good.
+    // What a proxy answers while no service is behind it. It makes an EventSource give up for good.
     let refusals = 0
     const proxy = createServer((_request, response) => {
       refusals++
@@ -323,11 +319,11 @@ t.test(
     await chat.becomes('reconnecting')
     await chat.write('ann', 'meanwhile')
     await chat.page.press('#text', 'Enter')
-    await until('the page says that it tries again', async () =>
+    await until('the page says that it is trying again', async () =>
       /Trying again/.test((await chat.pending())[0]?.progress ?? '')
     )
     t.equal(await chat.text(), '')
-    await until('the page has been refused some times', () => refusals >= 4)
+    await until('the page was refused several times', () => refusals >= 4)
     proxy.closeAllConnections()
     await new Promise(resolve => {
       proxy.close(resolve)

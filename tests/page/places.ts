@@ -17,7 +17,7 @@ const COUNT = 400
 const room = newName()
 await postMany(url, room, 'ann', COUNT)
 
-/** The first row in sight, and how far below the upper edge it begins. */
+/** The first visible row, and how far below the upper edge it begins. */
 const sight = (chat: ChatPage): Promise<{ seq: number; top: number }> =>
   chat.page.evaluate(`(() => {
     const { top } = document.querySelector('#messages').getBoundingClientRect()
@@ -25,14 +25,14 @@ const sight = (chat: ChatPage): Promise<{ seq: number; top: number }> =>
     return { seq: Number(row.dataset.seq), top: Math.round(row.getBoundingClientRect().top - top) }
   })()`)
 
-/** Scrolled up, until older messages have been loaded. */
+/** Scrolls up until older messages have loaded. */
 async function scrolledBack(t: Test): Promise<ChatPage> {
   const chat = await ChatPage.enter(t, browser, url, room)
   await chat.open()
   await until('the newest is in sight', async () => Number((await chat.seqs()).at(-1)) >= COUNT)
   await chat.scrollTo(0)
-  await until('older ones are there', async () => (await chat.seqs())[0] === 1)
-  // The list may be drawn once more, and then puts back what was scrolled meanwhile.
+  await until('older messages have loaded', async () => (await chat.seqs())[0] === 1)
+  // The list may be drawn once more, which undoes scrolling in the meantime.
   await until('it is there', async () => {
     await chat.scrollTo(3000)
     await chat.page.evaluate('new Promise(requestAnimationFrame)')
@@ -49,7 +49,7 @@ async function isAt(chat: ChatPage, place: { seq: number; top: number }): Promis
   })
 }
 
-t.test('a reload, and Back from another room, lead to the place that was looked at', async t => {
+t.test('a reload, and Back from another room, return to the place in view', async t => {
   const chat = await scrolledBack(t)
   const place = await sight(chat)
   t.ok(place.seq < COUNT - 50, `#${place.seq}`)
@@ -60,7 +60,7 @@ t.test('a reload, and Back from another room, lead to the place that was looked 
   await chat.page.goBack()
   await chat.becomes('live')
   await isAt(chat, place)
-  // Anew, not back: at the newest.
+  // Opened again, not reached by Back: at the newest message.
   await chat.page.goto(`${url}/chat?chat_id=${newName()}`)
   await chat.page.goto(`${url}/chat?chat_id=${room}`)
   await chat.becomes('live')
@@ -76,16 +76,19 @@ t.test('going back to a place does not count the newest messages as read', async
   await postMany(url, room, 'bob', 3)
   await chat.page.reload()
   await chat.becomes('live')
-  await until('the newest were brought', async () => (await chat.page.innerText('#newest')) !== '')
-  // The mark is kept with a delay, and when the page is left.
+  await until(
+    'the newest messages have loaded',
+    async () => (await chat.page.innerText('#newest')) !== ''
+  )
+  // The mark is stored with a delay, and when the page is left.
   await chat.page.reload()
   await chat.becomes('live')
   t.match(await mark(), /^400 /)
 })
 
-// The service stamps messages itself: in the pages that are searched and shown their times are
-// spread over days, an hour for each message. The newest page keeps its times, for its last one is
-// where the stream goes on.
+// The service sets the times itself, so the answers are changed on their way to the page: the times
+// of searched and shown pages are spread over days, an hour for each message. The newest page keeps
+// its times, because the stream continues after its last message.
 const HOUR_MS = 3_600_000
 const START = new Date(2026, 0, 1).getTime()
 const spreadTimes = async (chat: ChatPage): Promise<void> => {
@@ -100,12 +103,12 @@ const spreadTimes = async (chat: ChatPage): Promise<void> => {
   })
 }
 
-t.test('a day is jumped to from the newest message, and its first message pointed out', async t => {
+t.test("a jump from the newest message to a day highlights the day's first message", async t => {
   const chat = await ChatPage.enter(t, browser, url, room)
   await spreadTimes(chat)
   await chat.open()
   await until('the newest is there', async () => (await chat.seqs()).at(-1) === COUNT + 3)
-  t.notOk(await chat.page.isVisible('#date button'), 'at the newest nothing stands in the way')
+  t.notOk(await chat.page.isVisible('#date button'), 'at the newest message no date is in the way')
   t.ok(await chat.page.isVisible('#choose-date'))
   const choose = async (day: string): Promise<void> => {
     await chat.page.evaluate(`(() => {
@@ -118,17 +121,17 @@ t.test('a day is jumped to from the newest message, and its first message pointe
   await choose('2026-01-06')
   await chat.page.waitForSelector('#list > li[data-seq="121"].found')
   t.ok((await chat.topOf(121)) > 0)
-  t.ok(await chat.page.isVisible('#date button'), 'the day stands above')
+  t.ok(await chat.page.isVisible('#date button'), 'the day is shown above')
   t.match(await chat.page.innerText('#date .day'), /January|Jan/)
   await choose('2025-06-01')
   await chat.page.waitForSelector('#list > li[data-seq="1"].found')
   await choose('2026-01-17')
   await chat.page.waitForSelector('#list > li[data-seq="385"].found')
   await choose('2030-01-01')
-  await until('nothing is that new: the newest', () => chat.isAtEnd())
+  await until('for a day in the future: the newest', () => chat.isAtEnd())
 })
 
-t.test('the picker of the browser opens, from the chip and from the column', async t => {
+t.test("the browser's date picker opens, from the chip and from the column", async t => {
   const chat = await scrolledBack(t)
   await chat.page.evaluate(
     'window.shown = 0; HTMLInputElement.prototype.showPicker = () => { window.shown++ }'

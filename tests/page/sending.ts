@@ -21,7 +21,7 @@ async function storedTexts(room: string): Promise<unknown[]> {
   return messages.map(({ text }) => text)
 }
 
-/** Keeps the page's POSTs back until they are let go, and notes their keys. */
+/** Holds the page's POSTs back until they are released, and records their keys. */
 async function holdPosts(
   chat: ChatPage
 ): Promise<{ letGo: () => void; keys: Array<string | undefined> }> {
@@ -44,7 +44,7 @@ async function type(chat: ChatPage, text: string): Promise<void> {
   await chat.page.keyboard.press('Enter')
 }
 
-t.test('each press is a message of its own, in order, while POSTs are slow', async t => {
+t.test('while POSTs are slow, each press is a message of its own, in order', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const posts = await holdPosts(chat)
@@ -120,15 +120,15 @@ t.test(
       { state: 'sending', text: 'first', progress: /Trying again/ },
       { state: 'waiting', text: 'second' }
     ])
-    // By now the page waits 7.5 s and more between two attempts: only the event can end that
-    // sooner.
+    // By now the page waits 7.5 s or more between two attempts, so only the event can shorten the
+    // wait.
     await chat.page.context().setOffline(false)
     await chat.hasSentAll(5000)
     t.same(await storedTexts(room), ['first', 'second'])
   }
 )
 
-t.test('what is on its way survives a reload, and is stored once', async t => {
+t.test('a message that is being sent survives a reload, and is stored once', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   const keys: Array<string | undefined> = []
@@ -153,7 +153,7 @@ t.test('what is on its way survives a reload, and is stored once', async t => {
 })
 
 t.test(
-  'a refused message says why, holds up no other, and can be sent again under another name or discarded',
+  'a refused message says why, does not hold up others, and can be sent again under another name or discarded',
   async t => {
     const room = newName()
     const chat = await ChatPage.enter(t, browser, service.url, room)
@@ -209,7 +209,7 @@ t.test('the Enter that accepts a composed word sends nothing', async t => {
     return document.querySelector('#text').dispatchEvent(event)
   })()`)
   t.ok(await press('isComposing: true, keyCode: 229'), 'as Chromium and Firefox report it')
-  t.ok(await press('keyCode: 229'), 'as Safari reports it, after the end of the composition')
+  t.ok(await press('keyCode: 229'), 'as Safari reports it: after the end of the composition')
   t.same([await chat.text(), await chat.pending()], ['日本語', []])
   t.notOk(await press('keyCode: 13'), 'the next one sends')
   await chat.hasSentAll()

@@ -1,5 +1,5 @@
-// One stream for all tabs of a browser, in a real Chromium: how many there are, what each tab gets
-// while rooms come and go, and what happens where there is no SharedWorker.
+// One stream for all tabs of a browser, in a real Chromium: how many streams there are, what each
+// tab gets while rooms come and go, and what happens without a SharedWorker.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCluster } from 'redis'
@@ -15,7 +15,8 @@ const service = await startService(t, { redisNodes: cluster.urls, env: { AUDIT_M
 const browser = await openChromium(t)
 
 /**
- * Fast enough that messages come at every moment, slow enough for ten tabs on one small machine.
+ * Fast enough for messages to arrive at every moment, and slow enough for ten tabs on one small
+ * machine.
  */
 const WRITE_EVERY_MS = 30
 
@@ -84,7 +85,7 @@ t.test(
         await tab.open()
         tabs.push(tab)
       }
-      // Closed and opened again, and closed for good.
+      // Tabs are closed and opened again, or closed for good.
       await tabs[round]?.close()
       await tabs[round]?.open()
       await tabs.splice(-2, 1)[0]?.page.close()
@@ -148,7 +149,7 @@ t.test('a stream has up to 100 rooms, and the next room gets a second one', asyn
   )
 })
 
-t.test("a room that the service refuses ends no other tab's stream", async t => {
+t.test("a room that the service refuses does not end another tab's stream", async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.open()
@@ -200,9 +201,9 @@ for (const [how, prepare] of [
       )
   ]
 ] as const) {
-  t.test(`${how} a tab has its own stream, lets go of it while hidden, and resumes`, async t => {
+  t.test(`${how} a tab has its own stream, closes it while hidden, and resumes`, async t => {
     const room = newName()
-    await until('no stream is left of the tests before', async () => (await streams()) === 0)
+    await until('no stream of the tests before is left', async () => (await streams()) === 0)
     const chat = await ChatPage.visit(t, browser, service.url, '')
     await prepare(chat.page)
     await chat.page.goto(`${service.url}/chat?chat_id=${room}`)
@@ -210,13 +211,13 @@ for (const [how, prepare] of [
     await chat.send('ann', 'one')
     await chat.shows('one')
     t.equal(await streams(), 2, "the room's and the person's")
-    // A headless browser shows every tab, so the page is told.
+    // A headless browser shows every tab, so the page is told that it is hidden.
     const setHidden = (isHidden: boolean): Promise<unknown> =>
       chat.page.evaluate(`
       Object.defineProperty(document, 'hidden', { configurable: true, get: () => ${isHidden} })
       document.dispatchEvent(new Event('visibilitychange'))`)
     await setHidden(true)
-    await until('the stream is let go', async () => (await streams()) === 0)
+    await until('the stream is closed', async () => (await streams()) === 0)
     await post(room, 'two')
     t.same(await chat.texts(), ['one'])
     await setHidden(false)

@@ -1,6 +1,7 @@
 // Two people in two browsers, one of them on a bad network, while the service ends in every way and
-// slots move: both see the same, once and in order, and every message that was typed is stored
-// once. TWO_PEOPLE_OFFLINE_MS=120000 keeps the network away for two minutes; it is 8 s here.
+// slots move. Both see the same messages, once and in order, and every message that was typed is
+// stored once. TWO_PEOPLE_OFFLINE_MS=120000 turns the network off for two minutes; by default it is
+// 8 s.
 import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
@@ -14,7 +15,7 @@ import { until } from '../support/until.js'
 
 const OFFLINE_MS = Number(process.env['TWO_PEOPLE_OFFLINE_MS'] ?? 8000)
 const DELAY_MS = 120
-/** Each person types so many messages in each part. */
+/** The number of messages that each person types in each part. */
 const TYPED = 3
 
 const cluster = await startCluster(t)
@@ -127,9 +128,9 @@ t.test(
       t.same(
         own.map(message => message['text']),
         typed[user],
-        `each of ${user}'s is stored once, in the order of typing`
+        `each message of ${user} is stored once, in the order of typing`
       )
-      await until('the page shows all', async () => (await chat.seqs()).length === count)
+      await until('the page shows all messages', async () => (await chat.seqs()).length === count)
       t.same(
         await chat.lines(),
         stored.map(({ user, text }) => `${String(user)}: ${String(text)}`),

@@ -1,5 +1,5 @@
 // The page as a person sees and uses it: buttons, fields, rows. Each page has a profile of its own,
-// so that two pages are two people. An error in the page's own code fails the test.
+// so two pages are two people. An error in the page's own code fails the test.
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import type { Test } from 'tap'
 import { until } from './until.js'
@@ -26,7 +26,7 @@ export class ChatPage {
     return ChatPage.visitIn(t, context, url, query)
   }
 
-  /** A further tab of the same browser. */
+  /** Opens another tab of the same browser. */
   static async visitIn(
     t: Test,
     context: BrowserContext,
@@ -77,7 +77,7 @@ export class ChatPage {
     )
   }
 
-  /** The messages that are on their way, from the top. */
+  /** The messages that are still being sent, from the top. */
   pending(): Promise<Array<{ state: string; text: string; progress: string }>> {
     return this.page.evaluate(`[...document.querySelectorAll('#pending > li')].map(row => ({
       state: row.dataset.state, text: row.querySelector('.text').textContent, progress: row.querySelector('.progress').textContent
@@ -125,7 +125,7 @@ export class ChatPage {
     return this.page.evaluate(`document.querySelector('#messages').scrollTop = ${px}`)
   }
 
-  /** Where a row is on the screen: its upper edge's distance from that of the list, in px. */
+  /** The distance of a row's upper edge from that of the list, in px. */
   topOf(seq: number): Promise<number> {
     return this.page.evaluate(`(() => {
       const row = ${ROWS}.find(each => each.querySelector('.seq').textContent === '#${seq}')

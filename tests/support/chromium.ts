@@ -7,7 +7,8 @@ import type { Test } from 'tap'
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable']
 
-// No sandbox, because tests may run as root in containers. The other switches keep it from talking
+// No sandbox, because tests may run as root in containers. The other switches keep Chromium from
+// contacting anyone but the service.
 // to anyone but the service.
 const FLAGS = [
   '--no-sandbox',

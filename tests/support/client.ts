@@ -1,4 +1,4 @@
-// The requests of tests to the service, with the answers as plain values.
+// Requests of tests to the service, with the answers as plain values.
 import { randomUUID } from 'node:crypto'
 
 export type Answer = {

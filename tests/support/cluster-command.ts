@@ -1,4 +1,4 @@
-// Runs the cluster command as a process of its own on a test's cluster: arguments, output and
+// Runs the cluster command in a process of its own on a test's cluster, with arguments, output and
 // signals.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -32,7 +32,7 @@ export class ClusterCommand {
     t.teardown(() => this.#child.kill('SIGKILL'))
   }
 
-  /** Waits until it has ended. @returns its exit status, null after SIGKILL */
+  /** Waits until it has ended. @returns its exit status; null after SIGKILL */
   async status(): Promise<number | null> {
     await this.#ended
     return this.#child.exitCode

@@ -1,11 +1,14 @@
-// A store of a process that dies: it sends so many writes to Redis, and not a single one more.
+// The store of a process that dies: it sends a given number of writes to Redis, and not one more.
 import { readConfig } from '../../src/config.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { Store, type StoreOptions } from '../../src/store/store.js'
 
 const ignore = (): void => undefined
 
-/** `hasDied` resolves when it would send one more. What it was asked for is never answered then. */
+/**
+ * `hasDied` resolves when it would send one more write. The call that asked for that write never
+ * gets an answer.
+ */
 export function dyingStore(
   cluster: Cluster,
   writes: number,

@@ -9,8 +9,8 @@ import { connect } from '../../src/embedded/connection.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { until } from './until.js'
 
-// The nodes are detached processes. A test file that gets one of these signals exits, and
-// EmbeddedCluster ends its nodes at exit. tap sends SIGALRM when the time of a file is over.
+// The nodes are detached processes. A test file exits when it gets one of these signals, and
+// EmbeddedCluster ends its nodes at exit. tap sends SIGALRM when a file has used up its time.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGALRM'] as const) {
   process.once(signal, () => process.exit(1))
 }
@@ -26,7 +26,7 @@ export async function startCluster(
 }
 
 /**
- * An empty folder that is removed after the test, and after everything that was acquired later is
+ * An empty folder. It is removed after the test, once everything that was acquired later has been
  * released.
  */
 export function temporaryDir(t: Test): string {
@@ -59,8 +59,8 @@ export async function untilInFile(nodes: readonly EmbeddedNode[]): Promise<void>
 }
 
 /**
- * Everything that the nodes hold, keys and values in one text: for what must be nowhere. Replicas
- * are read, too. Commands of a script or a copy half-way are not seen.
+ * Everything that the nodes hold, keys and values, as one text: to search for what must be nowhere.
+ * Includes replicas. Does not see what a script has half done, or a copy in progress.
  */
 export async function everythingIn(cluster: Pick<EmbeddedCluster, 'nodes'>): Promise<string> {
   const found: unknown[] = []
@@ -69,7 +69,7 @@ export async function everythingIn(cluster: Pick<EmbeddedCluster, 'nodes'>): Pro
     const ask = async (...args: string[]): Promise<unknown> => await client.sendCommand(args)
     try {
       await ask('READONLY')
-      // KEYS answers a list of names.
+      // KEYS returns a list of names.
       for (const key of (await ask('KEYS', '*')) as readonly string[]) {
         const read: Readonly<Record<string, readonly string[]>> = {
           string: ['GET', key],

@@ -1,6 +1,6 @@
-// A proxy between a client and its Redis nodes, with which a test decides when a reply comes
-// through: real sockets, and a network that delays replies or breaks. Only a Cluster that gets its
-// address map is affected.
+// A proxy between a client and its Redis nodes, on which a test decides when a reply passes: real
+// sockets, and a network that delays replies or breaks. Only a Cluster with the gate's address map
+// is affected.
 import { once } from 'node:events'
 import { type AddressInfo, createServer, connect, type Server, type Socket } from 'node:net'
 import { type Test } from 'tap'
@@ -33,8 +33,8 @@ export class Gate {
   }
 
   /**
-   * From now on commands still reach the nodes, but on a connection that has sent one with
-   * `command` in it, replies are held back.
+   * From now on, commands still reach the nodes, but a connection that has sent a command
+   * containing `command` gets no more replies.
    */
   hold(command: string): void {
     this.#holdBehind = command

@@ -1,6 +1,7 @@
-// Readers with other clients for the drills: the npm package `eventsource`, and a real browser's
-// EventSource. By the standard an answer other than 200 ends an EventSource for good. Like a page,
-// these readers then open a new one after the last message they have.
+// Readers for the drills that use other clients: the npm package `eventsource`, and a real
+// browser's EventSource. According to the standard, an answer other than 200 ends an EventSource
+// for good. Like a page would, these readers then open a new one after the last message that they
+// have.
 import { EventSource } from 'eventsource'
 import type { Browser } from 'playwright-core'
 import { type ReaderRecord } from '../drills/reader-record.js'
@@ -43,7 +44,7 @@ export async function eventSourceGuest(
   }
 }
 
-/** A page of its own with an EventSource. What it has received is fetched ten times a second. */
+/** A page of its own with an EventSource. What it received is fetched ten times a second. */
 export function browserGuest(
   browser: Browser
 ): (record: ReaderRecord, urls: readonly string[]) => Promise<Guest> {
@@ -70,7 +71,7 @@ export function browserGuest(
       void fetch()
     }, POLL_MS)
     const fetch = async (): Promise<void> => {
-      // The script above has put it there. The page may be gone by then.
+      // The script above has put it there. The page may be closed by then.
       const got = (await page
         .evaluate('({ seen: seen.splice(0), ends: ends.splice(0) })')
         .catch(() => undefined)) as { seen: Event[]; ends: string[] } | undefined

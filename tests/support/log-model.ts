@@ -1,5 +1,5 @@
 // A room's log in memory that answers as Redis would, while other processes append, seal and trim
-// between any two commands. With it a property test can try every interleaving that a reader could
+// between any two commands. With it, a property test can try every interleaving that a reader may
 // meet on a real cluster.
 import { logKey, segmentKey } from '../../src/store/keys.js'
 import { type Reply } from '../../src/redis/connection.js'

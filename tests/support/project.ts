@@ -1,5 +1,5 @@
 // A small project for the tests of the set-up scripts. Its npm, tsc, Redis and package manager are
-// scripts that note how they were called. Its PATH holds nothing else.
+// scripts that record their calls. Its PATH contains nothing else.
 
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -44,13 +44,13 @@ export class Project {
     writeFileSync(this.path(name), content)
   }
 
-  /** Puts a command on the PATH that notes its call and then runs the script. */
+  /** Puts a command on the PATH that records its call and then runs the script. */
   command(name: string, script: string): void {
     this.write(`bin/${name}`, `#!/bin/sh\necho "${name} $*" >> ${this.path('calls')}\n${script}\n`)
     chmodSync(this.path(`bin/${name}`), 0o755)
   }
 
-  /** The calls since the last time, without those that only ask for versions or rights. */
+  /** The calls since the last time, except those that only ask for versions or permissions. */
   calls(): string[] {
     if (!existsSync(this.path('calls'))) return []
     const calls = readFileSync(this.path('calls'), 'utf8')
@@ -67,8 +67,8 @@ export class Project {
   ): Promise<{ status: unknown; output: string }> {
     const isRoot = process.getuid?.() === 0
     const { PATH, HOME } = process.env
-    // tap makes every Node process of a test load a module of its own, which writes to places that
-    // another user may not.
+    // tap makes every Node process of a test load a module, which writes to places that another
+    // user may not write to.
     const child = spawn(
       '/usr/bin/env',
       ['--unset=NODE_OPTIONS', process.execPath, join('compose', 'setup', script), ...args],
@@ -112,7 +112,7 @@ export function makeProject(t: Test): Project {
   project.write('src/main.ts', '')
   project.write('tests/unit/a.ts', '')
   project.write('service.js', '')
-  // Not TypeScript's compiler: it notes its call, and "builds" service.js.
+  // A stand-in for TypeScript's compiler: it records its call, and "builds" service.js.
   project.write('node_modules/typescript/package.json', '{ "type": "commonjs" }')
   project.write(
     'node_modules/typescript/bin/tsc',

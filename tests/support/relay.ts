@@ -1,6 +1,6 @@
-// A TCP relay that can swallow packets: it stops forwarding and keeps every socket open, as a
-// network does that loses a route or a NAT that forgets a connection. Nobody gets a reset, unless
-// the test asks for it by `cut`. It can also be slow.
+// A TCP relay that can swallow packets: it stops forwarding but keeps every socket open, like a
+// network that loses a route or a NAT that forgets a connection. Nobody gets a reset unless the
+// test asks for one with `cut`. It can also be slow.
 import { once } from 'node:events'
 import { createServer, connect, type Socket } from 'node:net'
 import type { Test } from 'tap'
@@ -27,7 +27,7 @@ export class Relay {
       from.on('data', bytes => {
         if (!sockets.has(from)) return
         if (network.delayMs === 0) to.write(bytes)
-        // Timers of the same length keep the order of the bytes.
+        // Timers of equal length keep the bytes in order.
         else setTimeout(() => to.write(bytes), network.delayMs)
       })
       from.on('error', () => {})
@@ -55,24 +55,24 @@ export class Relay {
     return new Relay(`http://127.0.0.1:${address.port}`, sockets, network)
   }
 
-  /** From now on bytes take so long, in each direction. */
+  /** From now on bytes take this long in each direction. */
   slowDown(delayMs: number): void {
     this.#network.delayMs = delayMs
   }
 
-  /** Ends every open connection, as a proxy does that is restarted. New ones work. */
+  /** Ends every open connection, like a proxy that is restarted. New connections work. */
   cut(): void {
     for (const socket of this.#sockets) socket.destroy()
   }
 
-  /** From now on nothing passes on the connections that are open. New ones work. */
+  /** From now on nothing passes on connections that are open now. New connections work. */
   swallowOpen(): void {
     this.#sockets.clear()
   }
 
   /**
-   * From now on nothing passes, on open connections and on new ones, until `heal`. Open ones stay
-   * dead.
+   * From now on nothing passes, on open and on new connections, until `heal`. Connections that were
+   * open stay dead.
    */
   swallowAll(): void {
     this.#network.isSwallowing = true

@@ -1,6 +1,6 @@
-// A service process: the compiled main.ts on a port that it keeps over restarts, so that clients
-// find it again. It may be ended by any signal and started again. What it writes to standard error
-// is shown when a start fails, and kept for assertions.
+// A service process: the compiled main.ts, on a port that it keeps over restarts so that clients
+// find it again. It can be ended with any signal and started again. What it writes to standard
+// error is shown if a start fails, and kept for assertions.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
@@ -15,13 +15,13 @@ const OUTPUT_LENGTH_MAX = 1_000_000
 
 export type ServiceOptions = {
   /**
-   * URLs; leave out for an embedded cluster (then give DATA_DIR in env). Those without a user are
-   * of embedded nodes: the service logs in with the least permissions.
+   * URLs. Leave it out for an embedded cluster, and set DATA_DIR in env. URLs without a user are
+   * those of embedded nodes: the service then logs in with the least permissions.
    */
   readonly redisNodes?: readonly string[]
   /** Default: a free one, taken at the first start. */
   readonly port?: number
-  /** Where it runs; default: here, on loopback. */
+  /** Where it runs; by default here, on loopback. */
   readonly place?: Place
   /** Settings of the service by their environment names. */
   readonly env?: Readonly<Record<string, string>>
@@ -42,7 +42,7 @@ export class Service {
       options.port === undefined ? '' : `http://${(options.place ?? LOOPBACK).host}:${options.port}`
   }
 
-  /** Known from the first start on; with a port in the options, from the beginning. */
+  /** Known after the first start; if a port was given, from the beginning. */
   get url(): string {
     return this.#url
   }
@@ -62,7 +62,7 @@ export class Service {
     return this.#output
   }
 
-  /** Resolves when it is ready. @throws Error with its own words when it ends before that */
+  /** Resolves when it is ready. @throws Error with its output when it ends before that */
   async start(): Promise<void> {
     const { redisNodes, env, nodeOptions = [], place = LOOPBACK } = this.#options
     const [command = process.execPath, ...args] = [
@@ -107,7 +107,7 @@ export class Service {
   }
 
   /**
-   * Ends it by a signal. Answers its exit status: null when it died of the signal, or was not
+   * Ends it with a signal. Returns its exit status: null if the signal killed it, or if it was not
    * running.
    */
   async end(signal: NodeJS.Signals): Promise<number | null> {
@@ -132,7 +132,7 @@ export class Service {
   }
 }
 
-/** A service for a test: stops quickly, and ends with the test. */
+/** A service for a test: it stops quickly, and ends with the test. */
 export async function startService(t: Test, options: ServiceOptions): Promise<Service> {
   const service = new Service({ ...options, env: { DRAIN_MS: '200', ...options.env } })
   t.teardown(() => service.kill())

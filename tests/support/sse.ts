@@ -1,5 +1,5 @@
 // A reader of one stream for tests: plain HTTP, parsed by eventsource-parser, kept in memory. It
-// does not reconnect. Tests that need that use the package `eventsource` or a real browser.
+// does not reconnect. Tests that need reconnection use the package `eventsource` or a real browser.
 import http from 'node:http'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import type { Test } from 'tap'
@@ -43,7 +43,7 @@ export class SseReader {
       response.on('close', () => {
         this.hasEnded = true
       })
-      // For tests a cut connection is an end like any other.
+      // In tests, a cut connection is an end like any other.
       response.on('error', () => undefined)
     })
     this.#request.on('error', () => {
@@ -87,7 +87,7 @@ export class SseReader {
   }
 }
 
-// The parser sets `id` and `event` only where the stream has them.
+// The parser sets `id` and `event` only if the stream contains them.
 const seen = ({ id, event, data }: EventSourceMessage): Seen => ({
   id: id ?? '',
   event: event ?? 'message',

@@ -55,7 +55,9 @@ export class SteadyWriter {
     await this.#running
   }
 
-  /** Differences from what was acknowledged, a line per key: lost, repeated or wrong entries. */
+  /**
+   * Compares with what was acknowledged: a line for each key with lost, repeated or wrong entries.
+   */
   async faults(): Promise<string[]> {
     const checked = await Promise.all(
       [...this.#streams].map(async ([key, length]) => {
@@ -76,8 +78,8 @@ export class SteadyWriter {
   }
 
   // A lane has every fourth key to itself, so a key's entries are numbered in order. A write whose
-  // connection broke is repeated, here or in the cluster client. That its id is taken then says
-  // that it is there.
+  // connection broke is repeated, here or in the cluster client. If its id is then taken, the first
+  // attempt was stored.
   async #append(key: string): Promise<void> {
     const number = (this.#streams.get(key) ?? 0) + 1
     for (let attempt = 1; ; attempt++) {

@@ -1,4 +1,4 @@
-// A store as one service process would have it, on a test's cluster, with what it published and
+// A store as one service process would have it, on a test's cluster. Records what it published and
 // what went wrong in the background.
 import { type Test } from 'tap'
 import { readConfig } from '../../src/config.js'
@@ -37,7 +37,7 @@ export async function connectTo(
   return cluster
 }
 
-/** A store with the service's own defaults; give `cluster` options to reach it another way. */
+/** A store with the service's own defaults. Use `cluster` to reach the cluster in another way. */
 export async function openStore(
   t: Test,
   { urls }: Pick<EmbeddedCluster, 'urls'>,
@@ -63,7 +63,8 @@ export async function openStore(
     },
     ...options
   })
-  // Before the connection is closed: what follows from answered messages is under way still.
+  // Before the connection is closed, because work that follows answered messages may still be in
+  // progress.
   t.teardown(() => store.appender.settled())
   return { cluster: connected, store, published, faults }
 }
@@ -77,7 +78,7 @@ export const append = (
 ): Promise<Appended> => store.append({ room, user, text, once })
 
 /**
- * Appends `count` messages at once, with the texts `<prefix>1` … , and answers them in the order of
+ * Appends `count` messages at once, with the texts `<prefix>1` …, and returns them in the order of
  * their sequences.
  */
 export async function appendMany(

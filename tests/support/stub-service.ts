@@ -1,5 +1,5 @@
-// A real HTTP server that takes messages like the service but keeps them in an array, and that
-// misbehaves as a test decides: for programs that post. It knows idempotency keys, and no limits.
+// A real HTTP server that accepts messages like the service but keeps them in an array, and that
+// misbehaves as a test decides. For programs that post. It knows idempotency keys but no limits.
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { text as textOf } from 'node:stream/consumers'
@@ -14,14 +14,17 @@ export type Stored = {
 }
 
 export type Post = {
-  /** How many posts came before, repeated ones included. */
+  /** How many posts arrived, including repeated ones. */
   readonly index: number
   readonly path: string
   readonly key: string | undefined
   readonly isRepeated: boolean
 }
 
-/** Stores and answers it; stores it and cuts the connection; cuts it before; or answers this. */
+/**
+ * What it does with a post: store and answer it; store it and cut the connection; cut the
+ * connection before storing; or answer this.
+ */
 export type Behaviour =
   | 'store'
   | 'store-and-cut'
@@ -88,7 +91,7 @@ export class StubService {
 
   #store(room: string, body: unknown): Stored {
     if (typeof body !== 'object' || body === null || !('user' in body) || !('text' in body)) {
-      throw new Error('That is no message.')
+      throw new Error('That is not a message.')
     }
     const seq = (this.#seqs.get(room) ?? 0) + 1
     this.#seqs.set(room, seq)

@@ -1,18 +1,18 @@
-// Waiting for a condition instead of a time: looks again until the condition holds, and fails with
+// Waits for a condition instead of a time: checks again until the condition is true, and fails with
 // its name after a deadline.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const POLL_MS = 5
 /**
- * Generous, since the machine may be busy with other things: what must be fast is measured, not
- * timed out.
+ * Generous, because the machine may be busy with other things. Tests that need something to be fast
+ * measure it instead.
  */
 const DEADLINE_MS = 60_000
 
 /**
  * @param what names the condition in the error
  * @param deadlineMs default 60 s; Infinity waits for as long as it takes
- * @throws Error when the condition does not hold within the deadline
+ * @throws Error when the condition is not true within the deadline
  */
 export async function until(
   what: string,

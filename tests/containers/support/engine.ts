@@ -1,6 +1,6 @@
-// One Compose project for the tests. Its names, network and port are its own, so that nothing else
-// on the engine is touched, and it is removed with its volumes at the end. Everything goes through
-// the `docker` command, so DOCKER_HOST and Docker's contexts work.
+// One Compose project for the tests. Its names, network and port are its own, so nothing else on
+// the engine is touched, and it is removed with its volumes at the end. Everything goes through the
+// `docker` command, so DOCKER_HOST and Docker's contexts work.
 import { spawn, spawnSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -33,7 +33,7 @@ export function isAvailable(image: string): boolean {
   )
 }
 
-/** `output` holds standard output and errors, `stdout` the former only. */
+/** `output` holds standard output and standard error, `stdout` only the former. */
 export type Ended = { readonly status: number; readonly output: string; readonly stdout: string }
 
 export class Project {
@@ -60,7 +60,7 @@ export class Project {
     this.#env['DIALOGS_SUBNET'] = randomSubnet()
   }
 
-  /** Runs `docker compose`; a failure is an answer like any other. */
+  /** Runs `docker compose`; a failure is returned like any other result. */
   async compose(...args: string[]): Promise<Ended> {
     return await docker(
       ['compose', '--project-name', this.name, '--file', FILE, ...args],
@@ -69,7 +69,7 @@ export class Project {
   }
 
   /**
-   * Runs `docker compose` and answers its standard output.
+   * Runs `docker compose` and returns its standard output.
    * @throws Error with all of its output when it fails
    */
   async succeed(...args: string[]): Promise<string> {
@@ -84,7 +84,7 @@ export class Project {
   }
 
   /**
-   * Replaces a container, from now on with these variables, and waits until the new one is healthy.
+   * Replaces a container, with these variables from now on, and waits until the new one is healthy.
    */
   async recreate(service: string, env: Readonly<Record<string, string>> = {}): Promise<void> {
     Object.assign(this.#env, env)
@@ -98,7 +98,7 @@ export class Project {
     if (status !== 0) throw new Error(output)
   }
 
-  /** Sends a command to a Redis node and answers its reply as text. */
+  /** Sends a command to a Redis node and returns its reply as text. */
   async redis(node: string, ...command: string[]): Promise<string> {
     const script = `REDISCLI_AUTH=$(cat /run/dialogs/redis-password)
       export REDISCLI_AUTH
@@ -118,13 +118,13 @@ export class Project {
     return info.includes('master_link_status:up')
   }
 
-  /** Runs a module inside a service container and answers what it prints. */
+  /** Runs a module inside a service container and returns what it prints. */
   async evaluate(script: string): Promise<string> {
     const command = ['node', '--input-type=module', '--eval', script]
     return await this.succeed('exec', '-T', 'service-1', ...command)
   }
 
-  /** The sequences of all messages of a room, in the order in which `GET` answers them. */
+  /** The sequences of all messages of a room, in the order in which `GET` returns them. */
   async read(room: string): Promise<number[]> {
     const printed = await this.evaluate(`const seqs = []
       for (;;) {
@@ -139,7 +139,7 @@ export class Project {
     return JSON.parse(printed) as number[]
   }
 
-  /** Starts traffic through nginx. The returned function ends it and answers what it saw. */
+  /** Starts traffic through nginx. The returned function ends it and returns its report. */
   traffic(orders: Omit<Orders, 'url'>): () => Promise<Report> {
     const all: Orders = { url: 'http://nginx:8080', ...orders }
     const child = spawn('docker', [

@@ -1,7 +1,7 @@
-// A program that runs in a container of the service's image, inside the network of the containers.
-// It posts and reads through nginx as browsers would, until its standard input ends. Then it waits
-// until every reader has everything, and prints what it saw as one line of JSON (`Report`). It is
-// handed to Node as a text, so it imports nothing but Node's own modules.
+// A program that runs in a container of the service's image, in the containers' network. It posts
+// and reads through nginx as browsers would, until its standard input ends. Then it waits until
+// every reader has everything, and prints one line of JSON (`Report`). It is passed to Node as
+// text, so it imports only Node's own modules.
 import http from 'node:http'
 
 export type Orders = {
@@ -11,7 +11,9 @@ export type Orders = {
   readonly readers: number
   /** How long a writer waits between two messages. */
   readonly pauseMs: number
-  /** Repeats a failed POST with its Idempotency-Key for a minute. Otherwise each failure counts. */
+  /**
+   * Repeats a failed POST with its Idempotency-Key for a minute. Without this, each failure counts.
+   */
   readonly isPersistent: boolean
 }
 
@@ -85,7 +87,7 @@ async function write(writer: number): Promise<void> {
   }
 }
 
-// Answers why a message was not acknowledged; undefined when it was.
+// Returns why a message was not acknowledged; undefined if it was.
 async function post(text: string, begun: number): Promise<string | undefined> {
   const key = orders.isPersistent ? `${orders.room}-${text}` : undefined
   for (;;) {
