@@ -1,31 +1,37 @@
-// Writes that must be on a replica. If the connection breaks before the acknowledgement, nobody
-// knows whether a replica has the write, so it is repeated until the deadline.
+// Writes that must be on a replica. If the connection breaks before the acknowledgement, it is
+// unknown whether a replica has the write, so the write is repeated until the deadline.
 import { DialogsError } from '../errors.js'
-import { ConnectionLost } from './connection.js'
+import { ConnectionLost, type Reply } from './connection.js'
 import { type Written } from './node-pipeline.js'
 
 /**
- * Writes, and repeats the write while only its acknowledgement is lost with a connection.
+ * Writes, and repeats the write while nothing but its acknowledgement is lost with a connection.
  * @param write must be harmless if it runs twice
  * @param deadline on the clock of performance.now()
+ * @returns the reply to the first attempt: a repetition finds the work done, so only the first
+ * reply can tell how it was before
  * @throws DialogsError STORE_UNAVAILABLE after the deadline, or whatever else prevents the write
  */
 export async function untilAcknowledged(
   write: () => Promise<Written>,
   deadline: number
-): Promise<void> {
+): Promise<Reply> {
+  let written = await write()
+  const first = written.reply
   for (;;) {
-    const { replicated } = await write()
     try {
-      return await replicated
+      await written.replicated
+      return first
     } catch (error) {
       throwUnlessLost(error, deadline)
     }
+    written = await write()
   }
 }
 
 /**
- * Returns only if the write may be repeated: its acknowledgement was lost, and there is time left.
+ * Returns if a write may be repeated: only its acknowledgement was lost, and there is time left.
+ * @throws DialogsError STORE_UNAVAILABLE after the deadline, and any other error as it is
  */
 export function throwUnlessLost(error: unknown, deadline: number): void {
   if (!(error instanceof ConnectionLost)) throw error

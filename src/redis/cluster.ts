@@ -96,9 +96,9 @@ export class Cluster {
             ({ reply }) => reply,
             error => (isLoss(error) ? null : undefined)
           ),
-      set: (slot, args) => {
+      set: async (slot, args) => {
         const deadline = performance.now() + options.storeDeadlineMs
-        return untilAcknowledged(
+        await untilAcknowledged(
           () => this.#delivery.deliver(slot, { args, deadline, send: sendWrite }),
           deadline
         )

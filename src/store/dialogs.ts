@@ -6,7 +6,6 @@
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
-import { type Written } from '../redis/node-pipeline.js'
 import { ADD_DIALOG, MARK_SCORE, MOVE_DIALOGS, REMOVE_DIALOG } from './dialog-scripts.js'
 import { DIALOGS_PARTS, dialogsKey, dialogsPartKey, PARTS_MARK, userSlot } from './keys.js'
 import { Parted } from './parted.js'
@@ -185,20 +184,16 @@ export class Dialogs {
     args: string[],
     inMigration?: string[]
   ): Promise<unknown> {
-    let reply: unknown
-    await untilAcknowledged(async () => {
-      const written: Written = await this.#cluster.write(
-        userSlot(user),
-        ['EVALSHA', ...args],
-        deadline,
-        inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
-      )
-      // A repeated attempt finds the work of the first one done; only the first knows how it was
-      // before.
-      reply ??= written.reply
-      return written
-    }, deadline)
-    return reply
+    return await untilAcknowledged(
+      () =>
+        this.#cluster.write(
+          userSlot(user),
+          ['EVALSHA', ...args],
+          deadline,
+          inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
+        ),
+      deadline
+    )
   }
 }
 

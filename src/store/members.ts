@@ -249,20 +249,16 @@ export class Members {
     args: string[],
     inMigration?: string[]
   ): Promise<unknown> {
-    let reply: unknown
-    await untilAcknowledged(async () => {
-      const written = await this.#cluster.write(
-        roomSlot(room),
-        ['EVALSHA', ...args],
-        deadline,
-        inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
-      )
-      // A repeated attempt finds the work of the first one done; only the first knows how it was
-      // before.
-      reply ??= written.reply
-      return written
-    }, deadline)
-    return reply
+    return await untilAcknowledged(
+      () =>
+        this.#cluster.write(
+          roomSlot(room),
+          ['EVALSHA', ...args],
+          deadline,
+          inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
+        ),
+      deadline
+    )
   }
 }
 

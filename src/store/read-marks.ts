@@ -55,18 +55,17 @@ export class ReadMarks {
   ): Promise<{ readonly seq: number; readonly isMoved: boolean }> {
     const [firstKey, part] = this.keysOf(user, room)
     const rest = [room, String(seq), String(ms)]
-    let first: readonly [number, number, number] | undefined
-    await untilAcknowledged(async () => {
-      const written = await this.#cluster.write(
-        userSlot(user),
-        ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
-        deadline,
-        () => ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
-      )
-      first ??= written.reply as readonly [number, number, number]
-      return written
-    }, deadline)
-    const [markedSeq, isMoved, length] = first ?? [seq, 0, 0]
+    // MARK_READ returns three numbers.
+    const [markedSeq, isMoved, length] = (await untilAcknowledged(
+      () =>
+        this.#cluster.write(
+          userSlot(user),
+          ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
+          deadline,
+          () => ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
+        ),
+      deadline
+    )) as readonly [number, number, number]
     this.#parted.noteLength(user, length)
     return { seq: markedSeq, isMoved: isMoved === 1 }
   }
