@@ -5,7 +5,8 @@
 // (re)subscription of the person's channel, for every stream that joins, and periodically, so lost
 // publications are noticed. Follows at most DIALOGS_MAX rooms, those with the person's newest own
 // acts; streams are not told of others.
-import { type Dialog, dialogJson, DIALOGS_MAX, type Inbox } from '../store/inbox.js'
+import { DIALOGS_MAX } from '../store/dialog-order.js'
+import { type Dialog, dialogJson, type Inbox } from '../store/inbox.js'
 import { type PersonNews } from '../store/person-news.js'
 import { Pause } from './pause.js'
 import { PersonStream, type PersonOutput } from './person-stream.js'

@@ -7,7 +7,14 @@ import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
 import { ADD_DIALOG, MARK_SCORE, MOVE_DIALOGS, REMOVE_DIALOG } from './dialog-scripts.js'
-import { DIALOGS_PARTS, dialogsKey, dialogsPartKey, PARTS_MARK, userSlot } from './keys.js'
+import {
+  DIALOGS_PARTS,
+  dialogsKey,
+  dialogsPart,
+  dialogsPartKey,
+  PARTS_MARK,
+  userSlot
+} from './keys.js'
 import { Parted } from './parted.js'
 import { type ReadMarks } from './read-marks.js'
 
@@ -31,8 +38,10 @@ export class Dialogs {
     this.#parted = new Parted(
       cluster,
       {
+        slot: userSlot,
         key: dialogsKey,
         partKey: dialogsPartKey,
+        partOf: dialogsPart,
         moveScript: MOVE_DIALOGS,
         // Listed rooms are moved away, so the first rooms are always the next ones.
         list: (key, _cursor, count) => ['ZRANGE', key, '0', String(count - 1)],

@@ -1,20 +1,13 @@
 // A person's list of dialogs: each with its head, how far the person has read, how many messages
 // are unread, and the last message. Everything is read on request; nothing is written per member
-// when somebody posts.
-//
-// The list is ordered by activity, newest first: the later of the room's last message and the
-// person's own last act there (being invited, or writing). For that, the heads of all candidates
-// are read: the DIALOGS_MAX rooms with the person's newest own acts. A head used for the order may
-// be HEAD_MS old; one that is shown never is. A person with more rooms finds the others after
-// these, ordered by their own acts only.
+// when somebody posts. dialog-order.ts has the order of the list.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Cluster } from '../redis/cluster.js'
-import { Remembered } from '../remembered.js'
 import { entryJson } from '../message/frame.js'
-import { parseReference, timeOf } from '../message/message.js'
-import { DialogsError } from '../errors.js'
+import { parseReference } from '../message/message.js'
+import { DialogOrder, formatPlace, parsePlace, type Place } from './dialog-order.js'
 import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-scripts.js'
-import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
+import { type Dialogs, type OwnDialog } from './dialogs.js'
 import { type History } from './history.js'
 import { logKey, roomSlot } from './keys.js'
 import { type Log } from './log.js'
@@ -47,15 +40,12 @@ export type DialogsPage = {
   readonly next: string | undefined
 }
 
-/** Rooms whose heads are compared for the order. */
-export const DIALOGS_MAX = 1000
-const HEAD_MS = 2000
+/** Dialogs read at the same time for one page. */
 const PIECE_LENGTH = 50
+/** Places read beyond the length of a page: the person may have left some of the rooms. */
 const SPARE = 5
 /** Heads and dialogs read at the same time, over all requests. */
 const READS_MAX = 256
-
-type Place = OwnDialog & { readonly phase: 'active' | 'older' }
 
 export class Inbox {
   readonly #cluster: Cluster
@@ -66,7 +56,7 @@ export class Inbox {
   readonly #marks: ReadMarks
   readonly #deadlineMs: number
   readonly #limit: LimitFunction = pLimit(READS_MAX)
-  readonly #heads = new Remembered<{ readonly readAt: number; readonly ms: Promise<number> }>()
+  readonly #order: DialogOrder
 
   constructor(
     cluster: Cluster,
@@ -85,6 +75,7 @@ export class Inbox {
     this.#members = parts.members
     this.#dialogs = parts.dialogs
     this.#marks = parts.marks
+    this.#order = new DialogOrder(parts.log, parts.dialogs, this.#limit)
     this.#deadlineMs = deadlineMs
   }
 
@@ -100,9 +91,8 @@ export class Inbox {
     limit: number,
     bytesMax: number
   ): Promise<DialogsPage> {
-    // A few more than requested: the person may have left some of them.
     const count = limit + SPARE
-    const places = await this.#places(
+    const places = await this.#order.places(
       user,
       before === undefined ? undefined : parsePlace(before),
       count
@@ -228,62 +218,7 @@ export class Inbox {
       ({ reference }) => reference !== undefined && parseReference(reference).change === undefined
     )
   }
-
-  // In the order of the pages.
-  async #places(user: string, before: Place | undefined, count: number): Promise<Place[]> {
-    if (before?.phase === 'older') return await this.#older(user, before, count)
-    const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
-    const active = await this.#byActivity(newest)
-    const left = before === undefined ? active : active.filter(place => byTime(before, place) < 0)
-    const last = newest.at(-1)
-    return left.length >= count || newest.length < DIALOGS_MAX || last === undefined
-      ? left.slice(0, count)
-      : [...left, ...(await this.#older(user, last, count - left.length))]
-  }
-
-  async #older(user: string, before: OwnDialog, count: number): Promise<Place[]> {
-    const dialogs = await this.#dialogs.newest(user, count, before)
-    return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
-  }
-
-  async #byActivity(dialogs: readonly OwnDialog[]): Promise<Place[]> {
-    const places = await Promise.all(
-      dialogs.map(async ({ room, ms }): Promise<Place> => {
-        return { room, ms: Math.max(ms, await this.#headMs(room)), phase: 'active' }
-      })
-    )
-    return places.sort(byTime)
-  }
-
-  async #headMs(room: string): Promise<number> {
-    const now = performance.now()
-    const known = this.#heads.get(room)
-    if (known !== undefined && now - known.readAt < HEAD_MS) return await known.ms
-    const ms = this.#limit(async () => {
-      return timeOf((await this.#log.head(room))?.reference)
-    })
-    this.#heads.set(room, { readAt: now, ms })
-    ms.catch(() => {
-      this.#heads.delete(room)
-    })
-    return await ms
-  }
-}
-
-const PLACE = /^([ao])(0|[1-9]\d{0,15})-(.+)$/su
-
-function parsePlace(text: string): Place {
-  const [, phase, ms, room] = PLACE.exec(text) ?? []
-  if (room === undefined) {
-    throw new DialogsError(
-      'INVALID_CURSOR',
-      'The parameter before must be the next of a page: begin again, without it.'
-    )
-  }
-  return { phase: phase === 'a' ? 'active' : 'older', ms: Number(ms), room }
 }
 
 const nextOf = (place: Place | undefined): string | undefined =>
-  place === undefined
-    ? undefined
-    : `${place.phase === 'active' ? 'a' : 'o'}${place.ms}-${place.room}`
+  place === undefined ? undefined : formatPlace(place)

@@ -4,7 +4,7 @@ import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { MARK_READ, MOVE_MARKS } from './dialog-scripts.js'
 import { dialogsPart, PARTS_MARK, readKey, readPartKey, userSlot } from './keys.js'
-import { Parted } from './parted.js'
+import { HASH_LISTING, Parted } from './parted.js'
 
 export type ReadMark = {
   /** The last sequence read; 0 if none was. */
@@ -24,15 +24,12 @@ export class ReadMarks {
     this.#parted = new Parted(
       cluster,
       {
+        slot: userSlot,
         key: readKey,
         partKey: readPartKey,
+        partOf: dialogsPart,
         moveScript: MOVE_MARKS,
-        list: (key, cursor, count) => ['HSCAN', key, cursor, 'COUNT', String(count)],
-        listed: reply => {
-          // HSCAN returns the next cursor, and field, value, field, value …
-          const [next, flat] = reply as readonly [string, readonly string[]]
-          return [next, flat.filter((_, index) => index % 2 === 0)]
-        }
+        ...HASH_LISTING
       },
       onFault
     )

@@ -3,17 +3,13 @@
 //    room:{<room>}:users        hash of user → messages; for a small room, all of them
 //    room:{<room>}:users:<n>    for a large room, the users whose hash is n
 //
-// Invariant: a user's count is the sum of both keys, so either may be written at any time. That
-// lets a room be split step by step: first it is marked, and from then on writers count in the
-// parts; then groups of users move from the first key to the parts, each group in one script.
-// Whatever a crash leaves is valid, and the next commit or check continues with it. A room stays
-// split. With 512 parts no key exceeds 2 MiB below 2,500,000 users with the longest names
-// (computed, not measured).
+// Invariant: a user's count is the sum of both keys (parted.ts). With 512 parts no key exceeds 2
+// MiB below 2,500,000 users with the longest names (computed, not measured).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
-import { scanHash } from '../redis/scan-hash.js'
 import { Remembered } from '../remembered.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
+import { HASH_LISTING, Parted, SMALL_MAX } from './parted.js'
 import { MOVE_USERS } from './user-scripts.js'
 
 export type User = { readonly user: string; readonly messages: number }
@@ -26,28 +22,32 @@ export type UsersPage = {
   readonly next: string | undefined
 }
 
-/** A room with more users than this is large. 3,000 of the longest names take 1.1 MB. */
-const SMALL_MAX = 3000
-const MOVED_AT_ONCE = 500
-const SCAN_COUNT = 500
-/** Pause after a failed attempt to split a room. */
-const AGAIN_MS = 1000
+/** Parts read at the same time for one page. */
 const PARTS_AT_ONCE = 16
 /** How old the total of a large room may be. */
 const TOTAL_MS = 1000
 
 export class Users {
   readonly #cluster: Cluster
-  readonly #onFault: (error: unknown) => void
+  readonly #parted: Parted
   /** Rooms known to be split. */
   readonly #split = new Remembered<true>()
-  readonly #splitting = new Map<string, Promise<void>>()
-  readonly #failedAt = new Remembered<number>()
   readonly #totals = new Remembered<{ readonly readAt: number; readonly total: Promise<number> }>()
 
   constructor(cluster: Cluster, onFault: (error: unknown) => void) {
     this.#cluster = cluster
-    this.#onFault = onFault
+    this.#parted = new Parted(
+      cluster,
+      {
+        slot: roomSlot,
+        key: usersKey,
+        partKey: usersPartKey,
+        partOf: usersPart,
+        moveScript: MOVE_USERS,
+        ...HASH_LISTING
+      },
+      onFault
+    )
   }
 
   /**
@@ -62,24 +62,17 @@ export class Users {
   }
 
   /**
-   * Takes the number of fields in the room's first key from a commit's reply (negative if the room
-   * is split). Starts or continues splitting the room if necessary, without waiting for it.
+   * Takes from a script's reply how many fields the room's first key has (Parted.noteLength).
+   * Starts or continues splitting the room if there are too many, without waiting for it.
    */
   noteLength(room: string, length: number): void {
-    if (length > 0 && length <= SMALL_MAX) return
-    // A single field is the mark.
     if (length < 0) this.#split.set(room, true)
-    if (length >= -1 && length <= 0) return
-    if (performance.now() < (this.#failedAt.get(room) ?? -Infinity) + AGAIN_MS) return
-    this.split(room).catch(error => {
-      this.#failedAt.set(room, performance.now())
-      this.#onFault(error)
-    })
+    this.#parted.noteLength(room, length)
   }
 
   /** Resolves when no room is being split. */
   async settled(): Promise<void> {
-    await Promise.allSettled(this.#splitting.values())
+    await this.#parted.settled()
   }
 
   /**
@@ -87,13 +80,8 @@ export class Users {
    * even twice at once.
    */
   async split(room: string): Promise<void> {
-    const running = this.#splitting.get(room)
-    if (running !== undefined) return await running
-    const splitting = this.#splitAll(room).finally(() => {
-      this.#splitting.delete(room)
-    })
-    this.#splitting.set(room, splitting)
-    await splitting
+    await this.#parted.split(room)
+    this.#split.set(room, true)
   }
 
   /** How many messages a user has written; undefined if they are not in the room. */
@@ -216,39 +204,6 @@ export class Users {
       )
     )
     return sum(await lengths) + direct.size - sum(await doubled)
-  }
-
-  async #splitAll(room: string): Promise<void> {
-    const slot = roomSlot(room)
-    // An empty group only sets the mark.
-    await this.#move(room, [])
-    this.#split.set(room, true)
-    const scan = scanHash(args => this.#cluster.command(slot, args), usersKey(room), SCAN_COUNT)
-    for await (const fields of scan) {
-      const users = [...fields.keys()].filter(user => user !== PARTS_MARK)
-      for (let from = 0; from < users.length; from += MOVED_AT_ONCE) {
-        await this.#move(room, users.slice(from, from + MOVED_AT_ONCE))
-      }
-    }
-  }
-
-  async #move(room: string, users: readonly string[]): Promise<void> {
-    const keys = [usersKey(room)]
-    const places = new Map<string, number>()
-    const args = users.flatMap(user => {
-      const key = usersPartKey(room, usersPart(user))
-      const place = places.get(key) ?? keys.push(key)
-      places.set(key, place)
-      return [user, String(place)]
-    })
-    const { replicated } = await this.#cluster.write(roomSlot(room), [
-      'EVALSHA',
-      MOVE_USERS.sha,
-      String(keys.length),
-      ...keys,
-      ...args
-    ])
-    await replicated
   }
 }
 

@@ -1,0 +1,95 @@
+// The order of a person's dialogs, newest activity first: the later of the room's last message and
+// the person's own last act there (being invited, or writing). Two phases follow each other:
+//
+//    active   the DIALOGS_MAX rooms with the person's newest own acts, ordered by activity; for
+//             that the heads of all of them are read, unless they were read in the last HEAD_MS
+//    older    all other rooms, ordered by the person's own acts only
+//
+// So a page costs at most DIALOGS_MAX reads, however many rooms a person has. The price: a message
+// of somebody else in an older room does not move that room up.
+import { type LimitFunction } from 'p-limit'
+import { timeOf } from '../message/message.js'
+import { DialogsError } from '../errors.js'
+import { Remembered } from '../remembered.js'
+import { byTime, type Dialogs, type OwnDialog } from './dialogs.js'
+import { type Log } from './log.js'
+
+/** Rooms whose heads are compared for the order. */
+export const DIALOGS_MAX = 1000
+/** How old a head may be that only decides the order. */
+const HEAD_MS = 2000
+
+/** A room's place in the order; `ms` is that of its activity, or of the person's own last act. */
+export type Place = OwnDialog & { readonly phase: 'active' | 'older' }
+
+export class DialogOrder {
+  readonly #log: Pick<Log, 'head'>
+  readonly #dialogs: Dialogs
+  readonly #limit: LimitFunction
+  readonly #heads = new Remembered<{ readonly readAt: number; readonly ms: Promise<number> }>()
+
+  /** @param limit bounds how many heads are read at the same time */
+  constructor(log: Pick<Log, 'head'>, dialogs: Dialogs, limit: LimitFunction) {
+    this.#log = log
+    this.#dialogs = dialogs
+    this.#limit = limit
+  }
+
+  /** The next `count` places after `before`, or the first ones. */
+  async places(user: string, before: Place | undefined, count: number): Promise<Place[]> {
+    if (before?.phase === 'older') return await this.#older(user, before, count)
+    const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
+    const active = await this.#byActivity(newest)
+    const left = before === undefined ? active : active.filter(place => byTime(before, place) < 0)
+    const last = newest.at(-1)
+    return left.length >= count || newest.length < DIALOGS_MAX || last === undefined
+      ? left.slice(0, count)
+      : [...left, ...(await this.#older(user, last, count - left.length))]
+  }
+
+  async #older(user: string, before: OwnDialog, count: number): Promise<Place[]> {
+    const dialogs = await this.#dialogs.newest(user, count, before)
+    return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
+  }
+
+  async #byActivity(dialogs: readonly OwnDialog[]): Promise<Place[]> {
+    const places = await Promise.all(
+      dialogs.map(async ({ room, ms }): Promise<Place> => {
+        return { room, ms: Math.max(ms, await this.#headMs(room)), phase: 'active' }
+      })
+    )
+    return places.sort(byTime)
+  }
+
+  async #headMs(room: string): Promise<number> {
+    const now = performance.now()
+    const known = this.#heads.get(room)
+    if (known !== undefined && now - known.readAt < HEAD_MS) return await known.ms
+    const ms = this.#limit(async () => {
+      return timeOf((await this.#log.head(room))?.reference)
+    })
+    this.#heads.set(room, { readAt: now, ms })
+    ms.catch(() => {
+      this.#heads.delete(room)
+    })
+    return await ms
+  }
+}
+
+const PLACE = /^([ao])(0|[1-9]\d{0,15})-(.+)$/su
+
+/** The inverse of formatPlace. @throws DialogsError INVALID_CURSOR */
+export function parsePlace(text: string): Place {
+  const [, phase, ms, room] = PLACE.exec(text) ?? []
+  if (room === undefined) {
+    throw new DialogsError(
+      'INVALID_CURSOR',
+      'The parameter before must be the next of a page: begin again, without it.'
+    )
+  }
+  return { phase: phase === 'a' ? 'active' : 'older', ms: Number(ms), room }
+}
+
+/** A place as the `next` of a page: `a` or `o`, the ms, and the room. */
+export const formatPlace = ({ phase, ms, room }: Place): string =>
+  `${phase === 'active' ? 'a' : 'o'}${ms}-${room}`
