@@ -25,7 +25,8 @@ export function dyingStore(
       const value = Reflect.get(target, name, target) as unknown
       if (typeof value !== 'function') return value
       return (...args: unknown[]): unknown => {
-        if (name !== 'write' || left-- > 0) return Reflect.apply(value, target, args)
+        const isWrite = name === 'write' || name === 'unacknowledged'
+        if (!isWrite || left-- > 0) return Reflect.apply(value, target, args)
         die()
         return new Promise(ignore)
       }
