@@ -10,17 +10,8 @@ import { type Horizon, LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { timeOf } from '../message/message.js'
 import { EarlyFrames } from './early-frames.js'
 import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
-import {
-  decodeDeletion,
-  decodePublication,
-  decodeSignal,
-  frameAt,
-  frameMs,
-  framesFrom,
-  framesOf,
-  lastOf,
-  type Frames
-} from '../message/frame.js'
+import { decodeDeletion, decodePublication, decodeSignal } from '../message/publication.js'
+import { frameAt, frameMs, framesFrom, framesOf, lastOf, type Frames } from '../message/frame.js'
 import { type Page, type Pages } from './pages.js'
 import { Retrier } from './retrier.js'
 import { type RoomWatch } from './room-watch.js'

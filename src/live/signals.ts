@@ -3,7 +3,7 @@
 // place in the room's order. A client that is not reading at that moment, or reads slowly, never
 // gets it. The number per second is limited, because each one is written to every reader.
 import { DialogsError } from '../errors.js'
-import { encodeSignal, type Signal } from '../message/frame.js'
+import { encodeSignal, type Signal } from '../message/publication.js'
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from '../store/keys.js'
 

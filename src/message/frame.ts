@@ -1,7 +1,6 @@
-// The bytes that go to readers: SSE frames
-// (https://html.spec.whatwg.org/multipage/server-sent-events.html), and publications, the groups of
-// frames that a writer's process sends to all others. A message is encoded once, by its writer, and
-// the same bytes go to every socket.
+// The bytes that go to readers: each entry of a room as a frame, one Server-Sent Event
+// (https://html.spec.whatwg.org/multipage/server-sent-events.html), with its JSON. A message is
+// encoded once, by its writer's process, and the same bytes go to every socket.
 import { Remembered } from '../remembered.js'
 import {
   formatCursor,
@@ -68,36 +67,6 @@ export const eventFrame = (event: 'live' | 'reset', id: string, data: object): s
 /** A frame without a message that leaves the client's cursor as it is. */
 export const passingFrame = (event: 'behind', data: object): string =>
   `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
-
-/** What is told to a room's readers and stored nowhere. `data` is any JSON, or undefined. */
-export type Signal = {
-  readonly room: string
-  readonly user: string
-  readonly kind: string
-  readonly data: unknown
-}
-
-// A publication of messages begins with a digit.
-const SIGNAL = 'signal\n'
-const SIGNAL_FIRST_BYTE = SIGNAL.charCodeAt(0)
-
-/**
- * What is published by a tool that has added to a log. As everything that a process cannot read, it
- * has the room look at the log (live/room.ts).
- */
-export const LOOK = 'look'
-
-/** What is published for a signal: a line that tells it from messages, then the frame. */
-export const encodeSignal = ({ room, user, kind, data }: Signal): string =>
-  `${SIGNAL}event: signal\ndata: ${JSON.stringify({ room, user, kind, data })}\n\n`
-
-/** The frame of a published signal; undefined for other publications. Shares the bytes. */
-export function decodeSignal(payload: Buffer): Buffer | undefined {
-  if (payload[0] !== SIGNAL_FIRST_BYTE) return undefined
-  return payload.toString('latin1', 0, SIGNAL.length) === SIGNAL
-    ? payload.subarray(SIGNAL.length)
-    : undefined
-}
 
 // Consecutive times usually share their second. Calling `toISOString` for each message took a tenth
 // of the time of reading history.
@@ -197,63 +166,4 @@ export function frameAt({ first, bytes, ends }: Frames, seq: number): Buffer {
 export function frameMs(frame: Buffer): number {
   const line = frame.toString('latin1', 0, Math.min(frame.length, 64))
   return Number.parseInt(line.slice(line.indexOf('-') + 1), 10)
-}
-
-// Comes before a publication that has changes, with the sequences of the messages that they change.
-const CHANGED = 'changed '
-const CHANGED_FIRST_BYTE = CHANGED.charCodeAt(0)
-const CHANGED_LINE = /^changed ([1-9]\d{0,14}(?: [1-9]\d{0,14})*)$/
-
-const DELETED = /^deleted ([1-9]\d{0,14})-(\d{1,15})\n$/
-const DELETED_FIRST_BYTE = 'd'.charCodeAt(0)
-
-/** What is published when a room is deleted: up to which sequence, and when. */
-export const encodeDeletion = (seq: number, ms: number): string => `deleted ${seq}-${ms}\n`
-
-/** The inverse of encodeDeletion; undefined for other publications. */
-export function decodeDeletion(payload: Buffer): { seq: number; ms: number } | undefined {
-  if (payload[0] !== DELETED_FIRST_BYTE) return undefined
-  const [, seq, ms] = DELETED.exec(payload.toString('latin1')) ?? []
-  return seq === undefined ? undefined : { seq: Number(seq), ms: Number(ms) }
-}
-
-/** A publication: a line `<first> <length of each frame in bytes> …`, then the frames. */
-export function encodePublication(entries: readonly Entry[]): string {
-  const texts = entries.map(encodeFrame)
-  const changes = entries.filter(isChange).map(({ changes }) => changes)
-  const mark = changes.length === 0 ? '' : `${CHANGED}${changes.join(' ')}\n`
-  return `${mark}${entries[0]?.seq ?? 0} ${texts.map(text => Buffer.byteLength(text)).join(' ')}\n${texts.join('')}`
-}
-
-const HEADER = /^[1-9]\d{0,14}(?: [1-9]\d{0,8})+$/
-
-/**
- * The inverse of encodePublication; undefined for anything that no version of this service has
- * published. Copies the bytes, because the payload is a slice of a far larger chunk.
- */
-export function decodePublication(payload: Buffer): Frames | undefined {
-  return payload[0] === CHANGED_FIRST_BYTE ? decodeChanges(payload) : decodeFrames(payload)
-}
-
-function decodeChanges(payload: Buffer): Frames | undefined {
-  const newline = payload.indexOf(10)
-  const [, targets] = CHANGED_LINE.exec(payload.toString('latin1', 0, Math.max(0, newline))) ?? []
-  const frames = targets === undefined ? undefined : decodeFrames(payload.subarray(newline + 1))
-  return frames === undefined || targets === undefined
-    ? undefined
-    : { ...frames, changes: targets.split(' ').map(Number) }
-}
-
-function decodeFrames(payload: Buffer): Frames | undefined {
-  const newline = payload.indexOf(10)
-  const header = payload.toString('latin1', 0, Math.max(0, newline))
-  if (!HEADER.test(header)) return undefined
-  const [first = 0, ...lengths] = header.split(' ').map(Number)
-  let end = 0
-  const ends = lengths.map(length => {
-    end += length
-    return end
-  })
-  if (end !== payload.length - newline - 1) return undefined
-  return { first, bytes: Buffer.from(payload.subarray(newline + 1)), ends }
 }

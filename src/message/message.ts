@@ -1,6 +1,6 @@
 // A message, and the two ways to refer to one: the reference in the log and the cursor of a reader.
 import { DialogsError } from '../errors.js'
-import { formatTag, parseTag } from '../store/keys.js'
+import { formatTag, parseTag } from './block-tag.js'
 
 export type Message = {
   readonly room: string

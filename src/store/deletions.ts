@@ -26,14 +26,13 @@ import { type Cluster } from '../redis/cluster.js'
 import { scanHash } from '../redis/scan-hash.js'
 import { Shared } from '../shared.js'
 import { slotOf } from '../redis/slots.js'
-import { encodeDeletion } from '../message/frame.js'
+import { encodeDeletion } from '../message/publication.js'
 import { blockOf } from '../message/message.js'
 import { type Dialogs } from './dialogs.js'
 import {
   blockKey,
   changedKey,
   deletedKey,
-  formatTag,
   goneKey,
   goneUsersKey,
   leftKey,
@@ -48,6 +47,7 @@ import {
   usersKey,
   usersPartKey
 } from './keys.js'
+import { formatTag } from '../message/block-tag.js'
 import { type Deletion, type Log } from './log.js'
 import { LEFT_MAX, type Members } from './members.js'
 import { CLEANED, DELETE_ROOM, type DeleteRoomReply } from './log-scripts.js'

@@ -2,6 +2,7 @@
 // The name of a room or user has no braces (message/names.ts), so every key can be parsed in only
 // one way. A sealed segment ends in `:segment` and not in `:log`, because segment 1 of room `a`
 // would otherwise have the key of the log of a room called `a.1`.
+import { parseTag, splitNumber } from '../message/block-tag.js'
 import { slotOf } from '../redis/slots.js'
 
 export const userCountKey = (user: string): string => `user:{${user}}:count`
@@ -197,31 +198,4 @@ function userKey(user: string, after: string): KeyKind | undefined {
   return part === undefined
     ? { kind: name, user }
     : { kind: `${name}Part`, user, part: Number(part) }
-}
-
-type BlockPlace = { readonly user: string; readonly block: number; readonly generation: number }
-
-export const formatTag = ({ user, block, generation }: BlockPlace): string =>
-  generation === 0 ? `${user}.${block}` : `${user}.${block}:${generation}`
-
-/** The inverse of formatTag; undefined for anything else. */
-export function parseTag(tag: string): BlockPlace | undefined {
-  const [, user, block, generation = 0] = TAG.exec(tag) ?? []
-  return user === undefined
-    ? undefined
-    : { user, block: Number(block), generation: Number(generation) }
-}
-
-const TAG = /^(.+)\.(0|[1-9]\d{0,14})(?::([1-9]\d{0,14}))?$/s
-
-/**
- * `lady_gaga.12` → `['lady_gaga', 12]`: the number comes after the last dot, because the name may
- * have dots too.
- */
-export function splitNumber(tag: string): [name: string, number: number] | undefined {
-  const dot = tag.lastIndexOf('.')
-  if (dot < 1) return undefined
-  const digits = tag.slice(dot + 1)
-  if (!/^(0|[1-9]\d{0,14})$/.test(digits)) return undefined
-  return [tag.slice(0, dot), Number(digits)]
 }

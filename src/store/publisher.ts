@@ -4,7 +4,7 @@
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from './keys.js'
 import { type Entry } from '../message/message.js'
-import { encodePublication } from '../message/frame.js'
+import { encodePublication } from '../message/publication.js'
 
 export class Publisher {
   readonly #cluster: Cluster

@@ -13,7 +13,8 @@ import {
   storedLog,
   streamOf
 } from './durability.js'
-import { decodePublication, decodeSignal, frameAt } from '../../src/message/frame.js'
+import { decodePublication, decodeSignal } from '../../src/message/publication.js'
+import { frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { logKey, parseKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'

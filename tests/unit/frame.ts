@@ -4,10 +4,9 @@ import assert from 'node:assert/strict'
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import fc from 'fast-check'
 import t from 'tap'
+import { decodePublication, encodePublication } from '../../src/message/publication.js'
 import {
-  decodePublication,
   encodeFrame,
-  encodePublication,
   entryJson,
   eventFrame,
   formatTime,

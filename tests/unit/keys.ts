@@ -9,7 +9,6 @@ import {
   DIALOGS_PARTS,
   dialogsKey,
   dialogsPartKey,
-  formatTag,
   goneKey,
   type KeyKind,
   leftKey,
@@ -22,12 +21,12 @@ import {
   roomChannel,
   roomSlot,
   segmentKey,
-  splitNumber,
   userCountKey,
   USERS_PARTS,
   usersKey,
   usersPartKey
 } from '../../src/store/keys.js'
+import { formatTag, splitNumber } from '../../src/message/block-tag.js'
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { names } from '../support/names.js'
 

@@ -3,7 +3,7 @@
 // room's back.
 import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { encodeDeletion, encodePublication, LOOK } from '../../src/message/frame.js'
+import { encodeDeletion, encodePublication, LOOK } from '../../src/message/publication.js'
 import { SingleOutput } from '../../src/live/output.js'
 import { Pages } from '../../src/live/pages.js'
 import { Reader, type JoinRequest } from '../../src/live/reader.js'

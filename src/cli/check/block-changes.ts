@@ -4,10 +4,11 @@
 // reads seem to contradict is looked at again in one step.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
-import { LOOK } from '../../message/frame.js'
+import { LOOK } from '../../message/publication.js'
 import { formatChange, type ChangeMark } from '../../message/message.js'
 import { Committer } from '../../store/committer.js'
-import { blockKey, changedKey, parseTag, roomChannel, roomSlot } from '../../store/keys.js'
+import { blockKey, changedKey, roomChannel, roomSlot } from '../../store/keys.js'
+import { parseTag } from '../../message/block-tag.js'
 import { type Log } from '../../store/log.js'
 import { CHANGE } from '../../store/block-scripts.js'
 import { CHANGE_MARKS, REMOVE_CHANGED } from '../../store/check-scripts.js'

@@ -3,7 +3,8 @@
 // first; what is committed later is not a violation, and entries of blocks beyond it are young.
 // Memory is bounded by REFERENCES_MAX and the number of users, however long the room is.
 import { type Cluster } from '../../redis/cluster.js'
-import { blockKey, changedKey, goneKey, parseTag, roomSlot, segmentKey } from '../../store/keys.js'
+import { blockKey, changedKey, goneKey, roomSlot, segmentKey } from '../../store/keys.js'
+import { parseTag } from '../../message/block-tag.js'
 import { slotOf } from '../../redis/slots.js'
 import { REMOVE_ENTRIES } from '../../store/block-scripts.js'
 import { ENTRY_IDS } from '../../store/check-scripts.js'
