@@ -304,6 +304,7 @@ t.test('people, faults, and a model', async t => {
         if (keys === undefined) throw new Error(`no keys of ${room}`)
         const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
           clean: room => store.deletions.clean(room),
+          seal: room => store.sealer.seal(room),
           isRepairing,
           orphanAgeMs: 0,
           settleMs: 0,
