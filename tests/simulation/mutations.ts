@@ -326,7 +326,7 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'deliver a signal as a message',
-    file: 'message/frame.js',
+    file: 'message/publication.js',
     find: 'event: signal',
     replace: 'id: 1\\nevent: signal'
   }
