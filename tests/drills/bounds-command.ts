@@ -1,5 +1,4 @@
-// `npm run drill -- bounds`: the promises that are limits. Each is measured by an experiment of its
-// own.
+// `npm run drill -- bounds`: the promises that are limits. Each has an experiment that measures it.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { evenness } from './evenness.js'
@@ -28,14 +27,14 @@ ${Object.entries(EXPERIMENTS)
   --scale FRACTION   0.01 to 1, default 1: smaller and shorter, with the same limits
   --seed N           repeats a run; default random, and reported`
 
-/** @returns the exit status: 1 when a limit was not kept */
+/** @returns the exit status: 1 if a limit was exceeded */
 export async function holdBounds(args: readonly string[]): Promise<number> {
   const values = readOptions(args, {
     experiment: { type: 'string', default: 'all' },
     scale: { type: 'string' },
     seed: { type: 'string' }
   })
-  // Object.keys forgets which keys there are.
+  // Object.keys loses the type of its keys.
   const all = Object.keys(EXPERIMENTS) as ExperimentName[]
   const names = values.experiment === 'all' ? all : all.filter(name => name === values.experiment)
   if (names.length === 0) {

@@ -1,6 +1,6 @@
-// Breaks something every two seconds, at random: clients, subscriptions, services, masters, slots.
+// Breaks something at random every two seconds: clients, subscriptions, services, masters, slots.
 // At most one service and one thing in the cluster are broken at the same time, because the
-// promises need somebody who is there to keep them.
+// promises need a working replica and a working service.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { killConnections, killMaster, moveSome, restartService, revive } from './faults.js'
 import { type Trial } from './trial.js'
@@ -23,7 +23,7 @@ export async function chaos(trial: Trial, seconds: number): Promise<void> {
     ]
     const kind = pick(kinds)
     const work = kind(trial)
-    // Do not wait for it here: the next fault comes in two seconds.
+    // Do not wait for it: the next fault comes in two seconds.
     if (kind === killService || kind === stopService) {
       service = settling(work, () => {
         service = undefined
@@ -40,8 +40,8 @@ export async function chaos(trial: Trial, seconds: number): Promise<void> {
   await world.operator.untilHealthy()
 }
 
-// Keeps a fault whose own work fails, so that the end of `chaos` throws its error. Until then
-// nobody else handles it.
+// Keeps a fault whose own work fails, so that `chaos` throws its error at the end. Until then
+// nobody else handles the rejection.
 function settling(work: Promise<void>, done: () => void): Promise<void> {
   const settled = work.then(done)
   settled.catch(() => undefined)

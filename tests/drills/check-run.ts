@@ -1,5 +1,5 @@
 // Runs `npm run check` on the cluster of a drill, in a process of its own: the keys in Redis must
-// be sound, too.
+// be consistent as well.
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -9,7 +9,7 @@ import { type World } from './world.js'
 const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
-/** The findings of the check; empty when all is sound. */
+/** The findings of the check; empty if there are none. */
 export async function runCheck(
   world: World,
   env: Readonly<Record<string, string>>
@@ -22,7 +22,7 @@ export async function runCheck(
     })
     return []
   } catch (error) {
-    // When the status is not 0, promisify(execFile) rejects with an error that carries the output.
+    // If the status is not 0, promisify(execFile) rejects with an error that contains the output.
     const { stdout = '', stderr = '' } = error as { stdout?: string; stderr?: string }
     return [
       `npm run check finds: ${(stdout.trim() === '' ? stderr : stdout).trim().replaceAll('\n', '; ') || String(error)}`

@@ -28,7 +28,7 @@ export class ClusterRuns {
 
   /**
    * Runs the command to its end.
-   * @param interruptAt the percent of its progress at which it gets a SIGINT, as from Ctrl-C
+   * @param interruptAt the percentage of its progress at which it gets a SIGINT, as from Ctrl-C
    * @throws Error when its exit status is not the expected one: 0, or 130 after an interruption. A
    * `status` that fails runs once more
    */
@@ -37,8 +37,8 @@ export class ClusterRuns {
       return await this.#run(words, interruptAt)
     } catch (error) {
       if (words[0] !== 'status') throw error
-      // A person would look again, too: on a busy machine the cluster may think for a moment that a
-      // node is dead.
+      // A person would look again as well: on a busy machine the cluster may think for a moment
+      // that a node is dead.
       this.all.pop()
       await sleep(STATUS_AGAIN_MS)
       return await this.#run(words)

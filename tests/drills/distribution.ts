@@ -1,6 +1,6 @@
-// How the sharding key answers the Lady Gaga effect: one user writes, and the share of each shard
+// How the sharding key handles the Lady Gaga effect: one user writes, and the share of each shard
 // is measured when the messages fill 1, 10 and 1,000 blocks. The blocks are shorter than by
-// default: it is the block's name that spreads them, and that is the same.
+// default. That makes no difference, because only the block's name decides its shard.
 import { randomFrom } from '../../src/cli/zipf.js'
 import { Ledger } from './ledger.js'
 import { type Shard, weighShards } from './weight.js'
@@ -16,7 +16,7 @@ export type Distribution = {
 const CONNECTIONS = 64
 const BLOCK_LENGTH = 100
 
-/** @param blockCounts ascending */
+/** @param blockCounts in ascending order */
 export async function measureDistribution(
   blockCounts: readonly number[],
   seed: number

@@ -16,11 +16,11 @@ import { shareOf } from './weight.js'
 export type ReportInput = {
   readonly results: ReadonlyMap<string, DrillResult>
   readonly distribution: { readonly blockLength: number; readonly rows: readonly Distribution[] }
-  /** The words behind `npm run drill --`. */
+  /** The words after `npm run drill --`. */
   readonly command: string
 }
 
-/** @param file the report; the plots are written beside it, and named after it */
+/** @param file the report; the plots are written beside it and named after it */
 export function writeReport(file: string, input: ReportInput): void {
   mkdirSync(dirname(file), { recursive: true })
   const plotName = (name: string): string => `${basename(file, '.md')}-${name}.svg`

@@ -1,6 +1,6 @@
-// One drill from start to end: a trial with ten writers, one of them ten times as busy, and a
-// hundred readers. It returns everything that the report needs as plain values, because the cluster
-// and the services are gone afterwards.
+// One drill from start to end: a trial with ten writers, one of them ten times as busy as the
+// others, and a hundred readers. It returns everything that the report needs as plain values,
+// because the cluster and the services are gone afterwards.
 import { phasesOf, type Phase } from './figures.js'
 import { ClusterRuns, type ClusterRun } from './cluster-runs.js'
 import { BUSIEST, type Drill, ROOM } from './drills.js'
@@ -15,9 +15,9 @@ export type DrillSize = {
   /** Messages a second of each writer; the busiest writes ten times as many. */
   readonly rate: number
   readonly readers: number
-  /** The time under load before and after the change of the cluster. */
+  /** The time under load before, and again after, the change of the cluster. */
   readonly quietMs: number
-  /** How many messages the busiest user has written before the load begins. */
+  /** The number of messages that the busiest user has written before the load starts. */
   readonly history: number
 }
 
@@ -45,7 +45,7 @@ export type DrillResult = {
   readonly size: DrillSize
   readonly runs: readonly ClusterRun[]
   readonly deeds: ReadonlyArray<{ readonly atS: number; readonly text: string }>
-  /** Seconds since the load began. */
+  /** Seconds since the load started. */
   readonly span: { readonly fromS: number; readonly toS: number }
   readonly verdict: Verdict
   readonly latencies: readonly Latencies[]
@@ -157,8 +157,8 @@ function latenciesOf(trial: Trial, { name, fromMs, toMs }: Phase): Latencies[] {
 }
 
 /**
- * From the last look before any slot moved to the first look after the last one moved; undefined
- * when no slot moved.
+ * From the last look before any slot moved to the first look after the last one moved; undefined if
+ * no slot moved.
  */
 function movingPhase(moved: Samples): Phase | undefined {
   const looks = moved.entries()
@@ -190,7 +190,7 @@ function binsOf(
   let slotsMoved = 0
   return posts.map((post, index) => {
     const delivery = deliveries[index] ?? new Float64Array()
-    // Between two looks, and before the first one, the number has not changed.
+    // Between two looks, and before the first, the number stays the same.
     slotsMoved = slots[index]?.at(-1) ?? slotsMoved
     return {
       atS: (index * BIN_MS) / 1000,

@@ -1,5 +1,5 @@
-// `npm run drill`: tries the promises on a cluster and services of its own while they are changed,
-// attacked and broken. This file only chooses the command.
+// `npm run drill`: tests the promises on a cluster and services of its own while they are changed,
+// attacked and broken. This file only selects the command.
 import { BOUNDS_HELP, holdBounds } from './bounds-command.js'
 import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drills-command.js'
 import { FAULTS_HELP, holdFaults, holdPartitions } from './faults-command.js'

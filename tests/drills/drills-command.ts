@@ -8,7 +8,7 @@ import { holdDrill, type DrillResult } from './drill-run.js'
 import { drillText } from './drill-text.js'
 import { DRILLS, type DrillName } from './drills.js'
 
-// Object.keys forgets which keys there are.
+// Object.keys loses the type of its keys.
 export const DRILL_NAMES = Object.keys(DRILLS) as DrillName[]
 
 export const DRILLS_HELP = `npm run drill -- reshard
@@ -27,8 +27,8 @@ const BLOCKS = [1, 10, 100, 1000]
 const REPORT = 'bench/RESHARDING.md'
 
 /**
- * @returns the exit status: 1 when anything was lost, repeated, reordered or refused, or a limit
- * was not kept
+ * @returns the exit status: 1 if anything was lost, repeated, reordered or refused, or a limit was
+ * exceeded
  */
 export async function holdDrills(
   which: DrillName | 'all',

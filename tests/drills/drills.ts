@@ -1,4 +1,4 @@
-// The drills: changes of a cluster under load, made with the commands that a person would give, and
+// The drills: changes of a cluster under load, made with the commands that a person would use, and
 // what they may cost.
 import { killMasterOnly, revive, rollingRestart } from './faults.js'
 import { type ClusterRuns } from './cluster-runs.js'
@@ -14,7 +14,7 @@ export type Drill = {
   readonly perform: (trial: Trial, runs: ClusterRuns) => Promise<void>
 }
 
-/** The room of the drills, and who writes most in it. */
+/** The room of the drills, and its busiest user. */
 export const ROOM = 'room123'
 export const BUSIEST = 'lady_gaga'
 

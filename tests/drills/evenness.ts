@@ -19,7 +19,7 @@ const IN_FLIGHT_MAX = 512
 
 export const evenness: Experiment = {
   about: 'one user writes 200,000 messages in 50 rooms: shares of the shards, and the longest keys',
-  // A smaller run has shorter blocks, not fewer: with few blocks, chance would decide.
+  // A smaller run has shorter blocks, not fewer: with few blocks the result would depend on chance.
   hold: async ({ scale, seed, report }) => {
     const blockLength = scaled(BLOCK_LENGTH, scale)
     const segmentLength = scaled(SEGMENT_LENGTH, scale, 16)

@@ -1,4 +1,4 @@
-// `npm run drill -- faults`: runs one scenario or all of them at any size, and says whether the
+// `npm run drill -- faults`: runs one scenario or all of them at any size, and reports whether the
 // promises were kept.
 import { randomInt } from 'node:crypto'
 import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
@@ -36,7 +36,7 @@ export type FaultsSize = {
   readonly seed: number
 }
 
-// Short blocks and segments are filled, sealed and read all the time.
+// Short blocks and segments, so that they are filled, sealed and read all the time.
 const ENV = { BLOCK_LENGTH: '50', SEGMENT_LENGTH: '64' }
 const COMBINED = 2
 const PAGERS = 3
@@ -67,13 +67,14 @@ export function trialOf(
   }
 }
 
-/** @returns the exit status: 1 when a promise was broken */
+/** @returns the exit status: 1 if a promise was broken */
 export async function holdFaults(args: readonly string[]): Promise<number> {
   return await holdAll(SCENARIOS, args, trialOf)
 }
 
 /**
- * As `holdFaults`, with a network between the nodes. Skipped with a word where there can be none.
+ * Like `holdFaults`, with a network between the nodes. Without the right to create one it is
+ * skipped, with a message.
  */
 export async function holdPartitions(args: readonly string[]): Promise<number> {
   const missing = Hosts.unavailable()

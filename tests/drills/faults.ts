@@ -1,5 +1,5 @@
 // The faults. Unless its comment says otherwise, a fault resolves when it is over: whatever was
-// stopped runs again, and the cluster is healthy. The trial's random numbers choose the targets.
+// stopped runs again, and the cluster is healthy. The trial's random numbers select the targets.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { type Admin } from '../../src/cli/cluster/admin.js'
@@ -16,7 +16,7 @@ export type Scene = Pick<Trial, 'world' | 'pick' | 'random'>
 const HOST = '127.0.0.1'
 /**
  * Percent. A drill moves slots fast, so that much happens at once; the command's own default is
- * gentle.
+ * gentler.
  */
 const SPEED = 100
 const DEAD_MS = 3_000
@@ -41,8 +41,8 @@ export async function killMaster({
 }
 
 /**
- * As killMaster, and the verdict judges how soon writing resumed. Only for trials in which nothing
- * else is broken at that time.
+ * Like killMaster; in addition, the verdict judges how soon writing resumed. Only for trials in
+ * which nothing else is broken at that time.
  */
 export async function killMasterOnly(trial: Trial): Promise<EmbeddedNode> {
   const { dead, takeover } = await killMaster(trial)
@@ -70,7 +70,7 @@ export async function killReplica({ world, pick }: Scene): Promise<void> {
 }
 
 /**
- * Stops a master for a while. When it resumes, it does not know that time has passed, nor that its
+ * Pauses a master for a while. When it resumes, it knows neither that time has passed nor that its
  * replica may have taken over.
  */
 export async function pauseMaster({ world, pick }: Scene, seconds: number): Promise<void> {
@@ -113,8 +113,8 @@ export async function restartService(
 }
 
 /**
- * Restarts all nodes one after the other, each when the cluster is healthy. Masters may hand over
- * to their replica before that.
+ * Restarts all nodes one after the other, each when the cluster is healthy. Masters may be replaced
+ * by their replica before that.
  */
 export async function rollingRestart(
   { world }: Scene,
@@ -138,7 +138,7 @@ export async function handOver(world: Trial['world'], master: Member): Promise<v
   if (replica === undefined) throw new Error(`The master ${master.process.port} has no replica`)
   world.did(`CLUSTER FAILOVER from ${master.process.port} to ${replica.process.port}`)
   await operator.ask(replica.process, 'CLUSTER', 'FAILOVER')
-  // A replica that has become the master meanwhile refuses the command, which does no harm.
+  // A replica that has become the master in the meantime refuses the command, which does no harm.
   const again = setInterval(() => {
     operator.ask(replica.process, 'CLUSTER', 'FAILOVER').catch(() => undefined)
   }, FAILOVER_EVERY_MS)
@@ -150,7 +150,7 @@ export async function handOver(world: Trial['world'], master: Member): Promise<v
   await operator.untilHealthy()
 }
 
-/** Moves some slots of a master, drawn at random, to another. */
+/** Moves some slots of a master, selected at random, to another. */
 export async function moveSome({ world, pick, random }: Scene, count: number): Promise<void> {
   await world.administer(async admin => {
     const holdings = (await admin.look()).holdings.filter(({ slots }) => slots.length > 0)
@@ -162,8 +162,8 @@ export async function moveSome({ world, pick, random }: Scene, count: number): P
 }
 
 /**
- * Moves slots while masters are killed: half-moved slots have to survive. Few enough that no master
- * is ever emptied, because two masters cannot elect a third.
+ * Moves slots while masters are killed: half-moved slots must survive. Moves so few slots that no
+ * master is ever emptied, because two masters cannot elect a third.
  */
 export async function killWhileMoving(trial: Scene): Promise<void> {
   for (let kill = 0; kill < 3; kill++) {
@@ -178,8 +178,8 @@ export async function killWhileMoving(trial: Scene): Promise<void> {
 }
 
 /**
- * Starts a new, empty master with a replica, and gives it its share of slots. @returns the new
- * master
+ * Starts a new, empty master with a replica, and moves its share of slots to it.
+ * @returns the new master
  */
 export async function growByOne({ world }: Scene): Promise<EmbeddedNode> {
   const [master, replica] = [await world.cluster.addNode(), await world.cluster.addNode()]
@@ -191,7 +191,7 @@ export async function growByOne({ world }: Scene): Promise<EmbeddedNode> {
   return master
 }
 
-/** Moves all slots of a master to the others, and takes it out of the cluster with its replicas. */
+/** Moves all slots of a master to the others, and removes it from the cluster with its replicas. */
 export async function shrinkBy({ world }: Scene, master: EmbeddedNode): Promise<void> {
   const { cluster } = world
   await world.administer(async admin => {

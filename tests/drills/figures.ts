@@ -67,9 +67,7 @@ export function latencyText(trial: Trial): string {
 
 export type Phase = { readonly name: string; readonly fromMs: number; readonly toMs: number }
 
-/**
- * The spans of the load before, during and after the faults; a single span where there were none.
- */
+/** The parts of the load before, during and after the faults; a single part if there were none. */
 export function phasesOf({ times: { startMs, faultsMs, healedMs, endMs } }: Trial): Phase[] {
   if (faultsMs === 0) return [{ name: 'all', fromMs: startMs, toMs: endMs }]
   return [

@@ -1,4 +1,4 @@
-// The result of an experiment: lines with figures to read, and the broken promises.
+// The result of an experiment: lines with figures for people, and the broken promises.
 
 export type Findings = {
   readonly figures: readonly string[]

@@ -1,7 +1,7 @@
 // Hosts with a network between them, on one machine: network namespaces (ip-netns(8)), each with an
-// address of its own on a bridge. A cut drops packets without a word, as a dead switch does: a
-// permanent neighbour entry sends them to a hardware address that nobody has. This process is
-// outside and reaches every host always, so that it sees both sides of a partition.
+// address of its own on a bridge. A cut drops packets silently, like a dead switch: a permanent
+// neighbour entry sends them to a hardware address that nobody has. This process is outside and
+// always reaches every host, so it sees both sides of a partition.
 import { execFile, execFileSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { promisify } from 'node:util'
@@ -23,7 +23,7 @@ export class Hosts {
     this.#bridge = `dl${process.pid}`
   }
 
-  /** Why there can be none here; undefined when there can. */
+  /** Why there can be no hosts here; undefined if there can. */
   static unavailable(): string | undefined {
     if (process.getuid?.() !== 0) return 'network namespaces need root'
     const probe = `${PREFIX}-${process.pid}-probe`
@@ -73,8 +73,8 @@ export class Hosts {
   }
 
   /**
-   * Where a process on this host runs; negative numbers count from the end, and large ones go
-   * round.
+   * Where a process on this host runs. Negative numbers count from the end, and large ones wrap
+   * around.
    */
   at(index: number): Place {
     const host = ((index % this.count) + this.count) % this.count
@@ -86,7 +86,7 @@ export class Hosts {
     return Number(address.split('.').at(-1)) - 1
   }
 
-  /** Drops all packets from one host to another; the other direction goes on. */
+  /** Drops all packets from one host to another; the other direction keeps working. */
   async cutOneWay(from: number, to: number): Promise<void> {
     await ip(
       '-n',
@@ -107,7 +107,7 @@ export class Hosts {
     await Promise.all([this.cutOneWay(one, other), this.cutOneWay(other, one)])
   }
 
-  /** Cuts some hosts off from all others; among themselves they go on. */
+  /** Cuts some hosts off from all others; among themselves they stay connected. */
   async isolate(...side: readonly number[]): Promise<void> {
     const others = this.#all.filter(host => !side.includes(host))
     await Promise.all(side.flatMap(one => others.map(other => this.cut(one, other))))
@@ -148,13 +148,13 @@ async function ip(...words: string[]): Promise<void> {
   await run('ip', words)
 }
 
-// The virtual links go with their namespaces.
+// The virtual links disappear with their namespaces.
 function removeOf(pid: string, bridge: string): void {
   for (const name of names()) if (name.startsWith(`${PREFIX}-${pid}-`)) tryIp('netns', 'del', name)
   tryIp('link', 'del', bridge)
 }
 
-// What a killed drill left behind.
+// Removes what a killed drill left behind.
 function removeLeft(): void {
   for (const pid of new Set(names().map(name => name.split('-')[1] ?? ''))) {
     try {
@@ -176,6 +176,6 @@ function tryIp(...words: string[]): void {
   try {
     execFileSync('ip', words, { stdio: 'pipe' })
   } catch {
-    // It is gone already.
+    // It is already gone.
   }
 }

@@ -1,7 +1,7 @@
 // Notices when the machine itself stood still: a timer looks at the clock every 20 ms, and finds
 // that much more time has passed. The timer needs nothing but the processor. The measuring process
-// stood still as well, so that this time must not be charged to the service. Sees only pauses of
-// its own process.
+// stood still as well, so this time must not be charged to the service. Sees only pauses of its own
+// process.
 
 /** On the clock of performance.now(). */
 type Gap = { readonly fromMs: number; readonly toMs: number }
@@ -9,7 +9,7 @@ type Gap = { readonly fromMs: number; readonly toMs: number }
 export type StoodStill = { readonly times: number; readonly ms: number }
 
 const TICK_MS = 20
-/** Shorter pauses happen all the time on a busy machine, and are not taken off. */
+/** Shorter pauses happen all the time on a busy machine, and are not deducted. */
 const GAP_MS_MIN = 100
 
 export class Lag {
@@ -38,7 +38,7 @@ export class Lag {
     }
   }
 
-  /** How many ms of a span the machine stood still: to be taken off when the span is judged. */
+  /** How many ms of a span the machine stood still: deducted when the span is judged. */
   overlapMs(fromMs: number, toMs: number): number {
     return this.#gaps.reduce(
       (sum, gap) => sum + Math.max(0, Math.min(gap.toMs, toMs) - Math.max(gap.fromMs, fromMs)),

@@ -1,6 +1,6 @@
-// One entry per message: what was sent, and what was answered. Kept to the end. Invariant: each
-// text belongs to one message only, however often that message is repeated under its key. A text
-// that is found twice in the store was therefore stored twice.
+// One entry for each message: what was sent and what was answered. Kept to the end. Invariant: each
+// text belongs to one message only, however often that message is repeated under its key. So a text
+// that is found twice in the store was stored twice.
 import { randomUUID } from 'node:crypto'
 import { type Outcome } from '../../src/cli/post.js'
 import { Samples } from './samples.js'
@@ -9,9 +9,9 @@ export type Sent = {
   readonly room: string
   readonly user: string
   readonly text: string
-  /** When it was meant to be sent, on the clock of performance.now(). */
+  /** When it was due to be sent, on the clock of performance.now(). */
   readonly dueMs: number
-  /** When it was first sent; later than due when too many messages were in flight. */
+  /** When it was first sent; later than due if too many messages were in flight. */
   sentMs: number
   /** The URL of the service that it was last sent to. */
   service: string
@@ -24,7 +24,10 @@ const PROSE =
 
 export class Ledger {
   readonly all: Sent[] = []
-  /** The latency of each acknowledged message: from when it was due, in ms, noted at that time. */
+  /**
+   * The latency of each acknowledged message in ms, from when it was due, recorded at the time of
+   * the acknowledgement.
+   */
   readonly postMs = new Samples()
   acknowledged = 0
   failed = 0
@@ -63,7 +66,7 @@ export class Ledger {
     }
   }
 
-  /** The entry of a text; undefined when the text is not from this ledger. */
+  /** The entry of a text; undefined if the text is not from this ledger. */
   find(text: string): Sent | undefined {
     const [run, number] = text.split(' ', 2)
     if (run !== this.#run || number === undefined) return undefined
@@ -76,7 +79,7 @@ export class Ledger {
   }
 }
 
-/** When the message with this text was due; NaN for a text that is from no ledger. */
+/** When the message with this text was due; NaN if the text is from no ledger. */
 export function dueMsOf(text: string): number {
   const at = text.indexOf('@')
   return at < 0 ? Number.NaN : Number.parseFloat(text.slice(at + 1))

@@ -1,7 +1,7 @@
 // What a change of the cluster may cost writers and readers: while slots move, the p99 of POSTs is
 // at most five times that of before in the same run, and no reader waits longer than half a second.
-// On a machine that is uneven by itself the comparison means nothing; the result then says so. Time
-// in which the machine stood still is taken off (lag.ts).
+// If the machine itself is uneven, the comparison means nothing, and the result says so. Time in
+// which the machine stood still is deducted (lag.ts).
 import { type Phase } from './figures.js'
 import { type ReaderRecord } from './reader-record.js'
 import { percentile } from './samples.js'
@@ -9,9 +9,9 @@ import { type Trial } from './trial.js'
 
 const P99_FACTOR_MAX = 5
 const PAUSE_MS_MAX = 500
-/** At first connections are opened and code is compiled: that time is not judged. */
+/** At first connections are opened and code is compiled; that time is not judged. */
 const WARM_UP_MS = 1000
-/** By which factor the two quiet phases may differ from each other. */
+/** The factor by which the two quiet phases may differ from each other. */
 const UNEVEN_FACTOR_MAX = 2
 
 /** The part of a trial that is judged. */
@@ -36,7 +36,7 @@ export function judgeLimits(
 
 type Judged = { readonly line: string; readonly violation: string | undefined }
 
-// The latency of a POST, less the time in which the machine stood still. A short pause does not
+// The latency of a POST, minus the time in which the machine stood still. A short pause does not
 // excuse a POST that hung.
 function judgeP99({ ledger, lag }: Judging, before: Phase, moving: Phase, after: Phase): Judged {
   const p99 = ({ fromMs, toMs }: Phase): number =>
@@ -65,7 +65,7 @@ function judgePauses({ recorders, lag }: Judging, before: Phase, during: Phase):
       ...recorders.map(({ record }) => record.longestPauseMs(fromMs, toMs, { isWhole, lag }))
     )
   const pauseMs = longest(during.fromMs, during.toMs, false)
-  // A pause that reaches into the change may be caused by the change.
+  // A pause that overlaps the change may be caused by it.
   const ownPauseMs = longest(before.fromMs + WARM_UP_MS, before.toMs, true)
   const isTellable = pauseMs <= PAUSE_MS_MAX || ownPauseMs <= PAUSE_MS_MAX / 2
   return {

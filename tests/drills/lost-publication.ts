@@ -1,5 +1,5 @@
-// The publication of a room's last message is refused. Its writer can only say by another way that
-// there may be more (src/store/peers.ts).
+// The publication of a room's last message is refused. Its writer can announce only by another way
+// that there may be more (src/store/peers.ts).
 import { Client } from 'undici'
 import { post } from '../../src/cli/post.js'
 import { type Experiment } from './findings.js'
@@ -16,9 +16,12 @@ import { World } from './world.js'
 const VANISHED_MS = 10_000
 const HEARD_MS = VANISHED_MS / 5
 const TIMES = 5
-/** The time that the look at the store itself may take on a busy machine. */
+/** How long the look at the store itself may take on a busy machine. */
 const LOOK_MS_MAX = 500
-/** One trial may meet a moment in which the machine is busy: it is heard late, or the next time. */
+/**
+ * A single trial may meet a moment in which the machine is busy, and then be heard late, or only
+ * the next time.
+ */
 const LONGEST_MS_MAX = 2 * HEARD_MS + 4000
 
 export const lostPublication: Experiment = {
@@ -42,7 +45,7 @@ export const lostPublication: Experiment = {
           'the first message is there',
           () => recorder.record.last === ledger.acknowledged
         )
-        // Right after a message that arrived: the room was just heard of.
+        // Right after a message that arrived, so the room has just been heard of.
         await world.operator.askAll('ACL', 'SETUSER', 'service', '-spublish')
         await write(client, ledger, room)
         const answeredMs = performance.now()
@@ -52,7 +55,7 @@ export const lostPublication: Experiment = {
         await until('the last message is there', () => recorder.record.last === ledger.acknowledged)
         delaysMs.push(performance.now() - answeredMs)
         await world.operator.askAll('ACL', 'SETUSER', 'service', '+spublish')
-        // What Redis refuses for good stops the writing, until a check shows that it is over.
+        // A permanent refusal by Redis stops all writing until a check shows that it is over.
         await until('both work again', async () => {
           const answers = await Promise.all(world.urls.map(url => fetch(`${url}/health/ready`)))
           return answers.every(({ ok }) => ok)

@@ -1,6 +1,6 @@
 // The cluster as an operator sees it: what the nodes say about each other, which are healthy, and
-// commands to single nodes. Opens a connection for each question, so that a fault cannot cut the
-// connection it would be observed through. Paused and dead nodes are not asked.
+// commands to single nodes. Opens a new connection for each question, so that a fault cannot cut
+// the connection through which it is observed. Paused and dead nodes are not asked.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { connect } from '../../src/embedded/connection.js'
@@ -16,7 +16,7 @@ export type Member = { readonly process: EmbeddedNode; readonly node: ClusterNod
 
 const POLL_MS = 50
 const ANSWER_MS_MAX = 5_000
-/** Generous: on a busy machine a full synchronisation takes long. */
+/** Generous, because a full synchronisation takes long on a busy machine. */
 const HEALTHY_MS_MAX = 120_000
 
 export class Operator {
@@ -33,8 +33,8 @@ export class Operator {
   }
 
   /**
-   * Sends one command to one node. @throws Redis' error, or an Error when it does not answer within
-   * 5 s
+   * Sends one command to one node.
+   * @throws Redis' error, or an Error when it does not answer within 5 s
    */
   async ask(node: EmbeddedNode, ...words: string[]): Promise<Answer> {
     const client = await connect(node.url)
@@ -66,7 +66,7 @@ export class Operator {
     this.#paused.delete(node)
   }
 
-  /** The view of one node: all nodes with their processes. */
+  /** One node's view: all nodes with their processes. */
   async members(asked: EmbeddedNode | undefined = this.awake[0]): Promise<Member[]> {
     if (asked === undefined) throw new Error('No node of the cluster is awake')
     const nodes = parseClusterNodes(String(await this.ask(asked, 'CLUSTER', 'NODES')), '127.0.0.1')
@@ -89,8 +89,8 @@ export class Operator {
   }
 
   /**
-   * Waits until every node that is awake says that a slot is owned by another node than `lost`.
-   * @returns when the first of them said so, on the clock of performance.now()
+   * Waits until every node that is awake reports an owner of the slot other than `lost`.
+   * @returns when the first of them did, on the clock of performance.now()
    */
   async untilTakenOver(slot: number, lost: EmbeddedNode): Promise<number> {
     let firstMs = Infinity
@@ -157,7 +157,7 @@ export class Operator {
     return undefined
   }
 
-  // `check` answers true, or says what is missing.
+  // `check` returns true, or says what is missing.
   async #until(check: () => Promise<true | string>): Promise<void> {
     const deadline = performance.now() + HEALTHY_MS_MAX
     for (;;) {

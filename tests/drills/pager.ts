@@ -1,4 +1,4 @@
-// Reads pages of history from random places, over and over, while everything else goes on. Each
+// Reads pages of history from random places, over and over, while everything else happens. Each
 // page must be contiguous, complete up to its limit or the head, and equal to what the streams
 // bring.
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -52,7 +52,7 @@ export class Pager {
         `${url}/rooms/${encodeURIComponent(room)}/messages?after=${after}&limit=${LIMIT}`
       )
       if (response.status === 503) return
-      // The cast is the documented shape of a page. Each message is checked below.
+      // The cast follows the documented shape of a page. Each message is checked below.
       page = (await response.json()) as { head: number; messages: StoredMessage[] }
     } catch {
       return // the service was killed

@@ -1,6 +1,6 @@
-// Faults of the network between hosts, by name: what `npm run drill -- partitions` and the tests
-// run. Each node has a host of its own; the services are on the hosts of the first master and of
-// the last replica. Packets are dropped, not refused.
+// Faults of the network between hosts, by name, for `npm run drill -- partitions` and the tests.
+// Each node has a host of its own; the services are on the hosts of the first master and of the
+// last replica. Packets are dropped, not refused.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, roomSlot, userCountKey } from '../../src/store/keys.js'
@@ -11,15 +11,17 @@ import { type Trial } from './trial.js'
 
 /** The embedded cluster's cluster-node-timeout. */
 const NODE_TIMEOUT_MS = 2_000
-/** From a host's silence to the last POST that waited for it. */
+/** From the moment a host goes silent to the end of the last POST that waited for it. */
 const OUTAGE_MS_MAX = NODE_TIMEOUT_MS + 1_000
-/** After that a shard whose replica is cut off from it refuses writes before they are sent. */
+/**
+ * After this time, a shard that is cut off from its replica refuses writes before they are sent.
+ */
 const REFUSING_AFTER_MS = 4_000
 const REFUSED_WITHIN_MS = 1_500
 const CUT_MS = 9_000
 /**
- * After that a service whose link to a master is cut refuses what needs it at once: 2 s of silence,
- * and until the other masters are known to have heard it since.
+ * After this time, a service that is cut off from a master at once refuses what needs that master:
+ * 2 s of silence, and until the other masters are known to have heard it since.
  */
 const CUT_OFF_AFTER_MS = 6_000
 
@@ -185,20 +187,20 @@ export const PARTITIONS = {
 export type PartitionName = keyof typeof PARTITIONS
 
 export type Partition = Scenario & {
-  /** After so long no POST fails any more, though the cut goes on. */
+  /** After this time no POST fails any more, although the cut continues. */
   readonly outageMsMax?: number
-  /** As `isApart`, of the POSTs to the first service. */
+  /** Like `isApart`, for POSTs to the first service. */
   readonly isLinkCut?: boolean
-  /** POSTs whose shards are all healthy do not notice; the others are refused at once. */
+  /** POSTs whose shards are all healthy notice nothing; the others are refused at once. */
   readonly isApart?: boolean
 }
 
-/** One block a user, so that the shards that a POST needs are known from its names. */
+/** One block for each user, so that the shards that a POST needs follow from its names. */
 export const PARTITION_ENV = {
   BLOCK_LENGTH: '100000',
   SEGMENT_LENGTH: '64',
-  // A writer that is cut off puts a text back when it is back itself: readers on the other side
-  // wait for longer than the cut.
+  // A writer that is cut off puts its text back when it is reachable again: readers on the other
+  // side wait for longer than the cut.
   LOST_PATIENCE_MS: '20000'
 }
 export const HOSTS = 6
@@ -253,7 +255,7 @@ async function cutFor(
   }: {
     readonly during?: (fromMs: number) => Promise<void>
     readonly heal?: () => Promise<void>
-    /** The one that is cut. */
+    /** The shard that is cut off. */
     readonly shard?: number
   } = {}
 ): Promise<void> {
@@ -299,7 +301,7 @@ function judgeOutage(trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): 
   )
 }
 
-/** @param service the only one whose POSTs notice the cut; undefined: all */
+/** @param service the only one whose POSTs notice the cut; undefined: all do */
 function judgeApart(
   trial: Trial,
   { fromMs, toMs, slots }: Cut,

@@ -1,15 +1,15 @@
 // What one reader received, checked as it arrives: sequences from its cursor on, without a hole or
-// a repeat, with the same data as every other reader of the room. Counts violations and goes on.
+// a repeat, with the same data as every other reader of the room. Counts violations and continues.
 // Knows no transport.
 import { type Lag } from './lag.js'
 import { type Transcript } from './transcript.js'
 
 export type Faults = {
-  /** Sequences that were skipped and did not come later either. */
+  /** Sequences that were skipped and did not arrive later either. */
   missing: number
   repeated: number
   outOfOrder: number
-  /** Frames whose data differs from what another reader saw at that sequence. */
+  /** Frames whose data differs from what another reader got at that sequence. */
   different: number
   lost: number
   resets: number
@@ -63,15 +63,15 @@ export class ReaderRecord {
     return this.lives > 0
   }
 
-  /** Pauses count from now on, until `unwatch`. */
+  /** Records pauses from now on, until `unwatch`. */
   watch(): void {
     this.#lastAtMs = performance.now()
   }
 
   /**
-   * The longest pause between two messages that overlaps this span; 0 when all were shorter than 50
+   * The longest pause between two messages that overlaps this span; 0 if all were shorter than 50
    * ms.
-   * @param lag time in which the machine stood still is taken off
+   * @param lag its pauses of the machine are deducted
    */
   longestPauseMs(
     fromMs: number,
@@ -113,7 +113,7 @@ export class ReaderRecord {
     this.lives++
   }
 
-  /** @param seq the history begins again after this sequence */
+  /** @param seq the history starts again after this sequence */
   reset(seq: number, reason: string): void {
     this.faults.resets++
     this.resetReasons.push(reason)

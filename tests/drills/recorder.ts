@@ -1,6 +1,5 @@
-// A reader of one room. Like an EventSource it reconnects by itself with its cursor, and like
-// behind a load balancer each time to the next of several services. What it receives goes to its
-// record.
+// A reader of one room. Like an EventSource it reconnects by itself with its cursor, and as behind
+// a load balancer each time to the next of several services. What it receives goes to its record.
 import { type ReaderRecord } from './reader-record.js'
 import { SseConnection } from './sse-connection.js'
 
@@ -8,14 +7,14 @@ export type RecorderOptions = {
   /** Base addresses of the services; the first connection goes to `urls[first]`. */
   readonly urls: readonly string[]
   readonly first?: number
-  /** `after=12`, `last=50`; default: the whole history. */
+  /** `after=12` or `last=50`; by default the whole history. */
   readonly query?: string
   readonly bytesPerSecond?: number
 }
 
 /** How long an EventSource waits until the stream sets another `retry`. */
 const RETRY_MS = 1000
-/** After a refusal the next service is tried soon, as a load balancer would. */
+/** After a refusal the next service is tried soon, as a load balancer would do. */
 const REFUSED_MS = 50
 
 const LINE_FEED = 10
@@ -31,7 +30,7 @@ export class Recorder {
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
   connects = 0
-  /** Why its connections ended, newest last. */
+  /** Why its connections ended, the newest last. */
   readonly ends: string[] = []
 
   constructor(record: ReaderRecord, options: RecorderOptions) {
@@ -94,8 +93,8 @@ export class Recorder {
     )
   }
 
-  // `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or a
-  // heartbeat, `event: ping`; or `event: behind`, after which `live` comes again; or a comment.
+  // A frame is `id: <seq>-<ms>`, then perhaps `event: <name>`, then `data: …`; or `retry: <ms>`; or
+  // a heartbeat, `event: ping`; or `event: behind`, after which `live` comes again; or a comment.
   #take(frame: Buffer): void {
     if (frame.toString('latin1', 0, 4) !== 'id: ') return this.#takeOther(frame.toString('latin1'))
     const idEnd = frame.indexOf(LINE_FEED)

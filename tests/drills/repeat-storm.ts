@@ -1,5 +1,5 @@
 // Posts each of many keys ten times at once, half to each process, while connections are cut on
-// both sides. One message per key may be stored.
+// both sides. Only one message for each key may be stored.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -99,8 +99,8 @@ const NONE: Outcome = {
   retryAfterMs: 0
 }
 
-// Each attempt has a connection of its own. Some connections are cut after a random time, and the
-// POST is sent again.
+// Each attempt has a connection of its own. Some connections are cut after a random time, and then
+// the POST is sent again.
 async function postUntilAnswered(
   url: string,
   sent: Sent,
@@ -115,7 +115,7 @@ async function postUntilAnswered(
             void client.destroy()
           }, random() * CUT_MS_MAX)
         : undefined
-    // Another one of the ten may have been first: then 200 is right.
+    // If another of the ten was first, 200 is right.
     const outcome = await post(client, sent, { basePath: '', key, isRepeated: true })
     clearTimeout(cut)
     await client.destroy()

@@ -22,8 +22,8 @@ export class Samples {
   }
 
   /**
-   * The values of a span of time without its end, ascending. @param corrected maps a value and its
-   * time to the value to use
+   * The values of a span of time (its end excluded), ascending.
+   * @param corrected maps a value and its time to the value to use
    */
   between(
     fromMs: number,
@@ -69,8 +69,8 @@ function grown(array: Float64Array): Float64Array<ArrayBuffer> {
 }
 
 /**
- * The percentile by nearest rank: the smallest value with at least so many percent of values at or
- * below it; NaN of nothing.
+ * The percentile by nearest rank: the smallest value for which at least this percentage of the
+ * values are not larger; NaN for no values.
  */
 export function percentile(ascending: Float64Array, percent: number): number {
   return ascending[Math.max(0, Math.ceil((percent / 100) * ascending.length) - 1)] ?? Number.NaN

@@ -1,4 +1,4 @@
-// The faults that the promises are tried under, by name. `npm run drill -- faults` and the tests
+// The faults under which the promises are tested, by name. `npm run drill -- faults` and the tests
 // run them at any size.
 import { chaos } from './chaos.js'
 import {
@@ -20,9 +20,9 @@ import { type Excused } from './verdict.js'
 
 export type Scenario = {
   readonly about: string
-  /** Which POSTs may fail under it. */
+  /** Which POSTs may fail during it. */
   readonly excused: Excused
-  /** Writers send an Idempotency-Key and repeat failed POSTs, so that in the end none fails. */
+  /** Writers send an Idempotency-Key and repeat failed POSTs, so in the end none fails. */
   readonly isRepeating?: boolean
   readonly faults?: (trial: Trial) => Promise<void>
 }

@@ -1,4 +1,4 @@
-// Counts over time how many slots have left the master that owned them when the watch began.
+// Counts over time how many slots have left the master that owned them when the watch started.
 import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { type Operator } from './operator.js'
 import { Samples } from './samples.js'
@@ -6,8 +6,8 @@ import { Samples } from './samples.js'
 const EVERY_MS = 250
 
 /**
- * Looks four times a second. Calling the result stops the watch, and returns the counts with their
- * times.
+ * Looks four times a second. The returned function stops the watch, and returns the counts with
+ * their times.
  */
 export async function watchSlots(operator: Operator): Promise<() => Samples> {
   const start = await owners(operator)
@@ -19,7 +19,7 @@ export async function watchSlots(operator: Operator): Promise<() => Samples> {
       now.reduce((sum, owner, slot) => (owner === start[slot] ? sum : sum + 1), 0)
     )
   }
-  // A look that fails only costs one point of the plot.
+  // A failed look only costs one point of the plot.
   const timer = setInterval(() => {
     look().catch(() => undefined)
   }, EVERY_MS)

@@ -31,15 +31,15 @@ const PHASE_MS = 10_000
 const WINDOW_MS = 500
 const LATENCY_FACTOR_MAX = 1.5
 /**
- * A factor means little when it applies to a few milliseconds: the process may have waited for the
+ * A factor means little if it applies to a few milliseconds: the process may have waited for the
  * processor.
  */
 const LATENCY_MS_MIN = 20
 const COLLECTIONS = 4
 
-// The defaults of the service, repeated here because the bound follows from them. Each slow reader
-// may hold what its socket takes and one more piece of a page. All of them together may hold a
-// page, both from the store and as frames, and the room's ring.
+// Defaults of the service, repeated here because the bound follows from them. Each slow reader may
+// hold what its socket takes and one more piece of a page. All of them together may hold a page,
+// both as it came from the store and as frames, and the room's ring.
 const SOCKET_BYTES_MAX = 64 * 1024
 const PAGE_BYTES_MAX = 1024 * 1024
 const RING_BYTES_MAX = 1024 * 1024
@@ -169,8 +169,8 @@ async function measure(
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
 /**
- * The p99 over a phase, and the median of the p99 of its windows, which one busy moment of the
- * machine does not spoil.
+ * The p99 over a phase, and the median of the p99s of its windows, which a single busy moment of
+ * the machine does not distort.
  */
 async function observe(
   deliveryMs: Samples,
@@ -191,8 +191,8 @@ async function observe(
 }
 
 /**
- * The memory of JavaScript and its buffers in the service after a collection of garbage: the least
- * of several looks, because a busy process makes more.
+ * The memory of JavaScript and its buffers in the service after a garbage collection: the least of
+ * several looks, because a busy process keeps allocating.
  */
 async function heldBytes({ services: [service] }: World): Promise<number> {
   if (service?.pid === undefined) throw new Error('The service is not running')

@@ -1,12 +1,12 @@
-// One connection to an event stream at the least cost for a drill: a plain socket, a request
-// written by hand, and frames as slices of the received bytes. It can be cut, and it can read
-// slowly. Understands only what this service sends (no chunked body). Does not reconnect, and does
-// not know what frames mean.
+// One connection to an event stream at the least cost for a drill: a plain socket, a hand-written
+// request, and frames as slices of the received bytes. It can be cut, and it can read slowly.
+// Understands only what this service sends (no chunked body). Does not reconnect, and does not know
+// what frames mean.
 import net from 'node:net'
 
 export type SseHandlers = {
   onOpen: () => void
-  /** A frame without its last line break. The buffer is valid during the call only. */
+  /** A frame without its last line break. The buffer is valid only during the call. */
   onFrame: (frame: Buffer) => void
   /** Called once. */
   onEnd: (reason: string) => void
@@ -17,8 +17,7 @@ const FRAME_END = Buffer.from('\n\n')
 const HEAD_BYTES_MAX = 65_536
 const SLOW_TICK_MS = 100
 
-// A read fills the buffer and hands it over in the same turn, so that one buffer serves all
-// sockets.
+// A read fills the buffer and hands it over in the same turn, so one buffer serves all sockets.
 const shared = Buffer.allocUnsafeSlow(65_536)
 
 export class SseConnection {
@@ -64,7 +63,7 @@ export class SseConnection {
     this.#socket.write(`GET ${url.pathname}${url.search} HTTP/1.1\r\n${lines.join('')}\r\n`)
   }
 
-  /** Limits the reading from now on; undefined lifts the limit. */
+  /** Limits reading from now on; undefined removes the limit. */
   throttle(bytesPerSecond: number | undefined): void {
     clearInterval(this.#slow?.timer)
     if (bytesPerSecond === undefined) {

@@ -1,4 +1,4 @@
-// Reads what a room holds in the end, page by page, using only the public interface.
+// Reads what a room contains in the end, page by page, through the public interface only.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 /** `user` and `text` are unset for a message that the service calls `lost`. */
@@ -29,12 +29,12 @@ export async function readHead(url: string, room: string): Promise<number> {
   return (await readPage(`${url}/rooms/${encodeURIComponent(room)}/messages?limit=1`)).head
 }
 
-// A 503 is an honest answer while the store recovers. One that lasts is not.
+// A 503 is an honest answer while the store recovers, but not for long.
 async function readPage(address: string): Promise<{ head: number; messages: StoredMessage[] }> {
   const deadline = performance.now() + READ_MS_MAX
   for (;;) {
     const response = await fetch(address)
-    // The cast is the documented shape of a page. Each message is compared with what was sent,
+    // The cast follows the documented shape of a page. Each message is compared with what was sent,
     // field by field.
     if (response.ok) return (await response.json()) as { head: number; messages: StoredMessage[] }
     const answer = await response.text()

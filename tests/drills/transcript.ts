@@ -1,5 +1,5 @@
-// What the readers of one room have seen: the bytes of each sequence, as the first reader got them.
-// All others must get the same.
+// What the readers of one room received: the bytes of each sequence, as the first reader got them.
+// All other readers must get the same.
 import { dueMsOf } from './ledger.js'
 
 export class Transcript {
@@ -11,7 +11,9 @@ export class Transcript {
     this.room = room
   }
 
-  /** Notes the data of a sequence, or compares it; false when another reader got other data. */
+  /**
+   * Records the data of a sequence, or compares it; returns false if another reader got other data.
+   */
   isSame(seq: number, data: Buffer): boolean {
     const known = this.#data[seq]
     if (known !== undefined) return known.equals(data)
@@ -20,7 +22,7 @@ export class Transcript {
     return true
   }
 
-  /** The last sequence that any reader has seen. */
+  /** The last sequence that any reader received. */
   get length(): number {
     return Math.max(0, this.#data.length - 1)
   }
@@ -30,11 +32,11 @@ export class Transcript {
     return this.#dueMs[seq] ?? Number.NaN
   }
 
-  /** The text that readers saw at a sequence; undefined when none has seen it. */
+  /** The text that readers got at a sequence; undefined if none has received it. */
   text(seq: number): string | undefined {
     const data = this.#data[seq]
     if (data === undefined) return undefined
-    // It may be any JSON: only a message has a text.
+    // It may be any JSON; only a message has a text.
     const { text } = JSON.parse(data.toString()) as { text?: unknown }
     return typeof text === 'string' ? text : undefined
   }

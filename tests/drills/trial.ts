@@ -1,5 +1,5 @@
 // One trial: a cluster with services, readers, writers, and faults in the middle of the load; then
-// the verdict. The same seed chooses the same rooms, targets and moments. A trial ends everything
+// the verdict. The same seed selects the same rooms, targets and moments. A trial ends everything
 // that it started.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { randomFrom } from '../../src/cli/zipf.js'
@@ -25,13 +25,15 @@ export type TrialOptions = WorldOptions & {
   /** Messages that are written before any reader connects. */
   readonly history?: { readonly user: string; readonly room: string; readonly messages: number }
   readonly writers: readonly Writer[]
-  /** Streams of one room each. */
+  /** The number of streams of one room each. */
   readonly readers: number
-  /** Streams of all rooms (the first hundred) on one connection each; default none. */
+  /**
+   * The number of streams of all rooms (the first hundred) on one connection each; default none.
+   */
   readonly combined?: number
-  /** Readers of pages; default none. */
+  /** The number of readers of pages; default none. */
   readonly pagers?: number
-  /** The load goes on until this many messages are answered, and until the faults are over. */
+  /** The load continues until this many messages are answered and the faults are over. */
   readonly messages: number
   /** The least time under load before and after the faults; default 0. */
   readonly quietMs?: number
@@ -39,8 +41,8 @@ export type TrialOptions = WorldOptions & {
   readonly textBytes?: number
   readonly excused?: Excused
   /**
-   * Other client libraries that read as well. Each writes what it receives to the record that it is
-   * given.
+   * Other client libraries that read as well. Each writes what it receives to the record that it
+   * gets.
    */
   readonly guests?: ReadonlyArray<(record: ReaderRecord, urls: readonly string[]) => Promise<Guest>>
   /** The faults in the middle of the load. */
@@ -75,17 +77,17 @@ export class Trial {
   readonly #guests: Guest[] = []
   readonly #transcripts: readonly Transcript[]
   /**
-   * The latency of each delivery: from when the message was due, in ms, noted at the time of the
+   * The latency of each delivery in ms, from when the message was due, recorded at the time of the
    * delivery.
    */
   readonly deliveryMs = new Samples()
   /** Notices when the machine stands still during the load. */
   readonly lag = new Lag()
-  /** The takeovers that the verdict judges; faults add them. */
+  /** The takeovers that the verdict judges. Faults add them. */
   readonly takeovers: Takeover[] = []
   /** When the network was cut. */
   readonly cuts: Cut[] = []
-  /** Faults add what they find broken themselves. */
+  /** Faults add the violations that they find themselves. */
   readonly findings: string[] = []
   readonly random: () => number
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
@@ -252,7 +254,7 @@ export class Trial {
     return this.world.services.find(({ isRunning }) => isRunning)?.url ?? ''
   }
 
-  // Wait no longer for late readers: the verdict says what is missing.
+  // Stops waiting for late readers: the verdict reports what is missing.
   async #caughtUp(): Promise<void> {
     const heads = new Map<string, number>()
     for (const {

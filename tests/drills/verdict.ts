@@ -8,8 +8,8 @@ import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
 
 /**
- * Which failed POSTs the faults excuse: none; 503s while a master was dead, or within the deadline
- * after that; 503s at any time; 503s and broken connections, where a service was killed.
+ * Which failed POSTs the faults excuse: none; 503s while a master was dead or within the deadline
+ * after that; 503s at any time; 503s and broken connections, if a service was killed.
  */
 export type Excused = 'none' | 'failover' | '5xx' | 'unanswered'
 
@@ -38,7 +38,7 @@ export type Verdict = {
   }
   /**
    * `unacknowledged`: failed POSTs that were stored nevertheless. That is allowed, but only once
-   * per POST.
+   * for each POST.
    */
   readonly stored: {
     readonly rooms: number
@@ -57,8 +57,8 @@ export type Verdict = {
     readonly resets: number
   }
   /**
-   * The time from each takeover to the first acknowledged message in a room whose log had been on
-   * the dead master.
+   * The time from each takeover to the first acknowledged message in a room whose log was on the
+   * dead master.
    */
   readonly resumedMs: readonly number[]
   /** The machine's pauses during the load. */
@@ -66,7 +66,7 @@ export type Verdict = {
   readonly violations: readonly string[]
 }
 
-/** `ends`: why its connections ended, newest last. */
+/** `ends`: why its connections ended, the newest last. */
 export type Reader = { readonly record: ReaderRecord; readonly ends: readonly string[] }
 
 export type VerdictOptions = {
@@ -77,14 +77,14 @@ export type VerdictOptions = {
   /** A POST that is answered later than this breaks a promise. */
   readonly answerMsMax: number
   readonly takeovers: readonly Takeover[]
-  /** Pauses of the machine, which are taken off judged times. */
+  /** Pauses of the machine, which are deducted from judged times. */
   readonly lag?: Lag
-  /** When the load began: the times of failures are relative to it. */
+  /** When the load started: the times of failures are relative to it. */
   readonly startedMs: number
 }
 
 const EXAMPLES_MAX = 3
-/** The time that the service may add to the cluster's own failover. */
+/** The time that the service may take in addition to the cluster's own failover. */
 const RESUMED_MS_MAX = 1000
 const IN_THE_MOMENT_MS = 300
 
@@ -153,7 +153,7 @@ function judgePosts(
       firstMs: Math.min(known?.firstMs ?? Infinity, atMs),
       lastMs: Math.max(known?.lastMs ?? 0, atMs)
     })
-    // A command that Redis refuses is a fault of the service, whatever else is broken.
+    // A refused command is a fault of the service, whatever else is broken.
     const isHonest =
       outcome.status !== undefined &&
       outcome.status >= 500 &&

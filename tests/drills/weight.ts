@@ -18,8 +18,8 @@ type StreamKind = 'block' | 'log' | 'segment'
 const KEYS_AT_ONCE = 1000
 
 /**
- * All masters in the order of their first slot. Reads every key: for drills, not for a cluster in
- * use.
+ * All masters in the order of their first slot. Reads every key, so it is for drills, not for a
+ * cluster in use.
  */
 export async function weighShards({ operator }: World): Promise<Shard[]> {
   return await Promise.all((await operator.masters()).map(({ process }) => weigh(process)))

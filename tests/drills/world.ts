@@ -1,5 +1,5 @@
-// The surroundings of a drill: an embedded cluster and some service processes of its own, in a
-// temporary folder, and a list of what was done to them and when. `stop` removes all of it.
+// The surroundings of a drill: an embedded cluster and service processes of its own, in a temporary
+// folder, and a list of what was done to them and when. `stop` removes all of it.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -16,15 +16,15 @@ export type WorldOptions = {
   readonly services?: number
   readonly shards?: number
   /**
-   * Networked hosts, one for each node; the services run on the first and the last. Default: all on
-   * loopback.
+   * Networked hosts, one for each node; the services run on the first and the last host. By default
+   * everything runs on loopback.
    */
   readonly hosts?: Hosts
   /** Settings of the services by their environment names. */
   readonly env?: Readonly<Record<string, string>>
   /** Options of Node itself for the services. */
   readonly nodeOptions?: readonly string[]
-  /** Gets a line for each thing that is done. */
+  /** Gets a line for each action. */
   readonly report?: (line: string) => void
 }
 
@@ -109,13 +109,13 @@ export class World {
     return this.services.map(({ url }) => url)
   }
 
-  /** Notes a deed with the present time. */
+  /** Records an action with the current time. */
   did(text: string): void {
     this.deeds.push({ atMs: performance.now(), text })
     this.#report(text)
   }
 
-  /** Works on the cluster with the code of the cluster command. */
+  /** Changes the cluster with the code of the cluster command. */
   async administer<T>(work: (admin: Admin) => Promise<T>): Promise<T> {
     const admin = await Admin.connect(redisTarget(this.cluster.urls))
     try {

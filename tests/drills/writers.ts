@@ -1,8 +1,8 @@
-// Many concurrent writers: each sends as soon as its last message was answered, or at a rate of its
+// Many concurrent writers. Each sends as soon as its last message was answered, or at a rate of its
 // own, to several services in turn. With a rate the loop is open: a message is sent when it is due,
-// however long others take, and its latency counts from then. Only when very many are in flight
-// does the next one wait, and its latency still counts from when it was due. Invariant: every
-// message that was begun has its outcome in the ledger before `stop` resolves.
+// however long others take, and its latency counts from then. Only if very many are in flight does
+// the next one wait, and its latency still counts from when it was due. Invariant: every message
+// that was started has its outcome in the ledger before `stop` resolves.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Client } from 'undici'
@@ -12,7 +12,7 @@ import { type Ledger, type Sent } from './ledger.js'
 export type Writer = {
   readonly user: string
   readonly rooms: readonly string[]
-  /** Messages per second; unset: the next one as soon as the last was answered. */
+  /** Messages per second. Unset: the next one is sent as soon as the last was answered. */
   readonly perSecond?: number
 }
 
@@ -22,8 +22,8 @@ export type WritersOptions = {
   readonly ledger: Ledger
   readonly random: () => number
   /**
-   * Sends an Idempotency-Key with every message, and repeats a message at the next service after no
-   * answer or a 5xx.
+   * Sends an Idempotency-Key with every message, and repeats a message at the next service after a
+   * 5xx or no answer.
    */
   readonly isRepeating?: boolean
   /** The writer ends by itself after this many messages. */
@@ -36,7 +36,7 @@ const TICK_MS = 5
 /** As many connections as even a busy machine accepts. */
 const UNDER_WAY_MAX = 400
 const PAUSE_MS = 50
-/** More than the service's own deadline: a POST that has no answer by then broke its promise. */
+/** Longer than the service's own deadline: a POST that has no answer by then broke its promise. */
 const ANSWER_MS_MAX = 30_000
 const REPEATS_MAX = 100
 
@@ -71,7 +71,7 @@ export class Writers {
     while (this.#underWay > 0) await sleep(TICK_MS)
   }
 
-  /** Begins no more messages; resolves when all have their outcome. */
+  /** Starts no more messages; resolves when all have their outcome. */
   async stop(): Promise<void> {
     this.#isOver.abort()
     await this.done()
@@ -94,7 +94,7 @@ export class Writers {
 
   async #writeAtRate(writer: Writer, perSecond: number): Promise<void> {
     const periodMs = 1000 / perSecond
-    // Each writer begins at another moment, so that they do not send in bursts.
+    // Each writer starts at a different moment, so that they do not send in bursts.
     let dueMs = performance.now() + this.#options.random() * periodMs
     while (!this.#isAtEnd) {
       for (
