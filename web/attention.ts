@@ -1,5 +1,6 @@
-// What the tab shows of unread messages: their number in its title, and a dot on its icon. They are
-// those of the person's other dialogs, and what came here while the tab was in the background.
+// How the tab shows unread messages: their number in its title, and a dot on its icon. They are the
+// unread messages of the person's other dialogs, and those that arrived here while the tab was in
+// the background.
 import { find } from './find.js'
 
 const SHOWN_MAX = 99

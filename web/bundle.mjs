@@ -1,7 +1,7 @@
-// Bundles the page: `npm run build` calls it. The page's script is the SharedWorker's as well
-// (chat.ts looks where it runs), so that a browser fetches one file for both. Names carry a hash of
-// the content and may be kept for ever; chat.html names them and is asked for each time. A tab of
-// an older version keeps the worker of that version.
+// Bundles the page; `npm run build` calls it. The page's script also serves as the SharedWorker
+// (chat.ts checks where it runs), so a browser fetches one file for both. File names contain a hash
+// of the content, so the files may be cached for ever; chat.html refers to them and is requested
+// each time. A tab of an older version keeps the worker of that version.
 import { build } from 'esbuild'
 import { brotliCompressSync, gzipSync } from 'node:zlib'
 import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
@@ -43,7 +43,7 @@ writeFileSync(
     .replace('chat/chat.css', `chat/${nameOf('.css')}`)
     .replace('chat/chat.js', `chat/${nameOf('.js')}`)
 )
-// Compressed once, here, instead of for each browser.
+// Compressed once, here, instead of once for each browser.
 for (const name of ['chat.html', nameOf('.css'), nameOf('.js')]) {
   const bytes = readFileSync(join(target, name))
   writeFileSync(join(target, `${name}.br`), brotliCompressSync(bytes))

@@ -1,6 +1,6 @@
-// The page /chat?chat_id=<room>. Without a room that the service accepts it asks for one instead.
-// What a name may be is the service's to say; the page does not repeat the rules. The same file is
-// the SharedWorker that all pages of a browser share.
+// The page /chat?chat_id=<room>. Without a room that the service accepts, it asks for one. The
+// service decides which names are valid; the page does not repeat those rules. The same file is the
+// SharedWorker that all pages of a browser share.
 import { Dialogs } from '../src/client/dialogs.js'
 import { Credentials } from './credentials.js'
 import { find } from './find.js'

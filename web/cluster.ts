@@ -1,5 +1,5 @@
-// /cluster: where a room is stored, live. Joins the parts: the feed of the cluster, the room's
-// bricks, and what is drawn of them, at most once a frame.
+// /cluster: where a room is stored, live. Connects the parts: the cluster's feed, the room's
+// bricks, and their drawing, at most once a frame.
 import { Bricks, type Brick } from './cluster/bricks.js'
 import { countMessages } from './cluster/counter.js'
 import { followCluster } from './cluster/feed.js'

@@ -1,6 +1,6 @@
 // The form: who writes, and what. A press hands the text over to the outbox and empties the field
-// at once, so that typing never waits for the network. A text that was not sent yet survives a
-// reload. A message that is edited takes the draft's place until it is sent or given up.
+// at once, so typing never waits for the network. An unsent text survives a reload. A message that
+// is being edited takes the draft's place until it is sent or cancelled.
 import { find } from './find.js'
 import { keep, keptJson, recall, remember } from './memory.js'
 import { type Draft } from './outbox.js'
@@ -50,14 +50,14 @@ export class Composer {
   }
 
   /**
-   * As the service wants names: composed (NFC), and without the white space that a phone's keyboard
-   * leaves at the end.
+   * The form in which the service wants names: composed (NFC), and without the white space that a
+   * phone's keyboard leaves at the end.
    */
   get user(): string {
     return this.#user.value.trim().normalize('NFC')
   }
 
-  /** The token says who writes: nobody else can. */
+  /** The token says who writes; nobody else can. */
   setUser(user: string): void {
     this.#user.value = user
     this.#user.readOnly = true
@@ -70,7 +70,7 @@ export class Composer {
     this.#notice.textContent = line
   }
 
-  /** Puts a message into the field; Enter sends what it has become, Escape gives up. */
+  /** Puts a message into the field. Enter sends the edited text, Escape cancels. */
   edit(seq: number, text: string): void {
     this.#edited = { seq, draft: this.#edited?.draft ?? this.#text.value }
     this.#text.value = text

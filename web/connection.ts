@@ -1,6 +1,6 @@
-// One stream that reads a fixed list of rooms, on the client of the service: it comes back by
-// itself and notices silence. This file keeps each room's place, and lets the stream before it go
-// on until this one is open.
+// One stream that reads a fixed list of rooms, by the service's client, which reconnects by itself
+// and notices silence. This file keeps each room's place, and lets the previous stream continue
+// until this one is open.
 import { type Dialogs, Refusal, type StreamEvent } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 import { type Signal } from './wire.js'
@@ -17,7 +17,7 @@ export interface ConnectionListener {
   readonly onSignal: (room: string, signal: Signal) => void
   /** The right to read the room has ended; the other rooms go on. */
   readonly onRemoved: (room: string) => void
-  /** For good: this connection has ended. */
+  /** This connection has ended for good. */
   readonly onRefused: (refusal: Refusal) => void
 }
 
@@ -30,8 +30,8 @@ export class Connection {
 
   /**
    * @param cursors where to start in each room, in the order of `rooms`
-   * @param predecessor goes on until this connection is open or has failed; it is closed with this
-   * one
+   * @param predecessor continues until this connection is open or has failed; it is closed together
+   * with this one
    */
   constructor(
     dialogs: Dialogs,
@@ -47,7 +47,7 @@ export class Connection {
     void this.#run(dialogs)
   }
 
-  /** The place that the connection has reached in a room. */
+  /** The place in a room that the connection has reached. */
   cursorIn(room: string): string {
     return this.#cursors.get(room) ?? '0'
   }
@@ -59,7 +59,7 @@ export class Connection {
 
   async #run(dialogs: Dialogs): Promise<void> {
     const { signal } = this.#end
-    // After a reset the readers ask for the newest messages themselves.
+    // After a reset the readers themselves ask for the newest messages.
     const options = { after: Object.fromEntries(this.#cursors), last: 0, signal }
     try {
       for await (const event of dialogs.stream(this.rooms, options)) {
@@ -68,7 +68,7 @@ export class Connection {
         this.#take(event)
       }
       // The right to read has expired, or has ended in every room. Each page asks about its own
-      // room, and says what it hears.
+      // room, and shows the answer.
       this.#refused(new Refusal(401, 'EXPIRED', 'The right to read has expired.'))
     } catch (error) {
       if (signal.aborted) return

@@ -1,6 +1,6 @@
-// The token that this tab uses, where the service asks for one and no cookie brings it. It is kept
-// for this tab and its reloads only, and never put into an address. What is read of the token is
-// the user's name; whether the token is good is the service's to say.
+// The token that this tab uses, if the service requires one and no cookie brings it. It is kept for
+// this tab and its reloads only, and never put into an address. The page reads only the user's name
+// from it; the service decides whether it is valid.
 import { fieldsOf, keep, keptJson } from './memory.js'
 
 const NAME = 'token'
@@ -8,7 +8,7 @@ const NAME = 'token'
 export class Credentials {
   #token = String(keptJson(NAME) ?? '')
 
-  /** Empty: none, or a cookie. */
+  /** Empty if there is none, or a cookie. */
   get token(): string {
     return this.#token
   }
@@ -18,7 +18,7 @@ export class Credentials {
     keep(NAME, token)
   }
 
-  /** Whose token it is; empty when it does not say. */
+  /** The user that the token names; empty if it names none. */
   get user(): string {
     const [, payload = ''] = this.#token.split('.')
     try {
@@ -27,7 +27,7 @@ export class Credentials {
       const { sub } = fieldsOf(JSON.parse(new TextDecoder().decode(bytes)))
       return typeof sub === 'string' ? sub : ''
     } catch {
-      return '' // no JSON Web Token: the service will refuse it
+      return '' // not a JSON Web Token: the service will refuse it
     }
   }
 }

@@ -2,7 +2,7 @@
 // time lets the service notice that the room was rewound and another entry took the sequence.
 import { type Entry } from './entry.js'
 
-/** The place right behind an entry. A lost message has no time. */
+/** The place right after an entry. A lost message has no time. */
 export function cursorOf(entry: Entry): string {
   return 'lost' in entry ? String(entry.seq) : `${entry.seq}-${Date.parse(entry.at)}`
 }
@@ -12,8 +12,8 @@ export function seqOf(cursor: string): number {
 }
 
 /**
- * Whether two cursors name different messages at the same sequence. Without both times nobody can
- * tell: false.
+ * Whether two cursors name different messages at the same sequence. Without both times this cannot
+ * be told, and the result is false.
  */
 export function contradicts(a: string, b: string): boolean {
   return seqOf(a) === seqOf(b) && a.includes('-') && b.includes('-') && a !== b

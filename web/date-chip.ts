@@ -1,5 +1,5 @@
-// The day that the reader looks at, above the messages while the reader is not at the newest, and
-// the way to another day: the browser's own date picker.
+// The day of the messages in view, shown above them while the reader is not at the newest, and the
+// way to another day: the browser's own date picker.
 import { type Entry } from './entry.js'
 import { find } from './find.js'
 
@@ -15,7 +15,7 @@ export class DateChip {
   readonly #day = find(HTMLElement, '#date .day')
   readonly #input = find(HTMLInputElement, '#date input')
 
-  /** @param onDay the first moment of the day that was chosen, in ms since 1970 */
+  /** @param onDay gets the first moment of the selected day, in ms since 1970 */
   constructor(onDay: (ms: number) => void) {
     for (const button of document.querySelectorAll<HTMLButtonElement>('.choose-date')) {
       button.addEventListener('click', () => this.#choose())
@@ -26,7 +26,7 @@ export class DateChip {
     })
   }
 
-  /** @param first the first entry in sight; undefined at the newest */
+  /** @param first the first visible entry; undefined at the newest */
   show(first: Entry | undefined): void {
     this.#chip.classList.toggle('shown', first !== undefined)
     if (first === undefined || 'lost' in first) return
@@ -39,7 +39,7 @@ export class DateChip {
     try {
       this.#input.showPicker()
     } catch {
-      this.#input.focus() // an old browser: the day is typed
+      this.#input.focus() // an old browser: the day must be typed
     }
   }
 }

@@ -1,12 +1,14 @@
-// Finds the first message of a time, by halving the room's sequences: the service orders by
-// sequence, and times follow that order but for the clocks of its processes, which may differ by
-// moments. About 15 small requests in a room of a million.
+// Finds the first message at or after a time, by bisecting the room's sequences. The service orders
+// by sequence; times follow that order except for the clocks of its processes, which may differ by
+// moments. It takes about 15 small requests in a room of a million messages.
 import { type Entry } from './entry.js'
 import { type Room } from './room.js'
 
-/** A probe may hit a lost message, which has no time: one of so many mostly has. */
+/**
+ * A probe may hit a lost message, which has no time. Of this many messages, one nearly always has.
+ */
 const PROBE_SIZE = 5
-/** So close is close enough: the rest is one page. */
+/** When the range is this short, the rest is read as one page. */
 const NEAR = 50
 
 /**
@@ -25,7 +27,7 @@ export async function seqAt(
   while (after - before > NEAR) {
     const middle = (before + after) >> 1
     const entry = await timedAfter(room, middle, after, signal)
-    // Nothing with a time between here and `after`: look further down.
+    // No message between here and `after` has a time: look further down.
     if (entry === undefined || timeOf(entry) >= ms) after = middle + 1
     else before = entry.seq
   }
@@ -33,7 +35,7 @@ export async function seqAt(
   return rest.find(each => each.seq < after && timeOf(each) >= ms)?.seq ?? after
 }
 
-/** The first entry behind `seq` and before `end` that has a time. */
+/** The first entry after `seq` and before `end` that has a time. */
 async function timedAfter(
   room: Pick<Room, 'readPage'>,
   seq: number,
@@ -49,5 +51,5 @@ async function timedAfter(
   return undefined
 }
 
-/** A lost message has no time, and is passed over. */
+/** A lost message has no time, and is skipped. */
 const timeOf = (entry: Entry): number => ('lost' in entry ? -Infinity : Date.parse(entry.at))

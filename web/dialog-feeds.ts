@@ -1,15 +1,18 @@
 // The dialogs of the people who use this browser's pages: one stream for each person, however many
 // pages follow them. Invariant: a page that follows a person gets the state of all their dialogs
-// first and then each change, so that its list is right after every reconnection. The states are
-// kept, so that a further page costs the service nothing.
+// first and then each change, so its list is right after every reconnection. The states are cached,
+// so another page costs the service nothing.
 import { type Dialog, type Dialogs } from '../src/client/dialogs.js'
 import { pause } from '../src/client/pause.js'
 import { isPermanent } from '../src/client/refusal.js'
 import { type Reader, type ToPage } from './wire.js'
 
-/** A page that is reloaded leaves and comes back. */
+/** A page that is reloaded leaves and comes back within this time. */
 const LINGER_MS = 1000
-/** The service refuses the stream: the token has expired, or may get the right later. */
+/**
+ * How long to wait after the service refused the stream: the token has expired, or may get the
+ * right later.
+ */
 const REFUSED_MS = 30_000
 
 export class DialogFeeds {
@@ -43,7 +46,7 @@ class Feed {
   readonly #end = new AbortController()
   readonly #readers = new Set<Reader>()
   readonly #rooms = new Map<string, Dialog>()
-  /** Whether the state of every dialog has come. */
+  /** Whether the state of every dialog has arrived. */
   #isKnown = false
   #linger: ReturnType<typeof setTimeout> | undefined
 
@@ -96,7 +99,7 @@ class Feed {
     }
   }
 
-  /** What was left while the stream was down is told by its absence only. */
+  /** A room that the person left while the stream was down is simply missing from the new list. */
   #keepOnly(rooms: ReadonlySet<string> | undefined): void {
     if (rooms === undefined) return
     for (const room of this.#rooms.keys()) if (!rooms.has(room)) this.#rooms.delete(room)

@@ -1,5 +1,5 @@
-// Shows the description of the interface in Swagger UI, which is loaded before this and asks no
-// other host for anything.
+// Shows the description of the interface in Swagger UI, which is loaded before this file and
+// contacts no other host.
 type Viewer = (options: {
   url: string
   domNode: Element | null

@@ -1,6 +1,6 @@
-// Where the pages of a browser meet the service: runs in the SharedWorker, or in a page where there
-// is none. Pages with the same token share one client and its streams. A page with another token
-// may belong to another person, and shares nothing with them.
+// Where the pages of a browser meet the service. Runs in the SharedWorker, or in the page itself
+// where there is none. Pages with the same token share one client and its streams. A page with
+// another token may belong to another person, and shares nothing with them.
 import { Dialogs } from '../src/client/dialogs.js'
 import { DialogFeeds } from './dialog-feeds.js'
 import { Switchboard } from './switchboard.js'
@@ -10,9 +10,9 @@ type Desk = { readonly switchboard: Switchboard; readonly feeds: DialogFeeds }
 
 export class Exchange {
   readonly #base: string
-  /** Where pages announce that the network is back: the browser does not tell a worker. */
+  /** Pages announce here that the network is back, because the browser does not tell a worker. */
   readonly #network = new EventTarget()
-  /** By token; an empty one stands for none, or for a cookie. */
+  /** By token; an empty token stands for none, or for a cookie. */
   readonly #desks = new Map<string, Desk>()
   readonly #tokens = new Map<Reader, string>()
 

@@ -1,5 +1,5 @@
-// The element that a part of the page works with. A missing one is a mistake in chat.html, found
-// when the page starts.
+// Finds the elements that a part of the page works with. A missing one is a mistake in chat.html,
+// noticed when the page starts.
 
 /** @throws Error when there is no such element of that type */
 export function find<E extends Element>(

@@ -1,12 +1,12 @@
-// Long texts are folded to 12 lines, with a button that shows the rest: a message of 2,000 lines
-// would be 50 screens high. How many lines a text has depends on the width, so it is measured: all
-// candidates are folded first, then read, then those that fit are unfolded again, which costs one
-// layout for any number of them.
+// Folds long texts to 12 lines, with a button that shows the rest: a message of 2,000 lines would
+// be 50 screens high. The number of lines depends on the width, so it is measured: all candidates
+// are folded first, then measured, and then those that fit are unfolded. That costs one layout for
+// any number of texts.
 import { find } from './find.js'
 
 /**
- * A text below both is never longer than 12 lines, at 20 characters a line: the narrowest window
- * that anyone uses.
+ * A text below both limits is never longer than 12 lines, at 20 characters a line in the narrowest
+ * window that anyone uses.
  */
 const LENGTH_MIN = 240
 const LINES_MIN = 12
@@ -35,7 +35,7 @@ export class Fold {
     return isCandidate ? new Fold(element, onToggle) : undefined
   }
 
-  /** Folds those that are longer than 12 lines at the present width. */
+  /** Folds the texts that are longer than 12 lines at the current width. */
   static measure(folds: readonly Fold[]): void {
     for (const fold of folds) fold.#element.classList.add('folded')
     const areLong = folds.map(fold => fold.#text.scrollHeight > fold.#text.clientHeight + 1)

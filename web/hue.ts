@@ -1,12 +1,12 @@
-// A user's colour and letters: the same on every page, without asking anyone. Lightness and chroma
-// are the style sheet's, so that every hue is readable on its ground.
+// A user's colour and initials: the same on every page, without asking anyone. The style sheet sets
+// lightness and chroma, so every hue is readable on its background.
 
-/** Neighbouring hues can be told apart, by most people. */
+/** Most people can tell neighbouring hues apart. */
 const HUES = 12
 
 /** @returns degrees on the colour circle, one of twelve */
 export function hueOf(user: string): number {
-  // FNV-1a, then a mix: its low bits alone tell short names badly apart.
+  // FNV-1a and a final mix, because its low bits alone differ little for short names.
   let hash = 0x811c9dc5
   for (const character of user) hash = Math.imul(hash ^ (character.codePointAt(0) ?? 0), 0x01000193)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
@@ -14,7 +14,7 @@ export function hueOf(user: string): number {
   return (((hash ^ (hash >>> 16)) >>> 0) % HUES) * (360 / HUES)
 }
 
-/** Two letters: of two words, or the first two. */
+/** Two letters: the initials of two words, or the first two letters of one. */
 export function lettersOf(user: string): string {
   const words = user.match(/[\p{L}\p{N}\p{Emoji_Presentation}]+/gu) ?? []
   const [first = '·', second] = words

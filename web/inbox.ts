@@ -1,19 +1,19 @@
-// The person's dialogs in the left column, live: the exchange tells of them. The rooms that were
-// visited in this browser follow. A person without a name has only those. Also says how far the
-// person has read the present room, so that other devices know.
+// The person's dialogs in the left column, live, as the exchange reports them. The rooms that were
+// visited in this browser follow below. A person without a name has only those. Also reports how
+// far the person has read the current room, so that other devices know.
 import { type Dialog, type Dialogs } from '../src/client/dialogs.js'
 import { type DialogNews, type Line } from './line.js'
 import { RoomList } from './room-list.js'
 import { visitedRooms } from './rooms-visited.js'
 
 const MARK_MS = 2000
-/** Messages come faster than a list can be read. */
+/** Messages arrive faster than a list can be read. */
 const DRAW_MS = 250
 
 export interface InboxListener {
-  /** How much is unread in the dialogs other than the present one. */
+  /** The number of unread messages in the dialogs other than the current one. */
   readonly onUnread: (count: number) => void
-  /** Told once for a person: how far they had read the present room, on whatever device. */
+  /** Called once for a person with how far they had read the current room, on any device. */
   readonly onRead: (seq: number) => void
 }
 
@@ -49,7 +49,7 @@ export class Inbox {
     this.#draw()
   }
 
-  /** The person has seen the room up to here. It is told at most every few seconds. */
+  /** The person has seen the room up to here. This is reported at most every few seconds. */
   read(seq: number): void {
     this.#seen = Math.max(this.#seen, seq)
     // Only a member has a mark.
@@ -58,14 +58,14 @@ export class Inbox {
       this.#markTimer = undefined
       this.#marked = this.#seen
       this.#dialogs.markRead(this.#present, this.#user, this.#marked).catch(() => {
-        // The next message tries again.
+        // If it fails, the next message tries again.
         this.#marked = 0
       })
     }, MARK_MS)
   }
 
   #take(news: DialogNews): void {
-    // It was on its way when the person took the name away.
+    // It was on its way when the person removed the name.
     if (this.#user === '') return
     if (news.type === 'left') this.#rooms.delete(news.room)
     if (news.type === 'dialog') this.#rooms.set(news.dialog.room, news.dialog)

@@ -1,21 +1,21 @@
 // A page's line to the exchange: to the one in the SharedWorker, which all pages of the browser
-// share, or to one of its own where there is no SharedWorker or it does not start. A page with one
-// of its own lets go of its streams while it is hidden, because a browser allows few. When it is
-// shown again, it resumes behind its cursor.
+// share, or to one of its own if there is no SharedWorker or it does not start. A page with its own
+// exchange closes its streams while it is hidden, because a browser allows few. When it is shown
+// again, it resumes after its cursor.
 import { Exchange } from './exchange.js'
 import { type FromPage, type ToPage } from './wire.js'
 
-/** For the worker's first word. */
+/** How long to wait for the worker's first message. */
 const START_MS_MAX = 5000
-/** A page that is only passed over, on the way to another one, keeps its streams. */
+/** A page that is hidden for less than this, on the way to another one, keeps its streams. */
 const HIDDEN_MS = 1000
 
 type Asked<Type> = Extract<FromPage, { type: Type }>
 type Told<Type> = Extract<ToPage, { type: Type }>
 
-/** What is told of the person's dialogs. */
+/** News of the person's dialogs. */
 export type DialogNews = Told<'dialogs' | 'dialog' | 'left'>
-/** What is told of the room. */
+/** News of the room. */
 export type RoomNews = Exclude<ToPage, DialogNews | Told<'roll-call' | 'dropped'>>
 
 export class Line {
@@ -39,29 +39,29 @@ export class Line {
     this.#say(this.#signedIn)
     addEventListener('online', () => this.#say({ type: 'hurry' }))
     addEventListener('pagehide', () => this.#say({ type: 'goodbye' }))
-    // Back from the browser's cache of pages, which keeps them as they were.
+    // The page has come back from the browser's cache, which keeps pages as they were.
     addEventListener('pageshow', event => {
       if (event.persisted) this.#resume()
     })
   }
 
-  /** Who hears of the room; to be said before `join`. */
+  /** Sets who gets the news of the room. Call it before `join`. */
   onRoom(listener: (news: RoomNews) => void): void {
     this.#onRoom = listener
   }
 
-  /** Who hears of the person's dialogs; to be said before `follow`. */
+  /** Sets who gets the news of the person's dialogs. Call it before `follow`. */
   onDialogs(listener: (news: DialogNews) => void): void {
     this.#onDialogs = listener
   }
 
-  /** From now on everything is asked for with this token; an empty one is none. */
+  /** From now on all requests use this token; an empty one means none. */
   signIn(token: string): void {
     this.#signedIn = { type: 'sign-in', token }
     this.#resume()
   }
 
-  /** Reads a room from behind the cursor. */
+  /** Reads a room from after the cursor. */
   join(room: string, cursor: string): void {
     this.#joined = { type: 'join', room, cursor }
     this.#say(this.#joined)
@@ -103,7 +103,8 @@ export class Line {
   }
 
   #share(): void {
-    // The bundle holds the worker as well: one file, and another version has another worker.
+    // The bundle contains the worker as well. Another version is another file, and so has another
+    // worker.
     const worker = startWorker(import.meta.url)
     const giveUp = (): void => {
       clearTimeout(timer)
@@ -138,7 +139,7 @@ export class Line {
   }
 }
 
-// Trusted types ask for a policy even for an address of one's own. lib.dom does not know them.
+// Trusted Types require a policy even for an address of this origin. lib.dom does not know them.
 declare const trustedTypes:
   | undefined
   | {

@@ -1,6 +1,6 @@
 // What the page remembers: `recall` and `remember` between visits, `keptJson` and `keep` over
-// reloads of this one tab, `keptPlace` and `keepPlace` for one step of the tab's history. Where
-// the browser forbids storage the page remembers nothing, and works all the same.
+// reloads of this tab, `keptPlace` and `keepPlace` for one entry of the tab's history. If the
+// browser forbids storage, the page remembers nothing, and works all the same.
 import { type Place } from './reader-place.js'
 
 export function recall(name: string): string {
@@ -19,7 +19,7 @@ export function remember(name: string, value: string): void {
   }
 }
 
-/** @returns undefined where nothing was kept */
+/** @returns undefined if nothing was stored */
 export function keptJson(name: string): unknown {
   try {
     return JSON.parse(sessionStorage.getItem(`dialogs.${name}`) ?? 'null') ?? undefined
@@ -36,18 +36,21 @@ export function keep(name: string, value: unknown): void {
   }
 }
 
-/** Where the reader was when the tab last left this step of its history. */
+/** Where the reader was when the tab last left this entry of its history. */
 export function keptPlace(): Place | undefined {
   const { seq, topPx } = fieldsOf(keptJson(placeName()))
   return typeof seq === 'number' && typeof topPx === 'number' ? { seq, topPx } : undefined
 }
 
-/** @param place undefined at the newest message: that is where a page begins by itself */
+/** @param place undefined at the newest message, where a page starts by itself anyway */
 export function keepPlace(place: Place | undefined): void {
   keep(placeName(), place ?? null)
 }
 
-/** A step of the history has a number of its own. What is written there on leaving is lost. */
+/**
+ * Each entry of the history gets a number of its own, because what is written into the entry while
+ * leaving the page is lost.
+ */
 function placeName(): string {
   const { step } = fieldsOf(history.state)
   if (typeof step === 'number') return `place.${step}`
@@ -57,7 +60,7 @@ function placeName(): string {
   return `place.${next}`
 }
 
-/** The fields of what was kept, each still unknown; none of what is no object. */
+/** The fields of a stored value, each still unknown; none if it is not an object. */
 export function fieldsOf(value: unknown): { readonly [field: string]: unknown } {
   return typeof value === 'object' && value !== null ? { ...value } : {}
 }

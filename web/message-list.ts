@@ -1,6 +1,6 @@
-// Shows the transcript. However many entries came, the DOM is brought up to date once per animation
-// frame, by walking rows and entries side by side; a hidden page draws nothing and holds no more
-// than the transcript does. The reader's place is kept (reader-place.ts).
+// Shows the transcript. However many entries arrive, the DOM is updated once per animation frame,
+// by walking rows and entries side by side. A hidden page draws nothing, and keeps no more than the
+// transcript does. The reader's place is kept (reader-place.ts).
 import { type Entry } from './entry.js'
 import { find } from './find.js'
 import { Fold } from './fold.js'
@@ -10,21 +10,21 @@ import { type Place, ReaderPlace } from './reader-place.js'
 import { Summary } from './summary.js'
 import { type Transcript } from './transcript.js'
 
-/** History is loaded before its end is reached: within so many heights of the window. */
+/** History is loaded within this many window heights of its end. */
 const NEAR_HEIGHTS = 1.5
-/** How far down the window a message stands that was jumped to. */
+/** How far down the window a message is shown after a jump to it. */
 const TARGET_HEIGHTS = 1 / 4
 
 export interface MessageListListener {
-  /** The person comes near the first or the last row, and there is more. */
+  /** The person comes near the first or the last row, and there is more to load. */
   readonly onNear: (edge: 'earlier' | 'later') => void
-  /** The newest message is in sight. */
+  /** The newest message is visible. */
   readonly onSeen: (newest: Entry) => void
-  /** The first entry in sight, or undefined while the reader is at the newest. */
+  /** The first visible entry, or undefined while the reader is at the newest message. */
   readonly onSight: (first: Entry | undefined) => void
 }
 
-/** Where to go: in the middle and pointed out, or exactly there. */
+/** Where to go: to the middle, highlighted, or to exactly this place. */
 type Target = { readonly seq: number; readonly topPx?: number }
 
 export class MessageList {
@@ -75,13 +75,13 @@ export class MessageList {
     this.changed()
   }
 
-  /** Leads to a message that the transcript shows, and points it out. */
+  /** Goes to a message that the transcript contains, and highlights it. */
   showSeq(seq: number): void {
     this.#target = { seq }
     this.changed()
   }
 
-  /** Leads to a place where the reader was before. */
+  /** Goes to a place where the reader was before. */
   showPlace(place: Place): void {
     this.#target = place
     this.changed()
@@ -92,12 +92,12 @@ export class MessageList {
     return this.isFollowing ? undefined : this.#place.place
   }
 
-  /** The reader is to go elsewhere: what comes until then is not seen. */
+  /** The reader is about to go elsewhere: what arrives until then does not count as seen. */
   leaveNewest(): void {
     this.#place.wantsNewest = false
   }
 
-  /** Whether the reader looks at the newest message, and the list moves along with it. */
+  /** Whether the reader looks at the newest message, so that the list follows it. */
   get isFollowing(): boolean {
     return this.#place.wantsNewest && this.#transcript.isAtNewest && !this.#isSelecting
   }
@@ -109,12 +109,12 @@ export class MessageList {
     this.changed()
   }
 
-  /** The transcript is different; draws it with the next frame. */
+  /** The transcript has changed; draws it with the next frame. */
   changed(): void {
     this.#frame ??= requestAnimationFrame(() => this.#draw())
   }
 
-  /** All that was shown is void. */
+  /** Everything that was shown is void. */
   cleared(): void {
     this.#place.wantsNewest = true
     this.#unread = undefined
@@ -133,7 +133,7 @@ export class MessageList {
     for (const row of this.#rows) row.recognise(me)
   }
 
-  /** Screen readers are told of live messages, not of history. */
+  /** Screen readers announce live messages, not history. */
   announce(isLive: boolean): void {
     this.#isLive = isLive
     this.changed()
@@ -143,7 +143,7 @@ export class MessageList {
     this.#frame = undefined
     const first = this.#transcript.shown[0]
     const isOlder = first !== undefined && first.seq < (this.#rows[0]?.entry.seq ?? 0)
-    // Above one message a second nobody can listen to each: the summary tells how many came.
+    // Nobody can listen to more than one message a second: then the summary says how many came.
     const isTold = this.#isLive && !isOlder && !this.#summary.isBusy
     this.#scroller.ariaLive = isTold ? 'polite' : 'off'
 
@@ -163,7 +163,7 @@ export class MessageList {
     this.#place.moveTo(row, topPx ?? this.#scroller.clientHeight * TARGET_HEIGHTS)
     if (topPx !== undefined) return
     row.element.classList.remove('found')
-    // Once more from the beginning, also for the one that was found last.
+    // Restarts the animation, even for the message that was highlighted last.
     requestAnimationFrame(() => row.element.classList.add('found'))
   }
 
@@ -191,8 +191,8 @@ export class MessageList {
   }
 
   /**
-   * Makes the rows those of the transcript. Rows whose entry stays are kept: by identity, for a
-   * number may come again after a reset.
+   * Makes the rows equal to the transcript. A row is kept if its entry object is the same;
+   * sequences are not compared, because a sequence may come again after a reset.
    */
   #reconcile(): void {
     const old = this.#rows
@@ -235,7 +235,7 @@ export class MessageList {
     return isHere ? shown.find(each => each.seq >= unread && !('changes' in each))?.seq : undefined
   }
 
-  /** One row, the last, can be reached by Tab; from there the arrow keys lead to the others. */
+  /** Tab reaches one row, the last; from there the arrow keys lead to the others. */
   #offerFocus(): void {
     const last = this.#rows.at(-1)?.element
     for (const each of this.#list.querySelectorAll<HTMLElement>(':scope > [tabindex="0"]')) {
@@ -265,7 +265,7 @@ export class MessageList {
     this.#listener.onSight(isFollowing ? undefined : this.#place.firstVisible()?.entry)
   }
 
-  /** Whether the line stands above what can be seen. */
+  /** Whether the line is above the visible part. */
   #isUnreadAbove(): boolean {
     const seq = this.#unread?.seq
     if (seq === undefined) return false
@@ -273,7 +273,7 @@ export class MessageList {
     return row === undefined || row.entry.seq > seq || this.#place.topOf(row) < 0
   }
 
-  /** A button that vanishes under the focus leaves it to the list. */
+  /** If a button that is hidden has the focus, the list gets it. */
   #hide(button: HTMLButtonElement, isHidden: boolean): void {
     if (isHidden && document.activeElement === button) this.#scroller.focus({ preventScroll: true })
     button.hidden = isHidden

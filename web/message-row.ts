@@ -1,7 +1,7 @@
 // One row of the list: a message, the gap that a lost one leaves, or a change, which is not shown.
-// Everything that people wrote goes into the page as text nodes, never as HTML. How a row begins (a
-// new day, a hole in the order, the unread line, the same user going on) depends on the row above
-// it and is redone by `follow` when that changes.
+// Everything that people wrote goes into the page as text nodes, never as HTML. How a row starts (a
+// new day, a hole in the order, the unread line, the same user continuing) depends on the row above
+// it; `follow` updates it when that row changes.
 import { type Entry, isMessage } from './entry.js'
 import { find } from './find.js'
 import { Fold } from './fold.js'
@@ -41,7 +41,7 @@ export class MessageRow {
   #visible: Entry | undefined
   #isFirstUnread = false
 
-  /** @param onFold is told before the person folds or unfolds the text */
+  /** @param onFold called before the person folds or unfolds the text */
   constructor(entry: Entry, me: string, onFold: (row: MessageRow) => void) {
     this.entry = entry
     this.element = fragmentRow(templateOf(entry))
@@ -70,8 +70,8 @@ export class MessageRow {
   }
 
   /**
-   * Adapts the row's beginning to what stands above it; undefined above the first. `visible` is the
-   * nearest above that is no change: it decides the day and the heading.
+   * Adapts the start of the row to the entry above it; undefined above the first. `visible` is the
+   * nearest entry above that is not a change: it decides the day and the heading.
    */
   follow(above: Entry | undefined, visible: Entry | undefined, isFirstUnread: boolean): void {
     const isSame =

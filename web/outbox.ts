@@ -1,15 +1,13 @@
 // The messages that this page still has to send to its room. Invariant: one press of the button is
-// one message. Each carries its own Idempotency-Key through every attempt and every reload of the
+// one message. Each keeps its own Idempotency-Key through every attempt and every reload of the
 // page, and the next one is sent only when the one before it was answered, so their order is kept.
-// The outbox tries until the service has answered for good: it never gives up by itself.
+// The outbox tries until the service has given a final answer; it never gives up by itself.
 import { type Message, randomKey, Refusal } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 import { fieldsOf, keptJson, keep } from './memory.js'
 import { type Room, reasonOf } from './room.js'
 
-/**
- * More than anyone types while the network is away; they have to fit into the browser's storage.
- */
+/** More than anyone types while the network is away. They must fit into the browser's storage. */
 const LENGTH_MAX = 100
 /**
  * The service remembers a key for a day. After that another attempt might store the message a
@@ -35,7 +33,7 @@ export interface PendingMessage extends Draft {
   readonly reason: string
   /** Its place in the room, once it is stored. */
   readonly seq: number
-  /** The stream has brought what looks like this message, and the answer is still on its way. */
+  /** The stream has brought what looks like this message, but the answer is still on its way. */
   readonly isShown: boolean
 }
 
@@ -43,7 +41,7 @@ export interface OutboxListener {
   readonly onChange: (messages: readonly PendingMessage[]) => void
   readonly onStored: (message: Message) => void
   readonly onFailed: (reason: string) => void
-  /** Nothing is sent before `resume`: the service asks for a token, or for another one. */
+  /** Nothing is sent before `resume`: the service requires a token, or another one. */
   readonly onUnauthenticated: (reason: string) => void
 }
 
@@ -66,7 +64,7 @@ export class Outbox {
     return this.#messages.filter(({ state }) => state !== 'stored').length >= LENGTH_MAX
   }
 
-  /** Goes on with what an earlier visit to the page has left. */
+  /** Continues with messages of an earlier visit to the page. */
   start(): void {
     this.#changed()
   }
@@ -92,8 +90,8 @@ export class Outbox {
   }
 
   /**
-   * Sends a failed message again, as a new one: the service has answered the old key for good, and
-   * the name may be another.
+   * Sends a failed message again, as a new one: the service has given its final answer to the old
+   * key, and the user's name may have changed.
    */
   retry(key: string, user: string): void {
     this.#update(key, { user, key: randomKey(), sentAt: 0, state: 'waiting', reason: '' })
@@ -104,7 +102,7 @@ export class Outbox {
     this.#changed()
   }
 
-  /** The stream has brought an entry: what it shows is not shown as pending as well. */
+  /** The stream has brought an entry: a message that it shows is no longer shown as pending. */
   saw(entry: Entry): void {
     const left = this.#messages.filter(({ state, seq }) => state !== 'stored' || seq > entry.seq)
     if (left.length < this.#messages.length) {
@@ -184,7 +182,7 @@ export class Outbox {
   }
 }
 
-/** What was under way when the page was left has to be sent again, with the same key. */
+/** A message that was being sent when the page was left must be sent again, with the same key. */
 function keptMessages(storageName: string): PendingMessage[] {
   const kept = keptJson(storageName)
   if (!Array.isArray(kept)) return []

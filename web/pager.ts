@@ -1,5 +1,5 @@
-// Brings parts of the history into the transcript: a page more at either end, or what stands around
-// a message or a day. One page at a time at the ends, whoever asks.
+// Loads parts of the history into the transcript: another page at either end, or the surroundings
+// of a message or a day. At the ends one page is loaded at a time, whoever asks.
 import { seqAt } from './date-search.js'
 import { type MessageList } from './message-list.js'
 import { type Place } from './reader-place.js'
@@ -26,7 +26,7 @@ export class Pager {
     this.#onFault = onFault
   }
 
-  /** What is on its way is void. */
+  /** Pages that are still loading are dropped. */
   reset(): void {
     this.#end.abort()
     this.#end = new AbortController()
@@ -49,7 +49,7 @@ export class Pager {
     this.#isPaging = false
   }
 
-  /** Shows a message, wherever it is in the history, and points it out. */
+  /** Shows a message, wherever it is in the history, and highlights it. */
   async goTo(seq: number): Promise<void> {
     await this.#try(async signal => {
       await this.#bring(seq, signal)
@@ -65,7 +65,7 @@ export class Pager {
     })
   }
 
-  /** Shows the first message that was written at this time or later. */
+  /** Shows the first message that was written at or after this time. */
   async goToTime(ms: number): Promise<void> {
     await this.#try(async signal => {
       const head = this.#transcript.newest?.seq ?? 0

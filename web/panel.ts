@@ -1,5 +1,5 @@
-// Rooms and people: beside the messages where there is room, and behind a button where there is
-// not. Escape and a press elsewhere close it.
+// Rooms and people: beside the messages if there is space, and otherwise behind a button. Escape
+// and a press elsewhere close the panel.
 import { find } from './find.js'
 
 export class Panel {
@@ -19,7 +19,10 @@ export class Panel {
     })
   }
 
-  /** How much is unread in other rooms: the button says so where the rooms are behind it. */
+  /**
+   * The number of unread messages in other rooms. The button shows it when the rooms are behind the
+   * button.
+   */
   showUnread(count: number): void {
     this.#toggle.classList.toggle('unread', count > 0)
     find(HTMLElement, '.unread-note', this.#toggle).textContent =

@@ -1,7 +1,7 @@
-// Who has written in the room, busiest first. Asked for once per connection, page by page as the
-// person wants, and then counted along with the live messages, so that a busy room costs the
-// service nothing; a message that came while the answer was on its way may be counted twice until
-// the next connection. Drawn at most once a second.
+// The people who have written in the room, busiest first. The list is requested once per
+// connection, page by page as the person wants, and then updated from the live messages, so a busy
+// room costs the service nothing. A message that arrived while the answer was on its way may be
+// counted twice until the next connection. Drawn at most once a second.
 import { type UserPage } from '../src/client/dialogs.js'
 import { find } from './find.js'
 import { hueOf, lettersOf } from './hue.js'
@@ -19,14 +19,14 @@ export class People {
   #next: string | null = null
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** @param onMore asks for the page behind `after` */
+  /** @param onMore asks for the page after `after` */
   constructor(onMore: (after: string) => void) {
     this.#more.addEventListener('click', () => {
       if (this.#next !== null) onMore(this.#next)
     })
   }
 
-  /** Replaces what is known by what the service says. */
+  /** Replaces the list by what the service says. */
   replace(page: UserPage): void {
     this.#messages = new Map()
     this.add(page)
@@ -43,7 +43,7 @@ export class People {
   /** Counts one more message. */
   count(user: string): void {
     const known = this.#messages.get(user)
-    // Someone who is on a page that was not asked for yet is no new one.
+    // Someone on a page that was not requested yet is not new.
     if (known === undefined && this.#next === null) this.#total++
     this.#messages.set(user, (known ?? 0) + 1)
     this.#timer ??= setTimeout(() => this.#draw(), DRAW_MS)

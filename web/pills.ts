@@ -4,7 +4,7 @@ import { minuteOf } from './message-row.js'
 
 const COUNTED_MAX = 999
 
-/** What had been written when the room was opened and was not read before. */
+/** Messages that were already there when the room was opened, and not read before. */
 export type Unread = { readonly seq: number; readonly count: number; readonly since: string }
 
 export class Pills {
@@ -15,7 +15,7 @@ export class Pills {
     this.#newest.addEventListener('click', onNewest)
   }
 
-  /** @param unseen how many came while the reader was elsewhere */
+  /** @param unseen how many arrived while the reader was elsewhere */
   drawNewest(isFollowing: boolean, unseen: number): void {
     this.#newest.hidden = isFollowing
     this.#newest.textContent =
@@ -24,7 +24,7 @@ export class Pills {
         : `${unseen.toLocaleString()} new ${unseen === 1 ? 'message' : 'messages'}`
   }
 
-  /** @param unread undefined while nothing unread is above what can be seen */
+  /** @param unread undefined if no unread message is above the visible part */
   drawUnread(unread: Unread | undefined): void {
     this.#unread.hidden = unread === undefined
     if (unread === undefined) return

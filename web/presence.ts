@@ -1,6 +1,6 @@
-// Who is typing. One's own typing is told to the room at most every few seconds, and only while the
-// stream is open. What others tell is shown until it is
-// old, or until their message comes.
+// Who is typing. The person's own typing is signalled to the room at most every few seconds, and
+// only while the stream is open. The typing of others is shown until their signal is old, or until
+// their message arrives.
 import { isPermanent } from '../src/client/refusal.js'
 import { find } from './find.js'
 import { type Room } from './room.js'
@@ -28,12 +28,12 @@ export class Presence {
     if (!this.#isAllowed || user === '' || now - this.#toldAt < TELL_MS) return
     this.#toldAt = now
     this.#room.dialogs.signal(this.#room.name, { user, kind: KIND }).catch((error: unknown) => {
-      // Nobody misses a signal; one that is refused for good would be refused again.
+      // Nobody misses a signal; a permanent refusal would only be repeated.
       this.#isAllowed = !isPermanent(error)
     })
   }
 
-  /** What one has typed is sent: the next key tells again. */
+  /** The text was sent: the next key press signals again. */
   sent(): void {
     this.#toldAt = -Infinity
   }
@@ -48,7 +48,7 @@ export class Presence {
     this.#draw()
   }
 
-  /** Whoever has written does not type any more. */
+  /** Somebody who has written is no longer typing. */
   wrote(user: string): void {
     clearTimeout(this.#timers.get(user))
     if (this.#timers.delete(user)) this.#draw()

@@ -2,8 +2,8 @@
 import { find } from './find.js'
 
 /**
- * Calls `act` for a press, but not while the last one is still being worked on, nor while the
- * button is said to be disabled.
+ * Calls `act` for a press, unless the last one is still in progress or the button is marked as
+ * disabled.
  */
 export function onPress(selector: string, act: () => void | Promise<void>): void {
   const button = find(HTMLButtonElement, selector)

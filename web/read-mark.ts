@@ -1,5 +1,6 @@
-// How far the person has read the room: in this browser, kept between visits, and on other devices,
-// as far as the service knows. What came after that is unread when the room is opened again.
+// How far the person has read the room: in this browser, remembered between visits, and on other
+// devices, as far as the service knows. Anything after that is unread when the room is opened
+// again.
 import { type Entry } from './entry.js'
 import { recall, remember } from './memory.js'
 import { type Unread } from './pills.js'
@@ -22,7 +23,7 @@ export class ReadMark {
     addEventListener('pagehide', () => this.#keep())
   }
 
-  /** As it was when the page was opened; 0 where the room was never read. */
+  /** The sequence when the page was opened; 0 if the room was never read. */
   get seq(): number {
     return this.#seq
   }
@@ -40,7 +41,7 @@ export class ReadMark {
     this.#at = last !== undefined && 'at' in last ? last.at : ''
   }
 
-  /** What was unread when the page was opened; undefined for nothing. */
+  /** What was unread when the page was opened; undefined if nothing was. */
   get unread(): Unread | undefined {
     const last = this.#first.at(-1)
     if (this.#seq === 0 || last === undefined || last.seq <= this.#seq) return undefined

@@ -1,35 +1,35 @@
-// Where the reader is in the list. At the newest message the place stays at the newest; anywhere
-// else no row moves under the eyes. Only the person moves it. Rows that are added, a text field
-// that grows and a window that is turned scroll the list as well, so a scroll counts as the
-// person's only if the layout is still the one that was there at the last look.
+// Where the reader is in the list. At the newest message, the place stays at the newest; anywhere
+// else, no visible row moves. Only the person moves the place. Rows that are added, a text field
+// that grows and a window that is rotated scroll the list as well, so a scroll counts as the
+// person's only if the layout is still the same as at the last look.
 import { type MessageRow } from './message-row.js'
 
-// A reader this close to the end means to be at the end: fractions of pixels, and a half scrolled
-// line.
+// A reader this close to the end wants to be at the end: it allows for fractions of pixels and a
+// half-scrolled line.
 const AT_END_PX = 40
 
-/** A row, and where its upper edge is below that of the window. */
+/** A row, and the distance of its upper edge from that of the window. */
 export type Place = { readonly seq: number; readonly topPx: number }
 
 type Anchor = { readonly row: MessageRow; readonly topPx: number }
 
 export class ReaderPlace {
-  /** Whether the person wants to see the newest message, and the list is to move along with it. */
+  /** Whether the person wants to see the newest message, so that the list follows it. */
   wantsNewest = true
   readonly #scroller: HTMLElement
   readonly #rows: () => readonly MessageRow[]
   #anchor: Anchor | undefined
   #layout = ''
-  /** Where `restore` has scrolled to: the event that follows is not the person's. */
+  /** Where `restore` has scrolled to: the scroll event that follows is not the person's. */
   #placedTop = Number.NaN
 
-  /** @param rows those in the list, from the top */
+  /** @param rows the rows of the list, from the top */
   constructor(scroller: HTMLElement, rows: () => readonly MessageRow[]) {
     this.#scroller = scroller
     this.#rows = rows
   }
 
-  /** Whether the layout is another one than at the last look. */
+  /** Whether the layout differs from that at the last look. */
   get isOld(): boolean {
     return this.#currentLayout() !== this.#layout
   }
@@ -42,7 +42,7 @@ export class ReaderPlace {
     return element.getBoundingClientRect().top - this.#scroller.getBoundingClientRect().top
   }
 
-  /** By bisection, for rows stand in order and there may be thousands. */
+  /** By bisection, because rows are in order and there may be thousands. */
   firstVisible(): MessageRow | undefined {
     const rows = this.#rows()
     const { top } = this.#scroller.getBoundingClientRect()
@@ -56,32 +56,32 @@ export class ReaderPlace {
     return rows[from]
   }
 
-  /** The place is where the reader is now. */
+  /** Takes the reader's current position as the place. */
   note(): void {
     const row = this.firstVisible()
     this.#anchor = row && { row, topPx: this.topOf(row) }
     this.#layout = this.#currentLayout()
   }
 
-  /** What grows or shrinks at the person's wish does so below its first line. */
+  /** When the person makes a row grow or shrink, it does so below its first line. */
   holdAt(row: MessageRow): void {
     this.wantsNewest = false
     this.#anchor = { row, topPx: this.topOf(row) }
   }
 
-  /** Brings a row to this place. */
+  /** Scrolls a row to this place. */
   moveTo(row: MessageRow, topPx: number): void {
     this.wantsNewest = false
     this.#scroller.scrollTop += this.topOf(row) - topPx
     this.note()
   }
 
-  /** Puts the list where the reader was before the layout changed. */
+  /** Scrolls the list back to where the reader was before the layout changed. */
   restore(isFollowing: boolean): void {
     this.#layout = this.#currentLayout()
     if (isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight
-    // The place that the person chose stays the one to return to: a window turned there and back
-    // ends where it began.
+    // The place that the person chose remains the one to return to, so that a window that is
+    // rotated there and back ends where it started.
     else if (this.#anchor?.row.element.isConnected === true) {
       this.#scroller.scrollTop += this.topOf(this.#anchor.row) - this.#anchor.topPx
     } else this.note()
@@ -93,8 +93,8 @@ export class ReaderPlace {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller
     if (scrollTop === this.#placedTop) return
     this.#placedTop = Number.NaN
-    // The end of a window that stops short of the newest is no place to follow from, not even
-    // once it is joined.
+    // If the last row is not the newest message, the end of the list is not a place to follow from,
+    // even after the rest has loaded.
     this.wantsNewest = scrollHeight - scrollTop - clientHeight < AT_END_PX && hasNewest
     this.note()
   }

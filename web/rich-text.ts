@@ -1,13 +1,13 @@
-// A text as nodes: links that can be pressed, `code` and ```fenced code```. Nothing that people
-// wrote is ever read as HTML. Addresses are those of http and https, without the punctuation that
-// ends a sentence.
+// Turns a text into nodes: links, `code` and ```fenced code```. Nothing that people wrote is ever
+// read as HTML. Only http and https addresses become links, without the punctuation that ends a
+// sentence.
 
-// A fence takes the line breaks around it along: its block has lines of its own.
+// A fence includes the line breaks around it, because its block has lines of its own.
 const PIECES = /\n?```(?:[a-z]+\n|\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`|(https?:\/\/[^\s<>"]+)/g
 const SENTENCE_END = /[.,:;!?'"*)\]}]+$/
 
 export function nodesOf(text: string): Node[] {
-  // Most texts have none of them.
+  // Most texts contain none of these.
   if (!text.includes('`') && !text.includes('://')) return [document.createTextNode(text)]
   const nodes: Node[] = []
   let end = 0

@@ -1,5 +1,5 @@
-// The list of rooms in the left column, as links with what is unread in each. Rows are kept and
-// moved, never made anew: a link that has the focus keeps it, and its place in the list.
+// The list of rooms in the left column, as links with the number of unread messages in each. Rows
+// are kept and moved, never recreated: a focused link keeps the focus, and its place in the list.
 import { find } from './find.js'
 import { hueOf, lettersOf } from './hue.js'
 
@@ -15,7 +15,7 @@ export class RoomList {
   readonly #list = find(HTMLUListElement, '#rooms')
   readonly #rows = new Map<string, HTMLLIElement>()
 
-  /** @param present the room that is on screen: it is marked, and nothing is unread in it */
+  /** @param present the room on screen: it is marked, and nothing is unread in it */
   constructor(present: string) {
     this.#present = present
   }

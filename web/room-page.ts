@@ -1,4 +1,4 @@
-// The page of one room: makes its parts and hands them to each other.
+// The page of one room: creates its parts and connects them.
 import { Refusal } from '../src/client/dialogs.js'
 import { isPermanent } from '../src/client/refusal.js'
 import { Attention } from './attention.js'
@@ -39,7 +39,7 @@ const REWOUND_NOTE = 'The room went back to an earlier state. These are its mess
 
 export type RoomPageOptions = {
   readonly credentials: Credentials
-  /** The sequence that the address points at, or 0. */
+  /** The sequence that the address points to, or 0. */
   readonly linked: number
   /** The service does not accept the room's name. */
   readonly onRefused: (fault: string) => void
@@ -121,7 +121,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
     onRefused: refused
   })
 
-  /** @returns false for an entry that is here already */
+  /** @returns false for an entry that is already here */
   function take(entry: Entry): boolean {
     if (!transcript.add(entry, list.isFollowing)) return false
     if ('changes' in entry) transcript.apply(entry)
@@ -183,7 +183,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
     }
   })
 
-  /** What comes of it is brought by the stream. */
+  /** The stream brings the result. */
   function change(answer: Promise<unknown>): void {
     answer.catch((error: unknown) => {
       if (error instanceof Refusal && error.status === 401) signIn.ask(error.message)
@@ -201,7 +201,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
     )
   }
 
-  /** The service asks for a token, gives no right, or does not accept the room's name. */
+  /** The service requires a token, denies the right, or does not accept the room's name. */
   function refused({ status, message }: Refusal): void {
     if (status === 401) return signIn.ask(message)
     if (status === 403) return composer.notify('error', message)
@@ -210,8 +210,8 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
   }
 
   /**
-   * Also the first question about this room to the service: one that it refuses for its name is
-   * asked for again.
+   * This is also the first question to the service about this room: if it refuses the name, the
+   * page asks for another room.
    */
   function readUsers(after?: string): void {
     room.readUsers(after).then(
@@ -247,7 +247,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
   list.recognise(composer.user)
   outbox.start()
   readUsers()
-  // After a reload the page is as it was; a link to a message is there to be read.
+  // After a reload the page is as before; a link to a message is there to be read.
   if (keptJson(openName) === true || linked > 0) stream.open()
   rowActions.start()
 }

@@ -1,15 +1,15 @@
-// One room as the page uses it, on the client of the service. Says what may be told to a user of a
+// One room as the page uses it, through the service's client. Says what a user may be told about a
 // failure, and nothing about how anything looks.
 import { type Dialogs, type Message, Refusal, type UserPage } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 
-/** The newest messages, which the page begins with: more than a screen, and quickly there. */
+/** The newest messages, with which the page starts: more than a screen, and fast to load. */
 export const FIRST_PAGE_SIZE = 100
 /** A further page of history. */
 export const PAGE_SIZE = 500
 const USERS_SIZE = 200
 
-/** What can be told to a user of anything that a request may end with. */
+/** What a user may be told about anything that a request may end with. */
 export function reasonOf(error: unknown): string {
   if (error instanceof Refusal) return error.message
   if (error instanceof DOMException && error.name === 'TimeoutError') {
@@ -30,7 +30,7 @@ export class Room {
     this.dialogs = dialogs
   }
 
-  /** Ascending; without an edge the newest. @throws Refusal, or what `fetch` throws */
+  /** In ascending order; without an edge, the newest. @throws Refusal, or what `fetch` throws */
   async readPage(
     edge: { before?: number; after?: number; limit?: number },
     signal?: AbortSignal
@@ -43,7 +43,7 @@ export class Room {
     return messages
   }
 
-  /** Who has written here, and how much; the next page with `after`. */
+  /** Who has written here, and how much. The next page is requested with `after`. */
   readUsers(after?: string): Promise<UserPage> {
     return this.dialogs.users(this.name, {
       limit: USERS_SIZE,
@@ -51,7 +51,7 @@ export class Room {
     })
   }
 
-  /** @param key makes repeats of this POST one message, also over reloads of the page */
+  /** @param key makes repeats of this POST one message, even over reloads of the page */
   post(
     draft: { user: string; text: string },
     options: { key: string; retryMsMax: number; onRetry: (error: unknown) => void }

@@ -1,4 +1,4 @@
-// The rooms that were visited in this browser, the newest first.
+// The rooms that were visited in this browser, the latest first.
 import { recall, remember } from './memory.js'
 
 const VISITED_MAX = 30

@@ -1,6 +1,6 @@
-// What can be done with a message: copy it, copy its address, and edit or delete it if it is one's
-// own. One set of buttons for all rows, put into the row that is pointed at, has the focus, or was
-// pressed long. Up and Down move from row to row; Tab leads from the row to its buttons.
+// What a person can do with a message: copy it, copy its address, and edit or delete it if it is
+// their own. One set of buttons serves all rows, and is put into the row that is hovered, focused
+// or pressed long. Up and Down move from row to row; Tab leads from the row to its buttons.
 import { type Entry, isMessage } from './entry.js'
 import { find } from './find.js'
 
@@ -33,7 +33,7 @@ export class RowActions {
     const listener = this.#listener
     const point = ({ target }: Event): void => this.#showAt(target)
     list.addEventListener('pointerover', event => {
-      // A row that moves under a mouse at rest is not pointed at: the keyboard may be at work.
+      // A row that moves under a resting mouse is not hovered: the keyboard may be in use.
       const place = `${event.screenX} ${event.screenY}`
       if (event.pointerType === 'mouse' && place !== this.#mouse) point(event)
       this.#mouse = place

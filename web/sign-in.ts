@@ -1,5 +1,5 @@
-// Asks for a token when the service wants one, and says why another one is needed. Escape
-// closes it without a token. Then nothing asks again before the person wants something.
+// Asks for a token when the service requires one, and says why another one is needed. Escape closes
+// the form without a token. Then it stays closed until the person wants something.
 import { type Credentials } from './credentials.js'
 import { find } from './find.js'
 
@@ -9,7 +9,7 @@ export class SignIn {
   readonly #input = find(HTMLInputElement, '#token')
   #isDismissed = false
 
-  /** @param onToken is told after the credentials have the new token */
+  /** @param onToken called after the credentials have the new token */
   constructor(credentials: Credentials, onToken: () => void) {
     this.#credentials = credentials
     find(HTMLFormElement, 'form', this.#dialog).addEventListener('submit', event => {
@@ -29,14 +29,14 @@ export class SignIn {
     })
   }
 
-  /** The person wants something of the service: it may ask. */
+  /** The person wants something from the service, so the form may ask again. */
   allow(): void {
     this.#isDismissed = false
   }
 
-  /** @param reason what the service says of the token that it got */
+  /** @param reason what the service says about the token that it got */
   ask(reason: string): void {
-    // Without one it tells programmers how to send one.
+    // Without a token, the service's reason tells programmers how to send one.
     const hasToken = this.#credentials.token !== ''
     find(HTMLElement, '#sign-in-fault').textContent = hasToken ? reason : ''
     if (this.#dialog.open || this.#isDismissed) return

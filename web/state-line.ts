@@ -1,6 +1,6 @@
-// How the stream is, in words: honest within two heartbeats, with the seconds until the next
-// attempt. The buttons follow it: one that does nothing now is said to be disabled, and keeps the
-// focus, which a really disabled one loses.
+// The state of the stream in words: right within two heartbeats, with the seconds until the next
+// attempt. The buttons follow it. A button that has no effect now is marked as disabled
+// (aria-disabled) and keeps the focus, which a really disabled button would lose.
 import { find } from './find.js'
 import { type StreamState } from './stream.js'
 

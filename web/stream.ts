@@ -1,9 +1,9 @@
 // What the page reads of its room, from OPEN to CLOSE: the newest page of messages first, then
-// everything behind it over the line to the exchange. The place reached outlives CLOSE, so OPEN
-// goes on where the page was.
+// everything after it over the line to the exchange. The place outlives CLOSE, so OPEN continues
+// where the page was.
 //
-// The page of messages is asked for over plain HTTP, because its answer also tells for good whether
-// the service accepts the room's name: a name that it refuses would end the stream that all pages
+// The page of messages is requested over plain HTTP, because its answer also says definitely
+// whether the service accepts the room's name: a refused name would end the stream that all pages
 // of the browser share.
 import { Refusal } from '../src/client/dialogs.js'
 import { backoffMs, pause } from '../src/client/pause.js'
@@ -14,25 +14,25 @@ import { type Line, type RoomNews } from './line.js'
 import { FIRST_PAGE_SIZE, type Room } from './room.js'
 import { type RoomState, type Signal } from './wire.js'
 
-/** A stream that is refused although the room is not is another page's trouble. */
+/** If the stream is refused but the room is not, the cause is another page's room. */
 const ASK_AGAIN_MS = 2000
 
-/** `refused`: there is no right to read the room, or not any more. */
+/** `refused`: there is no right to read the room, or it has ended. */
 export type StreamState = 'closed' | 'refused' | RoomState
 
 export interface StreamListener {
-  /** @param inMs while reconnecting: until the next attempt */
+  /** @param inMs time until the next attempt, while reconnecting */
   readonly onState: (state: StreamState, inMs: number) => void
   /** The newest page, before anything else. */
   readonly onFirst: (entries: readonly Entry[]) => void
   readonly onEntry: (entry: Entry) => void
   readonly onSignal: (signal: Signal) => void
   /**
-   * All that this reader had seen is void, and what is valid follows. The reason is the service's
-   * word.
+   * Everything that this reader has seen is void, and what is valid follows. The reason is the
+   * service's word.
    */
   readonly onReset: (reason: string) => void
-  /** The service refuses the room for good, or as long as the page has no right to it. */
+  /** The service refuses the room for good, or until the page gets the right to it. */
   readonly onRefused: (refusal: Refusal) => void
 }
 
@@ -55,7 +55,7 @@ export class Stream {
     return this.#state
   }
 
-  /** Begins, or goes on after the last message seen. Does nothing while it is open. */
+  /** Starts, or continues after the last message seen. Does nothing while it is open. */
   open(): void {
     if (this.#state !== 'closed' && this.#state !== 'refused') return
     this.#become('connecting')

@@ -1,5 +1,5 @@
-// What a screen reader is told of a busy room: how many messages came, every few seconds, in place
-// of each of them.
+// What a screen reader announces in a busy room: every few seconds how many messages came, instead
+// of each message.
 import { find } from './find.js'
 
 const WINDOW_MS = 1000
@@ -12,7 +12,7 @@ export class Summary {
   #busyUntil = -Infinity
   #timer: ReturnType<typeof setTimeout> | undefined
 
-  /** Whether more than one message a second comes. */
+  /** Whether more than one message a second arrives. */
   get isBusy(): boolean {
     return performance.now() < this.#busyUntil
   }

@@ -1,10 +1,10 @@
 // Connects readers (the open pages of a browser) with the rooms that they read, over as few streams
 // as possible: one for up to 100 rooms.
 //
-// Invariant: each reader gets every entry behind its cursor once, in order. A stream starts at the
-// oldest cursor among a room's readers, and each reader is given only what lies behind its own, so
-// nothing has to be kept here. When the list of rooms changes, the old stream goes on until the new
-// one is open; what both bring is dropped by the same rule.
+// Invariant: each reader gets every entry after its cursor once, in order. A stream starts at the
+// oldest cursor among a room's readers, and each reader gets only what comes after its own, so
+// nothing needs to be stored here. When the list of rooms changes, the old stream continues until
+// the new one is open; the same rule drops what both bring.
 import { type Dialogs, type Refusal } from '../src/client/dialogs.js'
 import { Connection } from './connection.js'
 import { contradicts, seqOf } from './cursor.js'
@@ -12,16 +12,16 @@ import { type Entry } from './entry.js'
 import { type Reader, type RoomState, type ToPage } from './wire.js'
 
 /**
- * The service's default for ROOMS_PER_STREAM_MAX. Further rooms get a second stream. Halved
- * whenever the service refuses a stream as too large.
+ * The service's default for ROOMS_PER_STREAM_MAX; more rooms get a second stream. Halved whenever
+ * the service refuses a stream as too large.
  */
 const ROOMS_MAX = 100
-/** Pages that open together share one change of the stream. */
+/** Pages that open within this time share one change of the stream. */
 const JOIN_MS = 20
-/** A page that is reloaded leaves and comes back. */
+/** A page that is reloaded leaves and comes back within this time. */
 const LEAVE_MS = 1000
 
-/** As the service says it: a reader's place is that of another message now. */
+/** The service's reason when another message has the reader's sequence. */
 const REWOUND = 'rewound'
 
 type Place = { readonly room: string; cursor: string }
@@ -43,7 +43,7 @@ export class Switchboard {
     if (this.#places.delete(reader)) this.#rearrangeWithin(LEAVE_MS)
   }
 
-  /** The reader gets what is in the room behind the cursor. */
+  /** From now on the reader gets what comes in the room after the cursor. */
   join(reader: Reader, room: string, cursor: string): void {
     this.leave(reader)
     this.#places.set(reader, { room, cursor })
@@ -65,7 +65,7 @@ export class Switchboard {
     return this.#connections.find(({ rooms }) => rooms.includes(room))
   }
 
-  /** Whether a connection brings all that the room's readers still need. */
+  /** Whether a connection brings everything that the room's readers still need. */
   #isServed(connection: Connection | undefined, room: string): boolean {
     return (
       connection !== undefined &&
@@ -127,8 +127,8 @@ export class Switchboard {
       rooms.map(room => this.#oldestCursor(room)),
       {
         onOpen: () => {
-          // A room that was live a moment ago is a few milliseconds behind: not worth a flicker in
-          // the page.
+          // A room that was live a moment ago is only a few milliseconds behind, which is not worth
+          // a flicker in the page.
           for (const room of rooms) if (this.#states.get(room) !== 'live') setState(room, 'history')
         },
         onDown: inMs => {
@@ -161,7 +161,7 @@ export class Switchboard {
     this.#rearrangeWithin(JOIN_MS)
   }
 
-  /** Each page in these rooms leaves, and asks whether it may come back. */
+  /** All pages in these rooms leave, and ask whether they may come back. */
   #dismiss(rooms: readonly string[]): void {
     for (const [reader, { room }] of this.#places) {
       if (!rooms.includes(room)) continue
@@ -187,8 +187,8 @@ export class Switchboard {
         place.cursor = cursor
         reader.send({ type: 'entry', entry, cursor })
       } else if (entry.seq > next) {
-        // From a stream that was ahead of this reader when it joined: the one that starts at its
-        // cursor is on its way.
+        // From a stream that was ahead of this reader when it joined. The stream that starts at its
+        // cursor is being opened.
         this.#rearrangeWithin(JOIN_MS)
       } else if (!('lost' in entry) && contradicts(place.cursor, cursor)) {
         // Another message has the sequence now: the room was rewound below this reader, though not

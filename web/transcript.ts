@@ -1,14 +1,13 @@
-// Which messages the page holds. Two runs of the room's order, both ascending by seq, without
+// Which messages the page keeps: two runs of the room's order, both ascending by seq, without
 // repeats, and bounded:
 //
 //     1 ……………………… [ shown ] ……………………… [ recent ]          a reader deep in the history
 //     1 ………………………………………………… [ shown  [ recent ]]          a reader at the newest message
 //
-// `recent` is the newest that the stream brought, whatever is looked at. `shown` is what is looked
-// at. While it ends with the newest message it grows with the stream; when it had to let go of that
-// end it stands still until it is joined to `recent` again, by paging later or by a jump. So a jump
-// needs no request, and there is no moment at which a message could slip between an answer and the
-// stream. Knows nothing of the DOM.
+// `recent` is the newest that the stream brought, whatever is in view. `shown` is what is in view.
+// While it ends with the newest message, it grows with the stream. Once it had to drop that end, it
+// stays still until paging or a jump joins it to `recent` again. So a jump needs no request, and at
+// no moment can a message be lost between an answer and the stream. Knows nothing of the DOM.
 import { type Change } from '../src/client/dialogs.js'
 import { afterChange, type Entry } from './entry.js'
 
@@ -48,14 +47,14 @@ export class Transcript {
     dropOldest(this.#recent, this.#recentMax)
     if (grows) {
       place(this.#shown, entry)
-      // Someone at the end of the list has no use for the rows far above, and a flood is laid out
-      // faster without them.
+      // Someone at the end of the list has no use for the rows far above, and a flood of messages
+      // is laid out faster without them.
       dropOldest(this.#shown, isFollowing ? this.#recentMax : this.#shownMax)
     }
     return true
   }
 
-  /** Puts a page of older messages before what is shown; the newest shown make room. */
+  /** Puts a page of older messages before what is shown; the newest shown messages make room. */
   addEarlier(page: readonly Entry[]): void {
     const first = seqAt(this.#shown, 0)
     this.#shown = [...page.filter(({ seq }) => seq < first), ...this.#shown].slice(
@@ -69,7 +68,7 @@ export class Transcript {
    * oldest shown make room.
    */
   addLater(page: readonly Entry[]): void {
-    // Not beyond what the stream has brought: what comes then is the stream's to bring.
+    // Not beyond what the stream has brought: the stream itself brings what comes then.
     const newest = seqAt(this.#recent, -1)
     for (const entry of page) if (entry.seq <= newest) place(this.#shown, entry)
     if (seqAt(this.#shown, -1) >= seqAt(this.#recent, 0) - 1) {
@@ -89,7 +88,7 @@ export class Transcript {
     if (seqAt(this.#shown, -1) >= seqAt(this.#recent, 0) - 1) this.addLater(this.#recent)
   }
 
-  /** Puts the message that was changed into its new shape, wherever it is held. */
+  /** Puts a changed message into its new form, wherever it is kept. */
   apply(change: Change): void {
     for (const entries of [this.#shown, this.#recent]) {
       const index = entries.findIndex(({ seq }) => seq === change.changes)
@@ -109,7 +108,8 @@ function seqAt(entries: readonly Entry[], index: 0 | -1): number {
 }
 
 /**
- * Inserts in order. Refuses what is there, and what is older than the first: that was let go of.
+ * Inserts in order. Refuses an entry that is already here, and one that is older than the first,
+ * which was dropped.
  */
 function place(entries: Entry[], entry: Entry): boolean {
   const { seq } = entry
@@ -125,8 +125,8 @@ function place(entries: Entry[], entry: Entry): boolean {
 }
 
 /**
- * Keeps at least `max` of the newest, and a quarter more at most: to move all of them up for each
- * one that comes is slow.
+ * Keeps at least the newest `max`, and at most a quarter more: shifting all of them for every new
+ * one would be slow.
  */
 function dropOldest(entries: Entry[], max: number): void {
   if (entries.length > max * 1.25) entries.splice(0, entries.length - max)

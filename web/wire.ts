@@ -1,6 +1,6 @@
-// What a page and the exchange say to each other, whether the exchange runs in a SharedWorker or in
-// the page itself. A page reads one room and follows one person at a time; the next takes the place
-// of the first.
+// The messages between a page and the exchange, whether the exchange runs in a SharedWorker or in
+// the page itself. A page reads one room and follows one person at a time; the next one replaces
+// the first.
 import { type Dialog } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 
@@ -10,12 +10,12 @@ export type RoomState = 'connecting' | 'history' | 'live' | 'reconnecting'
 export type Signal = { readonly user: string; readonly kind: string; readonly data: unknown }
 
 export type FromPage =
-  /** What follows is asked for with this token; an empty one is none. Leaves everything first. */
+  /** Use this token from now on; an empty one means none. Leaves everything first. */
   | { readonly type: 'sign-in'; readonly token: string }
-  /** Read the room from behind the cursor: `<seq>` or `<seq>-<ms>`. */
+  /** Read the room from after the cursor: `<seq>` or `<seq>-<ms>`. */
   | { readonly type: 'join'; readonly room: string; readonly cursor: string }
   | { readonly type: 'leave' }
-  /** Tell of the person's dialogs; an empty name is nobody. */
+  /** Send the news of the person's dialogs; an empty name is nobody. */
   | { readonly type: 'follow'; readonly user: string }
   /** The page leaves both. */
   | { readonly type: 'goodbye' }
@@ -25,23 +25,23 @@ export type FromPage =
   | { readonly type: 'hurry' }
 
 export type ToPage =
-  /** `cursor` is the place right behind the entry. */
+  /** `cursor` is the place right after the entry. */
   | { readonly type: 'entry'; readonly entry: Entry; readonly cursor: string }
-  /** While reconnecting: after how many ms. */
+  /** While reconnecting: the ms until the next attempt. */
   | { readonly type: 'state'; readonly state: RoomState; readonly inMs: number }
   | { readonly type: 'signal'; readonly signal: Signal }
   /**
-   * All that this page has of the room is void, and the page has left the room. The reason is the
-   * service's word.
+   * Everything that this page has of the room is void, and the page has left the room. The reason
+   * is the service's word.
    */
   | { readonly type: 'reset'; readonly reason: string }
   /** The service refused the stream for good. The page has left, and asks about its own room. */
   | { readonly type: 'refused' }
-  /** All dialogs of the person whom the page follows: what it knew before is void. */
+  /** All dialogs of the person that the page follows; what it knew before is void. */
   | { readonly type: 'dialogs'; readonly dialogs: readonly Dialog[] }
   /** The new state of one of them. */
   | { readonly type: 'dialog'; readonly dialog: Dialog }
-  /** The person is no member of the room any more. */
+  /** The person is no longer a member of the room. */
   | { readonly type: 'left'; readonly room: string }
   | { readonly type: 'roll-call' }
   /**

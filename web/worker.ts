@@ -10,9 +10,9 @@ import { type FromPage, type ToPage } from './wire.js'
 const ROLL_CALL_MS = 10_000
 const MISSED_MAX = 3
 
-/** Serves every page that connects. To be called at once, or the first page is not heard. */
+/** Serves every page that connects. Call it at once, or the first page is not heard. */
 export function runWorker(): void {
-  // The bundle lies in chat/ below the service's base.
+  // The bundle is in chat/ below the service's base.
   const exchange = new Exchange(new URL('..', location.href).href)
   addEventListener('connect', event => {
     const port = event instanceof MessageEvent ? event.ports[0] : undefined
@@ -35,7 +35,7 @@ function serve(port: MessagePort, exchange: Exchange): void {
     missed = 0
     exchange.receive(reader, data)
   }
-  // Newer browsers tell when the other side is gone.
+  // Newer browsers report when the other side is gone.
   port.addEventListener('close', () => {
     clearInterval(rollCall)
     exchange.forget(reader)

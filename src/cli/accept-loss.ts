@@ -1,6 +1,6 @@
 // `npm run accept-loss -- --yes`: the operator accepts that data which Redis has lost is gone (503
-// STORE_LOST). Restores the service's marker keys (src/redis/markers.ts); a service that refuses
-// requests continues within seconds.
+// STORE_LOST). Restores the service's marker keys (src/redis/markers.ts). A service that was
+// refusing requests continues within seconds.
 import { readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
@@ -9,13 +9,13 @@ import { readOptions, runCommand, UsageError } from './options.js'
 
 const HELP = `Gives up the data that Redis has lost, so that the service works again with what is left.
 
-Use it only when the data cannot be restored from a replica or a backup. Rooms whose log is lost begin again with
-message 1, and their readers get a "reset". A node of a stopped embedded cluster that has lost its files gets the copy
-that another node has; what was left of it is moved aside. Afterwards, npm run check -- --repair corrects what is left of them.
+Use it only if the data cannot be restored from a replica or a backup. Rooms whose log is lost start again with
+message 1, and their readers get a "reset". A node of a stopped embedded cluster that has lost its files gets another
+node's copy, and its remains are moved aside. Afterwards, npm run check -- --repair corrects what is inconsistent.
 
   npm run accept-loss -- --yes
 
-  --yes     the word without which nothing is done
+  --yes     required: without it, nothing is done
   --help
 
 It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR.`

@@ -22,7 +22,7 @@ const REFERENCES_MAX = 500_000
 /** Names of about 100 bytes. */
 const BLOCKS_MAX = 500_000
 const HEADS_AT_ONCE = 64
-/** More than a service needs, after its deadline, to count what it has committed. */
+/** A service needs less time than this, after its deadline, to count what it has committed. */
 const SETTLE_MS = 1000
 
 await runCommand(async args => {

@@ -58,7 +58,7 @@ await runCommand(async args => {
   }
 })
 
-// Errors that their message explains. Anything else is a bug, and is shown with its stack.
+// Errors whose message explains them. Anything else is a bug, and is shown with its stack.
 function isExpected(error: unknown): error is Error {
   return (
     [Refusal, Stuck, SettingError, DialogsError, ConnectionLost].some(

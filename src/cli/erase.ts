@@ -1,6 +1,7 @@
-// `npm run erase -- --room R` deletes a room, and `--user U` what a user has written, everywhere,
-// and their memberships, read marks and list. It does what the service does, on the same Redis, so
-// services may go on: their readers are told. Repeated, it finishes what was interrupted.
+// `npm run erase`: erases a room (`-- --room R`), or everything that a user has written, with their
+// memberships, read marks and list (`-- --user U`). It does what the service does, on the same
+// Redis, so services may keep running, and their readers are told. Run again, it finishes what was
+// interrupted.
 import { type Config, readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { DialogsError, messageOf } from '../errors.js'
@@ -21,16 +22,16 @@ const HELP = `Erases a room, or what a user has written, for good.
   npm run erase -- --user ann --yes
 
   --room NAME  the room's messages, members and read marks, as DELETE /rooms/:room does
-  --user NAME  the texts of all messages of this user, in all rooms: each stays as a deleted entry without text and name, and
-               the rooms' streams are told. Their memberships, read marks and list of rooms go as well. What they write
-               meanwhile may stay: take away their right to write before.
-  --yes        the word without which nothing is done
+  --user NAME  the texts of all messages of this user, in all rooms. Each remains as a deleted entry without text and name, and
+               the rooms' streams are told. The user's memberships, read marks and list of rooms are removed as well. What
+               they write meanwhile may remain: take away their right to write first.
+  --yes        required: without it, nothing is done
   --help
 
-Of a user, their name stays in Redis, in references and names of keys that no answer shows.
+A user's name remains in Redis, in references and names of keys that no answer shows.
 
-It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, while services run or not. BLOCK_LENGTH and
-SEGMENT_LENGTH must be those of the service. If it was interrupted, run it again.`
+It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, whether services are running or not. BLOCK_LENGTH
+and SEGMENT_LENGTH must be those of the service. If it was interrupted, run it again.`
 
 const ROOMS_AT_ONCE = 16
 const DELETIONS_AT_ONCE = 32
@@ -47,7 +48,7 @@ await runCommand(async args => {
     return 0
   }
   if ((room === undefined) === (user === undefined)) {
-    throw new UsageError('Name what is to be erased: --room NAME or --user NAME.')
+    throw new UsageError('Say what to erase: --room NAME or --user NAME.')
   }
   if (!yes) throw new UsageError('Add --yes to erase it for good.')
   try {
@@ -67,7 +68,7 @@ await runCommand(async args => {
       error instanceof SettingError ||
       (error instanceof DialogsError && error.code === 'INVALID_NAME')
     if (isUsage) throw new UsageError(error.message, { cause: error })
-    console.error(`It is not erased, or not completely (run it again): ${messageOf(error)}`)
+    console.error(`It was not erased, or not completely (run it again): ${messageOf(error)}`)
     return 1
   }
 })
@@ -111,7 +112,7 @@ async function eraseUser(cluster: Cluster, store: Store, user: string): Promise<
   let rooms = 0
   await forEachAtOnce((await findRooms(cluster)).keys(), ROOMS_AT_ONCE, async room => {
     const isMember = await store.members.isMemberNow(room, user)
-    // Also where they are listed and no member any more.
+    // Also where the room is listed although they are no longer a member.
     const isListed = await store.inbox.has(user, room)
     const erased = await eraseTexts(store, room, user)
     if (isMember || isListed) await store.members.leave(room, user)
@@ -145,7 +146,7 @@ async function eraseText(store: Store, room: string, seq: number): Promise<boole
     await store.change({ room, seq, text: undefined, author: undefined, once: undefined })
     return true
   } catch (error) {
-    // Somebody else was faster, or it is gone with its room or by its age.
+    // It was changed by somebody else in the meantime, or has gone with its room or by its age.
     const isGone =
       error instanceof DialogsError &&
       ['MESSAGE_DELETED', 'MESSAGE_EXPIRED', 'MESSAGE_LOST'].includes(error.code)

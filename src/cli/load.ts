@@ -33,7 +33,7 @@ export type LoadOptions = {
    * failover.
    */
   readonly retryMsMax?: number | undefined
-  /** For a service that asks for one: the user's, or an operator's for many users. */
+  /** For a service that requires tokens: the user's, or an operator's for many users. */
   readonly token?: string | undefined
   readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
   readonly onFailed?: ((message: Failed) => void) | undefined
@@ -84,7 +84,7 @@ export class Load {
         : Math.ceil((options.rate * options.durationMs) / 1000)
     this.#countMax = Math.min(options.count ?? Infinity, scheduled)
     this.#basePath = new URL(options.url).pathname.replace(/\/$/, '')
-    // Each connection may wait for either.
+    // A connection may wait for either.
     setMaxListeners(0, this.#stop.signal, this.#abort.signal)
   }
 

@@ -17,23 +17,23 @@ Where
   --rooms N          N rooms in turn: NAME-1 … NAME-N
 Who
   --user NAME        one user who writes everything; default ${DEFAULT_USER}
-  --users N          N users with a heavy tail, user-1 the busiest; with --user too, that is the busiest
-  --zipf EXPONENT    how uneven they are: 0 alike, 1 Zipf's law (default), up to 10
+  --users N          N users of very different activity, user-1 the busiest; with --user, that one is the busiest
+  --zipf EXPONENT    how uneven they are: 0 all alike, 1 Zipf's law (default), up to 10
   --seed N           draws the same users again; default random, and reported
 How much
   --count N          messages; default ${COUNT_DEFAULT}, or until --duration is over
   --duration SECONDS
   --rate N           messages a second, however long answers take: latency counts from the time a message was due,
-                     not from when a connection was free for it; default as fast as they are answered
-  --connections N    at most as many messages on their way at once; default 64
+                     not from when a connection was free for it; default: as fast as they are answered
+  --connections N    at most this many messages in flight at once; default 64
   --text-size BYTES  default 100
   --idempotent       sends an Idempotency-Key and repeats what failed with 5xx or without an answer, for 30 s
-  --token TOKEN      for a service that asks for one (npm run token): the user's, or one of --admin for many users
+  --token TOKEN      for a service that requires one (npm run token): the user's, or an --admin token for many users
 Output
   --json             the summary as JSON
   --help
 
-Exit status: 0 all acknowledged, 1 some failed, 2 called wrongly. Ctrl-C stops and waits for what is on its way; again gives up.`
+Exit status: 0 all acknowledged, 1 some failed, 2 wrong usage. Ctrl-C stops and waits for messages in flight; a second gives up.`
 
 export type MsggenOptions = ReturnType<typeof readMsggenOptions>
 

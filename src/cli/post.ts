@@ -29,9 +29,9 @@ export type Attempt = {
   /** The service's base path, without a slash at the end. */
   readonly basePath: string
   readonly key: string | undefined
-  /** For a service that asks for one. */
+  /** For a service that requires one. */
   readonly token?: string | undefined
-  /** The key was sent before, so 200 with the stored message is correct as well. */
+  /** The key was sent before, so a 200 with the stored message is right as well. */
   readonly isRepeated: boolean
 }
 
@@ -110,7 +110,7 @@ const wrong = (status: number, what: string): Outcome => ({
 function fieldsOf(json: string): Readonly<Record<string, unknown>> {
   try {
     const value: unknown = JSON.parse(json)
-    // Any object may be indexed by name; missing fields are undefined.
+    // Any object may be indexed by name; a missing field is undefined.
     return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
   } catch {
     return {}

@@ -9,7 +9,7 @@ export type ProgressOptions = {
   /** The total, if known. */
   readonly total?: number | undefined
   /**
-   * The time limit. If there is a total as well, whichever is nearer to its end is shown; with
+   * The time limit. If there is a total as well, the one that is closer to its end is shown. With
    * neither, it only counts.
    */
   readonly durationMs?: number | undefined
@@ -20,7 +20,7 @@ const BAR_INTERVAL_MS = 100
 const LINE_INTERVAL_MS = 1000
 // The rate covers the last second or more, so that it follows changes.
 const RATE_WINDOW_MS = 1000
-// cli-progress knows a value and a total; ours may be a time, so it gets thousandths.
+// cli-progress has a value and a total. Here they may be a time, so it gets thousandths.
 const BAR_STEPS = 1000
 
 export class Progress {
@@ -39,7 +39,7 @@ export class Progress {
     this.#options = options
     this.#output = options.output ?? process.stderr
     if (this.#output.isTTY) {
-      // The command itself decides what signals do.
+      // The command itself handles signals.
       this.#bar = new SingleBar({
         format: '{bar} {text}',
         barsize: 24,

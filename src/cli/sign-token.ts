@@ -2,7 +2,7 @@
 import { SignJWT } from 'jose'
 
 export type NewToken = {
-  /** Left out: an operator's program, with `admin`. */
+  /** Left out for an operator's program, with `admin`. */
   readonly user?: string | undefined
   readonly read?: readonly string[] | undefined
   readonly write?: readonly string[] | undefined

@@ -1,5 +1,5 @@
-// `npm run token`: a token for trying out, signed with the service's own AUTH_JWT_SECRET. The
-// secret comes from the environment, because the line of a command can be seen by others.
+// `npm run token`: makes a token for trying out, signed with the service's own AUTH_JWT_SECRET. The
+// secret comes from the environment, because others can see a command line.
 import { readConfig } from '../config.js'
 import { SettingError } from '../config/kinds.js'
 import { checkName } from '../message/names.js'
@@ -7,19 +7,19 @@ import { messageOf } from '../errors.js'
 import { readNumber, readOptions, runCommand, UsageError } from './options.js'
 import { signToken } from './sign-token.js'
 
-const HELP = `Makes a token for a service that asks for them.
+const HELP = `Makes a token for a service that requires tokens.
 
   AUTH_JWT_SECRET=… npm run --silent token -- --user ann --read 'team-*' --write room123
 
-  --user NAME     who it is; without it and with --admin, a program that writes in the name of others
-  --read ROOMS    rooms that may be read: names with commas between, * at the end for all that begin so,
+  --user NAME     the user; left out with --admin, the token is for a program that writes in the name of others
+  --read ROOMS    rooms that may be read: names separated by commas; * at the end for all names that begin in this way;
                   member for the rooms of which the user is a member
   --write ROOMS   rooms that may be written in
-  --admin         all rooms, and what is for those who run the service
+  --admin         all rooms, and the operators' routes such as /metrics
   --ttl SECONDS   how long it is valid; default 3600
   --help
 
-AUTH_AUDIENCE and AUTH_ISSUER count, too. The token is all that is written to standard output.`
+AUTH_AUDIENCE and AUTH_ISSUER apply as well. Only the token is written to standard output.`
 
 async function token(args: readonly string[]): Promise<number> {
   const { user, read, write, admin, ttl, help } = readOptions(args, {
@@ -35,7 +35,7 @@ async function token(args: readonly string[]): Promise<number> {
     return 0
   }
   if (user === undefined && !admin) {
-    throw new UsageError('Say who it is for: --user NAME, or --admin for a program.')
+    throw new UsageError('Say whom the token is for: --user NAME, or --admin for a program.')
   }
   const ttlS = readNumber('ttl', ttl, { min: 1, max: 315_360_000 }) ?? 3600
   try {
@@ -61,7 +61,7 @@ async function token(args: readonly string[]): Promise<number> {
   }
 }
 
-// A room's name may have a comma: such a one cannot be given here.
+// A room's name may contain a comma; such a room cannot be named here.
 const roomsOf = (text: string | undefined): string[] =>
   text === undefined ? [] : text.split(',').filter(room => room !== '')
 

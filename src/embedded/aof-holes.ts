@@ -1,8 +1,8 @@
 // Removes holes from append-only files. If the disk fills up while Redis writes a command, Redis
 // cuts off the part that was written, but continues writing at the place after it. The file then
-// has a hole of zeros before that same command, and Redis refuses to load it (seen on 7.0.15, with
-// a file that a rewrite had begun, which is not opened for appending). Zeros never stand between
-// commands otherwise, so removing them loses nothing.
+// has a hole of zeros before the same command, which is written again, and Redis refuses to load it
+// (seen on 7.0.15, with a file that a rewrite had started, which is not opened for appending).
+// Zeros never occur between commands otherwise, so removing them loses nothing.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { AOF_FOLDER, dataIn } from './node-data.js'
@@ -24,12 +24,15 @@ export function closeHoles(dir: string): string[] {
     copyFileSync(file, join(dir, `${name}.with-holes`))
     writeFileSync(file, Buffer.concat(pieces))
     return [
-      `Took ${pieces.length - 1} holes out of ${name} of ${basename(dir)}, which a full disk had left; it was kept as ${name}.with-holes`
+      `Removed ${pieces.length - 1} holes from ${name} of ${basename(dir)}, left there by a full disk; the file as it was is kept as ${name}.with-holes`
     ]
   })
 }
 
-/** The pieces between the holes. A single piece: there are no holes, or something else is wrong. */
+/**
+ * The pieces between the holes. A single piece means that there are no holes, or that something
+ * else is wrong.
+ */
 export function piecesOf(content: Buffer): Buffer[] {
   const pieces: Buffer[] = []
   let begin = 0
@@ -47,8 +50,9 @@ export function piecesOf(content: Buffer): Buffer[] {
   return [...pieces, content.subarray(begin)]
 }
 
-// The file has the form of the protocol, with notes (`#TS:…`) between the commands. An incomplete
-// command at the end is left as it is. https://redis.io/docs/latest/develop/reference/protocol-spec/
+// The file uses Redis' protocol, with annotations (`#TS:…`) between the commands. An incomplete
+// command at the end is left as it is.
+// https://redis.io/docs/latest/develop/reference/protocol-spec/
 function endOfCommand(content: Buffer, at: number): number | undefined {
   const head = lineAt(content, at)
   if (content[at] === NOTE) return head.end

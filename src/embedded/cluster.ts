@@ -30,11 +30,11 @@ export type EmbeddedOptions = {
    */
   readonly nodeTimeoutMs?: number
   /**
-   * Where the nodes run, by their number from 0; by default on loopback. Drills with a network in
-   * between use other places.
+   * Where the nodes run, by their number from 0; by default on loopback. Drills with a network
+   * between the nodes use other places.
    */
   readonly place?: (index: number) => Place
-  /** Nodes that have lost their data are restored from the others, instead of a refusal. */
+  /** Restores nodes that have lost their data from the others, instead of refusing to start. */
   readonly acceptsLoss?: boolean
   /** Gets a line for each step worth showing. */
   readonly report?: (line: string) => void
@@ -264,7 +264,7 @@ export class EmbeddedCluster {
   }
 }
 
-/** What Redis needs at least to start: its log, its configuration, a first append-only file. */
+/** The least that Redis needs to start: its log, its configuration, a first append-only file. */
 const SPACE_MIN = 1024 * 1024
 
 function isFull(dir: string): boolean {

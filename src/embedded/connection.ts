@@ -1,5 +1,5 @@
-// A plain connection to one node, to set a cluster up: it neither reconnects nor queues. It fails
-// at once, and the caller asks again.
+// A plain connection to one node, for setting up a cluster: it neither reconnects nor queues. It
+// fails at once, and the caller asks again.
 
 import { createClient } from 'redis'
 

@@ -1,7 +1,7 @@
 // One owner per data directory, by a file with the owner's pid and start time. If the owner is
-// gone, its successor takes over, so that a start after SIGKILL works. If it is alive, the
+// gone, its successor takes over, so a start after SIGKILL works. If the owner is alive, the
 // successor waits a little (restarts overlap) and then gives up. A hard link makes the file appear
-// with its content at once, so nobody reads half of it.
+// together with its content, so nobody reads half of it.
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -55,7 +55,7 @@ export class EmbeddedNode {
     while (!(await answersPing(this.host, this.port))) {
       if (!this.isRunning) {
         throw new Error(
-          `redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}. If files in ${this.dir} are damaged, put back a backup, or move the folder away and have what other nodes hold take its place by npm run accept-loss -- --yes`
+          `redis-server on port ${this.port} did not start: ${lastLine(logFileOf(this.dir))}. If files in ${this.dir} are damaged, put back a backup, or move the folder away and replace it with the data of other nodes: npm run accept-loss -- --yes`
         )
       }
       if (Date.now() >= deadline) {
@@ -109,7 +109,7 @@ export class EmbeddedNode {
   #spawn(): void {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
-    // What it says before it has read its configuration.
+    // Its output before it has read its configuration.
     const log = openSync(logFileOf(this.dir), 'a')
     const [command = this.#command, ...args] = [
       ...this.#settings.place.within,

@@ -48,20 +48,20 @@ export function redisConf({ dir, port, nodeTimeoutMs, place: { host } }: NodeSet
     'cluster-require-full-coverage no', // one lost shard does not silence the others
 
     'appendonly yes',
-    'appendfsync everysec', // survives the process; the machine's death is what the replica is for
+    'appendfsync everysec', // survives the process; the replica covers the loss of the machine
     'save ""',
     // how long a stopping master waits for its replicas; all of them stop together here
     'shutdown-timeout 2',
 
     // a young stream reserves a whole node: 4,728 bytes by default, 1,656 with this
     'stream-node-max-bytes 1024',
-    'repl-diskless-sync-delay 0', // waiting for further replicas only delays the one there is
-    'repl-backlog-size 64mb', // a replica that was away shortly gets the difference, not everything
+    'repl-diskless-sync-delay 0', // waiting for more replicas would only delay the one there is
+    'repl-backlog-size 64mb', // a replica that was away briefly gets the difference, not everything
 
     // The service logs in as this user, so that it never uses more than the documented permissions.
     `user ${SERVICE_USER} on nopass ${leastAcl(REQUIREMENTS)}`,
 
-    'enable-debug-command local', // the tests of faults use it
+    'enable-debug-command local', // used by the tests of faults
     ''
   ].join('\n')
 }

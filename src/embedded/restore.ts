@@ -22,7 +22,7 @@ export function lostNodes(dataDir: string, entries: readonly ManifestNode[]): Lo
 /** One line: what is lost, and what to do. */
 export function refusalOf(dataDir: string, lost: readonly Lost[]): string {
   const what = lost.map(({ entry, fault }) => `${entry.name} (${fault})`).join(', ')
-  return `${dataDir} has lost data of ${what}: put it back from a backup, or, if it is gone for good, have what other nodes hold take its place by npm run accept-loss -- --yes`
+  return `${dataDir} has lost data of ${what}: put it back from a backup, or, if it is gone for good, replace it with the data of other nodes: npm run accept-loss -- --yes`
 }
 
 /**
@@ -43,7 +43,7 @@ export function restore(
   const [newest] = views
   if (newest === undefined) {
     throw new Error(
-      `No node in ${dataDir} has its data: put a backup back, or move the folder away to begin with an empty cluster`
+      `No node in ${dataDir} has its data: put a backup back, or move the folder away to start with an empty cluster`
     )
   }
   return lost.map(({ entry: { name, data } }) => {
@@ -83,14 +83,14 @@ function viewOf(dir: string, entry: ManifestNode): View {
   }
 }
 
-// The nodes.conf of another node, as the node `id` would have it.
+// The nodes.conf of another node, rewritten as the node `id` would have it.
 function confOf(view: View, id: string): string {
   const lines = view.lines.map(line => {
     if (line.startsWith('vars ')) return line
     const [node = '', address = '', flags = '', ...rest] = line.split(' ')
     const others = flags.split(',').filter(flag => !['myself', 'fail', 'fail?'].includes(flag))
     if (node !== id) return [node, address, others.join(), ...rest].join(' ')
-    // A master that another one has replaced: a replica from now on.
+    // A master that another node has replaced: it is a replica from now on.
     const master = isMaster(line) && !hasSlots(view, id) ? neediest(view) : undefined
     return master === undefined
       ? [node, address, ['myself', ...others].join(), ...rest].join(' ')

@@ -1,8 +1,8 @@
-// Notes, while the nodes run, how large their append-only files have become. cluster.json knows
-// that from the last start or stop only: after a crash, files that were cut off behind that would
-// not be missed. What is noted was in the files one interval before, so that it is on the disk by
-// then (`appendfsync everysec`), also if the whole machine stops. The notes have a file of their
-// own, because the cluster command may write cluster.json at any time.
+// Records, while the nodes run, how large their append-only files have become. cluster.json knows
+// only the sizes at the last start or stop: after a crash, nobody would notice that the part
+// written since then was cut off. A recorded size is one interval old, so it is on the disk by then
+// (`appendfsync everysec`), even if the whole machine stops. The record has a file of its own,
+// because the cluster command may write cluster.json at any time.
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -31,8 +31,8 @@ export class SizeNotes {
         noted = this.#before
         this.#before = textOf(this.#dataDir)
       } catch {
-        // On a full disk, or while the folder is being removed, older notes stay: they are as
-        // sound. Whatever is wrong with the folder is said at the next start.
+        // If the disk is full or the folder is being removed, the older record stays, which is
+        // still valid. If anything else is wrong with the folder, the next start reports it.
       }
     }, intervalMs)
     this.#timer.unref()
@@ -43,7 +43,10 @@ export class SizeNotes {
   }
 }
 
-/** Takes the notes over into cluster.json. Only before a start: nobody else writes it then. */
+/**
+ * Moves the record into cluster.json. Call it only before a start, when nobody else writes that
+ * file.
+ */
 export function takeNotes(dataDir: string): void {
   const file = fileIn(dataDir)
   const manifest = readManifest(dataDir)

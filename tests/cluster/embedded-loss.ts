@@ -128,7 +128,7 @@ t.test(
         error,
         {
           message:
-            /^\S+ has lost data of node-2 \([^\n]+\): put it back from a backup, or, if it is gone for good, have what other nodes hold take its place by npm run accept-loss -- --yes$/
+            /^\S+ has lost data of node-2 \([^\n]+\): put it back from a backup, or, if it is gone for good, replace it with the data of other nodes: npm run accept-loss -- --yes$/
         },
         'one line says what to do'
       )
@@ -203,7 +203,7 @@ t.test('a damaged append-only file is refused, with what to do about it', async 
   writeFileSync(tail, content)
   await t.rejects(
     service.start(),
-    /redis-server on port \d+ did not start: .*If files in \S+node-3 are damaged, put back a backup, or move the folder away and have .* npm run accept-loss -- --yes\n$/
+    /redis-server on port \d+ did not start: .*If files in \S+node-3 are damaged, put back a backup, or move the folder away and replace it .* npm run accept-loss -- --yes\n$/
   )
   renameSync(join(dataDir, 'node-3'), join(dataDir, 'away'))
   t.match(await acceptLoss(dataDir), { status: 0, output: /node-3 goes on with the copy/ })

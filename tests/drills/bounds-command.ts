@@ -20,7 +20,7 @@ export type ExperimentName = keyof typeof EXPERIMENTS
 
 export const BOUNDS_HELP = `npm run drill -- bounds --experiment slow-readers --scale 1
 
-  --experiment NAME  default all, one after the other:
+  --experiment NAME  default: all, one after the other:
 ${Object.entries(EXPERIMENTS)
   .map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`)
   .join('\n')}

@@ -5,7 +5,7 @@ import { DRILL_NAMES, DRILLS_HELP, holdDrills } from './drills-command.js'
 import { FAULTS_HELP, holdFaults, holdPartitions } from './faults-command.js'
 import { runCommand, UsageError } from '../../src/cli/options.js'
 
-const HELP = `Tries the promises on a cluster and services of its own, in a temporary folder, while they are changed and broken.
+const HELP = `Tests the promises on a cluster and services of its own, in a temporary folder, while they are changed and broken.
 
 ${DRILLS_HELP}
 
@@ -13,7 +13,7 @@ ${FAULTS_HELP}
 
 ${BOUNDS_HELP}
 
-Exit status: 0 all promises kept, 1 some broken, 2 called wrongly.`
+Exit status: 0 all promises kept, 1 some broken, 2 wrong usage.`
 
 await runCommand(async ([drill, ...args]) => {
   switch (drill) {

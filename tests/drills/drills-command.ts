@@ -18,8 +18,8 @@ ${DRILL_NAMES.map(name => `  ${name.padEnd(19)}${DRILLS[name].about}`).join('\n'
   --seed N           repeats a run; default random, and reported
   --rate N           messages a second of each of nine writers, the tenth writes ten times as many; default 20
   --readers N        default 100
-  --quiet SECONDS    of load before and after what is done; default 10
-  --history N        messages that the busiest user has written before; default 5,000
+  --quiet SECONDS    of load before and after the change; default 10
+  --history N        messages that the busiest user writes before the load starts; default 5,000
   --report FILE      writes the report with its plots; default of all: bench/RESHARDING.md
   --blocks N         in the report: up to how many blocks the distribution is measured; default 1,000`
 

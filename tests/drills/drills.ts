@@ -49,7 +49,7 @@ export const DRILLS = {
   },
   drain: {
     title: 'A drain that is interrupted',
-    about: 'a master is drained; Ctrl-C half-way; the same command once more finishes it',
+    about: 'a master is drained; Ctrl-C half-way; running the same command again finishes it',
     excused: 'none',
     isSmooth: true,
     perform: async (trial, runs) => {

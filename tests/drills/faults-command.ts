@@ -16,12 +16,12 @@ const namesOf = (table: Readonly<Record<string, Scenario>>): string =>
 export const FAULTS_HELP = `npm run drill -- faults --scenario kill-master --messages 100000 --seed 7
 npm run drill -- partitions --scenario cut-master     (as root: each node and service on a host of its own, a network namespace)
 
-  --scenario NAME    default all, one after the other; of faults:
+  --scenario NAME    default: all, one after the other; of faults:
 ${namesOf(SCENARIOS)}
                      of partitions:
 ${namesOf(PARTITIONS)}
-  --messages N       the load goes on until so many are answered and the faults are over; default 10,000
-  --rate N           messages a second, all writers together; default: each as fast as it is answered
+  --messages N       the load continues until this many are answered and the faults are over; default 10,000
+  --rate N           messages a second of all writers together; default: each as fast as it gets answers
   --writers N        default 50
   --rooms N          default 20
   --readers N        default 40

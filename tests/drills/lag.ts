@@ -57,6 +57,6 @@ export class Lag {
 export function stoodStillLines({ times, ms }: StoodStill): string[] {
   if (times === 0) return []
   return [
-    `The machine itself, or the drill on it, stood still for ${Math.round(ms)} ms (${times === 1 ? 'once' : `${times} times`}): that is taken off what is judged.`
+    `The machine itself, or the drill on it, stood still for ${Math.round(ms)} ms (${times === 1 ? 'once' : `${times} times`}): that time is deducted from what is judged.`
   ]
 }

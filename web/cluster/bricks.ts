@@ -21,7 +21,7 @@ type BlocksAnswer = {
 
 const PAGE = 1000
 const PAUSE_MS = 1000
-/** Beyond this many users who wrote, reading all blocks again is cheaper. */
+/** If more users than this wrote, reading all blocks again is cheaper. */
 const USERS_MAX = 10
 
 export class Bricks {
@@ -45,7 +45,7 @@ export class Bricks {
     void this.#readAll()
   }
 
-  /** Somebody has written: their newest block is looked at soon. */
+  /** Somebody has written: their newest block will soon be read. */
   wrote(user: string): void {
     this.#writers.add(user)
     if (!this.#isReading) void this.#readSoon()
@@ -61,7 +61,7 @@ export class Bricks {
     else {
       await this.#tried(async () => {
         for (const [index, user] of users.entries()) {
-          // A cursor names the block before those that are wanted.
+          // A cursor names the block before the wanted ones.
           const newestBlock = newest[index] ?? 0
           const after = newestBlock === 0 ? undefined : `${user}.${newestBlock - 1}`
           await this.#page(after, after === undefined ? PAGE : 10)

@@ -1,5 +1,6 @@
-// Counts what the room's stream brings from now on, and what it misses: sequences have no holes, so
-// a gap is a lost message, and so is one that the service says it has lost.
+// Counts the messages that the room's stream brings from now on, and those that are missing:
+// sequences have no holes, so a gap is a lost message, and so is one that the service reports as
+// lost.
 
 export type Counts = { readonly received: number; readonly lost: number }
 

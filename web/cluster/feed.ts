@@ -1,11 +1,11 @@
-// The cluster as it changes. The browser's EventSource opens the stream again by itself; silence
-// for two heartbeats and a half counts as a dead connection, and the stream is opened again.
+// The cluster as it changes. The browser's EventSource reopens the stream by itself. Silence for
+// two and a half heartbeats counts as a dead connection, and then the stream is opened again.
 import { type Figures, type Picture } from './picture.js'
 
 export type FeedEvents = {
   readonly picture: (picture: Picture) => void
   readonly figures: (figures: readonly Figures[]) => void
-  /** Nobody is asked for a token here. */
+  /** This page does not ask for a token. */
   readonly anybodyWrites: () => void
   readonly state: (state: 'connecting' | 'live' | 'lost') => void
 }
@@ -46,7 +46,7 @@ export function followCluster(url: string, events: FeedEvents): void {
     })
     source.addEventListener('error', () => {
       events.state('lost')
-      // A status that is no 200 ends an EventSource for good: open another one later.
+      // Any status but 200 ends an EventSource for good, so another one is opened later.
       if (source?.readyState === EventSource.CLOSED) heard()
     })
     heard()

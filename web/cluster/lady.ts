@@ -1,17 +1,17 @@
-// Lady Gaga writes: a bounded run of messages over the public interface, a few of them by others.
-// Ends after so many messages, so long, or the first error.
+// Lady Gaga writes: a limited run of messages over the public interface, a few of them by other
+// users. Ends after a number of messages, after a time, or at the first error.
 
 const MESSAGES = 5000
 const MS_MAX = 120_000
-/** The browser has six connections to a host; the streams of this page have two. */
+/** The browser allows six connections to a host; the streams of this page use two. */
 const AT_ONCE = 4
 const OTHERS = 20
-/** One in so many messages is another user's. */
+/** One message in this many is another user's. */
 const OTHER_EVERY = 40
 
 /**
  * @param url of the room's messages
- * @param onWritten is told how many were written so far, of `MESSAGES`
+ * @param onWritten gets how many of `MESSAGES` were written so far
  * @throws Error with the service's message when one is refused
  */
 export async function ladyWrites(

@@ -1,6 +1,6 @@
 // Where each brick stands: pure arithmetic. A shard's bricks fill its column from the bottom, in
-// stacks side by side where one stack is too high. All bricks have one scale, so that areas
-// compare.
+// several stacks side by side if one would be too high. All bricks have the same scale, so areas
+// can be compared.
 import { type Brick } from './bricks.js'
 
 export type Place = {
@@ -13,7 +13,7 @@ export type Place = {
 const FULL = 1000
 const GAP = 2
 const HEIGHT_MIN = 3
-/** Heights of a full brick that are tried, the largest that fits is taken; px. */
+/** Heights of a full brick in px; the largest that fits is used. */
 const HEIGHTS = [64, 48, 36, 28, 22, 17, 13, 10, 8, 6, 5, 4]
 const WIDTH_MIN = 8
 const WIDTH_MAX = 140
@@ -74,7 +74,7 @@ function stacked(
   })
 }
 
-/** The fullest shard's share over the mean share; 1 where there is nothing. */
+/** The fullest shard's share divided by the mean share; 1 without messages. */
 export function fullestOverMean(totals: readonly number[]): number {
   const sum = totals.reduce((total, messages) => total + messages, 0)
   return sum === 0 ? 1 : (Math.max(...totals) * totals.length) / sum

@@ -1,4 +1,5 @@
-// What the service says of the cluster (GET /cluster/events), and who owns a slot in it.
+// What the service reports about the cluster (GET /cluster/events), and which shard owns a slot in
+// it.
 
 export type NodeView = { readonly id: string; readonly address: string; readonly isUp: boolean }
 
@@ -21,7 +22,7 @@ export type Picture = {
   }>
 }
 
-/** What the data of `event: figures` has of each shard; null: unknown. */
+/** The figures of each shard in the data of `event: figures`; null if unknown. */
 export type Figures = {
   readonly id: string
   readonly keys: number | null
@@ -32,8 +33,8 @@ export type Figures = {
 }
 
 /**
- * The service orders shards by their first slots. A picture in which a shard changes its column and
- * its colour when slots move tells nothing: those that were there before keep their places.
+ * The service orders shards by their first slots. In a picture, a shard must not change its column
+ * and colour when slots move: shards that were there before keep their places.
  */
 export function inOrder(seen: Picture, before: Picture | undefined): Picture {
   if (before === undefined) return seen
@@ -43,9 +44,9 @@ export function inOrder(seen: Picture, before: Picture | undefined): Picture {
   return { ...seen, shards: seen.shards.toSorted((a, b) => placeOf(a) - placeOf(b)) }
 }
 
-/** The index of the shard that owns a slot; -1 while none does. */
+/** The index of the shard that owns a slot; -1 while no shard does. */
 export const shardOf = ({ shards }: Picture, slot: number): number =>
   shards.findIndex(({ slots }) => slots.some(([first, last]) => first <= slot && slot <= last))
 
-/** A hue for each shard, in degrees: neighbours differ much, for any number of shards. */
+/** A hue for each shard, in degrees. Neighbours differ clearly, for any number of shards. */
 export const shardHue = (index: number): number => Math.round((25 + index * 137.508) % 360)

@@ -1,11 +1,11 @@
-// The head of each column, the table of the same figures, and how even the room is.
+// The head of each column, the table of the same figures, and how evenly the room is spread.
 import { find } from '../find.js'
 import { type Brick } from './bricks.js'
 import { fullestOverMean } from './layout.js'
 import { type Figures, type NodeView, type Picture, shardHue, type ShardView } from './picture.js'
 
 const SVG = 'http://www.w3.org/2000/svg'
-/** Below this width a column shows its name and nodes only; px. */
+/** Below this width in px, a column shows only its name and nodes. */
 const NARROW = 150
 
 export type ShardsView = {
@@ -112,7 +112,7 @@ function drawEvenness(totals: readonly number[]): void {
   find(HTMLElement, '#blocks-ratio').textContent = fullestOverMean(totals).toFixed(2)
 }
 
-// Both charts have one scale: the height is all messages of the room.
+// Both charts have the same scale: their height is all messages of the room.
 function bars(selector: string, totals: readonly number[], sum: number): void {
   const svg = find(SVGSVGElement, selector)
   svg.setAttribute('viewBox', `0 0 ${totals.length * 10} 100`)

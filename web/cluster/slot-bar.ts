@@ -1,5 +1,5 @@
-// The 16,384 slots as one bar: the shards' ranges in their colours, where the room's bricks lie,
-// and the slots that are moving.
+// The 16,384 slots as one bar: the shards' ranges in their colours, the places of the room's
+// bricks, and the slots that are moving.
 import { find } from '../find.js'
 import { type Brick } from './bricks.js'
 import { type Picture, shardHue } from './picture.js'

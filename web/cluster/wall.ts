@@ -1,5 +1,5 @@
-// The wall of bricks and the thread through one user's. Bricks are moved by changing their
-// transform, so that one whose slot has moved flies to its new shard.
+// The wall of bricks, and the thread through the bricks of one user. Bricks are moved by their CSS
+// transform, so a brick whose slot has moved flies to its new shard.
 import { find } from '../find.js'
 import { hueOf } from '../hue.js'
 import { type Brick } from './bricks.js'
@@ -23,7 +23,7 @@ export class Wall {
     this.#onChoose = onChoose
   }
 
-  /** The width of a column for so many shards, px. */
+  /** The width of a column in px, for this many shards. */
   columnWidth(shards: number): number {
     return Math.max(COLUMN_WIDTH_MIN, Math.floor(this.#board.clientWidth / Math.max(1, shards)))
   }
@@ -68,7 +68,7 @@ export class Wall {
     const element = document.createElement('button')
     element.type = 'button'
     element.className = 'brick'
-    // One stop for the tab key is enough; the table tells the rest.
+    // One tab stop is enough; the table shows the rest.
     element.tabIndex = -1
     element.style.setProperty('--hue', String(hueOf(brick.user)))
     element.addEventListener('click', () => {
@@ -80,7 +80,7 @@ export class Wall {
     return shown
   }
 
-  // The thread would point to where bricks no longer are: it comes back when they have landed.
+  // The thread would point to places that bricks have left, so it comes back when they have landed.
   #land(): void {
     this.#wall.classList.add('moves')
     clearTimeout(this.#landing)
@@ -112,7 +112,8 @@ function put(element: HTMLButtonElement, brick: Brick, { x, y, width, height }: 
 }
 
 /**
- * The bricks of each shard; a user's bricks of a shard lie together, users in the order of names.
+ * The bricks of each shard. A user's bricks on a shard lie together, and users are in the order of
+ * their names.
  */
 export function columnsOf(picture: Picture, bricks: readonly Brick[]): Brick[][] {
   const columns: Brick[][] = picture.shards.map(() => [])

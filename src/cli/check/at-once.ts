@@ -1,7 +1,7 @@
-// Works on many items, a limited number at a time. What waits is only an iterator: a promise for
-// each of a million blocks would cost more memory than the items.
+// Works on many items, a limited number at a time. The items that wait are only an iterator: a
+// promise for each of a million blocks would take more memory than the items.
 
-/** @throws what the first failing work throws; no further work is started then */
+/** @throws the error of the first work that fails; no further work is started then */
 export async function forEachAtOnce<T>(
   things: Iterable<T>,
   atOnce: number,

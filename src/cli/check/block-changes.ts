@@ -1,6 +1,7 @@
-// What stands beside a block of changed messages, against the block and against what the log has
-// told. A change is applied first and told then, so a crash leaves one that nobody was told of.
-// Invariant: right while writers go on. What changed during the check is left alone, and what two
+// Compares the changes beside a block with the block and with the changes that the log announces. A
+// change is applied first and announced then, so a crash leaves one that was never announced.
+// Invariant: right while writers are at work. What changed during the check is left alone, and what
+// two reads seem to contradict is read again in one step.
 // reads seem to contradict is looked at again in one step.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
@@ -22,7 +23,7 @@ const WRITE_MS = 10_000
 
 export type BlockChangesOptions = {
   readonly isRepairing: boolean
-  /** Changes that were made after this are under way still, or came after the log was read. */
+  /** Changes made after this time are still in progress, or came after the log was read. */
   readonly beforeMs: number
 }
 
@@ -46,7 +47,7 @@ export class BlockChanges {
     })
   }
 
-  /** Reads what stands beside the block; after the block itself. */
+  /** Reads the changes beside the block. Call it after the block itself was read. */
   async read(): Promise<void> {
     // CHANGE_MARKS answers id, n, ms, `t` or `d`, id …
     const flat = (await this.#run(
@@ -67,7 +68,7 @@ export class BlockChanges {
   /**
    * @param referred the messages of the block that the log refers to
    * @param present the entries that the block has
-   * @param told the last change of each message that the log tells, by entry id
+   * @param told the last change of each message that the log announces, by entry id
    */
   async check(
     referred: readonly Referred[],

@@ -24,11 +24,11 @@ import { type Findings } from './finding.js'
 import { walk } from './walk.js'
 
 type Count = {
-  /** In the log, up to the head at which the check began. */
+  /** Messages in the log, up to the head at which the check started. */
   logged: number
-  /** In the log after that. */
+  /** Messages in the log after that head. */
   later: number
-  /** According to the counters of members and of removed users. */
+  /** What the counters of members and of removed users say. */
   counted: number
   /** The value of the one counter that a correction would change. */
   direct?: number
@@ -58,7 +58,7 @@ export class Counters {
     return this.#counts.size
   }
 
-  /** The members, as they were last read. */
+  /** The members, as last read. */
   get members(): string[] {
     return [...this.#counts].filter(([, count]) => count.isMember).map(([user]) => user)
   }
@@ -69,7 +69,7 @@ export class Counters {
   }
 
   /**
-   * Compares, once the log was added up to `head`.
+   * Compares. Call it once the log was added up to `head`.
    * @param settleMs how long after a commit its counting may take
    */
   async check(
@@ -118,8 +118,8 @@ export class Counters {
     }
   }
 
-  // Corrects by a difference, and only if nobody else has counted since. The next check finds what
-  // was not corrected now.
+  // Corrects by a difference, and only if nobody else has counted in the meantime. The next check
+  // finds what was not corrected now.
   async #correct(user: string, count: Count): Promise<boolean> {
     const membersKey = this.#isSplit
       ? usersPartKey(this.#room, usersPart(user))
@@ -139,7 +139,7 @@ export class Counters {
   }
 
   // Users that a process left in the first key of a large room when it died while splitting the
-  // room. Nothing is wrong with that, but a counter can only be corrected in a single key.
+  // room. That is valid, but a counter can only be corrected in a single key.
   async #finishSplitting(): Promise<void> {
     const isSplit = await this.#cluster.read(roomSlot(this.#room), [
       'HGET',
@@ -186,7 +186,8 @@ export class Counters {
     count.counted += counted
   }
 
-  // Read before the members: a user who comes back in between is counted twice, and read again.
+  // Read before the members: a user who comes back in between is counted twice, and then read
+  // again.
   async #readLeft(): Promise<void> {
     const left = await this.#scan(leftKey(this.#room))
     const keys = [leftKey(this.#room)]
@@ -203,7 +204,7 @@ export class Counters {
     }
   }
 
-  // HSCAN may return a field twice: the later one counts.
+  // HSCAN may return a field twice; the later one counts.
   async #scan(key: string): Promise<Map<string, number>> {
     const counts = new Map<string, number>()
     const slot = roomSlot(this.#room)
@@ -223,8 +224,8 @@ export class Counters {
 }
 
 /**
- * What has to be added to a counter to make it possible; 0 if it is possible already. Where
- * messages have expired, the counter has counted them, and may have any higher value.
+ * What must be added to a counter to make it possible; 0 if it is possible already. If messages
+ * have expired, the counter includes them, and may have any higher value.
  */
 export function differenceOf({ logged, later, counted }: Count, hasExpired = false): number {
   if (counted < logged) return logged - counted

@@ -8,10 +8,13 @@ export const KINDS = {
   'no-reference': { isViolation: true, about: 'log entries that are not references' },
   lost: { isViolation: true, about: 'messages that are in the log but not in their block' },
   'half-changed': { isViolation: true, about: 'changed messages that are still in their block' },
-  untold: { isViolation: true, about: 'changes that the log does not tell' },
-  undone: { isViolation: true, about: 'messages that are there although their deletion was told' },
+  untold: { isViolation: true, about: 'changes that the log does not announce' },
+  undone: {
+    isViolation: true,
+    about: 'messages that are still there although their deletion was announced'
+  },
   'half-deleted': { isViolation: true, about: 'deletions of the room that were not finished' },
-  leftover: { isViolation: true, about: 'keys and entries of a room that was deleted' },
+  leftover: { isViolation: true, about: 'keys and entries left over from a deleted room' },
   doubled: { isViolation: true, about: 'messages that are in the log twice' },
   counter: { isViolation: true, about: 'users with a wrong count' },
   'tail-misplaced': {
@@ -32,7 +35,7 @@ export const KINDS = {
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
   uncommitted: {
     isViolation: false,
-    about: 'entries without a reference that are young enough to be committed yet'
+    about: 'entries without a reference that are young enough to be committed still'
   }
 } as const satisfies Record<string, Kind>
 

@@ -1,5 +1,5 @@
-// The members of a room, and whether each sees it in their list. A list follows the membership a
-// moment later, so what is missing is looked at again before it is told.
+// Compares the members of a room with their lists of rooms. A list follows the membership a moment
+// later, so whatever is missing is read again before it is reported.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from '../../redis/cluster.js'
 import { Dialogs } from '../../store/dialogs.js'
@@ -9,8 +9,8 @@ import { type Findings } from './finding.js'
 
 const AT_ONCE = 64
 /**
- * The time of the own act of somebody whose list is mended: then the room's last message says where
- * it stands.
+ * The time of the member's last own act, for a list that is repaired: then the room's last message
+ * decides its place in the list.
  */
 const MENDED_MS = 1
 
@@ -22,7 +22,7 @@ export class Lists {
     this.#dialogs = new Dialogs(cluster, new ReadMarks(cluster, ignore), ignore)
   }
 
-  /** @param settleMs how long after a commit the room may be put into a list */
+  /** @param settleMs how long after a commit a room may take to reach a list */
   async check(
     room: string,
     members: readonly string[],

@@ -4,7 +4,7 @@
 // reference costs 24 bytes, a block about 200.
 import { blockNumber, type ChangeMark, type Reference } from '../../message/message.js'
 
-/** An entry of a block, by its id; `seq` is the log entry that refers to it. */
+/** An entry of a block, by its id. `seq` is the log entry that refers to it. */
 export type Referred = { readonly ms: number; readonly n: number; readonly seq: number }
 
 export type EntryId = { readonly ms: number; readonly n: number }
@@ -12,7 +12,7 @@ export type EntryId = { readonly ms: number; readonly n: number }
 const NONE: ReadonlyMap<string, ChangeMark> = new Map()
 
 export class References {
-  /** For each block a flat list: ms, n, seq, ms, n, seq … in the order of the log. */
+  /** For each block a flat list of ms, n, seq, ms, n, seq …, in the order of the log. */
   readonly #byTag = new Map<string, number[]>()
 
   readonly #changes = new Map<string, Map<string, ChangeMark>>()
@@ -24,14 +24,14 @@ export class References {
     else known.push(ms, n, seq)
   }
 
-  /** The log tells that a message was changed. Later changes come later. */
+  /** Records a change that the log announces. Later changes must come later. */
   addChange({ tag, id }: Reference, change: ChangeMark): void {
     const known = this.#changes.get(tag)
     if (known === undefined) this.#changes.set(tag, new Map([[id, change]]))
     else if ((known.get(id)?.n ?? 0) <= change.n) known.set(id, change)
   }
 
-  /** The last change of each message of a block that the log tells, by entry id. */
+  /** The last change of each message of a block that the log announces, by entry id. */
   changesOf(tag: string): ReadonlyMap<string, ChangeMark> {
     return this.#changes.get(tag) ?? NONE
   }
@@ -40,7 +40,7 @@ export class References {
     return this.#byTag.keys()
   }
 
-  /** What refers to a block, ordered by entry and then by sequence. */
+  /** The references to a block, ordered by entry and then by sequence. */
   to(tag: string): Referred[] {
     const flat = this.#byTag.get(tag) ?? []
     const referred: Referred[] = []
@@ -66,15 +66,15 @@ export function passOf(tag: string, passes: number): number {
 export type Comparison = {
   /** In the log, but not in the block. */
   readonly lost: Referred[]
-  /** In the log twice or more: the later ones, each with the first. */
+  /** In the log at least twice: the later ones, each with the first. */
   readonly doubled: Array<{ readonly again: Referred; readonly first: Referred }>
   /** In the block, but not in the log. */
   readonly unreferred: EntryId[]
 }
 
 /**
- * Merges the references to a block with the block's own entries, which come page by page. Both are
- * in the order of the block.
+ * Compares the references to a block with the block's own entries, which come page by page. Both
+ * are in the order of the block.
  */
 export class Merge {
   readonly #referred: readonly Referred[]
@@ -84,7 +84,7 @@ export class Merge {
     this.#referred = referred
   }
 
-  /** Takes the next entries of the block. An empty page is the end. */
+  /** Takes the next entries of the block. An empty page means the end. */
   take(page: readonly EntryId[]): Comparison {
     const comparison: Comparison = { lost: [], doubled: [], unreferred: [] }
     for (const id of page) {

@@ -1,5 +1,5 @@
-// Reports what a check found, for people or for programs. Rooms are written as they come; only sums
-// are kept.
+// Reports what a check found, for people or for programs. Rooms are written as they are checked;
+// only totals are kept.
 import { count } from '../progress.js'
 import { type Finding, KINDS, violationsIn } from './finding.js'
 import { type RoomReport } from './room-check.js'

@@ -1,6 +1,6 @@
 // Checks one room: its log from 1 to the head, and every block against the log's references to it.
-// Invariant: the result is right while writing, sealing and resharding go on. The head is noted
-// first; what is committed later is not a violation, and entries of blocks beyond it are young.
+// Invariant: the result is right during writing, sealing and resharding. The head is noted first:
+// what is committed later is not a violation, and entries of blocks beyond it count as young.
 // Memory is bounded by REFERENCES_MAX and the number of users, however long the room is.
 import { type Cluster } from '../../redis/cluster.js'
 import { blockKey, changedKey, goneKey, roomSlot, segmentKey } from '../../store/keys.js'
@@ -46,7 +46,7 @@ export type RoomReport = {
 }
 
 const ID_PAGE_LENGTH = 1000
-/** How long after a commit a room is put into its writer's list, where nothing is down. */
+/** How long after a commit a room may take to reach its writer's list, if nothing is down. */
 const LISTED_MS = 1000
 const BLOCKS_AT_ONCE = 16
 
@@ -222,7 +222,7 @@ export class RoomCheck {
     return parseTag(tag)?.generation !== this.#deletion.seq
   }
 
-  // Whoever deleted the room died, or is at it still.
+  // The process that deleted the room has died, or is still at work.
   async #finishDeletion(): Promise<void> {
     const slot = roomSlot(this.#room)
     if ((await this.#cluster.command(slot, ['GET', goneKey(this.#room)])) === null) return
@@ -258,7 +258,7 @@ export class RoomCheck {
   async #unreferred(tag: string, ids: readonly EntryId[]): Promise<void> {
     const key = blockKey(this.#room, tag)
     const { orphanAgeMs, settleMs } = this.#options
-    // Nobody may commit what is in a block of a former life.
+    // Nobody can commit an entry in a block of a former life any more.
     const isLeft = this.#isOfFormerLife(tag)
     const kind = isLeft ? 'leftover' : 'orphan'
     // The log's entries from before the horizon were not read.
@@ -268,7 +268,7 @@ export class RoomCheck {
       .filter(({ ms }) => ms < youngMs && ms >= expiredMs)
       .map(({ ms, n }) => `${ms}-${n}`)
     for (const { ms, n } of ids) {
-      // Entries that came since may be committed beyond the head that was noted.
+      // Newer entries may belong to commits beyond the head that was noted.
       if (ms < this.#startedMs && ms >= expiredMs) {
         this.#findings.add(ms < youngMs ? kind : 'uncommitted', `${key} ${ms}-${n}`)
       }

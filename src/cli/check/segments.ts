@@ -1,5 +1,5 @@
-// Compares a room's sealed segments with its tail. If both hold the same sequences (sealing is in
-// progress or was interrupted), their references must be equal, and no segment may reach beyond the
+// Compares a room's sealed segments with its tail. While sealing is in progress or was interrupted,
+// both hold the same sequences; their references must be equal. No segment may reach beyond the
 // head. Entries below the tail are checked by walking the log.
 import { type Cluster } from '../../redis/cluster.js'
 import { logKey, segmentKey } from '../../store/keys.js'
@@ -21,7 +21,7 @@ export class Segments {
   }
 
   /**
-   * @param segments the numbers of the existing segments, none of them from before a deletion
+   * @param segments the numbers of the existing segments, all of them after the last deletion
    * @param seal repairs a sealing that was interrupted; undefined to report it only
    */
   async check(
@@ -32,7 +32,7 @@ export class Segments {
     const { segmentLength } = this.#log
     const tailFirst = await this.#tailFirst()
     this.#deletedTo = (await this.#log.deletion(this.#room)).seq
-    // After a deletion the log begins in the middle of a segment.
+    // After a deletion the log may begin in the middle of a segment.
     if ((tailFirst - 1) % segmentLength !== 0 && tailFirst !== this.#deletedTo) {
       findings.add('tail-misplaced', `it begins at ${tailFirst}, segments have ${segmentLength}`)
     }
@@ -69,7 +69,7 @@ export class Segments {
     return (await this.#read(logKey(this.#room), '-', '+', 'COUNT', '1'))[0]?.seq ?? 1
   }
 
-  // Whatever the tail still holds of a complete segment must be equal. The segment is read first,
+  // What the tail still holds of a complete segment must be equal. The segment is read first,
   // because the tail only gets shorter.
   async #isSame(segment: number): Promise<boolean> {
     const { segmentLength } = this.#log

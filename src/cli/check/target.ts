@@ -1,6 +1,6 @@
 // The cluster that a check looks at: that of REDIS_NODES, the embedded cluster of a running
-// service, or the embedded cluster of a stopped service, which is started for the check and stopped
-// again. Never creates a new one.
+// service, or the embedded cluster of a stopped service, which is started for the check and then
+// stopped again. Never creates a new one.
 import { type Config } from '../../config.js'
 import { redisTarget } from '../../config/redis-target.js'
 import { EmbeddedCluster } from '../../embedded/cluster.js'

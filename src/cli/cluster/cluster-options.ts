@@ -8,42 +8,42 @@ import { readNumber, UsageError } from '../options.js'
 import { SPEED_DEFAULT } from './mover.js'
 import { readSlots } from './slots.js'
 
-export const HELP = `Looks at the Redis Cluster and changes it while the service goes on: the one of REDIS_NODES, or else the embedded cluster of
-the service that runs with this DATA_DIR.
+export const HELP = `Shows the Redis Cluster and changes it while the service keeps running: the cluster of REDIS_NODES, or else the embedded
+cluster of the service that runs with this DATA_DIR.
 
   npm run cluster -- status
-  npm run cluster -- add                   starts a further shard of the embedded cluster: a master and its replica
+  npm run cluster -- add                   starts another shard of the embedded cluster: a master and its replica
   npm run cluster -- rebalance             … and gives it its share
 
 Commands
   status                     nodes, health, slots, keys, memory, half-moved slots
-    --room NAME              and which block of the room lies on which shard
+    --room NAME              also shows which block of the room lies on which shard
     --json
-  add                        a further shard, without slots; on the embedded cluster it starts the nodes
-    --replicas N             of the embedded cluster: how many replicas, default 1
-  add HOST:PORT [HOST:PORT …]  these empty nodes join: a master and its replicas
-    --replica-of NODE        as further replicas of this master instead; without addresses: one that is started
+  add                        adds a shard without slots to the embedded cluster, and starts its nodes
+    --replicas N             how many replicas it has; default 1
+  add HOST:PORT [HOST:PORT …]  adds these empty nodes: a master and its replicas
+    --replica-of NODE        adds them as replicas of this master instead; without addresses, starts one
   drain NODE                 moves all its slots to the other masters that have some, evenly
-    --to NODE,NODE           to these instead
+    --to NODE,NODE           moves them to these instead
   remove NODE                takes a drained master and its replicas, or one replica, out of the cluster for good; embedded nodes are ended
     --keep-replicas          the replicas stay, and follow the masters with the fewest
   reshard                    moves slots
     --from NODE,NODE|all  --to NODE
-    --slots COUNT|RANGES|all   1000 takes from whoever has most, 0-99,200-299 means just these
+    --slots COUNT|RANGES|all   1000 takes slots from the fullest masters, 0-99,200-299 takes exactly these
   rebalance                  even numbers of slots on all masters, empty ones too, with as few moves as possible
-  finish                     finishes half-moved slots, as every command that moves does first
+  finish                     finishes half-moved slots; every command that moves slots does this first
   failover NODE              promotes this replica, or the best replica of this master, without losing a write
 
-A node is called by its id or at least the first six characters of it, host:port or port.
+NODE is an id or at least its first six characters, host:port, or a port.
 
   --speed PERCENT            share of the time in which nodes are kept busy with moving, 1 to 100; default ${SPEED_DEFAULT}
-  --by-keys                  moves key by key also where the servers can move slots by themselves (Valkey 9, Redis 8.4), which are as fast
-                             as they are
+  --by-keys                  moves key by key even if the servers can move slots by themselves (Valkey 9, Redis 8.4); their own
+                             moves do not depend on --speed
   --yes                      does not ask
   --help
 
-Ctrl-C finishes the slots in hand and says how to continue; a second one stops at once, which the next command mends.
-Exit status: 0 done, 1 refused or failed (status: unhealthy), 2 called wrongly, 130 interrupted.`
+Ctrl-C finishes the current slots and says how to continue; a second one stops at once, and the next command repairs the rest.
+Exit status: 0 done, 1 refused or failed (status: unhealthy), 2 wrong usage, 130 interrupted.`
 
 export type Order =
   | { readonly name: 'status'; readonly room: string | undefined; readonly isJson: boolean }

@@ -13,7 +13,7 @@ import { type Move } from './plan.js'
 import { Refusal } from './refusal.js'
 import { slotsText } from './slots.js'
 
-/** A mark without meaning. */
+/** A leftover mark without meaning. */
 export type StaleMark = { readonly slot: number; readonly at: string }
 
 export type Unfinished = {

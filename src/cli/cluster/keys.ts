@@ -37,8 +37,8 @@ export async function countAllKeys(
     const size = Number(await admin.ask(node, 'DBSIZE'))
     if (size === 0) return new Array<number>(SLOT_COUNT).fill(0)
     const counts = await countKeys(admin, node, ALL_SLOTS)
-    // This is asked for later, so the number may be higher; or lower, if keys were deleted in
-    // between.
+    // This is asked later, so the number may be higher; or lower, if keys were deleted in the
+    // meantime.
     if (counts.reduce((sum, count) => sum + count, 0) >= size) return counts
     if (look === LOOKS) {
       return (await isTrimming(admin, node)) ? counts : await revealed(admin, node, map, counts)

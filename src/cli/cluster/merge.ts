@@ -3,9 +3,8 @@
 // the copies interleave, and every reference still finds its entry. Invariant: the owner's copy is
 // deleted only when the importing node and a replica of it have all of it. Clients go to the owner
 // while it has the key, so its copy may grow in the meantime; it is deleted only if it has not
-// changed since it was read. A message that either node knows
-// to be changed comes back in neither copy; of what stands beside the block, the later change is
-// kept.
+// changed since it was read. A message that either node knows to be changed comes back in neither
+// copy. Of the changes beside the block, the later one of each message is kept.
 import { type Reply } from '../../redis/connection.js'
 import { messageOf } from '../../errors.js'
 import { changedKey, parseKey } from '../../store/keys.js'
@@ -143,7 +142,7 @@ return {redis.sha1hex(redis.call('DUMP', KEYS[1])), at, redis.call('HGETALL', KE
 
 export const isChanged = (key: string): boolean => parseKey(key)?.kind === 'changed'
 
-/** The same for what stands beside a block. @returns how many messages are changed then */
+/** The same for the changes beside a block. @returns how many messages are changed then */
 export async function mergeChanged(
   admin: Admin,
   owner: MapNode,
@@ -169,7 +168,7 @@ export async function mergeChanged(
   throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
 }
 
-// A node that does not have the key, and knows who may, answers with a redirection.
+// A node that does not have the key, but knows which node may have it, answers with a redirection.
 async function idsIn(admin: Admin, node: MapNode, key: string): Promise<readonly string[]> {
   try {
     const [, ids]: Reply[] = await admin.askAll(node, [['ASKING'], ['HKEYS', key]])

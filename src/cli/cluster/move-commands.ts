@@ -91,7 +91,7 @@ function planFor(order: MoveOrder, map: ClusterMap): Move[] {
         .flatMap(({ id }) => map.nodes.get(id) ?? [])
       if (takers.length === 0 && empty.length > 0) {
         throw new Refusal(
-          `It is the last shard that has slots: say where they are to go, for example --to ${empty[0]?.reachable.port}.`
+          `It is the last shard that has slots: say where they should go, for example --to ${empty[0]?.reachable.port}.`
         )
       }
       return planDrain(drained, takers)
