@@ -35,7 +35,7 @@ export const KINDS = {
   orphan: { isViolation: false, about: 'orphans, which no reader sees' },
   uncommitted: {
     isViolation: false,
-    about: 'entries without a reference that are young enough to be committed still'
+    about: 'young entries without a reference, which may still be committed'
   }
 } as const satisfies Record<string, Kind>
 
