@@ -28,7 +28,8 @@ const HELP = `Erases a room, or what a user has written, for good.
   --yes        required: without it, nothing is done
   --help
 
-A user's name remains in Redis, in references and names of keys that no answer shows.
+A user's name remains in Redis, where no answer shows it: in references, in names of keys, in the user's counter and in the
+list of those who left. If users are ids instead of names, that identifies nobody.
 
 It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, whether services are running or not. BLOCK_LENGTH
 and SEGMENT_LENGTH must be those of the service. If it was interrupted, run it again.`

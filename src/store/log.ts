@@ -99,6 +99,11 @@ export class Log {
     return this.#retention.horizonMs(room)
   }
 
+  /** When a key of a room may expire whose newest entry is from `ms`; undefined if it stays. */
+  expiryMs(room: string, ms: number): number | undefined {
+    return this.#retention.expiryMs(room, ms)
+  }
+
   /** Whether messages of a room expire. */
   expires(room: string): boolean {
     return this.#retention.keptMs(room) !== undefined

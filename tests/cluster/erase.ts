@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
+import { parseKey } from '../../src/store/keys.js'
 import { freshRoom, post, readAll, request, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
@@ -26,6 +27,17 @@ async function erase(
   child.stderr.on('data', chunk => (errors += String(chunk)))
   await once(child, 'close')
   return { status: child.exitCode, output, errors }
+}
+
+/** Keys that have this text in their name or in what they hold. */
+async function keysWith(text: string): Promise<string[]> {
+  // Names and contents in turn; a node's replica has the same.
+  const flat = JSON.parse(await everythingIn(cluster)) as readonly unknown[]
+  return flat.flatMap((key, index) =>
+    index % 2 === 0 && JSON.stringify([key, flat[index + 1] ?? null]).includes(text)
+      ? [String(key)]
+      : []
+  )
 }
 
 t.test('it explains its usage, and does nothing without --yes', async t => {
@@ -96,6 +108,15 @@ t.test('a user', async t => {
     t.strictSame(body['users'], [{ user: other, messages: 20 }])
   }
   t.match(await request(`${url}/users/${user}/rooms`), { body: { rooms: [] } })
+  const answers = await Promise.all(
+    rooms.flatMap(room =>
+      ['blocks', 'users', 'messages'].map(what => request(`${url}/rooms/${room}/${what}`))
+    )
+  )
+  t.notOk(JSON.stringify(answers).includes(user), 'nor in any other')
+  // Where it stays, as compose/README.md says.
+  const kinds = new Set((await keysWith(user)).map(key => parseKey(key)?.kind ?? key))
+  t.strictSame([...kinds].sort(), ['block', 'changed', 'count', 'left', 'log', 'segment'])
   t.match(await erase('--user', user, '--yes'), {
     status: 0,
     output: /: 0 texts erased in 0 rooms/

@@ -3,6 +3,10 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { moveSlots } from '../../src/cli/cluster/mover.js'
+import { RoomCheck } from '../../src/cli/check/room-check.js'
+import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { parseReference } from '../../src/message/message.js'
@@ -14,7 +18,7 @@ import { post, readAll, request, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
-import { openStore } from '../support/store.js'
+import { openStore, type TestStore } from '../support/store.js'
 import { until } from '../support/until.js'
 
 const DAY_MS = 86_400_000
@@ -154,4 +158,99 @@ t.test('the first remaining entry is found, wherever the horizon is', async t =>
       }
     }
   }
+})
+
+t.test('what was written before the setting was there gets its expiry by the check', async t => {
+  const room = `later-${randomUUID().slice(0, 8)}`
+  const other = `other-${room}`
+  const secret = `secret-${randomUUID()}`
+  for (const n of sequence(1, 50)) {
+    await admin.store.append({ room, user: 'zoe', text: `${secret} ${n}`, once: undefined })
+  }
+  await admin.store.append({ room: other, user: 'zoe', text: 'kept', once: undefined })
+  const change = { room, author: undefined, once: undefined }
+  await admin.store.change({ ...change, seq: 5, text: `${secret} changed` })
+  await admin.store.settled()
+  const [entry] = await admin.store.log.range(room, 5, 5)
+  const block = blockKey(room, parseReference(entry?.reference ?? '').tag)
+  const keys = [block, changedKey(block), segmentKey(room, 0)]
+  for (const key of keys) await until('it is there', async () => (await expiryOf(key)) === -1)
+
+  const kept = await openStore(
+    t,
+    cluster,
+    { ...SHAPE, retentionDaysByPrefix: [{ prefix: 'later-', days: 1 }] },
+    redisTarget(cluster.urls)
+  )
+  t.strictSame(await checkRoom(kept, room, false), ['no-expiry'], 'it is found')
+  for (const key of keys) t.equal(await expiryOf(key), -1)
+  t.strictSame(await checkRoom(kept, room, true), ['no-expiry mended'])
+  t.strictSame(await checkRoom(kept, room, false), [])
+  t.strictSame(await checkRoom(kept, other, true), [], 'others keep theirs')
+  for (const key of keys) {
+    const leftMs = (await expiryOf(key)) - Date.now()
+    t.ok(leftMs > DAY_MS && leftMs < DAY_MS + 3_700_000, `${key} expires in ${leftMs} ms`)
+  }
+  // An expiry that is there stays, and what is over already goes at once.
+  const before = await expiryOf(block)
+  await checkRoom(kept, room, true)
+  t.equal(await expiryOf(block), before)
+  await admin.cluster.command(slotOf(block), ['PERSIST', block])
+  const over = await openStore(
+    t,
+    cluster,
+    { ...SHAPE, retentionDaysByPrefix: [{ prefix: 'later-', days: 1e-9 }] },
+    redisTarget(cluster.urls)
+  )
+  await checkRoom(over, room, true)
+  t.equal(await expiryOf(block), -2)
+})
+
+/** The kinds that are found. */
+async function checkRoom(
+  { cluster, store }: TestStore,
+  room: string,
+  isRepairing: boolean
+): Promise<string[]> {
+  const keys = (await findKeys(cluster, [room])).get(room)
+  if (keys === undefined) throw new Error('no keys')
+  const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
+    clean: room => store.deletions.clean(room),
+    seal: room => store.sealer.seal(room),
+    isRepairing,
+    orphanAgeMs: 60_000,
+    settleMs: 0,
+    referencesMax: 1_000_000,
+    onProgress: () => undefined
+  }).run()
+  return findings.map(({ kind, count, mended }) => `${kind}${mended === count ? ' mended' : ''}`)
+}
+
+t.test('a slot that moves keeps the expiries of its keys', async t => {
+  const days = 2
+  const { store } = await openStore(t, cluster, { ...SHAPE, retentionDays: days })
+  const room = `moved-${randomUUID().slice(0, 8)}`
+  for (const n of sequence(1, 60)) {
+    await store.append({ room, user: 'yan', text: `text ${n}`, once: undefined })
+  }
+  await store.change({ room, seq: 1, text: 'changed', author: undefined, once: undefined })
+  await store.settled()
+  const [entry] = await store.log.range(room, 1, 1)
+  const block = blockKey(room, parseReference(entry?.reference ?? '').tag)
+  const keys = [block, changedKey(block), segmentKey(room, 0)]
+  await until('all of them expire', async () =>
+    (await Promise.all(keys.map(expiryOf))).every(ms => ms > Date.now() + DAY_MS)
+  )
+  const before = await Promise.all(keys.map(expiryOf))
+  const operator = await Admin.connect(redisTarget(cluster.urls))
+  t.teardown(() => {
+    operator.close()
+  })
+  for (const slot of new Set(keys.map(slotOf))) {
+    const map = await operator.look()
+    const from = map.ownerOf(slot) ?? ''
+    const to = map.masters.find(({ id }) => id !== from)?.id ?? ''
+    t.match(await moveSlots(operator, [{ slot, from, to }]), { isComplete: true })
+  }
+  t.strictSame(await Promise.all(keys.map(expiryOf)), before)
 })

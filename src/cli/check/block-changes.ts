@@ -65,6 +65,12 @@ export class BlockChanges {
     return this.#marks.has(id)
   }
 
+  /** When the newest change was made; undefined if there is none. */
+  get newestMs(): number | undefined {
+    const times = [...this.#marks.values()].map(({ ms }) => ms)
+    return times.length === 0 ? undefined : Math.max(...times)
+  }
+
   /**
    * @param referred the messages of the block that the log refers to
    * @param present the entries that the block has

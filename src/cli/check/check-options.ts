@@ -12,7 +12,7 @@ and none occurs twice, that counters are right, and that segments equal the log.
 
   --room NAME           one room; default all
   --repair              corrects counters, removes old orphans (entries that no log refers to), finishes half-done sealing
-                        and the deletion of rooms
+                        and the deletion of rooms, and gives an expiry to keys that lack the one of RETENTION_DAYS
   --orphan-age SECONDS  younger entries without a reference may still be committed; default ${ORPHAN_AGE_S}, and never less than
                         twice STORE_DEADLINE_MS
   --json                the report as JSON

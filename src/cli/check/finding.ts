@@ -15,6 +15,10 @@ export const KINDS = {
   },
   'half-deleted': { isViolation: true, about: 'deletions of the room that were not finished' },
   leftover: { isViolation: true, about: 'keys and entries left over from a deleted room' },
+  'no-expiry': {
+    isViolation: true,
+    about: 'keys that never expire although the messages of the room do (RETENTION_DAYS)'
+  },
   doubled: { isViolation: true, about: 'messages that are in the log twice' },
   counter: { isViolation: true, about: 'users with a wrong count' },
   'tail-misplaced': {

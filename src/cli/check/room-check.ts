@@ -9,11 +9,12 @@ import { slotOf } from '../../redis/slots.js'
 import { REMOVE_ENTRIES } from '../../store/block-scripts.js'
 import { ENTRY_IDS } from '../../store/check-scripts.js'
 import { type Deletion, type Log } from '../../store/log.js'
-import { type LogEntry } from '../../store/pieces.js'
-import { parseReference, type Reference } from '../../message/message.js'
+import { type LogEntry, parseEntries } from '../../store/pieces.js'
+import { parseReference, timeOf, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { BlockChanges } from './block-changes.js'
 import { Counters } from './counters.js'
+import { Expiries } from './expiries.js'
 import { Findings, type Finding } from './finding.js'
 import { Lists } from './lists.js'
 import { type EntryId, entryIdOf, Merge, passOf, type Referred, References } from './references.js'
@@ -59,6 +60,7 @@ export class RoomCheck {
   readonly #findings = new Findings()
   readonly #counters: Counters
   readonly #startedMs = Date.now()
+  readonly #expiries: Expiries
   #deletion: Deletion = { seq: 0, ms: 0 }
   #isBeingDeleted = false
   #hole: { readonly first: number; last: number } | undefined
@@ -69,6 +71,7 @@ export class RoomCheck {
     this.#room = room
     this.#keys = keys
     this.#options = options
+    this.#expiries = new Expiries(cluster, log, room, options.isRepairing)
     this.#counters = new Counters(cluster, log, room)
   }
 
@@ -99,6 +102,7 @@ export class RoomCheck {
       isRepairing ? () => this.#options.seal(this.#room) : undefined,
       this.#findings
     )
+    await this.#checkSegmentExpiries()
     return {
       room: this.#room,
       head,
@@ -215,7 +219,37 @@ export class RoomCheck {
       if (!changes.has(`${ms}-${n}`)) this.#findings.add('lost', `${seq}: ${key} ${ms}-${n}`)
     }
     await changes.check(referred, present, references.changesOf(tag), this.#findings)
+    await this.#checkExpiries(key, present, changes.newestMs)
     this.#options.onProgress(referred.length)
+  }
+
+  // Those that were sealed since the check began have been given one.
+  async #checkSegmentExpiries(): Promise<void> {
+    const { segmentLength } = this.#log
+    for (const segment of this.#keys.segments) {
+      const [first, last] = [segment * segmentLength + 1, (segment + 1) * segmentLength]
+      const key = segmentKey(this.#room, segment)
+      const newestMs = async (): Promise<number> => {
+        const entries = parseEntries(
+          await this.#cluster.read(slotOf(key), ['XRANGE', key, `0-${first}`, `0-${last}`])
+        )
+        return Math.max(...entries.map(({ reference }) => timeOf(reference)))
+      }
+      await this.#expiries.check(key, newestMs, this.#findings)
+    }
+  }
+
+  async #checkExpiries(
+    block: string,
+    present: ReadonlySet<string>,
+    changedMs: number | undefined
+  ): Promise<void> {
+    // A block without entries is as old as its changes.
+    const writtenMs = (): number =>
+      Math.max(changedMs ?? 0, ...[...present].map(id => entryIdOf(id).ms))
+    await this.#expiries.check(block, writtenMs, this.#findings)
+    if (changedMs === undefined) return
+    await this.#expiries.check(changedKey(block), () => changedMs, this.#findings)
   }
 
   #isOfFormerLife(tag: string): boolean {
