@@ -58,7 +58,7 @@ await runCommand(async args => {
   let isStopped = false
   const close = async (): Promise<void> => {
     await current?.close()
-    // A service that did not start needs no stop, and its part has already reported the error.
+    // A service that did not start need not be stopped; its part has already reported the error.
     await (await shared?.catch(() => undefined))?.stop()
   }
   const startDialogs = async (services: number): Promise<Dialogs> => {

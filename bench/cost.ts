@@ -1,6 +1,6 @@
-// What a message costs the store: commands, bytes and processor time, as the Redis nodes count
-// them. Returns rows for a table, and figures by name for model.ts. There is one figure for all
-// rounds: unlike rates, counts hardly vary.
+// What a message costs the store: commands, bytes and processor time, as counted by the Redis
+// nodes. Returns rows for a table, and figures by name for model.ts. There is one figure for all
+// rounds, because counts, unlike rates, hardly vary.
 import {
   callsOf,
   spentBetween,

@@ -1,7 +1,7 @@
 // Fills a room with very many messages in seconds: writes the same keys, entries and counters as
-// the service would, but straight to Redis and in pipelines. As after a real writer, all segments
-// but the last two are sealed. Users take turns, and each message is a millisecond later than the
-// one before.
+// the service would, but directly to Redis and in pipelines. As after a real writer, all segments
+// except the last two are sealed. Users take turns, and each message is a millisecond later than
+// the one before.
 import { readConfig } from '../src/config.js'
 import { blockKey, logKey, segmentKey, userCountKey, usersKey } from '../src/store/keys.js'
 import { encodeCommand } from '../src/redis/resp.js'
@@ -19,7 +19,7 @@ export type Filling = {
   readonly textBytes: number
 }
 
-/** A room to fill. Its name and its users are new. */
+/** A room to fill. Neither it nor its users may exist. */
 export function newFilling(messages: number, users: number, textBytes: number): Filling {
   return { room: newRoom(), userPrefix: newUserPrefix(), users, messages, textBytes }
 }
@@ -121,6 +121,6 @@ function* counters(filling: Filling): Generator<readonly [key: string, args: str
 
 const userName = ({ userPrefix }: Filling, user: number): string => `${userPrefix}${user}`
 
-// Users take turns, so that the first ones may have one message more.
+// Users take turns, so the first ones may have one message more.
 const messagesOf = ({ messages, users }: Filling, user: number): number =>
   Math.floor(messages / users) + (user < messages % users ? 1 : 0)

@@ -1,7 +1,8 @@
-// Computes what a cluster of N shards and M processes can carry from what one message and one
+// Computes what a cluster of N shards and M processes can carry, from what one message and one
 // delivery cost on this machine. Assumes enough users and rooms to spread evenly, a processor for
-// each process and each Redis node, and costs that do not change with their number. The last one is
-// optimistic: with many shards a group's commands are spread over more and smaller packets.
+// each process and each Redis node, and costs that do not change with their number. The last
+// assumption is optimistic: with many shards, a group's commands are spread over more and smaller
+// packets.
 import { type Costs } from './part.js'
 import { row, type Table } from './table.js'
 

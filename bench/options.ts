@@ -33,7 +33,7 @@ How much
     .map(({ name, seconds }) => `${name} ${seconds}`)
     .join(', ')}
   --full             even: a million messages instead of 200,000
-  --short            few of everything, once: proves that the benchmarks work, and nothing else
+  --short            a little of everything, once: proves only that the benchmarks work
 Output
   --record           writes the tables into bench/RESULTS.md too
   --profile FOLDER   writes profiles of the service's process there, and shows what they say; slows it down

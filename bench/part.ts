@@ -14,12 +14,13 @@ export type Scale = {
   readonly seconds: number
   /** A short run only proves that the benchmark works. Its figures mean nothing. */
   readonly isShort: boolean
-  /** Also measure what takes many minutes. */
+  /** Also measures what takes many minutes. */
   readonly isFull: boolean
 }
 
 /**
- * Costs of one message or delivery, by name. model.ts computes from them what a cluster can carry.
+ * The costs of one message or delivery, by name. model.ts computes from them what a cluster can
+ * carry.
  */
 export type Costs = Readonly<Record<string, number>>
 
@@ -47,7 +48,7 @@ export class Bench {
   #progress: Progress | undefined
 
   /**
-   * @param dialogs starts the service with a cluster of its own; in a short run one service serves
+   * @param dialogs starts the service with a cluster of its own. In a short run one service serves
    * all parts, because a start takes 3 s
    */
   constructor(part: string, scale: Scale, dialogs: (services: number) => Promise<Dialogs>) {
@@ -68,7 +69,7 @@ export class Bench {
     return isShared ? await this.#dialogs(1) : await this.keep(this.#dialogs(services))
   }
 
-  /** Nchan on the same cluster, if it is installed or can be. A short run installs nothing. */
+  /** Nchan on the same cluster, if it is or can be installed. A short run installs nothing. */
   async nchan(dialogs: Dialogs): Promise<Target | Missing> {
     const nchan = await startNchan(dialogs.redisUrls, !this.scale.isShort)
     return isMissing(nchan) ? nchan : await this.keep(nchan)

@@ -1,13 +1,14 @@
 // Programs of the benchmarks, each a process of its own: loads and counters share no event loop
 // with what they measure, and the processor time of each is known. Calls go over Node's IPC
-// channel. A program ends with its channel, so that none outlives the command that started it.
+// channel. A program ends with its channel, so none outlives the command that started it.
 import { fork, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { messageOf } from '../src/errors.js'
 import { COLLECTING } from '../tests/drills/collecting.js'
 
-// A program's methods take one argument, which crosses as JSON. `never` lets any argument type in.
+// A program's methods take one argument, which is passed as JSON. `never` accepts any argument
+// type.
 export type Methods = Readonly<Record<string, (argument: never) => Promise<unknown>>>
 
 type Call = { readonly id: number; readonly method: string; readonly argument: unknown }
@@ -89,8 +90,8 @@ export class Program<M extends Methods> {
  */
 export function serve(methods: Methods): void {
   process.on('disconnect', () => process.exit(0))
-  // The command handles signals that go to the whole process group. This program ends with the
-  // command.
+  // The command handles the signals that go to the whole process group, and this program ends with
+  // the command.
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => undefined)
   process.on('message', message => {
     // Only Program.call sends.
@@ -98,7 +99,7 @@ export function serve(methods: Methods): void {
     const answer = (rest: Omit<Answer, 'id'>): void => {
       process.send?.({ id, ...rest })
     }
-    // The argument was typed by the caller with the same `Methods`.
+    // The caller typed the argument with the same `Methods`.
     const run = methods[method] as ((argument: unknown) => Promise<unknown>) | undefined
     if (run === undefined) return answer({ error: `no method ${method}` })
     run(argument).then(

@@ -1,7 +1,7 @@
-// Prose for generated Markdown, in lines of at most 100 columns like all other documents.
+// Formats prose for generated Markdown, in lines of at most 100 columns like all other documents.
 const COLUMNS = 100
 
-/** Breaks a paragraph between words. A word that is too long has a line of its own. */
+/** Breaks a paragraph between words. A word that is too long gets a line of its own. */
 export function paragraph(text: string): string {
   const lines: string[] = []
   let line = ''

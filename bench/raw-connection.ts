@@ -4,7 +4,7 @@
 import net from 'node:net'
 import { addressOf } from '../src/redis/address.js'
 
-// Sent after each pipeline: no other reply looks like the one to this.
+// Sent after each pipeline: no other reply looks like the reply to this.
 const LAST = Buffer.from('*1\r\n$4\r\nPING\r\n')
 const LAST_REPLY = Buffer.from('+PONG\r\n')
 const ERROR_REPLY = Buffer.from('\r\n-')
@@ -35,8 +35,8 @@ export class RawConnection {
   }
 
   /**
-   * Sends encoded commands and resolves with the size of all their replies. @throws Error with the
-   * first error reply
+   * Sends encoded commands and resolves with the size of all their replies.
+   * @throws Error with the first error reply
    */
   async exchange(commands: string | Buffer): Promise<number> {
     return await new Promise((resolve, reject) => {

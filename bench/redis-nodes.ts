@@ -6,12 +6,12 @@ import { Connection, type Reply } from '../src/redis/connection.js'
 import { slotOf } from '../src/redis/slots.js'
 import { parseClusterNodes, Topology } from '../src/redis/topology.js'
 
-/** What all nodes of a role have done since they started. */
+/** Totals of all nodes of a role since they started. */
 export type RoleCounters = {
   readonly cpuSeconds: number
   readonly bytesIn: number
   readonly bytesOut: number
-  /** Calls by command, those made by scripts too. */
+  /** Calls by command, including those made by scripts. */
   readonly commands: ReadonlyMap<string, number>
 }
 

@@ -1,5 +1,5 @@
-// Keeps the results: bench/results.json has the latest run of each part, and bench/RESULTS.md its
-// tables, between markers `<!-- bench:post -->` and `<!-- end -->`. Text around the markers is
+// Stores the results: bench/results.json has the latest run of each part, and bench/RESULTS.md its
+// tables, between markers `<!-- bench:post -->` and `<!-- end -->`. The text around the markers is
 // written by hand and stays as it is.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -25,13 +25,13 @@ export type Measured = {
 const FOLDER = new URL('../../bench/', import.meta.url)
 
 /**
- * Replaces the earlier results of the measured parts. @throws Error when RESULTS.md has no markers
- * for one of them
+ * Replaces the earlier results of the measured parts.
+ * @throws Error when RESULTS.md has no markers for one of them
  */
 export function record(measured: readonly Measured[], folder: URL = FOLDER): void {
   const json = new URL('results.json', folder)
   const page = new URL('RESULTS.md', folder)
-  // Nobody else writes it.
+  // Nobody else writes this file.
   const known = existsSync(json) ? (JSON.parse(readFileSync(json, 'utf8')) as Measured[]) : []
   const all = [
     ...known.filter(({ part }) => !measured.some(newer => newer.part === part)),

@@ -1,7 +1,7 @@
 // A Socket.IO client over a WebSocket (RFC 6455; engine.io protocol 4, socket.io protocol 5) that
 // only counts: it upgrades, joins the namespace, answers pings, and counts event packets. Frames
-// state their length, so that nothing is searched for. It understands only what a server sends:
-// unmasked frames that are not fragmented.
+// state their length, so nothing needs to be searched. It understands only what a server sends:
+// unmasked, unfragmented frames.
 
 const HEAD_END = '\r\n\r\n'
 const PING = '2'.charCodeAt(0)
@@ -15,7 +15,7 @@ export class SocketIoCounter {
   readonly #send: (bytes: Buffer) => void
   #isUpgraded = false
   #before = Buffer.alloc(0)
-  /** How many bytes of a payload are still to be skipped. */
+  /** How many bytes of a payload still have to be skipped. */
   #skip = 0
 
   constructor(send: (bytes: Buffer) => void) {
@@ -40,7 +40,7 @@ export class SocketIoCounter {
     while (at < bytes.length) {
       const short = (bytes[at + 1] ?? 0) & 0x7f
       const head = short === 127 ? 10 : short === 126 ? 4 : 2
-      // The first two bytes of a payload name its kind.
+      // The first two bytes of a payload tell its kind.
       if (at + head + Math.min(2, short) > bytes.length) return this.#keep(bytes.subarray(at))
       const length =
         short === 127

@@ -5,7 +5,7 @@
 
 const NEWLINE = 10
 const HEAD_END = Buffer.from('\r\n\r\n')
-/** How a heartbeat of this project's service begins. */
+/** The first bytes of this project's heartbeats. */
 const PING = Buffer.from('event: ping\n')
 const HEAD_BYTES_MAX = 65_536
 /**
@@ -15,9 +15,9 @@ const HEAD_BYTES_MAX = 65_536
 const BYTES_MIN_BEFORE_LIVE = 48
 
 export type SseCounterOptions = {
-  /** Bytes that prove that the reader is live; unset: the end of the answer's head. */
+  /** Bytes that prove that the reader is live. Unset: the end of the answer's head proves it. */
   readonly liveMark: string | undefined
-  /** The least bytes of a message's frame, with its text. */
+  /** The least number of bytes in a message's frame, with its text. */
   readonly frameBytesMin: number
 }
 
@@ -32,8 +32,8 @@ export class SseCounter {
   #skip = 0
   #last = 0
   /**
-   * How much of a heartbeat's beginning the present frame has; all of it: it is one. -1: it is
-   * none.
+   * How many bytes of a heartbeat's beginning the current frame matches. All of them: it is a
+   * heartbeat. -1: it is not.
    */
   #ping = 0
 
@@ -64,7 +64,7 @@ export class SseCounter {
           at++
           continue
         }
-        // The first frame has none before it that it could be skipped from.
+        // The first frame has no previous one from which to skip.
         at += frames === 0 ? 0 : Math.max(0, skipped - ping)
         ping = -1
         last = 0
@@ -103,7 +103,7 @@ export class SseCounter {
     return bytes.subarray(end + HEAD_END.length)
   }
 
-  // The mark may be cut in two, so that the end of the last chunk is kept.
+  // The mark may be cut in two, so the end of the last chunk is kept.
   #look(chunk: Buffer): void {
     const mark = this.#mark
     if (mark === undefined) return

@@ -1,6 +1,6 @@
-// The figures of a benchmark: one row per measurement, with a sample per round, the median, and the
-// goal if there is one. Formats them for a terminal, as Markdown for RESULTS.md, and as plain data.
-// Measures nothing.
+// The figures of a benchmark: one row for each measurement, with a sample for each round, the
+// median, and the goal if there is one. Formats them for a terminal, as Markdown for RESULTS.md,
+// and as plain data. Measures nothing.
 
 import { paragraph } from './prose.js'
 
@@ -8,9 +8,9 @@ export type Goal = { readonly is: '≥' | '≤'; readonly value: number }
 
 export type Row = {
   readonly what: string
-  /** `/s`, `ms`, `×`, `KB` …: follows each number. */
+  /** `/s`, `ms`, `×`, `KB` …: comes after each number. */
   readonly unit: string
-  /** One per round; none when it could not be measured. */
+  /** One sample for each round; none if it could not be measured. */
   readonly samples: readonly number[]
   readonly goal?: Goal | undefined
   /** Why there are no samples. */
@@ -86,11 +86,11 @@ function rowResult({ what, unit, samples, goal, missing }: Row, isJudged: boolea
   }
 }
 
-/** The middle of the samples, or the mean of the two in the middle. */
+/** The middle sample, or the mean of the two in the middle. */
 export function median(samples: readonly number[]): number {
   const sorted = [...samples].sort((a, b) => a - b)
   const middle = sorted.length / 2
-  // With an even number of samples the index is between two of them.
+  // With an even number of samples, the index lies between two of them.
   return Number.isInteger(middle)
     ? ((sorted[middle - 1] ?? Number.NaN) + (sorted[middle] ?? Number.NaN)) / 2
     : (sorted[Math.floor(middle)] ?? Number.NaN)

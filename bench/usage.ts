@@ -1,6 +1,6 @@
 // The processor time and memory of a process, from Linux's /proc (proc(5)). Undefined on other
-// systems, and the tables say so. Memory is compared after a collection of garbage: garbage that V8
-// has not collected yet is no cost of a reader, and would be most of the difference.
+// systems, and the tables say so. Memory is compared after a garbage collection: garbage that V8
+// has not collected yet is not a cost of a reader, and would be most of the difference.
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { collectGarbage } from '../tests/drills/collecting.js'
@@ -14,13 +14,14 @@ const ticksPerSecond = ((): number | undefined => {
 })()
 
 /**
- * Seconds of processor time, all threads, user and system. Counted in ticks: 10 ms on most systems.
+ * Seconds of processor time of all threads, user and system. Counted in ticks, 10 ms on most
+ * systems.
  */
 export function cpuSeconds(pid: number | undefined): number | undefined {
   const stat = readProc(pid, 'stat')
   if (stat === undefined || ticksPerSecond === undefined) return undefined
-  // The command's name is in parentheses and may hold blanks: fields are counted after the last
-  // parenthesis. utime is 14, stime 15.
+  // The command's name is in parentheses and may contain blanks, so fields are counted after the
+  // last parenthesis. utime is field 14, stime 15.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond
 }
@@ -36,8 +37,8 @@ const SETTLE_LOOKS_MAX = 40
 const SETTLED = 0.002
 
 /**
- * `memoryBytes` after collecting garbage until that frees no more. For a process that was started
- * with COLLECTING.
+ * `memoryBytes` after collecting garbage until a collection frees no more. For a process that was
+ * started with COLLECTING.
  */
 export async function settledMemoryBytes(pid: number | undefined): Promise<number | undefined> {
   let bytes = memoryBytes(pid)
@@ -60,7 +61,7 @@ function readProc(pid: number | undefined, file: string): string | undefined {
   }
 }
 
-/** The use between two readings; undefined when one of them failed. */
+/** The difference between two readings; undefined if one of them failed. */
 export const between = (
   before: number | undefined,
   after: number | undefined

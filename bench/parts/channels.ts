@@ -1,6 +1,6 @@
-// What very many subscribed channels cost one shard: memory, and processor time to subscribe, to
-// publish, and to forget them all when a process is gone. The figures of the model in
-// bench/README.md. The subscribers are raw connections, as many as there would be processes.
+// What very many subscribed channels cost one shard: memory, and processor time for subscribing,
+// publishing, and dropping all channels when a process is gone. These are the figures of the model
+// in bench/README.md. The subscribers are raw connections, as many as there would be processes.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { addressOf } from '../../src/redis/address.js'
 import { PubSubConnection } from '../../src/redis/pubsub-connection.js'
@@ -13,7 +13,7 @@ import { NODE_OPTIONS, type RedisNodes } from '../redis-nodes.js'
 import { row } from '../table.js'
 
 const CHANNELS = 500_000
-/** Each dialog has two people, at two processes. */
+/** Each dialog has two people, on two processes. */
 const SUBSCRIBERS = 2
 const CONNECTIONS = 100
 const PIPELINE = 500
@@ -87,7 +87,7 @@ async function measure(redis: RedisNodes, node: string, names: readonly string[]
     const before = await usageOf(redis, node)
     await Promise.all(
       subscribers.map((subscriber, index) =>
-        // The two processes of a dialog differ.
+        // The two processes of a dialog are different.
         subscriber.subscribe(
           names.filter((_, n) => n % CONNECTIONS === index || (n * 7 + 1) % CONNECTIONS === index)
         )
@@ -100,7 +100,7 @@ async function measure(redis: RedisNodes, node: string, names: readonly string[]
     for (let n = 0; n < publications; n += PIPELINE) {
       await publisher.exchange(
         Array.from({ length: PIPELINE }, (_, i) =>
-          // There are names, and the index is one of them.
+          // There are names, and the index is one of theirs.
           encodeCommand(['SPUBLISH', names[((n + i) * 31) % names.length] as string, payload])
         ).join('')
       )
@@ -125,7 +125,7 @@ async function measure(redis: RedisNodes, node: string, names: readonly string[]
   }
 }
 
-/** A process of the service, as far as Redis can tell. */
+/** To Redis, this looks like a process of the service. */
 class Subscribing {
   count = 0
   readonly #connection: PubSubConnection

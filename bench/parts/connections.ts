@@ -1,6 +1,6 @@
 // Very many idle readers: the memory of each in the service's process, and the processor time of
-// all, with heartbeats and audits. Compared with a bare Node HTTP stream that is held open and
-// silent, which is the least that a reader can cost in Node.
+// all of them, with heartbeats and audits. Compared with a bare Node HTTP stream that is held open
+// and silent, which is the least that a reader can cost in Node.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
@@ -102,7 +102,7 @@ async function measure(
   }
 }
 
-// Silent streams need no waiting.
+// Silent streams do not have to be waited for.
 async function measureBare(
   bench: Bench,
   readers: Program<ReadersMethods>,

@@ -1,7 +1,7 @@
-// The main workload: thousands of dialogs of two people, on two processes of the service. Each
-// person reads at their own process and writes through it, by turns. Measures the time from POST to
-// frame and the processor time of a message at several rates, how long readers of as many different
-// rooms take to be live after a restart, and the memory of a room.
+// The main workload: thousands of dialogs between two people, on two processes of the service. The
+// two people of a dialog read at different processes, and write through them by turns. Measures the
+// time from POST to frame and the processor time of a message at several rates, how long readers of
+// as many different rooms take to be live after a restart, and the memory of a room.
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
 import { Program } from '../program.js'
@@ -165,7 +165,10 @@ const openAll = (
     deadlineMs: LIVE_MS_MAX
   })
 
-/** KB of the process for each room with a reader, and for each reader when they share a room. */
+/**
+ * Memory in KB of the process for each room with a reader, and for each reader if they share a
+ * room.
+ */
 async function memoryOfRooms(
   bench: Bench,
   service: Dialogs,

@@ -104,7 +104,7 @@ export const even: Part = {
 async function placesOf(redis: RedisNodes, room: string): Promise<Place[]> {
   const places: Place[] = []
   const take = async (key: string): Promise<number> => {
-    // XRANGE answers `[['0-<seq>', ['r', reference]], …]`.
+    // XRANGE returns `[['0-<seq>', ['r', reference]], …]`.
     const entries = (await redis.command(key, ['XRANGE', key, '-', '+'])) as ReadonlyArray<
       readonly [string, readonly [string, string]]
     >
@@ -119,7 +119,7 @@ async function placesOf(redis: RedisNodes, room: string): Promise<Place[]> {
   return places
 }
 
-// Without the first and the last second, which are not whole.
+// Leaves out the first and the last second, which are incomplete.
 function windowsOf(places: readonly Place[], lengthMs: number): Place[][] {
   const windows = new Map<number, Place[]>()
   for (const place of places) {

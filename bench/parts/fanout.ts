@@ -1,6 +1,6 @@
 // Deliveries per second: one room, very many readers, writers at full speed. Compared with Nchan
 // and with Socket.IO's Redis streams adapter on the same Redis Cluster, with as many readers and
-// the same messages. Every acknowledged message has to arrive at every reader: messages that are
+// the same messages. Every acknowledged message must arrive at every reader: messages that are
 // missing after the load are counted.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { costPerMessage, costTable, spending, type StoreCost } from '../cost.js'
@@ -23,7 +23,7 @@ type Fanned = {
   readonly bytesPerDelivery: number
   readonly cpuUsPerDelivery: number | undefined
   readonly readersCpu: number
-  /** Deliveries of acknowledged messages that are missing, in % of all. */
+  /** Missing deliveries of acknowledged messages, in % of all. */
   readonly missing: number
 }
 
@@ -155,7 +155,7 @@ async function measure(
       connections: WRITERS,
       posts: { room, textBytes: TEXT_BYTES }
     })
-    // Awaited below. Without this, a failure before that would be an unhandled rejection.
+    // Awaited below. Without this, a failure before then would be an unhandled rejection.
     loading.catch(() => undefined)
     await readers.call('first', { deadlineMs: LIVE_MS_MAX })
     await sleep(1000 * warmUpSeconds)
@@ -180,7 +180,7 @@ async function measure(
       bytesPerDelivery: (after.bytes - before.bytes) / delivered,
       cpuUsPerDelivery: cpu === undefined ? undefined : (cpu / delivered) * 1e6,
       readersCpu: ((after.cpuSeconds - before.cpuSeconds) / elapsedSeconds) * 100,
-      // POSTs in flight at the end of the load were delivered without an acknowledgement: the
+      // POSTs in flight at the end of the load may be delivered without being acknowledged, so the
       // difference may be negative.
       missing: Math.max(0, 1 - final.messages / (loaded.answered * readerCount)) * 100
     }

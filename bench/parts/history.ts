@@ -38,7 +38,8 @@ export const history: Part = {
     const messages = bench.size(1_000_000, 5000)
     const short = newFilling(users, users, TEXT_BYTES)
     const long = newFilling(messages, users, TEXT_BYTES)
-    // The same with fewer blocks: the difference is the cost of looking up messages in very many.
+    // The same with fewer blocks: the difference is the cost of looking up messages in very many
+    // blocks.
     const fewUsers = newFilling(messages, FEW_USERS, TEXT_BYTES)
     for (const filling of [short, long, fewUsers]) {
       bench.say(`filling a room with ${filling.messages} messages by ${filling.users} users`)

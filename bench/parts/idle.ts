@@ -1,5 +1,5 @@
-// Very many quiet rooms with a reader each: the commands that the service sends because of them, by
-// Redis' own count, and its processor time. Compared with the same process without any reader.
+// Very many quiet rooms with a reader each: the commands that the service sends because of them, as
+// Redis counts them, and its processor time. Compared with the same process without any reader.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { newRoom } from '../names.js'
 import { type Part } from '../part.js'
@@ -12,16 +12,16 @@ import { between, cpuSeconds } from '../usage.js'
 
 type Idle = {
   readonly commands: number
-  /** The most frequent ones, for the notes. */
+  /** The most frequent commands, for the notes. */
   readonly names: string
   readonly cpu: number | undefined
   readonly redisCpu: number
 }
 
 const LIVE_MS_MAX = 120_000
-/** What opening the rooms has begun is over by then. */
+/** How long until everything that opening the rooms has started is over. */
 const SETTLE_MS = 5000
-/** What replicas tell their masters. */
+/** Commands that replicas send to their masters. */
 const BETWEEN_NODES = ['replconf', 'psync']
 const NAMED = 6
 

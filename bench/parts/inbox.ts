@@ -1,6 +1,6 @@
 // A person's dialogs: the list of people with very many dialogs while others write, and one stream
-// for each of thousands of people who write to each other. What the lists cost the store is
-// counted: the commands of a run with lists, less those of one without.
+// for each of thousands of people who write to each other. The cost of the lists for the store is
+// the number of commands of a run with lists, minus that of a run without.
 import { newRoom } from '../names.js'
 import { type Bench, type Part } from '../part.js'
 import { Program } from '../program.js'
@@ -37,7 +37,7 @@ async function lists(
   const rooms = Array.from({ length: 2 * each }, (_, index) => `${room}-${index}`)
   const users = Array.from({ length: readers }, (_, index) => `${room}-reader-${index}`)
   bench.say(`making ${readers} people with ${each} dialogs each`)
-  // Each in half of the rooms, another half for each.
+  // Each is in half of the rooms, and each in a different half.
   const memberships = users.flatMap((user, index) =>
     Array.from({ length: each }, (_, n): Membership => {
       return [rooms[(n + index * Math.floor(each / readers)) % rooms.length] ?? '', user]
@@ -102,7 +102,7 @@ async function people(
   const each = bench.size(20, 4)
   const prefix = newRoom()
   const user = (index: number): string => `${prefix}-${index % count}`
-  // In a ring: each has a dialog with the ten before and the ten behind.
+  // In a ring: each has a dialog with the ten people before and the ten after.
   const pairs = Array.from({ length: (count * each) / 2 }, (_, index) => {
     const [from, step] = [index % count, 1 + Math.floor(index / count)]
     return [`${prefix}-${from}-${step}`, user(from), user(from + step)] as const

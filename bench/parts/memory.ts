@@ -1,6 +1,6 @@
 // The memory that Redis needs for a small dialog, and for a long room relative to the bytes of its
-// texts. Measured as the growth of the masters' data, by their own count, without buffers and
-// connections. Replicas need the same again.
+// texts. Measured as the growth of the masters' data by their own count, without buffers and
+// connections. Replicas need the same amount again.
 import { Load } from '../../src/cli/load.js'
 import { fill, newFilling } from '../fill.js'
 import { newRoom, newUserPrefix } from '../names.js'

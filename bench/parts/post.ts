@@ -85,7 +85,7 @@ export const post: Part = {
           const { store, ...posted } = await spending(dialogs.redis, () =>
             measure(bench, load, target, shape)
           )
-          // For both shapes: they differ in how many messages share a group.
+          // For both workloads: they differ in how many messages share a group.
           stores.push(store)
           return posted
         }
@@ -140,7 +140,7 @@ async function measure(
   { rooms, users }: Shape
 ): Promise<Posted> {
   const { seconds } = bench.scale
-  // Each measurement has a room of its own, so that the log does not get longer.
+  // Each measurement uses a room of its own, so that the log does not grow from one to the next.
   const posts = {
     room: newRoom(),
     textBytes: TEXT_BYTES,

@@ -54,8 +54,8 @@ export const start: Part = {
 }
 
 /**
- * Starts the service, posts until a message is accepted, and stops it. Resolves with the seconds up
- * to that message.
+ * Starts the service, posts until a message is accepted, and stops it. Resolves with the seconds
+ * from the start to that message.
  */
 async function startOnce(bench: Bench, port: number, dataDir: string): Promise<number> {
   const startedMs = performance.now()

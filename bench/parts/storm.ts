@@ -1,6 +1,6 @@
 // Everyone reconnects at once: the service restarts, and thousands of readers of one room resume a
 // hundred messages behind. Measures the time until all of them are live with everything they
-// missed, and the reads of the store for that.
+// missed, and the reads of the store that this takes.
 import { Load } from '../../src/cli/load.js'
 import { crowd } from '../../src/cli/crowd.js'
 import { newRoom } from '../names.js'
@@ -109,7 +109,7 @@ async function measure(
 /** The Last-Event-ID of a reader that lacks the newest messages. */
 async function cursorAt(url: string, room: string): Promise<string> {
   const messages = `${url}/rooms/${room}/messages`
-  // The documented shapes of the answers.
+  // The casts follow the documented shapes of the answers.
   const { head } = (await (await fetch(`${messages}?limit=1`)).json()) as { head: number }
   const { seq, at } = (await (await fetch(`${messages}/${head - BEHIND}`)).json()) as {
     seq: number

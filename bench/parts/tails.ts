@@ -1,6 +1,6 @@
-// The slowest answers: POSTs to a hundred rooms from 64, 256 and 1,024 connections that each send
-// the next one when the last is answered, from the first second of a process on. A mean hides what
-// a few people wait for.
+// The slowest answers: POSTs to a hundred rooms from 64, 256 and 1,024 connections, each of which
+// sends the next POST when the last is answered, from the first second of a process on. A mean
+// hides what a few people wait for.
 import { newRoom } from '../names.js'
 import { type Part } from '../part.js'
 import { Program } from '../program.js'

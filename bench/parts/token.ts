@@ -1,6 +1,6 @@
-// What a token costs: POSTs to a service that asks for none, and to one beside it on the same
-// cluster that asks for a token signed by HS256. The writers are the same people, each with a token
-// of its own, which a service verifies once and then remembers.
+// What a token costs: POSTs to a service that requires none, and to one beside it on the same
+// cluster that requires a token signed with HS256. The writers are the same people, each with a
+// token of their own, which a service verifies once and then remembers.
 import { signToken } from '../../src/cli/sign-token.js'
 import { Service } from '../../tests/support/service.js'
 import { newRoom } from '../names.js'

@@ -1,13 +1,13 @@
 // Bare Fastify with the schemas and answers of the service and nothing behind them: the limit of
-// the HTTP layer. Sequences come from a map and nothing is stored. A stream gets its head, and then
-// stays open and silent.
+// the HTTP layer. Sequences come from a map, and nothing is stored. A stream gets its head, and
+// then stays open and silent.
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import Fastify from 'fastify'
 import { ErrorAnswer, MessageAnswer, NewMessage, RoomParams } from '../../src/routes/schemas.js'
 import { serve } from '../program.js'
 
 export type ServerMethods = {
-  /** Listens on a free port. Answers the base URL. */
+  /** Listens on a free port. Returns the base URL. */
   listen: (redisUrls: readonly string[]) => Promise<string>
 }
 

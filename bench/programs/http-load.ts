@@ -1,6 +1,6 @@
 // A load of HTTP requests by autocannon, in a process of its own. Connections are kept alive, and
-// the loop is closed: each sends when its last answer has come. POSTs come from a crowd of users,
-// different for each connection, so that connections do not run in step.
+// the loop is closed: each connection sends when its last answer has arrived. POSTs come from a
+// crowd of users, different for each connection, so that the connections do not run in step.
 import autocannon from 'autocannon'
 import { crowd } from '../../src/cli/crowd.js'
 import { serve } from '../program.js'
@@ -19,7 +19,7 @@ export type HttpLoad = {
     readonly rooms?: number
     readonly users?: number
     readonly textBytes: number
-    /** Each connection writes as one of these instead, with the token if there is one. */
+    /** Each connection writes as one of these users instead, with the token if there is one. */
     readonly writers?: readonly Writer[]
   }
   /** A path to GET instead. */

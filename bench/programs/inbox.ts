@@ -1,6 +1,6 @@
-// People and their dialogs: makes members, asks for lists at a steady rate while others write, and
-// measures the time from a POST to the event on the recipient's stream. Readers and writers are in
-// one process, so that one clock serves both. The loops are open: what is due is sent without
+// People and their dialogs: creates members, asks for lists at a steady rate while others write,
+// and measures the time from a POST to the event on the recipient's stream. Readers and writers are
+// in one process, so one clock serves both. The loops are open: whatever is due is sent without
 // waiting for answers.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { build, type Histogram } from 'hdr-histogram-js'
@@ -13,10 +13,10 @@ export type Membership = readonly [room: string, user: string]
 
 export type ListLoad = {
   readonly url: string
-  /** Whose lists are asked for in turn. */
+  /** People whose lists are requested by turns. */
   readonly users: readonly string[]
   readonly listsPerSecond: number
-  /** Where messages are written in turn, and by whom. */
+  /** The rooms that are written to by turns, and who writes. */
   readonly writes: readonly Membership[]
   readonly writesPerSecond: number
   readonly seconds: number
@@ -24,7 +24,7 @@ export type ListLoad = {
 
 export type PairLoad = {
   readonly url: string
-  /** A room, who writes there, and who is to be told. */
+  /** A room, who writes there, and who must be told. */
   readonly pairs: ReadonlyArray<readonly [room: string, writer: string, recipient: string]>
   readonly writesPerSecond: number
   readonly seconds: number
@@ -36,7 +36,7 @@ export type Times = {
   readonly maxMs: number
   readonly count: number
   readonly failed: number
-  /** Messages whose event told of a later one already. */
+  /** Messages whose event already announced a later one. */
   readonly superseded: number
 }
 

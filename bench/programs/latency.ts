@@ -1,7 +1,7 @@
 // The time from POST sent to frame received at a steady rate. The readers and the writers are in
-// one process, so that one clock serves both. The loop is open: a message is sent when it is due,
-// on a free connection or a new one, without waiting for an answer. Its time counts from the moment
-// of sending; how late that was is reported as well.
+// one process, so one clock serves both. The loop is open: a message is sent when it is due, on a
+// free connection or a new one, without waiting for an answer. Its time counts from the moment of
+// sending; how late that was is reported as well.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { build } from 'hdr-histogram-js'
 import pLimit from 'p-limit'
@@ -12,14 +12,14 @@ import { type StreamRequest } from '../targets/target.js'
 
 export type LatencyRoom = {
   readonly name: string
-  /** Its readers, each at a server. */
+  /** The room's readers, each at a server. */
   readonly readers: ReadonlyArray<{ readonly url: string; readonly stream: StreamRequest }>
-  /** Who writes there by turns, each through a server. */
+  /** The people who write there by turns, each through a server. */
   readonly writers: ReadonlyArray<{ readonly url: string; readonly user: string }>
 }
 
 export type LatencyLoad = {
-  /** Messages per second, to all rooms in turn. */
+  /** Messages per second, to all rooms by turns. */
   readonly rate: number
   readonly warmUpSeconds: number
   readonly seconds: number
@@ -31,16 +31,14 @@ export type Latencies = {
   readonly p99Ms: number
   readonly p999Ms: number
   readonly maxMs: number
-  /** Messages, those of the warm-up too. */
+  /** Messages, including those of the warm-up. */
   readonly posted: number
-  /** Frames that were to be received. */
+  /** Frames that should be received. */
   readonly sent: number
-  /** Sent and not received. */
+  /** Frames that were sent and not received. */
   readonly lost: number
   readonly failed: number
-  /**
-   * How late the most delayed message was sent: this process itself did not keep up by that much.
-   */
+  /** How late the latest message was sent, because this process itself did not keep up. */
   readonly lateMsMax: number
 }
 
@@ -63,7 +61,7 @@ let rooms: readonly LatencyRoom[] = []
 let readers: SseConnection[] = []
 const pools = new Map<string, Pool>()
 let failed = 0
-/** Messages are numbered over all loads, so that a late one is not taken for another. */
+/** Messages are numbered over all loads, so that a late one is not mistaken for another. */
 let numbered = 0
 let onMessage: (index: number) => void = () => undefined
 
@@ -186,7 +184,7 @@ async function close(): Promise<null> {
   return null
 }
 
-/** The number that a text begins with, `#12 `; undefined for frames that are no messages. */
+/** The number at the start of a text, `#12 `; undefined for frames that are not messages. */
 function indexOf(frame: Buffer): number | undefined {
   const mark = frame.indexOf('"#')
   return mark < 0 ? undefined : Number.parseInt(frame.toString('latin1', mark + 2, mark + 12), 10)

@@ -11,7 +11,7 @@ session.connect()
 session.post('Profiler.enable')
 session.post('Profiler.start')
 process.once('exit', () => {
-  // Within its own process the inspector answers synchronously.
+  // Within its own process, the inspector answers synchronously.
   session.post('Profiler.stop', (error, answer) => {
     if (error === null) {
       writeFileSync(

@@ -1,5 +1,5 @@
 // The limit of Redis: the same cluster, plain XADD or XRANGE in pipelines over raw connections.
-// Like those of the service, a pipeline of writes ends with a WAIT for one replica. There are two
+// Like the service's, a pipeline of writes ends with a WAIT for one replica. There are two
 // connections to each master, so that one sends while the other waits.
 import { serve } from '../program.js'
 import { RawConnection } from '../raw-connection.js'
@@ -12,7 +12,7 @@ export type RawRedisMethods = {
     readonly seconds: number
     readonly textBytes: number
   }) => Promise<number>
-  /** Reads streams from end to end. Resolves with the time for all. */
+  /** Reads streams from end to end. Resolves with the time for all of them. */
   xrange: (options: {
     readonly keys: ReadonlyArray<readonly [node: string, key: string]>
   }) => Promise<{ readonly seconds: number; readonly bytes: number }>

@@ -1,6 +1,6 @@
 // Very many readers in one process at the least cost: plain sockets that share one buffer, and a
-// counter each. They count what they read, and keep nothing. `open` resolves when all of them are
-// live.
+// counter for each. They count what they read, and keep nothing. `open` resolves when all of them
+// are live.
 import { randomBytes } from 'node:crypto'
 import net from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -12,15 +12,16 @@ import { type StreamRequest } from '../targets/target.js'
 
 export type OpenReaders = {
   readonly url: string
-  /** Reader i takes the one at i modulo their number. */
+  /** Reader i uses the path at i modulo their number. */
   readonly streams: readonly StreamRequest[]
   readonly count: number
   readonly frameBytesMin: number
   readonly lastEventId?: string | undefined
   readonly deadlineMs: number
   /**
-   * A connection counts as opened when it is answered: on a busy machine more than the listening
-   * socket's queue would take are opened otherwise, and the operating system resets them.
+   * Counts a connection as opened only when it is answered. Otherwise, on a busy machine, more
+   * connections would be opened than fit in the listening socket's queue, and the operating system
+   * would reset them.
    */
   readonly isPatient?: boolean | undefined
 }
@@ -45,7 +46,7 @@ export type ReadersMethods = {
   /** Resolves when a message has arrived. */
   first: (argument: { readonly deadlineMs: number }) => Promise<void>
   count: (argument: null) => Promise<Counted>
-  /** As `count`, after nothing has arrived for `quietMs`, or at the deadline. */
+  /** Like `count`, once nothing has arrived for `quietMs`, or at the deadline. */
   countWhenQuiet: (argument: {
     readonly quietMs: number
     readonly deadlineMs: number
@@ -55,13 +56,12 @@ export type ReadersMethods = {
 
 /**
  * How many connections are opened at once: more would overflow the queue of a listening socket, and
- * wait a second.
+ * wait for a second.
  */
 const CONNECTING_MAX = 2000
 const POLL_MS = 20
 
-// A read fills the buffer and hands it over in the same turn, so that one buffer serves all
-// sockets.
+// A read fills the buffer and hands it over in the same turn, so one buffer serves all sockets.
 const shared = Buffer.allocUnsafeSlow(256 * 1024)
 
 class RawReader {
@@ -71,7 +71,7 @@ class RawReader {
   readonly #whenOver: () => void
   readonly #whenAnswered: () => void
   bytes = 0
-  /** Why it ended, if it did. */
+  /** Why the connection ended, if it did. */
   failure: string | undefined
 
   constructor(

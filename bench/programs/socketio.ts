@@ -1,6 +1,6 @@
 // Socket.IO with its Redis streams adapter as a chat service with rooms: a connection with `?room=`
 // joins the room, and a POST to a room is emitted there, as JSON like the service's. The POST is
-// answered at once, because the adapter does not say when its XADD is done.
+// answered at once, because the adapter does not report when its XADD is done.
 import { createAdapter } from '@socket.io/redis-streams-adapter'
 import Fastify from 'fastify'
 import { createCluster } from 'redis'

@@ -19,7 +19,10 @@ export class Dialogs implements Target {
     this.redis = redis
   }
 
-  /** @param profileFolder where each of its processes writes its profile, which slows it down */
+  /**
+   * @param profileFolder where each of its processes writes its profile, which slows the process
+   * down
+   */
   static async start(profileFolder?: string, services = 1): Promise<Dialogs> {
     const options =
       profileFolder === undefined ? COLLECTING : `${COLLECTING} ${profiling(profileFolder)}`
@@ -67,7 +70,7 @@ export class Dialogs implements Target {
     }
   }
 
-  /** Ends the (first) process and starts a new one on the same port. The cluster goes on. */
+  /** Ends the (first) process and starts a new one on the same port. The cluster keeps running. */
   async restart(): Promise<void> {
     await this.#service.end('SIGTERM')
     await this.#service.start()

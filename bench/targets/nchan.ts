@@ -1,7 +1,7 @@
-// Nchan, the publish and subscribe module of nginx, with the same Redis Cluster for storage. It
+// Nchan, the publish-and-subscribe module of nginx, with the same Redis Cluster for storage. It
 // gets the same paths and POSTs as the service, and stores and sends the bodies as they are. nginx
-// gets a worker per processor, as its documentation advises. Nchan is installed where the system
-// has a package. Elsewhere the figures that need it are left out, and the tables say why.
+// has one worker for each processor, as its documentation advises. Nchan is installed if the system
+// has a package for it. Otherwise the figures that need it are left out, and the tables say why.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -22,10 +22,10 @@ type Tools = {
 // This file is dist/bench/targets/nchan.js when it runs.
 const TOOLS = new URL('../../../compose/setup/tools.mjs', import.meta.url)
 
-// A user's PATH often lacks the folders for administrators, where Debian puts nginx.
+// A user's PATH often lacks the system folders where Debian puts nginx.
 const ENV = { ...process.env, PATH: `${process.env['PATH'] ?? ''}:/usr/sbin:/usr/local/sbin` }
 
-/** @param mayInstall by the system's package manager, when it is not here */
+/** @param mayInstall whether the system's package manager may install it if it is missing */
 export async function startNchan(
   redisUrls: readonly string[],
   mayInstall: boolean
@@ -35,7 +35,9 @@ export async function startNchan(
     const { ensureTools, nginxModule } = (await import(TOOLS.href)) as Tools
     if (mayInstall) await ensureTools(['nchan'])
     const module = nginxModule('ngx_nchan_module.so')
-    if (module === undefined) return { name: NAME, why: 'nginx with its module Nchan is not here' }
+    if (module === undefined) {
+      return { name: NAME, why: 'nginx with its module Nchan is not installed' }
+    }
     return await start(module, redisUrls)
   } catch (error) {
     return { name: NAME, why: messageOf(error) }

@@ -1,16 +1,16 @@
-// Something to measure: a server at a URL that takes POSTs of messages at /rooms/<room>/messages
+// Something to measure: a server at a URL that accepts POSTs of messages at /rooms/<room>/messages
 // like the service, and has a stream of each room in its own protocol.
 
-/** How to read a room: the program readers.ts speaks both kinds. */
+/** How to read a room: the program readers.ts knows both protocols. */
 export type StreamRequest = {
   readonly kind: 'sse' | 'socketio'
   readonly path: string
   /**
-   * Bytes that prove that the reader is live; unset when the server sends none: then a reader
-   * counts as live once it is answered.
+   * Bytes that prove that the reader is live. Unset if the server sends none: then a reader counts
+   * as live once it is answered.
    */
   readonly liveMark?: string
-  /** How many frames up to then are no messages. */
+  /** How many frames up to then are not messages. */
   readonly otherFrames: number
 }
 

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url'
 import Fastify from 'fastify'
 import { SignJWT } from 'jose'
 
-/** Short, because a token that was made cannot be taken back. The page logs in again in time. */
+/** Short, because a token cannot be revoked. The page logs in again in time. */
 const TOKEN_S = 15 * 60
 
 // A real application has these in its database, and passwords as slow hashes.
@@ -41,14 +41,14 @@ export function buildMainApp({ secret }) {
   app.post('/login', { schema: { body: CREDENTIALS } }, async (request, reply) => {
     const { user, password } = request.body
     if (!isPassword(user, password)) return reply.code(401).send({ message: 'Wrong password.' })
-    // Names of rooms are made here, never by people: one that ends in * would be a pattern.
+    // Names of rooms are made here, never by people: a name that ends in * would be a pattern.
     const rooms = DIALOGS.filter(({ people }) => people.includes(user)).map(({ room }) => room)
     const token = await new SignJWT({ dialogs: { read: rooms, write: rooms } })
       .setProtectedHeader({ alg: 'HS256' })
       .setSubject(user)
       .setExpirationTime(`${TOKEN_S} s`)
       .sign(key)
-    // For an EventSource of the same host. Add Secure where there is HTTPS.
+    // For an EventSource from the same host. Add Secure if you use HTTPS.
     reply.header(
       'set-cookie',
       `token=${token}; HttpOnly; SameSite=Strict; Path=/; Max-Age=${TOKEN_S}`

@@ -18,6 +18,6 @@ done
 mkdir -p "$folder"
 sed -e "s|@LISTEN@|${LISTEN:-8080}|" -e "s|@SERVERS@|$remembered|" \
   -e "s|@SERVERS_WITHOUT_MEMORY@|$forgotten|" "$here/nginx.conf" > "$folder/nginx.conf"
-# As many open files as this process may have: each stream takes two.
+# As many open files as this process may have, because each stream takes two.
 ulimit -n "$(ulimit -H -n)"
 exec nginx -e stderr -p "$folder" -c nginx.conf

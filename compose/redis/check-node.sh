@@ -1,11 +1,11 @@
 #!/bin/sh
-# The health check of a Redis node: healthy when it answers PONG (redis-cli exits 0 on errors, too,
-# such as "LOADING" or "NOAUTH", so the answer itself is looked at). Costs some milliseconds of
+# The health check of a Redis node: it is healthy if it answers PONG. redis-cli exits 0 even on
+# errors such as "LOADING" or "NOAUTH", so the answer itself is checked. Costs some milliseconds of
 # processor time.
 #
 # It also leaves the marker by which start-node.sh recognizes a node that has lost its data, as soon
-# as the node belongs to a cluster. And where nodes come back under other addresses (Kubernetes), it
-# introduces this node to its PEERS (host names) again when it has lost sight of one: Redis
+# as the node belongs to a cluster. Where nodes come back under other addresses (Kubernetes), it
+# introduces this node to its PEERS (host names) again if it has lost contact with one: Redis
 # remembers addresses, not names.
 set -eu
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes one cluster of the nodes, or looks whether the cluster that is there is complete; then it is
-# done. It asks every node before it does anything, and never forms a cluster where one exists.
+# Forms one cluster of the nodes, or checks that the existing cluster is complete; then it ends. It
+# asks every node before it does anything, and never forms a cluster if one exists.
 #
 #   form-cluster.sh               forms or checks; an empty node joins as a replica where one is missing
 #   form-cluster.sh replace NAME  gives up the data of a node whose volume is lost: its replica becomes
-#                                 the master, and the node may start again, empty, as a replica
+#                                 the master, and the empty node may start again as a replica
 #
 #   NODES           name=host:port of all nodes, separated by spaces; masters first
 #   REPLICAS        for each master; default 1
@@ -78,7 +78,7 @@ replica_of() {
 say() { printf '%s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# Repeats a command until it succeeds, each half second; false when the time is over.
+# Repeats a command every half second until it succeeds; false when the time is over.
 until_true() { # seconds, command …
   end=$(($(date +%s) + $1))
   shift
@@ -88,7 +88,7 @@ until_true() { # seconds, command …
   done
 }
 
-# Sorts the nodes into: members of a cluster, empty ones, and silent ones.
+# Sorts the nodes into members of a cluster, empty nodes, and silent ones.
 sort_nodes() {
   members='' empty='' silent=''
   for name in $(names); do
@@ -112,7 +112,7 @@ form() {
   say "Making a cluster of$empty"
   addresses=''
   for name in $empty; do addresses="$addresses $(address_of "$name")"; done
-  # Word splitting is meant: one argument each.
+  # Word splitting is intended: each word is an argument.
   "$client" --cluster create $addresses --cluster-replicas "${REPLICAS:-1}" --cluster-yes
 }
 
@@ -163,8 +163,8 @@ all_complete() {
   done
 }
 
-# Nodes that came back under other addresses do not find each other: Redis remembers addresses. To
-# be introduced again changes nothing for those who know each other.
+# Nodes that came back under other addresses do not find each other, because Redis remembers
+# addresses. Introducing nodes that know each other already changes nothing.
 introduce() {
   for name in $members; do
     to=$(address_of "$name")
@@ -172,8 +172,8 @@ introduce() {
   done
 }
 
-# What check-node.sh does a little later: without it, a volume lost within these seconds would not
-# be noticed.
+# Does what check-node.sh would do a little later. Without it, a volume that is lost within these
+# seconds would not be noticed.
 leave_markers() {
   [ -d "${MARKER_DIR:-/marker}" ] || return 0
   for name in $members; do
@@ -230,7 +230,7 @@ promote_replica_of() { # id
 nobody else has these messages."
   replica=$(name_at "$where")
   say "Making $replica the master in place of $lost"
-  # By election; without one if the masters that are left are no majority.
+  # By election; without one if the remaining masters are not a majority.
   ask "$replica" cluster failover force > /dev/null
   until_true 10 owns_nothing "$member" "$1" && return
   ask "$replica" cluster failover takeover > /dev/null

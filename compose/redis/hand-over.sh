@@ -1,7 +1,7 @@
 #!/bin/sh
-# Before a node is stopped on purpose: if it is a master, its replica takes over now, in
-# milliseconds and with everything, instead of after an election. Does nothing on a replica. Fails
-# after 20 s without a successor.
+# Run it before a node is stopped on purpose. If the node is a master, its replica takes over now,
+# within milliseconds and with all data, instead of after an election. Does nothing on a replica.
+# Fails after 20 s without a successor.
 set -eu
 REDISCLI_AUTH=$(cat "${PASSWORD_FILE:-/run/dialogs/redis-password}")
 export REDISCLI_AUTH

@@ -1,7 +1,7 @@
 #!/bin/sh
-# Runs once before all others: makes the password that the Redis nodes and the service share, or
-# takes the one in REDIS_PASSWORD, and opens the folder for markers to the nodes, which are not
-# root.
+# Runs once, before all others: generates the password that the Redis nodes and the service share,
+# or takes the one in REDIS_PASSWORD. Also opens the folder for markers to the nodes, which do not
+# run as root.
 set -eu
 file=/run/dialogs/redis-password
 if [ -n "${REDIS_PASSWORD:-}" ]; then

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Starts a Redis node, unless it has lost its data. A node that starts empty under the name or
-# address of a master would be copied by its replica, and the shard would be gone without a word. So
-# a node that once belonged to a cluster (check-node.sh leaves a marker, on another volume than the
-# data) and has no data any more refuses to start.
+# Starts a Redis node, unless it has lost its data. If a node started empty under the name or
+# address of a master, its replica would copy the emptiness, and the shard would be lost silently.
+# So a node that once belonged to a cluster (check-node.sh leaves a marker, on another volume than
+# the data) but has no data any more refuses to start.
 #
 #   NAME            of this node, for the marker and for messages
 #   ANNOUNCE_IP     the address by which the other nodes reach it; default: the one that they see
@@ -29,13 +29,12 @@ If it started empty, its replica would copy the emptiness, and a part of the mes
   - If the volume is lost for good: ${REPLACE:-form-cluster.sh replace} $NAME
     makes its replica the master if it is not yet, and lets this node start again as a replica.
 TEXT
-  # Docker starts it again and again. The pause keeps its log short.
+  # Docker restarts it again and again. The pause keeps its log short.
   sleep 5
   exit 1
 fi
 
-# The password stands in a file of this container's memory, not on a command line that everyone
-# sees.
+# The password is in a file in this container's memory, not on a command line that everyone can see.
 umask 077
 {
   cat "$(dirname "$0")/redis.conf"

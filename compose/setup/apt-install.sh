@@ -4,7 +4,7 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive
 
-# While this file is there and exits with 101, packages do not start services (invoke-rc.d(8)).
+# While this file exists and exits with 101, packages do not start services (invoke-rc.d(8)).
 policy=/usr/sbin/policy-rc.d
 if [ ! -e "$policy" ]; then
   trap 'rm -f "$policy"' EXIT
@@ -17,7 +17,7 @@ install() {
   apt-get install --yes --no-install-recommends "$@"
 }
 
-# An image without package lists, or with lists older than what the mirror still has.
+# The image may have no package lists, or lists older than what the mirror still has.
 if ! install "$@"; then
   apt-get update
   install "$@"

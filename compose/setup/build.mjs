@@ -1,6 +1,6 @@
-// Compiles the sources and bundles the page if any source has changed, appeared or gone since the
-// last build that succeeded. dist keeps a fingerprint of their names, times and sizes: comparing it
-// takes milliseconds, starting tsc takes seconds.
+// Compiles the sources and bundles the page if any source has changed, appeared or disappeared
+// since the last successful build. dist keeps a fingerprint of their names, times and sizes.
+// Comparing it takes milliseconds; starting tsc takes seconds.
 
 import { createHash } from 'node:crypto'
 import {
@@ -58,7 +58,7 @@ function filesUnder(folder) {
   return (
     readdirSync(join(root, folder), { recursive: true, withFileTypes: true })
       .filter(entry => entry.isFile())
-      // Node 24 has no `path` any more; `parentPath` is there from Node 20.12 on.
+      // Node 24 no longer has `path`; `parentPath` exists from Node 20.12 on.
       .map(entry => join(entry.parentPath ?? entry.path, entry.name).slice(root.length))
   )
 }

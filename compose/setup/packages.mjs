@@ -1,6 +1,6 @@
 // Installs the node packages exactly as package-lock.json says, unless they already are. npm keeps
-// a lock file of what is installed in node_modules; comparing the two takes milliseconds and no
-// npm.
+// a lock file of what is installed in node_modules; comparing the two files takes milliseconds and
+// does not start npm.
 
 import { existsSync, readFileSync } from 'node:fs'
 import { step } from './step.mjs'
@@ -17,7 +17,7 @@ function areInstalled() {
   return Object.entries(wanted).every(([path, { version, optional, link }]) => {
     // '' is the project itself.
     if (path === '' || link) return true
-    // Optional packages for another platform are not installed.
+    // Optional packages for other platforms are not installed.
     return installed[path]?.version === version || (optional && installed[path] === undefined)
   })
 }

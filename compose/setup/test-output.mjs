@@ -1,12 +1,12 @@
-// What a test file prints, turned into what a person reads: comments, and each innermost result
+// Turns the output of a test file into what a person reads: comments, and each innermost result
 // that failed. Counts the file's tests, which are the results at its top level.
 
-/** Prints lines by `print`. Call it before the parser gets anything. */
+/** Prints lines with `print`. Call it before the parser gets any input. */
 export function show(parser, file, print) {
   showWithin(parser, [file], print, () => {})
 }
 
-/** How many tests passed, failed and were skipped, counted on while the parser gets its input. */
+/** How many tests passed, failed and were skipped; updated while the parser gets its input. */
 export function countIn(parser) {
   const counted = { passed: 0, failed: 0, skipped: 0 }
   parser.on('assert', test => {
@@ -19,7 +19,7 @@ export function summary({ passed, failed, skipped }) {
   return `${passed} passed, ${failed} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`
 }
 
-// The "not ok" of a subtest around a result that failed only repeats it.
+// The "not ok" of a subtest only repeats the failed result inside it.
 function showWithin(parser, path, print, tellParent) {
   let isShown = false
   parser.on('comment', text => {
@@ -40,7 +40,7 @@ function showWithin(parser, path, print, tellParent) {
   })
 }
 
-// Notes that tap itself writes between the results.
+// Lines that tap itself writes between the results.
 function isOfTap(comment) {
   return /^# (Subtest|time=|\{ total|error thrown in teardown)/.test(comment)
 }

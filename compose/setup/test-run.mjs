@@ -1,9 +1,11 @@
 // Runs test files as processes of their own, several at a time: as many as the processors can
-// carry, by what each file was measured to need (test-times.mjs). The longest comes first, so that
-// none is left for the end. A file that needs the whole machine runs when nothing else does.
+// carry, according to what each file was measured to need (test-times.mjs). The longest files come
+// first, so that none is left for the end. A file that needs the whole machine runs when nothing
+// else does.
 //
 // The files run as plain Node processes that print TAP. tap's own runner would load its
-// instrumentation into every service and command that a test starts: 0.1 s of processor time each.
+// instrumentation into every service and command that a test starts, which costs 0.1 s of processor
+// time each.
 
 import { spawn } from 'node:child_process'
 import { availableParallelism } from 'node:os'
@@ -14,8 +16,8 @@ import { needsOf } from './test-times.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /**
- * Of one file. A slow machine takes several times as long as the slowest file here, and whatever
- * waits for something has a deadline of its own.
+ * The time limit for one file. A slow machine takes several times as long as the slowest file here,
+ * and everything in a test that waits has a deadline of its own.
  */
 const secondsMax = 1200
 const endMsMax = 10_000
@@ -52,7 +54,7 @@ export async function runFiles(jobs) {
 }
 
 async function runFile({ name, env = {}, where = '' }, isBuffered) {
-  // It comes with tap: not before the set-up has installed it.
+  // It comes with tap, so it exists only after the set-up has installed it.
   const { Parser } = await import('tap-parser')
   const lines = []
   const print = isBuffered ? line => lines.push(line) : line => console.log(line)
@@ -72,7 +74,7 @@ async function runFile({ name, env = {}, where = '' }, isBuffered) {
   )
   child.stdout.pipe(parser)
   child.stderr.setEncoding('utf8').on('data', text => print(text.trimEnd()))
-  // Its clusters end with it after this signal.
+  // After this signal, its clusters end with it.
   const late = setTimeout(() => {
     print(`${name} takes longer than ${secondsMax} s`)
     child.kill('SIGALRM')

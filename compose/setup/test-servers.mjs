@@ -1,7 +1,7 @@
 // `npm run test:servers [-- redis-8.2 valkey-9.1 …]`: fetches other Redis and Valkey servers, and
-// runs on each all tests that need one, the drills, and the drill of many faults at once. At the
-// end a table says what came out, and what could not be had. It takes about half an hour for each
-// server.
+// runs on each of them all tests that need a server, the drills, and the drill of many faults at
+// once. At the end, a table shows the results, and which servers were not available. It takes about
+// half an hour for each server.
 
 import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'

@@ -1,11 +1,11 @@
 // What each test file needs: how many seconds it takes by itself on two cores, and how many
-// processors it keeps busy meanwhile. test-run.mjs packs the files by these figures. They need not
-// be exact. Only what is far from usual is listed; after a change, `npm test` shows the seconds.
+// processors it keeps busy meanwhile. test-run.mjs schedules the files by these figures, which need
+// not be exact. Only unusual files are listed; after a change, `npm test` shows the seconds.
 
 const usual = { seconds: 10, cores: 0.6 }
 const usualUnit = { seconds: 3, cores: 1 }
 
-/** They load the whole machine, or judge times: nothing runs beside them. */
+/** Files that load the whole machine or judge times: nothing runs beside them. */
 const alone =
   /^containers\/|^page\/(network|sending|tabs)$|^faults\/(drill|large-room|partitions|unread)$/
 

@@ -1,11 +1,10 @@
 // `npm test [-- name …]` sets up what is missing (a type error ends it there), lints, and runs all
-// test files, or those named. It shows the result of each file as it finishes; the last line says
-// how many tests passed. A test is a call at the top level of a file, with its assertions and
-// subtests. A file that crashes counts as one more failed test. With --retry the first few files
-// that failed run once more at the end, when nothing else runs, and their second results count: on
-// a busy machine a bound on time may fail once. The output names each such file. Without names, the
-// tests that depend most on what a server does run on the newest Redis and the newest Valkey as
-// well.
+// test files, or the named ones. It shows the result of each file as it finishes; the last line
+// says how many tests passed. A test is a call at the top level of a file, with its assertions and
+// subtests. A file that crashes counts as one more failed test. With --retry the first few failed
+// files run once more at the end, when nothing else runs, and their second results count: on a busy
+// machine a bound on time may fail once. The output names each such file. Without names, the tests
+// that depend most on the server also run on the newest Redis and the newest Valkey.
 
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync } from 'node:fs'
@@ -18,11 +17,11 @@ import { runFiles } from './test-run.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 /**
- * Below tests/: what needs no server, a Redis Cluster, a cluster that is broken, a browser, a
+ * Below tests/: the folders that need no server, a Redis Cluster, a cluster to break, a browser, a
  * Docker engine.
  */
 const folders = ['unit', 'cluster', 'faults', 'page', 'containers']
-/** What is run on other servers, too. */
+/** Files that also run on other servers. */
 const serverTests = [
   'cluster/scripts',
   'cluster/store',
@@ -35,9 +34,9 @@ const serverTests = [
   'faults/store-faults',
   'faults/stream-faults'
 ]
-/** If more files failed, it was not for a busy machine. */
+/** If more files failed, a busy machine is not the reason. */
 const retriesMax = 5
-/** No file is tried again later than this. */
+/** No file is tried again after this time. */
 const retryMsMax = 30 * 60_000
 
 const counts = { passed: 0, failed: 0, skipped: 0 }
@@ -77,12 +76,14 @@ function lint() {
       ],
       { cwd: root, stdio: ['ignore', 'inherit', 'inherit'] }
     )
-    if (status !== 0) throw new Error('Lint failed, see above; `npm run format` mends the format')
+    if (status !== 0) {
+      throw new Error('Lint failed, see above; `npm run format` corrects the format')
+    }
   }
 }
 
-// `store` means the file store.ts in whichever folder; `cluster/` all files of a folder; where
-// there is neither, every file with the word in its name.
+// `store` means the file store.ts in any folder; `cluster/` means all files of a folder; if neither
+// exists, a word means every file with that word in its name.
 function filesNamed(names) {
   const all = folders.flatMap(folder => testFilesIn(folder))
   const chosen = names.length === 0 ? all : names.flatMap(name => ofName(name, all))

@@ -1,6 +1,6 @@
 // The programs that are not node packages: Redis always, Chromium and nginx for the tests. A
-// program that is there is used as it is. One that is missing is installed by the system's package
-// manager; without the right to install, the error names the command to run.
+// program that is installed is used as it is. A missing one is installed by the system's package
+// manager; without the permission to install, the error names the command to run.
 
 import { spawnSync } from 'node:child_process'
 import { accessSync, constants, existsSync } from 'node:fs'
@@ -51,7 +51,7 @@ const managers = {
   brew: ['install'] // for everyone; it refuses to be root
 }
 
-// A script of its own for apt: its packages start their services.
+// A separate script for apt, because its packages start their services.
 const aptInstall = fileURLToPath(new URL('apt-install.sh', import.meta.url))
 
 /** Installs those of the named tools that are missing, all at once. */
@@ -62,7 +62,7 @@ export async function ensureTools(names) {
   const manager = Object.keys(managers).find(has)
   if (manager === undefined) {
     const known = Object.keys(managers).join(', ')
-    throw new Error(`Missing: ${what}. Install by hand: none of ${known} is here`)
+    throw new Error(`Missing: ${what}. Install by hand: none of ${known} is on this machine`)
   }
 
   const unknown = missing.find(tool => tool.packages[manager] === undefined)
@@ -100,8 +100,8 @@ function versionOf(server) {
 }
 
 /**
- * The path of an nginx module, in the folder where nginx looks for them; undefined if it is not
- * there.
+ * The path of an nginx module, in the folder where nginx looks for modules; undefined if it is not
+ * installed.
  */
 export function nginxModule(name) {
   const { stderr } = spawnSync('nginx', ['-V'], {
@@ -117,7 +117,7 @@ function has(command) {
   return folders().some(folder => isExecutable(join(folder, command)))
 }
 
-// A user's PATH often lacks the folders for administrators, where Debian puts nginx.
+// A user's PATH often lacks the system folders where Debian puts nginx.
 function folders() {
   return [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/sbin']
 }
