@@ -257,9 +257,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       })
     }
   })
-  fastify.server.on('connection', () => {
-    connections.accepted()
-  })
+  connections.listenTo(fastify.server)
   const answers = new Answers(config.http)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.server.maxHeadersCount = HEADERS_MAX

@@ -83,9 +83,15 @@ export class Connections {
     return { inWork: this.#requests, waiting: this.#waiting }
   }
 
-  /** The server has accepted a connection. */
-  accepted(): void {
-    this.#acceptFirst.accepted()
+  /** Looks at each connection that a server accepts. Call it before the server listens. */
+  listenTo(server: Server): void {
+    // A client may send its request and close its sending side, as `nc -N` does (RFC 9112, 9.6).
+    // Without this option, which only Node's source describes, Node closes the connection then, and
+    // an answer that comes later is lost: that of a POST always, though its message is stored.
+    Object.assign(server, { httpAllowHalfOpen: true })
+    server.on('connection', () => {
+      this.#acceptFirst.accepted()
+    })
   }
 
   /**
@@ -108,6 +114,10 @@ export class Connections {
     const connection = this.#connections.get(request.socket)
     if (connection === undefined) return
     connection.state = 'streaming'
+    // Readers do not close one side only: this one has gone.
+    const { socket } = connection
+    if (socket.readableEnded) socket.destroy()
+    else socket.once('end', () => socket.destroy())
     this.#release(connection)
     this.#forgetWaiting(connection)
   }

@@ -153,3 +153,46 @@ t.test(
     }
   }
 )
+
+t.test('a client that closes its sending side after the request gets the answer', async t => {
+  const { url } = await startService(t, { redisNodes: cluster.urls })
+  const room = freshRoom()
+  const body = JSON.stringify({ user: 'ann', text: 'hello' })
+  const half = (text: string): ReturnType<typeof connect> => {
+    const connection = connect(t, url, text)
+    connection.socket.end()
+    return connection
+  }
+  const post = half(
+    `POST /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+  )
+  await until('the POST is over', () => post.socket.destroyed)
+  t.match(post.answer(), /^HTTP\/1\.1 201 [^]*"seq":1,"user":"ann","text":"hello"/)
+  const page = half(`GET /rooms/${room}/messages HTTP/1.1\r\nHost: localhost\r\n\r\n`)
+  await until('the page is over', () => page.socket.destroyed)
+  t.match(page.answer(), /^HTTP\/1\.1 200 [^]*"text":"hello"/)
+  const incomplete = half(HALF_A_POST)
+  await until('the incomplete request is over', () => incomplete.socket.destroyed)
+  t.match(incomplete.answer(), /^HTTP\/1\.1 400 /)
+})
+
+t.test('the stream of a reader that closes its connection ends at once', async t => {
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { HEARTBEAT_MS: '60000' }
+  })
+  const open = async (): Promise<number> => {
+    const text = await (await fetch(`${url}/metrics`)).text()
+    return Number(/^dialogs_streams (\d+)$/m.exec(text)?.[1])
+  }
+  const { socket, answer } = connect(
+    t,
+    url,
+    `GET /rooms/${freshRoom()}/events HTTP/1.1\r\nHost: localhost\r\n\r\n`
+  )
+  await until('it is live', () => answer().includes('event: live'))
+  t.equal(await open(), 1)
+  socket.end()
+  await until('it has ended', async () => (await open()) === 0, 5000)
+  t.equal(await open(), 0)
+})
