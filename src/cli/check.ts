@@ -77,7 +77,7 @@ async function check(
     isRepairing,
     orphanAgeMs,
     settleMs: config.cluster.storeDeadlineMs + SETTLE_MS,
-    clean: (room: string) => store.deletions.clean(room),
+    clean: (room: string) => store.cleaner.clean(room),
     seal: (room: string) => store.sealer.seal(room),
     referencesMax: REFERENCES_MAX,
     onProgress: (entries: number) => {

@@ -99,7 +99,7 @@ async function erase(
   if (room === undefined) await eraseUser(cluster, store, user)
   else {
     const { seq } = await store.deletions.delete(room)
-    await store.deletions.clean(room)
+    await store.cleaner.clean(room)
     console.log(`${room}: erased up to ${seq}`)
   }
   await store.settled()

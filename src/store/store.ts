@@ -21,6 +21,7 @@ import { Pieces } from './pieces.js'
 import { PublishOrder } from './publish-order.js'
 import { ReadMarks } from './read-marks.js'
 import { type PrefixDays, Retention } from './retention.js'
+import { RoomCleaner } from './room-cleaner.js'
 import { Sealer } from './sealer.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
@@ -60,6 +61,7 @@ export class Store {
   readonly inbox: Inbox
   readonly touches: Touches
   readonly deletions: Deletions
+  readonly cleaner: RoomCleaner
   readonly #idempotency: Idempotency
   readonly #changes: Changes
   readonly #dialogs: Dialogs
@@ -118,11 +120,15 @@ export class Store {
     this.members = members
     this.inbox = new Inbox(cluster, { log, history, members, dialogs, marks }, deadlineMs)
     this.touches = touches
+    this.cleaner = new RoomCleaner(
+      cluster,
+      { members, dialogs },
+      { blockLength: options.blockLength, segmentLength: options.segmentLength, deadlineMs }
+    )
     this.deletions = new Deletions(
       cluster,
-      { log, members, dialogs },
+      { log, members, cleaner: this.cleaner },
       {
-        blockLength: options.blockLength,
         deadlineMs,
         claimMs: options.deletionClaimMs,
         onFault: faultOf('clean')

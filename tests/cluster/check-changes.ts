@@ -26,7 +26,7 @@ async function check(
   const keys = (await findKeys(cluster, [room])).get(room)
   assert.ok(keys)
   const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.deletions.clean(room),
+    clean: room => store.cleaner.clean(room),
     seal: room => store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 60_000,

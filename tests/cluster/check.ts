@@ -83,7 +83,7 @@ async function checkRoom(
   const keys = (await findKeys(cluster, [room])).get(room)
   assert.ok(keys)
   return await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.deletions.clean(room),
+    clean: room => store.cleaner.clean(room),
     seal: room => store.sealer.seal(room),
     isRepairing: false,
     orphanAgeMs: 60_000,

@@ -82,7 +82,7 @@ async function check(room: string, isRepairing = false): Promise<string[]> {
   const keys = (await findKeys(healthy.cluster, [room])).get(room)
   assert.ok(keys)
   const { findings } = await new RoomCheck(healthy.cluster, healthy.store.log, room, keys, {
-    clean: room => healthy.store.deletions.clean(room),
+    clean: room => healthy.store.cleaner.clean(room),
     seal: room => healthy.store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 0,
@@ -199,9 +199,9 @@ t.test('a slower process does not take what a later deletion has set aside', asy
     isStill = true
     await standstill
   })
-  const cleaning = slow.deletions.clean(room)
+  const cleaning = slow.cleaner.clean(room)
   await until('it stands still', () => isStill)
-  await other.store.deletions.clean(room)
+  await other.store.cleaner.clean(room)
   await append(other.store, room, `ann ${room}`, `second life of ${room}`)
   const second = dying(2)
   second.store.deletions.delete(room).catch(ignore)
@@ -209,7 +209,7 @@ t.test('a slower process does not take what a later deletion has set aside', asy
   goOn()
   await cleaning
   t.match((await check(room)).join(), /half-deleted 1/, 'the second deletion is still recorded')
-  await other.store.deletions.clean(room)
+  await other.store.cleaner.clean(room)
   t.notOk((await everythingIn(embedded)).includes(`second life of ${room}`))
   t.strictSame(await check(room), [])
 })

@@ -303,7 +303,7 @@ t.test('people, faults, and a model', async t => {
         const keys = (await findKeys(cluster, [room])).get(room)
         if (keys === undefined) throw new Error(`no keys of ${room}`)
         const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-          clean: room => store.deletions.clean(room),
+          clean: room => store.cleaner.clean(room),
           seal: room => store.sealer.seal(room),
           isRepairing,
           orphanAgeMs: 0,
