@@ -1,7 +1,7 @@
 // What this process knows about the cluster as a whole: which node owns which slot, and whether the
 // cluster can take work. It looks at the topology again on MOVED, on a lost or refused connection,
 // when a master fails, and from time to time. (node-redis' own cluster client looks only on MOVED,
-// and hangs while a killed master stays dead.) The only module that knows which node owns a slot.
+// and hangs while a killed master stays dead.) No other module decides which node owns a slot.
 import { DialogsError, messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
 import { type Node, type Nodes } from './nodes.js'
@@ -9,6 +9,7 @@ import { SLOT_COUNT } from './slots.js'
 import { Topology } from './topology.js'
 
 const REFRESH_PAUSE_MS = 50
+/** How many nodes are asked for their view of the cluster in one look. */
 const VIEWS = 3
 /** The greatest age of a topology look that `outage` relies on. */
 const FRESH_MS = 1000
@@ -23,7 +24,7 @@ export class ClusterView {
   #refreshing: Promise<void> | undefined
   #refreshedAt = -Infinity
 
-  /** @param onLook the topology was read, before the listeners of `onChange` are told */
+  /** @param onLook called after each look, before the listeners of `onChange` are told */
   constructor(nodes: Nodes, onLook: (haveMastersChanged: boolean) => void) {
     this.#nodes = nodes
     this.#onLook = onLook
@@ -85,8 +86,8 @@ export class ClusterView {
   }
 
   /**
-   * Looks again unless the last look is very recent. After a MOVED the new owner is already known,
-   * so nobody waits for the look. Otherwise the look may find another owner.
+   * Looks again unless the last look is very recent.
+   * @param isInBackground does not wait for the look: after a MOVED the new owner is already known
    */
   async refreshSoon(isInBackground: boolean): Promise<void> {
     if (performance.now() - this.#refreshedAt < REFRESH_PAUSE_MS) return
@@ -106,7 +107,8 @@ export class ClusterView {
   }
 
   async #look(): Promise<void> {
-    // This does not lose a MOVED: the view with the highest epoch includes it.
+    // A MOVED that arrives during the look is not lost, although the look replaces the topology:
+    // the view with the highest epoch includes it.
     const before = this.#topology.masters.join()
     try {
       const topology = Topology.fromViews(await this.#nodes.views.collect(VIEWS))

@@ -1,7 +1,7 @@
-// The way of one command to the node that owns its slot. It is sent again while the cluster says
-// "elsewhere" (MOVED, ASK, TRYAGAIN) or "not now" (LOADING, a broken connection), with pauses that
-// grow, until its deadline. Invariant: a command that fails here was retried until its deadline, or
-// was refused for a reason that will not go away by itself.
+// Delivers one command to the node that owns its slot. It is sent again while the cluster says
+// "elsewhere" (MOVED, ASK, TRYAGAIN) or "not now" (LOADING, a broken connection), with growing
+// pauses, until its deadline. Invariant: a command fails here only after it was retried until its
+// deadline, or if the refusal is permanent.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
 import { DialogsError } from '../errors.js'
@@ -24,7 +24,7 @@ export type Command = {
   readonly args: Args
   readonly deadline: number | undefined
   readonly send: Send
-  /** Makes what to send instead if the slot is moving and the keys are on both sides. */
+  /** Makes the command to send instead if the slot is moving and the keys are on both nodes. */
   readonly inMigration?: (() => Args) | undefined
 }
 
@@ -39,8 +39,8 @@ export type DeliveryOptions = {
 const BACKOFF_MS_MIN = 5
 const BACKOFF_MS_MAX = 200
 /**
- * This many redirections are followed at once; later ones after a pause, in case they go round in a
- * circle.
+ * This many redirections are followed without a pause. Later ones wait, because they may go round
+ * in a circle.
  */
 const REDIRECTS_AT_ONCE = 5
 
@@ -55,8 +55,8 @@ export class Delivery {
   }
 
   /**
-   * Sends a command to the owner of a slot until it is answered. Nearly always the first attempt is
-   * the only one, and it costs nothing extra.
+   * Sends a command to the owner of a slot until it is answered. Nearly always the first attempt
+   * succeeds, and then retrying has cost nothing.
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a permanent refusal
    */
   deliver(slot: number, command: Command): Promise<Written> {
@@ -69,7 +69,7 @@ export class Delivery {
     })
   }
 
-  // Bounded by the deadline and by close().
+  // Ends at the deadline, or after close().
   async #tryAgain(
     slot: number,
     original: Command,
@@ -111,8 +111,8 @@ export class Delivery {
     }
   }
 
-  // If another node is known, it is tried at once. Otherwise look at the topology and give the node
-  // a moment.
+  // If the error says where or how to send the command, that is tried at once. Otherwise looks at
+  // the topology and gives the node a moment.
   async #pauseBefore(step: NextStep, command: Command, tries: number): Promise<void> {
     const isAtOnce = tries < REDIRECTS_AT_ONCE && hasWay(step, command)
     if (step.kind === 'moved') this.#view.move(step.slot, step.to)
@@ -122,7 +122,7 @@ export class Delivery {
     if (!isAtOnce) await sleep(backoffMs(tries, BACKOFF_MS_MIN, BACKOFF_MS_MAX))
   }
 
-  /** Commands are not sent again from now on. */
+  /** From now on, commands that fail are not sent again. */
   close(): void {
     this.#isClosed = true
   }
@@ -160,7 +160,7 @@ async function sendOnce(
 export const sendCommand: Send = (node, args, isAsking, resolve, reject) => {
   node.commands.send(args, isAsking, false, resolve, reject)
 }
-/** On a connection for writes, whose result tells when replicas have it. */
+/** On a connection for writes. The result tells when replicas have the write. */
 export const sendWrite: Send = (node, args, isAsking, resolve, reject) => {
   node.writes.send(args, isAsking, true, resolve, reject)
 }

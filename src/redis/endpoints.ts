@@ -1,7 +1,8 @@
-// How nodes want to be reached. `cluster-preferred-endpoint-type` selects their address, a host
-// name, or the host that was asked (behind a load balancer). `CLUSTER NODES` does not say which;
-// `CLUSTER SHARDS` does (https://redis.io/commands/cluster-shards). It is asked only when a node
-// appears or announces something new, so a topology look costs no more than before.
+// How nodes want to be reached: at their address, by a host name, or at the host that was asked
+// (behind a load balancer). Redis' setting cluster-preferred-endpoint-type says which. The reply to
+// `CLUSTER NODES` does not show it, that to `CLUSTER SHARDS` does
+// (https://redis.io/commands/cluster-shards). So `CLUSTER SHARDS` is asked too, but only when a
+// node appears or announces something new; all other topology looks cost nothing more.
 import { type Address, addressKey } from './address.js'
 import { isRedisError, type Reply } from './connection.js'
 
@@ -13,7 +14,7 @@ export class Endpoints {
   /** Nodes as they were announced when `CLUSTER SHARDS` was last asked. */
   readonly #seen = new Set<string>()
 
-  /** Where a node wants to be reached that `CLUSTER NODES` shows at this address. */
+  /** Where the node that `CLUSTER NODES` shows at this address wants to be reached. */
   of(announced: Address): Address {
     return this.#preferred.get(addressKey(announced)) ?? announced
   }
@@ -35,7 +36,7 @@ export class Endpoints {
         const host = endpoint === null || endpoint === '' ? askedHost : endpoint
         for (const port of ports) {
           const key = addressKey({ host: ip === '' ? askedHost : ip, port })
-          // A node that prefers a name and has none answers `?`; then only its address is usable.
+          // A node that prefers a name but has none answers `?`. Then only its address is usable.
           if (host === ip || host === '?') this.#preferred.delete(key)
           else this.#preferred.set(key, { host, port })
         }
@@ -49,14 +50,14 @@ export class Endpoints {
     for (const words of announced) this.#seen.add(words)
   }
 
-  /** Makes the next look ask again, because a node turned out to be reached in another way. */
+  /** Makes the next look ask again, because the way to reach a node has changed. */
   forget(): void {
     this.#seen.clear()
   }
 }
 
-// Id and addresses of each node that has completed its handshake: `<id>
-// <ip:port@cport[,hostname…]>`.
+// Id and addresses of each node that has completed its handshake:
+// `<id> <ip:port@cport[,hostname…]>`.
 function announcedIn(nodesReply: string): string[] {
   return nodesReply.split('\n').flatMap(line => {
     const [id, where, flags] = line.split(' ')

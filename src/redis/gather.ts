@@ -1,15 +1,15 @@
-// Asks several nodes the same question without waiting for nodes that have vanished: a host that is
-// cut off does not refuse, it is silent.
+// Asks several nodes the same question without waiting for those that have vanished. A host that is
+// cut off does not refuse a connection; it is silent.
 
-/** A node answers within milliseconds or not at all. */
+/** A node that has not answered after this long counts as late. Most answer within milliseconds. */
 const LATE_MS = 150
 
 export type Gathered<T> = { readonly found: readonly T[]; readonly lastError: unknown }
 
 /**
- * Asks in the order of the keys, `atOnce` at a time, until `count` have answered. A late one makes
- * room for the next. When all have been asked, late answers are waited for only if there is no
- * answer at all, or if `isComplete`.
+ * Asks nodes in the order of the keys, `atOnce` at a time, until `count` have answered. If a node
+ * is late, the next one is asked beside it. When all have been asked, this waits for late answers
+ * only if there is no answer at all, or if `isComplete`.
  */
 export function gather<T>(
   keys: readonly string[],

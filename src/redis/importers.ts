@@ -1,9 +1,10 @@
-// The nodes that slots are being moved to, and whether one of them has a key. Asked before an empty
-// answer is believed. If the owner of a slot dies while the slot is being moved, the replica that
-// takes over knows nothing of the move, so it reports that a key which has already moved does not
-// exist. The importing node has the key, and a mark that only its own view shows. So all nodes are
-// asked, at most once a second for all keys together. Not found: keys of an importing node that has
-// died as well. Its replica has them without the mark; `npm run cluster -- finish` counts keys.
+// Whether a node that a slot is being moved to (it imports the slot) has a key. This is asked
+// before the owner's word that a key does not exist is believed. If the owner of a slot dies during
+// a move, the replica that takes over knows nothing of the move, and reports keys that have already
+// moved as missing. The importing node has them, and a mark of the move that only its own view
+// shows. So all nodes are asked for their views, at most once a second for all keys together. What
+// this does not find: the keys of an importing node that has died as well. Its replica has the keys
+// but not the mark; `npm run cluster -- finish` finds them by counting keys.
 import { slotOf } from './slots.js'
 import { type Node, type Nodes } from './nodes.js'
 import { type ClusterNode } from './topology.js'
@@ -11,8 +12,8 @@ import { type ClusterNode } from './topology.js'
 type Look = { readonly atMs: number; readonly importers: Promise<readonly ClusterNode[]> }
 
 /**
- * Less than any sensible cluster-node-timeout: a slot whose move began within this time cannot have
- * lost its owner yet.
+ * Less than any sensible cluster-node-timeout: if a move began after the last look, its owner
+ * cannot have been replaced yet.
  */
 const LOOK_MS = 1000
 
@@ -25,8 +26,8 @@ export class Importers {
   }
 
   /**
-   * Whether a node that imports the key's slot has the key. True as long as that cannot be found
-   * out.
+   * Whether a node that imports the key's slot has the key. Also true if that cannot be found out
+   * now.
    */
   async mayHave(key: string): Promise<boolean> {
     const slot = slotOf(key)
@@ -39,7 +40,7 @@ export class Importers {
       )
       return found.includes(true)
     } catch {
-      // It does not answer, or no longer imports the slot: the next call asks again.
+      // The node does not answer, or no longer imports the slot. The next call looks again.
       this.#look = undefined
       return true
     }
@@ -68,7 +69,7 @@ export class Importers {
   }
 
   async #findImporters(): Promise<ClusterNode[]> {
-    // Since Valkey 8 replicas show their master's marks as well, but they cannot be asked for a
+    // Since Valkey 8 replicas show the marks of their master as well, but cannot be asked for a
     // key.
     return (await this.#nodes.views.collect(Infinity))
       .flat()

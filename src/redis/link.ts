@@ -1,9 +1,10 @@
-// One connection to one node, opened when it is first needed and again after it broke. Invariant:
-// at most one connection is open or being opened. After a refusal, callers fail at once for a
-// moment instead of each connecting again.
+// One connection to one node, opened when it is first needed, and opened again when it is needed
+// after it broke. Invariant: at most one connection is open or being opened. After a refusal,
+// callers fail at once for a moment, so that they do not all try to connect.
 import { type Address } from './address.js'
 import { Connection, ConnectionLost, type ConnectionOptions } from './connection.js'
 
+/** After a failed attempt to connect, callers fail at once for this long. */
 const REFUSED_FOR_MS = 50
 /** After Redis has denied a login, callers fail at once for this long. */
 const DENIED_FOR_MS = 1000
@@ -24,7 +25,9 @@ export class Link {
   #blocked: Error | undefined
   #giveUp: (error: Error) => void = () => undefined
 
-  /** @param verify inspects the node before the connection is used, and throws if it must not be */
+  /**
+   * @param verify inspects the node before its connection is used; throws if it must not be used
+   */
   constructor(
     address: Address,
     options: ConnectionOptions,
@@ -55,7 +58,8 @@ export class Link {
   }
 
   /**
-   * For questions about the cluster, which even a node that must not be used for data may answer.
+   * A connection for questions about the cluster, which a node may answer even if it must not be
+   * used for data.
    * @throws ConnectionLost
    */
   async openUnverified(): Promise<Connection> {
@@ -74,7 +78,7 @@ export class Link {
   }
 
   /**
-   * The cluster considers the node dead. What waits for the node fails now instead of after a
+   * The cluster considers the node dead: everything that waits for it fails now instead of after a
    * timeout.
    */
   abandon(): void {
@@ -84,8 +88,8 @@ export class Link {
   }
 
   /**
-   * What waits for the node and what comes fails with this error, and no connection is opened,
-   * until this is called without one.
+   * Fails everything that waits for the node, and every later call, with this error, and opens no
+   * connection. Lasts until it is called with undefined.
    */
   block(error: Error | undefined): void {
     this.#blocked = error
@@ -107,7 +111,7 @@ export class Link {
       this.#refused = { error, until: performance.now() + REFUSED_FOR_MS }
       throw error
     }
-    // False if it broke meanwhile and another connection has taken its place.
+    // Not verified if it broke meanwhile and another connection has taken its place.
     this.#isVerified = connection === this.#connection
     return connection
   }
@@ -127,7 +131,7 @@ export class Link {
       this.#unreached = undefined
       return connection
     } catch (error) {
-      // It may still succeed after it was abandoned.
+      // The attempt may still succeed after it was given up.
       opening.then(
         connection => {
           connection.close('nobody waits for it')
