@@ -215,7 +215,7 @@ async function checkRoom(
   const keys = (await findKeys(cluster, [room])).get(room)
   if (keys === undefined) throw new Error('no keys')
   const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.deletions.clean(room),
+    clean: room => store.cleaner.clean(room),
     seal: room => store.sealer.seal(room),
     isRepairing,
     orphanAgeMs: 60_000,
