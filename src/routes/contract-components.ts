@@ -161,7 +161,19 @@ export function components(textMax: number): Json {
         schema: { type: 'string' },
         description: 'that a Bearer token is asked for, and whether one was refused (RFC 6750)'
       },
-      RetryAfter: { schema: number(0, 3600), description: 'seconds after which to try again' }
+      RetryAfter: { schema: number(0, 3600), description: 'seconds after which to try again' },
+      RateLimitLimit: {
+        schema: number(1, 1_000_000_000),
+        description: 'writes per minute that a caller has, where the service limits them'
+      },
+      RateLimitRemaining: {
+        schema: number(0, 1_000_000_000),
+        description: 'how many of them are left at the moment'
+      },
+      RateLimitReset: {
+        schema: number(0, 60),
+        description: 'seconds until all of them are there again'
+      }
     },
     responses: Object.fromEntries(
       [...new Set<number>(Object.values(STATUS))]
@@ -178,8 +190,9 @@ function errorResponse(status: number): Json {
   return {
     description: codes.join(', '),
     ...(status === 401 ? { headers: { 'WWW-Authenticate': ref('headers', 'Challenge') } } : {}),
-    ...(status === 503 || status === 429
-      ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } }
+    ...(status === 503 ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } } : {}),
+    ...(status === 429
+      ? { headers: { 'Retry-After': ref('headers', 'RetryAfter'), ...RATE_LIMIT_HEADERS } }
       : {}),
     content: {
       'application/json': {
@@ -188,6 +201,13 @@ function errorResponse(status: number): Json {
       }
     }
   }
+}
+
+/** What each answer to a write carries where writes are limited, by the names of the headers. */
+export const RATE_LIMIT_HEADERS = {
+  'RateLimit-Limit': ref('headers', 'RateLimitLimit'),
+  'RateLimit-Remaining': ref('headers', 'RateLimitRemaining'),
+  'RateLimit-Reset': ref('headers', 'RateLimitReset')
 }
 
 /** The name of a schema among the components; undefined if it has none. */

@@ -8,6 +8,7 @@ import {
   type JsonObject,
   nameOf,
   number,
+  RATE_LIMIT_HEADERS,
   ref,
   schemaRef
 } from './contract-components.js'
@@ -105,7 +106,10 @@ function describe(routes: readonly RouteOptions[], { version, textMax }: Contrac
     const { contract } = route.config ?? {}
     if (contract === undefined) continue
     const path = route.url.replace(/:(\w+)/g, '{$1}')
-    const described = operation(path, contract, route.schema ?? {})
+    const described = operation(path, contract, {
+      ...route.schema,
+      isWrite: route.method !== 'GET'
+    })
     paths[path] = {
       ...paths[path],
       [String(route.method).toLowerCase()]: described,
@@ -145,7 +149,7 @@ function operation(
     isKeyed = false,
     mediaType = 'application/json'
   }: OperationContract,
-  schema: FastifySchema & { summary?: string }
+  schema: FastifySchema & { summary?: string; readonly isWrite: boolean }
 ): JsonObject {
   const { querystring, body, response } = schema as {
     querystring?: { properties?: Record<string, JsonObject>; required?: readonly string[] }
@@ -170,10 +174,12 @@ function operation(
   if (isKeyed) parameters.push(ref('parameters', 'IdempotencyKey'))
   const answers: Record<string, Json> = {}
   for (const [status, answer] of Object.entries(response ?? {})) {
-    if (/^2\d\d$/.test(status)) answers[status] = success(Number(status), answer, mediaType)
+    if (/^2\d\d$/.test(status)) {
+      answers[status] = success(Number(status), answer, mediaType, schema.isWrite)
+    }
   }
   if (isStream || Object.keys(answers).length === 0) {
-    answers['200'] = success(200, { type: 'string' }, mediaType)
+    answers['200'] = success(200, { type: 'string' }, mediaType, schema.isWrite)
   }
   for (const status of [
     ...ERRORS_OF_ALL,
@@ -236,8 +242,9 @@ function fieldOfQuery(name: string, { description }: JsonObject, isStream: boole
   }
 }
 
-function success(status: number, schema: unknown, mediaType: string): Json {
-  if (schema === NoAnswer) return { description: 'Done; no body' }
+function success(status: number, schema: unknown, mediaType: string, isWrite: boolean): Json {
+  const limits = isWrite ? RATE_LIMIT_HEADERS : {}
+  if (schema === NoAnswer) return { description: 'Done; no body', ...headersOf(limits) }
   const name = nameOf(schema)
   const example = name === 'Message' ? { example: MESSAGE } : {}
   return {
@@ -247,11 +254,15 @@ function success(status: number, schema: unknown, mediaType: string): Json {
         : status === 201
           ? 'It is stored'
           : 'As asked',
-    ...(name === 'Message' && status === 201
-      ? { headers: { Location: ref('headers', 'Location') } }
-      : {}),
+    ...headersOf({
+      ...(name === 'Message' && status === 201 ? { Location: ref('headers', 'Location') } : {}),
+      ...limits
+    }),
     content: {
       [mediaType]: { schema: name === undefined ? (schema as Json) : schemaRef(name), ...example }
     }
   }
 }
+
+const headersOf = (headers: JsonObject): JsonObject =>
+  Object.keys(headers).length === 0 ? {} : { headers }

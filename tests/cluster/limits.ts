@@ -34,6 +34,9 @@ const as = async (user: string): Promise<Record<string, string>> => ({
 })
 const from = (address: string): Record<string, string> => ({ 'x-forwarded-for': address })
 
+type Response = { readonly headers?: object; readonly $ref?: string }
+type Paths = Record<string, Record<string, { readonly responses: Record<string, Response> }>>
+
 t.test('beyond the writes of a minute, a user is told when to continue', async t => {
   const room = freshRoom()
   const ann = await as('ann')
@@ -48,6 +51,21 @@ t.test('beyond the writes of a minute, a user is told when to continue', async t
     { status, body },
     { status: 429, body: { code: 'RATE_LIMITED', message: /try again in/ } }
   )
+  // Every answer of a write may carry these headers, and the contract says so.
+  const { body: contract } = await request(`${url}/openapi.json`)
+  for (const [path, operations] of Object.entries(contract['paths'] as Paths)) {
+    for (const [method, { responses }] of Object.entries(operations)) {
+      if (method === 'get' || method === 'head') continue
+      for (const [code, { headers: declared = {}, $ref }] of Object.entries(responses)) {
+        const isDeclared = 'RateLimit-Remaining' in declared
+        t.equal(isDeclared, code.startsWith('2'), `${method} ${path} ${code}`)
+        if (code === '429') t.equal($ref, '#/components/responses/E429')
+      }
+    }
+  }
+  t.match(contract['components'], {
+    responses: { E429: { headers: { 'Retry-After': {}, 'RateLimit-Reset': {} } } }
+  })
   const wait = Number(headers.get('retry-after'))
   t.ok(wait >= 1 && wait <= 12, `Retry-After: ${wait}`)
   t.ok(Number(headers.get('ratelimit-reset')) >= 1)

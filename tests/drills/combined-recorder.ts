@@ -11,11 +11,17 @@ export class CombinedRecorder {
   readonly #urls: readonly string[]
   #turn = 0
   #cursor = ''
+  readonly #headers: Readonly<Record<string, string>>
   #connection: SseConnection | undefined
   #timer: NodeJS.Timeout | undefined
   #isStopped = false
 
-  constructor(records: readonly ReaderRecord[], urls: readonly string[]) {
+  constructor(
+    records: readonly ReaderRecord[],
+    urls: readonly string[],
+    headers: Readonly<Record<string, string>> = {}
+  ) {
+    this.#headers = headers
     this.records = new Map(records.map(record => [record.transcript.room, record]))
     this.#urls = urls
   }
@@ -25,7 +31,7 @@ export class CombinedRecorder {
     const url = new URL(`${this.#urls[this.#turn++ % this.#urls.length]}/events?${query}`)
     this.#connection = new SseConnection(
       url,
-      this.#cursor === '' ? {} : { 'last-event-id': this.#cursor },
+      { ...this.#headers, ...(this.#cursor === '' ? {} : { 'last-event-id': this.#cursor }) },
       {
         onOpen: () => {},
         onFrame: frame => {

@@ -6,6 +6,7 @@ import { latencyText, verdictText } from './figures.js'
 import { SCENARIOS, type Scenario } from './scenarios.js'
 import { faultsOf, HOSTS, PARTITION_ENV, PARTITIONS, type Partition } from './partitions.js'
 import { Hosts } from './hosts.js'
+import { type ExpiringStreams } from './rights.js'
 import { Trial, type TrialOptions } from './trial.js'
 
 const namesOf = (table: Readonly<Record<string, Scenario>>): string =>
@@ -25,6 +26,7 @@ ${namesOf(PARTITIONS)}
   --writers N        default 50
   --rooms N          default 20
   --readers N        default 40
+  --tokens           the services ask for tokens; besides, streams whose tokens expire have to end on time
   --seed N           repeats a run; default random, and reported`
 
 export type FaultsSize = {
@@ -34,6 +36,7 @@ export type FaultsSize = {
   readonly rooms: number
   readonly readers: number
   readonly seed: number
+  readonly hasRights?: boolean
 }
 
 // Short blocks and segments, so that they are filled, sealed and read all the time.
@@ -44,7 +47,7 @@ const PAGERS = 3
 /** The options of a trial that runs a scenario. */
 export function trialOf(
   scenario: Scenario,
-  { messages, rate, writers, rooms, readers, seed }: FaultsSize
+  { messages, rate, writers, rooms, readers, seed, hasRights = false }: FaultsSize
 ): TrialOptions {
   const names = Array.from({ length: rooms }, (_, index) => `drill-${seed}-${index + 1}`)
   const writer = (index: number): TrialOptions['writers'][number] => ({
@@ -61,6 +64,7 @@ export function trialOf(
     env: ENV,
     messages,
     writers: Array.from({ length: writers }, (_, index) => writer(index)),
+    hasRights,
     excused: scenario.excused,
     isRepeating: scenario.isRepeating ?? false,
     ...(scenario.faults === undefined ? {} : { faults: scenario.faults })
@@ -110,11 +114,15 @@ async function holdAll<T extends Scenario>(
     }
     await Trial.hold({ ...optionsOf(scenario, size), report }, (trial, verdict) => {
       console.log(`${verdictText(verdict)}\n${latencyText(trial)}`)
+      if (trial.expiring !== undefined) console.log(rightsText(trial.expiring))
       isBroken ||= verdict.violations.length > 0
     })
   }
   return isBroken ? 1 : 0
 }
+
+const rightsText = ({ counts }: ExpiringStreams): string =>
+  `Rights: ${counts.opened} streams with short tokens, ${counts.expired} told of their expiry, ${counts.refused} refused after it`
 
 function readFaultsOptions<T>(
   args: readonly string[],
@@ -127,6 +135,7 @@ function readFaultsOptions<T>(
     writers: { type: 'string' },
     rooms: { type: 'string' },
     readers: { type: 'string' },
+    tokens: { type: 'boolean', default: false },
     seed: { type: 'string' }
   })
   const chosen = Object.entries(table).filter(
@@ -140,6 +149,7 @@ function readFaultsOptions<T>(
   return {
     chosen,
     size: {
+      hasRights: values.tokens,
       messages: readNumber('messages', values.messages, { min: 1, max: 10_000_000 }) ?? 10_000,
       rate: readNumber('rate', values.rate, { min: 1, max: 100_000 }),
       writers: readNumber('writers', values.writers, { min: 1, max: 10_000 }) ?? 50,

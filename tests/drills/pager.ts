@@ -12,15 +12,22 @@ export class Pager {
   readonly #transcripts: readonly Transcript[]
   readonly #urls: readonly string[]
   readonly #random: () => number
+  readonly #headers: Readonly<Record<string, string>>
   #isStopped = false
   #running: Promise<void> | undefined
   pages = 0
   readonly violations: string[] = []
 
-  constructor(transcripts: readonly Transcript[], urls: readonly string[], random: () => number) {
+  constructor(
+    transcripts: readonly Transcript[],
+    urls: readonly string[],
+    random: () => number,
+    headers: Readonly<Record<string, string>> = {}
+  ) {
     this.#transcripts = transcripts
     this.#urls = urls
     this.#random = random
+    this.#headers = headers
   }
 
   start(): this {
@@ -49,7 +56,8 @@ export class Pager {
     let page: { head: number; messages: StoredMessage[] }
     try {
       const response = await fetch(
-        `${url}/rooms/${encodeURIComponent(room)}/messages?after=${after}&limit=${LIMIT}`
+        `${url}/rooms/${encodeURIComponent(room)}/messages?after=${after}&limit=${LIMIT}`,
+        { headers: this.#headers }
       )
       if (response.status === 503) return
       // The cast follows the documented shape of a page. Each message is checked below.

@@ -4,6 +4,8 @@ import { type ReaderRecord } from './reader-record.js'
 import { SseConnection } from './sse-connection.js'
 
 export type RecorderOptions = {
+  /** For services that ask for a token. */
+  readonly headers?: Readonly<Record<string, string>>
   /** Base addresses of the services; the first connection goes to `urls[first]`. */
   readonly urls: readonly string[]
   readonly first?: number
@@ -68,7 +70,10 @@ export class Recorder {
     let isOpen = false
     this.#connection = new SseConnection(
       new URL(`${base}${path}${query === undefined ? '' : `?${query}`}`),
-      this.#cursor === '' ? {} : { 'last-event-id': this.#cursor },
+      {
+        ...this.#options.headers,
+        ...(this.#cursor === '' ? {} : { 'last-event-id': this.#cursor })
+      },
       {
         onOpen: () => {
           isOpen = true

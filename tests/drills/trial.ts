@@ -11,6 +11,7 @@ import { Pager } from './pager.js'
 import { type Cut } from './partitions.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
+import { bearer, ExpiringStreams, rightsFor, type Rights } from './rights.js'
 import { Samples } from './samples.js'
 import { readHead } from './stored.js'
 import { Transcript } from './transcript.js'
@@ -40,6 +41,8 @@ export type TrialOptions = WorldOptions & {
   readonly isRepeating?: boolean
   readonly textBytes?: number
   readonly excused?: Excused
+  /** The services ask for tokens, and there are streams whose tokens expire all the time. */
+  readonly hasRights?: boolean
   /**
    * Other client libraries that read as well. Each writes what it receives to the record that it
    * gets.
@@ -74,6 +77,9 @@ export class Trial {
   /** Readers of all rooms on one connection each. */
   readonly combined: readonly CombinedRecorder[]
   readonly #pagers: readonly Pager[]
+  readonly #rights: Rights | undefined
+  /** Only where the services ask for tokens. */
+  readonly expiring: ExpiringStreams | undefined
   readonly #guests: Guest[] = []
   readonly #transcripts: readonly Transcript[]
   /**
@@ -93,10 +99,14 @@ export class Trial {
   readonly times: Times = { startMs: 0, faultsMs: 0, healedMs: 0, endMs: 0 }
   readonly #options: TrialOptions
 
-  private constructor(options: TrialOptions, world: World) {
+  private constructor(options: TrialOptions, world: World, rights: Rights | undefined) {
     this.#options = options
     this.world = world
+    this.#rights = rights
     this.random = randomFrom(options.seed)
+    const headers = bearer(rights?.reader)
+    this.expiring =
+      rights === undefined ? undefined : new ExpiringStreams(options.rooms, world.urls, this.random)
     this.#transcripts = options.rooms.map(room => new Transcript(room))
     this.recorders = Array.from({ length: options.readers }, (_, index) => {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => {
@@ -104,6 +114,7 @@ export class Trial {
       })
       return new Recorder(record, {
         urls: world.urls,
+        headers,
         first: Math.floor(index / this.#transcripts.length)
       })
     })
@@ -114,12 +125,13 @@ export class Trial {
           this.#transcripts
             .slice(0, ROOMS_PER_STREAM_MAX)
             .map(transcript => new ReaderRecord(transcript, 0)),
-          world.urls
+          world.urls,
+          headers
         )
     )
     this.#pagers = Array.from(
       { length: options.pagers ?? 0 },
-      () => new Pager(this.#transcripts, world.urls, this.random)
+      () => new Pager(this.#transcripts, world.urls, this.random, headers)
     )
   }
 
@@ -128,8 +140,9 @@ export class Trial {
     options: TrialOptions,
     look: (trial: Trial, verdict: Verdict) => Promise<T> | T
   ): Promise<T> {
-    const world = await World.start(options)
-    const trial = new Trial(options, world)
+    const rights = options.hasRights === true ? await rightsFor(options.rooms) : undefined
+    const world = await World.start({ ...options, env: { ...options.env, ...rights?.env } })
+    const trial = new Trial(options, world, rights)
     try {
       return await look(trial, await trial.#run())
     } finally {
@@ -174,8 +187,10 @@ export class Trial {
       ledger,
       random: this.random,
       isRepeating,
-      textBytes
+      textBytes,
+      token: this.#rights?.writer
     }).start()
+    this.expiring?.start()
     for (const pager of this.#pagers) pager.start()
     try {
       if (faults !== undefined) {
@@ -201,6 +216,7 @@ export class Trial {
     } finally {
       await writers.stop()
       for (const pager of this.#pagers) await pager.stop()
+      await this.expiring?.stop()
       this.lag.stop()
     }
     times.endMs = performance.now()
@@ -211,6 +227,7 @@ export class Trial {
       ledger,
       readers: this.#readers,
       url: this.#livingUrl,
+      headers: bearer(this.#rights?.reader),
       excused,
       answerMsMax,
       takeovers: this.takeovers,
@@ -223,6 +240,7 @@ export class Trial {
       violations: [
         ...verdict.violations,
         ...this.findings,
+        ...(this.expiring?.violations ?? []),
         ...ofPages,
         ...(await runCheck(world, this.#options.env ?? {}))
       ]
@@ -236,6 +254,7 @@ export class Trial {
       urls: world.urls,
       ledger,
       random,
+      token: this.#rights?.writer,
       messagesMax: messages,
       writers: new Array<Writer>(HISTORY_WRITERS).fill(writer)
     }).start()
@@ -262,7 +281,9 @@ export class Trial {
         transcript: { room }
       }
     } of this.#readers) {
-      if (!heads.has(room)) heads.set(room, await readHead(this.#livingUrl, room))
+      if (!heads.has(room)) {
+        heads.set(room, await readHead(this.#livingUrl, room, bearer(this.#rights?.reader)))
+      }
     }
     const deadline = performance.now() + CATCH_UP_MS_MAX
     while (

@@ -73,6 +73,8 @@ export type VerdictOptions = {
   readonly ledger: Ledger
   readonly readers: readonly Reader[]
   readonly url: string
+  /** For a service that asks for a token. */
+  readonly headers?: Readonly<Record<string, string>>
   readonly excused: Excused
   /** A POST that is answered later than this breaks a promise. */
   readonly answerMsMax: number
@@ -114,7 +116,7 @@ export async function judgeAll(options: VerdictOptions): Promise<Verdict> {
     ...ledger.rooms,
     ...readers.map(({ record }) => record.transcript.room)
   ])) {
-    rooms.set(room, await readStored(url, room))
+    rooms.set(room, await readStored(url, room, options.headers))
   }
   return {
     posts: judgePosts(options, violations),

@@ -29,6 +29,8 @@ export type WritersOptions = {
   /** The writer ends by itself after this many messages. */
   readonly messagesMax?: number
   readonly textBytes?: number
+  /** For services that ask for one. */
+  readonly token?: string | undefined
 }
 
 const TEXT_BYTES = 100
@@ -146,7 +148,12 @@ export class Writers {
     sent.service = urls[index] ?? ''
     const client = this.#idle[index]?.pop() ?? this.#open(urls[index] ?? '')
     try {
-      return await post(client, sent, { basePath: '', key, isRepeated })
+      return await post(client, sent, {
+        basePath: '',
+        key,
+        token: this.#options.token,
+        isRepeated
+      })
     } finally {
       this.#idle[index]?.push(client)
     }

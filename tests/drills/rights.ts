@@ -1,0 +1,141 @@
+// A drill whose services ask for tokens: the tokens of its own clients, and streams whose tokens
+// expire all the time. Whatever is killed or moved meanwhile, nothing comes over such a stream
+// after its expiry, it ends, and its token opens no other one.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { signToken } from '../../src/cli/sign-token.js'
+import { SKEW_S } from '../../src/identity/tokens.js'
+import { SseConnection } from './sse-connection.js'
+
+const SECRET = 'a-secret-that-only-the-drills-know-of'
+const DAY_S = 86_400
+const STREAMS = 8
+const LIFE_S_MIN = 2
+const LIFE_S_MAX = 6
+/** A busy machine is late with everything. */
+const LATE_MS_MAX = 2_500
+const REOPEN_MS = 200
+const EXAMPLES_MAX = 5
+
+export type Rights = {
+  /** Settings of the services. */
+  readonly env: Readonly<Record<string, string>>
+  /** Of a program that writes in the name of others. */
+  readonly writer: string
+  /** Of somebody who may read the rooms. */
+  readonly reader: string
+}
+
+export async function rightsFor(rooms: readonly string[]): Promise<Rights> {
+  return {
+    env: { AUTH_JWT_SECRET: SECRET },
+    writer: await signToken(SECRET, { isAdmin: true, ttlS: DAY_S }),
+    reader: await signToken(SECRET, { user: 'drill-reader', read: rooms, ttlS: DAY_S })
+  }
+}
+
+export const bearer = (token: string | undefined): Readonly<Record<string, string>> =>
+  token === undefined ? {} : { authorization: `Bearer ${token}` }
+
+/** Streams of which each expires after some seconds, again and again. */
+export class ExpiringStreams {
+  readonly violations: string[] = []
+  /** Streams that ended with their right, and refusals of their tokens after that. */
+  readonly counts = { opened: 0, expired: 0, refused: 0 }
+  readonly #rooms: readonly string[]
+  readonly #urls: readonly string[]
+  readonly #random: () => number
+  #isStopped = false
+  #running: Promise<unknown> = Promise.resolve()
+
+  constructor(rooms: readonly string[], urls: readonly string[], random: () => number) {
+    this.#rooms = rooms
+    this.#urls = urls
+    this.#random = random
+  }
+
+  start(): this {
+    this.#running = Promise.all(
+      Array.from({ length: STREAMS }, async () => {
+        while (!this.#isStopped) {
+          await this.#one()
+          await sleep(REOPEN_MS)
+        }
+      })
+    )
+    return this
+  }
+
+  async stop(): Promise<void> {
+    this.#isStopped = true
+    await this.#running
+  }
+
+  async #one(): Promise<void> {
+    const room = this.#rooms[Math.floor(this.#random() * this.#rooms.length)] ?? ''
+    const base = this.#urls[Math.floor(this.#random() * this.#urls.length)] ?? ''
+    const url = new URL(`${base}/rooms/${encodeURIComponent(room)}/events?last=0`)
+    const lifeS = LIFE_S_MIN + Math.floor(this.#random() * (LIFE_S_MAX - LIFE_S_MIN))
+    // An expiry is in whole seconds.
+    const nowS = Math.floor(Date.now() / 1000)
+    const endsAt = 1000 * (nowS + lifeS)
+    const token = await signToken(SECRET, {
+      user: 'drill-guest',
+      read: [room],
+      ttlS: lifeS - SKEW_S
+    })
+    await this.#follow(url, token, endsAt)
+    if (Date.now() > endsAt) await this.#isRefused(url, token)
+  }
+
+  // Until it ends, or should have ended.
+  async #follow(url: URL, token: string, endsAt: number): Promise<void> {
+    let last = ''
+    await new Promise<void>(resolve => {
+      const timer = setTimeout(
+        () => {
+          this.#violate(`${url.href} is open ${LATE_MS_MAX} ms after its token has expired`)
+          connection.cut()
+          resolve()
+        },
+        endsAt + LATE_MS_MAX - Date.now()
+      )
+      const connection = new SseConnection(url, bearer(token), {
+        onOpen: () => {
+          this.counts.opened++
+        },
+        onFrame: frame => {
+          if (last.startsWith('event: expired')) {
+            this.#violate(`${url.href} got something after expired`)
+          }
+          last = frame.toString()
+        },
+        onEnd: () => {
+          clearTimeout(timer)
+          resolve()
+        }
+      })
+    })
+    if (last.startsWith('event: expired')) this.counts.expired++
+  }
+
+  async #isRefused(url: URL, token: string): Promise<void> {
+    // A service that is being restarted answers nothing, or has its client come back.
+    const status = await fetch(url, { headers: bearer(token) }).then(
+      async response => {
+        await response.body?.cancel()
+        return response.headers.get('content-type')?.includes('json') === true
+          ? response.status
+          : 'a stream'
+      },
+      () => undefined
+    )
+    if (status === 401) this.counts.refused++
+    else if (status !== undefined && status !== 503) {
+      this.#violate(`${url.href} is answered ${status} with an expired token`)
+    }
+  }
+
+  #violate(text: string): void {
+    if (this.violations.length < EXAMPLES_MAX) this.violations.push(text)
+  }
+}
