@@ -18,7 +18,7 @@ export type BenchOptions = {
 
 export const help = (
   parts: readonly Part[]
-): string => `Measures the service beside its peers and its limits, in the same run, and says which figures are reached.
+): string => `Measures the service beside its peers and its limits, in the same run, and says which goals are met.
 
   npm run bench                     all parts, one after the other
   npm run bench -- post fanout      some of them
@@ -27,7 +27,7 @@ Parts
 ${parts.map(({ name, about }) => `  ${name.padEnd(13)} ${about}`).join('\n')}
 
 How much
-  --rounds N         how often everything is measured, by turns; the median counts; default ${parts.map(({ name, rounds }) => `${name} ${rounds}`).join(', ')}
+  --rounds N         how often everything is measured, in turn; the median counts; default ${parts.map(({ name, rounds }) => `${name} ${rounds}`).join(', ')}
   --seconds N        for each measurement; default ${parts
     .filter(({ seconds }) => seconds > 0)
     .map(({ name, seconds }) => `${name} ${seconds}`)
@@ -35,12 +35,12 @@ How much
   --full             even: a million messages instead of 200,000
   --short            a little of everything, once: proves only that the benchmarks work
 Output
-  --record           writes the tables into bench/RESULTS.md too
+  --record           also writes the tables into bench/RESULTS.md
   --profile FOLDER   writes profiles of the service's process there, and shows what they say; slows it down
   --json
   --help
 
-Exit status: 0 all was measured, whatever came of it; 1 a part failed; 2 called wrongly.`
+Exit status: 0 everything was measured, whatever the figures; 1 a part failed; 2 wrong usage.`
 
 /** @throws UsageError */
 export function readBenchOptions(args: readonly string[], all: readonly Part[]): BenchOptions {

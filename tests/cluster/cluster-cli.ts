@@ -655,7 +655,7 @@ t.test(
 
     t.match(await runCluster(t, env, 'drain', name(a), ...FULL_SPEED), { status: 0 })
     await refused(
-      /last shard that has slots: say where they are to go, for example --to/,
+      /last shard that has slots: say where they should go, for example --to/,
       'drain',
       name(b),
       '--yes'
