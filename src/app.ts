@@ -8,16 +8,10 @@ import { DialogsError } from './errors.js'
 import { ANYBODY } from './identity/caller.js'
 import { Jwks, JWKS_TIMES } from './identity/jwks.js'
 import { ClusterWatch } from './live/cluster-watch.js'
-import { Hub } from './live/hub.js'
-import { People } from './live/people.js'
-import { Signals } from './live/signals.js'
-import { Peers } from './store/peers.js'
-import { Publisher } from './store/publisher.js'
 import { type EndReason } from './live/stream.js'
 import { Metrics } from './metrics.js'
 import { Cluster } from './redis/cluster.js'
 import { type ClusterDescription, describeCluster } from './redis/shards.js'
-import { Subscriber } from './redis/subscriber.js'
 import { Answers } from './routes/answers.js'
 import { Connections } from './routes/connections.js'
 import { Reports } from './reports.js'
@@ -44,7 +38,7 @@ import { signalRoutes } from './routes/signals.js'
 import { HEADERS_MAX, requestFault } from './routes/request-check.js'
 import { ticketRoutes } from './routes/tickets.js'
 import { REQUIREMENTS } from './store/requirements.js'
-import { Store } from './store/store.js'
+import { Service } from './service.js'
 import { ticketsIn } from './store/tickets.js'
 import { VERSION } from './version.js'
 
@@ -164,67 +158,44 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       }
     }
   )
-  const subscriber = new Subscriber(cluster, redisOptions, {
-    lost: why => {
-      metrics.subscriptionsLost.inc({ why })
-    }
-  })
-
   const fault = (what: string, error: unknown): void => {
     metrics.faults.inc({ what })
     reports.report(what, { level: 'warn', message: `background work failed: ${what}`, error })
   }
-  const peers = new Peers(cluster, config.live, {
-    doubted: channels => {
-      metrics.doubts.inc({ of: channels === 'all' ? 'all' : 'some' })
-      for (const listener of [hub, people]) {
-        if (channels === 'all') listener.doubtAll()
-        else for (const channel of channels) listener.doubt(channel)
-      }
-    },
-    failed: error => {
-      fault('peers', error)
+  const service = new Service(
+    cluster,
+    redisOptions,
+    { store: { ...config.store, ...config.cluster }, live: config.live },
+    {
+      subscriptionLost: why => {
+        metrics.subscriptionsLost.inc({ why })
+      },
+      doubted: channels => {
+        metrics.doubts.inc({ of: channels === 'all' ? 'all' : 'some' })
+      },
+      gap: () => {
+        metrics.gaps.inc()
+      },
+      reset: reason => {
+        metrics.resets.inc({ reason })
+      },
+      earlyFull: () => {
+        metrics.limits.inc({ limit: 'early' })
+      },
+      ringEvicted: () => {
+        metrics.limits.inc({ limit: 'ring' })
+      },
+      stalled: stalledMs => {
+        reports.report('stalled stream', {
+          level: 'warn',
+          message: 'stream ended: the client takes nothing',
+          fields: { stalledMs }
+        })
+      },
+      fault
     }
-  })
-  const publisher = new Publisher(cluster, (error, channel) => {
-    fault('publish', error)
-    peers.doubt(channel)
-  })
-  const store = new Store(cluster, {
-    ...config.store,
-    ...config.cluster,
-    publish: (room, messages) => {
-      publisher.publish(room, messages)
-    },
-    onDoubt: channel => {
-      peers.doubt(channel)
-    },
-    onFault: fault
-  })
-  store.members.listen(subscriber)
-  const hub = new Hub(store, subscriber, config.live, {
-    gap: () => {
-      metrics.gaps.inc()
-    },
-    reset: reason => {
-      metrics.resets.inc({ reason })
-    },
-    earlyFull: () => {
-      metrics.limits.inc({ limit: 'early' })
-    },
-    ringEvicted: () => {
-      metrics.limits.inc({ limit: 'ring' })
-    },
-    stalled: stalledMs => {
-      reports.report('stalled stream', {
-        level: 'warn',
-        message: 'stream ended: the client takes nothing',
-        fields: { stalledMs }
-      })
-    },
-    failed: fault
-  })
-  const people = new People(store, hub, subscriber, config.live, { failed: fault })
+  )
+  const { store, subscriber, hub, people } = service
   metrics.watch(
     {
       streams: () => hub.streamCount,
@@ -240,8 +211,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     () => store.history.reads
   )
 
-  // Before the first write: from here on the others notice if this process vanishes.
-  await peers.start()
+  await service.start()
   store.deletions.start()
 
   let isStopping = false
@@ -337,9 +307,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await api.register(changeRoutes, { store, textMax: config.http.textMax })
     await api.register(roomRoutes, { store, answers })
     await api.register(dialogRoutes, { store, answers, pageBytesMax: config.live.pageBytesMax })
-    await api.register(signalRoutes, {
-      signals: new Signals(cluster, config.live.signalsPerSecondMax)
-    })
+    await api.register(signalRoutes, { signals: service.signals })
     await api.register(operationRoutes, {
       metricsText: team?.metricsText ?? (async () => await metrics.registry.metrics()),
       metricsType: metrics.registry.contentType
@@ -407,15 +375,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     jwks?.close()
     gate?.close()
     reports.flush()
-    store.deletions.close()
-    await store.settled()
-    await publisher.settled()
-    await peers.leave()
     watch.close()
-    people.close()
-    hub.close()
-    subscriber.close()
-    cluster.close()
+    await service.stop()
   }
   return { fastify, metrics, stop }
 }

@@ -1,33 +1,15 @@
-// One instance of the service: the service's own code below the routes, put together as app.ts
-// does, on virtual time and the simulated network. It can be killed at any moment, and it can be
-// stopped gracefully.
+// One instance of the service: the service below its routes, on virtual time and the simulated
+// network. It can be killed at any moment, and it can be stopped gracefully.
 import { DialogsError } from '../../src/errors.js'
-import { Hub } from '../../src/live/hub.js'
 import { CombinedCursor, CombinedOutput, SingleOutput } from '../../src/live/output.js'
-import { People } from '../../src/live/people.js'
 import { type JoinRequest } from '../../src/live/reader.js'
-import { Signals } from '../../src/live/signals.js'
 import { Stream } from '../../src/live/stream.js'
 import { Cluster } from '../../src/redis/cluster.js'
-import { Subscriber } from '../../src/redis/subscriber.js'
-import { Peers } from '../../src/store/peers.js'
-import { Publisher } from '../../src/store/publisher.js'
+import { Service } from '../../src/service.js'
 import { REQUIREMENTS } from '../../src/store/requirements.js'
-import { Store } from '../../src/store/store.js'
 import { type ReaderSocket } from './reader-socket.js'
 import { newOwner, type Owner } from './virtual-time.js'
 import { type World } from './world.js'
-
-export type Service = {
-  readonly cluster: Cluster
-  readonly subscriber: Subscriber
-  readonly store: Store
-  readonly publisher: Publisher
-  readonly peers: Peers
-  readonly hub: Hub
-  readonly people: People
-  readonly signals: Signals
-}
 
 /** How long until a service that could not start is started again. */
 const RESTART_MS = 500
@@ -88,9 +70,7 @@ export class Instance {
     )
   }
 
-  /**
-   * Stops as app.ts does: streams are told to end, and everything that was answered is published.
-   */
+  /** Stops as app.ts does: streams end, and everything that was answered is published. */
   stop(): void {
     const { service, owner } = this
     if (service === undefined || this.isStopping) return
@@ -100,20 +80,13 @@ export class Instance {
       0,
       () => {
         void (async () => {
-          const { cluster, subscriber, store, publisher, peers, hub, people } = service
-          await hub.drain(DRAIN_MS)
+          await service.hub.drain(DRAIN_MS)
           while (this.requests > 0) {
             await new Promise<void>(resolve => {
               this.#world.time.after(5, resolve)
             })
           }
-          await store.settled()
-          await publisher.settled()
-          await peers.leave()
-          people.close()
-          hub.close()
-          subscriber.close()
-          cluster.close()
+          await service.stop()
           this.#world.trace.note(`${this.name} has stopped`)
           this.#end()
           this.#world.time.after(
@@ -234,55 +207,33 @@ export class Instance {
         }
       }
     )
-    const fault = (what: string, error: unknown): void => {
-      oracle.onFault(this.name, what, error)
-    }
-    const subscriber = new Subscriber(cluster, connection, { lost: () => undefined })
-    const peers = new Peers(cluster, settings, {
-      doubted: channels => {
-        this.#world.trace.note(
-          `${this.name}: ${channels === 'all' ? 'all channels are' : `${channels.join()} is`} in doubt`
-        )
-        for (const listener of [hub, people]) {
-          if (channels === 'all') listener.doubtAll()
-          else for (const channel of channels) listener.doubt(channel)
+    const service = new Service(
+      cluster,
+      connection,
+      {
+        store: {
+          ...settings,
+          queueBytesMax: MIB,
+          idempotencyTtlS: 86400,
+          retentionDays: 0,
+          retentionDaysByPrefix: []
+        },
+        live: {
+          ...settings,
+          ringsBytesMax: MIB,
+          pageLengthMax: 512,
+          pageBytesMax: MIB,
+          pagesBytesMax: 10_000,
+          pageReadsMax: 2
         }
       },
-      failed: error => {
-        fault('peers', error)
-      }
-    })
-    const publisher = new Publisher(cluster, (error, channel) => {
-      fault('publish', error)
-      peers.doubt(channel)
-    })
-    const store = new Store(cluster, {
-      ...settings,
-      queueBytesMax: MIB,
-      idempotencyTtlS: 86400,
-      retentionDays: 0,
-      retentionDaysByPrefix: [],
-      publish: (room, messages) => {
-        publisher.publish(room, messages)
-      },
-      onDoubt: channel => {
-        peers.doubt(channel)
-      },
-      onFault: fault
-    })
-    store.members.listen(subscriber)
-    const hub = new Hub(
-      store,
-      subscriber,
       {
-        ...settings,
-        ringsBytesMax: MIB,
-        pageLengthMax: 512,
-        pageBytesMax: MIB,
-        pagesBytesMax: 10_000,
-        pageReadsMax: 2
-      },
-      {
+        subscriptionLost: () => undefined,
+        doubted: channels => {
+          this.#world.trace.note(
+            `${this.name}: ${channels === 'all' ? 'all channels are' : `${channels.join()} is`} in doubt`
+          )
+        },
         gap: () => undefined,
         reset: reason => {
           this.#world.trace.note(`${this.name}: a room is reset, ${reason}`)
@@ -290,12 +241,12 @@ export class Instance {
         earlyFull: () => undefined,
         ringEvicted: () => undefined,
         stalled: () => undefined,
-        failed: fault
+        fault: (what, error) => {
+          oracle.onFault(this.name, what, error)
+        }
       }
     )
-    const people = new People(store, hub, subscriber, settings, { failed: fault })
-    const signals = new Signals(cluster, settings.signalsPerSecondMax)
-    await peers.start()
-    return { cluster, subscriber, store, publisher, peers, hub, people, signals }
+    await service.start()
+    return service
   }
 }

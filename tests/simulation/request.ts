@@ -2,7 +2,7 @@
 // repeated until it has a final answer. Knows how long an answer may take, and what the end of a
 // process means. What to ask for, and which answers are right, is decided by its owner.
 import { DialogsError } from '../../src/errors.js'
-import { type Service } from './instance.js'
+import { type Service } from '../../src/service.js'
 import { type World } from './world.js'
 
 export type Answer =
