@@ -1,5 +1,5 @@
-// The only composition root: builds the parts, connects them, and registers the routes. No other
-// module knows all parts.
+// Builds the application: the routes on top of the service (service.ts), with its metrics and its
+// log. No other module knows all of these.
 import Fastify, { type FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { type Config } from './config.js'

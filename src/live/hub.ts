@@ -7,8 +7,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel, roomOf } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
+import { Audit, type AuditOptions } from './audit.js'
 import { Heartbeats } from './heartbeats.js'
-import { LookTimes, Turns } from './look-times.js'
+import { LookTimes } from './look-times.js'
 import { type Output } from './output.js'
 import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
@@ -21,13 +22,10 @@ export type HubStore = { readonly log: RoomLog; readonly history: RoomHistory }
 type HubSubscriber = Pick<Subscriber, 'subscribe' | 'unsubscribe'>
 
 export type HubOptions = RoomSettings &
-  PagesOptions & {
+  PagesOptions &
+  AuditOptions & {
     readonly ringsBytesMax: number
     readonly roomLingerMs: number
-    /** How long a quiet room may go without being compared with the store. */
-    readonly auditMs: number
-    /** Over how long all rooms are compared with the store when all are in doubt. */
-    readonly recheckMs: number
     readonly heartbeatMs: number
     readonly stalledMsMax: number
   }
@@ -47,10 +45,7 @@ const SWEEP_MS_MAX = 5000
  */
 const WATCHED_AUDITS = 6
 
-/**
- * With more rooms than this for each ms of `recheckMs`, a recheck takes longer: a process must not
- * flood the store when another one has died.
- */
+/** As Audit's `looksPerMsMax`: a look at a room is a command or two. */
 const LOOKS_PER_MS_MAX = 3
 
 type OpenRoom = {
@@ -70,8 +65,8 @@ export class Hub {
   readonly #rooms = new Map<string, OpenRoom>()
   readonly #streams = new Set<Stream>()
   readonly #heartbeats: Heartbeats
-  readonly #timers: NodeJS.Timeout[]
-  readonly #turns: Turns
+  readonly #audit: Audit<OpenRoom>
+  readonly #sweeping: NodeJS.Timeout
 
   constructor(store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
     this.#store = store
@@ -81,16 +76,12 @@ export class Hub {
     this.pages = new Pages(store.history, options)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
-    this.#turns = new Turns(options)
-    this.#timers = [
-      setInterval(() => {
-        this.#audit()
-      }, this.#turns.timerMs),
-      setInterval(() => {
-        this.#sweep()
-      }, sweepMs(options))
-    ]
-    for (const timer of this.#timers) timer.unref()
+    this.#audit = new Audit(this.#rooms, options, LOOKS_PER_MS_MAX, (entry, now) => {
+      this.#look(entry, now)
+    })
+    this.#sweeping = setInterval(() => {
+      this.#sweep()
+    }, sweepMs(options)).unref()
   }
 
   get roomCount(): number {
@@ -156,21 +147,12 @@ export class Hub {
     const entry = name === undefined ? undefined : this.#rooms.get(name)
     if (entry === undefined) return
     void entry.room.sync()
-    this.#doubtLater(entry.looks, 0)
+    this.#audit.lookAgain(entry)
   }
 
   /** Publications to any channel may have been lost: every room is compared with the store. */
   doubtAll(): void {
-    const now = performance.now()
-    const spreadMs = Math.max(this.#options.recheckMs, this.#rooms.size / LOOKS_PER_MS_MAX)
-    for (const { looks } of this.#rooms.values()) looks.doubt(now, spreadMs)
-    this.#turns.doubt(now, spreadMs)
-  }
-
-  #doubtLater(looks: LookTimes, spreadMs: number): void {
-    const now = performance.now()
-    looks.doubtLater(now, spreadMs)
-    this.#turns.doubt(now, spreadMs)
+    this.#audit.doubtAll()
   }
 
   /**
@@ -189,7 +171,8 @@ export class Hub {
   }
 
   close(): void {
-    for (const timer of this.#timers) clearInterval(timer)
+    this.#audit.close()
+    clearInterval(this.#sweeping)
     this.#heartbeats.close()
     for (const { room } of this.#rooms.values()) room.close()
     this.#rooms.clear()
@@ -204,7 +187,7 @@ export class Hub {
       this.#events
     )
     const looks = new LookTimes(performance.now(), this.#options.auditMs)
-    const entry = { room, looks, watch: undefined, emptySince: undefined }
+    const entry: OpenRoom = { room, looks, watch: undefined, emptySince: undefined }
     this.#rooms.set(name, entry)
     this.#subscriber.subscribe(roomChannel(name), {
       onMessage: payload => {
@@ -212,22 +195,17 @@ export class Hub {
       },
       onSubscribed: isSettled => {
         void room.sync()
-        // A writer that does not know yet who owns the slot may publish to the previous owner.
-        if (!isSettled) this.#doubtLater(looks, this.#options.recheckMs)
+        if (!isSettled) this.#audit.lookAfterChange(entry)
       }
     })
     return entry
   }
 
-  #audit(): void {
-    const now = performance.now()
-    if (!this.#turns.isDue(now)) return
-    for (const entry of this.#rooms.values()) {
-      const { room, looks } = entry
-      const why = looks.isDue(now, room.heardAt, this.#intervalOf(entry))
-      if (why === 'doubt') void room.sync()
-      else if (why === 'routine') void room.glance()
-    }
+  #look(entry: OpenRoom, now: number): void {
+    const { room, looks } = entry
+    const why = looks.isDue(now, room.heardAt, this.#intervalOf(entry))
+    if (why === 'doubt') void room.sync()
+    else if (why === 'routine') void room.glance()
   }
 
   // A room that only lingers is read up to its head by the audit when somebody comes back.

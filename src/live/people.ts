@@ -5,22 +5,19 @@
 import { type Subscriber } from '../redis/subscriber.js'
 import { userChannel, userOf } from '../store/keys.js'
 import { parsePersonNews } from '../store/person-news.js'
-import { LookTimes, Turns } from './look-times.js'
+import { Audit, type AuditOptions } from './audit.js'
+import { LookTimes } from './look-times.js'
 import { Person, type PersonEvents, type PersonInbox, type Watches } from './person.js'
 import { type PersonOutput } from './person-stream.js'
 
-export type PeopleOptions = {
-  readonly roomLingerMs: number
-  readonly auditMs: number
-  readonly recheckMs: number
-}
+export type PeopleOptions = AuditOptions & { readonly roomLingerMs: number }
 type Members = {
   readonly onRemoved: (listener: (room: string, user: string | undefined) => void) => void
 }
 
 /** A list is read this many times less often than a room is compared with the store. */
 const AUDITS = 6
-/** As LOOKS_PER_MS_MAX of the hub; a list takes several commands. */
+/** As Audit's `looksPerMsMax`: reading a list takes several commands. */
 const LOOKS_PER_MS_MAX = 1
 
 type Entry = {
@@ -36,8 +33,7 @@ export class People {
   readonly #options: PeopleOptions
   readonly #events: PersonEvents
   readonly #people = new Map<string, Entry>()
-  readonly #turns: Turns
-  readonly #timer: NodeJS.Timeout
+  readonly #audit: Audit<Entry>
 
   constructor(
     store: { readonly inbox: PersonInbox; readonly members: Members },
@@ -55,10 +51,10 @@ export class People {
       if (user !== undefined) this.#people.get(user)?.person.removed(room)
       else for (const { person } of this.#people.values()) person.removed(room)
     })
-    this.#turns = new Turns(options)
-    this.#timer = setInterval(() => {
-      this.#audit()
-    }, this.#turns.timerMs).unref()
+    // Nothing tells that a list is still right, so it is looked at in every interval.
+    this.#audit = new Audit(this.#people, options, LOOKS_PER_MS_MAX, ({ person, looks }, now) => {
+      if (looks.isDue(now, -Infinity, AUDITS * options.auditMs)) void person.sync()
+    })
   }
 
   get count(): number {
@@ -91,25 +87,16 @@ export class People {
     const entry = user === undefined ? undefined : this.#people.get(user)
     if (entry === undefined) return
     void entry.person.sync()
-    this.#doubtLater(entry.looks, 0)
+    this.#audit.lookAgain(entry)
   }
 
   /** News for anybody may have been lost. */
   doubtAll(): void {
-    const now = performance.now()
-    const spreadMs = Math.max(this.#options.recheckMs, this.#people.size / LOOKS_PER_MS_MAX)
-    for (const { looks } of this.#people.values()) looks.doubt(now, spreadMs)
-    this.#turns.doubt(now, spreadMs)
-  }
-
-  #doubtLater(looks: LookTimes, spreadMs: number): void {
-    const now = performance.now()
-    looks.doubtLater(now, spreadMs)
-    this.#turns.doubt(now, spreadMs)
+    this.#audit.doubtAll()
   }
 
   close(): void {
-    clearInterval(this.#timer)
+    this.#audit.close()
     for (const { person, lingering } of this.#people.values()) {
       clearTimeout(lingering)
       person.close()
@@ -129,7 +116,7 @@ export class People {
       },
       onSubscribed: isSettled => {
         void person.sync()
-        if (!isSettled) this.#doubtLater(looks, this.#options.recheckMs)
+        if (!isSettled) this.#audit.lookAfterChange(entry)
       }
     })
     return entry
@@ -139,14 +126,5 @@ export class People {
     this.#subscriber.unsubscribe(userChannel(user))
     this.#people.delete(user)
     person.close()
-  }
-
-  // What nobody has heard of since the list was read is unknown here, so every interval has a look.
-  #audit(): void {
-    const now = performance.now()
-    if (!this.#turns.isDue(now)) return
-    for (const { person, looks } of this.#people.values()) {
-      if (looks.isDue(now, -Infinity, AUDITS * this.#options.auditMs)) void person.sync()
-    }
   }
 }
