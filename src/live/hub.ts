@@ -15,10 +15,10 @@ import { Pages, type PagesOptions } from './pages.js'
 import { Reader, type JoinRequest } from './reader.js'
 import { RingBudget } from './ring.js'
 import { type Follower, RoomWatch } from './room-watch.js'
-import { Room, type RoomEvents, type RoomHistory, type RoomLog, type RoomSettings } from './room.js'
+import { Room, type RoomEvents, type RoomSettings } from './room.js'
+import { type RoomStore } from './room-sync.js'
 import { type EndReason, type Stream } from './stream.js'
 
-export type HubStore = { readonly log: RoomLog; readonly history: RoomHistory }
 type HubSubscriber = Pick<Subscriber, 'subscribe' | 'unsubscribe'>
 
 export type HubOptions = RoomSettings &
@@ -58,7 +58,7 @@ type OpenRoom = {
 export class Hub {
   readonly pages: Pages
   readonly budget: RingBudget
-  readonly #store: HubStore
+  readonly #store: RoomStore
   readonly #subscriber: HubSubscriber
   readonly #options: HubOptions
   readonly #events: HubEvents
@@ -68,7 +68,7 @@ export class Hub {
   readonly #audit: Audit<OpenRoom>
   readonly #sweeping: NodeJS.Timeout
 
-  constructor(store: HubStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
+  constructor(store: RoomStore, subscriber: HubSubscriber, options: HubOptions, events: HubEvents) {
     this.#store = store
     this.#subscriber = subscriber
     this.#options = options
@@ -146,7 +146,7 @@ export class Hub {
     const name = roomOf(channel)
     const entry = name === undefined ? undefined : this.#rooms.get(name)
     if (entry === undefined) return
-    void entry.room.sync()
+    void entry.room.sync.run()
     this.#audit.lookAgain(entry)
   }
 
@@ -181,8 +181,7 @@ export class Hub {
   #open(name: string): OpenRoom {
     const room = new Room(
       name,
-      this.#store.log,
-      this.#store.history,
+      this.#store,
       { settings: this.#options, budget: this.budget, pages: this.pages },
       this.#events
     )
@@ -194,7 +193,7 @@ export class Hub {
         room.receive(payload)
       },
       onSubscribed: isSettled => {
-        void room.sync()
+        void room.sync.run()
         if (!isSettled) this.#audit.lookAfterChange(entry)
       }
     })
@@ -204,8 +203,8 @@ export class Hub {
   #look(entry: OpenRoom, now: number): void {
     const { room, looks } = entry
     const why = looks.isDue(now, room.heardAt, this.#intervalOf(entry))
-    if (why === 'doubt') void room.sync()
-    else if (why === 'routine') void room.glance()
+    if (why === 'doubt') void room.sync.run()
+    else if (why === 'routine') void room.sync.glance()
   }
 
   // A room that only lingers is read up to its head by the audit when somebody comes back.

@@ -43,15 +43,15 @@ export class Reader implements RoomReader {
 
   /** Finds its place and follows the room until it leaves. */
   async start(): Promise<void> {
-    if (this.#room.isBehind) this.fallBehind()
+    if (this.#room.sync.isBehind) this.fallBehind()
     await this.#room.ready()
     const { after } = this.#request
     // If the room has reset this reader in the meantime, it has its place already. That may also
     // happen while the store is asked.
     if (this.#resets === 0) {
       this.#next = after === undefined ? this.#beginning() : after.seq + 1
-      await this.#room.lookBack(this.#next)
-      if (after === undefined) this.#next = Math.max(this.#next, this.#room.horizon.first)
+      await this.#room.horizon.lookBack(this.#next)
+      if (after === undefined) this.#next = Math.max(this.#next, this.#room.horizon.known.first)
       else this.#resetIfGone()
     }
     if (this.#resets === 0) {
@@ -106,12 +106,12 @@ export class Reader implements RoomReader {
 
   #beginning(): number {
     const { last } = this.#request
-    const { head, horizon } = this.#room
-    return last === undefined ? horizon.first : Math.max(horizon.first, head - last + 1)
+    const { first } = this.#room.horizon.known
+    return last === undefined ? first : Math.max(first, this.#room.head - last + 1)
   }
 
   #resetIfGone(): void {
-    const { first, reason } = this.#room.horizon
+    const { first, reason } = this.#room.horizon.known
     if (this.#next < first) this.reset(reason)
   }
 
@@ -180,8 +180,8 @@ export class Reader implements RoomReader {
     for (;;) {
       const page = await this.#room.pageFrom(seq, length)
       if (page !== undefined) return page
-      await this.#room.sync()
-      await this.#room.lookBack(seq)
+      await this.#room.sync.run()
+      await this.#room.horizon.lookBack(seq)
       if (resets === this.#resets) this.#resetIfGone()
       await pause.wait()
       if (this.#output.stream.hasEnded || resets !== this.#resets) return []
@@ -199,9 +199,9 @@ export class Reader implements RoomReader {
   // The store decides.
   async #contradicts({ seq, ms }: Cursor): Promise<ResetReason | undefined> {
     // Twice, because with an open gap a sync reads only as far as was published here.
-    for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync()
+    for (let tries = 0; tries < 2 && seq > this.#room.head; tries++) await this.#room.sync.run()
     if (seq > this.#room.head) return 'beyond-head'
-    if (seq === 0 || ms === undefined || seq < this.#room.horizon.first) return undefined
+    if (seq === 0 || ms === undefined || seq < this.#room.horizon.known.first) return undefined
     const [frames] = await this.#page(seq)
     if (frames === undefined) return undefined
     return frameMs(frameAt(frames, seq)) === ms ? undefined : 'rewritten'

@@ -176,25 +176,25 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'deliver what comes early',
-    file: 'live/room.js',
+    file: 'live/delivery.js',
     find: 'if (frames.first > next) {',
     replace: 'if (frames.first > next + 1) {'
   },
   {
     name: 'deliver what was delivered',
-    file: 'live/room.js',
+    file: 'live/delivery.js',
     find: 'this.#deliver(framesFrom(frames, next));',
     replace: 'this.#deliver({ ...framesFrom(frames, next), first: next - 1 });'
   },
   {
     name: 'do not compare the last message after a failover',
-    file: 'live/room.js',
+    file: 'live/room-sync.js',
     find: 'else if (timeOf(there.reference) !== knownMs)',
     replace: 'else if (false)'
   },
   {
     name: 'do not notice that the log was rewound',
-    file: 'live/room.js',
+    file: 'live/room-sync.js',
     find: 'if (head < known)',
     replace: 'if (false)'
   },
@@ -207,8 +207,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'mix pages of two pasts',
     file: 'live/room.js',
-    find: 'if (epoch === this.#epoch && !this.#isClosed)',
-    replace: 'if (!this.#isClosed)'
+    find: 'if (epoch === this.epoch && !this.#delivery.isClosed)',
+    replace: 'if (!this.#delivery.isClosed)'
   },
   {
     name: 'go live one too early',
@@ -278,13 +278,13 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'the ring keeps what a message said before',
-    file: 'live/room.js',
+    file: 'live/delivery.js',
     find: 'this.#ring.forget(seq);',
     replace: ';'
   },
   {
     name: 'what waits for a gap keeps what a message said before',
-    file: 'live/room.js',
+    file: 'live/delivery.js',
     find: 'if (this.#early.changes(frames))',
     replace: 'if (false)'
   },

@@ -8,7 +8,8 @@ import { SingleOutput } from '../../src/live/output.js'
 import { Pages } from '../../src/live/pages.js'
 import { Reader, type JoinRequest } from '../../src/live/reader.js'
 import { RingBudget } from '../../src/live/ring.js'
-import { BEHIND_MS_MIN, Room, type RoomEvents } from '../../src/live/room.js'
+import { Room, type RoomEvents } from '../../src/live/room.js'
+import { BEHIND_MS_MIN } from '../../src/live/room-sync.js'
 import { type Entry } from '../../src/message/message.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
@@ -96,8 +97,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
   })
   const room = new Room(
     'r',
-    log,
-    history,
+    { log, history },
     {
       settings: { ringLengthMax: 100, ringBytesMax: 1e5, earlyLengthMax: 100, gapWaitMs: 5 },
       budget,
@@ -155,7 +155,7 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
       }
     }
   }
-  if (hasBegun) await room.sync()
+  if (hasBegun) await room.sync.run()
   world.looks = 0
   return world
 }
@@ -186,7 +186,7 @@ t.test(
     const reader = world.join()
     await until('it is live', () => reader.text().includes('event: live'))
     world.store = []
-    void world.room.sync()
+    void world.room.sync.run()
     await until('the log is gone', () => world.told.includes('sync'))
     const anew = [message(1, 'other', 7), message(2, 'more', 8)]
     world.store = anew
@@ -218,7 +218,7 @@ t.test(
     world.written = () => {
       if (reader.seqs().length > 0) contradict()
     }
-    await world.room.sync()
+    await world.room.sync.run()
     await until('it is live', () => reader.text().includes('event: live'))
     t.same(reader.text().match(/"reason":"[a-z-]+"/g), ['"reason":"rewound"'])
     t.same(reader.seqs(), sequence(1, 200))
@@ -240,7 +240,7 @@ t.test(
     const cursorIsFound = answer
     world.before = async () => undefined
     world.store = messages(1, 200)
-    await world.room.sync()
+    await world.room.sync.run()
     await until('it is live', () => reader.text().includes('event: live'))
     world.store = messages(1, 202)
     world.room.receive(publication(messages(201, 202)))
@@ -269,7 +269,7 @@ t.test(
     const world = await worldOf(t, 2, false)
     const { room } = world
     room.receive(publication(messages(5, 5)))
-    const syncing = room.sync()
+    const syncing = room.sync.run()
     world.store = messages(1, 5)
     await syncing
     t.equal(room.head, 2)
@@ -311,7 +311,7 @@ t.test(
 t.test('a lost message that was put back is read by later readers', async t => {
   const world = await worldOf(t, 0)
   world.store = [message(1), { room: 'r', seq: 2, ms: 1002, lost: true }, message(3)]
-  await world.room.sync()
+  await world.room.sync.run()
   const early = world.join()
   await until('it is live', () => early.text().includes('event: live'))
   t.match(early.text(), /event: lost/)
@@ -361,10 +361,10 @@ t.test('anything else that is published on its channel makes the room look at th
 t.test('a look at an empty room finds a message whose publication was lost', async t => {
   const world = await worldOf(t, 0)
   const { looks } = world
-  await world.room.glance()
+  await world.room.sync.glance()
   t.equal(world.looks, looks + 1, 'nothing is there, and nothing else is asked')
   world.store = messages(1, 2)
-  await world.room.glance()
+  await world.room.sync.glance()
   t.equal(world.room.head, 2)
 })
 
@@ -378,8 +378,8 @@ t.test(
       world.goneBy = 'deleted'
       world.store = messages(12, 13)
       if (isHeard) world.room.receive(Buffer.from(encodeDeletion(11, 5)))
-      else await world.room.sync()
-      await world.room.sync()
+      else await world.room.sync.run()
+      await world.room.sync.run()
       await until('it has the new ones', () => reader.seqs().at(-1) === 13)
       t.strictSame(reader.seqs(), [7, 8, 9, 12, 13])
       t.match(reader.text(), /event: reset\ndata: [^\n]*"reason":"deleted"/)
@@ -401,7 +401,7 @@ t.test('a closed room gives its share of the common budget back', async t => {
   world.before = async () => {
     if (++questions === 2) world.room.close()
   }
-  await world.room.sync()
+  await world.room.sync.run()
   t.equal(questions, 2)
   t.equal(world.budget.bytes, 0)
 })
@@ -418,7 +418,7 @@ const deletedOf = (seq: number): Entry => ({ room: 'r', seq, ms: 1000 + seq, del
 t.test('once a deletion has arrived, nobody gets the text from the ring or a page', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
-  await world.room.sync()
+  await world.room.sync.run()
   const first = world.join()
   await until('it is live', () => first.text().includes('event: live'))
   t.match(first.text(), /text 2/)
@@ -432,7 +432,7 @@ t.test('once a deletion has arrived, nobody gets the text from the ring or a pag
   t.strictSame(late.seqs().slice(0, 4), [1, 2, 3, 4])
   // The publication of the message itself, which was long on its way.
   world.room.receive(publication(messages(2, 2)))
-  await world.room.sync()
+  await world.room.sync.run()
   const later = world.join()
   await until('it is live', () => later.text().includes('event: live'))
   t.notMatch(first.text().split('event: changed')[1] ?? '', /text 2/)
@@ -458,7 +458,7 @@ t.test('a publication that waits for a gap loses its text to the deletion after 
 t.test('a page that was being read when a message was deleted is read again', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
-  await world.room.sync()
+  await world.room.sync.run()
   // It has left the ring, so the next reader needs the store.
   world.room.receive(Buffer.from(encodePublication([changeOf(4, 1)])))
   world.store = [deletedOf(1), ...messages(2, 3), changeOf(4, 1)]
@@ -478,9 +478,9 @@ t.test('a page that was being read when a message was deleted is read again', as
 t.test('a change whose publication was lost is found in the log and takes effect', async t => {
   const world = await worldOf(t, 0)
   world.store = messages(1, 3)
-  await world.room.sync()
+  await world.room.sync.run()
   world.store = [message(1), deletedOf(2), message(3), changeOf(4, 2)]
-  await world.room.sync()
+  await world.room.sync.run()
   const reader = world.join()
   await until('it is live', () => reader.text().includes('event: live'))
   t.notMatch(reader.text(), /text 2/)
@@ -537,7 +537,7 @@ t.test(
     world.before = async () => {
       throw new Error('out of reach')
     }
-    void room.sync()
+    void room.sync.run()
     await failedOnceMore()
     aheadMs = BEHIND_MS_MIN - 1
     await failedOnceMore()
@@ -568,7 +568,7 @@ t.test(
     world.before = async () => {
       throw new Error('out of reach again')
     }
-    void room.sync()
+    void room.sync.run()
     await failedOnceMore()
     t.equal(behinds(reader.text()), 1, 'the waiting time starts again')
   }
