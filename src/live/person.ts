@@ -1,14 +1,12 @@
-// A person who has streams in this process: the dialogs that are followed for them, and what each
-// of their streams must be told. Invariant: what is known of a dialog is the store's answer, or was
-// counted on from it without a gap. If that is uncertain (a reset, a mark set elsewhere, an entry
-// that is not a message), the store is asked again. The list is read again after every
-// (re)subscription of the person's channel, for every stream that joins, and periodically, so lost
-// publications are noticed. Follows at most DIALOGS_MAX rooms, those with the person's newest own
-// acts; streams are not told of others.
+// A person who has streams in this process: which dialogs are followed for them, and what each of
+// their streams must be told. Invariant: a change of the list is told once it is known here, and a
+// lost publication is noticed, because the list is read again after every (re)subscription of the
+// person's channel, for every stream that joins, and by the audit. Follows at most DIALOGS_MAX
+// rooms, those in which the person has acted last. Streams are not told of others.
 import { DIALOGS_MAX } from '../store/dialog-order.js'
-import { type Dialog, dialogJson, type Inbox } from '../store/inbox.js'
+import { type Inbox } from '../store/inbox.js'
 import { type PersonNews } from '../store/person-news.js'
-import { Pause } from './pause.js'
+import { FollowedDialog } from './followed-dialog.js'
 import { PersonStream, type PersonOutput } from './person-stream.js'
 import { Retrier } from './retrier.js'
 import { type Follower, type RoomWatch } from './room-watch.js'
@@ -25,39 +23,15 @@ export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
  * and a change may have been noticed late.
  */
 const RESUMED_MS = 600_000
-const UNREAD_MORE = 100
-/** A mark that the store does not have for this long was lost with a master. */
-const MARK_LOST_MS = 10_000
-/** Of a person whose list changes while it is read. */
+/** How often a list is read anew because news arrived meanwhile. */
 const LOOKS_MAX = 5
-
-type Followed = {
-  readonly watch: RoomWatch
-  /** When the person joined or wrote, and when they last said how far they have read. */
-  actedMs: number
-  /** How far they have read, by the last news. */
-  marked: number
-  /** Since when the store's mark is older than that. */
-  olderSince: number | undefined
-  /** From where `unread` is counted: the mark that the store knew when it last answered. */
-  read: number
-  /** Up to which sequence `unread` is counted; -1 if only the store knows. */
-  counted: number
-  unread: number
-  /** As the store last reported it, if that is newer than what the room has delivered. */
-  last: string
-  /** The store is being asked. */
-  asking: Promise<void> | undefined
-  /** Something has happened since, so the store is asked once more. */
-  isOutdated: boolean
-}
 
 export class Person implements Follower {
   readonly user: string
   readonly #inbox: PersonInbox
   readonly #watches: Watches
   readonly #events: PersonEvents
-  readonly #dialogs = new Map<string, Followed>()
+  readonly #dialogs = new Map<string, FollowedDialog>()
   readonly #streams = new Set<PersonStream>()
   readonly #sync: Retrier
   /** Counts news. A list that was read while news arrived may be older. */
@@ -113,7 +87,7 @@ export class Person implements Follower {
     this.#news++
     if ('joined' in news) this.#joined(news.joined)
     else if ('left' in news) this.removed(news.left)
-    else this.#marked(news.read, news.seq)
+    else this.#dialogs.get(news.read)?.mark(news.seq)
   }
 
   /**
@@ -135,18 +109,7 @@ export class Person implements Follower {
 
   /** A room has new entries. */
   moved(watch: RoomWatch, isReset: boolean): void {
-    const dialog = this.#dialogs.get(watch.room)
-    if (dialog === undefined) return
-    if (isReset) dialog.counted = -1
-    // The store's answer is newer than what this process has delivered.
-    if (dialog.counted >= watch.head) return
-    const more = dialog.counted < 0 ? undefined : watch.countSince(dialog.counted, this.user)
-    if (more === undefined || watch.last === undefined) {
-      void this.#ask(watch.room)
-      return
-    }
-    countOn(dialog, more, watch.last)
-    this.#tell(watch.room)
+    this.#dialogs.get(watch.room)?.moved(isReset)
   }
 
   close(): void {
@@ -168,11 +131,9 @@ export class Person implements Follower {
         const dialog = this.#dialogs.get(room)
         if (dialog === undefined) return
         await dialog.watch.ready()
-        if (Math.max(dialog.actedMs, dialog.watch.headMs) < since) return
-        // Asking the store tells every stream.
-        const isOlder = dialog.counted < dialog.watch.head || dialog.read < dialog.marked
-        if (isOlder || dialog.counted < 0) await this.#ask(room)
-        else stream.tell(room)
+        if (dialog.changedMs < since) return
+        if (dialog.isCurrent) stream.tell(room)
+        else await dialog.ask()
       })
     )
     if (output.hasEnded) return
@@ -193,13 +154,11 @@ export class Person implements Follower {
       for (const { room, ms, mark } of listed) {
         const known = this.#dialogs.get(room)
         if (known === undefined) {
-          const dialog = this.#follow(room)
-          dialog.actedMs = Math.max(ms, mark.ms)
-          dialog.marked = mark.seq
-          if (this.#hasSynced) void this.#ask(room)
+          const dialog = this.#follow(room, { ms: Math.max(ms, mark.ms), marked: mark.seq })
+          if (this.#hasSynced) void dialog.ask()
         } else {
-          known.actedMs = Math.max(known.actedMs, ms, mark.ms)
-          if (mark.seq > known.marked) this.#marked(room, mark.seq)
+          known.actedAt(Math.max(ms, mark.ms))
+          known.mark(mark.seq)
         }
       }
       const rooms = new Set(listed.map(({ room }) => room))
@@ -215,129 +174,43 @@ export class Person implements Follower {
 
   #joined(room: string): void {
     if (this.#dialogs.has(room) || this.#dialogs.size >= DIALOGS_MAX) return
-    this.#follow(room)
-    void this.#ask(room)
+    void this.#follow(room, { ms: Date.now(), marked: 0 }).ask()
   }
 
-  #marked(room: string, seq: number): void {
-    const dialog = this.#dialogs.get(room)
-    if (dialog === undefined || seq <= dialog.marked) return
-    dialog.marked = seq
-    dialog.actedMs = Date.now()
-    void this.#ask(room)
-  }
-
-  #follow(room: string): Followed {
-    const dialog: Followed = {
-      watch: this.#watches.watch(room, this),
-      actedMs: Date.now(),
-      marked: 0,
-      olderSince: undefined,
-      read: 0,
-      counted: -1,
-      unread: 0,
-      last: 'null',
-      asking: undefined,
-      isOutdated: false
-    }
-    this.#dialogs.set(room, dialog)
-    // The room begins at its head, and delivers what comes after it. The store may have answered
-    // before.
-    void dialog.watch.ready().then(() => {
-      if (this.#dialogs.get(room) === dialog && dialog.counted >= 0) this.moved(dialog.watch, false)
+  #follow(room: string, acted: { readonly ms: number; readonly marked: number }): FollowedDialog {
+    const watch = this.#watches.watch(room, this)
+    const dialog = new FollowedDialog(this.user, watch, this.#inbox, acted, {
+      changed: () => {
+        this.#tell(room)
+      },
+      left: () => {
+        this.#left(room)
+      },
+      failed: error => {
+        this.#events.failed('person', error)
+      }
     })
+    this.#dialogs.set(room, dialog)
     return dialog
   }
 
   #unfollow(room: string): boolean {
-    if (!this.#dialogs.delete(room)) return false
+    const dialog = this.#dialogs.get(room)
+    if (dialog === undefined) return false
+    dialog.drop()
+    this.#dialogs.delete(room)
     this.#watches.unwatch(room, this)
     return true
-  }
-
-  // Asks the store for the current state of a dialog until it answers, and tells every stream. At
-  // most one request per dialog is in flight.
-  async #ask(room: string): Promise<void> {
-    const dialog = this.#dialogs.get(room)
-    if (dialog === undefined) return
-    dialog.isOutdated = true
-    dialog.asking ??= this.#askNow(room, dialog)
-    await dialog.asking
-  }
-
-  async #askNow(room: string, dialog: Followed): Promise<void> {
-    try {
-      await this.#askUntilAnswered(room, dialog)
-    } finally {
-      // Not in `finally` of the promise, which runs a turn later: a call in between would not be
-      // heard.
-      dialog.asking = undefined
-    }
-  }
-
-  async #askUntilAnswered(room: string, dialog: Followed): Promise<void> {
-    const pause = new Pause()
-    while (dialog.isOutdated) {
-      dialog.isOutdated = false
-      try {
-        const state = (await this.#inbox.states(this.user, [room])).get(room)
-        if (this.#dialogs.get(room) !== dialog) return
-        if (state === undefined) {
-          this.#left(room)
-          return
-        }
-        this.#take(dialog, state)
-      } catch (error) {
-        this.#events.failed('person', error)
-        dialog.isOutdated = true
-      }
-      // Not at once: the process may have what a failover took from the store.
-      if (dialog.isOutdated) await pause.wait()
-      if (this.#dialogs.get(room) !== dialog) return
-    }
-    this.#tell(room)
-  }
-
-  // The process may have delivered more than the store had when it answered, or less.
-  #take(dialog: Followed, { head, read, unread, last }: Dialog): void {
-    if (read >= dialog.marked) dialog.olderSince = undefined
-    else dialog.olderSince ??= performance.now()
-    const isOlder =
-      dialog.olderSince !== undefined && performance.now() < dialog.olderSince + MARK_LOST_MS
-    if (!isOlder) {
-      dialog.marked = read
-      dialog.olderSince = undefined
-    }
-    dialog.read = read
-    dialog.counted = head
-    dialog.unread = unread
-    dialog.last = last
-    const { watch } = dialog
-    if (isOlder) dialog.isOutdated = true
-    if (head >= watch.head) return
-    const more = watch.countSince(head, this.user)
-    if (more === undefined || watch.last === undefined) dialog.isOutdated = true
-    else countOn(dialog, more, watch.last)
   }
 
   #tell(room: string): void {
     for (const stream of this.#streams) stream.tell(room)
   }
 
-  // Undefined if only the store knows; it is told once the store has answered.
   #eventOf(room: string, mayShow: boolean): string | undefined {
     const dialog = this.#dialogs.get(room)
-    if (dialog === undefined) return `event: left\ndata: {"room":${JSON.stringify(room)}}`
-    const { counted: head, read, unread } = dialog
-    const last = mayShow ? dialog.last : 'null'
-    return head < 0
-      ? undefined
-      : `event: room\ndata: ${dialogJson({ room, head, read, unread, last })}`
+    return dialog === undefined
+      ? `event: left\ndata: {"room":${JSON.stringify(room)}}`
+      : dialog.event(mayShow)
   }
-}
-
-function countOn(dialog: Followed, more: number, last: string): void {
-  dialog.unread = Math.min(UNREAD_MORE, dialog.unread + more)
-  dialog.counted = dialog.watch.head
-  dialog.last = last
 }

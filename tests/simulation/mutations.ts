@@ -308,14 +308,14 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: "a person's stream counts on after a reset",
-    file: 'live/person.js',
+    file: 'live/followed-dialog.js',
     find: 'if (isReset)',
     replace: 'if (false)'
   },
   {
     name: 'do not ask again after what a room has begun with',
-    file: 'live/person.js',
-    find: 'if (this.#dialogs.get(room) === dialog && dialog.counted >= 0)',
+    file: 'live/followed-dialog.js',
+    find: 'if (!this.#isDropped && this.#counted >= 0)',
     replace: 'if (false)'
   },
   {
