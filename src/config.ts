@@ -33,16 +33,20 @@ export const SETTINGS = {
     PORT: integer(8080, 0, 65_535,
       'port to listen on; 0 picks a free one'),
     WORKERS: processes(1, 64,
-      'processes that share the port, or `auto` for one per processor (at most 64); all limits below apply to each process'),
+      'processes that share the port, or `auto` for one per processor (at most 64); all ' +
+        'limits below apply to each process'),
     LISTEN_BACKLOG: integer(4096, 1, 65_535,
-      'connections that may wait to be accepted; with fewer, clients that all reconnect at once wait whole seconds; the operating system may allow less'),
+      'connections that may wait to be accepted; with fewer, clients that all reconnect at ' +
+        'once wait whole seconds; the operating system may allow less'),
     LOG_LEVEL: oneOf(LOG_LEVELS, 'warn',
       'fatal, error, warn, info, debug, trace or silent; JSON lines on standard error')
   },
 
   http: {
     ALLOWED_HOSTS: hostNames(
-      'comma-separated host names that requests may be addressed to; `.name` allows every name below it, `*` any; when empty, a service that listens on loopback allows only localhost, 127.0.0.1 and ::1 (against DNS rebinding), and any other service allows all'),
+      'comma-separated host names that requests may be addressed to; `.name` allows every ' +
+        'name below it, `*` any; when empty, a service that listens on loopback allows only ' +
+        'localhost, 127.0.0.1 and ::1 (against DNS rebinding), and any other service allows all'),
     REQUEST_TIMEOUT_MS: integer(30_000, 100, 10 * MINUTE,
       'ms for a request to arrive completely; a slower one is cut off after one to two times this'),
     TEXT_MAX: integer(4096, 1, 65_536,
@@ -52,20 +56,25 @@ export const SETTINGS = {
     REQUESTS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
       'bytes that the bodies of requests in progress may have together; beyond this, 503 at once'),
     ANSWERS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
-      'bytes of finished pages that clients have not taken yet; beyond this, 503 for further pages'),
+      'bytes of finished pages that clients have not taken yet; beyond this, 503 for further ' +
+        'pages'),
     ANSWER_READS_MAX: integer(32, 1, 10_000,
       'pages that requests read from the store at the same time; further requests wait'),
     PIPELINE_MAX: integer(1000, 0, 100_000,
-      'requests that may queue behind another one on the same connection; the next one gets 503 and the connection is closed')
+      'requests that may queue behind another one on the same connection; the next one gets ' +
+        '503 and the connection is closed')
   },
 
   identity: {
     AUTH_JWT_SECRET: text('',
-      'secret that signs tokens (HS256), at least 32 bytes; without this and the next two, no token is needed and anybody may do anything'),
+      'secret that signs tokens (HS256), at least 32 bytes; without this and the next two, no ' +
+        'token is needed and anybody may do anything'),
     AUTH_JWT_PUBLIC_KEY: text('',
-      'instead: file with the PEM public key of the tokens: RSA (RS256), P-256, P-384, P-521 (ES256, ES384, ES512) or Ed25519 (EdDSA)'),
+      'instead: file with the PEM public key of the tokens: RSA (RS256), P-256, P-384, P-521 ' +
+        '(ES256, ES384, ES512) or Ed25519 (EdDSA)'),
     AUTH_JWKS_URL: text('',
-      'instead: URL of a JSON Web Key Set, fetched every 5 minutes and when a token names an unknown key, at most every 10 s'),
+      'instead: URL of a JSON Web Key Set, fetched every 5 minutes and when a token names an ' +
+        'unknown key, at most every 10 s'),
     AUTH_AUDIENCE: text('',
       'audience (aud) that a token must name; empty: any'),
     AUTH_ISSUER: text('',
@@ -77,34 +86,49 @@ export const SETTINGS = {
     AUTH_TICKET_S: integer(60, 1, 3600,
       's for which a ticket of POST /tickets opens streams'),
     AUTH_REFUSALS_PER_MINUTE_MAX: integer(120, 0, 1_000_000,
-      'bad tokens and tickets per minute of an address that are answered 401; beyond this, 429, while good tokens from there are taken as always; 0: any number; each process counts for itself'),
+      'bad tokens and tickets per minute of an address that are answered 401; beyond this, ' +
+        '429, while good tokens from there are taken as always; 0: any number; each process ' +
+        'counts for itself'),
     TRUST_PROXY: proxies(
-      'proxies whose X-Forwarded-For is trusted, for the limits per address: comma-separated addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; empty: none'),
+      'proxies whose X-Forwarded-For is trusted, for the limits per address: comma-separated ' +
+        'addresses and networks, such as 10.0.0.0/8, or loopback, linklocal, uniquelocal; ' +
+        'empty: none'),
     WRITES_PER_MINUTE_MAX: integer(0, 0, 1_000_000,
-      'writes (POST, PUT, PATCH, DELETE) per minute of a user, or of an address without a token, which may come all at once; beyond this, 429; 0: any number; each process counts for itself'),
+      'writes (POST, PUT, PATCH, DELETE) per minute of a user, or of an address without a ' +
+        'token, which may come all at once; beyond this, 429; 0: any number; each process ' +
+        'counts for itself'),
     WRITE_BYTES_PER_MINUTE_MAX: integer(0, 0, 1_000_000_000,
       'bytes of the bodies of these writes; 0: any number'),
     STREAMS_PER_USER_MAX: integer(0, 0, 1_000_000,
-      'open streams of a user in a process; beyond, a client is told to come back later; 0: any number'),
+      'open streams of a user in a process; beyond, a client is told to come back later; 0: ' +
+        'any number'),
     STREAMS_PER_ADDRESS_MAX: integer(0, 0, 1_000_000,
-      'open streams of an address in a process; beyond, a client is told to come back later; 0: any number'),
+      'open streams of an address in a process; beyond, a client is told to come back later; ' +
+        '0: any number'),
     CORS_ORIGINS: origins(
-      'comma-separated origins, such as https://app.example.com, whose pages may use the service with cookies; `*` lets any page use it, without cookies')
+      'comma-separated origins, such as https://app.example.com, whose pages may use the ' +
+        'service with cookies; `*` lets any page use it, without cookies')
   },
 
   redis: {
     REDIS_NODES: text('',
-      'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if needed; empty: an embedded cluster'),
+      'comma-separated redis:// or rediss:// URLs of some nodes, with user and password if ' +
+        'needed; empty: an embedded cluster'),
     REDIS_PASSWORD_FILE: text('',
-      'file with the password for REDIS_NODES; read again for each connection, so that an expiring password can be replaced while the service runs'),
+      'file with the password for REDIS_NODES; read again for each connection, so that an ' +
+        'expiring password can be replaced while the service runs'),
     REDIS_PASSWORD_COMMAND: text('',
-      'instead: command for /bin/sh that prints the password within 10 s, for tokens that expire; runs again for new connections after 5 minutes, and when Redis refuses its password'),
+      'instead: command for /bin/sh that prints the password within 10 s, for tokens that ' +
+        'expire; runs again for new connections after 5 minutes, and when Redis refuses its ' +
+        'password'),
     REDIS_ADDRESS_MAP: text('',
-      'comma-separated announced=reachable pairs of host:port, for nodes that announce addresses this process cannot reach'),
+      'comma-separated announced=reachable pairs of host:port, for nodes that announce ' +
+        'addresses this process cannot reach'),
     REDIS_TLS_CA: text('',
       'file with the PEM certificate authority of rediss:// nodes'),
     REDIS_TLS_CERT: text('',
-      'file with the PEM client certificate, if the nodes require one; together with REDIS_TLS_KEY'),
+      'file with the PEM client certificate, if the nodes require one; together with ' +
+        'REDIS_TLS_KEY'),
     REDIS_TLS_KEY: text('',
       'file with the PEM key of REDIS_TLS_CERT')
   },
@@ -129,7 +153,8 @@ export const SETTINGS = {
     COMMAND_CONNECTIONS: integer(1, 1, 16,
       'connections to each node for commands other than writes'),
     WRITE_CONNECTIONS: integer(1, 1, 16,
-      'write connections to each master; with one, everything that arrives while a group is being acknowledged becomes the next group'),
+      'write connections to each master; with one, everything that arrives while a group is ' +
+        'being acknowledged becomes the next group'),
     REPLICA_ACKS: integer(1, 0, 5,
       'replicas that must acknowledge a write, as far as that many are connected')
   },
@@ -144,7 +169,8 @@ export const SETTINGS = {
     RETENTION_DAYS: days(
       'days after which messages are gone, such as 30 or 0.5; empty or 0 keeps them for ever'),
     RETENTION_DAYS_BY_PREFIX: daysByPrefix(
-      'the same for rooms whose names begin with a prefix, such as team-:7,audit-:0; the longest prefix counts'),
+      'the same for rooms whose names begin with a prefix, such as team-:7,audit-:0; the ' +
+        'longest prefix counts'),
     GROUP_LENGTH_MAX: integer(256, 1, 4096,
       'messages committed in one group'),
     QUEUE_LENGTH_MAX: integer(10_000, 1, 1_000_000,
@@ -152,7 +178,8 @@ export const SETTINGS = {
     QUEUE_BYTES_MAX: integer(64 * MIB, KIB, 4 * GIB,
       'bytes of memory that waiting POSTs may take; beyond this, 503 at once'),
     LOST_PATIENCE_MS: integer(3000, 0, MINUTE,
-      'ms for which a reader waits for a message of the last 30 s whose text is missing: after a failover its writer may put it back')
+      'ms for which a reader waits for a message of the last 30 s whose text is missing: ' +
+        'after a failover its writer may put it back')
   },
 
   live: {
@@ -161,7 +188,8 @@ export const SETTINGS = {
     ROOMS_PER_STREAM_MAX: integer(100, 1, 1000,
       'rooms on one stream'),
     HEARTBEAT_MS: integer(15_000, 100, 10 * MINUTE,
-      'ms of silence after which a stream gets a heartbeat (event: ping); a client that hears nothing for longer has lost its connection'),
+      'ms of silence after which a stream gets a heartbeat (event: ping); a client that hears ' +
+        'nothing for longer has lost its connection'),
     RETRY_MS: integer(1000, 0, 10 * MINUTE,
       'ms after which an EventSource reconnects; sent at the start of each stream'),
     DRAIN_MS: integer(3000, 0, 10 * MINUTE,
@@ -169,9 +197,11 @@ export const SETTINGS = {
     SOCKET_BYTES_MAX: integer(64 * KIB, 16 * KIB, 64 * MIB,
       'bytes that may wait in one socket before its reader is held back; at least 16384'),
     STALLED_MS_MAX: integer(MINUTE, 1000, HOUR,
-      'ms without taking any waiting bytes after which a client is disconnected, from a stream or another answer'),
+      'ms without taking any waiting bytes after which a client is disconnected, from a ' +
+        'stream or another answer'),
     SIGNALS_PER_SECOND_MAX: integer(1000, 0, 1_000_000,
-      'signals (typing and the like) that a process passes on in a second; beyond this: 429; 0: none at all'),
+      'signals (typing and the like) that a process passes on in a second; beyond this: 429; ' +
+        '0: none at all'),
     RING_LENGTH_MAX: integer(2048, 1, 1_000_000,
       'newest frames of a room kept in memory'),
     RING_BYTES_MAX: integer(MIB, KIB, GIB,
@@ -183,11 +213,13 @@ export const SETTINGS = {
     GAP_WAIT_MS: integer(10, 0, 10_000,
       'ms for which a gap may close by itself before it is read from the store'),
     PAGE_LENGTH: integer(512, 128, 10_000,
-      'messages on the first page for a reader behind the ring; slow readers get shorter pages, down to 128'),
+      'messages on the first page for a reader behind the ring; slow readers get shorter ' +
+        'pages, down to 128'),
     PAGE_LENGTH_MAX: integer(4096, 128, 100_000,
       'messages on a page for a reader that takes pages at once; at least PAGE_LENGTH'),
     PAGE_BYTES_MAX: integer(MIB, 16 * KIB, GIB,
-      'bytes at which a page of messages ends, even with fewer messages than asked for; on a stream estimated from the page before'),
+      'bytes at which a page of messages ends, even with fewer messages than asked for; on a ' +
+        'stream estimated from the page before'),
     PAGES_BYTES_MAX: integer(16 * MIB, 0, 4 * GIB,
       'bytes of pages kept for one second, for the next reader at the same place'),
     PAGE_READS_MAX: integer(16, 1, 10_000,
@@ -195,11 +227,14 @@ export const SETTINGS = {
     ROOM_LINGER_MS: integer(10_000, 0, HOUR,
       'ms for which a room stays subscribed after its last reader has left'),
     AUDIT_MS: integer(15 * MINUTE, 100, 24 * HOUR,
-      'ms after which a quiet room is compared with the store although nothing points to a lost publication'),
+      'ms after which a quiet room is compared with the store although nothing points to a ' +
+        'lost publication'),
     RECHECK_MS: integer(10_000, 100, 10 * MINUTE,
-      'ms over which all rooms are compared with the store when a process of the service has vanished; longer with more than 3 rooms per ms'),
+      'ms over which all rooms are compared with the store when a process of the service has ' +
+        'vanished; longer with more than 3 rooms per ms'),
     VANISHED_MS: integer(10_000, 500, MINUTE,
-      'ms without a sign of life after which a process counts as vanished; a sign is given, and those of others are heard, five times in this time')
+      'ms without a sign of life after which a process counts as vanished; a sign is given, ' +
+        'and those of others are heard, five times in this time')
   }
 } as const satisfies Record<string, Record<string, Setting<unknown>>>
 
