@@ -35,7 +35,7 @@ export type ClusterOptions = NodesOptions & {
   readonly requirements?: Requirements
 }
 
-/** What the process counts about its cluster; app.ts connects these to the metrics. */
+/** What the process counts about its cluster; telemetry.ts connects these to the metrics. */
 export type ClusterEvents = {
   retried: (why: string) => void
   degraded: (node: string, isDegraded: boolean) => void

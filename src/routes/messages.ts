@@ -32,7 +32,7 @@ export type MessageRoutesOptions = {
   readonly sendError: SendError
   /**
    * A POST was answered, with a message or an error. Not an `onResponse` hook, because with one
-   * Fastify listens for the end of each answer (app.ts).
+   * Fastify listens for the end of each answer (http-server.ts).
    */
   readonly onPost: (code: number, seconds: number) => void
 }
