@@ -1,8 +1,8 @@
-// Watches the cluster for those who want to see it change. While there are watchers, the cluster is
-// looked at once per interval, however many they are; otherwise it is left alone. A watcher first
-// gets the whole picture, and again whenever a slot, a node or a move has changed; in between it
-// gets only figures. Invariant: a slow watcher misses figures, but gets the whole picture again
-// before the next ones.
+// Tells watchers how the cluster changes. While there are watchers, the cluster is looked at once
+// per interval, however many they are; otherwise it is left alone. A watcher first gets the whole
+// picture, and gets it again whenever a slot, a node or a move has changed. In between it gets only
+// figures. Invariant: a slow watcher misses figures, but gets the whole picture again before the
+// next ones.
 import { type ClusterDescription, type ShardFigures } from '../redis/shards.js'
 import { type Stream } from './stream.js'
 

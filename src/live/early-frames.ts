@@ -1,6 +1,6 @@
-// Frames that arrived early: the gap before them is still open. Bounded in frames. A frame that
-// does not fit is dropped, because the read that closes the gap can bring it as well. Invariant:
-// what was dropped counts as waiting until the room has reached it.
+// Frames that arrived early: the gap before them is still open. Their number is limited. A frame
+// that does not fit is dropped, because the read that closes the gap can bring it as well.
+// Invariant: what was dropped counts as waiting until the room has reached it.
 import { lastOf, saysOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
@@ -14,7 +14,7 @@ export class EarlyFrames {
     this.#lengthMax = lengthMax
   }
 
-  /** Nothing is held, and nothing was dropped that is still to come. */
+  /** Whether nothing is held, and nothing that was dropped is still to come. */
   get isEmpty(): boolean {
     return this.#groups.length === 0 && this.#droppedTo === -Infinity
   }
@@ -29,7 +29,7 @@ export class EarlyFrames {
     return this.#groups.reduce((most, frames) => Math.max(most, lastOf(frames)), this.#droppedTo)
   }
 
-  /** @returns whether there was space for them */
+  /** @returns whether there was room for them */
   add(frames: Frames): boolean {
     if (this.#length + frames.ends.length > this.#lengthMax) {
       this.#droppedTo = Math.max(this.#droppedTo, lastOf(frames))
@@ -59,13 +59,13 @@ export class EarlyFrames {
     return ripe
   }
 
-  /** Drops the groups before a sequence that say something of a message: that tells what it is. */
+  /** Drops what an earlier group says about a message, because the group at `before` changes it. */
   forget(seq: number, before: number): void {
     this.#groups = this.#groups.filter(frames => frames.first >= before || !saysOf(frames, seq))
     this.#length = this.#groups.reduce((sum, { ends }) => sum + ends.length, 0)
   }
 
-  /** Whether a later change waits here, of a message that these frames say something of. */
+  /** Whether a change waits here that was made after these frames, to a message in them. */
   changes(frames: Frames): boolean {
     return this.#groups.some(
       ({ first, changes = [] }) => first > frames.first && changes.some(seq => saysOf(frames, seq))

@@ -1,9 +1,7 @@
 // All streams of this process, and the rooms that they read. A room is opened for its first reader
-// and kept for a while after the last one has left. One timer runs the audit, another closes idle
-// rooms and stalled streams. Knows nothing of HTTP except sockets to write to.
-// The audit finds a last message whose publication was lost, which no later one proves. It looks at
-// a room when a publication may have been lost (`doubt`), and otherwise hardly ever: a quiet room
-// is free.
+// and kept for a while after the last one has left. One timer closes rooms that nobody needs and
+// streams whose client takes nothing. The audit (audit.ts) finds last messages whose publication
+// was lost. Knows nothing of HTTP except sockets to write to.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { roomChannel, roomOf } from '../store/keys.js'
 import { type Subscriber } from '../redis/subscriber.js'
@@ -40,8 +38,8 @@ const SWEEP_MS_MIN = 1000
 const SWEEP_MS_MAX = 5000
 
 /**
- * A room that nobody reads, but people follow as one of their dialogs, is compared with the store
- * so many times less often.
+ * A room that nobody reads, but that people follow as one of their dialogs, is compared with the
+ * store this many times less often.
  */
 const WATCHED_AUDITS = 6
 
@@ -207,7 +205,8 @@ export class Hub {
     else if (why === 'routine') void room.sync.glance()
   }
 
-  // A room that only lingers is read up to its head by the audit when somebody comes back.
+  // A room that only lingers is not looked at. Once somebody is back, a look is due an interval
+  // after the room was last heard of, which may be at once.
   #intervalOf({ room, watch }: OpenRoom): number {
     if (room.readerCount > 0) return this.#options.auditMs
     return (watch?.followerCount ?? 0) > 0 ? WATCHED_AUDITS * this.#options.auditMs : Infinity

@@ -1,14 +1,17 @@
-// When something that a process follows (a room, a person) is compared with the store next.
-// Normally that is long after it was last heard of, and spread over the whole interval, so that a
-// thousand quiet rooms cost a command now and then. A doubt brings it forward, and has it looked at
-// a second time: a command of a dead process may still be on its way to Redis. Invariant: after a
-// doubt the next look begins within its spread, whatever else was heard in the meantime.
+// When something that a process follows (a room, a person) is next compared with the store. As long
+// as nothing is in doubt, that is a whole interval after it was last heard of, so a thousand quiet
+// rooms cost a command now and then. A doubt brings the look forward and adds a second one, because
+// a command of a dead process may still be on its way to Redis. Invariant: after a doubt, the next
+// look begins within its spread, whatever else was heard in the meantime.
 
-/** How long after a look because of a doubt the second one follows. */
+/** How long after the first look the second one follows. */
 const AGAIN_MS = 10_000
-/** The audit takes its turn at least this often within each of its intervals. */
+/** How often, at the least, the audit searches for due looks within one interval. */
 const TURNS = 8
-/** While something is in doubt, and while nothing is: going through 15,000 rooms takes some ms. */
+/**
+ * The longest time between two searches while something is in doubt, and while nothing is.
+ * Searching 15,000 rooms takes some ms.
+ */
 const TURN_MS_MAX = 500
 const QUIET_TURN_MS_MAX = 10_000
 
@@ -17,11 +20,12 @@ export class LookTimes {
   #againAt = -Infinity
   #isDoubted = false
   /**
-   * The first look is not put off by what was heard: it spreads what was opened at the same moment.
+   * The first look is not put off by what was heard: it spreads the looks at rooms that were opened
+   * at the same moment.
    */
   #isFirst = true
 
-  /** @param now by performance.now(), as everything here */
+  /** @param now by performance.now(), as all times here */
   constructor(now: number, intervalMs: number) {
     this.#nextAt = now + Math.random() * intervalMs
   }
@@ -44,7 +48,7 @@ export class LookTimes {
   isDue(now: number, heardAt: number, intervalMs: number): false | 'doubt' | 'routine' {
     const mayWait = !this.#isDoubted && !this.#isFirst
     if (now < this.#nextAt) {
-      // Its readers may have come back meanwhile.
+      // Its interval is shorter now if its readers have come back.
       if (mayWait) this.#nextAt = Math.min(this.#nextAt, heardAt + intervalMs)
       return false
     }
@@ -65,7 +69,7 @@ export class LookTimes {
   }
 }
 
-/** When to go through all that is followed, and see what is due. */
+/** When to go through everything that is followed, to find what is due. */
 export class Turns {
   /** The interval of the timer that asks `isDue`. */
   readonly timerMs: number
@@ -78,7 +82,7 @@ export class Turns {
     this.#quietMs = Math.min(QUIET_TURN_MS_MAX, auditMs / TURNS)
   }
 
-  /** Something is in doubt, and will be looked at twice. */
+  /** Something is in doubt and will be looked at twice. Until then, turns come more often. */
   doubt(now: number, spreadMs: number): void {
     const until = now + spreadMs + AGAIN_MS + 2 * this.timerMs
     this.#doubtedUntil = Math.max(this.#doubtedUntil, until)

@@ -28,7 +28,7 @@ export type Output = {
   readonly stream: ReaderStream
   frames: (batch: Batch) => void
   event: (event: 'live' | 'reset', cursor: string, data: object) => void
-  /** An event that is no place to resume from. */
+  /** An event without an id: a client cannot resume from it. */
   passing: (event: 'behind', data: object) => void
 }
 
@@ -82,8 +82,7 @@ export class CombinedOutput implements Output {
     for (const frames of batch.groups) {
       for (let seq = frames.first; seq <= lastOf(frames); seq++) {
         const frame = frameAt(frames, seq)
-        // Every frame begins with `id: <cursor>
-        // `.
+        // Every frame begins with the line `id: <cursor>`.
         const newline = frame.indexOf(10)
         parts.push(
           `id: ${this.#cursor.set(this.#index, frame.toString('latin1', 4, newline))}`,

@@ -1,6 +1,6 @@
 // The people who have streams in this process. A person is opened for the first of their streams:
-// their channel is subscribed and their list read. They are kept for a while after the last one,
-// for a client that comes back. A list is read anew when news of a change may have been lost, and
+// their channel is subscribed and their list is read. They are kept for a while after the last one,
+// for a client that comes back. A list is read again when news of a change may have been lost, and
 // otherwise now and then.
 import { type Subscriber } from '../redis/subscriber.js'
 import { userChannel, userOf } from '../store/keys.js'
@@ -51,7 +51,7 @@ export class People {
       if (user !== undefined) this.#people.get(user)?.person.removed(room)
       else for (const { person } of this.#people.values()) person.removed(room)
     })
-    // Nothing tells that a list is still right, so it is looked at in every interval.
+    // Nothing shows that a list is still right, so each one is looked at in every interval.
     this.#audit = new Audit(this.#people, options, LOOKS_PER_MS_MAX, ({ person, looks }, now) => {
       if (looks.isDue(now, -Infinity, AUDITS * options.auditMs)) void person.sync()
     })

@@ -1,8 +1,8 @@
-// One stream of a person: which of their dialogs it has not been told of yet. Invariant: a dialog
-// that has changed is written at least once more, with its state at the time of writing; a client
-// that is slow gets fewer events, and the last state of each dialog. Holds nothing but names of
-// rooms, each once. The id of an event is a time, and no change that is older is untold: who
-// resumes there is told of everything that has changed since.
+// One stream of a person, and which of their dialogs it has not been told of yet. Invariant: a
+// dialog that has changed is written at least once more, with its state at the time of writing. So
+// a slow client gets fewer events, but always the last state of each dialog. Holds only names of
+// rooms, each once. The id of an event is a time. Every change before that time has been written,
+// so a client that resumes there is told of everything that has changed since.
 import { type Stream } from './stream.js'
 
 export type PersonOutput = Pick<Stream, 'isFull' | 'hasEnded' | 'write' | 'drained'>
@@ -11,7 +11,7 @@ export class PersonStream {
   readonly #stream: PersonOutput
   /** `event: …\ndata: …` of a room as it is now. */
   readonly #eventOf: (room: string) => string | undefined
-  /** Since when each has changed; oldest first. */
+  /** Rooms whose change is not written yet, and when they changed (ms); oldest first. */
   readonly #untold = new Map<string, number>()
   #isWriting = false
 
@@ -26,7 +26,7 @@ export class PersonStream {
     if (!this.#isWriting) this.#write()
   }
 
-  /** Writes an event that is about no single dialog. */
+  /** Writes an event now, whatever is still untold. Its id says up to when everything was told. */
   event(event: string): void {
     this.#stream.write(`id: ${this.#cursor}\n${event}\n\n`)
   }

@@ -19,8 +19,8 @@ export type Watches = {
 export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
 
 /**
- * A change that is this much older than a stream's cursor is told once more, because clocks differ
- * and a change may have been noticed late.
+ * A change is told once more if it is older than the cursor by no more than this, because clocks
+ * differ and a change may have been noticed late.
  */
 const RESUMED_MS = 600_000
 /** How often a list is read anew because news arrived meanwhile. */
@@ -36,7 +36,7 @@ export class Person implements Follower {
   readonly #sync: Retrier
   /** Counts news. A list that was read while news arrived may be older. */
   #news = 0
-  /** All rooms of the person are followed. */
+  /** Whether all rooms of the person are followed. */
   #isComplete = true
   #hasSynced = false
   #isClosed = false

@@ -15,12 +15,12 @@ import { type Page } from './pages.js'
 import { Pause } from './pause.js'
 import { type Room } from './room.js'
 
-/** Where a client wants to begin: after a cursor, or with the newest `last` messages. */
+/** Where a client begins: after a cursor, or with the newest `last` messages. */
 export type JoinRequest = { readonly after: Cursor | undefined; readonly last: number | undefined }
 
 /**
- * How long a page is kept for a client that does not take it at once. A client that is only a
- * little slow gets the whole page.
+ * How long the rest of a page is kept for a client that does not take it at once. A client that is
+ * only a little slow gets the whole page.
  */
 const PATIENCE_MS = 100
 
@@ -115,8 +115,8 @@ export class Reader implements RoomReader {
     if (this.#next < first) this.reset(reason)
   }
 
-  // A reader that is live has no place of its own: its room moves on without it. `start` comes here
-  // even if a reset has already made the reader live meanwhile.
+  // A live reader has no place of its own: its room writes to it. `start` calls this even if a
+  // reset has made the reader live in the meantime.
   async #catchUp(): Promise<void> {
     if (this.#isCatchingUp || this.#isLive) return
     this.#isCatchingUp = true

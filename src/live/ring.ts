@@ -84,8 +84,8 @@ export class Ring {
   }
 
   /**
-   * Forgets what a message said: the group that holds its sequence, those that tell of its changes,
-   * and all that are older.
+   * Forgets what a message said: drops the group that holds it, the groups that tell of its
+   * changes, and all older groups.
    */
   forget(seq: number): void {
     const outdated = this.#groups.findLastIndex(frames => saysOf(frames, seq))

@@ -1,13 +1,13 @@
-// What people who follow a room as one of their dialogs need of it: its head, its last message, and
-// who wrote the newest ones. One for each followed room of the process, beside the room itself.
-// Invariant: every follower is told at least once after each change, but no more often than every
-// TOLD_EACH_MS, and with thousands of followers as slowly as telling them takes. So a busy room
-// costs its followers some events a second, and the last one is always right.
+// A room as seen by the people who follow it as one of their dialogs: its head, its last message,
+// and who wrote the newest messages. Each followed room of the process has one. Invariant: every
+// follower is told at least once after each change, but at most once in TOLD_EACH_MS, or in the
+// time that it takes to tell all of them if that is longer. So a busy room costs each follower a
+// few events a second, and the last one is always right.
 import { type Frames, frameAt, lastOf } from '../message/frame.js'
 
 export type Follower = {
   readonly user: string
-  /** The room has moved on. After a reset nothing that was known of it holds any more. */
+  /** The room has moved on. After a reset, nothing that was known of it counts any more. */
   moved: (watch: RoomWatch, isReset: boolean) => void
 }
 
@@ -20,7 +20,7 @@ export type WatchedRoom = {
 }
 
 const TOLD_EACH_MS = 250
-/** As many unread messages as are counted, and some more. */
+/** Authors that are remembered. Unread messages are counted up to 100; this is a few more. */
 const AUTHORS_MAX = 128
 /** Followers that are told in one turn of the event loop. */
 const TOLD_AT_ONCE = 256
@@ -30,7 +30,7 @@ export class RoomWatch {
   readonly #followers = new Set<Follower>()
   /** Who wrote the newest messages, up to the head. */
   #authors: string[] = []
-  /** The last message as JSON, where it is known. */
+  /** The last message as JSON; undefined if it is not known here. */
   #last: string | undefined
   #isReset = false
   #isTelling = false
@@ -75,7 +75,7 @@ export class RoomWatch {
     this.#followers.delete(follower)
   }
 
-  /** The room was delivered frames, which end at its head. */
+  /** The room has delivered these frames. The last of them is its head. */
   delivered(frames: Frames): void {
     if (this.#followers.size === 0) {
       this.#forget()
@@ -85,14 +85,17 @@ export class RoomWatch {
     this.#tellSoon()
   }
 
-  /** What was delivered does not hold any more. */
+  /** The room was reset: what it delivered before is void. */
   reset(): void {
     this.#forget()
     this.#isReset = true
     this.#tellSoon()
   }
 
-  /** How many messages behind `seq` are not this user's; undefined where that is not known here. */
+  /**
+   * How many messages after `seq` are by others than this user; undefined if that is not known
+   * here.
+   */
   countSince(seq: number, user: string): number | undefined {
     const known = this.head - this.#authors.length
     if (seq < known) return undefined
@@ -103,8 +106,8 @@ export class RoomWatch {
     return count
   }
 
-  // `id: …\ndata: …\n\n` is a message. Anything else is one that is lost, or no message: the store
-  // knows what that means for the dialog.
+  // A message's frame is `id: …\ndata: …\n\n`. A frame that names an event is a change, or stands
+  // for a message that is lost or deleted. Only the store knows what that means for the dialog.
   #note(frame: Buffer): void {
     const data = frame.indexOf(10) + 1
     if (frame.toString('latin1', data, data + 6) !== 'data: ') {
@@ -112,7 +115,7 @@ export class RoomWatch {
       return
     }
     this.#last = frame.toString('utf8', data + 6, frame.length - 2)
-    // The frame's own JSON: `messageJson`.
+    // The service wrote this JSON itself (`messageJson`).
     this.#authors.push((JSON.parse(this.#last) as { readonly user: string }).user)
     if (this.#authors.length > AUTHORS_MAX) this.#authors.shift()
   }

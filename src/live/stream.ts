@@ -11,7 +11,7 @@ export type EndReason = 'client-closed' | 'stalled' | 'stopping' | 'failed' | 'e
 
 const isOfRights = (reason: EndReason): boolean => reason === 'expired' || reason === 'removed'
 
-/** How long a client may take to receive the last bytes and to close its side. */
+/** How long a client may take to receive the last bytes and to close its side of the connection. */
 const FAREWELL_MS = 5000
 
 export type StreamOptions = {
@@ -75,8 +75,8 @@ export class Stream {
   }
 
   /**
-   * Writes what may get lost: only to a client that has taken everything so far. It does not count
-   * against the silence that a heartbeat ends, because a client may not listen for it.
+   * Writes bytes that may be dropped: they go out only if the client has taken everything so far.
+   * They do not put off the next heartbeat, because a client may not listen for them.
    */
   writeIfIdle(bytes: Buffer): void {
     if (!this.#hasEnded && this.#socket.writableLength === 0) this.#socket.write(bytes)
@@ -112,9 +112,9 @@ export class Stream {
 
   /**
    * Ends the stream; later calls do nothing. A stalled client is cut off. Any other client has a
-   * few seconds to receive what is on its way, unless its right has ended. Then what waits here
-   * must not be sent any more, and the farewell would come behind it: the connection is reset, so
-   * that the operating system drops what it still holds, too.
+   * few seconds to receive what is on its way, and the farewell. If its right has ended, what waits
+   * here must not be sent any more. Then the connection is reset, so that the operating system also
+   * drops what it still holds.
    */
   end(reason: EndReason, farewell = ''): void {
     if (this.#hasEnded) return

@@ -1,5 +1,6 @@
 // Requests that do not reach the framework: an Expect that cannot be met, CONNECT, and bytes that
-// are no HTTP request. Each is answered here, on its socket, in the same form as every other error.
+// are not an HTTP request. Each is answered here, on its socket, in the same form as every other
+// error.
 import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import { type Duplex } from 'node:stream'
@@ -22,7 +23,10 @@ export function answerExpectations(server: Server): void {
   })
 }
 
-/** This is no proxy. Without a listener Node closes the connection without an answer. */
+/**
+ * Answers CONNECT with 405, because this is not a proxy. Without a listener Node closes the
+ * connection without an answer.
+ */
 export function answerTunnels(server: Server): void {
   server.on('connect', (request: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => undefined)
@@ -34,7 +38,7 @@ export function answerTunnels(server: Server): void {
   })
 }
 
-/** Answers, on its socket, what is not even a request, in the usual form, and closes the socket. */
+/** Answers bytes that are not an HTTP request, in the usual form, and closes the socket. */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException & { readonly reason?: string },
   socket: Socket
@@ -103,7 +107,7 @@ function ofParser({
         'The URL has a character that URLs cannot hold: percent-encode it, for example é as %C3%A9.'
       )
     case 'HPE_INVALID_CONSTANT':
-      // What a space in a URL leads to.
+      // A space in a URL leads to this.
       return new DialogsError(
         'BAD_REQUEST',
         'The request line is not METHOD URL HTTP/1.1: percent-encode spaces in the URL as %20.'

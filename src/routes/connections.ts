@@ -37,7 +37,7 @@ type Pending = {
 type Connection = {
   readonly socket: Socket
   readonly stall: Stall
-  /** Why no further requests are taken from it, if so. */
+  /** Only an open connection takes requests: not one with a stream, nor one that was refused. */
   state: 'open' | 'streaming' | 'refused'
   current: Pending | undefined
   bytes: number
@@ -46,7 +46,7 @@ type Connection = {
   idleSince: number
 }
 
-/** All connections together may have this many times as many waiting requests as one. */
+/** How many requests may wait on all connections together, as a multiple of `pipelineMax`. */
 const PIPELINES_MAX = 4
 /**
  * Requests behind a stream or a refusal are never answered, but each one takes memory. After this
@@ -56,7 +56,8 @@ const DROPPED_MAX = 100
 const SWEEP_MS = 1000
 const IDLE_POLL_MS = 20
 /**
- * A turn of the event loop shorter than this had nothing else to do, and this many turns are tried.
+ * A turn of the event loop that took less than this had nothing to do. A stop waits at most this
+ * many turns for such a one.
  */
 const QUIET_TURN_MS = 0.2
 const QUIET_TURNS_MAX = 200

@@ -37,15 +37,16 @@ declare module 'fastify' {
 
 export type ContractOptions = { readonly version: string; readonly textMax: number }
 
-// 408, 417 and 431 are sent before a route is known, 421 for foreign hosts; 500 and 503 are always
-// possible. 405 is the answer to what is no operation; 412 and 416 are those of files only.
+// Errors that any operation may answer. 408, 417 and 431 are sent before a route is known, 421 for
+// foreign hosts; 500 and 503 are always possible. Not 405, which is for methods that a path does
+// not take, and not 412 and 416, which are for files.
 const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
 /**
- * Where a token may be asked for: none that is valid, one without the right, too many bad ones. The
- * last is also the answer to too many writes, signals or streams.
+ * Errors of operations that may need a token: none that is valid, one without the right, or too
+ * many bad ones. 429 is also the answer to too many writes, signals or streams.
  */
 const ERRORS_OF_RIGHTS = [401, 403, 429]
-/** The first is the open service, which asks for no token. */
+/** The ways to log in. The empty one is for the open service, which asks for no token. */
 const securityOf = (isPublic: boolean, isStream: boolean): Json => [
   {},
   ...(isPublic ? [] : [{ bearer: [] }, { cookie: [] }]),

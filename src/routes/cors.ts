@@ -16,7 +16,8 @@ export function allowOrigins(app: FastifyInstance, origins: ReadonlySet<string>)
   app.addHook('onRequest', ({ raw }, reply, done) => {
     const { origin } = raw.headers
     const { raw: response } = reply
-    // Also for a request without an Origin, whose cached answer must not be given to a page.
+    // Also set for a request without an Origin, because its cached answer must not be given to a
+    // page.
     response.setHeader('vary', 'Origin')
     const isListed = origin !== undefined && origins.has(origin)
     if (!isListed && !(isAny && origin !== undefined)) {

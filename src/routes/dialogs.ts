@@ -130,6 +130,7 @@ export async function dialogRoutes(
   )
 }
 
-// The list belongs to the person, and the last message to the room.
+// The list belongs to the person, but the last message belongs to the room: it is shown only to
+// those who may read there.
 const shownTo = (caller: Caller, dialog: Dialog): string =>
   dialogJson(caller.mayReadAsMember(dialog.room) ? dialog : { ...dialog, last: 'null' })

@@ -21,8 +21,8 @@ export const API_HEADERS = {
 export type SendError = (error: unknown, request: FastifyRequest, reply: FastifyReply) => void
 
 /**
- * Answers requests that no route takes. This happens before the body is read, whose type and size
- * do not matter then.
+ * Answers requests that no route takes. They are answered before their body is read, because its
+ * type and size do not matter.
  */
 export function errorRoutes(app: FastifyInstance, sendError: SendError, routes: KnownRoutes): void {
   const answerUnknown = (request: FastifyRequest, reply: FastifyReply): void => {

@@ -99,7 +99,10 @@ export async function eventRoutes(
   })
 }
 
-/** The rooms that the query names, which the caller may read. */
+/**
+ * The rooms that the query names. @throws DialogsError INVALID_QUERY, or FORBIDDEN if the caller
+ * may not read one of them
+ */
 async function readableRooms(
   { query, caller }: Pick<FastifyRequest, 'caller'> & { readonly query: RoomsEventsQuery },
   { roomsPerStreamMax }: Pick<EventRoutesOptions, 'roomsPerStreamMax'>
@@ -140,9 +143,10 @@ function joinRequests(
 }
 
 /**
- * Where the client resumes: what it has seen itself takes precedence over what its URL says. An
- * EventSource without an id sends no header, some clients send an empty one, and polyfills that
- * cannot send the header put lastEventId into the query.
+ * The cursor at which a client resumes. The id of the last event that it has seen wins over the
+ * `after` of its URL, because an EventSource repeats its URL when it reconnects. The id comes in
+ * the header Last-Event-ID. Polyfills that cannot send headers put it into the query, as
+ * lastEventId. An empty id counts as none: some clients send one before their first event.
  */
 export function cursorOf(headers: Headers, query: Resuming): string | undefined {
   const seen = [headers['last-event-id'], query.lastEventId, query.lastEventID].find(
@@ -151,7 +155,8 @@ export function cursorOf(headers: Headers, query: Resuming): string | undefined 
   return seen === undefined ? query.after : String(seen)
 }
 
-// A room that had not sent anything yet has an empty place in the id; it starts as requested.
+// The place of a room that has not sent anything yet is empty. Such a room starts as the request
+// says.
 function parseCursors(text: string | undefined, count: number): Place[] {
   if (text === undefined) {
     return Array.from({ length: count }, () => ({ text: '', cursor: undefined }))

@@ -1,6 +1,5 @@
-// Files for a browser, served from where they are: the bundle from dist/web/, what is written by
-// hand (icons, HTML) from web/. Each folder has its own policy, and no browser may load anything
-// from elsewhere.
+// Files for a browser. Bundled files are served from dist/web/, and those written by hand (icons,
+// HTML) from web/. Each folder has its own policy, and no browser may load anything from elsewhere.
 import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
@@ -17,8 +16,8 @@ export type FilesOptions = {
   /** Which paths below the prefix are served; the folders also hold sources and build files. */
   readonly served: RegExp
   /**
-   * For what was bundled: all of it is in dist/web/, beside it what was compressed there. The files
-   * of this pattern have names that change with their content: a browser may keep them for ever.
+   * For bundled files, which are all in dist/web/ with their compressed copies beside them. Names
+   * that match `immutable` change with the content, so a browser may keep these files for ever.
    */
   readonly bundled?: { readonly immutable: RegExp }
   /** The directives of the Content-Security-Policy. */
@@ -37,7 +36,7 @@ export async function serveFiles(
   { prefix, served, bundled, policy, index, folders = [], decoratesReply = false }: FilesOptions
 ): Promise<void> {
   const contentSecurityPolicy = policy.join('; ')
-  // The library takes the URL for a path. A proxy may send it in its absolute form.
+  // The library takes the URL for a path, but a proxy may send an absolute URL.
   app.addHook('onRequest', (request, _reply, done) => {
     request.raw.url = request.raw.url?.replace(/^https?:\/\/[^/?#]*/i, '')
     done()

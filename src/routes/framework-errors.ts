@@ -1,10 +1,10 @@
-// What the framework refuses, in our own codes and words.
+// Translates what the framework refuses into our own codes and words.
 import { type FastifyError } from 'fastify'
 import { DialogsError } from '../errors.js'
 
 /**
- * The error that a client gets for one of the framework's; undefined if that one is unexpected.
- * The codes are those of https://fastify.dev/docs/latest/Reference/Errors/.
+ * The error that a client gets instead of one of the framework's; undefined if that one is
+ * unexpected. The framework's codes: https://fastify.dev/docs/latest/Reference/Errors/.
  */
 export function translate(error: unknown): DialogsError | undefined {
   // Whatever is thrown inside Fastify has at most these fields.

@@ -1,7 +1,7 @@
 // Which Host headers are answered. A page of any site can point one of its own names at 127.0.0.1
-// and then post here as if it came from here (DNS rebinding); the browser still sends that name. So
-// a service that listens on loopback answers only to loopback's names, and if ALLOWED_HOSTS is set,
-// any service answers only to the names in it.
+// and then send requests here that look as if they came from here (DNS rebinding). The browser
+// still sends the page's name as Host. So a service that listens on loopback answers only to
+// loopback's names, and if ALLOWED_HOSTS is set, any service answers only to the names in it.
 
 const LOOPBACK = /^(?:localhost|127(?:\.\d{1,3}){3}|::1)$/
 const LOOPBACK_NAMES = ['localhost', '.localhost', '127.0.0.1', '[::1]']

@@ -1,7 +1,7 @@
 // Finds out who sent a request: by a token in `Authorization: Bearer`, by a ticket in the query of
 // a stream, or by a token in a cookie. Invariant: the first of these that is present decides, in
-// this order. If it is not good, the request is refused and the others are not tried. Runs before a
-// body is read, and waits for nothing if the token is remembered.
+// this order. If it is not valid, the request is refused and the others are not tried. Runs before
+// a body is read, and waits for nothing if the token is remembered.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type IncomingHttpHeaders } from 'node:http'
 import { DialogsError } from '../errors.js'
@@ -67,7 +67,7 @@ function callerOf(
   if (authorization !== undefined) {
     const bearer = BEARER.exec(authorization)?.[1]
     if (bearer !== undefined) return tokens.callerOf(bearer)
-    // Another scheme is for somebody else, such as the password of a proxy.
+    // Another scheme is meant for somebody else: it may be the password of a proxy.
     if (/^Bearer\b/i.test(authorization)) {
       throw new DialogsError('UNAUTHENTICATED', 'The header is not Authorization: Bearer <token>.')
     }

@@ -15,7 +15,7 @@ export type LimitsOptions = {
   readonly writeBytesPerMinuteMax: number
   readonly streamsPerUserMax: number
   readonly streamsPerAddressMax: number
-  /** How many bytes a body counts that does not say its length. */
+  /** What a body of undeclared length counts as, in bytes. */
   readonly bodyBytesMax: number
 }
 

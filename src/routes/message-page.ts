@@ -1,8 +1,8 @@
 // A page of messages as JSON, limited by bytes as well as by messages. Invariant: a page is
-// contiguous and has at least one message if there is any. What is gone is left out: a page that
-// would begin there begins with the first message that is left. If it must be cut, it keeps the
-// messages next to where the client continues: with `after` the newest are dropped, otherwise the
-// oldest. Texts are read in pieces, so that little more is read than is sent.
+// contiguous, and has at least one message if there is any. Messages that are gone are left out: a
+// page that would begin with them begins with the first message that is left. A page that must be
+// cut keeps the messages next to where the client continues: with `after` the newest are dropped,
+// otherwise the oldest. Texts are read in pieces, so that little more is read than is sent.
 import { entryJson } from '../message/frame.js'
 import { type LogEntry } from '../store/pieces.js'
 import { type Store } from '../store/store.js'
@@ -47,7 +47,7 @@ async function readLog(
 ): Promise<{ head: number; log: LogEntry[] }> {
   if (after === undefined && before === undefined) {
     const log = await store.log.newest(room, limit)
-    // Of a room that was deleted nothing is left but its head.
+    // A deleted room has nothing left but its head.
     return { head: log.at(-1)?.seq ?? (await store.head(room)), log }
   }
   const head = await store.head(room)
@@ -60,7 +60,7 @@ async function readLog(
   return { head, log: await store.log.range(room, first, Math.min(end, first + limit - 1)) }
 }
 
-/** As many of these entries, from the first on, as fit. */
+/** The JSON of the first of these entries, as many as fit. */
 async function boundedJson(
   store: Store,
   room: string,

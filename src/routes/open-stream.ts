@@ -1,4 +1,4 @@
-// How every stream of server-sent events is opened, refused or deferred. The head goes out through
+// How every stream of server-sent events is opened, refused or put off. The head goes out through
 // Node's response, and everything after it straight to the socket (src/live/stream.ts). The end of
 // the connection delimits the body, so there are no chunks to frame, and all readers get the same
 // bytes. An EventSource takes any status but 200 as final. So a temporary condition (too many
@@ -87,7 +87,8 @@ export function openStream(
   stream.write(
     `retry: ${options.retryMs}\n\nevent: ping\ndata: {"heartbeatMs":${options.heartbeatMs}}\n\n`
   )
-  // The client may have gone while its rights were looked up: nothing tells us of it any more.
+  // The client may have left while its rights were looked up. Then its socket has closed already,
+  // and will not say so again.
   if (socket.destroyed) stream.end('client-closed')
   const stopWatching = options.rights?.watch(stream, request.caller, rooms)
   if (stopWatching !== undefined) {

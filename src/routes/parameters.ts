@@ -1,5 +1,5 @@
-// What paths, queries and headers say, where several routes take it, and where a schema could not
-// explain what is wrong with it.
+// Parses the parts of paths, queries and headers that several routes share, where a schema could
+// not say well what is wrong.
 import { type FastifyRequest } from 'fastify'
 import { DialogsError } from '../errors.js'
 import { checkIdempotencyKey } from '../message/names.js'
@@ -30,7 +30,7 @@ export function parseSeq(text: string): number {
 }
 
 /**
- * How long a page may be.
+ * The `limit` of a page.
  * @throws DialogsError INVALID_QUERY
  */
 export function parseLimit(text: string | undefined): number {

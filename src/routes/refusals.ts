@@ -1,14 +1,14 @@
 // Limits how often an address is told that its token is bad. Beyond that it gets 429 instead of
 // 401, with Retry-After, so that a client in a loop slows down and a guess learns nothing.
 // Invariant: a good token is always taken, so people who share an address (a proxy, an office) are
-// not locked out by one of them. Not counted are requests without a token and tokens that have
-// expired: every client meets these now and then, and must know it to get a new token.
+// not locked out by one of them. Requests without a token and expired tokens are not counted: every
+// client meets them now and then, and needs the 401 to get a new token.
 import { type FastifyRequest } from 'fastify'
 import { DialogsError } from '../errors.js'
 import { networkOf, RateLimited } from './limits.js'
 import { TokenBuckets } from './token-buckets.js'
 
-/** A request without a token, which is no attempt. */
+/** A request without a token. It is not an attempt, so it is not counted. */
 export class NoToken extends DialogsError {
   constructor() {
     super('UNAUTHENTICATED', 'There is no token: send Authorization: Bearer <token>.')

@@ -5,7 +5,7 @@ import { type IncomingMessage } from 'node:http'
 import { DialogsError } from '../errors.js'
 import { type Hosts } from './hosts.js'
 
-/** Node drops what comes after so many headers without a word (http.Server.maxHeadersCount). */
+/** Node silently drops all headers after so many (http.Server.maxHeadersCount). */
 export const HEADERS_MAX = 1000
 
 /** Why the request is refused; undefined if it is not. */
@@ -51,8 +51,8 @@ function hostFault(
   return undefined
 }
 
-// The router checks the path. The query parser would keep a wrong encoding as it is: `?room=a%FF`
-// would name a room like that.
+// The router checks the path, but the query parser keeps a wrong encoding as it is: `?room=a%FF`
+// would name a room `a%FF`.
 function queryFault(url: string): DialogsError | undefined {
   const query = url.indexOf('?')
   if (query === -1 || !url.includes('%', query)) return undefined

@@ -1,5 +1,6 @@
-// The shape of every route's checks: the names are valid, the caller may do this in the room, and
-// acts in its own name. A route calls one of these functions before it does anything else:
+// The checks of rights. A route calls one of these functions before it does anything else. Each
+// checks that the names are valid, that the caller may do this in the room, and that it acts in its
+// own name:
 //
 //     await checkRead(caller, room)                        to read in a room
 //     const user = await writerIn(caller, room, named)     to write in a room
@@ -8,7 +9,7 @@
 //     checkAdmin(caller)                                   for operators
 //
 // Each throws INVALID_NAME for a bad name and FORBIDDEN for a missing right. The first three return
-// a promise only if membership decides and is not known here yet.
+// a promise only if the answer depends on membership and this process does not know it yet.
 import { DialogsError } from '../errors.js'
 import { type Caller } from '../identity/caller.js'
 import { checkName } from '../message/names.js'
@@ -66,8 +67,8 @@ export function writerIn(
 }
 
 /**
- * Whose message it must be for the caller to change it. Undefined: anybody's, because an admin asks
- * and names no author.
+ * The author that a message must have for the caller to change it. Undefined if an admin names no
+ * author: then it may be anybody's message.
  * @throws DialogsError INVALID_BODY, INVALID_NAME or FORBIDDEN, at once or later
  */
 export async function requiredAuthorIn(

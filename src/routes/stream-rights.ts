@@ -6,8 +6,8 @@
 //
 // A removal is published to every process. If that news is lost, the stream is checked again:
 // within 10 s of a new subscription if this process had lost the old one, and within 10 minutes if
-// whoever removed the member died before publishing. The second takes up to 10 s longer, because a
-// membership that was looked up is trusted for so long.
+// whoever removed the member could not publish it. The latter takes up to 10 s longer, because a
+// membership that was looked up is trusted for that long.
 import { type TokenCaller } from '../identity/claims.js'
 import { type Caller } from '../identity/caller.js'
 import { type Members } from '../identity/members.js'
@@ -26,7 +26,7 @@ export type LookTimes = {
   readonly everyMs: number
   /** Over how long the looks are spread when removals may have been missed. */
   readonly missedMs: number
-  /** How soon a look is repeated that the store did not answer. */
+  /** How soon a look is repeated if the store did not answer. */
   readonly againMs: number
   readonly tickMs: number
 }
@@ -155,7 +155,8 @@ export class StreamRights {
     }
     const may = caller.mayRead(room)
     if (typeof may === 'boolean') end(may)
-    // The removal is certain. If the store does not answer, nothing shows another right.
+    // The removal is certain. If the store does not answer, nothing shows that there is another
+    // right.
     else {
       may.then(end, () => {
         end(false)

@@ -1,8 +1,7 @@
-// What the queries of streams may contain. They ignore unknown parameters (see below).
+// What the queries of streams may contain. Unknown parameters are ignored: polyfills of EventSource
+// add some, and would take a refusal as final.
 import { Type, type Static } from '@sinclair/typebox'
 
-// Streams ignore unknown parameters: polyfills of EventSource add some, and would take a refusal as
-// final.
 const Resuming = {
   ticket: Type.Optional(
     Type.String({

@@ -1,4 +1,4 @@
-// POST /tickets: a ticket for streams, for the rights to read that the caller's token has.
+// POST /tickets: mints a ticket that opens streams with the caller's rights to read.
 import { type FastifyInstance } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
