@@ -1,8 +1,8 @@
 // One connection to one Redis node, using a node-redis 4 client that never reconnects and never
 // queues while offline. Invariant: a connection is used once. When it breaks or falls silent, it is
-// closed, everything in flight is rejected at once, and the caller opens a new one. So a dead node
-// costs milliseconds. node-redis' own reconnecting holds commands back for as long as a killed
-// master stays dead (measured: 12 s).
+// closed, everything in flight is rejected at once, and the caller opens a new connection. So a
+// dead node costs milliseconds. With node-redis' own reconnecting, commands waited for as long as a
+// killed master stayed dead (measured: 12 s).
 import { createClient, ErrorReply } from 'redis'
 import { messageOf } from '../errors.js'
 import { addressKey, type Address } from './address.js'
@@ -30,7 +30,7 @@ export class ConnectionLost extends Error {
   }
 }
 
-/** Who waits for a reply. */
+/** Gets the reply to a command: exactly one of the two is called, once. */
 export type Receiver = {
   received: (reply: Reply) => void
   /** @param error ConnectionLost, or Redis' error reply */

@@ -3,15 +3,15 @@
 // markers. Invariant: once all markers have been seen, a missing one means lost data, until the
 // operator accepts the loss (`npm run accept-loss`). Without markers an empty master would look
 // like a cluster in which nobody has written yet, and its rooms would start again with message 1.
-// Not noticed: a loss that spares the markers, and the loss of all masters' data while no process
-// of the service runs, which looks like a new cluster.
+// Two losses are not noticed: one that spares the markers, and that of all masters' data while no
+// process of the service runs, because it looks like a new cluster.
 import { DialogsError } from '../errors.js'
 import { isRedisError, type Reply } from './connection.js'
 import { SLOT_COUNT, slotOf } from './slots.js'
 import { type Topology } from './topology.js'
 
 export type MarkersOptions = {
-  /** What a slot's owner has; undefined if that cannot be found out now. */
+  /** Reads a key from its slot's owner; undefined if that is not possible now. */
   readonly get: (slot: number, key: string) => Promise<Reply | undefined>
   /** Writes, and waits for a replica. */
   readonly set: (slot: number, args: string[]) => Promise<void>
@@ -26,8 +26,8 @@ const NAMED_MAX = 3
 const ASKED_MAX = 8
 
 /**
- * The first word that is written everywhere. If the writing is interrupted, missing markers do not
- * mean a loss.
+ * The word that is written to all markers first. If one is found, the writing was interrupted, so
+ * missing markers do not mean a loss.
  */
 const BEGUN = 'begun'
 const COMPLETE = 'complete'
@@ -62,7 +62,8 @@ export class Markers {
   }
 
   /**
-   * Reads all markers, and writes them if there were none. Returns STORE_LOST if some are missing.
+   * Reads all markers, and writes them if there are none.
+   * @returns STORE_LOST if some are missing; undefined if nothing is known to be lost
    */
   async check(): Promise<DialogsError | undefined> {
     const values = await Promise.all(markers.map(({ slot, key }) => this.#options.get(slot, key)))
@@ -83,8 +84,8 @@ export class Markers {
 
   /** Writes all markers, whatever is there. */
   async write(): Promise<void> {
-    // The second word follows only when the first is everywhere, so that an interruption can be
-    // told from a loss.
+    // The second word is written only when the first one is everywhere. This tells an interruption
+    // from a loss.
     for (const word of [BEGUN, COMPLETE]) {
       await Promise.all(markers.map(({ slot, key }) => this.#options.set(slot, ['SET', key, word])))
     }
@@ -99,7 +100,7 @@ export class Markers {
   async verify(node: string, get: (key: string) => Promise<Reply>): Promise<void> {
     if (!this.#areKnown) return
     const own = this.#ownOf(node).slice(0, ASKED_MAX)
-    // A single marker might be moving to another node; `check` looks into that.
+    // A single marker may be on its way to another node; `check` looks into that.
     if (own.length < 2) return
     const values = await Promise.all(own.map(({ key }) => get(key).catch(elsewhere)))
     if (values.every(value => value === null)) throw lost([node])

@@ -1,9 +1,9 @@
 // Sends commands to one node in groups: whatever arrives in one turn of the event loop, or while
-// the connections are busy, goes out as one pipeline. A group of writes is followed by one WAIT,
-// unless none of them has to be acknowledged.
-// This makes far fewer and larger packets; sending each command by itself cost more than everything
-// else in a POST. Invariant: `replicated` resolves only when the group's writes are safe
-// (replication.ts). Does not decide where a key lives and never repeats a command; callers do.
+// the connections are busy, goes out as one pipeline. One WAIT follows a group of writes, unless
+// none of them has to be acknowledged. So packets are far fewer and larger; sending each command by
+// itself cost more than everything else in a POST. Invariant: `replicated` resolves only when the
+// group's writes are safe (replication.ts). Callers decide where a key lives, and repeat what
+// fails.
 import { type Connection, type Receiver, type Reply } from './connection.js'
 import { type Link } from './link.js'
 import { type Replication } from './replication.js'
@@ -16,8 +16,8 @@ export type Written = {
    */
   readonly replicated: Promise<void>
   /**
-   * An earlier attempt was lost with its connection, so it may have run as well. Set by Cluster,
-   * which makes the attempts.
+   * Whether an earlier attempt was lost with its connection, so that it may have run as well. Set
+   * by delivery.ts, which makes the attempts.
    */
   readonly wasLost: boolean
 }
@@ -33,11 +33,11 @@ type Group = {
   isSealed: boolean
   /** Whether any of its commands has to be on a replica. */
   needsReplica: boolean
-  /** Called when all is answered, unless the group waits for replicas as well. */
+  /** Called when all commands are answered, unless the group has to wait for replicas too. */
   readonly onAnswered: (group: Group) => void
 }
 
-/** One object for everything that is known of a command until it is answered. */
+/** A command until it is answered. One object instead of two closures: there is one per command. */
 class Command implements Receiver {
   readonly args: readonly string[]
   readonly isAsking: boolean
@@ -109,6 +109,8 @@ export class NodePipeline {
 
   /**
    * @param needsReplica whether `replicated` has to say that a replica has the write
+   * Sends a command with the present group, or with the next one if all connections are busy.
+   * @param isAsking sends ASKING before it
    * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED if no
    * replica would acknowledge the write
    */
@@ -133,8 +135,8 @@ export class NodePipeline {
     else this.#add(group, command)
   }
 
-  // The connection writes what it is given at the end of the turn. The WAIT must be given before
-  // that; it is, because the connection sets its own immediate after this one.
+  // The connection writes at the end of the turn, and the WAIT must be among what it writes. It is,
+  // because the connection sets its own immediate after the one that is set here.
   #begin(): Group | undefined {
     const link = this.#free.pop()
     if (link === undefined) return undefined

@@ -1,7 +1,7 @@
 // The cluster nodes that this process talks to, by `host:port`, with their connections. Invariant:
-// a node is kept from when it is first heard of until a topology look no longer finds it; then its
-// connections are closed and its pending commands are rejected. What the nodes say is in views.ts,
-// and which node owns which slot in cluster-view.ts.
+// a node is kept from the moment it is first heard of until a topology look no longer finds it.
+// Then its connections are closed and its pending commands are rejected. What the nodes say is in
+// views.ts, and which node owns which slot in cluster-view.ts.
 import { DialogsError } from '../errors.js'
 import { addressKey, addressOf, type Address } from './address.js'
 import { Connection, type ConnectionOptions, isRedisError, type Reply } from './connection.js'
@@ -24,9 +24,9 @@ export type NodesOptions = ConnectionOptions & {
 
 export type NodesEvents = {
   degraded: (node: string, isDegraded: boolean) => void
-  /** This process does not reach a node that the cluster's majority hears, or does again. */
+  /** The link to a node that the cluster's majority hears is cut, or works again. */
   cutOff?: ((node: string, isCutOff: boolean) => void) | undefined
-  /** Redis refused something that no caller had asked for. */
+  /** Redis refused a command that no caller has sent, such as the WAIT after a group of writes. */
   refused: (error: unknown) => void
   /** Called for each new connection. Throws if the node must not be used. */
   verify?: (node: string, connection: Connection) => Promise<void>
@@ -156,7 +156,7 @@ export class Nodes {
     return await connection.send(args)
   }
 
-  // A node that denies the login has answered.
+  // A node that denies the login is reachable too.
   async #probe(address: Address): Promise<void> {
     try {
       const connection = await Connection.open(address, this.#options)

@@ -6,7 +6,7 @@ export type PasswordSource = {
   /** The password for a connection that is opened now. */
   readonly current: () => Promise<string>
   /**
-   * What to try instead of a password that Redis has just refused. The same again if there is no
+   * The password to try instead of one that Redis has just refused; the same one if there is no
    * other.
    */
   readonly insteadOf: (refused: string) => Promise<string>

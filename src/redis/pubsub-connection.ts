@@ -3,7 +3,7 @@
 // whatever command is in flight. At the next confirmation the library's queue is empty, and it
 // throws inside the socket's data handler (node-redis 4.7.1, commands-queue.js, onReply).
 // Invariant: confirmations are matched by channel, errors by order and slot, and onEnd is called
-// exactly once. Knows nothing of slots and repeats nothing.
+// exactly once. Which node owns a channel, and subscribing again, are matters of subscriber.ts.
 import { type Socket } from 'node:net'
 import { ErrorReply } from 'redis'
 import { type Address } from './address.js'
@@ -40,9 +40,9 @@ export class PubSubConnection {
   #unsent = ''
   #heardAt = performance.now()
   #hasEnded = false
-  /** What waits for the password. */
+  /** Commands that wait until the password has been read; undefined if none has to be read. */
   #held: string[][] | undefined
-  /** Has the next connection log in with another one. */
+  /** Makes the next connection log in with another password. */
   #onWrongPassword = (): void => {}
 
   constructor(address: Address, options: ConnectionOptions, events: PubSubEvents) {
@@ -58,7 +58,7 @@ export class PubSubConnection {
     this.#socket.on('close', () => {
       this.#end(new Error('the connection was closed'))
     })
-    // Pings also limit the time for connecting: a silent node is given up after commandTimeoutMs.
+    // This also limits the time for connecting: a silent node is given up after commandTimeoutMs.
     this.#timer = setInterval(
       () => {
         if (performance.now() - this.#heardAt > options.commandTimeoutMs) {
@@ -110,8 +110,8 @@ export class PubSubConnection {
     )
   }
 
-  // After a restart thousands of readers come at once, each in a room of its own: the subscriptions
-  // of one turn share a write.
+  // After a restart thousands of readers come at once, each in a room of its own. So all
+  // subscriptions of one turn of the event loop share one write to the socket.
   #write(args: string[]): void {
     if (this.#held !== undefined) {
       this.#held.push(args)
@@ -138,13 +138,12 @@ export class PubSubConnection {
   #receive(reply: RawReply): void {
     if (reply instanceof ErrorReply) return this.#refused(reply)
     if (!Array.isArray(reply)) {
-      // `OK` answers AUTH. The only other reply of this kind is the one to a PING before the first
+      // `OK` answers AUTH. The only other reply that is no array is the PONG before the first
       // subscription.
       if (this.#sent[0]?.kind === 'auth') this.#sent.shift()
       return
     }
-    // Every pub/sub message is an array of three. PONG has two elements and is told apart by its
-    // kind.
+    // Every pub/sub message is an array of three. A PONG has two elements, and a kind of its own.
     const [kind, channel, payload] = reply as unknown as readonly [Buffer, Buffer, Buffer | number]
     switch (kind.toString()) {
       case 'smessage':
@@ -153,7 +152,7 @@ export class PubSubConnection {
         break
       case 'ssubscribe': {
         const name = channel.toString()
-        // Everything sent before it has been answered.
+        // Replies come in order, so everything sent before this subscription has been answered.
         const first = this.#sent[0]
         if (first?.kind === 'subscribe' && first.channel === name) this.#sent.shift()
         else {
@@ -177,8 +176,8 @@ export class PubSubConnection {
   #refused(error: ErrorReply): void {
     const [word, slot] = error.message.split(' ')
     const next = this.#sent[0]
-    // This `unsubscribe` crossed the server's own `sunsubscribe`, which was taken for its reply.
-    // This is the real reply.
+    // An `unsubscribe` has crossed the server's own `sunsubscribe`, which was taken for its reply.
+    // This is the real reply, which nobody expects any more.
     if (
       word === 'MOVED' &&
       next?.kind !== 'auth' &&

@@ -1,12 +1,14 @@
-// Whether a node that does not answer this process is alive all the same. Then only the link
-// between the two is cut, no failover will come, and waiting for one would delay every request
+// Whether a node that does not answer this process is alive nevertheless. If so, only the link
+// between the two is cut: no failover will come, and waiting for one would delay every request
 // until its deadline. Invariant: a node counts as cut off only while the majority of the masters,
-// itself included, hears it and this process does not. A node that nobody hears has died or is
-// about to be replaced, so requests wait for that. The watch begins with the first lost connection
-// and ends when the node answers again or the cluster gives it up; before that it costs nothing.
+// itself included, hears it and this process does not. A node that nobody hears has died and will
+// be replaced, so requests wait for that. The watch begins when a connection is lost, and ends when
+// the node answers again or the cluster considers it failed. Outside a watch it costs nothing.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** What another master says: when it last heard the node, and any node at all, by its own clock. */
+/**
+ * What another master says, by its own clock: when it last heard this node, and any node at all.
+ */
 export type Witness = {
   readonly voter: string
   readonly heardMs: number
@@ -17,9 +19,9 @@ export type ReachOptions = {
   /** Opens a connection to the node and closes it. @throws when the node does not answer */
   readonly probe: () => Promise<void>
   /**
-   * The masters, other than the node, that answer, do not suspect it, and consider it a master; and
-   * how many of them form a majority together with the node. Undefined if the cluster considers the
-   * node failed, or does not know it.
+   * `found`: the other masters that answer, do not suspect the node, and consider it a master.
+   * `quorum`: how many of them form a majority together with the node. Undefined if the cluster
+   * considers the node failed, or does not know it.
    */
   readonly witnesses: () => Promise<
     { readonly quorum: number; readonly found: readonly Witness[] } | undefined
@@ -29,8 +31,8 @@ export type ReachOptions = {
 
 const LOOK_MS = 250
 /**
- * For how long a master's report may date from before the node fell silent: masters tell each other
- * when they heard a node, and each hears from some node every second.
+ * For this long, a master's report may still be from before the node fell silent: masters tell each
+ * other when they heard a node, and each of them hears from some node every second.
  */
 const SETTLE_MS = 1500
 
@@ -60,8 +62,8 @@ export class Reach {
     const over = new AbortController()
     let isProbing = false
     const settledAt = performance.now() + SETTLE_MS
-    // By voter: a moment by its clock that is after the loss. If the node is heard after that, it
-    // is alive.
+    // By voter: a moment after the loss, by the voter's clock. If the voter hears the node after
+    // that moment, the node is alive.
     const aliveAfterMs = new Map<string, number>()
     while (!answered.signal.aborted && !this.#isClosed) {
       const isSettled = performance.now() >= settledAt
@@ -77,18 +79,18 @@ export class Reach {
         if (after === undefined && isSettled) aliveAfterMs.set(voter, newestMs)
         return after !== undefined && heardMs > after
       })
-      // The decision stands until enough of them suspect the node as well.
+      // Once the node counts as cut off, that stands until too few of the masters vouch for it.
       this.#set((this.#isCutOff ? found : hearing).length >= quorum)
       await sleep(LOOK_MS, undefined, { ref: false })
     }
     over.abort()
     this.#set(false)
-    // While a master is being replaced, each command that fails would begin a watch.
+    // Without this pause every command that fails would begin a watch while a master is replaced.
     await sleep(LOOK_MS, undefined, { ref: false })
     this.#isWatching = false
   }
 
-  // Ends with the watch at the latest; from then on the topology decides about the node.
+  // Ends with the watch at the latest. After that the topology decides about the node.
   async #probeUntil(over: AbortSignal, answered: AbortController): Promise<void> {
     while (!over.aborted && !this.#isClosed) {
       try {

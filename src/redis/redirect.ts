@@ -1,6 +1,6 @@
 // What to do after an error from Redis: one table for everything that a server may answer.
-// Invariant: a refusal that will not go away by itself becomes a DialogsError with a stable code,
-// and no raw Redis error reaches a route. Pure: it decides, and neither waits nor sends.
+// Invariant: a permanent refusal becomes a DialogsError with a stable code, so no raw Redis error
+// reaches a route. This only decides; delivery.ts waits and sends.
 import { DialogsError } from '../errors.js'
 import { type Address } from './address.js'
 import { ConnectionLost, isRedisError } from './connection.js'
@@ -17,8 +17,8 @@ export type NextStep =
   /** The node does not know the script: send its text. */
   | { readonly kind: 'no-script' }
   /**
-   * The command's keys are on both sides of a moving slot: send a version with a single key if
-   * there is one, otherwise wait.
+   * The slot is moving, and the command's keys are on both nodes: send a version with a single key
+   * if there is one, otherwise wait.
    */
   | { readonly kind: 'half-moved' }
   /** Try the same again in a moment. `mayHaveMoved`: look at the topology first. */
@@ -26,7 +26,7 @@ export type NextStep =
   | { readonly kind: 'give-up'; readonly error: unknown }
 
 /**
- * Error words of Redis and Redis Cluster:
+ * Decides by the first word of the error. The words are those of Redis and Redis Cluster:
  * https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
  */
 export function nextStep(error: unknown, askedHost: string): NextStep {
@@ -115,7 +115,7 @@ export function refusalOf(error: unknown): unknown {
   return step.kind === 'give-up' ? step.error : error
 }
 
-/** A refusal that only the operator of Redis can end: repeating the command does not help. */
+/** Whether only the operator of Redis can end a refusal, so that repeating does not help. */
 export const isForGood = (error: unknown): error is DialogsError =>
   error instanceof DialogsError &&
   ['STORE_DENIED', 'STORE_UNSUITABLE', 'STORE_LOST'].includes(error.code)

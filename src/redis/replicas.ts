@@ -1,6 +1,6 @@
 // What a master says about its replicas: how many acknowledge (WAIT), and how many are connected
-// (INFO replication). Invariant: an answer that leaves open whether the node is still the master is
-// a ConnectionLost, because the outcome of what was written before is then unknown.
+// (INFO replication). Invariant: if an answer leaves open whether the node is still the master, it
+// becomes a ConnectionLost, because the outcome of what was written before is then unknown.
 import { type Connection, ConnectionLost, isRedisError } from './connection.js'
 import { nextStep } from './redirect.js'
 
@@ -26,8 +26,8 @@ export class Replicas {
   }
 
   /**
-   * How many replicas have everything that was written on this connection. Answers after `ms` at
-   * the latest.
+   * How many replicas have everything that was written on this connection. Waits until there are
+   * `acks` of them, for at most `ms`.
    * @throws ConnectionLost when the node may no longer be the master
    */
   async acknowledging(connection: Sender, acks: number, ms: number): Promise<number> {
@@ -44,8 +44,8 @@ export class Replicas {
         this.#onRefused(step.error)
         throw step.error
       }
-      // UNBLOCKED: the node became a replica during the WAIT. For the caller this equals a broken
-      // connection.
+      // UNBLOCKED: the node became a replica during the WAIT. To the caller that is the same as a
+      // broken connection.
       throw new ConnectionLost(`The wait for replicas ended: ${error.message}`, { cause: error })
     }
   }

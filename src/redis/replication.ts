@@ -1,10 +1,10 @@
-// Whether the writes of one master are on a replica. After each group of writes it sends a WAIT; if
-// no replica acknowledges, it decides together with the rest of the cluster. Invariant: a write is
-// safe if a replica has it, or if the majority of the masters still considers this node a master
-// and no replica could take its place. In the latter case the shard goes on alone and reports it.
-// If the others see a replica that does not acknowledge, writes are refused: after a moment every
-// write is refused before it is sent, and one group is let through now and then to try whether the
-// replica is back.
+// Whether the writes of one master are on a replica. After each group of writes it sends a WAIT. If
+// no replica acknowledges, it asks the rest of the cluster. Invariant: a write is safe if a replica
+// has it, or if the majority of the masters still considers this node a master and no replica could
+// take its place. In the second case the shard goes on alone, and this is reported. If the others
+// see a replica that does not acknowledge, writes are refused: after a moment every write is
+// refused before it is sent, except for one group now and then that tries whether the replica is
+// back.
 import { DialogsError } from '../errors.js'
 import { ConnectionLost } from './connection.js'
 import { Replicas, type ReplicaState, type Sender } from './replicas.js'
@@ -29,33 +29,33 @@ export type ReplicationOptions = {
   readonly onRefused: (error: unknown) => void
 }
 
-/** A WAIT must not hold up the connection for longer: the next writes wait behind it. */
+/** How long a WAIT may hold up the connection: the next writes wait behind it. */
 const WAIT_MS = 500
-/** The same once no replica has acknowledged in that time: then the others are asked this often. */
+/** The same after no replica has acknowledged in that time, so that the others are asked often. */
 const WAIT_AGAIN_MS = 150
 /**
- * How long a replica that the others see may take before writes are refused. More than the 2 s in
- * which a small cluster notices a dead node.
+ * How long a replica that the others see may take to acknowledge before writes are refused. This is
+ * more than the 2 s in which a small cluster notices a dead node.
  */
 const PATIENCE_MS = 3_000
-/** A replica that sends its offset and is still behind after this long is lagging. */
+/** A replica that reports its offset but has not acknowledged after this long is lagging. */
 const LAG_MS = 2_000
 /**
- * Less than any sensible cluster-node-timeout: a master that was cut off and replaced cannot have
- * been confirmed this recently.
+ * How long a decision of the other masters holds. Less than any sensible cluster-node-timeout: a
+ * master that was cut off and replaced cannot have been confirmed this recently.
  */
 const CONFIRMED_FOR_MS = 1_000
 /** A lagging replica gets another chance to acknowledge this often. */
 const LAGGING_FOR_MS = 5_000
 /**
- * How long a replica may take to come back after its connection broke, because it may have been
+ * How long a replica may take to come back after its connection broke: it may only have been
  * restarted.
  */
 const AWAY_MS = 5_000
 const PROBE_MS = 500
 /**
- * How long a failed replica may take after the others see it again: TCP resends a lost packet at
- * growing intervals of up to minutes.
+ * How long a replica that had failed may take to acknowledge after the others see it again: TCP
+ * resends a lost packet at growing intervals of up to minutes.
  */
 const BACK_MS_MAX = 30_000
 const BACK_WAIT_MS = 50
@@ -64,20 +64,22 @@ export class Replication {
   readonly #options: ReplicationOptions
   readonly #replicas: Replicas
   readonly #patienceMs: number
-  /** How many replicas are waited for: as many as wanted, or as many as are known to be there. */
+  /**
+   * How many replicas to wait for: as many as wanted, or fewer if the others are known to be away.
+   */
   #needed = 0
   /**
-   * Until when having fewer replicas than wanted needs no new decision, and how many were connected
-   * at the decision.
+   * Until when the decision to go on with fewer replicas than wanted holds, and how many were
+   * connected when it was made.
    */
   #decidedUntil = -Infinity
   #onlineThen = 0
   #laggingUntil = -Infinity
-  /** Until when a replica that the others see again may take to acknowledge. */
+  /** Until when a replica that the others see again is waited for only briefly (BACK_WAIT_MS). */
   #backUntil: number | undefined
-  /** The shard goes on without a replica, and this was reported. */
+  /** Whether the shard goes on without a replica. This was reported. */
   #isAlone = false
-  /** When the node was first found without a replica that others see. */
+  /** Since when no replica is connected although the other masters see one. */
   #awaySince: number | undefined
   #refusal: DialogsError | undefined
   #probeAt = 0
@@ -89,8 +91,8 @@ export class Replication {
   }
 
   /**
-   * Why a write need not be sent now: no replica would acknowledge it. Undefined now and then, to
-   * let one group through and try.
+   * Why a write is not to be sent now: no replica would acknowledge it. Undefined if it is to be
+   * sent; now and then also to let one group through as a try.
    */
   get refusal(): DialogsError | undefined {
     if (this.#refusal === undefined) return undefined
@@ -143,7 +145,7 @@ export class Replication {
         return this.#settle(acknowledged, state?.online)
       }
       const waitedMs = performance.now() - sentAt
-      // Its offsets arrive, so it is neither dead nor cut off. It does not keep up.
+      // The replica's offsets arrive, so it is neither dead nor cut off. It only does not keep up.
       if (waitedMs >= LAG_MS && state !== undefined && state.lagS <= 1) {
         this.#laggingUntil = performance.now() + LAGGING_FOR_MS
         return this.#settle(acknowledged, state.online)
@@ -152,7 +154,7 @@ export class Replication {
     }
   }
 
-  // If a replica has come (back) since the decision, it is waited for at once.
+  // The decision does not hold any more if a replica has come (back) since: wait for it at once.
   #isDecided(state: ReplicaState | undefined): boolean {
     return (
       performance.now() < this.#decidedUntil &&
@@ -160,8 +162,8 @@ export class Replication {
     )
   }
 
-  // More replicas are connected than were waited for. Checks whether the others are still failed,
-  // lagging or on their way back, because waiting for them first would cost half a second each
+  // More replicas are connected than were waited for. Checks whether the additional ones are still
+  // failed, lagging or on their way back: waiting for them first would cost half a second each
   // time.
   async #isAsBefore(connection: Sender, possible: number): Promise<boolean> {
     const { replicas } = await this.#standing()
@@ -171,8 +173,8 @@ export class Replication {
       this.#backUntil = undefined
       return true
     }
-    // The others see it again, but its connection to the master may still be waiting for a TCP
-    // resend. Writes it has missed so far were accepted without it anyway.
+    // The others see the replica again, but its connection to the master may still be waiting for a
+    // TCP resend. What it has missed so far was accepted without it anyway.
     this.#backUntil ??= now + BACK_MS_MAX
     return (
       now < this.#backUntil && (await this.#wait(connection, possible, BACK_WAIT_MS)) < possible
@@ -187,14 +189,14 @@ export class Replication {
     return standing
   }
 
-  // No replica is connected. Either it died, or this master was paused and has been replaced in the
-  // meantime. In that case its writes are lost, and only the other masters know.
+  // No replica is connected. Either the replica died, or this master was paused and a replica has
+  // replaced it. In that case the writes are lost, and only the other masters know.
   async #withoutReplica(state: ReplicaState | undefined): Promise<void> {
     const { replicas } = await this.#standing()
     if (replicas.length > 0 && (state?.synchronizing ?? 0) === 0) {
-      // The others see a replica that is not connected to its master. It was restarted a moment
-      // ago, it is loading its data, or the two are cut off from each other. Only in the last case
-      // could it take over without the current writes.
+      // The others see a replica that is not connected to its master. Either it was restarted a
+      // moment ago, or it is loading its data, or the two are cut off from each other. Only in the
+      // last case could it take over without the current writes.
       const now = performance.now()
       this.#awaySince ??= now
       if (this.#refusal !== undefined || now - this.#awaySince >= AWAY_MS) {
@@ -211,7 +213,9 @@ export class Replication {
     return await this.#replicas.acknowledging(connection, acks, ms)
   }
 
-  /** Waits for this many replicas from now on; for fewer than wanted only for a moment. */
+  /**
+   * From now on, waits for this many replicas. If they are fewer than wanted, only for a moment.
+   */
   #settle(needed: number, online = 0): void {
     this.#needed = needed
     this.#refusal = undefined

@@ -7,9 +7,7 @@ import { DialogsError } from '../errors.js'
 import { type Reply } from './connection.js'
 
 export type Requirements = {
-  /**
-   * Commands with a key as their first argument, as the service or one of its scripts sends them.
-   */
+  /** The commands on keys that the service or one of its scripts sends; the key comes first. */
   readonly keyed: readonly string[]
   /** Each kind of key: an example, and the pattern that permits it. */
   readonly keys: ReadonlyArray<{ readonly example: string; readonly pattern: string }>
@@ -21,9 +19,9 @@ const NAMED_MAX = 5
 const CLIENT = ['CLUSTER|NODES', 'ASKING', 'PING', 'EVAL', 'EVALSHA']
 const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
 /**
- * The service works without these. INFO tells which replicas are connected and the memory policy;
- * CLUSTER|SHARDS is for nodes reached by a name or by the address that was asked; DBSIZE shows
- * numbers of keys.
+ * The service works without these. INFO tells the memory policy and which replicas are connected;
+ * CLUSTER|SHARDS is needed only for nodes that are reached by a name, or at the host that was
+ * asked; DBSIZE shows how many keys a shard has.
  */
 const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
 
@@ -64,7 +62,7 @@ for _, line in ipairs(ARGV) do
 end
 return found`
 
-/** The command that lets one node check everything; `unmetBy` reads its reply. */
+/** The command that has one node check everything. `unmetBy` reads its reply. */
 export function checkCommand(
   { keyed, keys, channels }: Requirements,
   replicaAcks: number
@@ -133,8 +131,8 @@ export function evictionIn(infoMemory: string): DialogsError | undefined {
   )
 }
 
-// To stay short, a command denied for every key is named without keys, and a key denied to every
-// command without commands.
+// To keep the message short, a command that is denied for every key is named without keys, and a
+// key that is denied to every command without commands.
 function denials(found: readonly string[], { keyed, keys }: Requirements): string[] {
   const byCommand = new Map<string, Set<string>>()
   const byKey = new Map<string, Set<string>>()

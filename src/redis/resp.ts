@@ -1,7 +1,7 @@
 // Redis' wire protocol RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), for
 // the connections that this project drives itself. Invariant: replies come out in the order in
-// which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 throw; the
-// connection is unusable after that, and its owner must close it.
+// which their bytes went in, wherever the chunks are cut. Bytes that are not RESP2 make it throw;
+// after that the connection is unusable, and its owner must close it.
 import { ErrorReply } from 'redis'
 
 /**
@@ -36,8 +36,8 @@ export class ReplyDecoder {
   #chunks: Buffer[] = []
   #length = 0
   /**
-   * The reply cannot be complete before it has this many bytes. Saves parsing a large reply again
-   * for each chunk.
+   * The reply cannot be complete before there are this many bytes. This saves parsing a large reply
+   * again for each chunk.
    */
   #lengthNeeded = 0
 
@@ -100,7 +100,7 @@ class Reading {
     }
   }
 
-  // Without its first byte and its CRLF.
+  // The next line, without its first byte and its CRLF; undefined if it is not complete yet.
   #line(): Buffer | undefined {
     const from = this.position + 1
     const end = this.#bytes.indexOf(CR, from)

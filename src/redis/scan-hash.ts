@@ -1,6 +1,6 @@
 // Reads a large hash in pieces (https://redis.io/docs/latest/commands/hscan/), so that Redis never
-// answers with all of it at once. A field that is changed meanwhile may come twice, and one that is
-// added may be missing.
+// answers with all of it at once. A field that is changed meanwhile may come twice, and a field
+// that is added meanwhile may be missing.
 import { type Reply } from './connection.js'
 
 /**

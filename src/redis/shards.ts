@@ -1,5 +1,6 @@
 // The cluster as a person wants to see it: shards with their nodes, slots, keys and load, and the
-// slots that are moving. Asks each master. A master that does not answer is shown without figures.
+// slots that are moving. Each master is asked for its own figures. If it does not answer, it is
+// shown without them.
 import { type Cluster } from './cluster.js'
 import { type Reply } from './connection.js'
 import { SLOT_COUNT } from './slots.js'
@@ -7,13 +8,13 @@ import { parseClusterNodes, type ClusterNode } from './topology.js'
 
 export type NodeDescription = { id: string; address: string; isUp: boolean }
 
-/** What a master says about itself; null where it does not answer, or may not be asked. */
+/** What a master says about itself; null if it does not answer, or may not be asked. */
 export type ShardFigures = {
   keys: number | null
   memoryBytes: number | null
   /** Commands of all clients, as Redis averages them over the last moments. */
   operationsPerSecond: number | null
-  /** Entries added to streams since the master was started: of blocks and of logs. */
+  /** Entries added to streams (blocks and logs) since the master was started. */
   entriesTotal: number | null
   /** How far the replica that lags most is behind, in bytes of the replication stream. */
   replicaLagBytes: number | null
@@ -27,7 +28,7 @@ export type ShardDescription = ShardFigures & {
   slotCount: number
 }
 
-/** A slot on its way. `from` and `to` are the masters' `host:port`. */
+/** A slot that is moving. `from` and `to` are the `host:port` of the two masters. */
 export type MovingSlot = { slot: number; from: string; to: string }
 
 export type ClusterDescription = {
@@ -54,7 +55,7 @@ export async function describeCluster(cluster: Cluster): Promise<ClusterDescript
         .map(async ([key]) => [key, await look(cluster, key)] as const)
     )
   )
-  // From here on nothing waits: all of the answer is of one version.
+  // Nothing is awaited from here on, so the whole answer is of one version.
   const { topology } = cluster
   const nodes = [...topology.nodes]
   const owned = slotRanges(slot => topology.ownerOf(slot))
@@ -104,11 +105,11 @@ async function look(cluster: Cluster, key: string): Promise<Look> {
       keys: numberOr(keys.status === 'fulfilled' ? keys.value : undefined),
       memoryBytes: field(text, /^used_memory:(\d+)/m),
       operationsPerSecond: field(text, /^instantaneous_ops_per_sec:(\d+)/m),
-      // No such line: nothing was added yet.
+      // Without such a line, nothing has been added yet.
       entriesTotal: text === '' ? null : (field(text, /^cmdstat_xadd:calls=(\d+)/m) ?? 0),
       replicaLagBytes: replicaLag(text)
     },
-    // A node shows what is moving only of itself, and every address but its own is of no use here.
+    // A node shows only its own moving slots. Addresses are not used here, so no host is passed.
     migrating: parseClusterNodes(textOf(nodes), '').flatMap(({ migrating }) => migrating)
   }
 }

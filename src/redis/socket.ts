@@ -16,7 +16,7 @@ export type SocketOptions = {
 /** A peer that has vanished without a word is noticed by the system after this silence. */
 export const KEEP_ALIVE_MS = 5000
 
-/** Commands may be written at once; they are sent when it has connected. */
+/** Opens a socket. Commands may be written at once; they are sent when it has connected. */
 export function openSocket(address: Address, options: SocketOptions): Socket {
   const socket = options.tls
     ? tls.connect({ ...address, ...certificates(options), ...serverName(address.host) })

@@ -1,7 +1,7 @@
 // The only subscriber of the process: sharded pub/sub over at most one connection per shard, for
 // all channels. Invariant: every channel is subscribed, or being subscribed, at the node that owns
-// its slot. Whenever a subscription begins, its listener is told, because earlier messages were
-// missed. Does not know what messages mean, and stores none.
+// its slot. Whenever a subscription begins, its listener is told, because earlier messages may have
+// been missed. This does not know what messages mean, and stores none.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type Cluster } from './cluster.js'
 import { addressOf } from './address.js'
@@ -16,7 +16,7 @@ export type ChannelListener = {
   /**
    * Everything published from now on will arrive; earlier messages may have been missed.
    * @param isSettled false if slots or connections changed a moment ago: a publisher that has not
-   * noticed may publish to a node that nobody listens to any more
+   * noticed this yet may still publish to a node where nobody is subscribed any more
    */
   onSubscribed: (isSettled: boolean) => void
 }
@@ -33,7 +33,7 @@ export type SubscriberEvents = {
   lost: (why: 'connection' | 'moved' | 'refused') => void
 }
 
-/** Every process looks at the topology within TOPOLOGY_REFRESH_MS, and then knows who owns what. */
+/** Within this time every publisher knows the new owner: it looks every TOPOLOGY_REFRESH_MS. */
 const SETTLE_MS = 10_000
 const RETRY_MS = 50
 const RETRY_MS_MAX = 500
@@ -169,9 +169,9 @@ export class Subscriber {
   }
 
   // Many channels are lost at once, and one topology look serves them all. Repeats until every
-  // channel is placed. The pauses grow, because a dead node refuses at once, and are longest if
-  // only the operator of Redis can help. Looks made for other reasons place the channels too, so
-  // with traffic the pause delays nothing after a failover.
+  // channel is placed. The pauses grow, because a dead node refuses at once; they are longest if
+  // only the operator of Redis can help. After a failover they delay nothing while there is
+  // traffic, because topology looks that are made for other reasons place the channels too.
   #placeSoon(): void {
     if (this.#isPlacing) return
     this.#isPlacing = true

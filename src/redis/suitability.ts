@@ -1,6 +1,6 @@
 // Whether Redis lets the service do its work: every node is checked at start, when it joins, and
-// periodically. Invariant: while a permanent refusal is known, `fault` names it. It is checked
-// again every two seconds and cleared when Redis no longer refuses. Nothing else repeats what was
+// periodically. Invariant: while a permanent refusal is known, `fault` names it. This is checked
+// again every two seconds, and cleared when Redis no longer refuses. Nothing else repeats what was
 // refused.
 import { messageOf, type DialogsError } from '../errors.js'
 import { ConnectionLost, type Reply } from './connection.js'
@@ -13,11 +13,11 @@ export type SuitabilityOptions = {
   readonly replicaAcks: number
   /** Sends one command to one node, once. */
   readonly ask: (node: string, args: string[]) => Promise<Reply>
-  /** What is wrong with the data as a whole. */
+  /** Looks whether data is missing (markers.ts); undefined if none is. */
   readonly examineData: () => Promise<DialogsError | undefined>
   /** A fault was found, or has gone (undefined). */
   readonly onFault: (fault: DialogsError | undefined) => void
-  /** What cannot be checked or is unknown, in one sentence. */
+  /** Says in one sentence what cannot be checked or is unknown. */
   readonly onDoubt: (text: string) => void
 }
 
@@ -64,7 +64,7 @@ export class Suitability {
     }
   }
 
-  /** Notes a refusal that a command met. */
+  /** Notes that Redis refused a command, if the refusal is permanent. */
   note(error: unknown): void {
     if (!isForGood(error) || this.#isClosed) return
     if (this.#fault?.message !== error.message) this.#options.onFault(error)

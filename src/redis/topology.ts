@@ -1,7 +1,7 @@
-// Which node owns which slot: a value made from the `CLUSTER NODES` replies of some nodes. Only a
-// MOVED changes it, one slot at a time. If replies disagree about a slot, the owner with the higher
-// configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
-// "Configuration handling"). Opens no connection and keeps no history.
+// Which node owns which slot, according to the `CLUSTER NODES` replies of some nodes. Once made,
+// only a MOVED changes it, one slot at a time. If replies disagree about a slot, the owner with the
+// higher configuration epoch wins, as among the nodes themselves (Redis Cluster specification,
+// "Configuration handling"). This is a value: it opens no connection and keeps no history.
 import { createHash } from 'node:crypto'
 import { SLOT_COUNT } from './slots.js'
 import { type Address, addressKey } from './address.js'
@@ -62,8 +62,8 @@ export function parseClusterNodes(reply: string, askedHost: string): ClusterNode
 
 /**
  * Parses `10.0.0.1:6379`, `[::1]:6379`, `::1:6379` or `redis-1.example:6379`. An empty host means
- * the host that was asked. A node that should have a name and has none shows `?`. Undefined if it
- * is not an address.
+ * the host that was asked. Undefined if the text is not an address, also for `?:6379`: a node that
+ * should have a name and has none shows `?`.
  */
 export function parseAddress(text: string, askedHost: string): Address | undefined {
   const colon = text.lastIndexOf(':')
@@ -125,7 +125,8 @@ export class Topology {
         if (node.role === 'master') claims.push({ key, epoch: node.epoch, slots: node.slots })
       }
     }
-    // The highest epoch is written last, and of equal ones the first.
+    // Later claims overwrite earlier ones: the highest epoch comes last. Among equal epochs the
+    // first view comes last.
     for (const { key, slots } of claims.reverse().sort((a, b) => a.epoch - b.epoch)) {
       for (const [first, last] of slots) owners.fill(key, first, last + 1)
     }
@@ -145,8 +146,8 @@ export class Topology {
   }
 
   /**
-   * Names who owns which slot: answers with the same version agree about it, whichever process
-   * gave them. 12 hexadecimal digits.
+   * A name for who owns which slot, of 12 hexadecimal digits. Two answers with the same version
+   * agree about that, whichever process gave them.
    */
   get version(): string {
     this.#version ??= createHash('sha1').update(this.#owners.join()).digest('hex').slice(0, 12)
@@ -158,9 +159,7 @@ export class Topology {
     return (this.#masters ??= mastersOf(this.#owners))
   }
 
-  /**
-   * Slots that nobody serves: without an owner, or with an owner that the cluster considers dead.
-   */
+  /** How many slots nobody serves: they have no owner, or one that the cluster considers dead. */
   get unservedSlots(): number {
     let count = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {

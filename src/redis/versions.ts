@@ -1,5 +1,6 @@
 // The servers on which the service has been tested: `npm run test:servers` runs the tests and
-// drills on them. Others may well work; for these a warning appears once, at start.
+// drills on them. Other servers may well work; with these the service logs a warning once, at
+// start.
 
 type Version = readonly [major: number, minor: number]
 

@@ -1,7 +1,7 @@
 // What the nodes say about the cluster and about each other: views of the topology, whether the
-// majority calls a node a master, who heard from it last, and where to reach the addresses that
-// they announce. Invariant: a node that does not answer holds nobody up while another one can be
-// asked. It opens no connection itself: `ask` does.
+// majority calls a node a master, when others have heard it last, and where to reach the addresses
+// that they announce. Invariant: a node that does not answer holds nobody up while another one can
+// be asked. This opens no connection itself; the option `ask` does.
 import { addressKey, addressOf, type Address } from './address.js'
 import { ConnectionLost, isRedisError, type Reply } from './connection.js'
 import { Endpoints } from './endpoints.js'
@@ -18,7 +18,7 @@ export type ViewsOptions = {
   readonly connectTimeoutMs: number
   /** Sends one command to one node, once. */
   readonly ask: (key: string, args: string[]) => Promise<Reply>
-  /** The nodes that are kept, by `host:port`. */
+  /** The nodes that nodes.ts keeps, by `host:port`. */
   readonly known: Pick<ReadonlyMap<string, unknown>, 'keys' | 'has'>
 }
 
@@ -33,7 +33,7 @@ export class Views {
     this.#options = options
   }
 
-  /** The cluster as it is known now. */
+  /** Takes the newest topology. */
   follow(topology: Topology): void {
     this.#topology = topology
     for (const key of this.#late.keys()) {
@@ -62,8 +62,8 @@ export class Views {
    * What some nodes say about the cluster: `count` views, or fewer if fewer nodes answer. Asks in
    * random order, masters first and seeds last, because a node that has left the cluster describes
    * a cluster of its own. Nodes that the cluster considers failed are asked only if no other node
-   * knows of any slots. A node that is late, or was late the last time, is not waited for while
-   * another node can be asked.
+   * knows of any slots. While another node can be asked, this does not wait for a node that is late
+   * now or was late the last time.
    * @throws the last error if no node knows of any slots
    */
   async collect(count: number): Promise<ReadonlyArray<readonly ClusterNode[]>> {
@@ -111,7 +111,7 @@ export class Views {
     }
   }
 
-  // Nobody waits for it: it only shows whether the node is back.
+  // Nobody waits for the answer. It only shows whether the node is back.
   #askAgain(key: string): void {
     this.#late.set(key, true)
     this.#viewOf(key).catch(() => undefined)
@@ -130,7 +130,7 @@ export class Views {
       { atOnce: others.length }
     )
     return {
-      // With the node itself a majority.
+      // Together with the node itself, this many are a majority.
       quorum: Math.max(1, Math.floor(masters.length / 2)),
       found: found.flatMap(({ voter, view }) => {
         const node = nodeIn(view, key)
@@ -174,8 +174,8 @@ export class Views {
     if (found.length < quorum && !isDenied) {
       throw new ConnectionLost('No majority of the masters answers')
     }
-    // A replica that each of a majority suspects is failed by definition. Until they have told each
-    // other, which takes up to another second, no node calls it so.
+    // A replica that every master of a majority suspects has failed by definition. Until these
+    // masters have told each other, which takes up to another second, no node says so.
     const replicas = found.flatMap(({ id, view }) =>
       view.filter(
         ({ role, masterId, isFailed, isSuspected }) =>
