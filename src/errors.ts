@@ -71,9 +71,9 @@ export class DialogsError extends Error {
 }
 
 /**
- * Whether the same request may succeed later, because the service or its store cannot do it now.
- * Unexpected errors count as temporary. An EventSource must never get one of these as a status,
- * because it would not come back (src/routes/events.ts).
+ * Whether the same request may succeed later: the service or its store cannot do it now. Unexpected
+ * errors count as temporary. An EventSource must never get such an error as a status, because it
+ * would not come back (src/routes/open-stream.ts).
  */
 export function isTemporary(error: unknown): boolean {
   // Fastify's own errors have a status and a code, too.

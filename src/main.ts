@@ -1,5 +1,5 @@
 // Reads the settings, builds the app, listens, and stops on a signal; nothing else. Imports only
-// types at first, because the modules are loaded later.
+// types at the top, because the modules are loaded later.
 import type { App } from './app.js'
 import { readConfig, type Config } from './config.js'
 import { redisTarget } from './config/redis-target.js'
@@ -19,7 +19,7 @@ let app: App | undefined
 let parent: Parent | undefined
 let stopping: Promise<void> | undefined
 
-// May be called during start as well; then it stops what has been started.
+// May be called during the start as well; then it stops what has been started so far.
 function stop(): Promise<void> {
   stopping ??= (async () => {
     await app?.stop()

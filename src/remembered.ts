@@ -1,5 +1,5 @@
 // A cache by the name of a room or user, for what the process can find out again. Bounded: when it
-// is full, it starts again empty.
+// is full, it is emptied.
 const NAMES_MAX = 10_000
 
 export class Remembered<V> extends Map<string, V> {

@@ -1,7 +1,7 @@
-// What the service sends, as types and as checks of them. The types are those of the service's own
-// schemas and vanish when this is compiled, imports and all (`import { type … }` would leave the
-// import in place). Everything from the network is `unknown` until it has
-// passed here; only what a caller may rely on is checked.
+// The types of what the service sends, and functions that check it. The types come from the
+// service's own schemas and vanish when this is compiled, with their imports (`import { type … }`
+// would leave an import behind). Everything from the network is `unknown` until it was checked
+// here. Only what a caller may rely on is checked.
 import type { Static } from '@sinclair/typebox'
 import type { DialogAnswer } from '../routes/member-schemas.js'
 import type { LostAnswer, MessageAnswer } from '../routes/schemas.js'
@@ -10,7 +10,7 @@ export type Message = Static<typeof MessageAnswer> & {
   /** When its text was last changed. */
   readonly changed?: string
 }
-/** A place in the order whose message a shard has lost. */
+/** A place in the order whose message was lost by a shard. */
 export type LostMessage = Static<typeof LostAnswer>
 /** A message was edited or deleted: an entry of its own in the room's order. */
 export type Change = {
@@ -58,7 +58,7 @@ export type DialogPage = {
 
 export type Fields = { readonly [field: string]: unknown }
 
-/** Something that no version of the service sends: a proxy's page, or another program. */
+/** The service never sends this: it comes from a proxy, or from another program. */
 export class WrongAnswer extends Error {
   constructor(expected: string) {
     super(`The service sent something that is no ${expected}.`)
@@ -172,7 +172,7 @@ export function dialogPageOf(value: unknown): DialogPage {
   return { rooms: rooms.map(dialogOf), next: typeof next === 'string' ? next : null }
 }
 
-// A person's list shows a message or nothing: what was deleted last is as good as lost there.
+// A person's list shows a last message or none, so a deleted one is treated like a lost one.
 function lastOf(value: unknown): Message | LostMessage {
   const { room, seq, deleted } = fieldsOf(value)
   return deleted === true && typeof room === 'string' && typeof seq === 'number'

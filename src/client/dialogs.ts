@@ -1,6 +1,6 @@
-// The client for programs and pages: everything that is public of `dialogs/client`. It runs in
-// browsers and in Node, needs nothing but `fetch`, and keeps no state but the queues of what is
-// being posted, so that one client serves a whole program.
+// The client for programs and pages, and all that `dialogs/client` exports. It runs in browsers and
+// in Node and needs only `fetch`. It keeps no state except the queues of what is being posted, so
+// one client serves a whole program.
 import {
   type Dialog,
   type DialogPage,
@@ -50,30 +50,31 @@ export class Dialogs {
   }
 
   /**
-   * Stores a message once, repeating what fails for the moment. Messages of one room are sent one
-   * after the other, in the order of the calls. @throws Refusal, or the last failure when the time
-   * for repetitions is over
+   * Stores a message once, and retries temporary failures. Messages of one room are sent one after
+   * the other, in the order of the calls. @throws Refusal, or the last failure when the time for
+   * retries is over
    */
   post(room: string, draft: Draft, options?: PostOptions): Promise<Message> {
     return this.#posts.post(room, draft, options)
   }
 
   /**
-   * The room's entries, page by page as they are used: with `after` ascending from there to the
-   * newest, otherwise descending from `before` or the newest. @throws Refusal
+   * The room's entries; a page is read when the one before it is used up. With `after` they ascend
+   * from there to the newest, otherwise they descend from `before` or from the newest. @throws
+   * Refusal
    */
   history(room: string, query: PageQuery = {}): AsyncGenerator<Entry, void> {
     return readHistory(this.#http, room, query)
   }
 
-  /** One page of entries, ascending; repeats nothing. @throws Refusal, or what `fetch` throws */
+  /** One page of entries, ascending; retries nothing. @throws Refusal, or what `fetch` throws */
   messages(room: string, query: PageQuery = {}): Promise<MessagePage> {
     return readPage(this.#http, room, query)
   }
 
   /**
-   * What is in the rooms, then what is written, until the signal aborts: each entry once and in
-   * order, over all reconnections. @throws Refusal when the service refuses for good
+   * What is in the rooms, then what is written there, until the signal aborts. Each entry comes
+   * once and in order, over all reconnections. @throws Refusal when the service refuses for good
    */
   stream(
     rooms: string | readonly string[],
@@ -82,7 +83,7 @@ export class Dialogs {
     return readRooms(this.#http, typeof rooms === 'string' ? [rooms] : rooms, options)
   }
 
-  /** Who is in the room, one page. @throws Refusal, or what `fetch` throws */
+  /** One page of the room's users. @throws Refusal, or what `fetch` throws */
   async users(
     room: string,
     { after, limit, signal }: { after?: string; limit?: number; signal?: AbortSignal } = {}
@@ -91,7 +92,9 @@ export class Dialogs {
     return userPageOf(await this.#http.request(`rooms/${part(room)}/users`, { query, signal }))
   }
 
-  /** A person's dialogs, one page, newest activity first. @throws Refusal, or of `fetch` */
+  /**
+   * One page of a person's dialogs, newest activity first. @throws Refusal, or what `fetch` throws
+   */
   async rooms(
     user: string,
     { before, limit, signal }: { before?: string; limit?: number; signal?: AbortSignal } = {}
@@ -101,20 +104,23 @@ export class Dialogs {
   }
 
   /**
-   * The state of each of a person's dialogs, then of whichever changes, until the signal aborts.
-   * @throws Refusal when the service refuses for good
+   * The state of each of a person's dialogs, then of each one that changes, until the signal
+   * aborts. @throws Refusal when the service refuses for good
    */
   inbox(user: string, options: InboxOptions = {}): AsyncGenerator<InboxEvent, void> {
     return readInbox(this.#http, user, options)
   }
 
-  /** How far a member has read the room; never moves back. @throws Refusal, or of `fetch` */
+  /**
+   * Notes how far a member has read the room; the mark never moves back. @throws Refusal, or what
+   * `fetch` throws
+   */
   async markRead(room: string, user: string, seq: number): Promise<Dialog> {
     const path = `rooms/${part(room)}/users/${part(user)}/read`
     return dialogOf(await this.#http.request(path, { method: 'PUT', body: { seq } }))
   }
 
-  /** Tells the room's readers something that is stored nowhere, such as typing. @throws Refusal */
+  /** Sends the room's readers something that is not stored, such as typing. @throws Refusal */
   async signal(
     room: string,
     signal: { user: string; kind: string; data?: unknown }
@@ -122,7 +128,7 @@ export class Dialogs {
     await this.#http.request(`rooms/${part(room)}/signals`, { method: 'POST', body: signal })
   }
 
-  /** Gives a message another text. The room's streams tell it as `changed`. @throws Refusal */
+  /** Gives a message another text. The room's streams get it as `changed`. @throws Refusal */
   async edit(room: string, seq: number, draft: Draft): Promise<void> {
     await this.#http.request(`rooms/${part(room)}/messages/${seq}`, {
       method: 'PATCH',
@@ -131,14 +137,14 @@ export class Dialogs {
   }
 
   /**
-   * Deletes a room: messages, members, read marks. For admins where tokens are asked for. Its
-   * streams tell it as `reset` with the reason `deleted`. @throws Refusal, or of `fetch`
+   * Deletes a room: messages, members, read marks. If tokens are needed, only an admin may. The
+   * room's streams get `reset` with the reason `deleted`. @throws Refusal, or what `fetch` throws
    */
   async deleteRoom(room: string): Promise<void> {
     await this.#http.request(`rooms/${part(room)}`, { method: 'DELETE' })
   }
 
-  /** Deletes a message's text for good. The room's streams tell it as `changed`. @throws Refusal */
+  /** Deletes a message's text for good. The room's streams get it as `changed`. @throws Refusal */
   async delete(room: string, seq: number, { user }: { user?: string } = {}): Promise<void> {
     const query = { user }
     await this.#http.request(`rooms/${part(room)}/messages/${seq}`, { method: 'DELETE', query })

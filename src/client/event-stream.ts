@@ -1,9 +1,9 @@
-// Server-Sent Events that do not end: read by `fetch`, opened again after every failure. Invariant:
-// `down` is yielded before the stream has been silent for two heartbeats, so that a dead network
-// never looks like a quiet room. Nothing is read ahead of the caller by more than one chunk, and
-// while the caller does not read, silence is not counted.
+// Server-Sent Events without an end: read by `fetch`, and opened again after every failure.
+// Invariant: `down` is yielded before the stream has been silent for two heartbeats, so that a dead
+// network never looks like a quiet room. Nothing is read ahead of the caller by more than one
+// chunk, and while the caller does not read, silence is not counted.
 //
-// Where to go on is the caller's business: it is asked for the query before each attempt.
+// Does not know where to resume: the caller is asked for the query before each attempt.
 import { createParser, type EventSourceMessage } from 'eventsource-parser'
 import { fieldsOf } from './answers.js'
 import { type Http, type Query } from './http.js'
@@ -11,21 +11,24 @@ import { backoffMs, pause } from './pause.js'
 import { isPermanent, Refusal } from './refusal.js'
 import { Watchdog } from './watchdog.js'
 
-/** A stream starts with a ping that tells its interval; this holds until then. */
+/** Until the first ping of a stream tells its interval, this one is assumed. */
 const HEARTBEAT_MS_DEFAULT = 15_000
-/** Silence of so many intervals is a dead connection; the rest of two is for coming back. */
+/**
+ * After this many silent intervals a connection counts as dead. What is left of two intervals is
+ * the time to come back.
+ */
 const SILENT_INTERVALS_MAX = 4 / 3
-/** For the first event of a new connection. */
+/** How long the first event of a new connection may take. */
 const OPEN_MS_MAX = 10_000
 /**
- * A network that swallowed one connection has swallowed the idle ones as well, and a browser sends
- * new requests over those: up to six. So the first attempts after a silence are short. Each that
- * fails takes one dead connection out of the way.
+ * A network that has swallowed one connection has swallowed the idle ones as well, up to six, and a
+ * browser sends new requests over those. So the first attempts after a silence are short: each one
+ * that fails takes one dead connection out of the way.
  */
 const SHORT_ATTEMPTS = 6
 const SHORT_INTERVALS = 1 / 12
 const SHORT_MS_MAX = 1000
-/** A frame is far smaller; whatever sends more without an end is no service. */
+/** A frame is far smaller: whatever sends more without an end is not this service. */
 const EVENT_LENGTH_MAX = 4 * 1024 * 1024
 
 export type RawEvent =
@@ -79,7 +82,8 @@ export async function* readEvents(
       if (isPermanent(failure)) throw failure
       error = failure
     }
-    // Only now: a service that accepts and then breaks off is not well either.
+    // Failures are forgotten only here: a service that accepts a connection and then breaks it off
+    // is not well either.
     if (state.isWell) failures = 0
     if (isOpen && error instanceof Silence) shortAttempts = SHORT_ATTEMPTS
     else if (error instanceof Silence && shortAttempts > 0) shortAttempts--
@@ -97,7 +101,7 @@ export async function* readEvents(
 
 type State = {
   heartbeatMs: number
-  /** What the service asked for last. */
+  /** The pause that the service asked for last. */
   retryMs: number
   isWell: boolean
 }
@@ -149,7 +153,7 @@ async function* readConnection(
       watchdog.expectWithin(SILENT_INTERVALS_MAX * state.heartbeatMs)
     }
   } catch (error) {
-    // Browsers reject with the reason of the abort, not all of them while a body is read.
+    // Browsers reject with the reason of the abort, but not all of them do so while a body is read.
     throw connection.signal.aborted ? connection.signal.reason : error
   } finally {
     signal?.removeEventListener('abort', end)

@@ -1,6 +1,6 @@
 // A room's history as async iterators over pages: forwards from a place, or backwards from one. A
-// page is asked for when the one before it is used up, so that nothing is read ahead of the caller.
-// Repeats what fails for the moment, within a limit.
+// page is read when the one before it is used up, so nothing is read ahead of the caller. Temporary
+// failures are retried, up to a limit.
 import { type Entry, type MessagePage, messagePageOf } from './answers.js'
 import { type Http, part } from './http.js'
 import { backoffMs, pause } from './pause.js'
@@ -10,16 +10,16 @@ const PAGE_SIZE = 500
 const ATTEMPTS_MAX = 8
 
 export type PageQuery = {
-  /** A sequence or a cursor: what follows it. */
+  /** Only entries after this sequence or cursor. */
   readonly after?: string | number | undefined
-  /** What leads up to it. With neither, the newest. */
+  /** Only entries before this sequence or cursor. Without `after` and `before`: the newest. */
   readonly before?: string | number | undefined
   /** 1 to 1,000; default 500. A page may end earlier, but has an entry if there is any. */
   readonly limit?: number | undefined
   readonly signal?: AbortSignal | undefined
 }
 
-/** One page, ascending. Repeats nothing. @throws Refusal, or what `fetch` throws */
+/** One page, ascending. Retries nothing. @throws Refusal, or what `fetch` throws */
 export async function readPage(
   http: Http,
   room: string,
@@ -30,8 +30,8 @@ export async function readPage(
 }
 
 /**
- * With `after`, the entries behind it in ascending order, up to what is the newest when it gets
- * there. Otherwise those before `before`, or all, in descending order from the newest.
+ * With `after`, the entries after it in ascending order, until the newest is reached. Otherwise the
+ * entries before `before`, or all, in descending order.
  */
 export async function* readHistory(
   http: Http,

@@ -1,6 +1,6 @@
-// Requests to the service: addresses, the token, time limits, and refusals as errors. Repeats a
-// request only once, when its token had expired; every other repetition is the caller's. Addresses
-// are relative to the base, so that a proxy may put the whole service below a path.
+// Requests to the service: addresses, the token, time limits, and refusals as errors. A request is
+// repeated only if its token had expired, and then once; all other retries are the caller's.
+// Addresses are relative to the base, so that a proxy may put the whole service below a path.
 import { fieldsOf } from './answers.js'
 import { Refusal } from './refusal.js'
 
@@ -8,15 +8,21 @@ export type ClientOptions = {
   /** Where the service is, with or without a path: `https://chat.example.org/dialogs`. */
   readonly url: string | URL
   /**
-   * Sent as `Authorization: Bearer`; an empty one is none. A function is asked at the first
+   * Sent as `Authorization: Bearer`; an empty one is not sent. A function is called for the first
    * request, and again whenever the service says that the token has expired.
    */
   readonly token?: string | (() => string | Promise<string>) | undefined
   /** Default: the global `fetch`. */
   readonly fetch?: ((url: string, init: RequestInit) => Promise<Response>) | undefined
-  /** For an answer; a stream has limits of its own. Default 20 s, which outlasts a failover. */
+  /**
+   * How long an answer may take; a stream has limits of its own. Default 20 s, which outlasts a
+   * failover.
+   */
   readonly requestMsMax?: number | undefined
-  /** Where `online` is announced when the network is back; default: where browsers do it. */
+  /**
+   * Where `online` is announced when the network is back. Default: the global object, if it is an
+   * EventTarget as in browsers.
+   */
   readonly network?: EventTarget | undefined
 }
 
@@ -46,17 +52,17 @@ export class Http {
     this.network = options.network
   }
 
-  /** Whether another token may be had when one has expired. */
+  /** Whether a new token can be asked for when one has expired. */
   get canRenew(): boolean {
     return typeof this.#options.token === 'function'
   }
 
-  /** Asks for another token with the next request. */
+  /** The next request asks for a new token. */
   forgetToken(): void {
     this.#token = undefined
   }
 
-  /** The answer's JSON, undefined for 204. @throws Refusal, or what `fetch` throws */
+  /** The JSON of the answer; undefined for 204. @throws Refusal, or what `fetch` throws */
   async request(path: string, asked: Asked = {}): Promise<unknown> {
     const timeout = AbortSignal.timeout(this.#options.requestMsMax ?? REQUEST_MS_MAX)
     const signal = asked.signal === undefined ? timeout : AbortSignal.any([asked.signal, timeout])
@@ -64,7 +70,7 @@ export class Http {
     return response.status === 204 ? undefined : await response.json()
   }
 
-  /** The response, its body unread. @throws Refusal, or what `fetch` throws */
+  /** The response, with its body not read yet. @throws Refusal, or what `fetch` throws */
   async open(path: string, asked: Asked): Promise<Response> {
     try {
       return await this.#open(path, asked)
@@ -118,7 +124,7 @@ export class Http {
 }
 
 async function refusalOf(response: Response): Promise<Refusal> {
-  // A proxy's error page is no JSON.
+  // A proxy's error page is not JSON.
   const body: unknown = await response.json().catch(() => ({}))
   const { code, message } = fieldsOf(typeof body === 'object' && body !== null ? body : {})
   const seconds = Number(response.headers.get('retry-after') ?? 0)

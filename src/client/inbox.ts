@@ -1,6 +1,6 @@
-// A person's dialogs as one stream that goes on for ever: the state of each, then of whichever
-// changes. Invariant: after every `live` what the caller has is right, if it takes each `room` as
-// that dialog's state and drops the dialogs that a complete `live` does not name.
+// A person's dialogs as one endless stream: first the state of each, then of each one that changes.
+// Invariant: after every `live` the caller's list is right, if it takes each `room` as the new
+// state of that dialog and drops the dialogs that a complete `live` does not name.
 import { type EventSourceMessage } from 'eventsource-parser'
 import { type Dialog, dialogOf, fieldsOf } from './answers.js'
 import { readEvents } from './event-stream.js'
@@ -10,7 +10,10 @@ export type InboxEvent =
   /** A dialog got a message, was read on another device, or was joined. */
   | { readonly type: 'room'; readonly dialog: Dialog; readonly cursor: string }
   | { readonly type: 'left'; readonly room: string }
-  /** Every dialog has been told. With `isComplete` false there are more than `rooms` names. */
+  /**
+   * Every dialog has been told. If `isComplete` is false, there are more dialogs than `rooms`
+   * names.
+   */
   | {
       readonly type: 'live'
       readonly rooms: readonly string[]
@@ -23,7 +26,7 @@ export type InboxEvent =
   | { readonly type: 'expired' }
 
 export type InboxOptions = {
-  /** The `cursor` of an earlier event: only what has changed since. */
+  /** The `cursor` of an earlier event: begin with what has changed since. */
   readonly after?: string | undefined
   readonly signal?: AbortSignal | undefined
 }

@@ -1,25 +1,26 @@
-// Waiting before another attempt: twice as long each time, half of it by chance, limited, and over
-// at once when the network comes back or the caller gives up.
+// The pause before another attempt. It doubles with each failure up to a limit, and half of it is
+// random. It ends at once when the network comes back or the caller gives up.
 
 const BASE_MS = 500
 const MAX_MS = 15_000
 
 /**
- * @param failures how many attempts have failed so far, from 1. @returns milliseconds, between half
- * of the step and all of it, so that clients that failed together do not come back together
+ * @param failures how many attempts have failed so far, from 1
+ * @returns milliseconds, between half of the step and all of it, so that clients that failed
+ * together do not come back together
  */
 export const backoffMs = (failures: number): number =>
   Math.min(BASE_MS * 2 ** Math.min(failures - 1, 30), MAX_MS) * (0.5 + Math.random() / 2)
 
 export type Pause = {
-  /** What the service asked for: the network's return does not shorten it. Default 0. */
+  /** What the service asked for. The return of the network does not shorten it. Default 0. */
   readonly msMin?: number
   readonly signal?: AbortSignal | undefined
-  /** Where `online` is announced; browsers do it on the global object, Node nowhere. */
+  /** Where `online` is announced: in browsers on the global object, in Node nowhere. */
   readonly network?: EventTarget | undefined
 }
 
-/** Resolves after the time, or earlier; the caller looks at the signal. */
+/** Resolves after the time, or earlier: the caller checks the signal. */
 export async function pause(
   ms: number,
   { msMin = 0, signal, network = networkOfBrowser() }: Pause
@@ -44,7 +45,7 @@ export async function pause(
   })
 }
 
-// Node's global object is no EventTarget.
+// Node's global object is not an EventTarget.
 function networkOfBrowser(): EventTarget | undefined {
   const scope: unknown = globalThis
   return typeof EventTarget === 'function' && scope instanceof EventTarget ? scope : undefined

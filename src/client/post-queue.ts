@@ -1,31 +1,32 @@
 // Posting with retries. Invariant: a message is stored at most once, because every attempt carries
-// the same Idempotency-Key, and in a room the next message is sent only when the one before was
-// answered or given up, so that one writer's messages keep their order. Rooms do not wait for each
-// other.
+// the same Idempotency-Key. Messages of one room keep their order, because the next one is sent
+// only when the one before was answered or given up. Rooms do not wait for each other.
 import { type Message, messageOf } from './answers.js'
 import { type Http, part } from './http.js'
 import { backoffMs, pause } from './pause.js'
 import { isPermanent, Refusal } from './refusal.js'
 
-/** Messages of one room that wait or are on their way; more are refused at once. */
+/** Messages of one room that may wait or be on their way; more are refused at once. */
 const WAITING_MAX = 1000
 /** Longer than a failover takes. The service remembers a key for a day. */
 const RETRY_MS_MAX = 120_000
 
 export type Draft = {
-  /** May be left out where the token names the user. */
+  /** May be left out if the token names the user. */
   readonly user?: string | undefined
   readonly text: string
 }
 
 export type PostOptions = {
-  /** Makes repetitions one message, also over restarts of the program; default: a random one. */
+  /**
+   * Posts with the same key are stored once, even if the program restarts. Default: a random key.
+   */
   readonly key?: string | undefined
-  /** How long to go on repeating what fails; default 2 minutes. Keep it below a day. */
+  /** How long to retry; default 2 minutes. Keep it below a day. */
   readonly retryMsMax?: number | undefined
-  /** Told of each failure that is followed by another attempt. */
+  /** Called for each failure that is followed by another attempt. */
   readonly onRetry?: ((error: unknown, pauseMs: number) => void) | undefined
-  /** Ends waiting and repeating. The message may be stored all the same. */
+  /** Stops waiting and retrying. The message may be stored nevertheless. */
   readonly signal?: AbortSignal | undefined
 }
 
@@ -41,8 +42,8 @@ export class PostQueue {
 
   /**
    * Resolves with the stored message. @throws Refusal for good, or the last failure when the time
-   * for repetitions is over: then nobody knows whether the message is stored, and the same key may
-   * be posted again
+   * for retries is over: then nobody knows whether the message is stored, and the same key may be
+   * posted again
    */
   async post(room: string, draft: Draft, options: PostOptions = {}): Promise<Message> {
     const lane = this.#lanes.get(room) ?? { last: Promise.resolve(), waiting: 0 }
@@ -88,7 +89,7 @@ export class PostQueue {
 
 /**
  * crypto.randomUUID is missing on plain http origins other than localhost; getRandomValues is
- * everywhere.
+ * available everywhere.
  */
 export function randomKey(): string {
   if (typeof crypto.randomUUID === 'function') return crypto.randomUUID()

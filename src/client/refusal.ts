@@ -5,7 +5,7 @@ export class Refusal extends Error {
   readonly status: number
   /** For example `INVALID_NAME`; `NO_CODE` when a proxy answered instead of the service. */
   readonly code: string
-  /** What the service asked for by Retry-After; 0 when it did not say. */
+  /** The wait that Retry-After asked for; 0 if there was none. */
   readonly retryAfterMs: number
 
   constructor(status: number, code: string, message: string, retryAfterMs = 0) {
@@ -16,12 +16,14 @@ export class Refusal extends Error {
     this.retryAfterMs = retryAfterMs
   }
 
-  /** Whether the same request may be accepted later: the moment is at fault, not the request. */
+  /**
+   * Whether the same request may be accepted later: the fault is with the moment, not the request.
+   */
   get isTemporary(): boolean {
     return this.status >= 500 || this.status === 429 || this.status === 408
   }
 }
 
-/** Whether nothing but another request can help. Errors of the network are never permanent. */
+/** Whether repeating the request is useless. Errors of the network are never permanent. */
 export const isPermanent = (error: unknown): boolean =>
   error instanceof Refusal && !error.isTemporary

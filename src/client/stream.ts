@@ -1,6 +1,6 @@
-// Rooms as one stream of events that goes on for ever: history from a place, then live. Invariant:
-// each room's entries come once and in order, over all reconnections, or `reset` says that what was
-// read is void. One cursor is kept for each room, and the stream goes on behind it.
+// Rooms as one endless stream of events: history from a place, then live. Invariant: each room's
+// entries come once and in order, over all reconnections, or `reset` says that what was read is
+// void. Keeps one cursor for each room, and resumes after it.
 import { type EventSourceMessage } from 'eventsource-parser'
 import {
   type Change,
@@ -14,22 +14,22 @@ import {
 import { readEvents } from './event-stream.js'
 import { type Http } from './http.js'
 
-/** `cursor` is the place right behind the event: `after` of a stream that goes on there. */
+/** `cursor` is the place right after the event: as `after`, it continues a stream there. */
 type Placed = { readonly room: string; readonly cursor: string }
 
 export type StreamEvent =
   | (Placed & { readonly type: 'message'; readonly message: Message })
   /** A shard has lost the message. */
   | (Placed & { readonly type: 'lost'; readonly seq: number })
-  /** A message that was deleted before this stream came to it. */
+  /** A message that had been deleted before this stream reached it. */
   | (Placed & { readonly type: 'deleted'; readonly message: DeletedMessage })
   /** An earlier message was edited or deleted. */
   | (Placed & { readonly type: 'changed'; readonly change: Change })
-  /** All of the room's history has come; what follows has just been written. */
+  /** All of the room's history has arrived. What follows has just been written. */
   | (Placed & { readonly type: 'live'; readonly head: number })
   /** The service cannot read the room: messages may be missing until the next `live`. */
   | { readonly type: 'behind'; readonly room: string }
-  /** What was read of the room is void. It begins again, as `last` says. */
+  /** What was read of the room is void. The room begins again, as `last` says. */
   | (Placed & { readonly type: 'reset'; readonly reason: string; readonly head: number })
   /** The right to read the room has ended; the stream goes on without it. */
   | { readonly type: 'removed'; readonly room: string }
@@ -43,7 +43,7 @@ export type StreamEvent =
     }
   /** Connected: entries follow. */
   | { readonly type: 'open' }
-  /** Not connected; tried again after `pauseMs`. */
+  /** Not connected. Another attempt follows after `pauseMs`. */
   | { readonly type: 'down'; readonly error: unknown; readonly pauseMs: number }
   /** The token has expired and there is no other: the last event. */
   | { readonly type: 'expired' }
@@ -51,7 +51,7 @@ export type StreamEvent =
 export type StreamOptions = {
   /** Where to begin: a cursor, or one for each room. Default: the whole history. */
   readonly after?: string | number | Readonly<Record<string, string | number>> | undefined
-  /** Without a cursor, and after a reset: begin with the newest so many entries. */
+  /** Without a cursor, and after a reset: begin with this many of the newest entries. */
   readonly last?: number | undefined
   /** Ends the stream. */
   readonly signal?: AbortSignal | undefined

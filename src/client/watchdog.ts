@@ -1,6 +1,6 @@
-// Notices silence. Invariant: `onSilence` is called once when nothing was heard for the time that
-// was expected, and never while the watchdog is held. One timer, set again only when it fires:
-// events may come by the thousand.
+// Notices silence. Invariant: `onSilence` is called once, when nothing was heard for the expected
+// time, and never while the watchdog is held. There is one timer, and it is set again only when it
+// fires, because events may come by the thousand.
 
 export class Watchdog {
   readonly #onSilence: () => void
@@ -12,7 +12,7 @@ export class Watchdog {
     this.#onSilence = onSilence
   }
 
-  /** Something has to be heard within this time from now. */
+  /** From now on, something must be heard within this time. */
   expectWithin(ms: number): void {
     this.#deadline = performance.now() + ms
     // A timer that fires too late would notice too late.

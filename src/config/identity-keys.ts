@@ -1,6 +1,6 @@
-// What AUTH_JWT_SECRET, AUTH_JWT_PUBLIC_KEY and AUTH_JWKS_URL say: at most one of them is set, and
-// without any of them the service is open. No error quotes a secret or a file's name: whoever
-// mistakes the setting puts the secret itself there.
+// What AUTH_JWT_SECRET, AUTH_JWT_PUBLIC_KEY and AUTH_JWKS_URL say. At most one of them may be set;
+// without any of them the service is open. No error quotes a secret or the name of a file, because
+// the secret itself may have been put there by mistake.
 import { readFileSync } from 'node:fs'
 import { KeyError, publicKeys, secretKeys, type Keys } from '../identity/keys.js'
 import { SettingError } from './kinds.js'

@@ -1,9 +1,9 @@
-// The kinds of settings: how each is parsed, and what a wrong value is told.
+// The kinds of settings: how the text of each is parsed, and how a wrong value is refused.
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
 
 export type Setting<T> = {
-  /** The text that stands for the setting where the environment does not set it. */
+  /** The text that counts if the environment does not set it. */
   readonly default: string
   /** Its unit and purpose, word for word as in compose/README.md. */
   readonly about: string
@@ -13,7 +13,10 @@ export type Setting<T> = {
 
 export class SettingError extends Error {}
 
-/** A wrong value, for an error. One that came into the wrong setting may be a URL with password. */
+/**
+ * A wrong value as an error quotes it. A value with @ or / is not quoted: it may be a URL with a
+ * password that was meant for another setting.
+ */
 export const quoted = (text: string): string =>
   /[@/]/.test(text) ? 'what it is set to (which may be a secret)' : `"${text}"`
 
@@ -70,7 +73,7 @@ export function processes(standard: number, max: number, about: string): Setting
 const DAYS = /^\d{1,5}(?:\.\d{1,6})?$/
 const DAYS_MAX = 36_500
 
-/** Days, with fractions; 0 or nothing, the default, stands for ever. */
+/** Days, with fractions; 0 or nothing, the default, means for ever. */
 export function days(about: string): Setting<number> {
   return { default: '', about, parse: (name, text) => (text === '' ? 0 : parseDays(name, text)) }
 }

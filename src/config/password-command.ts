@@ -1,7 +1,7 @@
 // A password that a command prints, such as a token of a cloud provider that expires. The command
 // runs when the first connection is opened, when its password is older than allowed, and when Redis
-// has refused it; never twice at a time, and at most once a second. While it fails, its last
-// password is tried on.
+// has refused it. It never runs twice at a time, and at most once a second. While it fails, its
+// last password stays in use.
 import { spawn } from 'node:child_process'
 import { type PasswordSource } from '../redis/password.js'
 
@@ -83,7 +83,8 @@ export class PasswordCommand implements PasswordSource {
 
 const fault = (what: string): Error => new Error(`REDIS_PASSWORD_COMMAND ${what}`)
 
-// In a process group of its own, so that whatever it has started can be ended with it.
+// The command gets a process group of its own, so that whatever it has started can be ended with
+// it.
 async function outputOf(command: string, timeoutMs: number): Promise<string> {
   return await new Promise((resolve, reject) => {
     const child = spawn('/bin/sh', ['-c', command], {

@@ -20,7 +20,7 @@ export type Caller = {
    * list of their rooms shows the last message only where this is so.
    */
   readonly mayReadAsMember: (room: string) => boolean
-  /** Equal for callers for whom `mayReadAsMember` is the same everywhere. */
+  /** A text that is equal for callers whose `mayReadAsMember` gives the same answers. */
   readonly readRule: string
   /** Whether they may write in this user's name and see what belongs to this user. */
   readonly mayActAs: (user: string) => boolean

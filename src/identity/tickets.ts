@@ -3,8 +3,8 @@
 // streams for about a minute, but not longer than its token is valid. It may be used several times,
 // because an EventSource repeats its URL when the connection breaks, and takes a refusal as final.
 // A stream lasts until the token expires, not only as long as the ticket. Tickets are in Redis, so
-// every process accepts them. They are stored under their hash: neither somebody who reads Redis
-// nor the time that a comparison takes gives one away.
+// every process accepts them. They are stored under their hash: neither reading Redis nor measuring
+// how long a comparison takes reveals one.
 import { createHash, randomBytes } from 'node:crypto'
 import { type Caller } from './caller.js'
 import { readClaims, TokenCaller } from './claims.js'
@@ -56,7 +56,7 @@ export class Tickets {
   }
 
   /**
-   * The caller that a ticket stands for; undefined if there is no such ticket, or no longer.
+   * The caller that a ticket stands for; undefined if it is unknown or has expired.
    * @throws DialogsError when the store does not answer
    */
   async callerOf(ticket: string): Promise<Caller | undefined> {

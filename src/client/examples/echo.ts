@@ -11,6 +11,6 @@ for await (const event of dialogs.stream(room, { last: 0 })) {
   if (event.type === 'down') console.log(`Not connected, trying again in ${event.pauseMs} ms`)
   if (event.type !== 'message' || event.message.user === 'echo') continue
   const { seq, user, text } = event.message
-  // The key belongs to the message that is answered, so that no failure makes two answers of it.
+  // The key belongs to the message that is answered, so that a failure cannot lead to two answers.
   await dialogs.post(room, { user: 'echo', text: `${user}: ${text}` }, { key: `echo-${seq}` })
 }
