@@ -109,6 +109,80 @@ t.test('a caller writes in their own name, and reads where they may', async t =>
   }
 })
 
+t.test('on every route, what the token does not cover is refused and changes nothing', async t => {
+  const theirs = freshRoom()
+  for (const each of [theirs, room]) await post(url, each, 'bob', "bob's", bearer(admin))
+  const { body: page } = await request(`${url}/rooms/${room}/messages`, { headers: bearer(ann) })
+  const messages = page['messages'] as ReadonlyArray<{ seq: number; user: string }>
+  const bobs = messages.findLast(({ user }) => user === 'bob')?.seq
+  const change = { text: 'changed' }
+  for (const [method, path, body] of [
+    ['GET', '/users/bob/rooms'],
+    ['GET', '/users/bob/events'],
+    ['PUT', `/rooms/${room}/users/bob/read`, { seq: 1 }],
+    ['PUT', `/rooms/${theirs}/users/ann`],
+    ['PUT', `/rooms/${theirs}/users/eve`],
+    ['DELETE', `/rooms/${theirs}/users/bob`],
+    ['PATCH', `/rooms/${theirs}/messages/1`, change],
+    ['PATCH', `/rooms/${theirs}/messages/1`, { ...change, user: 'bob' }],
+    ['DELETE', `/rooms/${theirs}/messages/1`],
+    ['DELETE', `/rooms/${theirs}/messages/1?user=bob`],
+    // In a room where they may write, too.
+    ['PATCH', `/rooms/${room}/messages/${bobs}`, change],
+    ['PATCH', `/rooms/${room}/messages/${bobs}`, { ...change, user: 'bob' }],
+    ['DELETE', `/rooms/${room}/messages/${bobs}`],
+    ['DELETE', `/rooms/${room}/messages/${bobs}?user=bob`],
+    ['POST', `/rooms/${theirs}/signals`, { user: 'ann', kind: 'typing', data: {} }],
+    ['POST', `/rooms/${room}/signals`, { user: 'bob', kind: 'typing', data: {} }],
+    ['DELETE', `/rooms/${theirs}`],
+    ['DELETE', `/rooms/${room}`],
+    ['GET', `/rooms/${room}/blocks`],
+    ['GET', '/cluster/events']
+  ] as const) {
+    const answer = await request(url + path, {
+      method,
+      headers: {
+        ...bearer(ann),
+        ...(body === undefined ? {} : { 'content-type': 'application/json' })
+      },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) })
+    })
+    t.match(answer, { status: 403, body: { code: 'FORBIDDEN' } }, `${method} ${path}`)
+  }
+  for (const each of [theirs, room]) {
+    const { body } = await request(`${url}/rooms/${each}/messages`, { headers: bearer(admin) })
+    const texts = (body['messages'] as ReadonlyArray<{ text: string }>).map(({ text }) => text)
+    t.equal(texts.at(-1), "bob's", 'nothing has changed')
+    t.match(await request(`${url}/rooms/${each}/users`, { headers: bearer(admin) }), {
+      body: { users: each === theirs ? [{ user: 'bob' }] : [{}, {}] }
+    })
+  }
+})
+
+t.test('a stream of several rooms ends when one of them is lost, and nothing follows', async t => {
+  const [stays, goes] = [freshRoom(), freshRoom()]
+  for (const each of [stays, goes]) {
+    await request(`${url}/rooms/${each}/users/dan`, { method: 'PUT', headers: bearer(admin) })
+  }
+  const dan = await tokenOf({ user: 'dan', read: ['member'] })
+  const path = `${url}/events?room=${stays}&room=${goes}`
+  const stream = openSse(t, path, bearer(dan))
+  await stream.sees(
+    'both live',
+    events => events.filter(({ event }) => event === 'live').length > 1
+  )
+  await request(`${url}/rooms/${goes}/users/dan`, { method: 'DELETE', headers: bearer(admin) })
+  for (const each of [stays, goes]) await post(url, each, 'bob', 'too late', bearer(admin))
+  await until('it has ended', () => stream.hasEnded)
+  t.match(stream.events.at(-1), { event: 'removed', data: { room: goes } })
+  t.notMatch(stream.text, /too late/)
+  t.match(await request(path, { headers: bearer(dan) }), { status: 403 })
+  const again = openSse(t, `${url}/rooms/${stays}/events`, bearer(dan))
+  await again.sees('the other room', events =>
+    events.some(({ data }) => data['text'] === 'too late')
+  )
+})
+
 /** fetch would resolve the dots, so the path is sent as it is. */
 const rawStatus = (
   method: string,
