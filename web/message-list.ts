@@ -64,7 +64,7 @@ export class MessageList {
     document.addEventListener('visibilitychange', () => this.#tellSeen())
   }
 
-  /** What stands in a row. */
+  /** What is in a row. */
   entryOf(element: Element): Entry | undefined {
     return this.#rows.find(row => row.element === element)?.entry
   }
@@ -226,7 +226,7 @@ export class MessageList {
     this.#offerFocus()
   }
 
-  /** Where the line stands: above the first unread entry that is shown. */
+  /** The place of the line: above the first unread entry that is shown. */
   #firstUnread(): number | undefined {
     const unread = this.#unread?.seq
     if (unread === undefined) return undefined

@@ -154,7 +154,7 @@ async function people(
       row('all streams live after', 's', [liveMs / 1000])
     ],
     notes: [
-      `${sum('count')} events received, ${sum('superseded')} told of a later message already, ${sum('failed')} POSTs failed.`
+      `${sum('count')} events received, ${sum('superseded')} already announced a later message, ${sum('failed')} POSTs failed.`
     ]
   }
 }

@@ -101,7 +101,7 @@ async function request(
   if (answer.statusCode >= 300) throw new Error(`${method} ${path}: ${answer.statusCode}`)
 }
 
-/** Calls `send` so many times a second. @returns when the time is over */
+/** Calls `send` at this rate. Resolves when the time is over. */
 async function steadily(
   perSecond: number,
   seconds: number,

@@ -142,7 +142,7 @@ a master with messages. Stop $1 now, so that its replica cannot copy it, and mou
 or give it up: $self replace $1"
   done
   master=$(neediest_master "$member")
-  [ -n "$master" ] || fail "No master is there that $1 could replicate."
+  [ -n "$master" ] || fail "There is no master that $1 could replicate."
   to=$(address_of "$member")
   ask "$1" cluster meet "${to%:*}" "${to##*:}" > /dev/null
   until_true 30 knows "$member" "$at" || fail "$1 does not get to know the cluster"
@@ -248,7 +248,7 @@ esac
 
 until_true "$wait_s" sort_nodes || say "Without an answer:$silent (their logs say why)"
 if [ -z "$members" ]; then
-  [ -z "$silent" ] || fail "There is no cluster yet, and it takes all nodes to make one."
+  [ -z "$silent" ] || fail "There is no cluster yet, and all nodes are needed to form one."
   form
 else
   for name in $empty; do join_empty "$name"; done

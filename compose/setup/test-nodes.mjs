@@ -33,7 +33,7 @@ async function tryVersion(version) {
   // Everything that calls `node`, including npm and its scripts, gets this one.
   const env = { ...process.env, PATH: [dirname(node), process.env.PATH].join(delimiter) }
   console.log(`\n== Node ${run(node, ['--version'], env).stdout.trim()}`)
-  rmSync(join(root, 'dist', 'built-from'), { force: true }) // builds with this Node, too
+  rmSync(join(root, 'dist', 'built-from'), { force: true }) // also builds with this Node
   try {
     await startAndUse(env)
   } catch (error) {

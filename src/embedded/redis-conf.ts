@@ -38,7 +38,7 @@ export function redisConf({ dir, port, nodeTimeoutMs, place: { host } }: NodeSet
     `logfile ${quote(logFileOf(dir))}`,
     `pidfile ${quote(pidFileOf(dir))}`,
     'daemonize no',
-    // the command line goes on naming this file, by which an orphan is recognised
+    // keeps this file's name in the command line, by which an orphan is recognised
     'set-proc-title no',
     'always-show-logo no',
 

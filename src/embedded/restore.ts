@@ -61,8 +61,8 @@ export function restore(
       cpSync(files, join(dir, AOF_FOLDER), { recursive: true })
     }
     return copy === undefined
-      ? `No other node has a copy of ${name}: it goes on with what is left`
-      : `${name} goes on with the copy that ${basename(copy.dir)} has`
+      ? `No other node has a copy of ${name}: it continues with what is left`
+      : `${name} continues with the copy of ${basename(copy.dir)}`
   })
 }
 

@@ -98,7 +98,7 @@ t.test('a ratio compares samples of the same round', async t => {
   t.strictSame(ratios([10, 20, 30], [5, 20, 60]), [2, 1, 0.5])
 })
 
-t.test('a figure is met at its limit and not beyond', async t => {
+t.test('a goal is met at its limit and not beyond', async t => {
   const table = (value: number): TableResult =>
     resultOf(
       {

@@ -96,13 +96,13 @@ async function checkRoom(
 
 const kindsIn = ({ findings }: RoomReport): FindingKind[] => findings.map(({ kind }) => kind)
 
-t.test('a block and what refers to it', async t => {
+t.test('a block and the references to it', async t => {
   const ids = fc.record({ ms: fc.nat(5), n: fc.nat(3) })
   const entryLists = fc
     .uniqueArray(ids, { selector: ({ ms, n }) => `${ms}-${n}` })
     .map(list => list.sort(compare))
 
-  t.test('merged page by page are exactly what is lost, doubled and unreferred', async () => {
+  t.test('are compared page by page, and exactly the wrong entries are found', async () => {
     fc.assert(
       fc.property(
         fc.array(ids, { maxLength: 30 }),
@@ -317,7 +317,7 @@ await t.test(
     const age = String(ORPHAN_AGE_MS_MIN / 1000)
     await new Promise(resolve => {
       setTimeout(resolve, ORPHAN_AGE_MS_MIN + 100)
-    }) // they have to age: nothing tells when that is
+    }) // they must age, and no condition tells when they have
     const listed = await check('--room', room, '--orphan-age', age)
     t.match(listed, { status: 0, stdout: `· ${KINDS.orphan.about}: 3\n` })
     for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)

@@ -62,7 +62,7 @@ const operation = fc.oneof(
 )
 
 class Model {
-  /** Who wrote what is still there; its first sequence comes after `#gone`. */
+  /** The authors of the messages that still exist; the first one's sequence comes after `#gone`. */
   readonly #logs = new Map<string, string[]>()
   readonly #gone = new Map<string, number>()
   readonly #members = new Set<string>()

@@ -150,8 +150,7 @@ t.test(
     const accepted = await acceptLoss(dataDir)
     t.match(accepted, {
       status: 0,
-      output:
-        /node-1 goes on with the copy that node-4 has\nnode-5 will copy its data from its master/
+      output: /node-1 continues with the copy of node-4\nnode-5 will copy its data from its master/
     })
     t.ok(existsSync(join(dataDir, 'node-5.lost-1', 'nodes.conf')), 'the remains are kept')
     await service.start()
@@ -183,7 +182,7 @@ t.test('a shard that is lost with its copy starts empty, and the others continue
   )
   t.match(await acceptLoss(dataDir), {
     status: 0,
-    output: /No other node has a copy of node-2: it goes on with what is left/
+    output: /No other node has a copy of node-2: it continues with what is left/
   })
   await service.start()
   const found = await Promise.allSettled(rooms.map(room => post(service.url, room, 'ann', 'next')))
@@ -206,7 +205,7 @@ t.test('a damaged append-only file is refused, with what to do about it', async 
     /redis-server on port \d+ did not start: .*If files in \S+node-3 are damaged, put back a backup, or move the folder away and replace it .* npm run accept-loss -- --yes\n$/
   )
   renameSync(join(dataDir, 'node-3'), join(dataDir, 'away'))
-  t.match(await acceptLoss(dataDir), { status: 0, output: /node-3 goes on with the copy/ })
+  t.match(await acceptLoss(dataDir), { status: 0, output: /node-3 continues with the copy/ })
   await service.start()
   t.same(await lengths(service), all)
 })

@@ -117,7 +117,7 @@ t.test('a client that resumes is sent what has changed since, and which rooms re
     const { data } = resumed.events.at(-1) ?? {}
     t.strictSame(new Set(data?.['rooms'] as string[]), new Set([quiet, busy]))
   }
-  // A cursor is so much younger than all of this that nothing is told twice.
+  // A cursor that is this much newer than all of this gets nothing twice.
   const later = open(t, bob, `?after=${Date.now() + 900_000}`)
   await later.isLive()
   t.strictSame(

@@ -118,7 +118,7 @@ t.test('everything before the horizon is gone from answers, streams, counts and 
   await until('no key has them', async () => !(await everythingIn(cluster)).includes(secret))
   t.equal(await expiryOf(segmentKey(room, 0)), -2)
   const { body: next } = await post(url, room, ann, 'once more')
-  t.equal(next['seq'], 55, 'the numbering goes on')
+  t.equal(next['seq'], 55, 'the numbering continues')
   t.equal((await readAll(url, room)).length, 1)
   t.equal((await readAll(url, kept)).length, 3)
   t.match(await request(`${pathOf(kept)}/messages/1`), { status: 200 })
@@ -160,7 +160,7 @@ t.test('the first remaining entry is found, wherever the horizon is', async t =>
   }
 })
 
-t.test('what was written before the setting was there gets its expiry by the check', async t => {
+t.test('keys that were written before the setting get their expiry from the check', async t => {
   const room = `later-${randomUUID().slice(0, 8)}`
   const other = `other-${room}`
   const secret = `secret-${randomUUID()}`
@@ -191,7 +191,7 @@ t.test('what was written before the setting was there gets its expiry by the che
     const leftMs = (await expiryOf(key)) - Date.now()
     t.ok(leftMs > DAY_MS && leftMs < DAY_MS + 3_700_000, `${key} expires in ${leftMs} ms`)
   }
-  // An expiry that is there stays, and what is over already goes at once.
+  // An existing expiry stays, and what has expired already is deleted at once.
   const before = await expiryOf(block)
   await checkRoom(kept, room, true)
   t.equal(await expiryOf(block), before)

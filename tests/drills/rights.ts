@@ -1,6 +1,6 @@
-// A drill whose services ask for tokens: the tokens of its own clients, and streams whose tokens
-// expire all the time. Whatever is killed or moved meanwhile, nothing comes over such a stream
-// after its expiry, it ends, and its token opens no other one.
+// A drill whose services require tokens: tokens for its own clients, and streams whose tokens
+// expire all the time. Whatever is killed or moved, such a stream ends when its token expires,
+// nothing comes over it afterwards, and the expired token opens no other stream.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { signToken } from '../../src/cli/sign-token.js'
 import { SKEW_S } from '../../src/identity/tokens.js'
@@ -19,9 +19,9 @@ const EXAMPLES_MAX = 5
 export type Rights = {
   /** Settings of the services. */
   readonly env: Readonly<Record<string, string>>
-  /** Of a program that writes in the name of others. */
+  /** The token of a program that writes in the name of others. */
   readonly writer: string
-  /** Of somebody who may read the rooms. */
+  /** The token of somebody who may read the rooms. */
   readonly reader: string
 }
 
@@ -36,7 +36,7 @@ export async function rightsFor(rooms: readonly string[]): Promise<Rights> {
 export const bearer = (token: string | undefined): Readonly<Record<string, string>> =>
   token === undefined ? {} : { authorization: `Bearer ${token}` }
 
-/** Streams of which each expires after some seconds, again and again. */
+/** Streams whose tokens expire after some seconds, again and again. */
 export class ExpiringStreams {
   readonly violations: string[] = []
   /** Streams that ended with their right, and refusals of their tokens after that. */

@@ -78,7 +78,7 @@ export const SCENARIOS = {
   },
   'replace-master': {
     about:
-      'SIGSTOP of a master for so long that its replica takes over; then it comes back unaware',
+      'SIGSTOP of a master until its replica has taken over; then it comes back without knowing that',
     excused: '5xx',
     faults: trial => pauseMaster(trial, 8)
   },

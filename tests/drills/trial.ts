@@ -195,7 +195,7 @@ export class Trial {
     try {
       if (faults !== undefined) {
         await until(
-          'the load has begun',
+          'the load has started',
           () =>
             ledger.acknowledged + ledger.failed >= answered + SHARE_BEFORE * messages &&
             performance.now() >= times.startMs + quietMs,

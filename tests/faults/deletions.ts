@@ -1,6 +1,6 @@
-// Rooms are deleted while their slot is half-moved, and while the master of their log or of a
-// block dies: whoever repeats the request gets a 200 in the end, and the texts are nowhere, also
-// when the dead node is back.
+// Rooms are deleted while their slot is half-moved, and while the master of their log or of a block
+// dies. A client that repeats the request gets a 200 in the end, and the texts are nowhere, even
+// after the dead node is back.
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'

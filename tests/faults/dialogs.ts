@@ -129,7 +129,7 @@ async function changeIn(room: string, user: string, isDeletion: boolean): Promis
     ? await ask('DELETE', `${pathOf(room, 'messages', seq)}?user=${user}`, undefined, randomUUID())
     : await ask('PATCH', pathOf(room, 'messages', seq), { user, text }, randomUUID())
   if (answer.status === 200) model.changed(room, Number(answer.body['seq']), seq, text)
-  // Only its author changes it: it has gone with its room.
+  // Only its author changes it, so it has gone with its room.
   else if (answer.status !== 410) unexpected(`a change of ${seq}`, answer)
   else await until('the room is deleted', () => model.goneTo(room) >= seq)
 }
@@ -230,7 +230,7 @@ async function theyBreak(followers: ReadonlyArray<{ cut: () => void }>): Promise
   await sleep(1500)
 }
 
-t.test('people, faults, and a model', async t => {
+t.test('whatever people do and whatever fails, the service equals the model', async t => {
   const roomFollowers = rooms.flatMap(room =>
     [0, 1].map(first => new RoomFollower(world.urls, room, first))
   )
@@ -246,10 +246,10 @@ t.test('people, faults, and a model', async t => {
   isOver = true
   await living
   t.comment([...counts].map(([name, count]) => `${name} ${count}`).join(', '))
-  t.strictSame(faults, [], 'every answer was one that may be')
+  t.strictSame(faults, [], 'every answer was an allowed one')
   for (const [, name] of operations) t.ok((counts.get(name) ?? 0) > 3, `${name} was tried`)
 
-  await t.test('every page is the model', async t => {
+  await t.test('every page equals the model', async t => {
     for (const url of world.urls) {
       for (const room of rooms) {
         t.strictSame((await readAll(url, room)).map(plain), model.entries(room))
@@ -259,7 +259,7 @@ t.test('people, faults, and a model', async t => {
       }
     }
   })
-  await t.test('every stream is the model', async t => {
+  await t.test('every stream equals the model', async t => {
     for (const follower of roomFollowers) {
       const expected = JSON.stringify(model.entries(follower.room))
       await until('it has everything', () => JSON.stringify(follower.entries) === expected).catch(
@@ -277,7 +277,7 @@ t.test('people, faults, and a model', async t => {
     shape,
     redisTarget(world.cluster.urls)
   )
-  await t.test('processes finish what others have begun to delete', async () => {
+  await t.test('processes finish deletions that others have started', async () => {
     await until(
       'no deletion is unfinished',
       async () => {
@@ -296,7 +296,7 @@ t.test('people, faults, and a model', async t => {
       20 * DEADLINE_MS
     )
   })
-  await t.test('the check finds what a crash may leave, and mends it', async t => {
+  await t.test('the check finds what a crash may leave, and repairs it', async t => {
     const allowed = ['unlisted', 'counter', 'orphan', 'leftover', 'half-sealed', 'untold']
     for (const room of rooms) {
       const check = async (isRepairing: boolean): Promise<string[]> => {
@@ -323,7 +323,7 @@ t.test('people, faults, and a model', async t => {
       t.strictSame(await check(false), [], 'it is mended')
     }
   })
-  await t.test('every list and every unread number is the model', async t => {
+  await t.test('every list and every unread number equals the model', async t => {
     for (const url of world.urls) {
       for (const user of people) {
         const { body } = await request(`${url}/users/${user}/rooms`)

@@ -84,7 +84,7 @@ t.test('the writer is killed between commit and publication', async t => {
   t.comment(`noticed after ${Math.round(await noticed(reader))} ms`)
 })
 
-t.test('the writer stands still between commit and publication, for minutes', async t => {
+t.test('the writer is paused between commit and publication', async t => {
   const writing = await start(t)
   const room = freshRoom()
   const reader = await openReader(t, reading, room)

@@ -185,6 +185,6 @@ t.test('combining marks are drawn over no other row, wherever they come from', a
     const rows = chat.page.locator('#list > li')
     for (const row of [0, 2]) shots.push(await rows.nth(row).screenshot())
   }
-  t.ok(shots[0]?.equals(shots[2] ?? Buffer.alloc(0)), 'the row above looks as ever')
-  t.ok(shots[1]?.equals(shots[3] ?? Buffer.alloc(0)), 'the row below looks as ever')
+  t.ok(shots[0]?.equals(shots[2] ?? Buffer.alloc(0)), 'the row above looks as before')
+  t.ok(shots[1]?.equals(shots[3] ?? Buffer.alloc(0)), 'the row below looks as before')
 })

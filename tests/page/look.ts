@@ -92,11 +92,11 @@ t.test("own messages are on the right, others' on the left with initials, in gro
     'one heading for a run'
   )
   t.match(await rows.nth(0).locator('.at').innerText(), /^\d\d:\d\d$/)
-  t.notOk(await rows.nth(1).locator('.at').isVisible(), 'the time stands in headings only')
+  t.notOk(await rows.nth(1).locator('.at').isVisible(), 'the time is shown in headings only')
   const bottom = await boxOf(chat, '#list > li:last-child')
   t.ok(
     (await boxOf(chat, '#messages')).bottom - bottom.bottom < 60,
-    'few messages stand at the bottom'
+    'a few messages are at the bottom'
   )
 })
 

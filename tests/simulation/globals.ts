@@ -21,7 +21,7 @@ let current: Surroundings | undefined
  * callback: microtasks would not run then.
  */
 export function within<T>(surroundings: Surroundings, run: () => T): T {
-  if (current !== undefined) throw new Error('A run is under way')
+  if (current !== undefined) throw new Error('A run is already in progress')
   current = surroundings
   try {
     return run()

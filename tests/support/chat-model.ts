@@ -1,7 +1,7 @@
-// What a chat is by its answers: a plain model in memory. Each operation tells it what the service
-// answered; at the end pages, streams, lists and unread numbers have to be what it says. Operations
-// of one person come one after the other; messages and changes of several may come in any order,
-// because their sequences say what came first.
+// A plain model of a chat in memory, built from the service's answers. Each operation tells the
+// model what the service answered; at the end pages, streams, lists and unread numbers must equal
+// the model. Operations of one person come one after the other; messages and changes of several
+// people may come in any order, because their sequences say what came first.
 
 export type Told =
   | { readonly seq: number; readonly user: string; readonly text: string }

@@ -26,7 +26,7 @@ abstract class Follower {
     this.#reader?.close()
   }
 
-  /** Cuts its connection, as a bad network does. */
+  /** Cuts its connection, like a bad network. */
   cut(): void {
     this.#reader?.close()
   }

@@ -175,7 +175,7 @@ t.test('many messages at once make two events, and the last one is right', async
     world.post('red', n % 3 === 0 ? 'bob' : 'ann')
     await turn()
   }
-  await until('the last is told', () => told.at(-1)?.data['head'] === 150)
+  await until('the last one is sent', () => told.at(-1)?.data['head'] === 150)
   t.equal(told.at(-1)?.data['unread'], 100)
   t.ok(told.filter(({ event }) => event === 'room').length <= 3, `${told.length} events`)
 })
@@ -274,7 +274,7 @@ t.test('a mark that was lost with its master is not waited for without end', asy
   const count = told.length
   world.person.hear({ read: 'red', seq: 2 })
   await until('it is asked for twice', () => world.asked >= asked + 2)
-  t.equal(told.length, count, 'nothing is told yet')
+  t.equal(told.length, count, 'nothing is sent yet')
   aheadMs = 10_000
   await until('the store is believed', () => told.length > count)
   t.match(told.at(-1), { data: { head: 3, read: 1, unread: 2 } })
@@ -328,7 +328,7 @@ t.test('the store is asked after a reset, and when an entry is not a message', a
   await until('it is live', () => isLive(told))
   world.authors.set('red', ['cyd', 'cyd', 'cyd', 'cyd', 'cyd'])
   world.watchOf('red').reset()
-  await until('it is told anew', () => told.at(-1)?.data['head'] === 5)
+  await until('it is sent again', () => told.at(-1)?.data['head'] === 5)
   t.equal(told.at(-1)?.data['unread'], 5)
 })
 
@@ -408,6 +408,6 @@ t.test('news of a removal that arrives after the return does not hide the room',
   await until('it is live', () => isLive(told))
   world.person.hear({ joined: 'red' })
   world.person.hear({ left: 'red' })
-  await until('it is told again', () => told.at(-1)?.event === 'room' && told.length === 4)
+  await until('it is sent again', () => told.at(-1)?.event === 'room' && told.length === 4)
   t.match(told[2], { event: 'left', data: { room: 'red' } })
 })

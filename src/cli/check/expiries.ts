@@ -1,13 +1,13 @@
-// Rooms that do not keep their messages for ever: each block, what stands beside it, and each
-// sealed segment has an expiry. What was written before RETENTION_DAYS was set, or was prolonged
-// from 0, has none, and would stay. Invariant: an expiry that a key has is never changed, so what a
-// writer sets meanwhile counts.
+// In rooms that do not keep their messages for ever, each block, the changes beside it, and each
+// sealed segment has an expiry. Keys that were written before RETENTION_DAYS was set, or while it
+// was 0, have none, and would stay. Invariant: the expiry of a key that has one is never changed,
+// so an expiry that a writer sets in the meantime counts.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
 import { type Log } from '../../store/log.js'
 import { type Findings } from './finding.js'
 
-/** What PEXPIRETIME answers for a key that stays for ever. */
+/** The reply of PEXPIRETIME for a key without an expiry. */
 const FOR_EVER = -1
 
 export class Expiries {
@@ -35,7 +35,7 @@ export class Expiries {
     findings.add('no-expiry', key)
     const expiryMs = this.#log.expiryMs(this.#room, await newestMs())
     if (!this.#isRepairing || expiryMs === undefined) return
-    // One that is in the past deletes the key at once.
+    // An expiry in the past deletes the key at once.
     const { replicated } = await this.#cluster.write(slot, [
       'PEXPIREAT',
       key,

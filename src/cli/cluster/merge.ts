@@ -21,7 +21,7 @@ const READ = `
 local at = string.format('%d', redis.call('PEXPIRETIME', KEYS[1]))
 return {redis.sha1hex(redis.call('DUMP', KEYS[1])), at, redis.call('XRANGE', KEYS[1], '-', '+')}`
 
-// Lua that gives a key the later of its own and another copy's expiry, or none if one has none.
+// Lua that gives a key the later expiry of both copies, or none if one of them has none.
 const KEEP_LATER = `
 local function keepLater (key, at, other)
   if at < 0 or other == -1 then

@@ -12,7 +12,7 @@ export class Refusal extends Error {
 }
 
 /**
- * It was begun and does not finish. Nothing is lost: the same command continues when the cause is
+ * It was started but does not finish. Nothing is lost: the same command continues when the cause is
  * gone.
  */
 export class Stuck extends Error {
