@@ -1,7 +1,7 @@
-// The queue of messages that have been accepted and are not finished yet, whatever step they are
-// at. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is refused
-// at once. Every accepted message gets an answer by its deadline, even if Redis hangs. It keeps its
-// place in the queue until its work has really ended, because the work is what costs memory.
+// The queue of messages that have been accepted and are not finished yet, whatever step they have
+// reached. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is
+// refused at once. Every accepted message gets an answer by its deadline, even if Redis hangs. But
+// it keeps its place in the queue until its work has really ended, because the work takes memory.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 
@@ -34,8 +34,9 @@ export class Admission {
   }
 
   /**
-   * Accepts a message and runs its work. The work is given the deadline, on the clock of
-   * performance.now().
+   * Accepts a message and runs its work.
+   * @param work gets the deadline, on the clock of performance.now()
+   * @param onFailed called when the work fails, even if that is after the answer at the deadline
    * @throws DialogsError OVERLOADED at once when the queue is full; STORE_UNAVAILABLE at the
    * deadline; before that, whatever the work throws
    */
@@ -88,15 +89,15 @@ export class Admission {
   }
 
   /**
-   * Resolves when the work behind everything accepted has ended, also where the answer was given
-   * before, at the deadline. It polls, which is soon enough for a shutdown.
+   * Resolves when the work of everything accepted has ended, also of messages that were answered
+   * before that, at their deadline. This polls, which is soon enough for a shutdown.
    */
   async settled(): Promise<void> {
     while (this.#length > 0) await sleep(SETTLED_POLL_MS)
   }
 
-  // The timer is not cancelled when its message has been answered. When it fires, it is set again
-  // for the oldest message that is waiting by then.
+  // The timer is not cancelled when its message has been answered. When it fires, it is set for the
+  // message that is the oldest by then.
   readonly #expire = (): void => {
     const now = performance.now()
     let left: number | undefined

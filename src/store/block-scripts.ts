@@ -7,8 +7,8 @@ import { NEEDS_COPY, REFILL, TOUCH } from './scripts.js'
 /**
  * Appends texts to a block: KEYS block, ARGV texts. Returns the id of the first entry; each
  * following id is one higher. The ids are explicit because in Redis 7.0 the clock advances during a
- * script, and `*` could jump to the next ms (in 7.2 it stands still). Run twice, it leaves entries
- * that nothing refers to (orphans).
+ * script, so that `*` could jump to the next ms (in 7.2 it stands still). Run twice, it leaves
+ * entries that nothing refers to (orphans).
  */
 export const APPEND = script(`
 local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[1])
@@ -17,8 +17,9 @@ for i = 2, #ARGV do redis.call('XADD', KEYS[1], ms .. string.format('-%d', n + i
 return first`)
 
 /**
- * The same in a room that does not keep its messages: KEYS block, ARGV ms at which the block may
- * expire, ms before which its entries may go, texts. The expiry follows the newest entry.
+ * The same in a room whose messages expire: KEYS block, ARGV ms at which the block may expire, ms
+ * before which its entries may go, texts. Each call puts the expiry off, so it follows the newest
+ * entry.
  */
 export const APPEND_EXPIRING = script(`
 local first = redis.call('XADD', KEYS[1], '*', 't', ARGV[3])
@@ -30,8 +31,9 @@ return first`)
 
 /**
  * Makes sure that a block has an entry: KEYS block, ARGV id, text. Run twice, it changes nothing.
- * Returns 1. Returns NEEDS_COPY if the entry is missing, later entries have arrived since, and
- * something was deleted from the block: perhaps this entry, by CHANGE. ENSURE_BY_COPY decides then.
+ * Returns 1, or NEEDS_COPY if it cannot decide: the entry is missing, later entries have arrived
+ * since, and something was deleted from the block, perhaps this very entry, by CHANGE. Then
+ * ENSURE_BY_COPY decides.
  */
 export const ENSURE = script(`${TOUCH}${REFILL}
 local key, id, text = KEYS[1], ARGV[1], ARGV[2]
@@ -57,8 +59,10 @@ redis.call('XADD', key, id, 't', text)
 for _, entry in ipairs(after) do redis.call('XADD', key, entry[1], unpack(entry[2])) end
 return 1`)
 
-// Redis remembers the highest id that was ever deleted from a stream, and the last one given out.
-// ENSURE relies on that: a stream that is written anew gets both back from the changes beside it.
+// Lua that fills an empty stream with the entries of a block. Redis remembers the highest id that
+// was ever deleted from a stream, and the last id given out, and ENSURE relies on both. So this
+// restores them from the changes beside the block: it adds the highest changed entry and deletes
+// it.
 export const FILL = `
 local function fill (key, entries, changed)
   local function isBelow (a, b)
@@ -84,10 +88,10 @@ local function fill (key, entries, changed)
 end`
 
 /**
- * The same by way of a copy, which replaces the block when it is complete: KEYS block, copy,
- * changed, ARGV id, text. Does nothing for a message that was changed: its text must not come back.
- * It has several keys, so it waits (TRYAGAIN) while the slot is moving. Run twice, it changes
- * nothing.
+ * As ENSURE, but writes a copy, which replaces the block when it is complete: KEYS block, copy,
+ * changed, ARGV id, text. Does nothing if the message was changed, because its first text must not
+ * come back. It has several keys, so it waits (TRYAGAIN) while the slot is half-moved. Run twice,
+ * it changes nothing.
  */
 export const ENSURE_BY_COPY = script(`${TOUCH}${FILL}
 local key, copy, changed, id = KEYS[1], KEYS[2], KEYS[3], ARGV[1]
@@ -107,15 +111,16 @@ redis.call('RENAME', copy, key)
 return 1`)
 
 export type ChangeReply =
-  /** What stands there now: the number of the change and its ms. */
+  /** The number of the message's last change, and its ms. */
   readonly [outcome: 'changed' | 'deleted', n: number, ms: number] | readonly [outcome: 'lost']
 
 /**
  * Changes or deletes a message: KEYS block, changed, ARGV entry id, token, `t` or `d`, text, ms,
- * and where messages are not kept the ms at which what stands beside the block may expire. The
- * entry leaves the block, and `changed` gets `<n> <ms> <token> <t or d><text>`: in one step, so
- * that no text is in both or in none. Run twice with one token, it changes once. Answers 'deleted'
- * where another call had deleted the message; the time never stands still or goes back.
+ * and if messages of the room expire, the ms at which `changed` may expire. The entry leaves the
+ * block, and `changed` gets `<n> <ms> <token> <t or d><text>`. Both happen in one step, so no text
+ * is ever in both or in none. Run twice with the same token, it changes once. Returns 'deleted' if
+ * another call has deleted the message. A later change always has a later ms, whatever the clocks
+ * say.
  */
 export const CHANGE = script(`${TOUCH}
 local key, changed, id = KEYS[1], KEYS[2], ARGV[1]
@@ -141,7 +146,7 @@ return {'changed', n, ms}`)
 
 /**
  * Removes entries from a block, and the block with its last entry: KEYS block, ARGV ids. Returns
- * how many existed.
+ * how many entries existed. Run twice, it removes them once.
  */
 export const REMOVE_ENTRIES = script(`
 local removed = redis.call('XDEL', KEYS[1], unpack(ARGV))

@@ -34,9 +34,9 @@ end
 return marks`)
 
 /**
- * Looks whether a message is in its block although it was changed, and removes it there: KEYS
- * block, changed, ARGV entry id, 1 to remove it. Returns 1 if it is in both. Run twice, it changes
- * nothing.
+ * Finds a message that is still in its block although it was changed: KEYS block, changed, ARGV
+ * entry id, 1 to remove it from the block. Returns 1 if it is in both. Run twice, the second run
+ * finds nothing.
  */
 export const REMOVE_CHANGED = script(`
 local isBoth = redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 and #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 1

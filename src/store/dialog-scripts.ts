@@ -1,8 +1,8 @@
-// The Lua scripts for members, a person's rooms and read marks. As in scripts.ts, each script
-// touches the keys of one slot and may run twice. Each writes something whenever it succeeds, so
-// that a following WAIT covers what an earlier run may have written. Nothing is deleted before its
-// replacement has been written. A script with several keys waits (TRYAGAIN) while its slot is
-// half-moved; ADD_DIALOG and MARK_READ are then sent with their first key alone, where everything
+// The Lua scripts for members, a person's rooms and read marks. scripts.ts has the rules for all
+// scripts. Invariant: each script that changes something writes to its keys on every run, so that a
+// WAIT after a repetition also covers what the first run wrote; and it writes the replacement
+// before it deletes anything. While its slot is half-moved, a script with several keys waits
+// (TRYAGAIN). ADD_DIALOG and MARK_READ are then sent with their first key alone, to which anything
 // may be written at any time (parted.ts).
 import { script } from '../redis/script.js'
 import { DIALOGS_PARTS, PARTS_MARK } from './keys.js'
@@ -10,15 +10,15 @@ import { TOUCH } from './scripts.js'
 import { COUNT_IN } from './user-scripts.js'
 
 /**
- * The score of the mark among a user's rooms: later than any time, so that the first room asked for
+ * The score of the mark among a user's rooms. It is later than any time, so that the newest room
  * shows whether there are parts.
  */
 export const MARK_SCORE = 9_000_000_000_000_000
 
 /**
  * Makes a user a member: KEYS users, the user's part, left, the user's part of left; ARGV user. A
- * member who comes back gets their count back. Returns 1 if they were not a member, and the length
- * of users (Users.noteLength).
+ * former member gets their count back. Returns 1 if they were not a member, and the length of users
+ * (Users.noteLength).
  */
 export const JOIN = script(`${COUNT_IN}
 local user, split = ARGV[1], isSplit(KEYS[1])
@@ -33,8 +33,8 @@ return {isNew and 1 or 0, usersLength(KEYS[1], split)}`)
 
 /**
  * Ends a membership: KEYS users, the user's part, left, the user's part of left; ARGV user, how
- * many users left may have before its parts are used. The number of messages they have written is
- * kept in left. Returns 1 if they were a member.
+ * many users `left` may have before its parts are used. `left` keeps how many messages the user has
+ * written. Returns 1 if they were a member.
  */
 export const LEAVE = script(`
 local user = ARGV[1]
@@ -52,8 +52,8 @@ return (direct or inPart) and 1 or 0`)
 
 /**
  * Adds a room to a user's rooms, or moves it up: KEYS rooms, the room's part; ARGV room, ms, how
- * many rooms a part may have. Returns 1 if it is new, 0 if it was there, -1 if there is no space
- * for it; and the number of rooms in the first key, negative if they are split.
+ * many rooms one key may have. Returns 1 if the room is new, 0 if it was there, -1 if the key is
+ * full; and the number of rooms in the first key, negative if they are split.
  */
 export const ADD_DIALOG = script(`${TOUCH}
 local room = ARGV[1]
@@ -101,8 +101,8 @@ return {known, isMoved and 1 or 0, split and -length or length}`)
 
 /**
  * Moves some of a user's rooms from the first key to their parts, and marks the rooms as split:
- * KEYS rooms, parts …; ARGV room, index of its part in KEYS, room, index …. A room in both keeps
- * the later time.
+ * KEYS rooms, parts …; ARGV room, index of its part in KEYS, room, index …. If a room is in the
+ * first key and in its part, the later time stays.
  */
 export const MOVE_DIALOGS = script(`
 redis.call('ZADD', KEYS[1], '${MARK_SCORE}', '${PARTS_MARK}')
@@ -130,7 +130,7 @@ for i = 1, #ARGV, 2 do
 end
 return 1`)
 
-/** Messages counted as unread; one more stands for any larger number. */
+/** Unread messages are counted up to this number; one more stands for any larger number. */
 export const UNREAD_MAX = 99
 /** Log entries looked at to count them. */
 export const UNREAD_SCAN_MAX = 1024
@@ -138,12 +138,13 @@ export const UNREAD_SCAN_MAX = 1024
 export type DialogReply = readonly [head: number, unread: number, seq: number, reference: string]
 
 /**
- * What a user has in a room: KEYS log; ARGV the last sequence read, user, the first sequence that
- * has not expired. Returns the head; how
- * many messages of others come after the last one read (100 stands for more, or for further back
- * than it looks; -1 if the tail of the log does not reach back far enough); and the sequence and
- * reference of the last message, 0 and empty if there is none. Entries that are not messages do not
- * count.
+ * A room as one user sees it: KEYS log; ARGV the last sequence that the user has read, user, the
+ * first sequence that has not expired. Returns a DialogReply:
+ * - the head;
+ * - how many messages of others come after the last one read. 100 stands for more, or for entries
+ *   further back than UNREAD_SCAN_MAX; -1 if the tail of the log does not reach back far enough.
+ *   Entries that are not messages do not count;
+ * - the sequence and the reference of the last message; 0 and empty if none was found.
  */
 export const DIALOG = script(`
 local log, read, user = KEYS[1], tonumber(ARGV[1]), ARGV[2] .. '.'

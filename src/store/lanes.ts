@@ -1,7 +1,7 @@
-// Groups work by key: whatever arrives for a key while its last group is in flight becomes its next
-// group. Nothing waits on a timer. Invariant: at most one group per key is in flight, and the items
-// of a key are started in the order in which they came. The size of a group is bounded here; the
-// number of waiting items must be bounded by the caller.
+// Groups work by key: whatever arrives for a key while a group is in flight becomes the next group
+// of that key. Nothing waits on a timer. Invariant: at most one group per key is in flight, and the
+// items of a key are started in the order in which they came. Only the size of a group is bounded
+// here; the caller must bound how many items wait.
 import { setTimeout as sleep } from 'node:timers/promises'
 
 const SETTLED_POLL_MS = 5
@@ -43,8 +43,8 @@ export class Lanes<T> {
   }
 
   /**
-   * Resolves when nothing is waiting or in flight. It polls, which is soon enough for a shutdown
-   * and costs the groups nothing.
+   * Resolves when nothing is waiting or in flight. This polls: it is needed only for a shutdown,
+   * and so it costs the groups nothing.
    */
   async settled(): Promise<void> {
     while (this.#waiting.size > 0) await sleep(SETTLED_POLL_MS)

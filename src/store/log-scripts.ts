@@ -10,20 +10,20 @@ export type NoLog = readonly [outcome: 'no log']
 export type CommitReply =
   | NoLog
   /**
-   * The sequence of the first message; 1 if nothing is left to count; the length of the first key
-   * of users if this run has counted.
+   * `first` is the sequence of the first message. `isCounted` is 0 if the messages are still to be
+   * counted. `usersLength` is there if this run has counted them (Users.noteLength).
    */
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /**
-   * Nothing was committed, because the script could not see everything after `after`. The log's
-   * last sequence.
+   * Nothing was committed, because the script could not see everything after `after`. `head` is the
+   * log's last sequence.
    */
   | readonly [outcome: 'unseen', head: number]
 
 /**
- * Commits a group, all of it or nothing, with consecutive sequences. KEYS log and, except in a
- * moving slot, users and perhaps the part of each user. ARGV after, 1 if it may start the log,
- * number of users, (user, count) …, references …. Returns a CommitReply.
+ * Commits a group, all of it or nothing, with consecutive sequences. KEYS log and, unless the slot
+ * is half-moved, users, and in a split room the part of each user. ARGV after, 1 if it may start
+ * the log, number of users, (user, count) …, references …. Returns a CommitReply.
  *
  * Run twice, it commits once, even if a delayed first attempt arrives after the second one: it
  * searches for the first reference among the entries after sequence `after`, which the caller knew
@@ -65,23 +65,20 @@ for i = 4, first - 1, 2 do
 end
 return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
 
-/**
- * Nothing was committed: the room was deleted, and the reference is to a block of another
- * generation.
- */
+/** Nothing was committed: the room was deleted, and the reference is from another generation. */
 export type OtherGeneration = readonly [outcome: 'other generation']
 
 export type CommitOnceReply =
   | NoLog
   | OtherGeneration
-  /** The sequence that the key belongs to, and 1 if this very call committed it. */
+  /** The sequence that the idempotency key belongs to, and 1 if this very call has committed it. */
   | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, the user's part, deleted,
- * ARGV reference, time to live in s, user (empty: nobody is counted), 1 if it may start the log,
- * the generation of the reference. The check and the commit are one atomic step. Returns a
- * CommitOnceReply. Run twice, it commits once.
+ * ARGV reference, time to live of the key in s, user (empty for a change, which is counted for
+ * nobody), 1 if it may start the log, the generation of the reference. The check and the commit are
+ * one atomic step. Returns a CommitOnceReply. Run twice, it commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -99,20 +96,21 @@ if ARGV[3] ~= '' then redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
 export type DeleteRoomReply =
-  /** The room is deleted up to this sequence, since this ms; 1 if keys of it may be left. */
+  /** The room is deleted up to `seq`, since `ms`; `isUnfinished` is 1 if keys of it may be left. */
   | readonly [outcome: 'deleted', seq: number, ms: number, isUnfinished: 0 | 1]
-  /** It has no log, no members, and none that left. */
+  /** It has no log, no members, and nobody who has left it. */
   | readonly [outcome: 'no room']
-  /** Keys of an earlier deletion are left: they come first. */
+  /** Keys of an earlier deletion are left, and have to be cleaned before this one. */
   | readonly [outcome: 'unfinished']
   /** Its users are in parts, which were not among the keys. */
   | readonly [outcome: 'parts']
 
 /**
- * Deletes a room as far as its own slot has it: KEYS log, deleted, gone, users, left, and perhaps
- * all parts of both; ARGV ms, how many users left may have before its parts are used. The log keeps
- * one entry, which says that everything up to it is gone. The users are set aside, for their blocks
- * and lists are yet to be cleaned. Returns a DeleteRoomReply. Run twice, it deletes once.
+ * Deletes what a room has in its own slot: KEYS log, deleted, gone, users, left, and for a large
+ * room all parts of both; ARGV ms, how many users `left` may have before its parts are used. The
+ * log keeps one entry, which says that everything up to it is gone. The users are set aside,
+ * because their blocks and lists have yet to be cleaned. Returns a DeleteRoomReply. Run twice, it
+ * deletes once.
  */
 export const DELETE_ROOM = script(`${TOUCH}${COUNT_IN}
 local log, deleted, gone, users, left = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
@@ -142,10 +140,10 @@ end
 return {'deleted', seq, tonumber(ARGV[1]), 1}`)
 
 /**
- * Deletes a key of which an unfinished deletion has cleaned all that it stands for: KEYS gone, the
- * key (perhaps `gone` itself), ARGV what `gone` says. Returns 0, and deletes nothing, if that
- * deletion was finished by somebody else meanwhile: another one may have begun. Run twice, it
- * deletes once.
+ * Deletes a key after everything that it stood for was cleaned: KEYS gone, the key (perhaps `gone`
+ * itself), ARGV the value of `gone` during the cleaning. Returns 0 and deletes nothing if `gone`
+ * has another value now: somebody else has finished this deletion, and another one may have begun.
+ * Run twice, it deletes once.
  */
 export const CLEANED = script(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -154,9 +152,9 @@ return 1`)
 
 /**
  * Writes a sealed segment, all of it or nothing: KEYS segment, ARGV first sequence, references. Run
- * twice, it writes the same. A segment with other content was written before a failover that took
- * the end of the log back, and is replaced. Returns the number of entries, or NEEDS_COPY if the
- * segment must be replaced and cannot be in place; SEAL_BY_COPY does it then.
+ * twice, it writes the same. If the segment has other content, that was written before a failover
+ * took the end of the log back, and is replaced. Returns the number of entries, or NEEDS_COPY if
+ * the segment cannot be replaced in place; then SEAL_BY_COPY does it.
  */
 export const SEAL = script(`${TOUCH}${REFILL}
 local key, count = KEYS[1], #ARGV - 1
@@ -179,7 +177,7 @@ for i = 1, count do redis.call('XADD', key, ids[i], 'r', ARGV[i + 1]) end
 return count`)
 
 /**
- * The same by way of a copy, as ENSURE_BY_COPY: KEYS segment, copy, ARGV first sequence,
+ * As SEAL, but writes a copy, which replaces the segment: KEYS segment, copy, ARGV first sequence,
  * references.
  */
 export const SEAL_BY_COPY = script(`

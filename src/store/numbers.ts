@@ -1,9 +1,9 @@
-// Step 1 of a write: numbers a user's messages over all rooms. A user gets a lease, numbers ahead
-// of need, so that the counter is asked once for several messages; a busy user gets a long one.
-// Invariant: no number is given out twice, except after a failover that takes the counter back
-// before a replica had it (nobody waits for the replica). Then a block gets a few messages more.
-// Numbers of a lease that the process never used leave a block with a few messages less. Neither
-// does harm: a message is found by its block and entry id, not by its number.
+// Step 1 of a write: numbers a user's messages over all rooms. The process takes a lease, several
+// numbers ahead of need, so that it asks the counter once for several messages. A busy user gets
+// longer leases. Invariant: no number is given out twice, with one exception: nobody waits until a
+// replica has the counter, so a failover may take it back, and a block then gets a few messages
+// more. If a process ends with a lease, a block gets a few messages less. Neither does harm: a
+// message is found by its block and entry id, not by its number.
 import { type Cluster } from '../redis/cluster.js'
 import { userCountKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
@@ -12,7 +12,7 @@ type Lease = { next: number; last: number; size: number; askedAt: number }
 
 const LEASE_MIN = 3
 const LEASE_MAX = 100
-/** Beyond this many leases, the one that was asked for first is forgotten. */
+/** Beyond this many leases, the oldest one is forgotten. */
 const LEASES_MAX = 20_000
 /** A user who needs numbers again within this time gets a lease of twice the size. */
 const BUSY_MS = 1000
@@ -32,9 +32,9 @@ export class Numbers {
   }
 
   /**
-   * Numbers for a group of a user's messages, ascending: first the rest of the lease, then from the
-   * counter, which also gives a new lease. Must not be called again for a user before the last
-   * call has ended.
+   * Numbers for a group of a user's messages, ascending: first those left in the lease, then new
+   * ones from the counter, together with a new lease. Must not be called for a user before the
+   * last call for them has ended.
    * @throws DialogsError as Cluster.command
    */
   async give(user: string, count: number, deadline: number): Promise<number[]> {

@@ -1,12 +1,12 @@
-// What is published on a person's channel: which of their rooms has changed by their own doing, or
-// by being invited and removed. Messages are not told there: they are on the rooms' channels.
+// What is published on a person's channel: that they have joined or left a room, by themselves or
+// through others, and how far they have read. Messages are published on the rooms' channels.
 
 export type PersonNews =
   | { readonly joined: string }
   | { readonly left: string }
   | { readonly read: string; readonly seq: number }
 
-/** Undefined for what no version of this service has published. */
+/** Parses a publication; undefined for anything that no version of this service has published. */
 export function parsePersonNews(payload: Buffer): PersonNews | undefined {
   let news: unknown
   try {

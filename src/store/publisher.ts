@@ -1,6 +1,6 @@
-// Step 5 of a write: tells all processes that have readers in the room, by one SPUBLISH for each
-// group. A publication that fails is reported with its channel: whoever follows the channel has to
-// look at the log (peers.ts).
+// Step 5 of a write: tells all processes that have readers in the room, with one SPUBLISH for each
+// group. If a publication fails, its channel is reported, so that every process that follows the
+// channel looks at the log (peers.ts).
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from './keys.js'
 import { type Entry } from '../message/message.js'
@@ -16,7 +16,7 @@ export class Publisher {
     this.#onFault = onFault
   }
 
-  /** @param messages and changes, with consecutive sequences */
+  /** @param messages messages and changes, with consecutive sequences. Nobody waits for it */
   publish(room: string, messages: readonly Entry[]): void {
     const published: Promise<void> = this.#cluster
       .unacknowledged(roomSlot(room), ['SPUBLISH', roomChannel(room), encodePublication(messages)])

@@ -1,6 +1,6 @@
 // All commands that the store and the streams send to Redis, for the check at start and for the
-// documented least permissions. The tests run with exactly these permissions, so a command that is
-// missing here fails there.
+// documented least permissions. The tests run with exactly these permissions, so they fail if a
+// command is missing here.
 import { markers } from '../redis/markers.js'
 import { type Requirements } from '../redis/requirements.js'
 import { commandsOf } from '../redis/script.js'

@@ -1,16 +1,17 @@
-// How long messages are kept, by room. Blocks, what stands beside them, and sealed segments get an
-// expiry in Redis; nothing scans. Invariant: what is told to be gone is decided by the times in the
-// log alone, exactly at the horizon; the keys follow later (slackMs), so that nothing that still
-// counts as there is missing. A text stays in its key until its user's next message in the room, or
-// until the newest message of its block expires: at most once more the time that messages are kept.
+// How long messages are kept, by room. Blocks, the hashes of changes beside them, and sealed
+// segments get an expiry in Redis, so nothing has to scan. Invariant: the times in the log alone
+// decide what readers may see (horizon-search.ts). The keys go later (slackMs), so nothing that is
+// still visible is missing. A text stays in its key until its user's next message in the room, or
+// until the newest message of its block expires: at most for the kept time once more.
 
 /** Rooms whose names begin with a prefix, and for how many days their messages are kept. */
 export type PrefixDays = { readonly prefix: string; readonly days: number }
 
 const DAY_MS = 86_400_000
 /**
- * Times in a log are not quite in order: clocks differ, and a commit may come some seconds after
- * its append. An hour, or less where messages are kept for less than a day.
+ * How much later the keys go. Times in a log are not quite in order, because clocks differ and a
+ * commit may come some seconds after its append. An hour, or less if messages are kept for less
+ * than a day.
  */
 const slackMs = (keptMs: number): number => (keptMs / 24 < HOUR_MS ? keptMs / 24 : HOUR_MS)
 const HOUR_MS = 3_600_000
@@ -37,19 +38,23 @@ export class Retention {
     return days === 0 ? undefined : days * DAY_MS
   }
 
-  /** Messages of a room from before this ms are gone; undefined if it keeps all. */
+  /** Messages of a room from before this ms are gone; undefined if it keeps all of them. */
   horizonMs(room: string): number | undefined {
     const keptMs = this.keptMs(room)
     return keptMs === undefined ? undefined : Date.now() - keptMs
   }
 
-  /** When a key may expire whose newest entry is from `ms`; undefined if the room keeps all. */
+  /**
+   * When a key may expire whose newest entry is from `ms`; undefined if the room keeps everything.
+   */
   expiryMs(room: string, ms: number): number | undefined {
     const keptMs = this.keptMs(room)
     return keptMs === undefined ? undefined : Math.ceil(ms + keptMs + slackMs(keptMs))
   }
 
-  /** What is older than this may be taken out of a block; undefined if the room keeps all. */
+  /**
+   * Entries older than this ms may be taken out of a block; undefined if the room keeps them all.
+   */
   trimMs(room: string): number | undefined {
     const keptMs = this.keptMs(room)
     return keptMs === undefined ? undefined : Math.floor(Date.now() - keptMs - slackMs(keptMs))

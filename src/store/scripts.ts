@@ -30,7 +30,8 @@ touch(KEYS[1])
 return 1`)
 
 /**
- * The reply of a script that has to rewrite a stream and cannot be sure to complete that in place.
+ * The reply of a script that would have to rewrite a stream, but might not be able to complete that
+ * in place.
  */
 export const NEEDS_COPY = 'needs copy'
 

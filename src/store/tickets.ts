@@ -1,5 +1,5 @@
-// Keeps tickets in Redis until they expire (src/identity/tickets.ts). A ticket that a failover
-// loses is refused, and its client asks for another: so nothing waits for a replica.
+// Keeps tickets in Redis until they expire (src/identity/tickets.ts). Nothing waits for a replica:
+// if a failover loses a ticket, the ticket is refused and its client asks for another one.
 import { type TicketStore } from '../identity/tickets.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'

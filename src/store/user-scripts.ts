@@ -3,9 +3,9 @@
 import { script } from '../redis/script.js'
 import { PARTS_MARK, USERS_PARTS } from './keys.js'
 
-// Counts messages in the room's first key of users, or in a part if the room is split. The reply of
-// a commit says how many fields the first key has, as a negative number if the room is split
-// (Users.noteLength).
+// Lua for scripts that count messages, in the room's first key of users, or in a part if the room
+// is split. usersLength is what they return for Users.noteLength: how many fields the first key
+// has, as a negative number if the room is split.
 export const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
