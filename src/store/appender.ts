@@ -31,7 +31,9 @@ export type NewMessage = {
   readonly once: string | undefined
 }
 
-/** `isNew` is false when the idempotency key already belonged to the message `seq`. */
+/**
+ * `isNew` is false if the idempotency key already belonged to the message `seq`; `ms` is then 0.
+ */
 export type Committed = { readonly seq: number; readonly ms: number; readonly isNew: boolean }
 
 export type AppenderParts = {
@@ -247,8 +249,10 @@ export class Appender {
     this.#sealer.committed(room, first, first + group.length - 1)
   }
 
-  // Step 4. The log's acknowledgement covers the whole group, but each block has its own. Returns
-  // the first sequence, or undefined if the idempotency key belongs to another message.
+  // Step 4: waits until replicas have the log and the blocks. The log's acknowledgement covers the
+  // whole group; each block has its own. Returns the first sequence, or undefined if the
+  // idempotency key belongs to another message; then this one was never committed, and nobody can
+  // miss it.
   async #whenDurable(
     group: readonly Pending[],
     known: number,

@@ -1,18 +1,21 @@
-// Changing and deleting messages. The order of the steps is the crash safety:
+// Changes and deletes messages, in five steps. Their order makes a crash harmless:
 //
-// 1 apply        CHANGE on the block: the entry leaves it, what became of it goes beside it.
-//                Crash after it: readers of pages see the change, nobody was told in the order;
-//                `npm run check -- --repair` tells it, and so does a repetition.
-// 2 acknowledge  WAIT on the master of 1: a failover cannot bring a deleted text back.
-// 3 commit       the change gets a sequence of its own in the log. Crash after it: readers find it
-//                when they next look at the log.
-// 4 acknowledge  WAIT on the master of 3.
-// 5 read, publish and answer. Another call may have changed the message again and told it first:
-//                what is published is what is true now, as in history. Otherwise readers would be
-//                left with a text that is no more, even a deleted one.
+//    step           command                      a crash right after it leaves
+//    1 apply        CHANGE: the entry leaves     a change that pages show, but that the order of
+//                   its block, the new text      the room does not tell. A repetition tells it,
+//                   goes beside the block        and so does `npm run check -- --repair`
+//    2 acknowledge  WAIT on the master of 1      the same
+//    3 commit       XADD room:{r}:log 0-*        a change that readers find when they next look at
+//                                                the log
+//    4 acknowledge  WAIT on the master of 3      the same
+//    5 read, publish and answer 200              nothing
 //
-// Invariant: whoever is told of a change in the order finds it applied. Reading looks beside a
-// block only for an entry that is missing there, so unchanged messages cost nothing.
+// Because of step 2, a failover cannot bring a deleted text back. Step 5 reads the message again,
+// because another call may have changed it meanwhile and told so first. What is published is what
+// the message says by then; otherwise readers could end with a text that is gone.
+//
+// Invariant: whoever reads of a change in the order finds it applied. Reading looks beside a block
+// only for entries that are missing in it, so unchanged messages cost nothing.
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
@@ -43,7 +46,7 @@ export type NewChange = {
   readonly seq: number
   /** Its new text; undefined deletes it. */
   readonly text: string | undefined
-  /** Who the message must be from; undefined: from anybody. */
+  /** The user who must have written the message; undefined for anybody. */
   readonly author: string | undefined
   readonly once: string | undefined
 }
@@ -65,10 +68,11 @@ export type ChangesOptions = {
 const LOOK_AGAIN_MS = 50
 /** A change is not counted as anybody's message. */
 const NOBODY: ReadonlyMap<string, number> = new Map()
-/** A text may still be put back for so long after its message was committed. */
+/** How long after its commit a message's text may still be put back. */
 const FRESH_MS = 30_000
 /**
- * How long after a deletion its repetition looks whether it was told. Later that is for a check.
+ * How long after a deletion a repetition looks whether the order tells of it. After that only
+ * `npm run check` does.
  */
 const RETELL_MS = 600_000
 
@@ -92,11 +96,13 @@ export class Changes {
   }
 
   /**
-   * Changes or deletes a message, steps 1 to 5. Answers the change as the order tells it. A
-   * repeated Idempotency-Key answers with the change that it led to.
-   * @throws DialogsError MESSAGE_NOT_FOUND, NOT_A_MESSAGE (a change is none), FORBIDDEN (another
-   * author), MESSAGE_DELETED, MESSAGE_LOST, IDEMPOTENCY_CONFLICT; or as Cluster.write: then it may
-   * have been applied, and what a repetition does not tell, `npm run check -- --repair` does
+   * Changes or deletes a message, steps 1 to 5.
+   * @returns the change as the order tells it; for a repeated Idempotency-Key, the change that the
+   * first call led to
+   * @throws DialogsError MESSAGE_NOT_FOUND, NOT_A_MESSAGE (the sequence is that of a change),
+   * FORBIDDEN (another author), MESSAGE_DELETED, MESSAGE_EXPIRED, MESSAGE_LOST,
+   * IDEMPOTENCY_CONFLICT; otherwise as Cluster.write, and then the change may have been applied: a
+   * repetition or `npm run check -- --repair` tells it
    */
   async change(change: NewChange, deadline: number): Promise<Change> {
     const { room, once } = change
@@ -111,7 +117,7 @@ export class Changes {
         const { n, ms } = await this.#apply(change, reference, deadline)
         const told = await this.#tell(change, reference, n, ms, deadline)
         if (told !== undefined) return told
-        // Another call with this key was faster: the next round finds what it led to.
+        // Another call with this key was faster. The next round finds the change that it led to.
       } catch (error) {
         throwUnlessLost(error, deadline)
       }
@@ -176,8 +182,8 @@ export class Changes {
     return reference
   }
 
-  // Steps 1 and 2. The token makes it safe to run the script again, also by a repetition through
-  // another process.
+  // Steps 1 and 2. Because of the token, the script may run again, even if the repetition comes
+  // through another process.
   async #apply(
     { room, seq, text, once }: NewChange,
     reference: Reference,
@@ -191,7 +197,8 @@ export class Changes {
     for (;;) {
       const { reply, replicated } = await this.#cluster.write(
         slotOf(key),
-        // The clock is asked anew each time: a repetition that finds nothing is a new change.
+        // The time is read for each attempt: if the first one has changed nothing, this is the
+        // change.
         [
           'EVALSHA',
           CHANGE.sha,
@@ -209,7 +216,7 @@ export class Changes {
       // CHANGE answers a ChangeReply.
       const answer = reply as unknown as ChangeReply
       if (answer[0] === 'lost') {
-        // Its writer may put the text back: until then nothing can be said.
+        // The writer of a fresh message may still put its text back, so this waits a moment.
         if (reference.ms < Date.now() - FRESH_MS || performance.now() > until) throw lost(room, seq)
         await sleep(LOOK_AGAIN_MS)
         continue
@@ -231,13 +238,14 @@ export class Changes {
     }
   }
 
-  // Whatever is changed now is gone by then.
+  // By the time that a message written now would expire, what is changed now has expired too.
   #expiry(room: string): string[] {
     const expiryMs = this.#options.retention.expiryMs(room, Date.now())
     return expiryMs === undefined ? [] : [String(expiryMs)]
   }
 
-  // A deletion is repeated because nobody answered it: its process may have died before it told.
+  // Whether the order does not tell of a deletion yet. A client repeats a deletion that was not
+  // answered, and the process of the first call may have died before it told of it.
   async #isUntold(
     room: string,
     seq: number,
@@ -283,7 +291,7 @@ export class Changes {
   }
 }
 
-// The key of one room is another change than the same key of another.
+// The room is part of the token, because the same key in two rooms means two changes.
 const tokenOf = (room: string, once: string): string =>
   createHash('sha256').update(`${room}\n${once}`).digest('base64url').slice(0, 22)
 

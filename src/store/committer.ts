@@ -1,8 +1,7 @@
 // Step 3 of a write, the commit: it gives a message its sequence, and from then on the message
-// exists. Invariant: if the outcome of a commit is unknown, the commit is run again, finds what the
-// first run has committed and adds nothing, whatever was written, sealed or trimmed in between. A
-// log is started only when it is certain that the room has none elsewhere; otherwise its sequences
-// would be handed out a second time.
+// exists. Invariant: if the outcome of a commit is unknown, the commit runs again. The second run
+// finds what the first one committed, and adds nothing, whatever was written, sealed or trimmed in
+// between. Whether a commit may start a log is decided in log-start.ts.
 import { DialogsError } from '../errors.js'
 import { parseReference } from '../message/message.js'
 import { throwUnlessLost } from '../redis/acknowledged.js'
@@ -78,11 +77,12 @@ export class Committer {
   }
 
   /**
-   * Commits a group with consecutive sequences, all of it or nothing. `counts` says how many of the
-   * messages belong to which user.
-   * @param generation that of all references
-   * @throws OtherGeneration; otherwise DialogsError as Cluster.write, and ROOM_DELETED: the group
-   * may have been committed nevertheless
+   * Commits a group with consecutive sequences, all of it or nothing.
+   * @param counts how many of the messages each user has written
+   * @param generation the generation that all references belong to
+   * @throws OtherGeneration if nothing was committed. DialogsError ROOM_DELETED if the group was
+   * perhaps committed and then deleted with the room; otherwise as Cluster.write, and then the
+   * group may have been committed
    */
   async commit(
     room: string,
@@ -108,6 +108,7 @@ export class Committer {
   /**
    * Commits one message under an idempotency key, unless the key belongs to another message. The
    * check and the commit are one atomic step.
+   * @param user whose message is counted; empty for a change, which is counted for nobody
    * @throws as `commit`
    */
   async commitOnce(
@@ -157,11 +158,12 @@ export class Committer {
       }
       const [, first, isNewHere, usersLength] = answer
       if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
-      // If a connection was lost, this run of the script may have found what an earlier run
-      // committed.
+      // If a connection was lost, the key may be known because an earlier run of this very commit
+      // has set it.
       const isOurs =
         isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
-      // An earlier message of this key may have gone with an earlier generation.
+      // The key may belong to a message of an earlier generation, so only an own message tells the
+      // head of this one.
       if (isOurs) this.#rememberHead(room, first, generation)
       return { first, isOurs, replicated }
     })
@@ -173,8 +175,9 @@ export class Committer {
     await this.#users.settled()
   }
 
-  // The connection may break between the commit and its acknowledgement. Then the commit runs
-  // again: it finds itself, or gets a new sequence if a failover has taken the first one.
+  // Returns after the first commit, and waits for the acknowledgement in `durable`. If the
+  // connection breaks before the acknowledgement, the commit runs again: it finds itself, or gets a
+  // new sequence if a failover has taken the first one back.
   async #untilDurable(
     deadline: number,
     attempt: (isAgain: boolean) => Promise<Attempt>
@@ -213,8 +216,8 @@ export class Committer {
     const [reference = ''] = references
     const counted = this.#users.countKeys(room, counts.keys())
     for (let behind = after; ;) {
-      // The log and the counters are updated in one step. While the room's slot is moving, they may
-      // be on different nodes; then the log is updated alone, first.
+      // The log and the counters are updated in one step. While the room's slot is half-moved, they
+      // may be on different nodes. Then the log is updated alone, and the counters follow.
       const written = await this.#start.commit(room, behind > 0, deadline, mayStart => {
         const commandFor = (keys: readonly string[]): string[] => {
           const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
@@ -243,10 +246,10 @@ export class Committer {
       if (deletion.seq !== generation) {
         throw this.#noteDeletion(room, deletion, reference, isAgain || written.wasLost)
       }
-      // COMMIT could not see everything after `behind`, so it has committed nothing. An earlier
-      // attempt may have committed the group, and its entries may have been sealed since: look for
-      // them there. An attempt that is still on its way cannot see more than this one did, so it
-      // commits nothing either.
+      // COMMIT could not see everything after `behind`, so it has committed nothing. But an earlier
+      // attempt may have committed the group, and its entries may be in a segment since: look for
+      // them there. An attempt that is still on its way commits nothing either, because it cannot
+      // see more than this one did.
       const found =
         isAgain || written.wasLost
           ? await this.#log.find(room, reference, behind + 1, head)
@@ -274,9 +277,9 @@ export class Committer {
     this.#heads.note(room, seq, generation)
   }
 
-  // From now on new messages belong to the generation of this deletion. An attempt without an
-  // answer may have committed the message before the room was deleted: then it is deleted too, and
-  // must not come back.
+  // From now on new messages belong to the generation of this deletion. Returns what to throw. If
+  // an attempt got no answer, it may have committed the message before the room was deleted. Then
+  // the message is deleted too, and must not come back as a new one.
   #noteDeletion(
     room: string,
     deletion: Deletion,

@@ -1,9 +1,9 @@
-// One of the places where the processes of the service know of each other: a sorted set of signs of
-// life, each with the time until which it counts, and a short stream of what is in doubt. One
-// script renews a sign, turns overdue signs into doubts, adds this process's own doubts, and
-// returns what is new. Invariant: whatever is added to the stream, a process that was signed before
-// hears of it, or hears that it may have missed something. Any of its data may be lost at any time:
-// that costs one look at everything.
+// One of the places where the processes of the service know of each other. It has a sorted set of
+// signs of life, each with the time until which it counts, and a short stream of doubts. One script
+// renews a sign, turns overdue signs into doubts, adds this process's own doubts, and returns what
+// is new. Invariant: whatever is added to the stream, every process that has signed before hears of
+// it, or hears that it may have missed something. All of this data may be lost at any time; that
+// costs each process one look at everything.
 import { type Cluster } from '../redis/cluster.js'
 import { script } from '../redis/script.js'
 import { type PeerPlace } from './keys.js'
@@ -12,23 +12,30 @@ import { type PeerPlace } from './keys.js'
 export type Doubt =
   | { readonly kind: 'gone'; readonly peer: string }
   | { readonly kind: 'channels'; readonly id: string; readonly channels: readonly string[] | 'all' }
-  /** The stream does not go back to what this process has heard last. */
+  /** The stream does not go back to the entry that this process heard last. */
   | { readonly kind: 'missed' }
 
-/** Entries that a stream keeps; a process that was away for longer looks at everything. */
+/** How many entries the stream keeps. A process that has missed more looks at everything. */
 const DOUBTS_MAX = 64
-/** Doubts that wait because a place cannot be reached. Beyond this, everything is in doubt. */
+/** How many doubts wait while a place cannot be reached. Beyond this, everything is in doubt. */
 const WAITING_MAX = 16
-/** More than the longest life of a sign: what is later was written before the clock went back. */
+/**
+ * More than the longest life of a sign. A sign that counts for longer was written before the clock
+ * of Redis was put back.
+ */
 const AHEAD_MS_MAX = 120_000
-/** The others may as well take this process for vanished: a stop must not wait long for it. */
+/**
+ * How long a farewell may take. A stop must not wait long for it: without a farewell, the others
+ * take this process for vanished and look once.
+ */
 const LEAVE_MS_MAX = 1000
 const ALL = '*'
 
 /**
- * KEYS signs, doubts, clock; ARGV peer, ms for which its sign counts, the last entry that it has
- * heard or nothing, then its own doubts. Returns the entries from that one on, or the last one. The
- * time is that of Redis, read off the expiry of a key: TIME would need a permission of its own.
+ * Renews a sign: KEYS signs, doubts, clock; ARGV peer, ms for which its sign counts, the last entry
+ * of the stream that it has heard (empty if none), then its own doubts. Returns the entries from
+ * that one on; if it is gone, or none was given, only the newest entry. The time is that of Redis,
+ * read off the expiry of a key, because TIME would need a permission of its own.
  */
 export const SIGN = script(`
 local signs, doubts, clock = KEYS[1], KEYS[2], KEYS[3]
@@ -85,14 +92,17 @@ export class Place {
     return this.#signedAt
   }
 
-  /** Has the next sign tell the others. It is told until it was heard. */
+  /** Tells the others of a doubt with the next sign, and again until a sign has succeeded. */
   add(id: string, channels: readonly string[] | 'all'): void {
     const text = [id, ...(channels === 'all' ? [ALL] : channels)].join('\n')
     if (this.#waiting.length < WAITING_MAX) this.#waiting.push(text)
     else this.#waiting = [`${id}\n${ALL}`]
   }
 
-  /** Signs, and returns what is new. Calls made meanwhile share it. @throws as Cluster.command */
+  /**
+   * Signs, and returns what is new. Calls made while it is in flight share it.
+   * @throws as Cluster.command
+   */
   async sign(): Promise<readonly Doubt[]> {
     this.#signing ??= this.#sign().finally(() => {
       this.#signing = undefined
@@ -100,7 +110,7 @@ export class Place {
     return await this.#signing
   }
 
-  /** @throws as Cluster.command */
+  /** Takes the sign away: the process stops in peace. @throws as Cluster.command */
   async unsign(): Promise<void> {
     await this.#signing?.catch(() => undefined)
     await this.#cluster.command(

@@ -1,11 +1,13 @@
-// The other processes of the service, as far as a lost publication is concerned. A publication is
-// only lost in silence if its writer died between commit and publication, or could not publish. So
-// each process leaves a sign of life in Redis every few seconds. A sign that is overdue without a
-// farewell tells all others to compare what they follow with the store once; a writer that could
-// not publish names the channels. Idle channels cost nothing. Invariant: while this process cannot
-// hear of the others, everything counts as in doubt again and again.
-// The three places are independent of each other: what is heard at one of them is enough, so that
-// neither a lost shard nor a link cut between a writer and one shard hides a writer's death.
+// Knows of the other processes of the service, so that a lost publication is noticed. A publication
+// is lost unnoticed only if its writer died between commit and publication, or could not publish.
+// So each process renews a sign of life in Redis every few seconds. If a sign becomes overdue
+// without a farewell, all other processes compare everything that they follow with the store, once.
+// A writer that could not publish tells them the channels. Idle channels cost nothing. Invariant:
+// while this process cannot hear of the others, it regards everything as in doubt, again and again.
+//
+// There are three places for the signs, independent of each other. Hearing of something at one of
+// them is enough, so neither a lost shard nor a cut link between a writer and a shard hides a
+// death.
 import { randomBytes } from 'node:crypto'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
@@ -18,16 +20,16 @@ export type PeersOptions = {
 }
 
 export type PeersEvents = {
-  /** Publications to these channels may have been lost, or to any of them. */
+  /** Publications to these channels may have been lost; `all`: to any channel. */
   doubted: (channels: readonly string[] | 'all') => void
   failed: (error: unknown) => void
 }
 
-/** Signs within the time after which a process counts as vanished. */
+/** How often a process signs within the time after which it would count as vanished. */
 const SIGNS = 5
-/** Own doubts are collected for this long. */
+/** How long this process collects channels in doubt before it tells the others. */
 const COLLECT_MS = 100
-/** Channels that one doubt names; more than that, and it is all of them. */
+/** How many channels one doubt names. Beyond that, it names all channels. */
 const CHANNELS_MAX = 64
 
 export class Peers {
@@ -35,7 +37,7 @@ export class Peers {
   readonly #options: PeersOptions
   readonly #events: PeersEvents
   readonly #places: readonly Place[]
-  /** The doubts that were heard, from one place or another. */
+  /** The ids of doubts that were heard already, at whichever place. */
   readonly #heard = new Remembered<true>()
   /** When a vanished process was last heard of. */
   readonly #gone = new Remembered<number>()
@@ -51,13 +53,13 @@ export class Peers {
     this.#places = PEER_PLACES.map(place => new Place(cluster, place, this.#id, options.vanishedMs))
   }
 
-  /** Signs for the first time, as far as Redis can be reached, and then goes on signing. */
+  /** Signs for the first time, wherever Redis can be reached, and then goes on signing. */
   async start(): Promise<void> {
     this.#timer = setInterval(() => {
       this.#heedBlindness()
       void this.#signAll()
     }, this.#options.vanishedMs / SIGNS).unref()
-    // One place is enough, and one whose shard is down must not hold up the start.
+    // One place is enough. A place whose shard is down must not hold up the start.
     await Promise.any(
       this.#places.map(async place => {
         await place.sign().catch((error: unknown) => {
@@ -76,7 +78,9 @@ export class Peers {
     }, COLLECT_MS)
   }
 
-  /** The process has published everything, or has said what it could not. */
+  /**
+   * Takes the signs away, after telling what this process could not publish. Ends its part in this.
+   */
   async leave(): Promise<void> {
     clearInterval(this.#timer)
     if (this.#doubted.size > 0) {
@@ -123,9 +127,10 @@ export class Peers {
     }
   }
 
-  // The places tell of a death at about the same time, and it is looked for once. One that was cut
-  // off from a place is told to be gone there, and may die later: a sign that ran out this much
-  // later at another place was still renewed when the first one was told.
+  // All places tell of a death at about the same time, and one look at everything is enough. But a
+  // process that was only cut off from one place is reported there as gone, and may die later. So a
+  // report that comes much later from another place counts again: the sign there was still being
+  // renewed when the first report came.
   #vanished(peer: string): void {
     if (peer === this.#id) return
     const now = performance.now()

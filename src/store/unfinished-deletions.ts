@@ -1,35 +1,38 @@
-// The rooms whose deletion is under way, over all processes, so that a deletion is finished even if
-// its process dies. Each room is listed before it is deleted, with the ms until which somebody is
-// at it; they put that off while they go on. A process that finds it overdue takes over. Invariant:
-// whoever takes a room from the list has cleaned it, and nobody has listed it anew since: each
-// claim has a time of its own.
-// One case is left to `npm run check -- --repair`: a process that stood still for longer than its
-// claim between listing a room and deleting it, and died right after that.
+// The list of rooms whose deletion is in progress in any process, so that a deletion is finished
+// even if its process dies. A room is listed before it is deleted, with a claim: the ms until which
+// some process works on it. That process puts the claim off while it goes on. If a claim is
+// overdue, another process takes over. Invariant: whoever takes a room from the list has cleaned
+// it, and nobody has listed the room again since. Claims of the same room never have the same ms,
+// which is how this is noticed.
+//
+// One case is left to `npm run check -- --repair`: a process stands still for longer than its claim
+// between listing a room and deleting it, and dies right after the deletion.
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { script } from '../redis/script.js'
 import { slotOf } from '../redis/slots.js'
 import { UNFINISHED_PLACES, unfinishedKey, unfinishedPlace } from './keys.js'
 
-/** A room that somebody is at until this ms, unless they put it off. */
+/** Some process works on the deletion of a room, until this ms unless it puts that off. */
 export type Claim = { readonly room: string; readonly untilMs: number }
 
 export type HeldClaim = {
-  /** Nothing of the deletion is left. @throws DialogsError as Cluster.write */
+  /** The deletion is finished: takes the room from the list. @throws as Cluster.write */
   readonly release: () => Promise<void>
-  /** Somebody else has to go on, when the claim is overdue. */
+  /** Stops working on it. Another process goes on when the claim is overdue. */
   readonly drop: () => void
 }
 
-/** Renewals within the time of a claim. */
+/** How often a claim is renewed within its time. */
 const RENEWALS = 4
-/** Rooms that are looked at in one place at a time. */
+/** How many rooms are looked at in one place at a time. */
 const DUE_MAX = 16
 
 /**
  * Claims a room: KEYS list, ARGV room, ms until when, and the ms of the claim that is put off or
- * taken over, or nothing. Returns the new ms, which no claim had before; nil if the room is not
- * claimed like that any more. Run twice, it may return nil: then somebody takes over in time.
+ * taken over (empty for a new claim). Returns the new ms, which no claim of the room had before;
+ * nil if the claim to be replaced is not there any more. Run twice, it may return nil although the
+ * first run has claimed the room: then another process takes over when that claim is overdue.
  */
 export const CLAIM = script(`
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
@@ -38,7 +41,7 @@ local untilMs = math.max(tonumber(ARGV[2]), known and tonumber(known) + 1 or 0)
 redis.call('ZADD', KEYS[1], string.format('%.0f', untilMs), ARGV[1])
 return untilMs`)
 
-/** Takes a room from the list: KEYS list, ARGV room, ms of the claim that has to be its last. */
+/** Takes a room from the list, if its claim still has this ms: KEYS list, ARGV room, ms. */
 export const RELEASE = script(`
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not known or tonumber(known) ~= tonumber(ARGV[2]) then return 0 end
@@ -58,7 +61,7 @@ export class UnfinishedDeletions {
     this.#deadlineMs = options.deadlineMs
   }
 
-  /** Lists a room, whoever else may be at it. @throws DialogsError as Cluster.write */
+  /** Lists a room, even if another process works on it. @throws DialogsError as Cluster.write */
   async add(room: string): Promise<Claim> {
     const untilMs = await this.#claim(room, '')
     return { room, untilMs: untilMs ?? 0 }
@@ -66,7 +69,7 @@ export class UnfinishedDeletions {
 
   /**
    * Puts a claim off, or takes over one that is overdue.
-   * @returns undefined if somebody else has done so
+   * @returns undefined if another process has done so before
    * @throws DialogsError as Cluster.write
    */
   async renew({ room, untilMs }: Claim): Promise<Claim | undefined> {
@@ -74,7 +77,10 @@ export class UnfinishedDeletions {
     return renewedMs === undefined ? undefined : { room, untilMs: renewedMs }
   }
 
-  /** Keeps a claim until it is released or dropped. If another process took over, both go on. */
+  /**
+   * Renews a claim until it is released or dropped. If another process has taken over nevertheless,
+   * both go on.
+   */
   hold(claim: Claim, onFault: (error: unknown) => void): HeldClaim {
     let held = claim
     let renewing = Promise.resolve()
@@ -95,14 +101,14 @@ export class UnfinishedDeletions {
     return { release, drop }
   }
 
-  /** Nothing of the deletion is left. @throws DialogsError as Cluster.write */
+  /** Takes a room from the list, unless it was claimed again. @throws as Cluster.write */
   async release({ room, untilMs }: Claim): Promise<void> {
     const key = unfinishedKey(unfinishedPlace(room))
     const args = ['EVALSHA', RELEASE.sha, '1', key, room, String(untilMs)]
     await this.#cluster.write(slotOf(key), args, performance.now() + this.#deadlineMs)
   }
 
-  /** Rooms that somebody has begun to delete, and is not at any more. */
+  /** Claims that are overdue: no process seems to work on these deletions any more. */
   async overdue(): Promise<Claim[]> {
     const places = Array.from({ length: UNFINISHED_PLACES }, (_, place) => unfinishedKey(place))
     const found = await Promise.all(
