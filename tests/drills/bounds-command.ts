@@ -4,6 +4,7 @@ import { readNumber, readOptions, UsageError } from '../../src/cli/options.js'
 import { evenness } from './evenness.js'
 import { type Experiment } from './findings.js'
 import { lostPublication } from './lost-publication.js'
+import { manyDialogs } from './many-dialogs.js'
 import { reconnectStorm } from './reconnect-storm.js'
 import { repeatStorm } from './repeat-storm.js'
 import { slowReaders } from './slow-readers.js'
@@ -13,7 +14,8 @@ export const EXPERIMENTS = {
   evenness,
   'lost-publication': lostPublication,
   'slow-readers': slowReaders,
-  'reconnect-storm': reconnectStorm
+  'reconnect-storm': reconnectStorm,
+  'many-dialogs': manyDialogs
 } as const satisfies Record<string, Experiment>
 
 export type ExperimentName = keyof typeof EXPERIMENTS

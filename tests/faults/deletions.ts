@@ -7,11 +7,21 @@ import { Admin } from '../../src/cli/cluster/admin.js'
 import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { blockKey, logKey, roomSlot, usersKey } from '../../src/store/keys.js'
+import {
+  blockKey,
+  logKey,
+  roomSlot,
+  unfinishedKey,
+  unfinishedPlace,
+  usersKey
+} from '../../src/store/keys.js'
 import { Operator } from '../drills/operator.js'
 import { freshRoom, post, readAll, request, sequence, type Answer } from '../support/client.js'
+import { dyingStore } from '../support/dying-store.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
+import { openSse } from '../support/sse.js'
+import { openStore } from '../support/store.js'
 import { until } from '../support/until.js'
 
 const cluster = await startCluster(t)
@@ -52,6 +62,33 @@ async function isNowhere(t: Test, filled: Filled): Promise<void> {
   await isUnseen(t, filled)
   t.notOk((await everythingIn(cluster)).includes(filled.secret), 'in no key of any node')
 }
+
+t.test('a service finishes what a dead process has begun, and tells its readers', async t => {
+  const filled = await fill()
+  const { room, users } = filled
+  const reader = openSse(t, `${one}/rooms/${room}/events?last=0`)
+  const person = openSse(t, `${two}/users/${users[0]}/events`)
+  await reader.isLive()
+  await person.isLive()
+  const shape = { segmentLength: 16, blockLength: 10 }
+  const healthy = await openStore(t, cluster, shape, redisTarget(cluster.urls))
+  // Listed and marked, and nobody was told.
+  const { store, hasDied } = dyingStore(healthy.cluster, 2, shape)
+  store.deletions.delete(room).catch(() => undefined)
+  await hasDied
+  t.ok((await everythingIn(cluster)).includes(filled.secret))
+  const key = unfinishedKey(unfinishedPlace(room))
+  await healthy.cluster.command(slotOf(key), ['ZADD', key, '1', room])
+  await until(
+    'it is taken from the list',
+    async () => (await healthy.cluster.command(slotOf(key), ['ZSCORE', key, room])) === null
+  )
+  await isNowhere(t, filled)
+  await reader.sees('the deletion', events =>
+    events.some(({ event, data }) => event === 'reset' && data['reason'] === 'deleted')
+  )
+  await person.sees('that it is gone', events => events.at(-1)?.event === 'left')
+})
 
 for (const what of ['log', 'users'] as const) {
   t.test(
