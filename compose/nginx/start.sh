@@ -2,7 +2,7 @@
 # Fills in nginx.conf and becomes nginx: start.sh <folder>. The folder is nginx's own, and may be
 # empty.
 #
-#   SERVICES   host:port of each service process, separated by spaces; names are looked up at start only
+#   SERVICES   host:port of each service process, separated by spaces; names are looked up once
 #   LISTEN     address or port; default 8080
 set -eu
 folder=${1:?the folder for nginx to write into}

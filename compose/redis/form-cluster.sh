@@ -2,9 +2,9 @@
 # Forms one cluster of the nodes, or checks that the existing cluster is complete; then it ends. It
 # asks every node before it does anything, and never forms a cluster if one exists.
 #
-#   form-cluster.sh               forms or checks; an empty node joins as a replica where one is missing
-#   form-cluster.sh replace NAME  gives up the data of a node whose volume is lost: its replica becomes
-#                                 the master, and the empty node may start again as a replica
+#   form-cluster.sh               forms or checks; an empty node replaces a missing replica
+#   form-cluster.sh replace NAME  gives up the data of a node whose volume is lost: its replica
+#                                 becomes the master, and the empty node may start as a replica
 #
 #   NODES           name=host:port of all nodes, separated by spaces; masters first
 #   REPLICAS        for each master; default 1
@@ -60,7 +60,7 @@ name_at() {
   echo "$1"
 }
 
-# In the replies of CLUSTER NODES, field 2 is host:port@bus, field 3 the flags, field 4 the master's id,
+# In replies to CLUSTER NODES, field 2 is host:port@bus, field 3 the flags, field 4 the master's id,
 # field 8 the state of the link; what follows are slots.
 
 # The id of the node at an address, as another node sees it.

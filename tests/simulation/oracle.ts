@@ -101,7 +101,9 @@ export class Oracle {
         isExcused: !isDurable
       })
     } else if (known.seq !== seq && !known.isExcused) {
-      this.violation(`${post.text} is answered with ${seq}, and was with ${known.seq}`)
+      this.violation(
+        `${post.text} is answered with ${seq}, and was answered with ${known.seq} before`
+      )
     } else if (known.seq !== seq) {
       this.acknowledged.set(post.text, {
         post,
@@ -130,7 +132,7 @@ export class Oracle {
     if (channel === REMOVALS_CHANNEL) return
     if (channel.startsWith('user:')) {
       if (parsePersonNews(Buffer.from(payload)) === undefined) {
-        this.violation(`${channel} gets what is no news: ${payload}`)
+        this.violation(`${channel} gets a payload that is not news: ${payload}`)
       }
       return
     }
@@ -138,7 +140,7 @@ export class Oracle {
     const frames = decodePublication(bytes)
     if (frames === undefined) {
       if (decodeSignal(bytes) === undefined) {
-        this.violation('something is published that is no publication')
+        this.violation('something that is not a publication is published')
       }
       return
     }
@@ -170,7 +172,7 @@ export class Oracle {
       ({ post, seq: at }) => post.room === room && at === seq
     )
     if (this.upheavals === 0) {
-      this.violation(`${reader} is told that ${room} ${seq} is lost, and nothing was`)
+      this.violation(`${reader} is told that ${room} ${seq} is lost, although nothing was`)
     }
     // What the reader gets now may have been read before the writer put the text back.
     if (lost !== undefined && !lost.isExcused && this.#world.time.now - lost.at > READ_MS_MAX) {
@@ -182,7 +184,7 @@ export class Oracle {
 
   onReset(reader: string, room: string, reason: string): void {
     if (this.upheavals === 0) {
-      this.violation(`${reader} is reset in ${room} (${reason}), and nothing was lost`)
+      this.violation(`${reader} is reset in ${room} (${reason}), although nothing was lost`)
     }
   }
 

@@ -109,9 +109,7 @@ export class VirtualTime {
         continue
       }
       if (++this.steps > stepsMax) {
-        throw new Error(
-          `more than ${stepsMax} steps: something goes round and round (${owner.name})`
-        )
+        throw new Error(`more than ${stepsMax} steps: something loops without end (${owner.name})`)
       }
       this.now = Math.max(this.now + TASK_MS, task.at)
       this.owner = owner

@@ -261,7 +261,7 @@ export class World {
     const left = [
       ...this.requests
         .filter(({ isDone }) => !isDone)
-        .map(({ name }) => `${name} is not answered for good`),
+        .map(({ name }) => `${name} has no final answer`),
       ...[...this.readers, ...this.people]
         .filter(({ isLive }) => !isLive)
         .map(({ name }) => `${name} is not live`),
@@ -274,7 +274,7 @@ export class World {
         : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`]),
       ...this.nodes
         .filter(node => (node.isMaster ? node.isDown : node.upstream?.state !== 'online'))
-        .map(({ name }) => `${name} is not well`)
+        .map(({ name }) => `${name} is not healthy`)
     ]
     return left.join(', ')
   }
