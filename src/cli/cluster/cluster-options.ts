@@ -25,7 +25,7 @@ Commands
     --replica-of NODE        adds them as replicas of this master instead; without addresses, starts one
   drain NODE                 moves all its slots to the other masters that have some, evenly
     --to NODE,NODE           moves them to these instead
-  remove NODE                takes a drained master and its replicas, or one replica, out of the cluster for good; embedded nodes are ended
+  remove NODE                removes a drained master and its replicas, or one replica, for good; embedded nodes are ended
     --keep-replicas          the replicas stay, and follow the masters with the fewest
   reshard                    moves slots
     --from NODE,NODE|all  --to NODE
