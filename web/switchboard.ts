@@ -149,8 +149,8 @@ export class Switchboard {
   }
 
   /**
-   * A stream of too many rooms is split. Any other refusal is about one room, and nobody says
-   * which: each page asks about its own.
+   * A stream of too many rooms is split. Any other refusal is about one room, and the answer does
+   * not say which: each page asks about its own.
    */
   #refused(connection: Connection, { code }: Refusal): void {
     const { rooms } = connection

@@ -280,7 +280,7 @@ t.test(
   }
 )
 
-t.test('what was written since the start is missed even after a crash', async t => {
+t.test('the loss of what was written since the start is noticed even after a crash', async t => {
   const { dataDir, service } = copy(t)
   await service.start()
   const names = readManifest(dataDir)?.nodes.map(({ name }) => name) ?? []

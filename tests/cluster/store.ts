@@ -661,7 +661,7 @@ t.test('a store that cannot write to its disk says that it is read-only', async 
   // A directory where the snapshot should be makes saving fail, even for root.
   const blocker = join(node.dir, 'dump.rdb')
   const saved = async (status: string): Promise<void> => {
-    // where the append-only file is being rewritten just then, right behind that
+    // SCHEDULE: if the append-only file is being rewritten, saving follows right after that.
     await tell(node, 'BGSAVE', 'SCHEDULE')
     await until(`saving ends with ${status}`, async () =>
       String(await tell(node, 'INFO', 'persistence')).includes(`rdb_last_bgsave_status:${status}`)

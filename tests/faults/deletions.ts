@@ -63,7 +63,7 @@ async function isNowhere(t: Test, filled: Filled): Promise<void> {
   t.notOk((await everythingIn(cluster)).includes(filled.secret), 'in no key of any node')
 }
 
-t.test('a service finishes what a dead process has begun, and tells its readers', async t => {
+t.test('a service finishes a deletion that a dead process started, and tells readers', async t => {
   const filled = await fill()
   const { room, users } = filled
   const reader = openSse(t, `${one}/rooms/${room}/events?last=0`)

@@ -20,7 +20,7 @@ class World {
   asked = 0
   looked = 0
   readonly failures: unknown[] = []
-  /** When rooms have read their heads. */
+  /** Resolves when the rooms have read their heads. */
   ready: Promise<void> = Promise.resolve()
   /** Called when the list or a dialog is read. */
   onRead: () => Promise<void> = async () => undefined
@@ -210,7 +210,7 @@ t.test(
   }
 )
 
-t.test('read marks are told, and rooms that the person joins or leaves', async t => {
+t.test('the stream tells of read marks, and of rooms that the person joins or leaves', async t => {
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 0 })
   world.authors.set('red', ['ann', 'ann', 'ann'])
@@ -273,7 +273,7 @@ t.test('a mark that was lost with its master is not waited for without end', asy
   const { asked } = world
   const count = told.length
   world.person.hear({ read: 'red', seq: 2 })
-  await until('it is asked for twice', () => world.asked >= asked + 2)
+  await until('the store is asked twice', () => world.asked >= asked + 2)
   t.equal(told.length, count, 'nothing is sent yet')
   aheadMs = 10_000
   await until('the store is believed', () => told.length > count)
@@ -383,7 +383,7 @@ t.test('thousands of followers are served over several turns', async t => {
   t.ok(turns >= 7)
 })
 
-t.test('what a room has when it opens is told, even if the store had less before', async t => {
+t.test('what a room has when it opens is sent, even if the store had less before', async t => {
   const world = new World()
   const { told } = world.stream()
   await until('it is live', () => isLive(told))
