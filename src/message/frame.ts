@@ -38,7 +38,7 @@ function nameJson(name: string): string {
   return json
 }
 
-/** The JSON that stands in for a lost message. */
+/** The JSON in place of a lost message. */
 export const lostJson = (room: string, seq: number): string =>
   `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
 
@@ -53,18 +53,21 @@ function eventOf(entry: Exclude<Entry, Message>): string {
   return 'deleted' in entry ? 'deleted' : 'lost'
 }
 
-// Messages have no name: they are what an EventSource's `onmessage` sees. Everything else has one,
-// so that a client that knows nothing of it does not show it as a message.
+/**
+ * The frame of an entry. Messages have no event name, so an EventSource's `onmessage` gets them.
+ * All other entries have one, so that a client that does not know them cannot show them as
+ * messages.
+ */
 export function encodeFrame(entry: Entry): string {
   const event = isMessage(entry) ? '' : `event: ${eventOf(entry)}\n`
   return `id: ${formatCursor(entry.seq, entry.ms)}\n${event}data: ${entryJson(entry)}\n\n`
 }
 
-/** A frame without a message: `live` or `reset`. */
+/** A frame that is no entry but moves the client's cursor to `id`: `live` or `reset`. */
 export const eventFrame = (event: 'live' | 'reset', id: string, data: object): string =>
   `id: ${id}\nevent: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
-/** A frame without a message that leaves the client's cursor as it is. */
+/** A frame that is no entry and leaves the client's cursor as it is. */
 export const passingFrame = (event: 'behind', data: object): string =>
   `event: ${event}\ndata: ${JSON.stringify(data)}\n\n`
 
@@ -91,13 +94,13 @@ export type Frames = {
   readonly first: number
   readonly bytes: Buffer
   readonly ends: readonly number[]
-  /** The sequences of earlier messages whose changes are told here; mostly left out. */
+  /** The sequences of the messages whose changes are among the frames; mostly left out. */
   readonly changes?: readonly number[]
 }
 
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
 
-/** Whether frames have the text of a message: its own one, or one that it was changed to. */
+/** Whether frames have a text of a message: its first one, or one that it was changed to. */
 export const saysOf = (frames: Frames, seq: number): boolean =>
   (seq >= frames.first && seq <= lastOf(frames)) || frames.changes?.includes(seq) === true
 
@@ -105,8 +108,8 @@ export const framesOf = (entries: readonly Entry[]): Frames =>
   piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
 
 /**
- * Splits frames into pieces of at most `bytesMax` bytes, but at least one frame. Each piece has its
- * own buffer, so holding one does not keep the others in memory.
+ * Encodes entries as frames, in pieces of at most `bytesMax` bytes but at least one frame. Each
+ * piece has its own buffer, so holding one does not keep the others in memory.
  */
 export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] {
   const pieces: Frames[] = []

@@ -16,7 +16,7 @@ export type Message = {
   readonly changedMs?: number
 }
 
-/** A message that was taken back. Its place in the order stays, its text and user do not. */
+/** A message that was deleted. Its place in the order stays, but its text and user are gone. */
 export type Deleted = {
   readonly room: string
   readonly seq: number
@@ -24,7 +24,7 @@ export type Deleted = {
   readonly deleted: true
 }
 
-/** An entry of its own in the order: it tells what became of an earlier message. */
+/** A change or deletion of an earlier message. It is an entry of its own in the order. */
 export type Change = {
   readonly room: string
   readonly seq: number
@@ -66,13 +66,13 @@ export type Reference = {
    */
   readonly generation: number
   readonly id: string
-  /** The time of the log's entry: of the message, or of its change. */
+  /** The time of the log entry: of the message, or of the change that it tells of. */
   readonly ms: number
-  /** Only where the log tells that this message was changed. */
+  /** Set if the log entry tells of a change of this message. */
   readonly change?: ChangeMark
 }
 
-/** What the log says of a change. The text stands beside the block (changes.ts). */
+/** What the log says of a change. The new text is beside the block (changes.ts). */
 export type ChangeMark = {
   /** The sequence of the message. */
   readonly seq: number
@@ -84,7 +84,7 @@ export type ChangeMark = {
 
 export const formatReference = (tag: string, id: string): string => `${tag}/${id}`
 
-/** `<user>.<block>/<entry id>~<seq>.<n>.<ms>`, with a `d` behind it for a deletion. */
+/** `<user>.<block>/<entry id>~<seq>.<n>.<ms>`, followed by a `d` for a deletion. */
 export const formatChange = (
   tag: string,
   id: string,
@@ -107,7 +107,8 @@ export function parseReference(reference: string): Reference {
   }
 }
 
-// A user's name may hold a ~. But a reference to a message ends in an entry id, and never in this.
+// A user's name may have a ~ too. But a reference to a message ends in an entry id, which never
+// looks like the end of a change.
 function parseChange(reference: string): Reference {
   const [, target, seq, n, ms, mark] = CHANGE.exec(reference) ?? []
   if (target === undefined || !REFERENCE.test(target)) {
@@ -117,17 +118,15 @@ function parseChange(reference: string): Reference {
   return { ...parseReference(target), ms: change.ms, change }
 }
 
-/**
- * What stands in the log where a room was deleted: it is gone up to this entry, and including it.
- */
+/** The reference of the log entry that a deletion of the room leaves: the last one that is gone. */
 export const formatDeletion = (ms: number): string => `${DELETION}${ms}`
 
 const DELETION = '~deleted.'
 
 /** When the room was deleted; undefined if the reference is to a message, or to its change. */
 export function parseDeletion(reference: string): number | undefined {
-  // Nearly all references are told by their first character. A user may have any name, but a
-  // reference to a message has a slash.
+  // Nearly always the first character decides. A user's name may begin like this too, but then the
+  // reference has a slash.
   if (!reference.startsWith(DELETION) || reference.includes('/')) return undefined
   return Number(reference.slice(DELETION.length))
 }

@@ -1,8 +1,8 @@
 // The characters of Unicode 15.0. Processes run on different versions of Node, each with the
 // Unicode version of its ICU. If every process judged names by its own version, a room named with a
-// character of Unicode 17 could be written to through one process and not be read through another,
-// and so could a name whose normal form only the newer version knows. So names are limited to
-// characters that every supported Node (20.11 and later) knows: once a character is assigned, its
+// character of Unicode 17 could be written to through one process and not be read through another.
+// The same holds for a name whose normal form only the newer version knows. So names are limited to
+// characters that every supported Node (22 and later) knows: once a character is assigned, its
 // normal form never changes (https://www.unicode.org/policies/stability_policy.html). RFC 8264
 // section 9.10 asks the same of the protocols that use it.
 

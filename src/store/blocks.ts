@@ -1,7 +1,8 @@
-// Lists the blocks of a room and where they lie, page by page. There is no directory of blocks, and
-// a user's blocks are numbered over all rooms. So every block that a user of the room has in any
-// room is asked for its length here: one GET per user and one XLEN per block. A page looks at a
-// limited number of both, because most users of a large room may have written nothing.
+// Lists the blocks of a room and the shards they are on, page by page. There is no directory of
+// blocks, and a user's blocks are numbered over all rooms. So for each user of the room, every
+// block number that the user has in any room is tried here: one GET per user and one XLEN per
+// block. A page looks at a limited number of both, because most users of a large room may have
+// written nothing.
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { DialogsError } from '../errors.js'
@@ -32,7 +33,7 @@ export type BlocksPage = {
 }
 
 const USERS_AT_ONCE = 100
-/** Users that one page looks at. */
+/** How many users one page looks at. */
 const USERS_MAX = 1000
 
 export class Blocks {
@@ -103,7 +104,7 @@ export class Blocks {
     )
   }
 
-  // Of a room that was deleted, only what was written since.
+  // After a room was deleted, only what was written since.
   async #keys(room: string, tags: readonly string[]): Promise<string[]> {
     const { seq: generation } = await this.#log.deletion(room)
     return tags.map(tag => {
@@ -117,8 +118,8 @@ export class Blocks {
   }
 }
 
-// What comes from outside is about to become part of a key. Braces in it would move the key to
-// another slot than the one that is asked.
+// The user comes from outside and is about to become part of a key. Braces in it would move the key
+// to another slot than the one that is asked.
 function checkUser(user: string): void {
   try {
     checkName('user', user)
@@ -131,7 +132,10 @@ function checkUser(user: string): void {
   }
 }
 
-/** The cursor behind all blocks of a user, of whom those that were looked at come last. */
+/**
+ * The cursor behind all blocks of a user: after the last one that was looked at, or after block 0 if
+ * the user has none.
+ */
 function lastOf(user: string | undefined, looked: readonly string[]): string | undefined {
   if (user === undefined) return undefined
   const last = looked.at(-1)

@@ -1,8 +1,8 @@
 // The rooms of a person, each with the time of the person's own last act there: being invited, or
-// writing. This is an index; the membership itself is stored with the room (members.ts), and `npm
-// run check` compares the two. Invariant: a room is added here after its user has become a member,
-// and removed before the membership ends. So a crash may leave a member who does not see the room
-// in the list, but never a room in the list of a non-member.
+// writing. This is only an index: the membership itself is stored with the room (members.ts), and
+// `npm run check` compares the two. Invariant: a room is added here after its user has become a
+// member, and removed before the membership ends. So a crash between the two may leave a member who
+// does not see the room in their list, but no room in the list of a non-member.
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
@@ -21,10 +21,11 @@ import { type ReadMarks } from './read-marks.js'
 export type OwnDialog = { readonly room: string; readonly ms: number }
 
 /**
- * Rooms that one key may have. With the longest names 4,000 take 1.4 MB, so a user can have about
- * 250,000 rooms.
+ * How many rooms one key may have. With the longest names 4,000 take 1.4 MB. In 64 parts a user can
+ * have about 250,000 rooms.
  */
 const KEY_ROOMS_MAX = 4000
+/** How many rooms each part is asked for at first, at least. */
 const FIRST_LOOK_MIN = 8
 
 export class Dialogs {
@@ -43,7 +44,8 @@ export class Dialogs {
         partKey: dialogsPartKey,
         partOf: dialogsPart,
         moveScript: MOVE_DIALOGS,
-        // Listed rooms are moved away, so the first rooms are always the next ones.
+        // Listed rooms are then moved away, so the next ones are always the first. No cursor
+        // needed.
         list: (key, _cursor, count) => ['ZRANGE', key, '0', String(count - 1)],
         // ZRANGE returns members. The mark comes last, and stays.
         listed: reply => {
@@ -56,8 +58,8 @@ export class Dialogs {
   }
 
   /**
-   * Adds a room to a user's rooms, or notes a later act.
-   * @returns whether it is new there
+   * Adds a room to a user's rooms, or notes a later act there.
+   * @returns whether the room is new among them
    * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
   async add(user: string, room: string, ms: number, deadline: number): Promise<boolean> {
@@ -104,8 +106,8 @@ export class Dialogs {
   }
 
   /**
-   * A user's rooms by their own last act, newest first: up to `count` of those with an act before
-   * (ms, room) in that order.
+   * A user's rooms, those with the newest own act first: up to `count`, after `before` in that
+   * order if it is given.
    */
   async newest(user: string, count: number, before?: OwnDialog): Promise<OwnDialog[]> {
     const key = this.#parted.key(user)
@@ -123,8 +125,8 @@ export class Dialogs {
     await this.#parted.settled()
   }
 
-  // Each part is asked for a little more than its share. If everything that a part returned is
-  // among the newest, it may have more of them, and is asked again for twice as many.
+  // Asks each part for a little more than its share. If everything that a part returned is among
+  // the newest, the part may have more of them, so it is asked again for twice as many.
   async #newestOfParts(
     user: string,
     count: number,
@@ -156,7 +158,7 @@ export class Dialogs {
     }
   }
 
-  // Rooms with the same ms are in reverse order of their names, by bytes, as Redis sorts them.
+  // A page of one key, in the order of byTime.
   async #page(
     user: string,
     key: string,
@@ -206,7 +208,7 @@ export class Dialogs {
   }
 }
 
-/** The newest of some rooms, each once, with its later time. */
+/** The newest of some rooms. A room that is there twice counts once, with its later time. */
 function newestOf(dialogs: readonly OwnDialog[], count: number): OwnDialog[] {
   const latest = new Map<string, OwnDialog>()
   for (const dialog of dialogs) {
@@ -215,6 +217,6 @@ function newestOf(dialogs: readonly OwnDialog[], count: number): OwnDialog[] {
   return [...latest.values()].sort(byTime).slice(0, count)
 }
 
-/** Newest first; with the same ms, in reverse order of their names' bytes, as Redis sorts them. */
+/** Newest first. Rooms with the same ms are in reverse order of their names' bytes, as in Redis. */
 export const byTime = (a: OwnDialog, b: OwnDialog): number =>
   b.ms - a.ms || Buffer.compare(Buffer.from(b.room), Buffer.from(a.room))

@@ -24,13 +24,13 @@ export type Dialog = {
   /** Messages of others after that, exact up to 99; 100 stands for more. */
   readonly unread: number
   /**
-   * The last message, as JSON; null in an empty room, and where the newest UNREAD_SCAN_MAX entries
-   * are all changes.
+   * The last message, as JSON; `null` in an empty room, and if none of the newest UNREAD_SCAN_MAX
+   * entries is a message.
    */
   readonly last: string
 }
 
-/** `last` is JSON already. */
+/** A dialog as JSON; its `last` is JSON already. */
 export const dialogJson = ({ room, head, read, unread, last }: Dialog): string =>
   `{"room":${JSON.stringify(room)},"head":${head},"read":${read},"unread":${unread},"last":${last}}`
 
@@ -44,7 +44,7 @@ export type DialogsPage = {
 const PIECE_LENGTH = 50
 /** Places read beyond the length of a page: the person may have left some of the rooms. */
 const SPARE = 5
-/** Heads and dialogs read at the same time, over all requests. */
+/** How many heads and dialogs are read at the same time, over all requests. */
 const READS_MAX = 256
 
 export class Inbox {
@@ -82,8 +82,9 @@ export class Inbox {
   /**
    * A page of a person's dialogs, newest activity first.
    * @param before the `next` of the page before
-   * @param bytesMax the page ends earlier when it has so many bytes, but has at least one dialog
-   * @throws DialogsError INVALID_CURSOR
+   * @param bytesMax ends the page earlier if it would have more bytes than this, but not before it
+   * has one dialog
+   * @throws DialogsError INVALID_CURSOR; otherwise as Cluster.read
    */
   async page(
     user: string,
@@ -140,8 +141,8 @@ export class Inbox {
   }
 
   /**
-   * The dialogs of a person in some rooms, as they are now. Leaves out rooms of which the person is
-   * not a member.
+   * The dialogs of a person in some rooms, as they are now, by room. Leaves out rooms of which the
+   * person is not a member.
    */
   async states(user: string, rooms: readonly string[]): Promise<Map<string, Dialog>> {
     const marks = await this.#marks.many(user, rooms)
@@ -189,7 +190,7 @@ export class Inbox {
       user,
       String(first)
     ])) as unknown as DialogReply
-    // A room counts as empty only if its log is not on another node.
+    // Throws if the log is on another node. Only otherwise is the room empty.
     if (head === 0) await this.#log.head(room)
     const unread =
       counted < 0 ? await this.#countUnread(user, room, Math.max(read, first - 1), head) : counted
@@ -199,7 +200,7 @@ export class Inbox {
     return { room, head, read, unread, last: last === undefined ? 'null' : entryJson(last) }
   }
 
-  // A log with short segments has a short tail.
+  // For a tail that does not reach back to the last message read, also counts in the segments.
   async #countUnread(user: string, room: string, read: number, head: number): Promise<number> {
     const from = Math.max(read + 1, head - UNREAD_SCAN_MAX + 1)
     const entries = await this.#log.range(room, from, head)
@@ -211,7 +212,7 @@ export class Inbox {
     return from > read + 1 ? UNREAD_MAX + 1 : Math.min(unread, UNREAD_MAX + 1)
   }
 
-  // The tail of the log may hold nothing but changes.
+  // For a tail that has no message but only changes, also looks in the segments.
   async #lastMessage(room: string, head: number): Promise<LogEntry | undefined> {
     const entries = await this.#log.range(room, Math.max(1, head - UNREAD_SCAN_MAX + 1), head)
     return entries.findLast(

@@ -18,7 +18,7 @@ export const logKey = (room: string): string => `room:{${room}}:log`
 export const segmentKey = (room: string, segment: number): string =>
   `room:{${room}.${segment}}:segment`
 export const usersKey = (room: string): string => `room:{${room}}:users`
-/** How many parts the users of a large room are split into. Must never change for existing data. */
+/** How many parts the users of a large room are split into. Must not change for existing data. */
 export const USERS_PARTS = 512
 
 /**
@@ -33,8 +33,8 @@ export const usersPart = (user: string): number => slotOf(user) % USERS_PARTS
 export const usersPartKey = (room: string, part: number): string => `${usersKey(room)}:${part}`
 
 /**
- * Users who were removed from a room, and how many messages each had written there. Beyond a number
- * of users the parts take the others.
+ * Users who were removed from a room, and how many messages each had written there. Beyond LEFT_MAX
+ * users (members.ts), further ones are in parts.
  */
 export const leftKey = (room: string): string => `room:{${room}}:left`
 export const leftPartKey = (room: string, part: number): string => `${leftKey(room)}:${part}`
@@ -46,8 +46,8 @@ export const readKey = (user: string): string => `user:{${user}}:read`
 export const readPartKey = (user: string, part: number): string => `${readKey(user)}:${part}`
 
 /**
- * The number of parts that the rooms of a user with many are split into. Must never change over
- * existing data.
+ * How many parts the rooms of a user with many rooms are split into. Must not change for existing
+ * data.
  */
 export const DIALOGS_PARTS = 64
 
@@ -55,20 +55,20 @@ export const DIALOGS_PARTS = 64
 export const dialogsPart = (room: string): number => slotOf(room) % DIALOGS_PARTS
 
 /**
- * What became of a block's messages: the changed ones, by entry id. In the block's slot. Named like
- * the keys of a room, so that the same permission covers it.
+ * The changed and deleted messages of a block, by entry id. In the block's slot. Named like the
+ * keys of a room, so that the same permission covers it.
  */
 export const changedKey = (block: string): string => `room:${block}:changed`
 
 /**
- * Up to which sequence the room was deleted, and when: `<seq> <ms>`. Its generation is that
- * sequence.
+ * Up to which sequence a room was deleted, and when: `<seq> <ms>`. That sequence is the room's
+ * generation.
  */
 export const deletedKey = (room: string): string => `room:{${room}}:deleted`
 
 /**
- * A deleted room's users wait here until their blocks are gone: the same keys under another name.
- * And for which sequences that is: `<generation> <up to>`.
+ * Which life of a deleted room is still to be cleaned: `<generation> <up to>`, two sequences. The
+ * users of that life are set aside under goneUsersKey until their blocks are gone.
  */
 export const goneKey = (room: string): string => `room:{${room}}:gone`
 export const goneUsersKey = (key: string): string => `${key}:gone`
@@ -84,15 +84,15 @@ export const onceKey = (room: string, key: string): string => `room:{${room}}:on
 export const ticketKey = (hash: string): string => `dialogs:ticket:{${hash}}`
 
 /**
- * Where a script builds a new version of a stream, before it replaces the stream. In the same slot
- * as the stream; parseKey does not know it.
+ * Where a script builds a new version of a stream before that replaces the stream. In the slot of
+ * the stream. Exists only during the script, so parseKey does not know it.
  */
 export const copyKey = (key: string): string => `room:${key}:copy`
 
 /** The sharded pub/sub channel of a room. Same tag as its log, so both live on one shard. */
 export const roomChannel = (room: string): string => `room:{${room}}`
 
-/** The sharded pub/sub channel of a person: what they do on other devices, and who invites them. */
+/** The sharded pub/sub channel of a person: what happens to their list of rooms (PersonNews). */
 export const userChannel = (user: string): string => `user:{${user}}`
 
 /** The room of a room's channel, or the person of a person's; undefined for other channels. */
@@ -107,8 +107,8 @@ export const REMOVALS_CHANNEL = 'dialogs:removals'
 
 /**
  * Where the processes of the service know of each other (peers.ts): one place on each third of the
- * slots, so that no single shard matters. `signs` and `doubts` are what they say; `clock` is only
- * there for its expiry.
+ * slots, so that no single shard matters. `signs` and `doubts` hold what they say; `clock` is there
+ * only for its expiry.
  */
 export const PEER_PLACES = ['peers.13', 'peers.4', 'peers.43'].map(tag => ({
   slot: slotOf(tag),
@@ -129,7 +129,7 @@ export type KeyKind =
   | {
       readonly kind: 'block' | 'changed'
       readonly room: string
-      /** `<user>.<block>`, with the generation of a room that was deleted. */
+      /** `<user>.<block>`, and in a room that was deleted `:<generation>`. */
       readonly tag: string
       readonly user: string
       readonly block: number

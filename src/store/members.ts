@@ -11,10 +11,11 @@
 //    2 LEAVE at the room              caches that trust the membership for up to MEMBER_MS
 //    3 publish to every process, and to the person
 //
-// A message that was being written meanwhile may put the room back into the list; its writer looks
-// here then, and takes it out again. If that crashes, the room stays in the list of a non-member:
-// the list checks here before it shows a room. `npm run check` finds members who lack the room
-// in their list, and --repair adds it; so does their next message.
+// A message that is written during a removal may put the room back into the list. Its writer then
+// looks here, and takes the room out again. A crash before that leaves the room in the list of a
+// non-member, but it is not shown: the list checks the membership of every room that it shows. `npm
+// run check` finds members who lack the room in their list, and --repair adds it; so does their
+// next message.
 //
 // If rights depend on membership, it is checked for each request. The answer is cached, and every
 // process forgets it at once when a removal is published. If that publication is lost (its
@@ -45,10 +46,10 @@ import { type Users } from './users.js'
 
 /** How long a cached membership is trusted. */
 const MEMBER_MS = 10_000
-/** In a small room, removed users are in one key; beyond this many, in parts. */
+/** A room's removed users are in one key until there are this many; further ones are in parts. */
 export const LEFT_MAX = 3000
 
-/** Without a user: all of the room's members, because it was deleted. */
+/** Without a user, all members of the room were removed, because it was deleted. */
 export type RemovalListener = (room: string, user: string | undefined) => void
 
 export class Members {
@@ -57,13 +58,13 @@ export class Members {
   readonly #dialogs: Dialogs
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown, channel: string) => void
-  /** Until when the membership is trusted, by performance.now(). */
+  /** Until when a cached membership is trusted, by performance.now(). */
   readonly #until = new Remembered<number>()
   readonly #looks = new Shared<boolean>()
   readonly #listeners: RemovalListener[] = []
   readonly #missedListeners: Array<() => void> = []
   readonly #telling = new Set<Promise<void>>()
-  /** Removals that this process has heard of: a read that began before one may be outdated. */
+  /** How many removals this process has heard of. A read that began before one may be outdated. */
   #removals = 0
 
   constructor(
@@ -82,7 +83,7 @@ export class Members {
     this.#onFault = options.onFault
   }
 
-  /** From now on, hears of removals by other processes. */
+  /** From now on, this process hears of removals by other processes. */
   listen(subscriber: Pick<Subscriber, 'subscribe'>): void {
     subscriber.subscribe(REMOVALS_CHANNEL, {
       onMessage: payload => {
@@ -98,7 +99,9 @@ export class Members {
     })
   }
 
-  /** A promise only if this process does not know the answer. */
+  /**
+   * Whether a user is a member. Returns a promise only if this process does not know the answer.
+   */
   isMember(room: string, user: string): boolean | Promise<boolean> {
     const key = keyOf(room, user)
     if ((this.#until.get(key) ?? 0) > performance.now()) return true
@@ -145,9 +148,12 @@ export class Members {
   }
 
   /**
-   * Puts a room into a member's list, and tells their streams if it is new. If they have left it
-   * meanwhile, it is taken out again: streams that missed the news of it look at the list alone.
-   * @param isBack the streams do not follow the room any more, even if it is in the list
+   * Puts a room into a member's list, and tells their streams if it is new there. If the member has
+   * left meanwhile, it is taken out again, because streams that missed the news go by the list
+   * alone.
+   * @param isBack tells the streams in any case: they may have stopped following a room that is in
+   * the list
+   * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
   async list(
     room: string,
@@ -185,7 +191,7 @@ export class Members {
     return reply === 1
   }
 
-  /** Tells every process that a room has lost all of its members. It has none in the store. */
+  /** Tells every process that a room has no members any more, after it was deleted in the store. */
   async removeAll(room: string): Promise<void> {
     this.#forget(room, undefined)
     await this.#publish(
@@ -262,7 +268,7 @@ export class Members {
   }
 }
 
-// Names have no braces.
+// Names have no braces, so a brace separates them.
 const keyOf = (room: string, user: string): string => `${room}{${user}`
 
 function keysOf(room: string, user: string): string[] {

@@ -1,5 +1,5 @@
 // How far a person has read in each of their rooms, and when they said so: `<sequence>-<ms>`.
-// Invariant: a mark never moves back, whoever sets it, in whatever order.
+// Invariant: a mark never moves back, whichever process sets it, and in whatever order.
 import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { MARK_READ, MOVE_MARKS } from './dialog-scripts.js'
@@ -9,7 +9,7 @@ import { HASH_LISTING, Parted } from './parted.js'
 export type ReadMark = {
   /** The last sequence read; 0 if none was. */
   readonly seq: number
-  /** When that was said; 0 if it never was. */
+  /** When the person said so; 0 if they never did. */
   readonly ms: number
 }
 

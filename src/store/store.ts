@@ -26,7 +26,7 @@ import { Sealer } from './sealer.js'
 import { Touches } from './touches.js'
 import { Users } from './users.js'
 
-/** Work behind an answer that failed. Nobody waits for it; the log of the process tells it. */
+/** Which work behind an answer has failed. No client waits for that work. */
 export type StoreFault =
   'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean'
 
@@ -156,9 +156,9 @@ export class Store {
   }
 
   /**
-   * Resolves when everything that was accepted is done or was given up, and what follows from it. A
-   * POST that was answered 503 at its deadline may be committed a moment later, and must then be
-   * published: nobody else would notice, because a process that stops in peace is not missed.
+   * Resolves when everything that was accepted, and what follows from it, is done or was given up.
+   * A POST that was answered 503 at its deadline may be committed a moment later, and must then be
+   * published. Nobody else would notice it, because a process that stops in peace is not missed.
    */
   async settled(): Promise<void> {
     await this.#admission.settled()
@@ -194,7 +194,7 @@ export class Store {
   }
 
   /**
-   * Changes a message's text, or deletes it. Answers the change as the room's order tells it.
+   * Changes a message's text, or deletes it. Returns the change as the room's order tells it.
    * @throws DialogsError as Admission.admit and Changes.change
    */
   change(change: NewChange): Promise<Change> {
@@ -207,7 +207,7 @@ export class Store {
     )
   }
 
-  // What failed may be in the log all the same, and was not published.
+  // What failed may be in the log nevertheless, and was not published.
   #failed(room: string, error: unknown): void {
     if (isTemporary(error)) this.#options.onDoubt?.(roomChannel(room))
   }
@@ -225,7 +225,8 @@ export class Store {
 
   /**
    * One message; undefined if the room has no such sequence.
-   * @throws DialogsError MESSAGE_DELETED if it is gone with its room, MESSAGE_EXPIRED
+   * @throws DialogsError MESSAGE_DELETED if it is gone with its room; MESSAGE_EXPIRED;
+   * STORE_UNAVAILABLE if the log or the text is out of reach
    */
   async message(room: string, seq: number): Promise<Entry | undefined> {
     const [entry] = await this.history.range(room, seq, seq)

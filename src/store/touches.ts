@@ -1,12 +1,12 @@
-// Puts a room into the list of whoever writes there. The commit has already made the writer a
-// member of the room; only the list is updated here. The POST does not wait for it.
+// Puts a room into its writers' lists of rooms. The commit has already made the writer a member of
+// the room; only the list is updated here, and the POST does not wait for that. A crash before the
+// update leaves a member who does not see the room (members.ts).
 //
-// It costs a script and a WAIT, so it happens rarely and in groups. Rarely: at most once per
-// REMEMBERED_MS for each user and room, because the list is ordered by the room's last message
-// anyway. In groups: the updates of DELAY_MS are sent together and share their WAITs, unless
-// somebody asks for the list. A crash before that leaves a member who does not see the room
-// (members.ts). Bounded: beyond PENDING_MAX updates that wait or are under way, an update is
-// skipped, reported as a fault, and made up for by the next message.
+// An update costs a script and a WAIT, so updates are rare and go in groups. A user and a room are
+// updated at most once per REMEMBERED_MS, because the list is ordered by the room's last message
+// anyway. The updates of DELAY_MS are sent together and share their WAITs; whoever asks for the
+// list sends those of its user at once. Updates are bounded: while PENDING_MAX are waiting or in
+// flight, another one is skipped and reported as a fault. The next message makes up for it.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Message } from '../message/message.js'
 import { Remembered } from '../remembered.js'
@@ -14,7 +14,7 @@ import { type Members } from './members.js'
 
 const DELAY_MS = 250
 const REMEMBERED_MS = 600_000
-/** For each generation. A user's and a room's name take about 200 bytes. */
+/** For each of the two sets. A user's and a room's name take about 200 bytes. */
 const REMEMBERED_MAX = 50_000
 const PENDING_MAX = 10_000
 const AT_ONCE = 256
@@ -26,19 +26,20 @@ export class Touches {
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
   readonly #limit: LimitFunction = pLimit(AT_ONCE)
-  /** Two generations, so that the older half is always the one forgotten. */
+  /** Pairs that were updated lately, in two sets: forgetting the older one keeps the newer half. */
   #recent = new Set<string>()
   #older = new Set<string>()
   /**
-   * Who was removed and may write again. Their room may be in their list already, by an update that
-   * was under way when they were removed; their streams do not follow it any more.
+   * Users who were removed from a room and may write there again. An update that was in flight
+   * during the removal may have left the room in their list, although their streams do not follow
+   * it any more.
    */
   readonly #removed = new Remembered<true>()
   #turnedAt = performance.now()
   /** By user: updates that wait for the next group. */
   #waiting = new Map<string, Update[]>()
   #timer: NodeJS.Timeout | undefined
-  /** By user: updates that are under way. */
+  /** By user: updates that are in flight. */
   readonly #pending = new Map<string, Set<Promise<void>>>()
   #pendingCount = 0
 
@@ -61,8 +62,8 @@ export class Touches {
   }
 
   /**
-   * Forgets a user's state in a room: their next message puts the room into their list. Without a
-   * user, that of everybody in the room.
+   * Forgets that a user is up to date in a room, so that their next message puts the room into
+   * their list. Without a user, does this for everybody in the room.
    */
   forget(room: string, user: string | undefined): void {
     if (user === undefined) {
@@ -81,7 +82,9 @@ export class Touches {
     this.#removed.set(key, true)
   }
 
-  /** Resolves when the rooms that a user has written in so far are in their list, or given up. */
+  /**
+   * Resolves when every room that a user has written in so far is in their list, or was given up.
+   */
   async settled(user: string): Promise<void> {
     this.#begin(user, this.#waiting.get(user) ?? [])
     const pending = this.#pending.get(user)
@@ -150,5 +153,5 @@ export class Touches {
   }
 }
 
-// Names have no braces.
+// Names have no braces, so a brace separates them.
 const keyOf = (room: string, user: string): string => `${room}{${user}`

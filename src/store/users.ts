@@ -114,8 +114,8 @@ export class Users {
     return pageOf(users, at + 1, limit, users.length)
   }
 
-  // Reads the first key. A large room that nobody has split yet is split before, because its key is
-  // too large to be read at once.
+  // Reads the first key. If the room is large and nobody has split it yet, splits it first, because
+  // such a key is too large to be read at once.
   async #readDirect(room: string): Promise<{ isSplit: boolean; direct: Map<string, number> }> {
     const slot = roomSlot(room)
     if (Number(await this.#cluster.read(slot, ['HLEN', usersKey(room)])) > SMALL_MAX) {
