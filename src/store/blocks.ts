@@ -133,8 +133,8 @@ function checkUser(user: string): void {
 }
 
 /**
- * The cursor behind all blocks of a user: after the last one that was looked at, or after block 0 if
- * the user has none.
+ * The cursor behind all blocks of a user: after the last one that was looked at, or after block 0
+ * if the user has none.
  */
 function lastOf(user: string | undefined, looked: readonly string[]): string | undefined {
   if (user === undefined) return undefined
