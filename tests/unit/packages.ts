@@ -1,6 +1,7 @@
 // package.json declares exactly the packages that the code uses. A package that is missing there,
 // or listed for development only, breaks the service only where `npm ci --omit=dev` installed it.
-import { readdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { cpSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
@@ -78,4 +79,34 @@ t.test('no package is imported by an internal path, which any release may change
 
 t.test('the service states the version of package.json', async t => {
   t.equal(VERSION, manifest.version)
+})
+
+t.test('installing the client installs nothing of the service', async t => {
+  const folder = t.testdir({ dist: {} })
+  const script = 'compose/setup/client-manifest.mjs'
+  mkdirSync(join(folder, 'compose/setup'), { recursive: true })
+  cpSync(join(root, script), join(folder, script))
+  cpSync(join(root, 'package.json'), join(folder, 'package.json'))
+  const run = (what: 'narrow' | 'restore'): string => {
+    execFileSync(process.execPath, [join(folder, script), what])
+    return readFileSync(join(folder, 'package.json'), 'utf8')
+  }
+  const narrowed: typeof manifest = JSON.parse(run('narrow'))
+  t.strictSame(Object.keys(narrowed.dependencies).sort(), [
+    '@sinclair/typebox',
+    'eventsource-parser'
+  ])
+  const client = readdirSync(join(root, 'dist/src/client')).filter(name => name.endsWith('.js'))
+  const imported = client.flatMap(name =>
+    ts
+      .preProcessFile(readFileSync(join(root, 'dist/src/client', name), 'utf8'), true, true)
+      .importedFiles.map(({ fileName }) => fileName)
+      .filter(name => !/^(node:|\.)/.test(name))
+  )
+  t.strictSame([...new Set(imported)], ['eventsource-parser'], 'types need the other one')
+  t.equal(narrowed.version, manifest.version)
+  const whole = readFileSync(join(root, 'package.json'), 'utf8')
+  t.strictSame(JSON.parse(run('narrow')), narrowed, 'after packing was broken off')
+  t.equal(run('restore'), whole)
+  t.equal(run('restore'), whole, 'with nothing to put back')
 })
