@@ -87,8 +87,8 @@ export function formatTime(ms: number): string {
 }
 
 /**
- * Consecutive frames of one room. `ends[i]` is the offset at which the frame of sequence `first +
- * i` ends.
+ * Consecutive frames of one room. `ends[i]` is the offset at which the frame of sequence
+ * `first + i` ends.
  */
 export type Frames = {
   readonly first: number

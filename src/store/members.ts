@@ -13,9 +13,9 @@
 //
 // A message that is written during a removal may put the room back into the list. Its writer then
 // looks here, and takes the room out again. A crash before that leaves the room in the list of a
-// non-member, but it is not shown: the list checks the membership of every room that it shows. `npm
-// run check` finds members who lack the room in their list, and --repair adds it; so does their
-// next message.
+// non-member, but it is not shown: the list checks the membership of every room that it shows.
+// `npm run check` finds members who lack the room in their list, and --repair adds it; so does
+// their next message.
 //
 // If rights depend on membership, it is checked for each request. The answer is cached, and every
 // process forgets it at once when a removal is published. If that publication is lost (its

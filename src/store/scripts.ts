@@ -1,6 +1,7 @@
 // What the Lua scripts that run inside Redis have in common. The scripts themselves are in
-// block-scripts.ts, log-scripts.ts, user-scripts.ts, dialog-scripts.ts and check-scripts.ts. The
-// rules for all of them:
+// block-scripts.ts, log-scripts.ts, user-scripts.ts, dialog-scripts.ts and check-scripts.ts, and
+// beside their only callers in peer-place.ts and unfinished-deletions.ts. The rules for all of
+// them:
 //
 // - A script touches the keys of one slot only.
 // - While its slot is moving, a script with a single key works on both nodes. A script with several
