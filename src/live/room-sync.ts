@@ -181,7 +181,8 @@ export class RoomSync {
       const first = delivery.head + 1
       const last = Math.min(delivery.head + this.#pageLength, target, delivery.earlyFirst - 1)
       const page = await this.#history.range(this.#room, first, last, epoch)
-      if (page.length === 0 || page[0]?.seq !== delivery.head + 1) {
+      // Publications may have moved the head meanwhile: what counts is what was asked for.
+      if (page[0]?.seq !== first) {
         if (await this.#resetIfGone(delivery.head + 1, head, headMs)) return
         throw new Error('The log ends before its head')
       }

@@ -263,6 +263,24 @@ t.test('several gaps are closed by one look at the log', async t => {
   t.equal(world.room.head, 9, 'what lies beyond may not be on a replica yet')
 })
 
+t.test('a gap that closes by itself while it is read is no failure', async t => {
+  const world = await worldOf(t, 2)
+  const reader = world.join()
+  await until('it is live', () => reader.text().includes('event: live'))
+  world.store = messages(1, 5)
+  // The head is read first, then the last delivered entry, then the gap.
+  let questions = 0
+  world.before = async () => {
+    questions++
+    if (questions === 3) world.room.receive(publication(messages(3, 4)))
+  }
+  world.room.receive(publication(messages(5, 5)))
+  await until('the gap was read', () => questions >= 3 && !world.room.sync.isRunning)
+  await until('it is closed', () => reader.seqs().includes(5))
+  t.same(world.told, ['gap'])
+  t.same(reader.seqs(), sequence(1, 5))
+})
+
 t.test(
   'a gap after what a room finds when it opens is closed without another publication',
   async t => {
