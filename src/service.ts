@@ -9,6 +9,7 @@ import { Signals } from './live/signals.js'
 import { type Cluster } from './redis/cluster.js'
 import { type ConnectionOptions } from './redis/connection.js'
 import { Subscriber, type SubscriberEvents } from './redis/subscriber.js'
+import { REMOVALS_CHANNEL } from './store/keys.js'
 import { Peers, type PeersOptions } from './store/peers.js'
 import { Publisher } from './store/publisher.js'
 import { Store, type StoreOptions } from './store/store.js'
@@ -59,6 +60,9 @@ export class Service {
     this.#peers = new Peers(cluster, settings.live, {
       doubted: channels => {
         events.doubted(channels)
+        if (channels === 'all' || channels.includes(REMOVALS_CHANNEL)) {
+          this.store.members.doubtRemovals()
+        }
         for (const listener of [this.hub, this.people]) {
           if (channels === 'all') listener.doubtAll()
           else for (const channel of channels) listener.doubt(channel)

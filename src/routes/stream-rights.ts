@@ -4,10 +4,10 @@
 // longer be read, the whole stream ends. `event: removed` names the room, and the client comes back
 // without it.
 //
-// A removal is published to every process. If that news is lost, the stream is checked again:
-// within 10 s of a new subscription if this process had lost the old one, and within 10 minutes if
-// whoever removed the member could not publish it. The latter takes up to 10 s longer, because a
-// membership that was looked up is trusted for that long.
+// A removal is published to every process. When that news may have been lost, every stream is
+// checked within 10 s: after a new subscription, when another process has died, and when one says
+// that it could not publish a removal. Whatever else is lost is found within 10 minutes. That takes
+// up to 10 s longer, because a membership that was looked up is trusted for that long.
 import { type TokenCaller } from '../identity/claims.js'
 import { type Caller } from '../identity/caller.js'
 import { type Members } from '../identity/members.js'

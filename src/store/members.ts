@@ -18,9 +18,9 @@
 // their next message.
 //
 // If rights depend on membership, it is checked for each request. The answer is cached, and every
-// process forgets it at once when a removal is published. If that publication is lost (its
-// publisher died, or the connection to the channel's shard broke), the cached answer lasts up to
-// MEMBER_MS.
+// process forgets it at once when a removal is published. If the publication fails, the other
+// processes hear of that within seconds, and then trust no earlier answer. If the publisher dies
+// before it publishes, a cached answer lasts up to MEMBER_MS.
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
@@ -90,13 +90,20 @@ export class Members {
         const removal = parseRemoval(payload)
         if (removal !== undefined) this.#forget(...removal)
       },
-      // Removals may have been missed.
       onSubscribed: () => {
-        this.#removals++
-        this.#until.clear()
-        for (const listener of this.#missedListeners) listener()
+        this.doubtRemovals()
       }
     })
+  }
+
+  /**
+   * Removals by other processes may have been missed: after a (re)subscription, when a process
+   * could not publish one, and when a process has died (peers.ts).
+   */
+  doubtRemovals(): void {
+    this.#removals++
+    this.#until.clear()
+    for (const listener of this.#missedListeners) listener()
   }
 
   /**
@@ -116,7 +123,7 @@ export class Members {
     this.#listeners.push(listener)
   }
 
-  /** Calls back after each (re)subscription: removals by other processes may have been missed. */
+  /** Calls back when removals by other processes may have been missed. */
   onMissed(listener: () => void): void {
     this.#missedListeners.push(listener)
   }

@@ -7,7 +7,7 @@ import { connect } from '../../src/embedded/connection.js'
 import { SKEW_S } from '../../src/identity/tokens.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { parseClusterNodes } from '../../src/redis/topology.js'
-import { REMOVALS_CHANNEL, roomSlot } from '../../src/store/keys.js'
+import { REMOVALS_CHANNEL, roomSlot, usersKey } from '../../src/store/keys.js'
 import { freshRoom, post, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService, type Service } from '../support/service.js'
@@ -17,7 +17,10 @@ import { until } from '../support/until.js'
 const SECRET = 'only-these-tests-know-this-secret-of-theirs'
 /** How much later than its token a stream may end: a busy machine is late with everything. */
 const LATE_MS_MAX = 2_000
-/** A removal whose news was lost is noticed within 10 s of a new subscription. */
+/**
+ * A removal whose news was lost is noticed within 10 s of a new subscription, or 22 s after the
+ * death of its process.
+ */
 const REMOVED_MS_MAX = 30_000
 
 const cluster = await startCluster(t)
@@ -76,6 +79,17 @@ async function killMasterOf(slot: number): Promise<void> {
   restarts.push(() => killed.start())
 }
 const restarts: Array<() => Promise<void>> = []
+
+/** Sends a command to every node. Those that do not own its key refuse it. */
+async function onEveryNode(...words: string[]): Promise<void> {
+  for (const { url } of cluster.nodes) {
+    const client = await connect(url)
+    await client.sendCommand(words).catch((error: unknown) => {
+      if (!/^(?:MOVED|READONLY) /.test(String((error as Error).message))) throw error
+    })
+    await client.disconnect()
+  }
+}
 
 /** What a stream has received after its last word. */
 const afterLastWord = ({ text }: SseReader, event: string): string | undefined =>
@@ -189,6 +203,50 @@ t.test('a removal ends streams at every process, even if its channel loses its m
   }
   t.ok((await loading.stop()) > 20, 'there was load')
   for (const restart of restarts.splice(0)) await restart()
+})
+
+/** A stream at the first service, of a member whom another service has added. */
+async function openMember(t: Test, { url }: Service): Promise<Member> {
+  const room = freshRoom()
+  const path = `${url}/rooms/${room}/users/leaving`
+  await request(path, { method: 'PUT', headers: bearer(writer) })
+  const token = await tokenOf({ user: 'leaving', read: ['member'] })
+  const stream = openSse(t, `${first.url}/rooms/${room}/events?last=0`, bearer(token))
+  await stream.isLive()
+  return { room, path, token, stream }
+}
+type Member = {
+  readonly room: string
+  readonly path: string
+  readonly token: string
+  readonly stream: SseReader
+}
+
+async function hasEnded(t: Test, { room, token, stream }: Member): Promise<void> {
+  const removedAt = performance.now()
+  await until('the stream has ended', () => stream.hasEnded, REMOVED_MS_MAX)
+  t.comment(`ended after ${Math.round(performance.now() - removedAt)} ms`)
+  t.equal(afterLastWord(stream, 'removed'), '', 'removed is the last thing')
+  const page = await request(`${first.url}/rooms/${room}/messages`, { headers: bearer(token) })
+  t.match(page, { status: 403, body: { code: 'FORBIDDEN' } })
+}
+
+t.test('a removal that Redis refuses to publish ends streams elsewhere', async t => {
+  const removing = await startService(t, { redisNodes: cluster.urls, env })
+  const member = await openMember(t, removing)
+  await onEveryNode('ACL', 'SETUSER', 'service', '-spublish')
+  t.teardown(() => onEveryNode('ACL', 'SETUSER', 'service', '+spublish'))
+  const { status } = await request(member.path, { method: 'DELETE', headers: bearer(writer) })
+  t.equal(status, 200)
+  await hasEnded(t, member)
+})
+
+t.test('a removal whose process died before it was published ends streams elsewhere', async t => {
+  const removing = await startService(t, { redisNodes: cluster.urls, env })
+  const member = await openMember(t, removing)
+  await onEveryNode('HDEL', usersKey(member.room), 'leaving')
+  await removing.kill()
+  await hasEnded(t, member)
 })
 
 t.test('no token, ticket, secret or text is in any log', async t => {
