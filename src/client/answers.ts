@@ -61,14 +61,14 @@ export type Fields = { readonly [field: string]: unknown }
 /** The service never sends this: it comes from a proxy, or from another program. */
 export class WrongAnswer extends Error {
   constructor(expected: string) {
-    super(`The service sent something that is no ${expected}.`)
+    super(`The service sent something else than a ${expected}.`)
     this.name = 'WrongAnswer'
   }
 }
 
 /** An object's fields, each still unknown. @throws WrongAnswer for anything but an object */
 export function fieldsOf(value: unknown): Fields {
-  if (typeof value !== 'object' || value === null) throw new WrongAnswer('object')
+  if (typeof value !== 'object' || value === null) throw new WrongAnswer('JSON object')
   return { ...value }
 }
 

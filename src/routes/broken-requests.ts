@@ -32,7 +32,7 @@ export function answerTunnels(server: Server): void {
     socket.on('error', () => undefined)
     const error = new DialogsError(
       'METHOD_NOT_ALLOWED',
-      `${request.url?.slice(0, 200) ?? ''} does not take CONNECT: this is no proxy.`
+      `${request.url?.slice(0, 200) ?? ''} does not take CONNECT: this is not a proxy.`
     )
     socket.end(textOf(plainAnswer(error), { allow: 'GET, HEAD, POST, OPTIONS' }))
   })

@@ -60,7 +60,7 @@ export async function changeRoutes(
         }
       },
       schema: {
-        summary: 'Delete a message: its text is nowhere any more, its place in the order stays',
+        summary: 'Delete a message: its text is gone for good, its place in the order stays',
         params: MessageParams,
         querystring: AuthorQuery,
         response: { 200: ChangeAnswer, ...ERRORS }

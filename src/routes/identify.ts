@@ -106,7 +106,7 @@ async function ofTicket(tickets: Pick<Tickets, 'callerOf'>, ticket: unknown): Pr
   if (caller !== undefined) return caller
   throw new DialogsError(
     'UNAUTHENTICATED',
-    'The ticket is not valid, or no longer: get another one by POST /tickets.'
+    'The ticket is unknown or has expired: get another one by POST /tickets.'
   )
 }
 

@@ -112,7 +112,7 @@ export class RateLimited extends DialogsError {
 }
 
 const tooMany = (waitMs: number): RateLimited =>
-  new RateLimited('RATE_LIMITED', 'There are too many writes of this caller', waitMs)
+  new RateLimited('RATE_LIMITED', 'This caller writes too much', waitMs)
 
 const isProgram = (caller: Caller): boolean =>
   caller !== ANYBODY && caller.isAdmin && caller.user === undefined

@@ -20,11 +20,12 @@ export const DeletedRoomAnswer = Type.Object({
   room: Type.String(),
   deleted: Type.Literal(true),
   head: Type.Integer({
-    description: 'what was written up to here is gone; a message that is written now comes after it'
+    description: 'everything up to here is gone; a message that is written now comes after it'
   }),
   at: Type.String({ format: 'date-time' }),
   done: Type.Boolean({
-    description: 'nothing is left in the store; false if a large room takes longer: it goes on'
+    description:
+      'nothing is left in the store; false if a large room takes longer: the deletion continues'
   })
 })
 
@@ -50,13 +51,13 @@ export const DialogAnswer = Type.Object({
   }),
   last: Type.Union([MessageAnswer, DeletedAnswer, LostAnswer, Type.Null()], {
     description:
-      'the last message, also if it was deleted; null in an empty room, and in one that the token does not let its user read'
+      'the last message, even if it was deleted; null in an empty room, and in one that the token does not let its user read'
   })
 })
 
 export const DialogsQuery = Type.Object(
   {
-    before: Type.Optional(Type.String({ description: 'the next of the page before' })),
+    before: Type.Optional(Type.String({ description: '`next` of the page before' })),
     limit: PageQuery.properties.limit
   },
   { additionalProperties: false }

@@ -50,7 +50,7 @@ export async function healthRoutes(
     {
       config: { contract: { id: 'isReady', tag: 'operations', isPublic: true } },
       schema: {
-        summary: 'The process takes work: Redis answers, and lets it do all that it needs',
+        summary: 'The process takes work: Redis answers, and permits everything that it needs',
         response: { 200: HealthAnswer }
       }
     },

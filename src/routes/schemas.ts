@@ -16,7 +16,7 @@ export const NewMessage = Type.Object(
     user: Type.Optional(
       Type.String({
         description:
-          '1 to 64 characters, as a room; with a token that names a user the same one, or left out'
+          '1 to 64 characters, as a room; with a token that names a user: the same user, or omitted'
       })
     ),
     text: Type.String({ description: '1 to TEXT_MAX characters' })
@@ -109,7 +109,7 @@ export const PageAnswer = Type.Object({
   head: Type.Integer({ description: 'the last sequence of the room, 0 when it is empty' }),
   messages: Type.Array(Type.Union([MessageAnswer, ChangeAnswer, DeletedAnswer, LostAnswer]), {
     description:
-      'ascending, without a hole; at least one if there is any. Go on after the last one until it is head, or before the first until it is 1'
+      'ascending, without a hole; at least one if there is any. Continue after the last one until it is head, or before the first one until it is 1'
   })
 })
 

@@ -28,7 +28,10 @@ export async function ticketRoutes(
     },
     async ({ caller }, reply) => {
       if (tickets === undefined || !(caller instanceof TokenCaller)) {
-        throw new DialogsError('NOT_FOUND', 'This service asks for no tokens: no ticket is needed.')
+        throw new DialogsError(
+          'NOT_FOUND',
+          'This service needs no tokens: connect without a ticket.'
+        )
       }
       const { ticket, expiresAtMs } = await tickets.mint(caller)
       return reply.code(201).send({ ticket, expiresAt: new Date(expiresAtMs).toISOString() })
