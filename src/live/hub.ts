@@ -193,6 +193,9 @@ export class Hub {
       onSubscribed: isSettled => {
         void room.sync.run()
         if (!isSettled) this.#audit.lookAfterChange(entry)
+      },
+      onLost: () => {
+        room.sync.lost()
       }
     })
     return entry

@@ -129,6 +129,16 @@ export class RoomSync {
     await this.run()
   }
 
+  /**
+   * Nothing has been received for seconds, and it is not known when that will end. Readers are told
+   * without a look at the log: thousands of rooms of one silent shard would ask in vain.
+   */
+  lost(): void {
+    if (this.#isBehind || this.#delivery.isClosed) return
+    this.#isBehind = true
+    this.#events.behind()
+  }
+
   /** What was delivered is void, so there is nothing left to compare. */
   forgetDoubt(): void {
     this.#doubted = undefined
@@ -224,9 +234,7 @@ export class RoomSync {
   // Readers would otherwise take the silence for a quiet room.
   #fallBehind(): void {
     const sinceMs = performance.now() - (this.#tryingSince ?? Infinity)
-    if (this.#isBehind || this.#delivery.isClosed || sinceMs < BEHIND_MS_MIN) return
-    this.#isBehind = true
-    this.#events.behind()
+    if (sinceMs >= BEHIND_MS_MIN) this.lost()
   }
 
   #release(): void {

@@ -19,6 +19,8 @@ export type ChannelListener = {
    * noticed this yet may still publish to a node where nobody is subscribed any more
    */
   onSubscribed: (isSettled: boolean) => void
+  /** Nothing has arrived for LOST_MS, because the channel is subscribed nowhere. Told once. */
+  onLost?: () => void
 }
 
 type Channel = {
@@ -27,6 +29,9 @@ type Channel = {
   readonly listener: ChannelListener
   /** The node at which it is subscribed or being subscribed; undefined if there is none. */
   node: string | undefined
+  /** Since when it has been subscribed nowhere; undefined while it is. */
+  lostAt: number | undefined
+  isToldLost: boolean
 }
 
 export type SubscriberEvents = {
@@ -35,6 +40,9 @@ export type SubscriberEvents = {
 
 /** Within this time every publisher knows the new owner: it looks every TOPOLOGY_REFRESH_MS. */
 const SETTLE_MS = 10_000
+/** A failover is over by then. */
+const LOST_MS = 5000
+const LOST_CHECK_MS = 1000
 const RETRY_MS = 50
 const RETRY_MS_MAX = 500
 /** Permissions are not restored within a second. */
@@ -46,6 +54,7 @@ export class Subscriber {
   readonly #events: SubscriberEvents
   readonly #channels = new Map<string, Channel>()
   readonly #connections = new Map<string, PubSubConnection>()
+  readonly #checkingLost: NodeJS.Timeout
   #isPlacing = false
   #placedAt = -Infinity
   /** When a channel last lost the node at which it was subscribed. */
@@ -62,6 +71,9 @@ export class Subscriber {
     cluster.onChange(() => {
       this.#placeAll()
     })
+    this.#checkingLost = setInterval(() => {
+      this.#tellLost()
+    }, LOST_CHECK_MS).unref()
   }
 
   /** Open connections: at most one per shard. */
@@ -71,7 +83,14 @@ export class Subscriber {
 
   subscribe(name: string, listener: ChannelListener): void {
     if (this.#channels.has(name)) throw new Error(`Channel ${name} has a listener already`)
-    const channel: Channel = { name, slot: slotOf(name), listener, node: undefined }
+    const channel: Channel = {
+      name,
+      slot: slotOf(name),
+      listener,
+      node: undefined,
+      lostAt: performance.now(),
+      isToldLost: false
+    }
     this.#channels.set(name, channel)
     this.#place(channel)
   }
@@ -84,6 +103,7 @@ export class Subscriber {
 
   close(): void {
     this.#isClosed = true
+    clearInterval(this.#checkingLost)
     this.#channels.clear()
     for (const connection of this.#connections.values()) connection.close()
   }
@@ -94,7 +114,7 @@ export class Subscriber {
     const owner = this.#cluster.topology.ownerOf(channel.slot)
     if (owner === channel.node) return
     if (channel.node !== undefined) {
-      this.#lostAt = performance.now()
+      this.#lose(channel)
       this.#connections.get(channel.node)?.unsubscribe(channel.name)
     }
     channel.node = owner
@@ -133,6 +153,8 @@ export class Subscriber {
     const channel = this.#channels.get(name)
     this.#tries = 0
     if (channel?.node === node) {
+      channel.lostAt = undefined
+      channel.isToldLost = false
       channel.listener.onSubscribed(performance.now() - this.#lostAt > SETTLE_MS)
     }
   }
@@ -141,7 +163,7 @@ export class Subscriber {
     const channel = this.#channels.get(name)
     if (channel?.node !== node) return
     channel.node = undefined
-    this.#lostAt = performance.now()
+    this.#lose(channel)
     this.#events.lost(refusal === undefined ? 'moved' : 'refused')
     if (refusal !== undefined) this.#refused(refusal, node)
     this.#placeSoon()
@@ -161,11 +183,28 @@ export class Subscriber {
     if (this.#isClosed) return
     this.#refused(reason, node)
     for (const channel of this.#channels.values()) {
-      if (channel.node === node) channel.node = undefined
+      if (channel.node !== node) continue
+      channel.node = undefined
+      this.#lose(channel)
     }
     this.#lostAt = performance.now()
     this.#events.lost('connection')
     this.#placeSoon()
+  }
+
+  // Attempts that fail do not count as the beginning of another loss.
+  #lose(channel: Channel): void {
+    this.#lostAt = performance.now()
+    channel.lostAt ??= this.#lostAt
+  }
+
+  #tellLost(): void {
+    const longAgo = performance.now() - LOST_MS
+    for (const channel of this.#channels.values()) {
+      if (channel.isToldLost || channel.lostAt === undefined || channel.lostAt > longAgo) continue
+      channel.isToldLost = true
+      channel.listener.onLost?.()
+    }
   }
 
   // Many channels are lost at once, and one topology look serves them all. Repeats until every
