@@ -41,7 +41,7 @@ type Group = {
 class Command implements Receiver {
   readonly args: readonly string[]
   readonly isAsking: boolean
-  readonly #needsReplica: boolean
+  readonly needsReplica: boolean
   readonly #resolve: (written: Written) => void
   readonly #reject: (error: unknown) => void
   #group: Group | undefined
@@ -55,7 +55,7 @@ class Command implements Receiver {
   ) {
     this.args = args
     this.isAsking = isAsking
-    this.#needsReplica = needsReplica
+    this.needsReplica = needsReplica
     this.#resolve = resolve
     this.#reject = reject
   }
@@ -64,7 +64,7 @@ class Command implements Receiver {
     this.#group = group
     group.length++
     group.unanswered++
-    if (this.#needsReplica) group.needsReplica = true
+    if (this.needsReplica) group.needsReplica = true
     if (this.isAsking) group.connection.dispatch(ASKING, NOBODY)
     group.connection.dispatch(this.args, this)
   }
@@ -87,6 +87,7 @@ class Command implements Receiver {
   }
 }
 
+const isForReplica = ({ needsReplica }: Command): boolean => needsReplica
 const ALREADY = Promise.resolve()
 const nothing = (): void => {}
 const ASKING = ['ASKING']
@@ -121,7 +122,9 @@ export class NodePipeline {
     resolve: (written: Written) => void,
     reject: (error: unknown) => void
   ): void {
-    const refusal = this.#replication?.refusal
+    // Only a command that waits for a replica may be the one that tries whether there is one again:
+    // any other would take its turn and learn nothing.
+    const refusal = needsReplica ? this.#replication?.refusal : undefined
     if (refusal !== undefined) return reject(refusal)
     const command = new Command(
       args,
@@ -215,10 +218,12 @@ export class NodePipeline {
 
   #release(link: Link): void {
     this.#free.push(link)
-    const refusal = this.#queue.length > 0 ? this.#replication?.refusal : undefined
+    const refusal = this.#queue.some(isForReplica) ? this.#replication?.refusal : undefined
     if (refusal !== undefined) {
-      for (const command of this.#queue.splice(0)) command.failed(refusal)
-      return
+      for (const command of this.#queue.splice(0)) {
+        if (command.needsReplica) command.failed(refusal)
+        else this.#queue.push(command)
+      }
     }
     while (this.#queue.length > 0) {
       const group = this.#gathering ?? this.#begin()
