@@ -170,7 +170,7 @@ export class Reader implements RoomReader {
     return length
   }
 
-  // The page that holds a sequence; empty only when this reader was reset or its stream has ended.
+  // The page that holds a sequence; empty only when that is gone or the stream has ended.
   // If the store has no such page, the log was rewound or is gone for a moment, and the room does
   // not know it yet: so the room syncs. There is always a pause before the next attempt, because a
   // sync may return at once and change nothing.
@@ -183,6 +183,8 @@ export class Reader implements RoomReader {
       await this.#room.sync.run()
       await this.#room.horizon.lookBack(seq)
       if (resets === this.#resets) this.#resetIfGone()
+      // A cursor may name the deletion of its room, which no page holds.
+      if (seq < this.#room.horizon.known.first) return []
       await pause.wait()
       if (this.#output.stream.hasEnded || resets !== this.#resets) return []
     }
