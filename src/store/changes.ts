@@ -156,7 +156,7 @@ export class Changes {
 
   async #read(room: string, seq: number, told: LogEntry): Promise<Change> {
     const [entry] = await this.#history.entries(room, [told])
-    if (entry === undefined || !isChange(entry)) throw lost(room, seq)
+    if (entry === undefined || !isChange(entry)) throw await this.#absence(room, seq)
     return entry
   }
 
@@ -217,7 +217,9 @@ export class Changes {
       const answer = reply as unknown as ChangeReply
       if (answer[0] === 'lost') {
         // The writer of a fresh message may still put its text back, so this waits a moment.
-        if (reference.ms < Date.now() - FRESH_MS || performance.now() > until) throw lost(room, seq)
+        if (reference.ms < Date.now() - FRESH_MS || performance.now() > until) {
+          throw await this.#absence(room, seq)
+        }
         await sleep(LOOK_AGAIN_MS)
         continue
       }
@@ -236,6 +238,12 @@ export class Changes {
       }
       return { n, ms }
     }
+  }
+
+  // Why a message that was in the log has no text: its room may have been deleted since.
+  async #absence(room: string, seq: number): Promise<DialogsError> {
+    await refuseGone(this.#log, room, seq)
+    return lost(room, seq)
   }
 
   // By the time that a message written now would expire, what is changed now has expired too.

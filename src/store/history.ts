@@ -114,7 +114,11 @@ export class History {
     const first = await this.#read(room, log)
     if (first.lost.size === 0) return first.entries
     await this.#refuseIfStranded(room, first.lost)
-    return (await this.#read(room, log)).entries
+    const second = await this.#read(room, log)
+    if (second.lost.size === 0) return second.entries
+    // The room may have been deleted, or its messages have expired, since the log was read.
+    const from = await this.#log.first(room)
+    return second.entries.filter(({ seq }) => seq >= from)
   }
 
   /** The entries, and the tags of the blocks that lack a text. */

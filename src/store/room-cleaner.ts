@@ -3,6 +3,7 @@
 // new life is touched. Its blocks have another generation in their keys, and its segments higher
 // numbers. So whole keys are deleted, whoever writes meanwhile, and anybody may clean at any time.
 import pLimit from 'p-limit'
+import { DialogsError } from '../errors.js'
 import { formatTag } from '../message/block-tag.js'
 import { blockOf } from '../message/message.js'
 import { untilAcknowledged } from '../redis/acknowledged.js'
@@ -153,7 +154,8 @@ export class RoomCleaner {
     const { segmentLength } = this.#options
     const limit = pLimit(SEGMENTS_AT_ONCE)
     const end = Math.floor((upTo - 1) / segmentLength)
-    const first = Math.floor(generation / segmentLength)
+    // A life begins with the entry that ended the one before, which may be the last of its segment.
+    const first = Math.floor(Math.max(0, generation - 1) / segmentLength)
     for (let from = first; from < end; from += SEGMENTS_AT_ONCE) {
       const some = Array.from(
         { length: Math.min(SEGMENTS_AT_ONCE, end - from) },
@@ -163,13 +165,20 @@ export class RoomCleaner {
     }
   }
 
-  // Waits for a replica, so that a failover does not bring the key back.
+  // Waits for a replica, so that a failover does not bring the key back. While the key's slot is
+  // half-moved and the source has died, the target may have a copy that the owner knows nothing of.
   async #unlink(key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
     await untilAcknowledged(
       () => this.#cluster.write(slotOf(key), ['UNLINK', key], deadline),
       deadline
     )
+    if (await this.#cluster.isStranded(key)) {
+      throw new DialogsError(
+        'STORE_UNAVAILABLE',
+        'Messages of the room are out of reach because the slot of their block is half-moved: run npm run cluster -- finish'
+      )
+    }
   }
 }
 
