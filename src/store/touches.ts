@@ -2,17 +2,16 @@
 // the room; only the list is updated here, and the POST does not wait for that. A crash before the
 // update leaves a member who does not see the room (members.ts).
 //
-// An update costs a script and a WAIT, so updates are rare and go in groups. A user and a room are
-// updated at most once per REMEMBERED_MS, because the list is ordered by the room's last message
-// anyway. The updates of DELAY_MS are sent together and share their WAITs; whoever asks for the
-// list sends those of its user at once. Updates are bounded: while PENDING_MAX are waiting or in
-// flight, another one is skipped and reported as a fault. The next message makes up for it.
+// An update costs a script and a WAIT, so it is rare: a user and a room are updated at most once
+// per REMEMBERED_MS, because the list is ordered by the room's last message anyway. It begins at
+// once, because the same person may ask another process for the list. Updates are bounded: while
+// PENDING_MAX are in flight, another one is skipped and reported as a fault. The next message makes
+// up for it.
 import pLimit, { type LimitFunction } from 'p-limit'
 import { type Message } from '../message/message.js'
 import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
 
-const DELAY_MS = 250
 const REMEMBERED_MS = 600_000
 /** For each of the two sets. A user's and a room's name take about 200 bytes. */
 const REMEMBERED_MAX = 50_000
@@ -36,9 +35,6 @@ export class Touches {
    */
   readonly #removed = new Remembered<true>()
   #turnedAt = performance.now()
-  /** By user: updates that wait for the next group. */
-  #waiting = new Map<string, Update[]>()
-  #timer: NodeJS.Timeout | undefined
   /** By user: updates that are in flight. */
   readonly #pending = new Map<string, Set<Promise<void>>>()
   #pendingCount = 0
@@ -57,7 +53,7 @@ export class Touches {
     for (const { user, ms } of messages) {
       const key = keyOf(room, user)
       if (this.#recent.has(key) || this.#older.has(key)) continue
-      this.#wait(key, { room, user, ms })
+      this.#begin(key, { room, user, ms })
     }
   }
 
@@ -86,50 +82,30 @@ export class Touches {
    * Resolves when every room that a user has written in so far is in their list, or was given up.
    */
   async settled(user: string): Promise<void> {
-    this.#begin(user, this.#waiting.get(user) ?? [])
     const pending = this.#pending.get(user)
     if (pending !== undefined) await Promise.all(pending)
   }
 
   async allSettled(): Promise<void> {
-    this.#beginAll()
     await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
   }
 
-  #wait(key: string, update: Update): void {
+  #begin(key: string, update: Update): void {
     if (this.#pendingCount >= PENDING_MAX) {
       this.#onFault(new Error(`More than ${PENDING_MAX} users wait to see their room`))
       return
     }
     this.#remember(key)
     this.#pendingCount++
-    const waiting = this.#waiting.get(update.user)
-    if (waiting === undefined) this.#waiting.set(update.user, [update])
-    else waiting.push(update)
-    this.#timer ??= setTimeout(() => {
-      this.#beginAll()
-    }, DELAY_MS).unref()
-  }
-
-  #beginAll(): void {
-    clearTimeout(this.#timer)
-    this.#timer = undefined
-    for (const [user, updates] of this.#waiting) this.#begin(user, updates)
-  }
-
-  #begin(user: string, updates: readonly Update[]): void {
-    this.#waiting.delete(user)
-    if (updates.length === 0) return
+    const { user } = update
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
-    for (const update of updates) {
-      const touch: Promise<void> = this.#limit(() => this.#list(update)).finally(() => {
-        this.#pendingCount--
-        pending.delete(touch)
-        if (pending.size === 0) this.#pending.delete(user)
-      })
-      pending.add(touch)
-    }
+    const touch: Promise<void> = this.#limit(() => this.#list(update)).finally(() => {
+      this.#pendingCount--
+      pending.delete(touch)
+      if (pending.size === 0) this.#pending.delete(user)
+    })
+    pending.add(touch)
   }
 
   async #list({ room, user, ms }: Update): Promise<void> {

@@ -1,6 +1,5 @@
 // Which lists of rooms are updated when somebody writes, without Redis.
 import t from 'tap'
-import { until } from '../support/until.js'
 import { Touches } from '../../src/store/touches.js'
 
 t.test("a writer's list is updated once, and again after a removal", async t => {
@@ -35,31 +34,6 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
   await wrote(5)
   await wrote(6)
   t.same(listed.slice(2), [{ room: 'red', user: 'ann', isBack: true }])
-})
-
-t.test('updates are sent in groups, and at once for whoever asks for their list', async t => {
-  const listed: string[] = []
-  const touches = new Touches(
-    {
-      list: async (room, user) => {
-        listed.push(`${user} in ${room}`)
-      }
-    },
-    {
-      deadlineMs: 1000,
-      onFault: error => {
-        throw error
-      }
-    }
-  )
-  for (const user of ['ann', 'bob']) {
-    touches.wrote('red', [{ room: 'red', seq: 1, user, text: 'x', ms: 1 }])
-  }
-  t.strictSame(listed, [], 'nothing yet')
-  await touches.settled('ann')
-  t.strictSame(listed, ['ann in red'])
-  await until('the other update', () => listed.length === 2)
-  t.strictSame(listed, ['ann in red', 'bob in red'], 'the others a moment later, by themselves')
 })
 
 t.test('beyond 10,000 updates at a time one is skipped, and its next message makes up', async t => {
