@@ -23,6 +23,7 @@ const FINAL = new Set([
   'MESSAGE_DELETED',
   'MESSAGE_NOT_FOUND',
   'NOT_A_MESSAGE',
+  'ROOM_DELETED',
   'IDEMPOTENCY_CONFLICT'
 ])
 
@@ -149,7 +150,7 @@ export class ChangesModel {
   judge(room: string, log: readonly Stored[]): void {
     const { oracle } = this.#world
     for (const { room: told, seq, toldAt, text, isExcused } of this.#told.values()) {
-      if (told !== room || isExcused) continue
+      if (told !== room || isExcused || oracle.rooms.mayBeGone(room, toldAt)) continue
       const change = log[toldAt - 1]?.change
       if (change?.seq !== seq || change.isDeletion !== (text === undefined)) {
         oracle.violation(`the change of ${room} ${seq} was answered as ${toldAt}, and is not there`)

@@ -146,7 +146,7 @@ export class DialogsModel {
   }
 
   #onMarked(user: string, room: string, seq: number): void {
-    if (this.#leaving.has(`${user} ${room}`)) return
+    if (this.#mayBeForgotten(user, room)) return
     const { nodes, oracle } = this.#world
     const holders = nodes.filter(node => markAt(node, { user, room }) >= seq)
     const isAlone = holders.length < 2
@@ -165,7 +165,7 @@ export class DialogsModel {
    */
   onTold(who: string, user: string, state: DialogState): void {
     const { oracle } = this.#world
-    if (oracle.upheavals > 0) return
+    if (oracle.upheavals > 0 || oracle.rooms.wasDeleted(state.room)) return
     const fault = this.#faultOf(user, state)
     if (fault !== undefined) oracle.violation(`${who}: ${fault}`)
   }
@@ -193,6 +193,10 @@ export class DialogsModel {
       }
     }
     return undefined
+  }
+
+  #mayBeForgotten(user: string, room: string): boolean {
+    return this.#leaving.has(`${user} ${room}`) || this.#world.oracle.rooms.wasDeleted(room)
   }
 
   #isListed(user: string, room: string): boolean {
@@ -243,7 +247,7 @@ export class DialogsModel {
       oracle.violation(`${user} sees the head ${head} in ${room}, which is not the head`)
     }
     const mark = this.#marks.get(`${user} ${room}`)
-    const mayBeGone = this.#leaving.has(`${user} ${room}`)
+    const mayBeGone = this.#mayBeForgotten(user, room)
     if (mark !== undefined && !mayBeGone && !mark.isExcused && read < mark.seq) {
       oracle.violation(`${user} had read ${mark.seq} of ${room}, and now ${read}`)
     }

@@ -2,8 +2,9 @@
 // the simulated world can do.
 import { slotOf } from '../../src/redis/slots.js'
 import { parseChanged } from '../../src/store/changed-text.js'
-import { blockKey, changedKey, logKey, segmentKey } from '../../src/store/keys.js'
+import { blockKey, changedKey, deletedKey, logKey, segmentKey } from '../../src/store/keys.js'
 import { type ChangeMark, parseReference } from '../../src/message/message.js'
+import { isDeletion } from '../../src/store/log.js'
 import { type SimulatedNode } from './node.js'
 import { Stream } from './streams.js'
 import { type World } from './world.js'
@@ -21,6 +22,8 @@ export type Stored = {
   /** The number of its newest change, as stored beside the block; 0 if there is none. */
   readonly changes: number
   readonly isDeleted: boolean
+  /** It went with the room's last deletion. */
+  readonly isGone: boolean
   /** Set if the entry announces a change. */
   readonly change: ChangeMark | undefined
 }
@@ -48,8 +51,11 @@ export function storedLog(world: World, room: string, segmentLength: number): St
     }
   }
   for (const { id, fields } of tail?.entries ?? []) references.set(id[1], fields[1] ?? '')
+  const generation = generationOf(world, room)
   return Array.from({ length: head }, (_, index) =>
-    storedEntry(world, room, index + 1, references.get(index + 1))
+    index < generation
+      ? { ...NOTHING, seq: index + 1, isGone: true }
+      : storedEntry(world, room, index + 1, references.get(index + 1))
   )
 }
 
@@ -74,6 +80,7 @@ function storedEntry(
     original,
     changes: changed?.n ?? 0,
     isDeleted: text === undefined && changed !== undefined && changed.text === undefined,
+    isGone: false,
     change
   }
 }
@@ -85,16 +92,26 @@ const NOTHING = {
   original: undefined,
   changes: 0,
   isDeleted: false,
+  isGone: false,
   change: undefined
 } as const
 
 export const headOf = (world: World, room: string): number =>
   streamOf(holderOf(world, logKey(room)), logKey(room))?.last[1] ?? 0
 
+/** The sequence up to which a room was deleted, for all that this node knows; 0 for no deletion. */
+export function generationIn(node: SimulatedNode | undefined, room: string): number {
+  const text = node?.db.values.get(deletedKey(room))
+  return typeof text === 'string' ? Number.parseInt(text, 10) : 0
+}
+
+export const generationOf = (world: World, room: string): number =>
+  generationIn(holderOf(world, deletedKey(room)), room)
+
 /**
  * The master that has a key: the owner of its slot, or the node that the key has already moved to.
  */
-function holderOf(world: World, key: string): SimulatedNode | undefined {
+export function holderOf(world: World, key: string): SimulatedNode | undefined {
   const slot = slotOf(key)
   const owner = world.ownerOf(slot)
   if (owner === undefined || owner.db.values.has(key)) return owner
@@ -122,7 +139,9 @@ export function copiesOf(
       key => streamOf(node, key)?.range([0, seq], [0, seq]) ?? []
     )[0]
     if (entry === undefined) return false
-    const { tag, id } = parseReference(entry.fields[1] ?? '')
+    const [, reference = ''] = entry.fields
+    if (isDeletion(reference)) return false
+    const { tag, id } = parseReference(reference)
     const key = blockKey(room, tag)
     const holders = world.nodes.filter(
       holder => textIn(holder, key, id) === text || changedIn(holder, key, id) !== undefined
@@ -145,7 +164,7 @@ export function copiesOfChange(
   let told: ReturnType<typeof parseReference> | undefined
   const log = world.nodes.filter(node => {
     const entry = entryIn(node, keys, toldAt)
-    const reference = entry === undefined ? undefined : parseReference(entry)
+    const reference = entry === undefined || isDeletion(entry) ? undefined : parseReference(entry)
     if (reference?.change?.seq !== seq) return false
     told = reference
     return true
@@ -168,7 +187,9 @@ export function blockKeyOf(
   seq: number
 ): string | undefined {
   const reference = entryIn(node, logKeys, seq)
-  return reference === undefined ? undefined : blockKey(room, parseReference(reference).tag)
+  return reference === undefined || isDeletion(reference)
+    ? undefined
+    : blockKey(room, parseReference(reference).tag)
 }
 
 /**

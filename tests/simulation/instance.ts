@@ -14,6 +14,7 @@ import { type World } from './world.js'
 /** How long until a service that could not start is started again. */
 const RESTART_MS = 500
 const DRAIN_MS = 300
+const CLAIM_DEADLINES = 2
 const MIB = 1024 * 1024
 
 export class Instance {
@@ -216,7 +217,9 @@ export class Instance {
           queueBytesMax: MIB,
           idempotencyTtlS: 86400,
           retentionDays: 0,
-          retentionDaysByPrefix: []
+          retentionDaysByPrefix: [],
+          // Shorter than in production, so that an abandoned deletion is found within a run.
+          deletionClaimMs: CLAIM_DEADLINES * settings.storeDeadlineMs
         },
         live: {
           ...settings,
@@ -247,6 +250,7 @@ export class Instance {
       }
     )
     await service.start()
+    service.store.deletions.start()
     return service
   }
 }

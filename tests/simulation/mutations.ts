@@ -325,6 +325,66 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'this.#left(room);'
   },
   {
+    name: 'wait for the page that holds the deletion of a room',
+    file: 'live/reader.js',
+    find: 'if (seq < this.#room.horizon.known.first)\n                return [];',
+    replace: ''
+  },
+  {
+    name: 'leave the segment in which a deleted room began',
+    file: 'store/room-cleaner.js',
+    find: 'Math.max(0, generation - 1)',
+    replace: 'generation'
+  },
+  {
+    name: 'believe that a half-moved block is deleted',
+    file: 'store/room-cleaner.js',
+    find: 'if (await this.#cluster.isStranded(key)) {',
+    replace: 'if (false) {'
+  },
+  {
+    name: 'what goes with its room is lost',
+    file: 'store/history.js',
+    find: 'return second.entries.filter(({ seq }) => seq >= from);',
+    replace: 'return second.entries;'
+  },
+  {
+    name: 'a change of what went with its room is refused as lost',
+    file: 'store/changes.js',
+    find: 'await refuseGone(this.#log, room, seq);\n        return lost(room, seq);',
+    replace: 'return lost(room, seq);'
+  },
+  {
+    name: 'any command may be the one that tries whether there is a replica',
+    file: 'redis/node-pipeline.js',
+    find: 'const refusal = needsReplica ? this.#replication?.refusal : undefined;',
+    replace: 'const refusal = this.#replication?.refusal;'
+  },
+  {
+    name: 'a room is deleted and its blocks stay',
+    file: 'store/room-cleaner.js',
+    find: 'await this.#cleanBlocks(room, user, generation);',
+    replace: ''
+  },
+  {
+    name: 'nobody finishes a deletion that was begun',
+    file: 'store/deletions.js',
+    find: '(await this.#unfinished.overdue())',
+    replace: '[]'
+  },
+  {
+    name: 'write on in the blocks of a deleted room',
+    file: 'store/log-scripts.js',
+    find: "if (deleted and string.match(deleted, '^%d+') or '0') ~= ARGV[5] then",
+    replace: 'if false then'
+  },
+  {
+    name: 'nobody is told that a room was deleted',
+    file: 'live/room.js',
+    find: 'else if (deletion.seq > this.head)',
+    replace: 'else if (false)'
+  },
+  {
     name: 'deliver a signal as a message',
     file: 'message/publication.js',
     find: 'event: signal',

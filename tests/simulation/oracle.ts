@@ -3,6 +3,7 @@
 // the oracle looks into the nodes themselves at that moment. Only what was lost with more nodes
 // than promised may be lost, and then readers must be told.
 import { ChangesModel } from './changes-model.js'
+import { RoomsModel } from './rooms-model.js'
 import {
   blockKeyOf,
   copiesOf,
@@ -13,10 +14,10 @@ import {
   storedLog,
   streamOf
 } from './durability.js'
-import { decodePublication, decodeSignal } from '../../src/message/publication.js'
+import { decodeDeletion, decodePublication, decodeSignal } from '../../src/message/publication.js'
 import { frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { logKey, parseKey, REMOVALS_CHANNEL, segmentKey } from '../../src/store/keys.js'
+import { logKey, parseKey, REMOVALS_CHANNEL, roomOf, segmentKey } from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'
 import { type SimulatedNode } from './node.js'
 import { type Post } from './plan.js'
@@ -47,6 +48,7 @@ export class Oracle {
   /** Counts failovers and conflicts: without one, nothing may be lost or rewound. */
   upheavals = 0
   readonly changes: ChangesModel
+  readonly rooms: RoomsModel
   readonly #world: World
   readonly #posts = new Map<string, Post>()
   /** Entries, as `<room> <seq>`, and texts that a replica lacked when it took over. */
@@ -55,6 +57,7 @@ export class Oracle {
   constructor(world: World) {
     this.#world = world
     this.changes = new ChangesModel(world)
+    this.rooms = new RoomsModel(world)
   }
 
   violation(text: string): void {
@@ -82,7 +85,7 @@ export class Oracle {
     if (
       name !== 'DialogsError' &&
       name !== 'ConnectionLost' &&
-      !/^The log (is gone|ends before its head)$/.test(message)
+      !/^(The log (is gone|ends before its head)|Deleted meanwhile)$/.test(message)
     ) {
       this.violation(`${instance}: ${what} failed: ${String((error as Error).stack)}`)
     }
@@ -124,6 +127,7 @@ export class Oracle {
     if (code === 'STORE_READ_ONLY' && moods.has('misconfigured')) return
     if (code === 'MESSAGE_LOST' && this.upheavals > 0) return
     if (code === 'MESSAGE_DELETED' && this.changes.wasAskedToDelete) return
+    if (/^(MESSAGE|ROOM)_DELETED$/.test(code) && this.rooms.hasDeleted) return
     this.violation(`${post.text} is refused with ${status} ${code}`)
   }
 
@@ -139,7 +143,10 @@ export class Oracle {
     const bytes = Buffer.from(payload)
     const frames = decodePublication(bytes)
     if (frames === undefined) {
-      if (decodeSignal(bytes) === undefined) {
+      const deletion = decodeDeletion(bytes)
+      if (deletion !== undefined) {
+        this.rooms.onPublished(roomOf(channel) ?? '', deletion.seq)
+      } else if (decodeSignal(bytes) === undefined) {
         this.violation('something that is not a publication is published')
       }
       return
@@ -168,6 +175,7 @@ export class Oracle {
   }
 
   onLost(reader: string, room: string, seq: number): void {
+    if (this.upheavals > 0 && this.rooms.mayBeGone(room, seq)) return
     const lost = [...this.acknowledged.values()].find(
       ({ post, seq: at }) => post.room === room && at === seq
     )
@@ -183,7 +191,8 @@ export class Oracle {
   }
 
   onReset(reader: string, room: string, reason: string): void {
-    if (this.upheavals === 0) {
+    const isDeleted = reason === 'deleted' && this.rooms.wasDeleted(room)
+    if (this.upheavals === 0 && !isDeleted) {
       this.violation(`${reader} is reset in ${room} (${reason}), although nothing was lost`)
     }
   }
@@ -192,6 +201,7 @@ export class Oracle {
   onPromotion(node: SimulatedNode): void {
     this.upheavals++
     this.changes.onPromotion(node)
+    this.rooms.onPromotion(node)
     this.#noteOutlived(node)
     for (const known of this.acknowledged.values()) {
       if (known.isExcused) continue
@@ -268,7 +278,8 @@ export class Oracle {
     const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
     const seqOf = new Map<string, number>()
     const references = new Map<string, number>()
-    for (const { seq, text, original, reference, isDeleted, change } of log) {
+    for (const { seq, text, original, reference, isDeleted, isGone, change } of log) {
+      if (isGone) continue
       if (reference === '') {
         if (this.upheavals === 0) this.violation(`${room} ${seq} has no reference`)
         continue
@@ -288,7 +299,7 @@ export class Oracle {
       seqOf.set(original, seq)
     }
     for (const { post, seq, isExcused } of this.acknowledged.values()) {
-      if (post.room !== room || isExcused) continue
+      if (post.room !== room || isExcused || this.rooms.mayBeGone(room, seq)) continue
       const at = seqOf.get(post.text)
       if (at !== seq) {
         this.violation(
@@ -297,6 +308,7 @@ export class Oracle {
       }
     }
     this.changes.judge(room, log)
+    this.rooms.judge(room, log)
   }
 
   #disagreementOf(reader: RoomReader, room: string, log: readonly Stored[]): string | undefined {
@@ -309,6 +321,7 @@ export class Oracle {
       const said = (there: string): string =>
         `${reader.name} has ${room} ${seq} as ${textOf(has)}, and the log has ${there}`
       if (stored === undefined) return said('nothing')
+      if (stored.isGone) return said('been deleted with it')
       // The reader was told that the message was lost, and it may have been put back since.
       if (has.kind === 'lost') continue
       if (stored.change !== undefined) {
@@ -393,6 +406,8 @@ export class Oracle {
   ): boolean {
     if (log.length > 1 && block.length > 1) return true
     if (log.length === 0 && this.#outlived.has(`${room} ${seq}`)) return false
+    // Its room was deleted in between.
+    if (this.rooms.mayBeGone(room, seq)) return false
     // A key that is being moved is on the target alone. If the target dies, onPromotion deals with
     // it.
     const { movers, plan } = this.#world

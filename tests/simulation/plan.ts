@@ -37,6 +37,14 @@ export type ChangeRequest = {
   readonly text: string | undefined
   readonly once: string | undefined
 }
+/** Deletes a room with everything in it. */
+export type RoomDeletion = {
+  readonly kind: 'delete room'
+  readonly instance: number
+  readonly room: string
+  /** Until it is answered for good. */
+  readonly isRepeated: boolean
+}
 export type SignalRequest = {
   readonly kind: 'signal'
   readonly instance: number
@@ -58,7 +66,7 @@ export type DialogAction = { readonly instance: number; readonly user: string } 
   | { readonly kind: 'list' }
 )
 export type Action = { readonly at: number } & (
-  Post | Read | Page | ChangeRequest | SignalRequest | Follow | DialogAction | Fault
+  Post | Read | Page | ChangeRequest | RoomDeletion | SignalRequest | Follow | DialogAction | Fault
 )
 
 export type ServiceSettings = {
@@ -146,7 +154,8 @@ export function planOf(seed: string | number, random: Random): Plan {
       ...changes(random, setting),
       ...signals(random, setting),
       ...follows(random, setting),
-      ...faults(random, setting)
+      ...faults(random, setting),
+      ...roomDeletions(random, setting)
     ].sort((a, b) => a.at - b.at),
     calmAt,
     quietMs: random.chance(0.2) ? 6000 : 300
@@ -273,6 +282,19 @@ function changes(random: Random, { instances, rooms, calmAt }: Setting): Action[
     which: random.below(spread),
     text: random.chance(deletions) ? undefined : `change ${index}`,
     once: random.chance(onceShare) ? `change-${index}` : undefined
+  }))
+}
+
+function roomDeletions(random: Random, { instances, rooms, calmAt }: Setting): Action[] {
+  if (random.chance(0.6)) return []
+  const count = random.pick([1, 1, 2, 4])
+  const first = random.between(0, calmAt)
+  return Array.from({ length: count }, () => ({
+    at: random.chance(0.5) ? random.between(0, calmAt) : first + random.between(0, 20),
+    kind: 'delete room' as const,
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    isRepeated: random.chance(0.6)
   }))
 }
 

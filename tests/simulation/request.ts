@@ -21,6 +21,8 @@ export type RequestOptions = {
   readonly send: (service: Service) => Promise<Answer>
   /** Refusals that are final answers. */
   readonly finalCodes: ReadonlySet<string>
+  /** How long an answer may take, if not one deadline of the service. */
+  readonly patienceMs?: number
   readonly onAnswer: (answer: Answer) => void
 }
 
@@ -88,7 +90,7 @@ export class Request {
       },
       owner
     )
-    const patienceMs = plan.service.storeDeadlineMs + ANSWER_MS_SPARE
+    const patienceMs = (this.#options.patienceMs ?? plan.service.storeDeadlineMs) + ANSWER_MS_SPARE
     const giveUp = (): void => {
       if (isAnswered) return
       if (!owner.isDead && !this.#world.wasHeldUp(owner, begunAt)) {

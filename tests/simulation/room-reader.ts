@@ -25,6 +25,10 @@ export type Seen = {
   /** Messages whose deletion it was told of. */
   readonly gone: Set<number>
   isLive: boolean
+  /** It has nothing yet, not even a place to come back to. */
+  isNew: boolean
+  /** Up to which sequence it was told that the room was deleted. */
+  goneTo: number
 }
 
 type Body = {
@@ -105,6 +109,7 @@ export class RoomReader {
   #take(seen: Seen, event: 'message' | 'changed' | 'deleted' | 'lost', body: Body): void {
     const { oracle } = this.#world
     const { room, seq, text, changes = 0 } = body
+    this.#begin(seen, room, seq)
     if (seen.next !== undefined && seq !== seen.next) {
       oracle.violation(`${this.name} gets ${room} ${seq} where ${seen.next} is next`)
     }
@@ -145,6 +150,7 @@ export class RoomReader {
   #live(seen: Seen, room: string, head: number): void {
     if (seen.isLive) this.#world.oracle.violation(`${this.name} is told twice that ${room} is live`)
     seen.isLive = true
+    this.#begin(seen, room, head + 1)
     if (seen.next !== undefined && head !== seen.next - 1) {
       this.#world.oracle.violation(
         `${this.name} is live in ${room} at ${head}, and has ${seen.next - 1}`
@@ -152,6 +158,15 @@ export class RoomReader {
     }
     seen.next = head + 1
     seen.first ??= head + 1
+  }
+
+  // A reader that has nothing begins after the room's last deletion, and is not told of it.
+  #begin(seen: Seen, room: string, seq: number): void {
+    if (seen.isNew && this.#world.oracle.rooms.isGeneration(room, seq - 1)) {
+      seen.first = seq
+      seen.next = seq
+    }
+    seen.isNew = false
   }
 
   #reset(
@@ -163,6 +178,13 @@ export class RoomReader {
     const cursor = id.split(',')[[...this.seen.keys()].indexOf(room)] ?? ''
     seen.next = Number.parseInt(cursor, 10) + 1
     seen.first = seen.next
+    seen.isNew = false
+    if (reason === 'deleted') seen.goneTo = Math.max(seen.goneTo, seen.next - 1)
+    if (seen.next <= seen.goneTo && this.#world.oracle.upheavals === 0) {
+      this.#world.oracle.violation(
+        `${this.name} begins again at ${seen.next} of ${room}, which was deleted to ${seen.goneTo}`
+      )
+    }
     seen.entries = []
     seen.now.clear()
     seen.gone.clear()
@@ -193,5 +215,7 @@ const newSeen = (last: number | undefined): Seen => ({
   entries: [],
   now: new Map(),
   gone: new Set(),
-  isLive: false
+  isLive: false,
+  isNew: true,
+  goneTo: 0
 })

@@ -94,6 +94,7 @@ export class World {
 
   /** A node has carried out commands: remembers what was appended to blocks. */
   noteTexts(effects: Effects): void {
+    this.oracle.rooms.note(effects)
     for (const effect of effects) {
       if ('value' in effect || effect[0] !== 'XADD' || effect[3] !== 't') continue
       this.texts.set(`${effect[1] ?? ''}/${effect[2] ?? ''}`, effect[4] ?? '')
@@ -203,6 +204,7 @@ export class World {
   onConflict(): void {
     this.oracle.upheavals++
     this.oracle.changes.onConflict()
+    this.oracle.rooms.onConflict()
     this.dialogs.onConflict()
   }
 
@@ -218,6 +220,7 @@ export class World {
       this.people.every(({ isLive }) => isLive) &&
       this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
       this.movers.isAtRest &&
+      this.oracle.rooms.unfinished === undefined &&
       this.nodes.every(node =>
         node.isMaster ? !node.isDown : node.upstream?.state === 'online'
       ) &&
@@ -265,7 +268,9 @@ export class World {
       ...[...this.readers, ...this.people]
         .filter(({ isLive }) => !isLive)
         .map(({ name }) => `${name} is not live`),
-      ...[this.oracle.disagreement, this.dialogs.disagreement].filter(text => text !== undefined),
+      ...[this.oracle.rooms.unfinished, this.oracle.disagreement, this.dialogs.disagreement].filter(
+        text => text !== undefined
+      ),
       ...this.instances
         .filter(({ service }) => service === undefined)
         .map(({ name }) => `${name} is not ready`),
@@ -336,6 +341,9 @@ export class World {
         return
       case 'change':
         this.requests.push(this.oracle.changes.send(action))
+        return
+      case 'delete room':
+        this.requests.push(this.oracle.rooms.send(action))
         return
       case 'signal':
         this.requests.push(this.#signal(action))
@@ -410,6 +418,9 @@ export class World {
   #seenInPage(room: string, entry: ApiEntry, askedAt: number): void {
     const { oracle } = this
     const { seq } = entry
+    if (oracle.upheavals === 0 && oracle.rooms.isGone(room, seq, askedAt)) {
+      oracle.violation(`a page still has ${room} ${seq}, and the room was deleted`)
+    }
     if (isLost(entry)) return oracle.onLost('a page', room, seq)
     if (isDeleted(entry)) {
       if (!oracle.changes.mayBeDeleted(room, seq)) {
