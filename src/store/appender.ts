@@ -223,12 +223,9 @@ export class Appender {
     } catch (error) {
       if (!(error instanceof OtherGeneration)) throw error
       for (const pending of group) {
-        if (performance.now() > pending.deadline) {
-          pending.reject(error)
-          continue
-        }
         this.#blockWriter.withdrawOutdated(pending.room, pending.tag, pending.id)
-        this.#place(pending, pending.n)
+        if (performance.now() > pending.deadline) pending.reject(error)
+        else this.#place(pending, pending.n)
       }
     }
   }
@@ -238,6 +235,9 @@ export class Appender {
     const room = group[0]?.room ?? ''
     const done = this.#whenDurable(group, first, durable)
     done.catch(error => {
+      if (error instanceof OtherGeneration) {
+        for (const { tag, id } of group) this.#blockWriter.withdrawOutdated(room, tag, id)
+      }
       rejectAll(group, error)
     })
     this.#publishOrder.add(room, done, first => {

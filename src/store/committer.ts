@@ -35,9 +35,17 @@ export type Commit = {
 
 /**
  * Nothing was committed: the room was deleted after its block was chosen, or this process did not
- * know of an earlier deletion. The text has to go into a block of the new generation.
+ * know of an earlier deletion. The text has to go into a block of the new generation. If there is
+ * no time left for that, this is the answer.
  */
-export class OtherGeneration extends Error {}
+export class OtherGeneration extends DialogsError {
+  constructor() {
+    super(
+      'STORE_UNAVAILABLE',
+      'The room was deleted while this message was written, and there was no time to write it once more: try again with the same Idempotency-Key.'
+    )
+  }
+}
 
 type Attempt = {
   readonly first: number
