@@ -19,7 +19,7 @@ const root = fileURLToPath(new URL('../..', import.meta.url))
  * The time limit for one file. A slow machine takes several times as long as the slowest file here,
  * and everything in a test that waits has a deadline of its own.
  */
-const secondsMax = 1200
+const secondsMax = 600
 const endMsMax = 10_000
 
 /**
