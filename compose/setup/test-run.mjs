@@ -15,10 +15,7 @@ import { countIn, show, summary } from './test-output.mjs'
 import { needsOf } from './test-times.mjs'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
-/**
- * The time limit for one file. A slow machine takes several times as long as the slowest file here,
- * and everything in a test that waits has a deadline of its own.
- */
+/** The time limit for one file. The slowest takes five minutes beside others. */
 const secondsMax = 600
 const endMsMax = 10_000
 
