@@ -50,14 +50,17 @@ function draw(picture: Picture): void {
   wall.draw(picture, bricks, user)
   const messages = bricks.reduce((sum, brick) => sum + brick.messages, 0)
   const users = new Set(bricks.map(brick => brick.user)).size
-  const count = (value: number): string => value.toLocaleString('en')
   show(
     '#summary',
-    `${count(messages)} messages of ${count(users)} users in ${count(bricks.length)} bricks on ${count(picture.shards.length)} shards.`
+    `${count(messages, 'message')} of ${count(users, 'user')} in ${count(bricks.length, 'brick')} on ${count(picture.shards.length, 'shard')}.`
   )
   show('#thread-user', user ?? 'nobody yet')
   show('#version', picture.version)
   find(HTMLElement, '#empty').hidden = !isRead || bricks.length > 0
+}
+
+function count(value: number, noun: string): string {
+  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
 }
 
 function heaviest(): string | undefined {

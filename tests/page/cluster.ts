@@ -1,6 +1,9 @@
 // The picture of the cluster: its stream, and the page in a real Chromium, while messages come and
 // slots move.
 import t from 'tap'
+import { Admin } from '../../src/cli/cluster/admin.js'
+import { redisTarget } from '../../src/config/redis-target.js'
+import { axeFindings } from '../support/axe.js'
 import { runCluster } from '../support/cluster-command.js'
 import { openChromium } from '../support/chromium.js'
 import { freshRoom, postMany, request } from '../support/client.js'
@@ -96,7 +99,7 @@ t.test(
     t.equal((await page.locator('#slots .range').count()) >= 3, true)
     t.match(
       await page.locator('#summary').textContent(),
-      '90 messages of 1 users in 5 bricks on 3 shards'
+      '90 messages of 1 user in 5 bricks on 3 shards'
     )
     t.equal(await page.locator('#state').textContent(), 'Live')
     t.match(
@@ -169,6 +172,45 @@ t.test(
     t.same(complaints, [])
   }
 )
+
+t.test('while a slot moves, the bar, the note and the brick say so, and then no more', async t => {
+  const room = freshRoom()
+  await postMany(url, room, 'ann', 25)
+  const { body } = await request(`${url}/rooms/${room}/blocks`)
+  const [brick] = body['blocks'] as Array<{ slot: number }>
+  const slot = brick?.slot ?? -1
+  const admin = await Admin.connect(redisTarget(cluster.urls))
+  t.teardown(() => {
+    admin.close()
+  })
+  const map = await admin.look()
+  const owner = map.nodes.get(map.ownerOf(slot) ?? '')
+  const other = map.masters.find(({ id }) => id !== owner?.id)
+  if (owner === undefined || other === undefined) throw new Error('The cluster has no two masters')
+
+  const page = await (await openChromium(t)).newPage()
+  await page.goto(`${url}/cluster?room=${room}`)
+  await page.locator('.brick').nth(1).waitFor()
+  t.equal(await page.locator('#moving').textContent(), '')
+  t.equal(await page.locator('.brick.moving, #slots .moving').count(), 0)
+
+  await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'IMPORTING', owner.id)
+  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'MIGRATING', other.id)
+  await page.locator('#slots .moving').waitFor({ state: 'attached' })
+  t.equal(await page.locator('#moving').textContent(), '1 slot is moving to another shard now.')
+  t.match(
+    await page.locator('.brick.moving').evaluateAll(all => all.map(({ title }) => title)),
+    [new RegExp(`slot ${slot}$`)],
+    'only its brick'
+  )
+  t.same(await axeFindings(page), [], 'axe finds nothing meanwhile')
+
+  await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
+  await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
+  await until('nothing moves', async () => (await page.locator('#slots .moving').count()) === 0)
+  t.equal(await page.locator('#moving').textContent(), '')
+  t.equal(await page.locator('.brick.moving').count(), 0)
+})
 
 t.test(
   'a room without messages says so, and thirty shards of a thousand blocks stay within the window',

@@ -7,6 +7,7 @@ import type { Page } from 'playwright-core'
 import t, { type Test } from 'tap'
 import { type NewToken, signToken } from '../../src/cli/sign-token.js'
 import { SKEW_S } from '../../src/identity/tokens.js'
+import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
 import { post, request } from '../support/client.js'
@@ -116,6 +117,16 @@ t.test('a bad token is refused with the reason, and Escape leaves the room as it
   await giveToken(chat, await tokenOf({ user: 'ann', read: [room] }))
   await chat.becomes('live')
 })
+
+for (const colorScheme of ['light', 'dark'] as const) {
+  t.test(`axe finds nothing in the form for a token, refused, ${colorScheme}`, async t => {
+    const chat = await ChatPage.visit(t, browser, url, `?chat_id=${newName()}`, { colorScheme })
+    await giveToken(chat, 'no.such.token')
+    await until('it says why', async () => (await chat.page.innerText('#sign-in-fault')) !== '')
+    t.ok(await chat.page.isVisible('#sign-in'))
+    t.same(await axeFindings(chat.page), [])
+  })
+}
 
 t.test('after a token expires another is asked for; nothing is missed or lost', async t => {
   const room = newName()

@@ -1,11 +1,9 @@
 // How the page looks, and what a person can do with a message, in a real Chromium: layout, rows,
 // links, places in the history, keyboard, and axe's findings.
 import { randomUUID } from 'node:crypto'
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { dirname, join } from 'node:path'
 import type { BrowserContextOptions } from 'playwright-core'
 import t from 'tap'
+import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
 import { startCluster } from '../support/embedded.js'
@@ -17,8 +15,6 @@ const service = await startService(t, {
   env: { ROOMS_PER_STREAM_MAX: '3' }
 })
 const browser = await openChromium(t)
-const axeFolder = dirname(createRequire(import.meta.url).resolve('axe-core/package.json'))
-const axe = readFileSync(join(axeFolder, 'axe.min.js'), 'utf8')
 
 const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 } }
 const WIDE: BrowserContextOptions = { viewport: { width: 1440, height: 900 } }
@@ -359,18 +355,6 @@ for (const [name, options] of [
     await chat.page.fill('#text', 'refused')
     await chat.page.press('#text', 'Enter')
     await chat.page.waitForSelector('#pending [data-state="failed"]')
-    // In an isolated world, which the page's policy does not restrict.
-    const session = await chat.page.context().newCDPSession(chat.page)
-    const { frameTree } = await session.send('Page.getFrameTree')
-    const { executionContextId } = await session.send('Page.createIsolatedWorld', {
-      frameId: frameTree.frame.id
-    })
-    const { result } = await session.send('Runtime.evaluate', {
-      contextId: executionContextId,
-      expression: `${axe}; axe.run().then(({ violations }) => JSON.stringify(violations.map(({ id, nodes }) => [id, nodes.map(({ html, failureSummary }) => [html, failureSummary])])))`,
-      awaitPromise: true,
-      returnByValue: true
-    })
-    t.same(JSON.parse(String(result.value)), [])
+    t.same(await axeFindings(chat.page), [])
   })
 }

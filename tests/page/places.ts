@@ -1,6 +1,7 @@
 // Finding a place in a room's history, and finding it again, in a real Chromium.
 import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
+import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
 import { postMany } from '../support/client.js'
@@ -145,4 +146,5 @@ t.test("the browser's date picker opens, from the chip and from the column", asy
   )
   await chat.page.click('#date button')
   t.equal(await chat.page.evaluate('document.activeElement.type'), 'date', 'the day can be typed')
+  t.same(await axeFindings(chat.page), [], 'axe finds nothing about the chip and its field')
 })

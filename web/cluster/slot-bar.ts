@@ -21,8 +21,14 @@ export function drawSlots(picture: Picture, bricks: readonly Brick[]): void {
   const lines = bricks.map(({ slot }) => line('brick-slot', slot, 70))
   const moving = picture.moving.map(({ slot }) => line('moving', slot, 0))
   find(SVGSVGElement, '#slots').replaceChildren(...ranges, ...lines, ...moving)
-  find(HTMLElement, '#moving').textContent =
-    picture.moving.length === 0 ? '' : `${picture.moving.length} on the way to another shard.`
+  find(HTMLElement, '#moving').textContent = movingText(picture.moving.length)
+}
+
+function movingText(count: number): string {
+  if (count === 0) return ''
+  return count === 1
+    ? '1 slot is moving to another shard now.'
+    : `${count} slots are moving to another shard now.`
 }
 
 function line(name: string, slot: number, from: number): SVGLineElement {
