@@ -30,6 +30,14 @@ export class Room {
     this.dialogs = dialogs
   }
 
+  /** In ascending order, with the sequence of the room's last entry, deleted or not. */
+  async readNewest(
+    limit: number,
+    signal: AbortSignal
+  ): Promise<{ readonly head: number; readonly messages: readonly Entry[] }> {
+    return this.dialogs.messages(this.name, { limit, signal })
+  }
+
   /** In ascending order; without an edge, the newest. @throws Refusal, or what `fetch` throws */
   async readPage(
     edge: { before?: number; after?: number; limit?: number },

@@ -93,10 +93,12 @@ export class Stream {
   async #readFirst(signal: AbortSignal): Promise<void> {
     for (let failures = 1; this.#cursor === undefined; failures++) {
       try {
-        const entries = await this.#room.readPage({ limit: FIRST_PAGE_SIZE }, signal)
-        this.#listener.onFirst(entries)
-        const last = entries.at(-1)
-        this.#cursor = last === undefined ? '0' : cursorOf(last)
+        const { head, messages } = await this.#room.readNewest(FIRST_PAGE_SIZE, signal)
+        this.#listener.onFirst(messages)
+        const last = messages.at(-1)
+        // Where all messages were deleted or have expired, the room goes on behind them. From 0 the
+        // stream would be reset at once, and again after each reset.
+        this.#cursor = last === undefined ? String(head) : cursorOf(last)
       } catch (error) {
         if (signal.aborted || isPermanent(error)) throw error
         const msMin = error instanceof Refusal ? error.retryAfterMs : 0

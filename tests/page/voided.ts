@@ -32,8 +32,11 @@ t.test('a deleted room says so in every tab, and what comes later is shown', asy
     t.equal(await tab.notice(), 'The room was deleted, and all of its messages with it.')
     await tab.becomes('live')
   }
+  const newcomer = await ChatPage.enter(t, browser, url, room)
+  await newcomer.open()
+  t.equal(await newcomer.notice(), '', 'a newcomer is told nothing')
   await first.send('ann', 'a new life')
-  for (const tab of [first, second]) {
+  for (const tab of [first, second, newcomer]) {
     await tab.shows('a new life')
     t.same(await tab.texts(), ['a new life'])
   }
@@ -51,7 +54,11 @@ t.test('a reader who comes back after messages expired is told, and sees the oth
     const { body } = await request(`${url}/rooms/${room}/messages`)
     return (body['messages'] as unknown[]).length === 0
   })
+  const newcomer = await ChatPage.enter(t, browser, url, room)
+  await newcomer.open()
+  t.equal(await newcomer.notice(), '', 'who has read nothing is told nothing')
   await post(url, room, 'ann', 'left')
+  await newcomer.shows('left')
   await chat.open()
   await chat.shows('left')
   t.same(await chat.texts(), ['left'], 'what has expired is not shown any longer')
