@@ -39,7 +39,8 @@ type Connection = {
   readonly stall: Stall
   /** Only an open connection takes requests: not one with a stream, nor one that was refused. */
   state: 'open' | 'streaming' | 'refused'
-  current: Pending | undefined
+  /** The answer to the request in progress. */
+  current: ServerResponse | undefined
   bytes: number
   readonly waiting: Pending[]
   dropped: number
@@ -131,7 +132,7 @@ export class Connections {
   async closeListener(server: Server): Promise<void> {
     this.#stoppedAt = performance.now()
     for (const { state, current } of this.#connections.values()) {
-      if (state === 'open' && current !== undefined) sayClose(current.response)
+      if (state === 'open' && current !== undefined) sayClose(current)
     }
     for (let turns = 0; turns < QUIET_TURNS_MAX; turns++) {
       const begunAt = performance.now()
@@ -194,15 +195,12 @@ export class Connections {
     return connection
   }
 
-  #begin(connection: Connection, pending: Pending): void {
-    const { request, response, go } = pending
-    connection.current = pending
+  #begin(connection: Connection, { request, response, go }: Pending): void {
+    connection.current = response
     connection.bytes = this.#bytesOf(request)
     this.#requests++
     this.#bytes += connection.bytes
-    response.once('close', () => {
-      this.#end(connection, pending)
-    })
+    this.#endWith(connection, response)
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
     const isOverloaded =
       this.#requests > this.#options.requestsMax || this.#bytes > this.#options.requestsBytesMax
@@ -216,8 +214,16 @@ export class Connections {
     } else go(refusal)
   }
 
-  #end(connection: Connection, pending: Pending): void {
-    if (connection.current !== pending || connection.state === 'streaming') return
+  // A method of its own, so that the listener keeps nothing else alive. With the request's `go`, a
+  // stream would keep Fastify's objects for as long as it is open: 0.9 KB for each reader.
+  #endWith(connection: Connection, response: ServerResponse): void {
+    response.once('close', () => {
+      this.#end(connection, response)
+    })
+  }
+
+  #end(connection: Connection, response: ServerResponse): void {
+    if (connection.current !== response || connection.state === 'streaming') return
     this.#release(connection)
     connection.idleSince = performance.now()
     if (connection.waiting.length > 0) {
