@@ -40,6 +40,9 @@ export type Receiver = {
 // The type of a client without modules. Naming it by its function saves five type parameters.
 type Client = ReturnType<typeof createClient>
 
+/** Never connected. `createClient` builds a class with all commands each time; copies share one. */
+const TEMPLATE = createClient()
+
 export class Connection {
   readonly #client: Client
   #pending = 0
@@ -183,7 +186,7 @@ function clientOf(
   options: ConnectionOptions,
   password: string | undefined
 ): Client {
-  return createClient({
+  return TEMPLATE.duplicate({
     socket: {
       host,
       port,
