@@ -152,7 +152,13 @@ function drillSection(
       latencyTable({ drill, runs, deeds, verdict, pausesMs, limitLines, violations, ...result })
     ),
     '',
-    block([pauseText(pausesMs), ...limitLines].join('\n')),
+    block(
+      [
+        pauseText(pausesMs),
+        ...limitLines,
+        ...(result.rightsLine === undefined ? [] : [result.rightsLine])
+      ].join('\n')
+    ),
     '',
     ...verdict.posts.failures.map(
       ({ what, count: times, firstMs, lastMs }) =>

@@ -19,6 +19,8 @@ export type DrillSize = {
   readonly quietMs: number
   /** The number of messages that the busiest user has written before the load starts. */
   readonly history: number
+  /** The services ask for tokens, and streams whose tokens expire must end on time. */
+  readonly hasRights?: boolean
 }
 
 export type Latencies = {
@@ -51,6 +53,8 @@ export type DrillResult = {
   readonly latencies: readonly Latencies[]
   readonly pausesMs: readonly number[]
   readonly limitLines: readonly string[]
+  /** What became of streams with short tokens; undefined without tokens. */
+  readonly rightsLine: string | undefined
   readonly bins: readonly Bin[]
   readonly violations: readonly string[]
 }
@@ -108,6 +112,7 @@ export async function holdDrill(
               record.longestPauseMs(during.fromMs, during.toMs, { lag: trial.lag })
             ),
       limitLines: limits.lines,
+      rightsLine: trial.expiring?.text,
       bins: binsOf(trial, moved),
       violations: [...verdict.violations, ...limits.violations]
     }
@@ -119,10 +124,11 @@ function trialSize({
   rate,
   readers,
   quietMs,
-  history
+  history,
+  hasRights = false
 }: DrillSize): Pick<
   TrialOptions,
-  'seed' | 'rooms' | 'writers' | 'readers' | 'messages' | 'quietMs' | 'history'
+  'seed' | 'rooms' | 'writers' | 'readers' | 'messages' | 'quietMs' | 'history' | 'hasRights'
 > {
   const rooms = [ROOM, ...Array.from({ length: ROOMS - 1 }, (_, index) => `room${124 + index}`)]
   const others = Array.from({ length: WRITERS - 1 }, (_, index) => ({
@@ -137,6 +143,7 @@ function trialSize({
     writers: [{ user: BUSIEST, rooms, perSecond: BUSY_FACTOR * rate }, ...others],
     messages: 0,
     quietMs,
+    hasRights,
     history: { user: BUSIEST, room: ROOM, messages: history }
   }
 }

@@ -11,7 +11,8 @@ export function drillText(result: DrillResult): string {
     latencyTable(result),
     '',
     pauseText(result.pausesMs),
-    ...result.limitLines
+    ...result.limitLines,
+    ...(result.rightsLine === undefined ? [] : [result.rightsLine])
   ].join('\n')
 }
 

@@ -20,7 +20,8 @@ ${DRILL_NAMES.map(name => `  ${name.padEnd(19)}${DRILLS[name].about}`).join('\n'
   --readers N        default 100
   --quiet SECONDS    of load before and after the change; default 10
   --history N        messages that the busiest user writes before the load starts; default 5,000
-  --report FILE      writes the report with its plots; default of all: bench/RESHARDING.md
+  --tokens           the services ask for tokens; besides, streams whose tokens expire have to end on time
+  --report FILE      writes the report with its plots; default of all without --tokens: bench/RESHARDING.md
   --blocks N         in the report: up to how many blocks the distribution is measured; default 1,000`
 
 const BLOCKS = [1, 10, 100, 1000]
@@ -40,6 +41,7 @@ export async function holdDrills(
     readers: { type: 'string' },
     quiet: { type: 'string' },
     history: { type: 'string' },
+    tokens: { type: 'boolean', default: false },
     report: { type: 'string' },
     blocks: { type: 'string' }
   })
@@ -49,10 +51,11 @@ export async function holdDrills(
     readers: readNumber('readers', values.readers, { min: 1, max: 5000 }) ?? 100,
     quietMs:
       1000 * (readNumber('quiet', values.quiet, { min: 1, max: 3600, isFraction: true }) ?? 10),
-    history: readNumber('history', values.history, { min: 0, max: 1_000_000 }) ?? 5000
+    history: readNumber('history', values.history, { min: 0, max: 1_000_000 }) ?? 5000,
+    hasRights: values.tokens
   }
   const blocksMax = readNumber('blocks', values.blocks, { min: 1, max: 100_000 }) ?? 1000
-  const report = values.report ?? (which === 'all' ? REPORT : undefined)
+  const report = values.report ?? (which === 'all' && !values.tokens ? REPORT : undefined)
   const results = new Map<string, DrillResult>()
   for (const name of which === 'all' ? DRILL_NAMES : [which]) {
     console.log(`\n${name}: ${DRILLS[name].about} (--seed ${size.seed})`)

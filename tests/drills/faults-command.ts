@@ -6,7 +6,6 @@ import { latencyText, verdictText } from './figures.js'
 import { SCENARIOS, type Scenario } from './scenarios.js'
 import { faultsOf, HOSTS, PARTITION_ENV, PARTITIONS, type Partition } from './partitions.js'
 import { Hosts } from './hosts.js'
-import { type ExpiringStreams } from './rights.js'
 import { Trial, type TrialOptions } from './trial.js'
 
 const namesOf = (table: Readonly<Record<string, Scenario>>): string =>
@@ -114,15 +113,12 @@ async function holdAll<T extends Scenario>(
     }
     await Trial.hold({ ...optionsOf(scenario, size), report }, (trial, verdict) => {
       console.log(`${verdictText(verdict)}\n${latencyText(trial)}`)
-      if (trial.expiring !== undefined) console.log(rightsText(trial.expiring))
+      if (trial.expiring !== undefined) console.log(trial.expiring.text)
       isBroken ||= verdict.violations.length > 0
     })
   }
   return isBroken ? 1 : 0
 }
-
-const rightsText = ({ counts }: ExpiringStreams): string =>
-  `Rights: ${counts.opened} streams with short tokens, ${counts.expired} told of their expiry, ${counts.refused} refused after it`
 
 function readFaultsOptions<T>(
   args: readonly string[],

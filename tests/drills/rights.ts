@@ -135,6 +135,12 @@ export class ExpiringStreams {
     }
   }
 
+  /** What happened to them, for people to read. */
+  get text(): string {
+    const { opened, expired, refused } = this.counts
+    return `Rights: ${opened} streams with short tokens, ${expired} told of their expiry, ${refused} refused after it`
+  }
+
   #violate(text: string): void {
     if (this.violations.length < EXAMPLES_MAX) this.violations.push(text)
   }
