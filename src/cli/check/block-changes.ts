@@ -2,7 +2,6 @@
 // change is applied first and announced then, so a crash leaves one that was never announced.
 // Invariant: right while writers are at work. What changed during the check is left alone, and what
 // two reads seem to contradict is read again in one step.
-// reads seem to contradict is looked at again in one step.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
 import { LOOK } from '../../message/publication.js'
