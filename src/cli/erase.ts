@@ -8,10 +8,14 @@ import { DialogsError, messageOf } from '../errors.js'
 import { checkName } from '../message/names.js'
 import { isMessage, parseReference } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
+import { slotOf } from '../redis/slots.js'
+import { untilAcknowledged } from '../redis/acknowledged.js'
+import { ENTRY_IDS } from '../store/check-scripts.js'
 import { Publisher } from '../store/publisher.js'
 import { Store } from '../store/store.js'
 import { forEachAtOnce } from './check/at-once.js'
-import { findRooms } from './check/survey.js'
+import { entryIdOf } from './check/references.js'
+import { findBlocks, findRooms } from './check/survey.js'
 import { openTarget } from './check/target.js'
 import { walk } from './check/walk.js'
 import { readOptions, runCommand, UsageError } from './options.js'
@@ -23,7 +27,8 @@ const HELP = `Erases a room, or what a user has written, for good.
 
   --room NAME  the room's messages, members and read marks, as DELETE /rooms/:room does
   --user NAME  the texts of all messages of this user, in all rooms. Each remains as a deleted entry without text and name, and
-               the rooms' streams are told. The user's memberships, read marks and list of rooms are removed as well. What
+               the rooms' streams are told. The user's memberships, read marks and list of rooms are removed as well, and
+               texts of theirs that a crash has left where no reader sees them, but for those of the last moments. What
                they write meanwhile may remain: take away their right to write first.
   --yes        required: without it, nothing is done
   --help
@@ -36,6 +41,8 @@ and SEGMENT_LENGTH must be those of the service. If it was interrupted, run it a
 
 const ROOMS_AT_ONCE = 16
 const DELETIONS_AT_ONCE = 32
+const BLOCKS_AT_ONCE = 16
+const ID_PAGE_LENGTH = 1000
 
 await runCommand(async args => {
   const { room, user, yes, help } = readOptions(args, {
@@ -96,7 +103,7 @@ async function erase(
       onFault(error)
     }
   })
-  if (room === undefined) await eraseUser(cluster, store, user)
+  if (room === undefined) await eraseUser(cluster, store, user, config.cluster.storeDeadlineMs)
   else {
     const { seq } = await store.deletions.delete(room)
     await store.cleaner.clean(room)
@@ -108,7 +115,14 @@ async function erase(
   return faults.length === 0 ? 0 : 1
 }
 
-async function eraseUser(cluster: Cluster, store: Store, user: string): Promise<void> {
+async function eraseUser(
+  cluster: Cluster,
+  store: Store,
+  user: string,
+  deadlineMs: number
+): Promise<void> {
+  // Younger entries may belong to messages that are just being written.
+  const beforeMs = Date.now() - 2 * deadlineMs
   let texts = 0
   let rooms = 0
   await forEachAtOnce((await findRooms(cluster)).keys(), ROOMS_AT_ONCE, async room => {
@@ -121,7 +135,38 @@ async function eraseUser(cluster: Cluster, store: Store, user: string): Promise<
     if (erased > 0 || isMember) rooms++
     texts += erased
   })
+  await eraseOrphans(cluster, user, beforeMs, deadlineMs)
   console.log(`${user}: ${texts} texts erased in ${rooms} rooms`)
+}
+
+// Texts that were appended by a process that died before it committed them. All that were committed
+// are deleted by now, so whatever a block still has from before is one of those.
+async function eraseOrphans(
+  cluster: Cluster,
+  user: string,
+  beforeMs: number,
+  deadlineMs: number
+): Promise<void> {
+  await forEachAtOnce(await findBlocks(cluster, user), BLOCKS_AT_ONCE, async key => {
+    const slot = slotOf(key)
+    for (let start = '-'; ;) {
+      const look = ['EVALSHA', ENTRY_IDS.sha, '1', key, start, String(ID_PAGE_LENGTH)]
+      // ENTRY_IDS returns a list of ids.
+      const ids = (await cluster.read(slot, look)) as readonly string[]
+      const old = ids.filter(id => entryIdOf(id).ms < beforeMs)
+      if (old.length > 0) {
+        // Not the block itself: the stream remembers what was deleted from it, so that no process
+        // puts a text back (ENSURE).
+        const deadline = performance.now() + deadlineMs
+        await untilAcknowledged(
+          () => cluster.write(slot, ['XDEL', key, ...old], deadline),
+          deadline
+        )
+      }
+      if (ids.length < ID_PAGE_LENGTH) return
+      start = `(${ids.at(-1) ?? ''}`
+    }
+  })
 }
 
 /** @returns how many */

@@ -4,11 +4,14 @@ import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import t from 'tap'
-import { parseKey } from '../../src/store/keys.js'
+import { redisTarget } from '../../src/config/redis-target.js'
+import { slotOf } from '../../src/redis/slots.js'
+import { blockKey, parseKey } from '../../src/store/keys.js'
 import { freshRoom, post, readAll, request, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
+import { connectTo } from '../support/store.js'
 
 const ERASE = fileURLToPath(new URL('../../src/cli/erase.js', import.meta.url))
 const SHAPE = { SEGMENT_LENGTH: '16', BLOCK_LENGTH: '10' }
@@ -87,8 +90,17 @@ t.test('a user', async t => {
   await request(`${url}/rooms/${rooms[1]}/users/${user}`, { method: 'DELETE' })
   const reader = openSse(t, `${url}/rooms/${rooms[0]}/events`)
   await reader.isLive()
+  // Appended by a process that died: long ago, and just now.
+  const orphan = blockKey(rooms[1], `${user}.7`)
+  const admin = await connectTo(t, cluster.urls, redisTarget(cluster.urls))
+  const put = (id: string, text: string): Promise<unknown> =>
+    admin.command(slotOf(orphan), ['XADD', orphan, id, 't', text])
+  await put(`${Date.now() - 60_000}-0`, `${secret} orphan`)
+  await put('*', 'young orphan')
   const { status, output } = await erase('--user', user, '--yes')
   t.equal(status, 0)
+  t.ok((await keysWith('young orphan')).includes(orphan), 'it may still be committed')
+  await admin.command(slotOf(orphan), ['UNLINK', orphan])
   t.match(output, `${user}: 40 texts erased in 3 rooms\n`)
   await reader.sees(
     'all deletions',

@@ -52,6 +52,16 @@ export async function findKeys(
   return found
 }
 
+/** The keys of all blocks of a user, over all rooms. */
+export async function findBlocks(cluster: Cluster, user: string): Promise<Set<string>> {
+  const found = new Set<string>()
+  await scan(cluster, `*{${escapeGlob(user)}.*`, key => {
+    const meaning = parseKey(key)
+    if (meaning?.kind === 'block' && meaning.user === user) found.add(key)
+  })
+  return found
+}
+
 /** Groups of rooms with at most `blocksMax` blocks each, unless a single room has more. */
 export function groupsOf(rooms: ReadonlyMap<string, number>, blocksMax: number): string[][] {
   const groups: string[][] = []
