@@ -1,7 +1,8 @@
 // What people do in their dialogs (post, change, delete, read, invite, leave, delete a room),
-// through two processes that are killed, while masters die, connections break and slots move. At
-// the end every page, stream, list and unread number is what a plain model says, and what was
-// deleted is in no key of any node.
+// through two processes that are killed, while masters die, connections break, slots move, and
+// hosts are cut off from each other (as root: each node has a host of its own, a network
+// namespace). At the end every page, stream, list and unread number is what a plain model says, and
+// what was deleted is in no key of any node.
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
@@ -21,6 +22,8 @@ import {
   revive,
   type Scene
 } from '../drills/faults.js'
+import { Hosts } from '../drills/hosts.js'
+import { HOSTS, PARTITION_ENV } from '../drills/partitions.js'
 import { World } from '../drills/world.js'
 import { ChatModel } from '../support/chat-model.js'
 import { readAll, request, sequence, type Answer } from '../support/client.js'
@@ -38,10 +41,19 @@ const ANSWER_MS_MAX = 120_000
 const MOVED_MS_MAX = 120_000
 /** An abandoned deletion is finished after six deadlines and a half at most, by default 65 s. */
 const DEADLINE_MS = 4000
+/** Longer than it takes a replica to take over from a master that is cut off. */
+const CUT_MS = 6000
 
+const hostless = Hosts.unavailable()
+const hosts = hostless === undefined ? await Hosts.make(HOSTS) : undefined
+t.teardown(() => {
+  hosts?.remove()
+})
 const world = await World.start({
   services: 2,
+  ...(hosts === undefined ? {} : { hosts }),
   env: {
+    LOST_PATIENCE_MS: PARTITION_ENV.LOST_PATIENCE_MS,
     DRAIN_MS: '200',
     STORE_DEADLINE_MS: String(DEADLINE_MS),
     SEGMENT_LENGTH: '64',
@@ -210,6 +222,33 @@ async function moveAndFinish(count: number): Promise<void> {
   }
 }
 
+type Cut = (hosts: Hosts, master: number) => Promise<void>
+
+/** The services are on the first and the last host. */
+const CUTS: ReadonlyArray<readonly [what: string, cut: Cut]> = [
+  ["a master's host", (hosts, master) => hosts.isolate(master)],
+  ['the hosts of a master and of a service', (hosts, master) => hosts.isolate(0, master)],
+  ['a service from a master', (hosts, master) => hosts.cut(HOSTS - 1, master)],
+  ['the other service from everybody', hosts => hosts.isolate(HOSTS - 1)]
+]
+
+const cutOff: string[] = []
+
+async function theyAreCutOff(): Promise<void> {
+  if (hosts === undefined) return
+  for (const [what, cut] of CUTS) {
+    const { process } = pick(await world.operator.masters())
+    await cut(hosts, hosts.indexOf(process.host))
+    cutOff.push(what)
+    world.did(`cut off: ${what} (the master ${process.host})`)
+    await sleep(CUT_MS)
+    await hosts.heal()
+    world.did('healed')
+    await world.operator.untilHealthy()
+    await sleep(1000)
+  }
+}
+
 async function theyBreak(followers: ReadonlyArray<{ cut: () => void }>): Promise<void> {
   await sleep(1500)
   await killConnections(scene, 'normal', 2)
@@ -227,6 +266,7 @@ async function theyBreak(followers: ReadonlyArray<{ cut: () => void }>): Promise
     await moving
   }
   await restartService(scene, 'SIGTERM')
+  await theyAreCutOff()
   await sleep(1500)
 }
 
@@ -366,6 +406,13 @@ t.test('whatever people do and whatever fails, the service equals the model', as
       []
     )
   })
+})
+
+t.test('hosts were cut off from each other meanwhile', { skip: hostless ?? false }, async t => {
+  t.strictSame(
+    cutOff,
+    CUTS.map(([what]) => what)
+  )
 })
 
 function plain(entry: Record<string, unknown>): unknown {
