@@ -83,7 +83,17 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const sendError = errorSender(reports)
   const { textMax } = config.http
   const bodyBytesMax = bodyBytesFor(textMax)
-  const fastify = createHttpServer({ ...config.http, ...config.identity, bodyBytesMax }, sendError)
+  const connections = new Connections({
+    ...config.http,
+    bodyBytesMax,
+    stalledMsMax: config.live.stalledMsMax,
+    onStalled: telemetry.connectionStalled
+  })
+  const fastify = createHttpServer(
+    { ...config.http, ...config.identity, bodyBytesMax },
+    sendError,
+    connections
+  )
 
   const redisOptions = { ...redis, ...config.cluster }
   const cluster = await Cluster.connect(
@@ -117,12 +127,6 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   store.deletions.start()
 
   let isStopping = false
-  const connections = new Connections({
-    ...config.http,
-    bodyBytesMax,
-    stalledMsMax: config.live.stalledMsMax,
-    onStalled: telemetry.connectionStalled
-  })
   connections.listenTo(fastify.server)
   const answers = new Answers(config.http)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)

@@ -5,6 +5,7 @@ import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } 
 import { type Socket } from 'node:net'
 import { type Duplex } from 'node:stream'
 import { DialogsError } from '../errors.js'
+import { type Connections } from './connections.js'
 import { API_HEADERS } from './errors.js'
 
 /**
@@ -23,13 +24,21 @@ export function answerExpectations(server: Server): void {
   })
 }
 
+/** Which answers are due on a socket. */
+export type AnswersDue = Pick<Connections, 'finish' | 'isBusy'>
+
 /**
  * Answers CONNECT with 405, because this is not a proxy. Without a listener Node closes the
- * connection without an answer.
+ * connection without an answer. So does this behind another request: Node has given the socket up,
+ * and the 405 would come before the other answer, or in the middle of a stream.
  */
-export function answerTunnels(server: Server): void {
+export function answerTunnels(server: Server, due: AnswersDue): void {
   server.on('connect', (request: IncomingMessage, socket: Duplex) => {
     socket.on('error', () => undefined)
+    if (due.isBusy(request.socket)) {
+      socket.destroy()
+      return
+    }
     const error = new DialogsError(
       'METHOD_NOT_ALLOWED',
       `${request.url?.slice(0, 200) ?? ''} does not take CONNECT: this is not a proxy.`
@@ -38,17 +47,26 @@ export function answerTunnels(server: Server): void {
   })
 }
 
-/** Answers bytes that are not an HTTP request, in the usual form, and closes the socket. */
+/**
+ * Answers bytes that are not an HTTP request, in the usual form, and closes the socket. Requests
+ * before them get their own answers instead.
+ */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException & { readonly reason?: string },
-  socket: Socket
+  socket: Socket,
+  due: AnswersDue
 ): void {
   // If an answer has begun on this socket (such as a stream), nothing more can be said. Node's own
   // handler checks the same field.
   const { _httpMessage: answer } = socket as Socket & {
     readonly _httpMessage?: { readonly headersSent: boolean } | null
   }
-  if (error.code === 'ECONNRESET' || !socket.writable || answer?.headersSent === true) {
+  if (error.code === 'ECONNRESET' || !socket.writable) {
+    socket.destroy()
+    return
+  }
+  if (due.finish(socket)) return
+  if (answer?.headersSent === true) {
     socket.destroy()
     return
   }

@@ -25,7 +25,7 @@ export async function changeRoutes(
         contract: {
           id: 'changeMessage',
           tag: 'messages',
-          errors: [404, 409, 410, 413, 415],
+          errors: [404, 409, 410],
           isKeyed: true
         }
       },

@@ -61,7 +61,7 @@ function operatorRoutes(fastify: FastifyInstance, options: ClusterRoutesOptions)
   app.get(
     '/cluster',
     {
-      config: { contract: { id: 'readCluster', tag: 'operations' } },
+      config: { contract: { id: 'readCluster', tag: 'operations', hasPage: true } },
       schema: {
         summary: 'The shards of the cluster',
         response: { 200: ClusterAnswer, '5xx': ErrorAnswer }

@@ -43,16 +43,18 @@ type Connection = {
   current: ServerResponse | undefined
   bytes: number
   readonly waiting: Pending[]
+  /** The one whose bytes came last. */
+  latest: IncomingMessage | undefined
   dropped: number
   idleSince: number
 }
 
-/** How many requests may wait on all connections together, as a multiple of `pipelineMax`. */
-const PIPELINES_MAX = 4
 /**
- * Requests behind a stream or a refusal are never answered, but each one takes memory. After this
- * many, the connection is closed.
+ * How many requests may wait on all connections together, as a multiple of `pipelineMax`. As many
+ * may come behind refusals: these are never answered, but each one takes memory.
  */
+const PIPELINES_MAX = 4
+/** The same for requests behind one stream. After this many, its connection is closed. */
 const DROPPED_MAX = 100
 const SWEEP_MS = 1000
 const IDLE_POLL_MS = 20
@@ -71,6 +73,8 @@ export class Connections {
   #requests = 0
   #bytes = 0
   #waiting = 0
+  /** Requests behind refusals. */
+  #refused = 0
   #stoppedAt: number | undefined
 
   constructor(options: ConnectionsOptions) {
@@ -103,6 +107,7 @@ export class Connections {
   enter(request: IncomingMessage, response: ServerResponse, go: Go): void {
     const connection = this.#connections.get(request.socket) ?? this.#open(request.socket)
     const pending = { request, response, go }
+    connection.latest = request
     if (connection.state !== 'open') this.#drop(connection)
     else if (connection.current !== undefined) this.#wait(connection, pending)
     else this.#begin(connection, pending)
@@ -115,13 +120,52 @@ export class Connections {
   streams(request: IncomingMessage): void {
     const connection = this.#connections.get(request.socket)
     if (connection === undefined) return
+    const { socket } = connection
+    // Only an end that is read shows that the client has gone.
+    if (connection.state === 'refused') socket.resume()
     connection.state = 'streaming'
     // Readers do not close one side only: this one has gone.
-    const { socket } = connection
     if (socket.readableEnded) socket.destroy()
     else socket.once('end', () => socket.destroy())
     this.#release(connection)
     this.#forgetWaiting(connection)
+  }
+
+  /**
+   * What a connection has sent last is no request. An answer to that would be taken for the answer
+   * to a request before it. So all complete requests before it are answered, and then the
+   * connection is closed.
+   * @returns false if no answer is due or on its way, so that one may say what is wrong
+   */
+  finish(socket: Socket): boolean {
+    const connection = this.#connections.get(socket)
+    if (connection === undefined) return false
+    const { waiting } = connection
+    if (waiting.at(-1)?.request.complete === false) {
+      waiting.pop()
+      this.#waiting--
+    }
+    const last = waiting.at(-1) ?? connection.current
+    if (last === undefined) {
+      // Either it was answered before its body was complete, or it is nobody's.
+      if (connection.latest?.complete !== false) return false
+      socket.destroySoon()
+      return true
+    }
+    if (!last.request.complete && !last.response.headersSent) return false
+    connection.state = 'refused'
+    socket.pause()
+    sayClose(last.response)
+    last.response.once('close', () => {
+      socket.destroySoon()
+    })
+    return true
+  }
+
+  /** Whether an answer is due or on its way, or a stream is open. */
+  isBusy(socket: Socket): boolean {
+    const connection = this.#connections.get(socket)
+    return connection?.current !== undefined || connection?.state === 'streaming'
   }
 
   /**
@@ -183,12 +227,14 @@ export class Connections {
       current: undefined,
       bytes: 0,
       waiting: [],
+      latest: undefined,
       dropped: 0,
       idleSince: 0
     }
     this.#connections.set(socket, connection)
     socket.once('close', () => {
       this.#connections.delete(socket)
+      if (connection.state === 'refused') this.#refused -= connection.dropped
       this.#release(connection)
       this.#forgetWaiting(connection)
     })
@@ -246,8 +292,9 @@ export class Connections {
     const isFull =
       connection.waiting.length >= pipelineMax || this.#waiting >= PIPELINES_MAX * pipelineMax
     if (isFull) {
-      // This is the last answer on its connection.
+      // This is the last answer on its connection, and nothing more is read.
       connection.state = 'refused'
+      connection.socket.pause()
       sayClose(pending.response)
     }
     const refusal = isFull
@@ -270,7 +317,12 @@ export class Connections {
   }
 
   #drop(connection: Connection): void {
-    if (++connection.dropped > DROPPED_MAX) connection.socket.destroy()
+    connection.dropped++
+    const isTooMany =
+      connection.state === 'refused'
+        ? ++this.#refused > PIPELINES_MAX * this.#options.pipelineMax
+        : connection.dropped > DROPPED_MAX
+    if (isTooMany) connection.socket.destroy()
   }
 
   #release(connection: Connection): void {

@@ -155,7 +155,15 @@ export function components(textMax: number): Json {
     headers: {
       Location: {
         schema: { type: 'string', format: 'uri-reference' },
-        description: 'the path of the message'
+        description: 'the path of the message, or of the page'
+      },
+      AcceptEncoding: {
+        schema: { type: 'string' },
+        description: 'that bodies must not be compressed (RFC 9110, 12.5.3)'
+      },
+      NoBuffering: {
+        schema: { type: 'string', enum: ['no'] },
+        description: 'keeps proxies from holding back the stream'
       },
       Challenge: {
         schema: { type: 'string' },
@@ -190,6 +198,7 @@ function errorResponse(status: number): Json {
   return {
     description: codes.join(', '),
     ...(status === 401 ? { headers: { 'WWW-Authenticate': ref('headers', 'Challenge') } } : {}),
+    ...(status === 415 ? { headers: { 'Accept-Encoding': ref('headers', 'AcceptEncoding') } } : {}),
     ...(status === 503 ? { headers: { 'Retry-After': ref('headers', 'RetryAfter') } } : {}),
     ...(status === 429
       ? { headers: { 'Retry-After': ref('headers', 'RetryAfter'), ...RATE_LIMIT_HEADERS } }

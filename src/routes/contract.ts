@@ -26,6 +26,8 @@ export type OperationContract = {
   readonly isKeyed?: boolean
   /** The media type of a 200 that is not JSON. */
   readonly mediaType?: string
+  /** A browser is sent to a page instead. */
+  readonly hasPage?: boolean
 }
 
 declare module 'fastify' {
@@ -46,6 +48,8 @@ const ERRORS_OF_ALL = [400, 408, 414, 417, 421, 431, 500, 503]
  * many bad ones. 429 is also the answer to too many writes, signals or streams.
  */
 const ERRORS_OF_RIGHTS = [401, 403, 429]
+/** Errors of requests that may have a body, even where none is asked for. */
+const ERRORS_OF_BODIES = [413, 415]
 /** The ways to log in. The empty one is for the open service, which asks for no token. */
 const securityOf = (isPublic: boolean, isStream: boolean): Json => [
   {},
@@ -148,7 +152,8 @@ function operation(
     isPublic = false,
     errors = [],
     isKeyed = false,
-    mediaType = 'application/json'
+    mediaType = 'application/json',
+    hasPage = false
   }: OperationContract,
   schema: FastifySchema & { summary?: string; readonly isWrite: boolean }
 ): JsonObject {
@@ -182,9 +187,16 @@ function operation(
   if (isStream || Object.keys(answers).length === 0) {
     answers['200'] = success(200, { type: 'string' }, mediaType, schema.isWrite)
   }
+  if (hasPage) {
+    answers['302'] = {
+      description: 'to the page, for a browser (Accept: text/html)',
+      headers: { Location: ref('headers', 'Location') }
+    }
+  }
   for (const status of [
     ...ERRORS_OF_ALL,
     ...(isPublic ? [] : ERRORS_OF_RIGHTS),
+    ...(schema.isWrite ? ERRORS_OF_BODIES : []),
     ...errors
   ].sort()) {
     answers[status] = ref('responses', `E${status}`)
@@ -257,6 +269,9 @@ function success(status: number, schema: unknown, mediaType: string, isWrite: bo
           : 'As asked',
     ...headersOf({
       ...(name === 'Message' && status === 201 ? { Location: ref('headers', 'Location') } : {}),
+      ...(mediaType === 'text/event-stream'
+        ? { 'X-Accel-Buffering': ref('headers', 'NoBuffering') }
+        : {}),
       ...limits
     }),
     content: {

@@ -79,7 +79,7 @@ export async function dialogRoutes(
   app.put(
     '/rooms/:room/users/:user/read',
     {
-      config: { contract: { id: 'markRead', tag: 'members', errors: [404, 413, 415] } },
+      config: { contract: { id: 'markRead', tag: 'members', errors: [404] } },
       schema: {
         summary: 'Say how far a member has read',
         params: MemberParams,

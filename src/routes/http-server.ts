@@ -2,7 +2,12 @@
 // happens to requests that Fastify never sees. Invariant: a request that breaks HTTP gets an answer
 // with a code, as every other refused request does.
 import Fastify, { type FastifyInstance } from 'fastify'
-import { answerBrokenRequest, answerExpectations, answerTunnels } from './broken-requests.js'
+import {
+  answerBrokenRequest,
+  answerExpectations,
+  answerTunnels,
+  type AnswersDue
+} from './broken-requests.js'
 import { type SendError } from './errors.js'
 import { readJsonBodies } from './json-body.js'
 import { HEADERS_MAX } from './request-check.js'
@@ -23,7 +28,8 @@ const HEADER_BYTES_MAX = 128 * 1024
 
 export function createHttpServer(
   { bodyBytesMax, requestTimeoutMs, trustProxy }: HttpServerOptions,
-  sendError: SendError
+  sendError: SendError,
+  due: AnswersDue
 ): FastifyInstance {
   const fastify = Fastify({
     // With a logger, Fastify creates one for each request and listens for the end of each answer,
@@ -50,11 +56,13 @@ export function createHttpServer(
     // Unknown fields are errors, and nothing is converted silently.
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
     frameworkErrors: sendError,
-    clientErrorHandler: answerBrokenRequest
+    clientErrorHandler: (error, socket) => {
+      answerBrokenRequest(error, socket, due)
+    }
   })
   fastify.server.maxHeadersCount = HEADERS_MAX
   answerExpectations(fastify.server)
-  answerTunnels(fastify.server)
+  answerTunnels(fastify.server, due)
   readJsonBodies(fastify)
   return fastify
 }

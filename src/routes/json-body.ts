@@ -3,7 +3,7 @@
 // into one. A field that appears twice is refused as well, because a proxy may have read the other
 // one.
 import { isUtf8 } from 'node:buffer'
-import { type FastifyInstance } from 'fastify'
+import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { DialogsError } from '../errors.js'
 
 // RFC 9110, section 8.3.1: parameters are name=value or name="value".
@@ -20,6 +20,8 @@ export function readJsonBodies(app: FastifyInstance): void {
     'application/json',
     { parseAs: 'buffer' },
     (request, body: Buffer, done) => {
+      // Some clients send the type with every request.
+      if (body.length === 0 && takesNoBody(request)) return done(null)
       const fault = codingFault(request.headers)
       if (fault !== undefined) return done(new DialogsError('UNSUPPORTED_MEDIA_TYPE', fault))
       if (!isUtf8(body)) {
@@ -41,7 +43,21 @@ export function readJsonBodies(app: FastifyInstance): void {
       })
     }
   )
+  // Any other type is refused, unless nothing comes with it: `curl -X PUT -d ''` names one.
+  app.addContentTypeParser('*', (request, _payload, done) => {
+    const { 'content-length': length = '0', 'transfer-encoding': transfer } = request.headers
+    if (takesNoBody(request) && Number(length) === 0 && transfer === undefined) return done(null)
+    done(
+      new DialogsError(
+        'UNSUPPORTED_MEDIA_TYPE',
+        'The body must be JSON: send it with Content-Type: application/json.'
+      )
+    )
+  })
 }
+
+const takesNoBody = ({ routeOptions }: FastifyRequest): boolean =>
+  routeOptions.schema?.body === undefined
 
 /**
  * What is wrong with the charset, the content coding or the transfer coding; undefined if nothing

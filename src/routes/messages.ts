@@ -53,7 +53,7 @@ export async function messageRoutes(
         contract: {
           id: 'writeMessage',
           tag: 'messages',
-          errors: [409, 410, 413, 415],
+          errors: [409, 410],
           isKeyed: true
         }
       },

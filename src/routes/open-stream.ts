@@ -33,6 +33,7 @@ const HEAD = {
   'content-type': 'text/event-stream; charset=utf-8',
   // no-transform and X-Accel-Buffering keep proxies from compressing or buffering the stream.
   'cache-control': 'no-cache, no-store, no-transform',
+  'x-content-type-options': 'nosniff',
   'x-accel-buffering': 'no',
   connection: 'close'
 } as const

@@ -1,6 +1,6 @@
 // What must be right about every request before a route sees it: its host, the encoding of its URL,
 // and that none of its headers was dropped. All are checked for every POST, so the common case
-// costs three comparisons.
+// costs five comparisons.
 import { type IncomingMessage } from 'node:http'
 import { DialogsError } from '../errors.js'
 import { type Hosts } from './hosts.js'
@@ -17,7 +17,18 @@ export function requestFault(request: IncomingMessage, hosts: Hosts): DialogsErr
       `The request has more than ${HEADERS_MAX} headers: send fewer.`
     )
   }
-  return hostFault(request, hosts) ?? queryFault(request.url ?? '')
+  return lineFault(request) ?? hostFault(request, hosts) ?? queryFault(request.url ?? '')
+}
+
+// Node's parser also takes versions that are not spoken here, and the router takes `*` for `/`.
+function lineFault({ httpVersion, method, url = '' }: IncomingMessage): DialogsError | undefined {
+  if (httpVersion !== '1.1' && httpVersion !== '1.0') {
+    return new DialogsError('BAD_REQUEST', `This is not HTTP/${httpVersion}: send HTTP/1.1.`)
+  }
+  // RFC 9112, section 3.2.4.
+  return url === '*' && method !== 'OPTIONS'
+    ? new DialogsError('BAD_REQUEST', 'Only OPTIONS takes * for a path: name one.')
+    : undefined
 }
 
 function hostFault(

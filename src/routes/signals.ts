@@ -20,7 +20,7 @@ export async function signalRoutes(
     '/rooms/:room/signals',
     {
       config: {
-        contract: { id: 'sendSignal', tag: 'rooms', errors: [413, 415] }
+        contract: { id: 'sendSignal', tag: 'rooms' }
       },
       schema: {
         summary: 'Pass a signal, such as typing, to whoever reads the room now',

@@ -441,3 +441,36 @@ t.test('at and below the limits everything is accepted', async t => {
   t.equal(stream.status, 200, '100 rooms on one stream')
   await stream.body?.cancel()
 })
+
+t.test(
+  'a route that takes no body does not mind the type of none, and minds a bad one',
+  async t => {
+    const path = `${url}/rooms/${freshRoom()}/users/ann`
+    const send = (
+      method: string,
+      body: string | null,
+      headers: Record<string, string>
+    ): Promise<Answer> => request(path, { method, headers, body })
+    for (const type of ['application/json', 'application/x-www-form-urlencoded', 'text/plain']) {
+      for (const body of [null, '']) {
+        t.match(await send('PUT', body, { 'content-type': type }), { status: /20[01]/ }, type)
+        t.match(await send('DELETE', body, { 'content-type': type }), { status: 200 }, type)
+      }
+      const isJson = type === 'application/json'
+      refused(
+        t,
+        await send('PUT', 'x', { 'content-type': type }),
+        isJson ? 400 : 415,
+        isJson ? 'INVALID_BODY' : 'UNSUPPORTED_MEDIA_TYPE',
+        `${type} with a body`
+      )
+    }
+    refused(
+      t,
+      await send('PUT', JSON.stringify('x'.repeat(12 * 100 + 4096)), JSON_TYPE),
+      413,
+      'BODY_TOO_LARGE',
+      'a body over the limit'
+    )
+  }
+)

@@ -154,6 +154,70 @@ t.test(
   }
 )
 
+t.test(
+  'what is no request is never answered in place of a request before it, nor in a stream',
+  async t => {
+    const { url } = await startService(t, { redisNodes: cluster.urls })
+    const room = freshRoom()
+    const head = (line: string, ...headers: string[]): string =>
+      [line, 'Host: localhost', ...headers, '', ''].join('\r\n')
+    const body = JSON.stringify({ user: 'ann', text: 'hello' })
+    const write =
+      head(
+        `POST /rooms/${room}/messages HTTP/1.1`,
+        'Content-Type: application/json',
+        `Content-Length: ${body.length}`
+      ) + body
+    const read = head(`GET /rooms/${room}/messages HTTP/1.1`)
+    const half = head('GET /health/live HTTP/1.1', 'Content-Length: 10') + 'half'
+    const tunnel = head('CONNECT example.org:80 HTTP/1.1')
+    const garbage = 'garbage\0\r\n\r\n'
+    for (const [what, text, statuses] of [
+      ['a POST before garbage', write + garbage, ['201']],
+      ['two before garbage', write + read + garbage, ['201', '200']],
+      ['a request before an incomplete one that never ends', write + HALF_A_POST, ['201']],
+      ['a request that was answered before its body ended', half, ['200']],
+      ['a request before a tunnel', read + tunnel, []]
+    ] as const) {
+      const { socket, answer } = connect(t, url, text)
+      if (!text.endsWith(garbage)) socket.end()
+      await until(`${what}: it is over`, () => socket.destroyed)
+      t.strictSame(
+        [...answer().matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => status),
+        statuses,
+        what
+      )
+    }
+    const stream = connect(t, url, head(`GET /rooms/${room}/events HTTP/1.1`))
+    await until('it is live', () => stream.answer().includes('event: live'))
+    const before = stream.answer()
+    stream.socket.write(tunnel)
+    await until('it is cut off', () => stream.socket.destroyed)
+    t.equal(stream.answer(), before, 'nothing is written into a stream')
+  }
+)
+
+t.test('a pipeline that is too long is answered up to its limit, however long it is', async t => {
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { PIPELINE_MAX: '10' }
+  })
+  const get = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
+  for (const [length, answered, refused] of [
+    [11, 11, 0],
+    [12, 11, 1],
+    [13, 11, 1],
+    [40, 11, 1]
+  ] as const) {
+    const { socket, answer } = connect(t, url, get.repeat(length))
+    const count = (status: number): number => answer().split(`HTTP/1.1 ${status} `).length - 1
+    await until(`${length}: all are answered`, () => count(200) + count(503) === answered + refused)
+    t.strictSame([count(200), count(503)], [answered, refused])
+    if (refused > 0) await until('it is closed', () => socket.destroyed)
+    else socket.destroy()
+  }
+})
+
 t.test('a client that closes its sending side after the request gets the answer', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls })
   const room = freshRoom()

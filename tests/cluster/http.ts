@@ -384,6 +384,19 @@ t.test('the absolute form of a URL means the same on every route, including file
   }
 })
 
+t.test('what the parser takes and HTTP/1.1 does not know is refused', async t => {
+  const line = (first: string): Promise<RawAnswer> =>
+    raw(`${first}\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+  for (const version of ['0.9', '2.0']) {
+    refused(t, await line(`GET /health/live HTTP/${version}`), 400, 'BAD_REQUEST', version)
+  }
+  for (const method of ['GET', 'HEAD', 'POST']) {
+    t.equal((await line(`${method} * HTTP/1.1`)).status, 400, `${method} *`)
+  }
+  t.equal((await line('OPTIONS * HTTP/1.1')).status, 204)
+  t.equal((await line('GET /health/live HTTP/1.0')).status, 200)
+})
+
 t.test('a tunnel is refused', async t => {
   const answer = await get('Host: localhost\r\n', 'example.com:443', 'CONNECT')
   refused(t, answer, 405, 'METHOD_NOT_ALLOWED', 'CONNECT')
@@ -545,10 +558,15 @@ t.test('an answer of the API is not cached and not sniffed; files may be cached'
     ['evil host', await get('Host: evil.example\r\n')],
     ['no HTTP', await raw('nonsense\r\n\r\n')],
     ['405', await get('Host: localhost\r\n', '/cluster', 'PUT')],
-    ['OPTIONS', await get('Host: localhost\r\n', '/cluster', 'OPTIONS')]
+    ['OPTIONS', await get('Host: localhost\r\n', '/cluster', 'OPTIONS')],
+    ...(await Promise.all(
+      ['/rooms/a/events', '/events?room=a', '/users/a/events', '/cluster/events'].map(
+        async path => [path, await get('Host: localhost\r\n', path, 'HEAD')] as const
+      )
+    ))
   ] as const
   for (const [what, { head }] of answers) {
-    t.match(head, /\r\ncache-control: no-store\r\n/, `${what} is not stored`)
+    t.match(head, /\r\ncache-control: (?:no-cache, )?no-store[\r,]/, `${what} is not stored`)
     t.match(head, /\r\nx-content-type-options: nosniff/, `${what} is not sniffed`)
   }
   t.match(
