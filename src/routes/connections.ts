@@ -122,8 +122,13 @@ export class Connections {
     if (connection === undefined) return
     const { socket } = connection
     // Only an end that is read shows that the client has gone.
-    if (connection.state === 'refused') socket.resume()
+    if (connection.state === 'refused') {
+      this.#refused -= connection.dropped
+      connection.dropped = 0
+      socket.resume()
+    }
     connection.state = 'streaming'
+    connection.latest = undefined
     // Readers do not close one side only: this one has gone.
     if (socket.readableEnded) socket.destroy()
     else socket.once('end', () => socket.destroy())
@@ -145,18 +150,18 @@ export class Connections {
       waiting.pop()
       this.#waiting--
     }
-    const last = waiting.at(-1) ?? connection.current
+    const last = waiting.at(-1)?.response ?? connection.current
     if (last === undefined) {
       // Either it was answered before its body was complete, or it is nobody's.
       if (connection.latest?.complete !== false) return false
       socket.destroySoon()
       return true
     }
-    if (!last.request.complete && !last.response.headersSent) return false
+    if (!last.req.complete && !last.headersSent) return false
     connection.state = 'refused'
     socket.pause()
-    sayClose(last.response)
-    last.response.once('close', () => {
+    sayClose(last)
+    last.once('close', () => {
       socket.destroySoon()
     })
     return true
