@@ -48,10 +48,17 @@ async function start(config: Config): Promise<void> {
   if (port === undefined) return
   const url = `http://${urlHost(config.server.host)}:${port}`
   say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
+  const { authJwtSecret, authJwtPublicKey, authJwksUrl } = config.identity
+  const isOpen = authJwtSecret + authJwtPublicKey + authJwksUrl === ''
+  // `npm run token` can sign only with a secret.
+  if (authJwtSecret !== '') {
+    say('  token=$(npm run --silent token -- --user ann --read room123 --write room123)')
+  } else if (!isOpen) say('  token=...    # of your application')
+  const right = isOpen ? '' : ' -H "Authorization: Bearer $token"'
   say(
-    `  curl -X POST ${url}/rooms/room123/messages -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`
+    `  curl -X POST ${url}/rooms/room123/messages${right} -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`
   )
-  say(`  curl -N ${url}/rooms/room123/events`)
+  say(`  curl -N ${url}/rooms/room123/events${right}`)
 }
 
 /** Returns the port; undefined if a signal came in the meantime. */

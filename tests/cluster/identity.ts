@@ -48,6 +48,16 @@ async function ticketOf(token: string): Promise<string> {
   return String(body['ticket'])
 }
 
+t.test('the commands that a start suggests say where the token goes', async t => {
+  await until('they are printed', () => service.output.includes('curl -N'))
+  const [token, post, read] = service.output.split('\n').slice(1)
+  t.equal(token, '  token=$(npm run --silent token -- --user ann --read room123 --write room123)')
+  for (const line of [post, read]) t.match(line, '-H "Authorization: Bearer $token"')
+  const open = await startService(t, { redisNodes: cluster.urls })
+  await until('they are printed', () => open.output.includes('curl -N'))
+  t.notMatch(open.output, 'token')
+})
+
 t.test(
   'every route except the public ones requires a token before it looks at anything else',
   async t => {

@@ -95,15 +95,19 @@ export class Service {
     child.stderr.on('data', chunk => {
       this.#errors = (this.#errors + String(chunk)).slice(-OUTPUT_LENGTH_MAX)
     })
-    for await (const line of createInterface({ input: child.stdout })) {
-      this.#output = `${this.#output}${line}\n`.slice(-OUTPUT_LENGTH_MAX)
-      const url = /The page: (\S+)\/chat\?/.exec(line)?.[1]
-      if (url === undefined) continue
-      this.#url = url
-      child.stdout.resume()
-      return
-    }
-    throw new Error(`The service did not start: ${this.#errors}`)
+    const lines = createInterface({ input: child.stdout })
+    await new Promise<void>((resolve, reject) => {
+      lines.on('line', line => {
+        this.#output = `${this.#output}${line}\n`.slice(-OUTPUT_LENGTH_MAX)
+        const url = /The page: (\S+)\/chat\?/.exec(line)?.[1]
+        if (url === undefined) return
+        this.#url = url
+        resolve()
+      })
+      lines.once('close', () => {
+        reject(new Error(`The service did not start: ${this.#errors}`))
+      })
+    })
   }
 
   /**
