@@ -1,6 +1,7 @@
 // /cluster: where a room is stored, live. Connects the parts: the cluster's feed, the room's
 // bricks, and their drawing, at most once a frame.
-import { Bricks, type Brick } from './cluster/bricks.js'
+import { Dialogs } from '../src/client/dialogs.js'
+import { type Brick, Bricks, type Found } from './cluster/bricks.js'
 import { countMessages } from './cluster/counter.js'
 import { followCluster } from './cluster/feed.js'
 import { ladyWrites } from './cluster/lady.js'
@@ -10,6 +11,7 @@ import { drawSlots } from './cluster/slot-bar.js'
 import { columnsOf, Wall } from './cluster/wall.js'
 import { find } from './find.js'
 
+const NOTHING: Found = { bricks: [], blockLength: 1 }
 const STATES = { connecting: 'Connecting', live: 'Live', lost: 'Connection lost, trying again' }
 
 const room = new URLSearchParams(location.search).get('room') ?? 'room123'
@@ -23,8 +25,7 @@ show('#room-name', room)
 
 let picture: Picture | undefined
 let figures: readonly Figures[] = []
-let bricks: readonly Brick[] = []
-let isRead = false
+let found: Found | undefined
 let chosen: string | undefined
 let isDue = false
 
@@ -43,11 +44,12 @@ function drawSoon(): void {
 }
 
 function draw(picture: Picture): void {
-  const user = chosen ?? heaviest()
+  const { bricks, blockLength } = found ?? NOTHING
+  const user = chosen ?? heaviest(bricks)
   drawSlots(picture, bricks)
   const columns = columnsOf(picture, bricks)
   drawShards({ picture, figures, columns, columnWidth: wall.columnWidth(columns.length) })
-  wall.draw(picture, bricks, user)
+  wall.draw(picture, { bricks, blockLength }, user)
   const messages = bricks.reduce((sum, brick) => sum + brick.messages, 0)
   const users = new Set(bricks.map(brick => brick.user)).size
   show(
@@ -56,23 +58,25 @@ function draw(picture: Picture): void {
   )
   show('#thread-user', user ?? 'nobody yet')
   show('#version', picture.version)
-  find(HTMLElement, '#empty').hidden = !isRead || bricks.length > 0
+  find(HTMLElement, '#empty').hidden = found === undefined || bricks.length > 0
 }
 
 function count(value: number, noun: string): string {
   return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
 }
 
-function heaviest(): string | undefined {
+function heaviest(bricks: readonly Brick[]): string | undefined {
   const totals = new Map<string, number>()
   for (const { user, messages } of bricks) totals.set(user, (totals.get(user) ?? 0) + messages)
   return [...totals].sort(([, a], [, b]) => b - a)[0]?.[0]
 }
 
 const reader = new Bricks(`${roomUrl}/blocks`, {
-  change: found => {
-    bricks = found
-    isRead = true
+  change: seen => {
+    found = seen
+    for (const element of document.querySelectorAll('.block-length')) {
+      element.textContent = seen.blockLength.toLocaleString('en')
+    }
     drawSoon()
   },
   fault: message => {
@@ -98,13 +102,16 @@ followCluster('events', {
   }
 })
 
-countMessages(`${roomUrl}/events?last=0`, {
+void countMessages(new Dialogs({ url: new URL('..', location.href).href }), room, {
   counts: ({ received, lost }) => {
     show('#received', received.toLocaleString('en'))
     show('#lost', lost.toLocaleString('en'))
   },
   wrote: user => {
     reader.wrote(user)
+  },
+  reset: () => {
+    reader.reset()
   }
 })
 

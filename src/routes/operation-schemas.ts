@@ -19,6 +19,7 @@ const TopologyVersion = Type.String({
 export const BlocksAnswer = Type.Object({
   room: Type.String(),
   users: Type.Integer({ description: 'users in the room; all pages together have their blocks' }),
+  blockLength: Type.Integer({ description: 'how many messages a block may have' }),
   blocks: Type.Array(
     Type.Object({
       key: Type.String(),

@@ -80,10 +80,12 @@ export async function roomRoutes(
       checkAdmin(request.caller)
       const limit = parseLimit(request.query.limit)
       return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
-        const { users, blocks, version, next = null } = await store.blocks.page(room, after, limit)
+        const page = await store.blocks.page(room, after, limit)
+        const { users, blockLength, blocks, version, next = null } = page
         return JSON.stringify({
           room,
           users,
+          blockLength,
           blocks: blocks.map(block => ({ ...block, shard: block.shard ?? null })),
           version,
           next

@@ -24,6 +24,8 @@ export type Block = {
 export type BlocksPage = {
   /** How many users the room has. */
   readonly users: number
+  /** How many messages a block may have. */
+  readonly blockLength: number
   /** May be empty even if there is a next page. */
   readonly blocks: Block[]
   /** Topology.version: who owned which slot when the blocks' shards were named. */
@@ -75,6 +77,7 @@ export class Blocks {
     })
     return {
       users: total,
+      blockLength: this.#blockLength,
       blocks: blocks.filter(({ messages }) => messages > 0),
       version: topology.version,
       next: tags.length > limit ? looked.at(-1) : lastOf(next, looked)

@@ -6,7 +6,7 @@ import { redisTarget } from '../../src/config/redis-target.js'
 import { axeFindings } from '../support/axe.js'
 import { runCluster } from '../support/cluster-command.js'
 import { openChromium } from '../support/chromium.js'
-import { freshRoom, postMany, request } from '../support/client.js'
+import { freshRoom, post, postMany, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
@@ -213,6 +213,53 @@ t.test('while a slot moves, the bar, the note and the brick say so, and then no 
 })
 
 t.test(
+  'a message that is changed or deleted is not a lost one, and a room that is begun anew shows its new bricks',
+  async t => {
+    const room = freshRoom()
+    await postMany(url, room, 'ann', 45)
+    const page = await (await openChromium(t)).newPage()
+    await page.goto(`${url}/cluster?room=${room}`)
+    await page.locator('.brick').nth(2).waitFor()
+    await page.getByText('Live', { exact: true }).waitFor()
+    t.same(await page.locator('.block-length').allTextContents(), ['20', '20'])
+    const heights = await page
+      .locator('.brick')
+      .evaluateAll(all => all.map(brick => brick.getBoundingClientRect().height))
+    const full = Math.max(...heights)
+    t.equal(heights.filter(height => Math.abs(height - full) < 2).length, 2, 'two are full')
+
+    const received = async (): Promise<string | null> => page.locator('#received').textContent()
+    await post(url, room, 'bob', 'first')
+    await until('the stream is open', async () => (await received()) === '1')
+    const headers = { 'content-type': 'application/json' }
+    const change = async (method: string, seq: number, body: object): Promise<number> => {
+      const path = `${url}/rooms/${room}/messages/${seq}`
+      return (await request(path, { method, headers, body: JSON.stringify(body) })).status
+    }
+    t.equal(await change('PATCH', 3, { user: 'ann', text: 'better' }), 200)
+    t.equal(await change('DELETE', 4, { user: 'ann' }), 200)
+    await post(url, room, 'bob', 'second')
+    await until('the second message', async () => (await received()) === '2')
+    t.equal(await page.locator('#lost').textContent(), '0', 'two entries in between are changes')
+
+    t.equal((await request(`${url}/rooms/${room}`, { method: 'DELETE' })).status, 200)
+    await page.locator('#empty').waitFor({ state: 'visible' })
+    t.equal(await page.locator('.brick').count(), 0)
+    await postMany(url, room, 'ann', 5)
+    await page.locator('.brick').waitFor()
+    t.match(
+      await page.locator('.brick').getAttribute('title'),
+      /^ann, block \d+: 5 messages, slot \d+$/
+    )
+    t.match(
+      await page.locator('#summary').textContent(),
+      '5 messages of 1 user in 1 brick on 3 shards'
+    )
+    t.equal(await page.locator('#lost').textContent(), '0')
+  }
+)
+
+t.test(
   'a room without messages says so, and thirty shards of a thousand blocks stay within the window',
   async t => {
     const browser = await openChromium(t)
@@ -254,7 +301,7 @@ t.test(
     await page.route('**/blocks?*', route =>
       route.fulfill({
         contentType: 'application/json',
-        body: JSON.stringify({ blocks, next: null })
+        body: JSON.stringify({ blockLength: 1000, blocks, next: null })
       })
     )
     for (const width of [360, 1440]) {

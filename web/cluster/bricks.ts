@@ -1,5 +1,6 @@
 // The blocks of a room: all of them once, then those of users who have written since, at most once
-// a second.
+// a second. After a deletion of the room they are read anew.
+import { parseTag } from '../../src/message/block-tag.js'
 
 export type Brick = {
   readonly key: string
@@ -10,7 +11,14 @@ export type Brick = {
   readonly messages: number
 }
 
+export type Found = {
+  readonly bricks: readonly Brick[]
+  /** How many messages a full brick has. */
+  readonly blockLength: number
+}
+
 type BlocksAnswer = {
+  readonly blockLength: number
   readonly blocks: ReadonlyArray<{
     readonly key: string
     readonly slot: number
@@ -26,16 +34,18 @@ const USERS_MAX = 10
 
 export class Bricks {
   readonly #url: string
-  readonly #bricks = new Map<string, Brick>()
-  readonly #onChange: (bricks: readonly Brick[]) => void
+  #bricks = new Map<string, Brick>()
+  #blockLength = 0
+  readonly #onChange: (found: Found) => void
   readonly #onFault: (message: string) => void
   readonly #writers = new Set<string>()
+  #isVoid = false
   #isReading = false
 
   constructor(
     url: string,
     events: {
-      readonly change: (bricks: readonly Brick[]) => void
+      readonly change: (found: Found) => void
       readonly fault: (message: string) => void
     }
   ) {
@@ -51,58 +61,71 @@ export class Bricks {
     if (!this.#isReading) void this.#readSoon()
   }
 
+  /** What was read is void. */
+  reset(): void {
+    this.#isVoid = true
+    if (!this.#isReading) void this.#readSoon()
+  }
+
   async #readSoon(): Promise<void> {
     this.#isReading = true
     await new Promise(resolve => setTimeout(resolve, PAUSE_MS))
     const users = [...this.#writers]
     this.#writers.clear()
     const newest = users.map(user => this.#newestOf(user))
-    if (users.length > USERS_MAX || newest.includes(undefined)) await this.#readAll()
+    const isVoid = this.#isVoid
+    this.#isVoid = false
+    if (isVoid || users.length > USERS_MAX || newest.includes(undefined)) await this.#readAll()
     else {
       await this.#tried(async () => {
         for (const [index, user] of users.entries()) {
           // A cursor names the block before the wanted ones.
           const newestBlock = newest[index] ?? 0
           const after = newestBlock === 0 ? undefined : `${user}.${newestBlock - 1}`
-          await this.#page(after, after === undefined ? PAGE : 10)
+          await this.#page(this.#bricks, after, after === undefined ? PAGE : 10)
         }
       })
     }
     this.#isReading = false
-    if (this.#writers.size > 0) void this.#readSoon()
+    if (this.#writers.size > 0 || this.#isVoid) void this.#readSoon()
   }
 
   async #readAll(): Promise<void> {
     await this.#tried(async () => {
+      const bricks = new Map<string, Brick>()
       let after: string | undefined
-      do after = await this.#page(after, PAGE)
+      do after = await this.#page(bricks, after, PAGE)
       while (after !== undefined)
+      this.#bricks = bricks
     })
   }
 
   async #tried(read: () => Promise<void>): Promise<void> {
     try {
       await read()
-      this.#onChange([...this.#bricks.values()])
+      this.#onChange({ bricks: [...this.#bricks.values()], blockLength: this.#blockLength })
     } catch (error) {
       this.#onFault(error instanceof Error ? error.message : String(error))
     }
   }
 
-  async #page(after: string | undefined, limit: number): Promise<string | undefined> {
+  async #page(
+    bricks: Map<string, Brick>,
+    after: string | undefined,
+    limit: number
+  ): Promise<string | undefined> {
     const query = new URLSearchParams({
       limit: String(limit),
       ...(after === undefined ? {} : { after })
     })
     const response = await fetch(`${this.#url}?${query}`)
     if (!response.ok) throw new Error(((await response.json()) as { message: string }).message)
-    const { blocks, next } = (await response.json()) as BlocksAnswer
+    const { blockLength, blocks, next } = (await response.json()) as BlocksAnswer
+    this.#blockLength = blockLength
     for (const { key, slot, messages } of blocks) {
-      // `<room>.{<user>.<block>}`
-      const tag = key.slice(key.indexOf('{') + 1, -1)
-      const dot = tag.lastIndexOf('.')
-      const user = tag.slice(0, dot)
-      this.#bricks.set(key, { key, user, block: Number(tag.slice(dot + 1)), slot, messages })
+      const tag = parseTag(key.slice(key.indexOf('{') + 1, -1))
+      if (tag === undefined) throw new Error(`${key} is not the key of a block`)
+      bricks.set(key, { key, user: tag.user, block: tag.block, slot, messages })
     }
     return limit < PAGE ? undefined : (next ?? undefined)
   }

@@ -10,7 +10,6 @@ export type Place = {
   readonly height: number
 }
 
-const FULL = 1000
 const GAP = 2
 const HEIGHT_MIN = 3
 /** Heights of a full brick in px; the largest that fits is used. */
@@ -21,25 +20,34 @@ const MARGIN = 6
 
 /**
  * @param columns the bricks of each shard, in the order in which they are stacked from the bottom
+ * @param blockLength how many messages a full brick has
  * @returns the places of each column's bricks, in the same order; px
  */
 export function layOut(
   columns: ReadonlyArray<readonly Brick[]>,
+  blockLength: number,
   columnWidth: number,
   wallHeight: number
 ): Place[][] {
   const room = columnWidth - 2 * MARGIN
+  const stacksOf = (bricks: readonly Brick[], full: number): Stacked[] =>
+    stacked(
+      bricks.map(({ messages }) => Math.min(1, messages / blockLength)),
+      full,
+      wallHeight
+    )
   const scales = HEIGHTS.map(full => {
-    const stacks = Math.max(1, ...columns.map(bricks => stackCount(bricks, full, wallHeight)))
+    const stacks = Math.max(1, ...columns.map(bricks => countOf(stacksOf(bricks, full))))
     return { full, width: Math.floor((room - (stacks - 1) * GAP) / stacks) }
   })
   const scale = scales.find(({ width }) => width >= WIDTH_MIN) ?? scales.at(-1)
   const full = scale?.full ?? 4
   const width = Math.max(2, Math.min(WIDTH_MAX, scale?.width ?? WIDTH_MIN))
   return columns.map((bricks, index) => {
-    const used = stackCount(bricks, full, wallHeight) * (width + GAP) - GAP
+    const stacks = stacksOf(bricks, full)
+    const used = countOf(stacks) * (width + GAP) - GAP
     const left = index * columnWidth + Math.max(MARGIN, Math.floor((columnWidth - used) / 2))
-    return stacked(bricks, full, wallHeight).map(({ stack, bottom, height }) => ({
+    return stacks.map(({ stack, bottom, height }) => ({
       x: left + stack * (width + GAP),
       y: wallHeight - bottom - height,
       width,
@@ -48,22 +56,16 @@ export function layOut(
   })
 }
 
-const heightOf = ({ messages }: Brick, full: number): number =>
-  Math.max(HEIGHT_MIN, Math.round((Math.min(messages, FULL) / FULL) * full))
+type Stacked = { readonly stack: number; readonly bottom: number; readonly height: number }
 
-function stackCount(bricks: readonly Brick[], full: number, wallHeight: number): number {
-  return (stacked(bricks, full, wallHeight).at(-1)?.stack ?? 0) + 1
-}
+const countOf = (stacks: readonly Stacked[]): number => (stacks.at(-1)?.stack ?? 0) + 1
 
-function stacked(
-  bricks: readonly Brick[],
-  full: number,
-  wallHeight: number
-): Array<{ stack: number; bottom: number; height: number }> {
+/** @param shares how full each brick is, 0 to 1 */
+function stacked(shares: readonly number[], full: number, wallHeight: number): Stacked[] {
   let stack = 0
   let top = 0
-  return bricks.map(brick => {
-    const height = heightOf(brick, full)
+  return shares.map(share => {
+    const height = Math.max(HEIGHT_MIN, Math.round(share * full))
     if (top > 0 && top + height > wallHeight - MARGIN) {
       stack++
       top = 0

@@ -2,7 +2,7 @@
 // transform, so a brick whose slot has moved flies to its new shard.
 import { find } from '../find.js'
 import { hueOf } from '../hue.js'
-import { type Brick } from './bricks.js'
+import { type Brick, type Found } from './bricks.js'
 import { layOut, type Place } from './layout.js'
 import { type Picture, shardOf } from './picture.js'
 
@@ -28,11 +28,11 @@ export class Wall {
     return Math.max(COLUMN_WIDTH_MIN, Math.floor(this.#board.clientWidth / Math.max(1, shards)))
   }
 
-  draw(picture: Picture, bricks: readonly Brick[], user: string | undefined): void {
+  draw(picture: Picture, { bricks, blockLength }: Found, user: string | undefined): void {
     const columns = columnsOf(picture, bricks)
     const width = this.columnWidth(columns.length)
     this.#wall.style.width = `${width * columns.length}px`
-    const places = layOut(columns, width, this.#wall.clientHeight)
+    const places = layOut(columns, blockLength, width, this.#wall.clientHeight)
     const moving = new Set(picture.moving.map(({ slot }) => slot))
     const newest = newestOf(bricks, user)
     let isFlying = false
@@ -50,7 +50,7 @@ export class Wall {
         }
         put(shown.element, brick, place)
         shown.element.classList.toggle('moving', moving.has(brick.slot))
-        shown.element.classList.toggle('filling', brick === newest && brick.messages < 1000)
+        shown.element.classList.toggle('filling', brick === newest && brick.messages < blockLength)
       }
     }
     for (const [key, { element }] of this.#shown) {
