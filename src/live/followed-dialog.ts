@@ -98,6 +98,15 @@ export class FollowedDialog {
     void this.ask()
   }
 
+  /**
+   * The store's mark, read with the list. It goes back if the person has left the room and come
+   * back.
+   */
+  listed(seq: number): void {
+    if (this.#counted >= 0 && seq < this.#read) void this.ask()
+    else this.mark(seq)
+  }
+
   /** The room has new entries. */
   moved(isReset: boolean): void {
     if (isReset) this.#counted = -1

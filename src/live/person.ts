@@ -158,7 +158,7 @@ export class Person implements Follower {
           if (this.#hasSynced) void dialog.ask()
         } else {
           known.actedAt(Math.max(ms, mark.ms))
-          known.mark(mark.seq)
+          known.listed(mark.seq)
         }
       }
       const rooms = new Set(listed.map(({ room }) => room))
@@ -173,7 +173,10 @@ export class Person implements Follower {
   }
 
   #joined(room: string): void {
-    if (this.#dialogs.has(room) || this.#dialogs.size >= DIALOGS_MAX) return
+    const known = this.#dialogs.get(room)
+    // The news that they had left, and with it their mark, was lost.
+    if (known !== undefined) void known.ask()
+    if (known !== undefined || this.#dialogs.size >= DIALOGS_MAX) return
     void this.#follow(room, { ms: Date.now(), marked: 0 }).ask()
   }
 

@@ -9,11 +9,15 @@
 //    steps of a removal
 //    1 REMOVE_DIALOG at the user      a member who does not see the room in their list
 //    2 LEAVE at the room              caches that trust the membership for up to MEMBER_MS
-//    3 publish to every process, and to the person
+//    3 publish to every process
+//    4 REMOVE_DIALOG, if the room is  nothing
+//      back in the list
+//    5 publish to the person
 //
-// A message that is written during a removal may put the room back into the list. Its writer then
-// looks here, and takes the room out again. A crash before that leaves the room in the list of a
-// non-member, but it is not shown: the list checks the membership of every room that it shows.
+// A message that is written during a removal may put the room back into the list. If its writer
+// looks here after step 2, it takes the room out again; if before, step 4 does. A crash before that
+// leaves the room in the list of a non-member, but it is not shown: the list checks the membership
+// of every room that it shows.
 // `npm run check` finds members who lack the room in their list, and --repair adds it; so does
 // their next message.
 //
@@ -194,8 +198,20 @@ export class Members {
     ])
     this.#forget(room, user)
     await this.#publish(REMOVALS_CHANNEL, JSON.stringify([room, user]), deadline)
-    this.tell(user, { left: room })
+    try {
+      await this.#unlistAgain(room, user, deadline)
+    } finally {
+      this.tell(user, { left: room })
+    }
     return reply === 1
+  }
+
+  // Step 4. Streams that read the list would follow the room for good. A user who has come back
+  // meanwhile keeps it.
+  async #unlistAgain(room: string, user: string, deadline: number): Promise<void> {
+    if ((await this.#dialogs.get(user, room)) === undefined) return
+    if (await this.isMemberNow(room, user)) return
+    await this.#dialogs.remove(user, room, deadline)
   }
 
   /** Tells every process that a room has no members any more, after it was deleted in the store. */

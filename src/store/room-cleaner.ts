@@ -124,9 +124,13 @@ export class RoomCleaner {
   }
 
   // A member of the room's new life keeps the room in their list, even if the membership begins
-  // while the room is taken out.
+  // while the room is taken out. Their streams are told: they stopped following the room when it
+  // was deleted, and a message that finds the room in the list does not announce it.
   async #unlist(room: string, user: string): Promise<void> {
-    if (await this.#members.isMemberNow(room, user)) return
+    if (await this.#members.isMemberNow(room, user)) {
+      this.#members.tell(user, { joined: room })
+      return
+    }
     const deadline = performance.now() + this.#options.deadlineMs
     await this.#dialogs.remove(user, room, deadline)
     // Their streams may have read the list while the room was not in it.

@@ -211,6 +211,7 @@ class Simulated {
       const [, text = '', count = '0', ...rest] = args
       return plain(
         runScript(
+          this.#context.kind,
           createHash('sha1').update(text).digest('hex'),
           text,
           rest.slice(0, Number(count)),

@@ -33,6 +33,8 @@ export class DialogsModel {
    * happens.
    */
   readonly #leaving = new Set<string>()
+  /** `<user> <room>` of joins and removals that have not been answered with success. */
+  readonly #unfinished = new Map<string, number>()
   /** The users whose dialogs are still to be compared at the end. Undefined before the end. */
   #left: string[] | undefined
 
@@ -44,11 +46,17 @@ export class DialogsModel {
     const instance = this.#world.instances[action.instance]
     const store = instance?.service?.store
     if (instance === undefined || store === undefined) return
+    const membership =
+      action.kind === 'join' || action.kind === 'leave'
+        ? `${action.user} ${action.room}`
+        : undefined
+    this.#count(membership, 1)
     this.#world.time.after(
       0.1,
       () => {
         this.#carryOut(store, action).then(
           done => {
+            this.#count(membership, -1)
             this.#world.trace.note(`${action.kind} of ${action.user}: ${done}`)
           },
           (error: unknown) => {
@@ -62,6 +70,11 @@ export class DialogsModel {
       },
       instance.owner
     )
+  }
+
+  #count(membership: string | undefined, by: number): void {
+    if (membership === undefined) return
+    this.#unfinished.set(membership, (this.#unfinished.get(membership) ?? 0) + by)
   }
 
   /** A replica takes over: the marks that it lacks died with its master. */
@@ -180,6 +193,7 @@ export class DialogsModel {
         const state = dialogs.get(room)
         const isStored = this.#isListed(user, room) && this.#isMember(user, room)
         if (isStored !== (state !== undefined)) {
+          if ((this.#unfinished.get(`${user} ${room}`) ?? 0) > 0) continue
           return `${name} ${isStored ? 'was not told of' : 'still has'} ${room}, of ${user}`
         }
         if (state === undefined) continue

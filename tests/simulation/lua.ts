@@ -4,6 +4,7 @@
 // printed without a decimal point, which is also what Redis answers. Integers have 32 bits here, so
 // `%d` becomes `%.0f`.
 import fengari, { type LuaState } from 'fengari'
+import { type ServerKind } from './commands.js'
 import { ReplyError, Status, type Value } from './resp.js'
 
 const { lua, lauxlib, lualib } = fengari
@@ -34,8 +35,6 @@ for (const [name, run] of [
   lua.lua_pushcfunction(state, run)
   lua.lua_setfield(state, -2, toLua(name))
 }
-lua.lua_pushstring(state, toLua('8.0.0'))
-lua.lua_setfield(state, -2, toLua('REDIS_VERSION'))
 lua.lua_setglobal(state, toLua('redis'))
 lauxlib.luaL_dostring(
   state,
@@ -51,14 +50,25 @@ function string.format (form, ...)
 end`)
 )
 
+const VERSIONS: Record<ServerKind, number> = { '7.0': 0x07_00_0f, '8': 0x08_00_00 }
+/** Which server `redis.REDIS_VERSION_NUM` names at present. */
+let named: ServerKind | undefined
+
+function nameServer(kind: ServerKind): void {
+  lauxlib.luaL_dostring(state, toLua(`redis.REDIS_VERSION_NUM = ${VERSIONS[kind]}`))
+  named = kind
+}
+
 /** @throws ReplyError with the text that Redis would answer */
 export function runScript(
+  kind: ServerKind,
   sha: string,
   text: string,
   keys: readonly string[],
   args: readonly string[],
   run: Call
 ): Value {
+  if (kind !== named) nameServer(kind)
   const before = call
   call = run
   try {

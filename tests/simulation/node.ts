@@ -221,7 +221,8 @@ export class SimulatedNode implements Server {
     const text = this.#scripts.get(sha)
     if (text === undefined) return new ReplyError('NOSCRIPT No matching script. Please use EVAL.')
     const context = this.#context(effects)
-    return runScript(sha, text, rest.slice(0, Number(count)), rest.slice(Number(count)), args => {
+    const keys = rest.slice(0, Number(count))
+    return runScript(this.kind, sha, text, keys, rest.slice(Number(count)), args => {
       const command = COMMANDS.get(args[0]?.toUpperCase() ?? '')
       if (command === undefined) {
         throw new Error(`A script runs ${args[0] ?? ''}, which is not simulated`)

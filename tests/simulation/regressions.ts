@@ -809,5 +809,257 @@ export const REGRESSIONS: readonly Regression[] = [
       calmAt: 1156.0441899529642,
       quietMs: 300
     }
+  },
+  {
+    // The message found the room still in its writer's list, so it announced nothing, and the
+    // cleaning that found a member announced nothing either. Found as seed 956: 27 actions.
+    name: 'whoever writes in a room while it is deleted sees it in their stream again',
+    plan: {
+      seed: '956',
+      kind: '7.0',
+      replicas: 2,
+      nodeTimeoutMs: 2000,
+      validityFactor: 10,
+      instances: 3,
+      service: {
+        blockLength: 10,
+        segmentLength: 1024,
+        groupLengthMax: 256,
+        queueLengthMax: 10000,
+        storeDeadlineMs: 6000,
+        lostPatienceMs: 0,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        writeConnections: 1,
+        ringLengthMax: 1,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 1,
+        gapWaitMs: 10,
+        pageLength: 128,
+        roomLingerMs: 10000,
+        auditMs: 600000,
+        recheckMs: 300,
+        vanishedMs: 10000,
+        heartbeatMs: 500,
+        socketBytesMax: 1,
+        stalledMsMax: 60000,
+        checksRequirements: false,
+        signalsPerSecondMax: 1
+      },
+      network: { latencyMsMax: 1.2899622653758993, piecesChance: 0.5 },
+      faults: { lagChance: 0.05, lagMsMax: 2.4476596853743366, slowSync: true },
+      rooms: ['lobby'],
+      users: ['ann', 'bob'],
+      actions: [
+        {
+          at: 164.04074159213044,
+          kind: 'follow',
+          instance: 2,
+          user: 'bob',
+          bytesPerMs: 1.9593850552529748
+        },
+        {
+          at: 505.9687511536559,
+          kind: 'post',
+          instance: 2,
+          room: 'lobby',
+          user: 'ann',
+          text: 'text 5',
+          once: undefined
+        },
+        {
+          at: 511.80503938414955,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'bob',
+          text: 'text 2',
+          once: undefined
+        },
+        {
+          at: 1464.4191650753396,
+          kind: 'delete room',
+          instance: 2,
+          room: 'lobby',
+          isRepeated: false
+        },
+        {
+          at: 1472.1751088095982,
+          kind: 'post',
+          instance: 0,
+          room: 'lobby',
+          user: 'bob',
+          text: 'text 3',
+          once: undefined
+        }
+      ],
+      calmAt: 1581.7768344912442,
+      quietMs: 300
+    }
+  },
+  {
+    // The message looked at the membership before it ended, and put the room into the list after
+    // the removal had taken it out. Found as seed 1380: 87 actions.
+    name: 'a room that a message puts back into the list during a removal is not kept',
+    plan: {
+      seed: '1380',
+      kind: '8',
+      replicas: 1,
+      nodeTimeoutMs: 500,
+      validityFactor: 10,
+      instances: 3,
+      service: {
+        blockLength: 3,
+        segmentLength: 16,
+        groupLengthMax: 2,
+        queueLengthMax: 10000,
+        storeDeadlineMs: 10000,
+        lostPatienceMs: 300,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        writeConnections: 1,
+        ringLengthMax: 4,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 4096,
+        gapWaitMs: 1,
+        pageLength: 128,
+        roomLingerMs: 10000,
+        auditMs: 1000,
+        recheckMs: 300,
+        vanishedMs: 2000,
+        heartbeatMs: 3000,
+        socketBytesMax: 1,
+        stalledMsMax: 60000,
+        checksRequirements: false,
+        signalsPerSecondMax: 1000
+      },
+      network: { latencyMsMax: 0.3534643881093684, piecesChance: 0.05 },
+      faults: { lagChance: 0.5, lagMsMax: 163.29309814605773, slowSync: false },
+      rooms: ['lobby', 'kitchen'],
+      users: ['ann', 'bob', 'cy', 'dee'],
+      actions: [
+        {
+          at: 2425.601343775376,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'cy',
+          text: 'text 29',
+          once: 'key-29'
+        },
+        {
+          at: 2713.6048494340553,
+          kind: 'signal',
+          instance: 1,
+          room: 'kitchen',
+          user: 'ann',
+          data: 'signal 1'
+        },
+        {
+          at: 2886.6898232275917,
+          kind: 'post',
+          instance: 2,
+          room: 'kitchen',
+          user: 'bob',
+          text: 'text 12',
+          once: 'key-12'
+        },
+        {
+          at: 2891.064491454948,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'ann',
+          text: 'text 7',
+          once: 'key-7'
+        },
+        {
+          at: 2939.8192867708726,
+          kind: 'outlive',
+          node: 4,
+          aloneMs: 166.16995341013225,
+          ms: 528.270859796815
+        },
+        {
+          at: 3030.978945343384,
+          kind: 'crash node',
+          node: 0,
+          ms: 230.33042850918383,
+          loadingMs: 689.1007986447913
+        },
+        { at: 3063.2069447686417, instance: 0, user: 'bob', kind: 'leave', room: 'kitchen' },
+        { at: 3297.9973823673718, kind: 'follow', instance: 1, user: 'bob', bytesPerMs: Infinity }
+      ],
+      calmAt: 4194.177851295817,
+      quietMs: 6000
+    }
+  },
+  {
+    // Somebody left a room and wrote there again. Their stream had missed that they left, and went
+    // on counting from the old mark. Found as seed 1805: 43 actions.
+    name: 'a stream that misses the news of a removal learns that the read mark is gone',
+    plan: {
+      seed: '1805',
+      kind: '7.0',
+      replicas: 2,
+      nodeTimeoutMs: 500,
+      validityFactor: 10,
+      instances: 2,
+      service: {
+        blockLength: 1000,
+        segmentLength: 2,
+        groupLengthMax: 256,
+        queueLengthMax: 10000,
+        storeDeadlineMs: 6000,
+        lostPatienceMs: 300,
+        commandTimeoutMs: 700,
+        connectTimeoutMs: 1000,
+        writeConnections: 1,
+        ringLengthMax: 4,
+        ringBytesMax: 200,
+        earlyLengthMax: 3,
+        gapWaitMs: 10,
+        pageLength: 128,
+        roomLingerMs: 10000,
+        auditMs: 600000,
+        recheckMs: 5000,
+        vanishedMs: 10000,
+        heartbeatMs: 3000,
+        socketBytesMax: 1,
+        stalledMsMax: 1500,
+        checksRequirements: false,
+        signalsPerSecondMax: 1000
+      },
+      network: { latencyMsMax: 0.3258307611256497, piecesChance: 0.5 },
+      faults: { lagChance: 0.05, lagMsMax: 28.656925803203894, slowSync: false },
+      rooms: ['lobby', 'kitchen', 'attic'],
+      users: ['ann'],
+      actions: [
+        {
+          at: 1113.2697287157616,
+          kind: 'post',
+          instance: 0,
+          room: 'lobby',
+          user: 'ann',
+          text: 'text 4',
+          once: undefined
+        },
+        { at: 1162.5530879071036, kind: 'follow', instance: 0, user: 'ann', bytesPerMs: Infinity },
+        { at: 1829.0015572112623, instance: 0, user: 'ann', kind: 'mark', room: 'lobby', seq: 14 },
+        { at: 2061.0036532185463, kind: 'pause instance', instance: 0, ms: 766.0623217978111 },
+        { at: 2118.1364819650857, instance: 1, user: 'ann', kind: 'leave', room: 'lobby' },
+        {
+          at: 2235.774695078213,
+          kind: 'post',
+          instance: 1,
+          room: 'lobby',
+          user: 'ann',
+          text: 'text 7',
+          once: 'key-7'
+        }
+      ],
+      calmAt: 2725.483627840193,
+      quietMs: 300
+    }
   }
 ]

@@ -8,6 +8,7 @@ import { slotOf } from '../../src/redis/slots.js'
 import { type DeletedRoom } from '../../src/store/deletions.js'
 import {
   blockKey,
+  changedKey,
   deletedKey,
   goneKey,
   logKey,
@@ -46,6 +47,8 @@ export class RoomsModel {
   readonly #answered = new Map<string, Answered[]>()
   /** By `<room> <seq>`: when a master first deleted the room up to there. */
   readonly #deletedAt = new Map<string, number>()
+  /** Blocks, and changes beside them, that a failover brought back after they had been cleaned. */
+  readonly #broughtBack = new Set<string>()
   /** When each segment was last written. */
   readonly #sealedAt = new Map<string, number>()
 
@@ -144,6 +147,21 @@ export class RoomsModel {
         if (generationIn(node, room) < deletion.seq) deletion.isExcused = true
       }
     }
+    this.#noteBroughtBack(node)
+  }
+
+  // The cleaning of a room was acknowledged by another replica than the one that takes over.
+  #noteBroughtBack(node: SimulatedNode): void {
+    const { owners, me } = node.view
+    for (const key of node.db.values.keys()) {
+      const parsed = parseKey(key)
+      if (parsed?.kind !== 'block' && parsed?.kind !== 'changed') continue
+      if (owners[slotOf(key)] !== me.masterId) continue
+      const { room, generation } = parsed
+      if (generation === generationOf(this.#world, room)) continue
+      if (holderOf(this.#world, goneKey(room))?.db.values.has(goneKey(room)) === true) continue
+      this.#broughtBack.add(key)
+    }
   }
 
   /** Two nodes had a copy of a key, and only one copy was kept. */
@@ -241,6 +259,7 @@ export class RoomsModel {
         if (!reference.includes('/')) continue
         const { tag, id } = parseReference(reference)
         const key = blockKey(room, tag)
+        if (this.#broughtBack.has(key) || this.#broughtBack.has(changedKey(key))) continue
         for (const node of nodes) {
           const text = textIn(node, key, id) ?? changedIn(node, key, id)?.text
           if (text === undefined) continue

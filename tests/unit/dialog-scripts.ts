@@ -42,7 +42,7 @@ class Redis {
   }
 
   run({ sha, text }: Script, keys: readonly string[], ...args: Array<string | number>): unknown {
-    return runScript(sha, text, keys, args.map(String), words => {
+    return runScript('8', sha, text, keys, args.map(String), words => {
       const command = COMMANDS.get(words[0] ?? '')
       if (command === undefined) throw new Error(`No command ${words[0] ?? ''}`)
       return runOnKeys(command, this.#context, words)
