@@ -34,9 +34,9 @@ export class Heartbeats {
   readonly #tickMs: number
   /**
    * The slot of tick n is n modulo the length. A place is never due later than one interval from
-   * now, so it never wraps around.
+   * now, so it never wraps around. A slot gets its set when it is first used.
    */
-  readonly #slots: ReadonlyArray<Set<Place>> = Array.from({ length: TICKS + 2 }, () => new Set())
+  readonly #slots: Array<Set<Place> | undefined> = new Array(TICKS + 2).fill(undefined)
   readonly #places = new Map<Beating, Place>()
   #added = 0
   /** All slots before this tick are empty. */
@@ -64,7 +64,7 @@ export class Heartbeats {
     const place = this.#places.get(stream)
     if (place === undefined) return
     this.#places.delete(stream)
-    this.#slotOf(place.tick).delete(place)
+    this.#slotOf(place.tick)?.delete(place)
     if (this.#places.size === 0) this.close()
   }
 
@@ -81,7 +81,7 @@ export class Heartbeats {
     const due = this.#tickAt(now)
     let cost = 0
     for (; this.#next <= due; this.#next++) {
-      for (const place of this.#slotOf(this.#next)) {
+      for (const place of this.#slotOf(this.#next) ?? []) {
         // Shares the slot but is due one round later.
         if (place.tick > this.#next) continue
         if (cost > BURST_MAX) {
@@ -100,7 +100,7 @@ export class Heartbeats {
   /** @returns whether it was written to */
   #beat(place: Place, now: number): boolean {
     const { stream } = place
-    this.#slotOf(place.tick).delete(place)
+    this.#slotOf(place.tick)?.delete(place)
     const isSilent = this.#dueTick(stream.writtenAt, place) <= this.#next
     // A full stream has more than enough to read.
     if (isSilent && !stream.isFull) stream.write(PING)
@@ -110,7 +110,7 @@ export class Heartbeats {
 
   #put(place: Place, writtenAt: number): void {
     place.tick = Math.max(this.#next, this.#dueTick(writtenAt, place))
-    this.#slotOf(place.tick).add(place)
+    ;(this.#slots[place.tick % this.#slots.length] ??= new Set()).add(place)
   }
 
   #setTimer(tick: number, now: number): void {
@@ -126,7 +126,7 @@ export class Heartbeats {
 
   #nextTaken(): number | undefined {
     for (let tick = this.#next; tick <= this.#next + TICKS; tick++) {
-      if (this.#slotOf(tick).size > 0) return tick
+      if ((this.#slotOf(tick)?.size ?? 0) > 0) return tick
     }
     return undefined
   }
@@ -136,7 +136,6 @@ export class Heartbeats {
   readonly #dueTick = (writtenAt: number, { leadMs }: Place): number =>
     this.#tickAt(writtenAt + this.#intervalMs - leadMs)
 
-  // The index is always within the array.
-  readonly #slotOf = (tick: number): Set<Place> =>
-    this.#slots[tick % this.#slots.length] as Set<Place>
+  readonly #slotOf = (tick: number): Set<Place> | undefined =>
+    this.#slots[tick % this.#slots.length]
 }
