@@ -23,7 +23,7 @@ export type Peer = {
 export class ClusterView {
   readonly myId: string
   readonly peers = new Map<string, Peer>()
-  readonly owners = new Array<string | undefined>(SLOT_COUNT)
+  owners = new Array<string | undefined>(SLOT_COUNT)
   readonly migrating = new Map<number, string>()
   readonly importing = new Map<number, string>()
   /**
@@ -78,10 +78,15 @@ export class ClusterView {
 
   /** Replaces all slots at once. */
   adoptOwners(from: ClusterView): void {
-    for (let slot = 0; slot < SLOT_COUNT; slot++) this.owners[slot] = from.owners[slot]
+    this.owners = from.owners.slice()
     this.#counts.clear()
     for (const [id, count] of from.#counts) this.#counts.set(id, count)
     this.#ranges = from.#ranges
+  }
+
+  /** Whether two views give a node the same slots. */
+  agreesWith(other: ClusterView, id: string): boolean {
+    return this.#rangesOfAll.get(id) === other.#rangesOfAll.get(id)
   }
 
   /** Masters with slots: those that vote. */

@@ -49,22 +49,22 @@ class VirtualTimer {
   readonly #time: VirtualTime
   readonly #ms: number
   readonly #run: () => void
-  readonly #isRepeated: boolean
   #task: Task
 
   constructor(time: VirtualTime, ms: number, run: () => void, isRepeated: boolean) {
     this.#time = time
     this.#ms = ms
-    this.#run = run
-    this.#isRepeated = isRepeated
+    this.#run = isRepeated
+      ? () => {
+          this.#task = this.#start()
+          run()
+        }
+      : run
     this.#task = this.#start()
   }
 
   #start(): Task {
-    return this.#time.timer(this.#ms, () => {
-      if (this.#isRepeated) this.#task = this.#start()
-      this.#run()
-    })
+    return this.#time.timer(this.#ms, this.#run)
   }
 
   close(): this {
@@ -124,9 +124,11 @@ function later(
       : new VirtualTimer(
           current.time,
           ms,
-          () => {
-            run(...args)
-          },
+          args.length === 0
+            ? run
+            : () => {
+                run(...args)
+              },
           isRepeated
         )
 }

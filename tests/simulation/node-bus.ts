@@ -94,7 +94,12 @@ export class NodeBus {
       known.role = 'master'
       known.masterId = undefined
       view.setEpoch(known, me.epoch)
-      if (isNews && sender.view.slotCount(sender.id) > 0) {
+      // Most news is of other nodes.
+      if (
+        isNews &&
+        sender.view.slotCount(sender.id) > 0 &&
+        (view.unclaimed.size > 0 || !view.agreesWith(sender.view, sender.id))
+      ) {
         this.claim(node, sender.id, me.epoch, sender.view.owners)
       }
     }
@@ -113,6 +118,7 @@ export class NodeBus {
 
   // For a node that comes back and claims slots that another node took over in the meantime.
   #tellNewerOwner(node: SimulatedNode, sender: SimulatedNode): void {
+    if (node.view.agreesWith(sender.view, sender.id)) return
     const told = new Set<string>()
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       if (sender.view.owners[slot] !== sender.id) continue
