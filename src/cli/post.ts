@@ -1,6 +1,5 @@
-// Posts, changes or deletes one message over one connection. An answer counts as an acknowledgement
-// only if it is correct: its status, the same room, user and text, and a sequence. Throws nothing
-// and repeats nothing.
+// Posts one message over one connection. An answer counts as an acknowledgement only if it is
+// correct: 201, the same room, user and text, and a sequence. Throws nothing and repeats nothing.
 import { type Client } from 'undici'
 import { messageOf } from '../errors.js'
 
@@ -42,61 +41,18 @@ export async function post(
   draft: Draft,
   { basePath, key, token, isRepeated }: Attempt
 ): Promise<Outcome> {
-  return await ask(
-    client,
-    {
+  try {
+    const { statusCode, headers, body } = await client.request({
       method: 'POST',
       path: `${basePath}/rooms/${encodeURIComponent(draft.room)}/messages`,
       headers: headersOf(key, token),
       body: JSON.stringify({ user: draft.user, text: draft.text })
-    },
-    (status, answer) =>
-      status === 201 || (status === 200 && isRepeated)
-        ? check(status, answer, draft)
-        : wrong(status, `its status is ${status}, not 201`)
-  )
-}
-
-/** Changes the text of a message, or deletes the message if `text` is undefined. */
-export async function change(
-  client: Client,
-  { room, user, seq }: { readonly room: string; readonly user: string; readonly seq: number },
-  text: string | undefined,
-  { basePath, key, token }: Omit<Attempt, 'isRepeated'>
-): Promise<Outcome> {
-  const path = `${basePath}/rooms/${encodeURIComponent(room)}/messages/${seq}`
-  const isDeletion = text === undefined
-  return await ask(
-    client,
-    isDeletion
-      ? {
-          method: 'DELETE',
-          path: `${path}?user=${encodeURIComponent(user)}`,
-          headers: rightsOf(key, token)
-        }
-      : {
-          method: 'PATCH',
-          path,
-          headers: headersOf(key, token),
-          body: JSON.stringify({ user, text })
-        },
-    (status, answer) => {
-      if (status !== 200) return wrong(status, `its status is ${status}, not 200`)
-      const expected = { room, changes: seq, ...(isDeletion ? { deleted: true } : { text }) }
-      return checkFields(status, answer, expected)
-    }
-  )
-}
-
-async function ask(
-  client: Client,
-  request: Parameters<Client['request']>[0],
-  check: (status: number, answer: Readonly<Record<string, unknown>>) => Outcome
-): Promise<Outcome> {
-  try {
-    const { statusCode, headers, body } = await client.request(request)
+    })
     const answer = fieldsOf(await body.text())
-    if (statusCode < 400) return check(statusCode, answer)
+    if (statusCode === 201 || (statusCode === 200 && isRepeated)) {
+      return check(statusCode, answer, draft)
+    }
+    if (statusCode < 400) return wrong(statusCode, `its status is ${statusCode}, not 201`)
     return {
       isAcknowledged: false,
       status: statusCode,
@@ -120,31 +76,17 @@ async function ask(
 
 const headersOf = (key: string | undefined, token: string | undefined): Record<string, string> => ({
   'content-type': 'application/json',
-  ...rightsOf(key, token)
-})
-
-const rightsOf = (key: string | undefined, token: string | undefined): Record<string, string> => ({
   ...(key === undefined ? {} : { 'idempotency-key': key }),
   ...(token === undefined ? {} : { authorization: `Bearer ${token}` })
 })
 
-const check = (
-  status: number,
-  answer: Readonly<Record<string, unknown>>,
-  { room, user, text }: Draft
-): Outcome => checkFields(status, answer, { room, user, text })
-
-function checkFields(
-  status: number,
-  answer: Readonly<Record<string, unknown>>,
-  expected: Readonly<Record<string, unknown>>
-): Outcome {
+function check(status: number, answer: Readonly<Record<string, unknown>>, draft: Draft): Outcome {
   const { seq, at } = answer
-  for (const [field, value] of Object.entries(expected)) {
-    if (answer[field] !== value) {
+  for (const field of ['room', 'user', 'text'] as const) {
+    if (answer[field] !== draft[field]) {
       return wrong(
         status,
-        `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(value)}`
+        `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(draft[field])}`
       )
     }
   }

@@ -80,6 +80,8 @@ export class Heartbeats {
     const now = performance.now()
     const due = this.#tickAt(now)
     let cost = 0
+    // After a long standstill, one round finds everything.
+    this.#next = Math.max(this.#next, due - this.#slots.length)
     for (; this.#next <= due; this.#next++) {
       for (const place of this.#slotOf(this.#next) ?? []) {
         // Shares the slot but is due one round later.

@@ -117,9 +117,6 @@ export class People {
       onSubscribed: isSettled => {
         void person.sync()
         if (!isSettled) this.#audit.lookAfterChange(entry)
-      },
-      onLost: () => {
-        person.lost()
       }
     })
     return entry

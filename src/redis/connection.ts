@@ -45,15 +45,12 @@ const TEMPLATE = createClient()
 
 export class Connection {
   readonly #client: Client
-  /** For messages. */
-  readonly #name: string
   #pending = 0
   #replies = 0
   #closed: ConnectionLost | undefined
 
-  private constructor(client: Client, address: Address) {
+  private constructor(client: Client) {
     this.#client = client
-    this.#name = addressKey(address)
     client.on('error', (error: Error) => {
       this.#end(error)
     })
@@ -87,7 +84,7 @@ export class Connection {
     password: string | undefined
   ): Promise<Connection> {
     const client = clientOf(address, options, password)
-    const connection = new Connection(client, address)
+    const connection = new Connection(client)
     const timer = setTimeout(() => {
       connection.close('it did not answer the greeting in time')
     }, options.connectTimeoutMs)
@@ -157,18 +154,15 @@ export class Connection {
 
   #judge(error: unknown): unknown {
     if (isRedisError(error)) return withoutArguments(error)
-    return this.#closed ?? this.#lost(error)
-  }
-
-  #lost(cause: unknown): ConnectionLost {
-    return new ConnectionLost(`The connection to ${this.#name} broke: ${messageOf(cause)}`, {
-      cause
-    })
+    return (
+      this.#closed ??
+      new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error })
+    )
   }
 
   #end(cause: Error): void {
     if (this.#closed !== undefined) return
-    this.#closed = this.#lost(cause)
+    this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
     // Rejects everything pending. It may fail because the socket is already closed, which is fine.
     this.#client.disconnect().catch(() => undefined)
   }

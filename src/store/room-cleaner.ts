@@ -6,6 +6,7 @@ import pLimit from 'p-limit'
 import { DialogsError } from '../errors.js'
 import { formatTag } from '../message/block-tag.js'
 import { blockOf } from '../message/message.js'
+import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { scanHash } from '../redis/scan-hash.js'
 import { slotOf } from '../redis/slots.js'
@@ -99,7 +100,7 @@ export class RoomCleaner {
   async #forget(room: string, gone: string, key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
     const args = ['EVALSHA', CLEANED.sha, '2', goneKey(room), key, gone]
-    await this.#cluster.acknowledged(roomSlot(room), args, deadline)
+    await untilAcknowledged(() => this.#cluster.write(roomSlot(room), args, deadline), deadline)
   }
 
   /** @returns whether the key had any users */
@@ -172,7 +173,10 @@ export class RoomCleaner {
   // half-moved and the source has died, the target may have a copy that the owner knows nothing of.
   async #unlink(key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
-    await this.#cluster.acknowledged(slotOf(key), ['UNLINK', key], deadline)
+    await untilAcknowledged(
+      () => this.#cluster.write(slotOf(key), ['UNLINK', key], deadline),
+      deadline
+    )
     if (await this.#cluster.isStranded(key)) {
       throw new DialogsError(
         'STORE_UNAVAILABLE',
