@@ -20,15 +20,11 @@ const IN_FLIGHT_MAX = 512
 export const evenness: Experiment = {
   about: 'one user writes 200,000 messages in 50 rooms: shares of the shards, and the longest keys',
   // A smaller run has shorter blocks, not fewer: with few blocks the result would depend on chance.
-  hold: async ({ scale, seed, report, rights }) => {
+  hold: async ({ scale, seed, report }) => {
     const blockLength = scaled(BLOCK_LENGTH, scale)
     const segmentLength = scaled(SEGMENT_LENGTH, scale, 16)
     const world = await World.start({
-      env: {
-        BLOCK_LENGTH: String(blockLength),
-        SEGMENT_LENGTH: String(segmentLength),
-        ...rights?.env
-      },
+      env: { BLOCK_LENGTH: String(blockLength), SEGMENT_LENGTH: String(segmentLength) },
       report
     })
     try {
@@ -38,7 +34,6 @@ export const evenness: Experiment = {
         urls: world.urls,
         ledger,
         random: randomFrom(seed),
-        token: rights?.writer,
         messagesMax: scaled(MESSAGES, scale),
         writers: Array.from({ length: CONNECTIONS }, () => ({ user: 'lady_gaga', rooms }))
       }).start()

@@ -7,7 +7,6 @@ import { post, type Outcome } from '../../src/cli/post.js'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { type Experiment, scaled } from './findings.js'
 import { Ledger, type Sent } from './ledger.js'
-import { bearer } from './rights.js'
 import { judgeAll } from './verdict.js'
 import { World } from './world.js'
 
@@ -20,8 +19,8 @@ const PAUSE_MS = 50
 
 export const repeatStorm: Experiment = {
   about: '1,000 POSTs with 100 keys at both processes at once, connections being cut: 100 messages',
-  hold: async ({ scale, seed, report, rights }) => {
-    const world = await World.start({ env: { ...rights?.env }, report })
+  hold: async ({ scale, seed, report }) => {
+    const world = await World.start({ report })
     const random = randomFrom(seed)
     const ledger = new Ledger()
     try {
@@ -40,7 +39,7 @@ export const repeatStorm: Experiment = {
       const answering = Promise.all(
         posts.map(async ({ sent, key, url }) => ({
           sent,
-          outcome: await postUntilAnswered(url, sent, key, random, rights?.writer)
+          outcome: await postUntilAnswered(url, sent, key, random)
         }))
       )
       for (let kill = 0; kill < CONNECTION_KILLS; kill++) {
@@ -65,7 +64,6 @@ export const repeatStorm: Experiment = {
         ledger,
         readers: [],
         url: world.urls[0] ?? '',
-        headers: bearer(rights?.reader),
         excused: 'none',
         answerMsMax: Infinity,
         takeovers: [],
@@ -107,8 +105,7 @@ async function postUntilAnswered(
   url: string,
   sent: Sent,
   key: string,
-  random: () => number,
-  token: string | undefined
+  random: () => number
 ): Promise<Outcome> {
   for (;;) {
     const client = new Client(url)
@@ -119,7 +116,7 @@ async function postUntilAnswered(
           }, random() * CUT_MS_MAX)
         : undefined
     // If another of the ten was first, 200 is right.
-    const outcome = await post(client, sent, { basePath: '', key, token, isRepeated: true })
+    const outcome = await post(client, sent, { basePath: '', key, isRepeated: true })
     clearTimeout(cut)
     await client.destroy()
     if (outcome.isAcknowledged || !outcome.isWorthRetrying) return outcome

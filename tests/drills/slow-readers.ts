@@ -10,7 +10,6 @@ import { Ledger } from './ledger.js'
 import { readMetric } from './metric.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
-import { bearer } from './rights.js'
 import { percentile, Samples } from './samples.js'
 import { readHead } from './stored.js'
 import { Transcript } from './transcript.js'
@@ -48,7 +47,7 @@ const READER_BYTES_MAX = 2 * SOCKET_BYTES_MAX + TEXT_BYTES + 300
 
 export const slowReaders: Experiment = {
   about: '50 readers at 1 KB/s beside 500 fast ones: latency, memory, and that all get everything',
-  hold: async ({ scale, seed, report, rights }) => {
+  hold: async ({ scale, seed, report }) => {
     const world = await World.start({
       services: 1,
       nodeOptions: [COLLECTING],
@@ -56,14 +55,13 @@ export const slowReaders: Experiment = {
         SOCKET_BYTES_MAX: String(SOCKET_BYTES_MAX),
         PAGE_BYTES_MAX: String(PAGE_BYTES_MAX),
         RING_BYTES_MAX: String(RING_BYTES_MAX),
-        STALLED_MS_MAX: '600000',
-        ...rights?.env
+        STALLED_MS_MAX: '600000'
       },
       report
     })
     const recorders: Recorder[] = []
     try {
-      return await measure(world, recorders, { scale, seed, rights })
+      return await measure(world, recorders, scale, seed)
     } finally {
       for (const recorder of recorders) recorder.stop()
       await world.stop()
@@ -74,20 +72,13 @@ export const slowReaders: Experiment = {
 async function measure(
   world: World,
   recorders: Recorder[],
-  { scale, seed, rights }: Pick<Parameters<Experiment['hold']>[0], 'scale' | 'seed' | 'rights'>
+  scale: number,
+  seed: number
 ): Promise<Findings> {
-  const headers = bearer(rights?.reader)
-  const ofOperator = bearer(rights?.writer)
   const [url = ''] = world.urls
   const room = `slow-${seed}`
   const ledger = new Ledger()
-  const writing = {
-    urls: world.urls,
-    ledger,
-    random: randomFrom(seed),
-    textBytes: TEXT_BYTES,
-    token: rights?.writer
-  }
+  const writing = { urls: world.urls, ledger, random: randomFrom(seed), textBytes: TEXT_BYTES }
   const fill = new Writers({
     ...writing,
     messagesMax: HISTORY_LENGTH,
@@ -95,7 +86,7 @@ async function measure(
   }).start()
   await fill.done()
   await fill.stop()
-  const head = await readHead(url, room, headers)
+  const head = await readHead(url, room)
   world.did(`${count(head)} messages of history`)
 
   const transcript = new Transcript(room)
@@ -106,7 +97,6 @@ async function measure(
     })
     const recorder = new Recorder(record, {
       urls: world.urls,
-      headers,
       query: `after=${after}`,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond })
     })
@@ -127,17 +117,17 @@ async function measure(
 
   world.did(`${fast.length} fast readers`)
   const without = await observe(deliveryMs, phaseMs)
-  const bytesWithout = await heldBytes(world, ofOperator)
+  const bytesWithout = await heldBytes(world)
   const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () => join(0, SLOW_BYTES_PER_SECOND))
   world.did(`${slow.length} slow readers`)
   await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
   const beside = await observe(deliveryMs, phaseMs)
-  const grownBytes = (await heldBytes(world, ofOperator)) - bytesWithout
+  const grownBytes = (await heldBytes(world)) - bytesWithout
   const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
   await writers.stop()
   const behind = slow.filter(({ record }) => record.last < head / 2).length
   for (const recorder of slow) recorder.throttle(undefined)
-  const end = await readHead(url, room, headers)
+  const end = await readHead(url, room)
   world.did('the slow readers read fast')
   await until('everyone has everything', () =>
     recorders.every(({ record }) => record.last >= end)
@@ -146,7 +136,6 @@ async function measure(
     ledger,
     readers: recorders,
     url,
-    headers,
     excused: 'none',
     answerMsMax: Infinity,
     takeovers: [],
@@ -205,18 +194,15 @@ async function observe(
  * The memory of JavaScript and its buffers in the service after a garbage collection: the least of
  * several looks, because a busy process keeps allocating.
  */
-async function heldBytes(
-  { services: [service] }: World,
-  headers: Readonly<Record<string, string>>
-): Promise<number> {
+async function heldBytes({ services: [service] }: World): Promise<number> {
   if (service?.pid === undefined) throw new Error('The service is not running')
   let least = Infinity
   for (let look = 0; look < COLLECTIONS; look++) {
     await collectGarbage(service.pid)
     least = Math.min(
       least,
-      (await readMetric(service.url, 'nodejs_heap_size_used_bytes', headers)) +
-        (await readMetric(service.url, 'nodejs_external_memory_bytes', headers))
+      (await readMetric(service.url, 'nodejs_heap_size_used_bytes')) +
+        (await readMetric(service.url, 'nodejs_external_memory_bytes'))
     )
   }
   return least

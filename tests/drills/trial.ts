@@ -106,9 +106,7 @@ export class Trial {
     this.random = randomFrom(options.seed)
     const headers = bearer(rights?.reader)
     this.expiring =
-      rights === undefined
-        ? undefined
-        : new ExpiringStreams(options.rooms, world.urls, this.random, this.lag)
+      rights === undefined ? undefined : new ExpiringStreams(options.rooms, world.urls, this.random)
     this.#transcripts = options.rooms.map(room => new Transcript(room))
     this.recorders = Array.from({ length: options.readers }, (_, index) => {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => {

@@ -29,6 +29,8 @@ export class EventSource {
   #instance: number
   #heardAt = 0
   #isClosed = false
+  /** It stays away for the time being. */
+  isHeld = false
   readonly #world: World
   readonly #options: EventSourceOptions
 
@@ -45,6 +47,22 @@ export class EventSource {
   close(): void {
     this.#isClosed = true
     if (this.socket !== undefined) this.#leave(this.socket)
+  }
+
+  /** Ends the connection, and stays away until it is released. */
+  hold(): void {
+    this.isHeld = true
+    if (this.socket !== undefined) this.#leave(this.socket)
+  }
+
+  release(): void {
+    this.isHeld = false
+    this.#connect()
+  }
+
+  /** Nobody could hear anything until now. */
+  forgive(): void {
+    this.#heardAt = this.#world.time.now
   }
 
   /** Ends the connection. If `isSilent`, neither side is told. */
@@ -87,7 +105,7 @@ export class EventSource {
     if (this.socket !== socket) return
     this.socket = undefined
     this.#options.onEnd()
-    if (this.#isClosed) return
+    if (this.#isClosed || this.isHeld) return
     this.#instance = this.#world.random.below(this.#world.instances.length)
     this.#world.time.after(
       this.#world.random.between(1, RECONNECT_MS),
@@ -99,7 +117,7 @@ export class EventSource {
   }
 
   #connect(): void {
-    if (this.socket !== undefined || this.#isClosed) return
+    if (this.socket !== undefined || this.#isClosed || this.isHeld) return
     const { time, clients, plan } = this.#world
     const instance = this.#world.instances[this.#instance]
     if (instance === undefined) return

@@ -216,7 +216,7 @@ export class Instance {
           ...settings,
           queueBytesMax: MIB,
           idempotencyTtlS: 86400,
-          retentionDays: 0,
+          retentionDays: plan.retention?.days ?? 0,
           retentionDaysByPrefix: [],
           // Shorter than in production, so that an abandoned deletion is found within a run.
           deletionClaimMs: CLAIM_DEADLINES * settings.storeDeadlineMs

@@ -385,6 +385,31 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: 'else if (false)'
   },
   {
+    name: 'show what has expired',
+    file: 'store/horizon-search.js',
+    find: 'timeOf(entry.reference) >= horizonMs',
+    replace: 'true'
+  },
+  {
+    name: 'blocks of rooms that forget do not expire',
+    file: 'store/block-scripts.js',
+    find: "redis.call('PEXPIREAT', KEYS[1], ARGV[1])",
+    replace: ''
+  },
+  {
+    name: 'segments of rooms that forget do not expire',
+    file: 'store/sealer.js',
+    find: 'this.#retention.expiryMs(room, newestMs)',
+    replace: 'undefined'
+  },
+  {
+    name: 'readers are not told that messages have expired while they were away',
+    file: 'live/reader.js',
+    find: 'if (this.#next < first)',
+    replace:
+      "if (this.#next < first && reason === 'trimmed') this.#next = first; else if (this.#next < first)"
+  },
+  {
     name: 'deliver a signal as a message',
     file: 'message/publication.js',
     find: 'event: signal',

@@ -120,6 +120,8 @@ export type Plan = {
    * must change nothing.
    */
   readonly quietMs: number
+  /** For how long rooms keep their messages, and what is written while days pass; or for ever. */
+  readonly retention?: { readonly days: number; readonly posts: readonly Post[] } | undefined
 }
 
 const STORM_MS = [500, 8_000] as const
@@ -158,7 +160,8 @@ export function planOf(seed: string | number, random: Random): Plan {
       ...roomDeletions(random, setting)
     ].sort((a, b) => a.at - b.at),
     calmAt,
-    quietMs: random.chance(0.2) ? 6000 : 300
+    quietMs: random.chance(0.2) ? 6000 : 300,
+    retention: retention(random.fork('retention'), setting)
   }
 }
 
@@ -196,6 +199,19 @@ function settings(random: Random): ServiceSettings {
     checksRequirements: random.chance(0.02),
     signalsPerSecondMax: random.pick([1, 3, 1000])
   }
+}
+
+function retention(random: Random, { instances, rooms, users }: Setting): Plan['retention'] {
+  if (random.chance(0.85)) return undefined
+  const posts = Array.from({ length: random.whole(3, 15) }, (_, index) => ({
+    kind: 'post' as const,
+    instance: random.below(instances),
+    room: random.pick(rooms),
+    user: random.pick(users),
+    text: `late ${index}`,
+    once: `late-key-${index}`
+  }))
+  return { days: random.pick([1, 2]), posts }
 }
 
 function posts(random: Random, { instances, rooms, users, calmAt }: Setting): Action[] {

@@ -15,7 +15,8 @@ const base: Plan = {
   users: ['ann', 'bob'],
   network: { latencyMsMax: 0.5260713422160727, piecesChance: 0.05 },
   faults: { lagChance: 0.05, lagMsMax: 83.083255796231, slowSync: false },
-  quietMs: 300
+  quietMs: 300,
+  retention: undefined
 }
 
 export const REGRESSIONS: readonly Regression[] = [

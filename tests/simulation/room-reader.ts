@@ -43,6 +43,8 @@ type Body = {
 
 export class RoomReader {
   readonly name: string
+  /** How many of the newest messages it asks for, also after a reset; undefined for all. */
+  readonly last: number | undefined
   readonly seen = new Map<string, Seen>()
   readonly source: EventSource
   readonly #world: World
@@ -51,6 +53,7 @@ export class RoomReader {
   constructor(world: World, name: string, { rooms, last, instance, bytesPerMs }: Read) {
     this.#world = world
     this.name = name
+    this.last = last
     for (const room of rooms) this.seen.set(room, newSeen(last))
     this.source = new EventSource(world, {
       name,
@@ -75,6 +78,7 @@ export class RoomReader {
   }
 
   get isLive(): boolean {
+    if (this.source.isHeld) return true
     return this.source.socket !== undefined && [...this.seen.values()].every(({ isLive }) => isLive)
   }
 
@@ -160,9 +164,11 @@ export class RoomReader {
     seen.first ??= head + 1
   }
 
-  // A reader that has nothing begins after the room's last deletion, and is not told of it.
+  // A reader that has nothing begins after the room's last deletion, and after what has expired.
+  // It is not told of either.
   #begin(seen: Seen, room: string, seq: number): void {
-    if (seen.isNew && this.#world.oracle.rooms.isGeneration(room, seq - 1)) {
+    const { rooms } = this.#world.oracle
+    if (seen.isNew && (rooms.isGeneration(room, seq - 1) || rooms.hasExpired(room, seq - 1))) {
       seen.first = seq
       seen.next = seq
     }

@@ -3,7 +3,7 @@
 // later shows what it covers. When everything is quiet, the deletion has finished, no matter who
 // began it: no node has a text of the old life, and what was written since is in blocks of the new
 // generation. Like the oracle, this model looks into all nodes at once.
-import { parseReference } from '../../src/message/message.js'
+import { parseReference, timeOf } from '../../src/message/message.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type DeletedRoom } from '../../src/store/deletions.js'
 import {
@@ -35,6 +35,7 @@ type Answered = { readonly seq: number; readonly at: number; isExcused: boolean 
 
 /** How many deadlines a deletion may take: it lists, deletes, tells and cleans. */
 const DEADLINES = 4
+const DAY_MS = 86_400_000
 /** CLEANING_MS of src/store/deletions.ts. */
 const CLEANING_MS = 5000
 
@@ -120,6 +121,14 @@ export class RoomsModel {
   /** Whether the room was deleted up to exactly this sequence. */
   isGeneration(room: string, seq: number): boolean {
     return this.#applied.get(room)?.has(seq) === true
+  }
+
+  /** Whether the entry was written so long ago that the room has it no more. */
+  hasExpired(room: string, seq: number): boolean {
+    const { time, plan } = this.#world
+    const keptMs = (plan.retention?.days ?? Infinity) * DAY_MS
+    const references = [...(this.#references.get(room)?.get(seq) ?? [])]
+    return references.length > 0 && references.every(one => timeOf(one) < time.wallMs - keptMs)
   }
 
   /** Whether the sequence may be gone with the room. */

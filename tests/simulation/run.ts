@@ -2,6 +2,7 @@
 import { within } from './globals.js'
 import { type Plan, planOf } from './plan.js'
 import { Random } from './random.js'
+import { RetentionModel } from './retention-model.js'
 import { World } from './world.js'
 
 export type Outcome = {
@@ -49,6 +50,15 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
         time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
       }
       if (oracle.found === undefined) oracle.judge()
+      if (oracle.found === undefined && plan.retention !== undefined) {
+        const { days, posts } = plan.retention
+        new RetentionModel(world, days, posts, isDone => {
+          for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !isDone(); looks--) {
+            time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+          }
+          return isDone()
+        }).run()
+      }
     } catch (error) {
       oracle.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))
     }

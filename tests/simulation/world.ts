@@ -213,6 +213,11 @@ export class World {
    * half-moved.
    */
   get isSettled(): boolean {
+    return this.isAtRest && this.hasAgreed
+  }
+
+  /** The same, whatever readers and people were told. */
+  get isAtRest(): boolean {
     return (
       this.isCalm &&
       this.requests.every(({ isDone }) => isDone) &&
@@ -221,10 +226,7 @@ export class World {
       this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
       this.movers.isAtRest &&
       this.oracle.rooms.unfinished === undefined &&
-      this.nodes.every(node =>
-        node.isMaster ? !node.isDown : node.upstream?.state === 'online'
-      ) &&
-      this.hasAgreed
+      this.nodes.every(node => (node.isMaster ? !node.isDown : node.upstream?.state === 'online'))
     )
   }
 

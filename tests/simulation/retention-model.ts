@@ -1,0 +1,171 @@
+// Messages that expire, in seeds whose rooms keep them for a day or two. When everything else is
+// judged, whole days pass in a moment: all clocks leap, as if the whole cluster had been suspended.
+// Invariant: what has expired is on no page, no stream and in no key that counts, and what has not
+// expired is on all of them. Readers that were away are told what they have missed.
+import { parseKey } from '../../src/store/keys.js'
+
+import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/message/message.js'
+import { headOf } from './durability.js'
+import { type Post } from './plan.js'
+import { RoomReader } from './room-reader.js'
+import { type World } from './world.js'
+import { write } from './writer.js'
+
+const DAY_MS = 86_400_000
+const PAGE_LENGTH = 100
+const AGAIN_MS = 100
+
+/** Runs the world until something is so. @returns whether it is, within a stated time */
+export type Advance = (isDone: () => boolean) => boolean
+
+export class RetentionModel {
+  readonly #world: World
+  readonly #advance: Advance
+  readonly #keptMs: number
+  readonly #batches: readonly (readonly Post[])[]
+
+  constructor(world: World, days: number, posts: readonly Post[], advance: Advance) {
+    this.#world = world
+    this.#advance = advance
+    this.#keptMs = days * DAY_MS
+    this.#batches = [0, 1, 2].map(batch => posts.filter((_, index) => index % 3 === batch))
+  }
+
+  /** Lets time pass and writes in between. What is expected is known at each point. */
+  run(): void {
+    const world = this.#world
+    const [first = [], second = [], third = []] = this.#batches
+    for (const { source } of world.people) source.close()
+    world.people.length = 0
+    // What the storm has left expires, and the first batch does not.
+    this.#hold()
+    this.#leap(0.6)
+    this.#write(first)
+    this.#leap(0.6)
+    this.#release()
+    this.#compare(first)
+    // The second batch expires while all readers are away.
+    this.#hold()
+    this.#write(second)
+    this.#leap(1.2)
+    this.#write(third)
+    this.#release()
+    this.#compare(third)
+    this.#leap(1.2)
+    this.#compare([])
+    this.#checkKeys()
+  }
+
+  #hold(): void {
+    for (const source of this.#world.sources) source.hold()
+  }
+
+  #release(): void {
+    const world = this.#world
+    for (const source of world.sources) source.release()
+    const name = `late-reader-${world.readers.length}`
+    const read = {
+      kind: 'read',
+      instance: 0,
+      rooms: world.plan.rooms,
+      last: undefined,
+      bytesPerMs: Infinity
+    } as const
+    world.readers.push(new RoomReader(world, name, read))
+  }
+
+  #leap(share: number): void {
+    const { time, trace, sources } = this.#world
+    time.leap(share * this.#keptMs)
+    for (const source of sources) source.forgive()
+    trace.note(`${share} of the kept time pass`)
+    this.#settle()
+  }
+
+  #write(posts: readonly Post[]): void {
+    const { oracle, requests } = this.#world
+    for (const post of posts) {
+      oracle.expect(post)
+      requests.push(write(this.#world, post))
+    }
+    this.#settle()
+  }
+
+  #settle(): void {
+    const { oracle } = this.#world
+    if (oracle.found !== undefined || this.#advance(() => this.#world.isAtRest)) return
+    oracle.violation(`after a leap in time: ${this.#world.whatIsLeft}`)
+  }
+
+  // Each room has exactly these messages, on pages and for readers.
+  #compare(posts: readonly Post[]): void {
+    const world = this.#world
+    this.#settle()
+    for (const room of world.plan.rooms) {
+      const wanted = posts.filter(post => post.room === room).map(({ text }) => text)
+      const page = this.#page(room)
+      if (page === undefined || world.oracle.found !== undefined) return
+      const texts = page.map(entry => textOf(entry))
+      if (texts.toSorted().join() !== wanted.toSorted().join()) {
+        world.oracle.violation(
+          `${room} has ${texts.join(', ') || 'nothing'}, and what has not expired is ${wanted.join(', ') || 'nothing'}`
+        )
+      }
+      const head = headOf(world, room)
+      for (const { name, last, seen } of world.readers) {
+        const { next, entries } = seen.get(room) ?? {}
+        if (next === undefined || entries === undefined) continue
+        if (next !== head + 1) {
+          world.oracle.violation(`${name} is at ${next - 1} of ${room} ${head}`)
+        }
+        // After a reset, a reader that asked for the newest messages gets only those.
+        if (last !== undefined) continue
+        const has = new Set(entries.map(entry => (entry.kind === 'message' ? entry.text : '')))
+        const lacks = wanted.find(text => !has.has(text))
+        if (lacks !== undefined) world.oracle.violation(`${name} was not sent ${lacks} of ${room}`)
+      }
+    }
+  }
+
+  #page(room: string): readonly ApiEntry[] | undefined {
+    const world = this.#world
+    const instance = world.instances.find(({ service }) => service !== undefined)
+    let page: readonly ApiEntry[] | undefined
+    const ask = (): void => {
+      instance?.service?.store.history.newest(room, PAGE_LENGTH).then(
+        entries => {
+          page = entries
+        },
+        (error: unknown) => {
+          world.oracle.onFault(instance.name, 'page', error)
+          world.time.after(AGAIN_MS, ask)
+        }
+      )
+    }
+    world.time.after(0.1, ask, instance?.owner)
+    if (!this.#advance(() => page !== undefined)) {
+      world.oracle.violation(`a page of ${room} is not answered`)
+    }
+    return page
+  }
+
+  // Redis removes what has expired when somebody asks for it, or after a while.
+  #checkKeys(): void {
+    for (const node of this.#world.nodes) {
+      if (!node.isMaster) continue
+      for (const key of node.db.values.keys()) {
+        const kind = parseKey(key)?.kind
+        if (kind !== 'block' && kind !== 'changed' && kind !== 'segment') continue
+        if (!node.db.isExpired(key, node.clockMs)) {
+          this.#world.oracle.violation(`${node.name} still has ${key}, and everything has expired`)
+        }
+      }
+    }
+  }
+}
+
+function textOf(entry: ApiEntry): string {
+  if (isLost(entry)) return 'a lost one'
+  if (isDeleted(entry)) return 'a deleted one'
+  return isChange(entry) ? 'a change' : entry.text
+}
