@@ -51,12 +51,16 @@ await runCommand(async args => {
       return EXIT_INTERRUPTED
     }
     if (!isExpected(error)) throw error
-    console.error(error.message)
+    console.error(error instanceof ConnectionLost ? brokenOff(error) : error.message)
     return EXIT_REFUSED
   } finally {
     session?.close()
   }
 })
+
+// A node died between two steps. While slots move, mover.ts overcomes that.
+const brokenOff = ({ message }: ConnectionLost): string =>
+  `${message}. Nothing is lost: see what has become of that node (npm run cluster -- status), then run the same command again.`
 
 // Errors whose message explains them. Anything else is a bug, and is shown with its stack.
 function isExpected(error: unknown): error is Error {

@@ -9,7 +9,6 @@ import { checkName } from '../message/names.js'
 import { isMessage, parseReference } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
-import { untilAcknowledged } from '../redis/acknowledged.js'
 import { ENTRY_IDS } from '../store/check-scripts.js'
 import { Publisher } from '../store/publisher.js'
 import { Store } from '../store/store.js'
@@ -158,10 +157,7 @@ async function eraseOrphans(
         // Not the block itself: the stream remembers what was deleted from it, so that no process
         // puts a text back (ENSURE).
         const deadline = performance.now() + deadlineMs
-        await untilAcknowledged(
-          () => cluster.write(slot, ['XDEL', key, ...old], deadline),
-          deadline
-        )
+        await cluster.acknowledged(slot, ['XDEL', key, ...old], deadline)
       }
       if (ids.length < ID_PAGE_LENGTH) return
       start = `(${ids.at(-1) ?? ''}`

@@ -1,6 +1,7 @@
 // Posts messages over a number of connections, as fast as the service answers or at a fixed rate,
-// until a count, a time or `stop`. Invariant: at most one message is in flight per connection, and
-// every message sent ends in exactly one callback. At a fixed rate the loop is open: message i is
+// until a count, a time or `stop`; some are changed or deleted as soon as they are acknowledged.
+// Invariant: at most one message is in flight per connection, every message sent ends in exactly
+// one callback, and so does every change. At a fixed rate the loop is open: message i is
 // due at i / rate, and its latency counts from then. So a stalling service is charged for all
 // messages that would have had to wait (no coordinated omission). Counts and prints nothing.
 import { randomUUID } from 'node:crypto'
@@ -8,7 +9,8 @@ import { setMaxListeners } from 'node:events'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'undici'
 import { backoffMs } from '../backoff.js'
-import { type Draft, type Outcome, post } from './post.js'
+import { type Fate } from './fates.js'
+import { change, type Draft, type Outcome, post } from './post.js'
 
 export type LoadOptions = {
   /** Base URL of the service, http or https, with or without a path. */
@@ -35,6 +37,9 @@ export type LoadOptions = {
   readonly retryMsMax?: number | undefined
   /** For a service that requires tokens: the user's, or an operator's for many users. */
   readonly token?: string | undefined
+  /** What happens to the message of an index after it was acknowledged; default: nothing. */
+  readonly fateOf?: ((index: number) => Fate) | undefined
+  readonly onChanged?: ((message: Acknowledged, fate: Fate) => void) | undefined
   readonly onAcknowledged?: ((message: Acknowledged) => void) | undefined
   readonly onFailed?: ((message: Failed) => void) | undefined
 }
@@ -185,21 +190,47 @@ export class Load {
     this.#sent++
     const key = this.#options.isIdempotent === true ? `${this.#run}-${index + 1}` : undefined
     const retryUntilMs = performance.now() + (this.#options.retryMsMax ?? RETRY_MS_MAX)
-    let outcome: Outcome
-    let attempts = 0
-    do {
-      outcome = await post(client, draft, {
-        basePath: this.#basePath,
-        key,
-        token: this.#options.token,
-        isRepeated: attempts > 0
-      })
-      attempts++
-    } while (await this.#isTimeToRetry(outcome, attempts, retryUntilMs))
-    this.#report(outcome, { ...draft, index, attempts, latencyMs: performance.now() - fromMs })
+    const { outcome, attempts } = await this.#repeatedly(retryUntilMs, isRepeated =>
+      post(client, draft, { ...this.#attempt(key), isRepeated })
+    )
+    const sent: Sent = { ...draft, index, attempts, latencyMs: performance.now() - fromMs }
+    this.#report(outcome, sent)
+    if (outcome.isAcknowledged) await this.#change(client, { ...sent, ...outcome }, key)
     // Otherwise a service that is gone would be called as fast as the loop turns.
-    if (!outcome.isAcknowledged && outcome.status === undefined) {
-      await pause(PAUSE_MS_MIN, this.#stop.signal)
+    else if (outcome.status === undefined) await pause(PAUSE_MS_MIN, this.#stop.signal)
+  }
+
+  async #change(client: Client, message: Acknowledged, key: string | undefined): Promise<void> {
+    const { fateOf, onChanged, retryMsMax = RETRY_MS_MAX } = this.#options
+    const fate = fateOf?.(message.index) ?? 'kept'
+    if (fate === 'kept') return
+    const fromMs = performance.now()
+    const text = fate === 'deleted' ? undefined : `${message.text} (changed)`
+    const attempt = this.#attempt(key === undefined ? undefined : `${key}-${fate}`)
+    const { outcome, attempts } = await this.#repeatedly(fromMs + retryMsMax, () =>
+      change(client, message, text, attempt)
+    )
+    if (outcome.isAcknowledged) onChanged?.(message, fate)
+    else this.#report(outcome, { ...message, attempts, latencyMs: performance.now() - fromMs })
+  }
+
+  #attempt(key: string | undefined): {
+    readonly basePath: string
+    readonly key: string | undefined
+    readonly token: string | undefined
+  } {
+    return { basePath: this.#basePath, key, token: this.#options.token }
+  }
+
+  async #repeatedly(
+    retryUntilMs: number,
+    send: (isRepeated: boolean) => Promise<Outcome>
+  ): Promise<{ readonly outcome: Outcome; readonly attempts: number }> {
+    for (let attempts = 1; ; attempts++) {
+      const outcome = await send(attempts > 1)
+      if (!(await this.#isTimeToRetry(outcome, attempts, retryUntilMs))) {
+        return { outcome, attempts }
+      }
     }
   }
 

@@ -29,6 +29,9 @@ How much
   --text-size BYTES  default 100
   --idempotent       sends an Idempotency-Key and repeats what failed with 5xx or without an answer, for 30 s
   --token TOKEN      for a service that requires one (npm run token): the user's, or an --admin token for many users
+Afterwards
+  --change PERCENT   of the messages are changed by their authors as soon as they are acknowledged
+  --delete PERCENT   are deleted
 Output
   --json             the summary as JSON
   --help
@@ -54,6 +57,8 @@ export function readMsggenOptions(args: readonly string[]) {
     'text-size': { type: 'string' },
     idempotent: { type: 'boolean', default: false },
     token: { type: 'string' },
+    change: { type: 'string' },
+    delete: { type: 'string' },
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false }
   })
@@ -62,6 +67,14 @@ export function readMsggenOptions(args: readonly string[]) {
   const zipf = readNumber('zipf', values.zipf, { min: 0, max: 10, isFraction: true })
   if (zipf !== undefined && users === undefined) {
     throw new UsageError('--zipf says how uneven many users are: add --users as well.')
+  }
+  const share = (name: 'change' | 'delete'): number =>
+    readNumber(name, values[name], { min: 0, max: 100, isFraction: true }) ?? 0
+  const [changedPercent, deletedPercent] = [share('change'), share('delete')]
+  if (changedPercent + deletedPercent > 100) {
+    throw new UsageError(
+      '--change and --delete are shares of the same messages: at most 100 together.'
+    )
   }
   checkNames(rooms === undefined ? values.room : `${values.room}-${rooms}`, values.user)
   // A week: more does not fit into a timer.
@@ -88,6 +101,8 @@ export function readMsggenOptions(args: readonly string[]) {
     textBytes: readNumber('text-size', values['text-size'], { min: 16, max: 65_536 }) ?? 100,
     isIdempotent: values.idempotent,
     token: values.token,
+    changedPercent,
+    deletedPercent,
     isJson: values.json,
     isHelp: values.help
   }

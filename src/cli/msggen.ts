@@ -2,6 +2,7 @@
 // prints a summary. It only connects the parts: options, crowd, load, progress and summary have
 // files of their own.
 import { crowd } from './crowd.js'
+import { fates } from './fates.js'
 import { Load } from './load.js'
 import { HELP, readMsggenOptions } from './msggen-options.js'
 import { runCommand } from './options.js'
@@ -26,6 +27,10 @@ await runCommand(async args => {
   const load = new Load({
     ...options,
     compose: crowd(options),
+    fateOf: fates(options.changedPercent, options.deletedPercent),
+    onChanged: (_message, fate) => {
+      summary.addChange(fate)
+    },
     onAcknowledged: message => {
       summary.addAcknowledged(message)
       show()

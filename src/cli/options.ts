@@ -19,6 +19,12 @@ export class UsageError extends Error {
 export async function runCommand(
   command: (args: readonly string[]) => Promise<number>
 ): Promise<void> {
+  // Nobody reads the output any more (`… | head`). That is no reason to leave work half done.
+  for (const output of [process.stdout, process.stderr]) {
+    output.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error
+    })
+  }
   try {
     process.exitCode = await command(process.argv.slice(2))
   } catch (error) {

@@ -1,5 +1,6 @@
-// Posts one message over one connection. An answer counts as an acknowledgement only if it is
-// correct: 201, the same room, user and text, and a sequence. Throws nothing and repeats nothing.
+// Posts, changes or deletes one message over one connection. An answer counts as an acknowledgement
+// only if it is correct: its status, the same room, user and text, and a sequence. Throws nothing
+// and repeats nothing.
 import { type Client } from 'undici'
 import { messageOf } from '../errors.js'
 
@@ -41,18 +42,61 @@ export async function post(
   draft: Draft,
   { basePath, key, token, isRepeated }: Attempt
 ): Promise<Outcome> {
-  try {
-    const { statusCode, headers, body } = await client.request({
+  return await ask(
+    client,
+    {
       method: 'POST',
       path: `${basePath}/rooms/${encodeURIComponent(draft.room)}/messages`,
       headers: headersOf(key, token),
       body: JSON.stringify({ user: draft.user, text: draft.text })
-    })
-    const answer = fieldsOf(await body.text())
-    if (statusCode === 201 || (statusCode === 200 && isRepeated)) {
-      return check(statusCode, answer, draft)
+    },
+    (status, answer) =>
+      status === 201 || (status === 200 && isRepeated)
+        ? check(status, answer, draft)
+        : wrong(status, `its status is ${status}, not 201`)
+  )
+}
+
+/** Changes the text of a message, or deletes the message if `text` is undefined. */
+export async function change(
+  client: Client,
+  { room, user, seq }: { readonly room: string; readonly user: string; readonly seq: number },
+  text: string | undefined,
+  { basePath, key, token }: Omit<Attempt, 'isRepeated'>
+): Promise<Outcome> {
+  const path = `${basePath}/rooms/${encodeURIComponent(room)}/messages/${seq}`
+  const isDeletion = text === undefined
+  return await ask(
+    client,
+    isDeletion
+      ? {
+          method: 'DELETE',
+          path: `${path}?user=${encodeURIComponent(user)}`,
+          headers: rightsOf(key, token)
+        }
+      : {
+          method: 'PATCH',
+          path,
+          headers: headersOf(key, token),
+          body: JSON.stringify({ user, text })
+        },
+    (status, answer) => {
+      if (status !== 200) return wrong(status, `its status is ${status}, not 200`)
+      const expected = { room, changes: seq, ...(isDeletion ? { deleted: true } : { text }) }
+      return checkFields(status, answer, expected)
     }
-    if (statusCode < 400) return wrong(statusCode, `its status is ${statusCode}, not 201`)
+  )
+}
+
+async function ask(
+  client: Client,
+  request: Parameters<Client['request']>[0],
+  check: (status: number, answer: Readonly<Record<string, unknown>>) => Outcome
+): Promise<Outcome> {
+  try {
+    const { statusCode, headers, body } = await client.request(request)
+    const answer = fieldsOf(await body.text())
+    if (statusCode < 400) return check(statusCode, answer)
     return {
       isAcknowledged: false,
       status: statusCode,
@@ -76,17 +120,31 @@ export async function post(
 
 const headersOf = (key: string | undefined, token: string | undefined): Record<string, string> => ({
   'content-type': 'application/json',
+  ...rightsOf(key, token)
+})
+
+const rightsOf = (key: string | undefined, token: string | undefined): Record<string, string> => ({
   ...(key === undefined ? {} : { 'idempotency-key': key }),
   ...(token === undefined ? {} : { authorization: `Bearer ${token}` })
 })
 
-function check(status: number, answer: Readonly<Record<string, unknown>>, draft: Draft): Outcome {
+const check = (
+  status: number,
+  answer: Readonly<Record<string, unknown>>,
+  { room, user, text }: Draft
+): Outcome => checkFields(status, answer, { room, user, text })
+
+function checkFields(
+  status: number,
+  answer: Readonly<Record<string, unknown>>,
+  expected: Readonly<Record<string, unknown>>
+): Outcome {
   const { seq, at } = answer
-  for (const field of ['room', 'user', 'text'] as const) {
-    if (answer[field] !== draft[field]) {
+  for (const [field, value] of Object.entries(expected)) {
+    if (answer[field] !== value) {
       return wrong(
         status,
-        `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(draft[field])}`
+        `its ${field} is ${JSON.stringify(answer[field])}, not ${JSON.stringify(value)}`
       )
     }
   }

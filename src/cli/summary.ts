@@ -1,6 +1,7 @@
 // The result of a load: counts, latencies of acknowledged messages, and failures by status and
 // code. Collects each message, and prints everything at the end as text or JSON.
 import { build } from 'hdr-histogram-js'
+import type { Fate } from './fates.js'
 import type { Acknowledged, Failed } from './load.js'
 import { count } from './progress.js'
 
@@ -31,6 +32,7 @@ export class Summary {
   #acknowledged = 0
   #failed = 0
   #retries = 0
+  readonly #changes: Record<Fate, number> = { kept: 0, changed: 0, deleted: 0 }
 
   get acknowledged(): number {
     return this.#acknowledged
@@ -44,6 +46,10 @@ export class Summary {
     this.#acknowledged++
     this.#retries += message.attempts - 1
     this.#latencies.recordValue(Math.round(message.latencyMs * MICROSECONDS))
+  }
+
+  addChange(fate: Fate): void {
+    this.#changes[fate]++
   }
 
   addFailed(message: Failed): void {
@@ -69,6 +75,8 @@ export class Summary {
       failed: this.#failed,
       overdue,
       retries: this.#retries,
+      changed: this.#changes.changed,
+      deleted: this.#changes.deleted,
       isStopped,
       elapsedMs: Math.round(elapsedMs),
       ratePerSecond: Math.round(this.#rate(elapsedMs)),
@@ -94,6 +102,10 @@ export class Summary {
           .map(([name, ms]) => `${name} ${ms} ms`)
           .join(', ')}`
       )
+    }
+    const { changed, deleted } = this.#changes
+    if (changed + deleted > 0) {
+      lines.push(`Afterwards: ${count(changed)} changed, ${count(deleted)} deleted`)
     }
     if (this.#retries > 0) {
       lines.push(`Sent again under the same key: ${count(this.#retries)} times`)

@@ -10,6 +10,8 @@ export type InboxEvent =
   /** A dialog got a message, was read on another device, or was joined. */
   | { readonly type: 'room'; readonly dialog: Dialog; readonly cursor: string }
   | { readonly type: 'left'; readonly room: string }
+  /** The service cannot read all dialogs: some may be out of date until the next `live`. */
+  | { readonly type: 'behind' }
   /**
    * Every dialog has been told. If `isComplete` is false, there are more dialogs than `rooms`
    * names.
@@ -65,6 +67,7 @@ function eventOf(
   cursor: string
 ): InboxEvent | undefined {
   if (type === 'room') return { type, dialog: dialogOf(JSON.parse(data)), cursor }
+  if (type === 'behind') return { type }
   const { room, rooms, complete } = fieldsOf(JSON.parse(data))
   if (type === 'left') return { type, room: String(room) }
   if (type !== 'live' || !Array.isArray(rooms)) return undefined

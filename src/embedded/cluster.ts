@@ -159,6 +159,11 @@ export class EmbeddedCluster {
   async #start(): Promise<void> {
     takeNotes(this.#dataDir)
     const manifest = readManifest(this.#dataDir)
+    if (this.#lock.isAfterMachineStop) {
+      this.#report(
+        'The machine stopped while this cluster ran. Redis writes to the disk once a second, so what was acknowledged in the last two seconds before may be missing'
+      )
+    }
     const orphans = await Promise.all(
       (manifest?.nodes ?? []).map(entry => endOrphan(this.#set.dirOf(entry)))
     )

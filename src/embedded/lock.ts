@@ -1,23 +1,27 @@
-// One owner per data directory, by a file with the owner's pid and start time. If the owner is
-// gone, its successor takes over, so a start after SIGKILL works. If the owner is alive, the
+// One owner per data directory, by a file with the owner's pid and start time, and the machine's
+// boot in a second line. If the owner is gone, its successor takes over, so a start after SIGKILL
+// works, and learns whether the whole machine stopped in between. If the owner is alive, the
 // successor waits a little (restarts overlap) and then gives up. A hard link makes the file appear
 // together with its content, so nobody reads half of it.
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isErrno, startOf } from './processes.js'
+import { bootOf, isErrno, startOf } from './processes.js'
 
 const pollMs = 50
 let drafts = 0
 
 export class DataDirLock {
+  /** The machine was started anew since the last owner, which did not release the lock. */
+  readonly isAfterMachineStop: boolean
   readonly #file: string
   readonly #content: string
 
-  private constructor(file: string, content: string) {
+  private constructor(file: string, content: string, isAfterMachineStop: boolean) {
     this.#file = file
     this.#content = content
+    this.isAfterMachineStop = isAfterMachineStop
   }
 
   /**
@@ -26,7 +30,9 @@ export class DataDirLock {
    */
   static async acquire(dataDir: string, waitMs: number): Promise<DataDirLock> {
     const file = join(dataDir, 'owner')
-    const content = `${process.pid} ${startOf(process.pid)}`
+    const boot = bootOf()
+    const content = `${process.pid} ${startOf(process.pid)}\n${boot}`
+    let isAfterMachineStop = false
     const draft = `${file}.${process.pid}.${++drafts}`
     const deadline = Date.now() + waitMs
     writeFileSync(draft, content)
@@ -35,6 +41,7 @@ export class DataDirLock {
         const owner = read(file)
         if (owner === undefined) continue
         if (!isAlive(owner)) {
+          isAfterMachineStop = !isOfBoot(owner, boot)
           discard(file, owner)
         } else if (Date.now() >= deadline) {
           throw new Error(
@@ -44,7 +51,7 @@ export class DataDirLock {
           await sleep(pollMs)
         }
       }
-      return new DataDirLock(file, content)
+      return new DataDirLock(file, content, isAfterMachineStop)
     } finally {
       rmSync(draft, { force: true })
     }
@@ -60,7 +67,14 @@ function pidOf(owner: string): number {
 }
 
 function isAlive(owner: string): boolean {
-  return owner === `${pidOf(owner)} ${startOf(pidOf(owner))}`
+  const [process] = owner.split('\n')
+  return process === `${pidOf(owner)} ${startOf(pidOf(owner))}` && isOfBoot(owner, bootOf())
+}
+
+// A lock of an older version does not name its boot. Nor does one on a machine without /proc.
+function isOfBoot(owner: string, boot: string): boolean {
+  const [, ownerBoot = ''] = owner.split('\n')
+  return ownerBoot === '' || boot === '' || ownerBoot === boot
 }
 
 function link(draft: string, file: string): boolean {

@@ -3,7 +3,8 @@
 // So cluster.json, which is not in the nodes' folders, records the id of each node and the sizes of
 // its append-only files. These files only grow until files with new names replace them, so an old
 // record is a valid lower bound; size-notes.ts renews it while the nodes run. Not noticed: bytes
-// that were changed in place, which Redis finds, and after a crash the last ten seconds.
+// that were changed in place, which Redis finds, and after a crash a cut of the last ten seconds
+// that ends where a command ends. So a stop of the whole machine is said at the start (lock.ts).
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -51,7 +52,8 @@ export function faultOf(dir: string, known: NodeData): string | undefined {
 
 /**
  * What Redis cut off while it started, as lines of text. After a crash the file may end with a part
- * of a command. That command was not answered, unless the whole machine crashed.
+ * of a command. That command was usually not answered; but while the disk is busy, Redis answers up
+ * to two seconds before it writes.
  */
 export function tornSince(before: ReadonlyArray<NodeData | undefined>, dirs: string[]): string[] {
   return dirs.flatMap((dir, index) =>

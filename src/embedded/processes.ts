@@ -29,6 +29,12 @@ export function startOf(pid: number): string | undefined {
   return fields === undefined || fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19]
 }
 
+/** Differs each time that the machine is started; empty where that is not known. */
+export function bootOf(): string {
+  const file = '/proc/sys/kernel/random/boot_id'
+  return existsSync(file) ? readFileSync(file, 'utf8').trim() : ''
+}
+
 /** The command line, words joined by spaces; undefined if the process is gone. */
 export function commandOf(pid: number): string | undefined {
   if (!hasProc) return ps(pid, 'command=')

@@ -117,6 +117,9 @@ export class People {
       onSubscribed: isSettled => {
         void person.sync()
         if (!isSettled) this.#audit.lookAfterChange(entry)
+      },
+      onLost: () => {
+        person.lost()
       }
     })
     return entry

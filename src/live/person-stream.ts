@@ -2,22 +2,32 @@
 // dialog that has changed is written at least once more, with its state at the time of writing. So
 // a slow client gets fewer events, but always the last state of each dialog. Holds only names of
 // rooms, each once. The id of an event is a time. Every change before that time has been written,
-// so a client that resumes there is told of everything that has changed since.
+// so a client that resumes there is told of everything that has changed since. While something
+// cannot be read, the time stands still.
 import { type Stream } from './stream.js'
 
 export type PersonOutput = Pick<Stream, 'isFull' | 'hasEnded' | 'write' | 'drained'>
 
 export class PersonStream {
+  /** Whether it was told of every dialog once. Before that it gets no `event: live`. */
+  hasStarted = false
   readonly #stream: PersonOutput
   /** `event: …\ndata: …` of a room as it is now. */
   readonly #eventOf: (room: string) => string | undefined
+  /** Since when something has been out of date; undefined if nothing is. */
+  readonly #outdatedSinceMs: () => number | undefined
   /** Rooms whose change is not written yet, and when they changed (ms); oldest first. */
   readonly #untold = new Map<string, number>()
   #isWriting = false
 
-  constructor(stream: PersonOutput, eventOf: (room: string) => string | undefined) {
+  constructor(
+    stream: PersonOutput,
+    eventOf: (room: string) => string | undefined,
+    outdatedSinceMs: () => number | undefined
+  ) {
     this.#stream = stream
     this.#eventOf = eventOf
+    this.#outdatedSinceMs = outdatedSinceMs
   }
 
   tell(room: string): void {
@@ -32,7 +42,8 @@ export class PersonStream {
   }
 
   get #cursor(): number {
-    return this.#untold.values().next().value ?? Date.now()
+    const untoldMs = this.#untold.values().next().value ?? Date.now()
+    return Math.min(untoldMs, this.#outdatedSinceMs() ?? Infinity)
   }
 
   #write(): void {

@@ -1,14 +1,17 @@
 // A person who has streams in this process: which dialogs are followed for them, and what each of
 // their streams must be told. Invariant: a change of the list is told once it is known here, and a
 // lost publication is noticed, because the list is read again after every (re)subscription of the
-// person's channel, for every stream that joins, and by the audit. Follows at most DIALOGS_MAX
-// rooms, those in which the person has acted last. Streams are not told of others.
+// person's channel, for every stream that joins, and by the audit. While the list or a followed
+// room cannot be read, the streams know that what they were told may be out of date. Follows at
+// most DIALOGS_MAX rooms, those in which the person has acted last. Streams are not told of others.
 import { DIALOGS_MAX } from '../store/dialog-order.js'
 import { type Inbox } from '../store/inbox.js'
 import { type PersonNews } from '../store/person-news.js'
 import { FollowedDialog } from './followed-dialog.js'
+import { Outdated } from './outdated.js'
 import { PersonStream, type PersonOutput } from './person-stream.js'
 import { Retrier } from './retrier.js'
+import { BEHIND_MS_MIN } from './room-sync.js'
 import { type Follower, type RoomWatch } from './room-watch.js'
 
 export type PersonInbox = Pick<Inbox, 'newest' | 'states' | 'has'>
@@ -25,6 +28,8 @@ export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
 const RESUMED_MS = 600_000
 /** How often a list is read anew because news arrived meanwhile. */
 const LOOKS_MAX = 5
+/** Stands for the list among the names of rooms, which are never empty. */
+const LIST = ''
 
 export class Person implements Follower {
   readonly user: string
@@ -40,6 +45,18 @@ export class Person implements Follower {
   #isComplete = true
   #hasSynced = false
   #isClosed = false
+  readonly #outdated = new Outdated(
+    () => {
+      for (const stream of this.#streams) stream.event(this.#behindEvent)
+    },
+    () => {
+      if (this.#isClosed) return
+      for (const stream of this.#streams) if (stream.hasStarted) stream.event(this.#liveEvent)
+    }
+  )
+  /** Since when the list was asked for in vain. */
+  #tryingSince: number | undefined
+  #whenSynced: Array<() => void> = []
 
   constructor(user: string, inbox: PersonInbox, watches: Watches, events: PersonEvents) {
     this.user = user
@@ -47,9 +64,16 @@ export class Person implements Follower {
     this.#watches = watches
     this.#events = events
     this.#sync = new Retrier(
-      () => this.#readList(),
+      async () => {
+        this.#tryingSince ??= performance.now()
+        await this.#readList()
+        this.#tryingSince = undefined
+        for (const resolve of this.#whenSynced.splice(0)) resolve()
+      },
       error => {
         events.failed('person', error)
+        const sinceMs = performance.now() - (this.#tryingSince ?? Infinity)
+        if (sinceMs >= BEHIND_MS_MIN) this.lost()
       }
     )
   }
@@ -68,8 +92,13 @@ export class Person implements Follower {
     after: number | undefined,
     mayShow: (room: string) => boolean = () => true
   ): () => void {
-    const stream = new PersonStream(output, room => this.#eventOf(room, mayShow(room)))
+    const stream = new PersonStream(
+      output,
+      room => this.#eventOf(room, mayShow(room)),
+      () => this.#outdated.sinceMs
+    )
     this.#streams.add(stream)
+    if (!this.#outdated.isEmpty) stream.event(this.#behindEvent)
     this.#start(stream, output, after).catch((error: unknown) => {
       this.#events.failed('person', error)
     })
@@ -104,7 +133,19 @@ export class Person implements Follower {
   #left(room: string): boolean {
     if (!this.#unfollow(room)) return false
     this.#tell(room)
+    this.#outdated.delete(room)
     return true
+  }
+
+  /** News of the list cannot be heard or read, and it is not known when that will end. */
+  lost(): void {
+    if (this.#outdated.has(LIST) || this.#isClosed) return
+    this.#outdated.add(LIST, new Promise(resolve => this.#whenSynced.push(resolve)))
+  }
+
+  fellBehind({ room }: RoomWatch): void {
+    const dialog = this.#dialogs.get(room)
+    if (dialog !== undefined) this.#outdated.add(room, this.#catchUp(dialog))
   }
 
   /** A room has new entries. */
@@ -136,11 +177,22 @@ export class Person implements Follower {
         else await dialog.ask()
       })
     )
-    if (output.hasEnded) return
+    stream.hasStarted = true
+    if (!output.hasEnded && this.#outdated.isEmpty) stream.event(this.#liveEvent)
+  }
+
+  async #catchUp(dialog: FollowedDialog): Promise<void> {
+    await dialog.watch.ready()
+    if (!dialog.isCurrent) await dialog.ask()
+  }
+
+  get #behindEvent(): string {
+    return `event: behind\ndata: {"user":${JSON.stringify(this.user)}}`
+  }
+
+  get #liveEvent(): string {
     const names = JSON.stringify([...this.#dialogs.keys()])
-    stream.event(
-      `event: live\ndata: {"user":${JSON.stringify(this.user)},"rooms":${names},"complete":${this.#isComplete}}`
-    )
+    return `event: live\ndata: {"user":${JSON.stringify(this.user)},"rooms":${names},"complete":${this.#isComplete}}`
   }
 
   async #readList(): Promise<void> {
@@ -165,7 +217,7 @@ export class Person implements Follower {
       for (const room of [...this.#dialogs.keys()]) {
         if (rooms.has(room)) continue
         if (this.#isComplete || !(await this.#inbox.has(this.user, room))) this.#left(room)
-        else this.#unfollow(room)
+        else if (this.#unfollow(room)) this.#outdated.delete(room)
       }
       this.#hasSynced = true
       return
@@ -194,6 +246,7 @@ export class Person implements Follower {
       }
     })
     this.#dialogs.set(room, dialog)
+    if (watch.isBehind) this.fellBehind(watch)
     return dialog
   }
 

@@ -9,6 +9,8 @@ export type Follower = {
   readonly user: string
   /** The room has moved on. After a reset, nothing that was known of it counts any more. */
   moved: (watch: RoomWatch, isReset: boolean) => void
+  /** The room may have messages that cannot be read now. It is ready once they can be. */
+  fellBehind: (watch: RoomWatch) => void
 }
 
 /** What a watch needs of its room. */
@@ -16,6 +18,7 @@ export type WatchedRoom = {
   readonly room: string
   readonly head: number
   readonly headMs: number
+  readonly isBehind: boolean
   ready: () => Promise<void>
 }
 
@@ -54,6 +57,11 @@ export class RoomWatch {
     return this.#room.headMs
   }
 
+  /** The room may have messages that cannot be read now. */
+  get isBehind(): boolean {
+    return this.#room.isBehind
+  }
+
   get last(): string | undefined {
     return this.#last
   }
@@ -62,7 +70,7 @@ export class RoomWatch {
     return this.#followers.size
   }
 
-  /** Resolves when the room's head is known. */
+  /** Resolves when the room's head is known, and it is not behind. */
   async ready(): Promise<void> {
     await this.#room.ready()
   }
@@ -90,6 +98,13 @@ export class RoomWatch {
     this.#forget()
     this.#isReset = true
     this.#tellSoon()
+  }
+
+  /** The room has fallen behind. */
+  fellBehind(): void {
+    this.#tellAll(follower => {
+      follower.fellBehind(this)
+    })
   }
 
   /**
@@ -146,16 +161,27 @@ export class RoomWatch {
     // What changes from here on is told again.
     this.#isTelling = false
     this.#toldAt = performance.now()
+    this.#tellAll(
+      follower => {
+        follower.moved(this, isReset)
+      },
+      () => {
+        this.#tellingMs = performance.now() - this.#toldAt
+      }
+    )
+  }
+
+  #tellAll(tell: (follower: Follower) => void, done = (): void => {}): void {
     const followers = [...this.#followers]
     const tellFrom = (from: number): void => {
       for (const follower of followers.slice(from, from + TOLD_AT_ONCE)) {
-        if (this.#followers.has(follower)) follower.moved(this, isReset)
+        if (this.#followers.has(follower)) tell(follower)
       }
       if (from + TOLD_AT_ONCE < followers.length) {
         setImmediate(() => {
           tellFrom(from + TOLD_AT_ONCE)
         })
-      } else this.#tellingMs = performance.now() - this.#toldAt
+      } else done()
     }
     tellFrom(0)
   }

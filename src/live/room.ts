@@ -73,6 +73,7 @@ export class Room {
       behind: () => {
         this.#fanOut.flush()
         for (const reader of [...this.#readers]) reader.fallBehind()
+        this.#delivery.watch?.fellBehind()
       },
       failed: error => {
         events.failed('sync', error)
@@ -101,6 +102,11 @@ export class Room {
    */
   get heardAt(): number {
     return this.#delivery.heardAt
+  }
+
+  /** The room may have messages that cannot be read now. */
+  get isBehind(): boolean {
+    return this.sync.isBehind
   }
 
   get readerCount(): number {

@@ -228,6 +228,21 @@ export class Cluster {
   }
 
   /**
+   * As `write`, but resolves once replicas have the write. If only the acknowledgement is lost with
+   * a connection, the command is repeated.
+   * @returns the reply to the first attempt: a repetition finds the work done
+   * @throws as `write`; also DialogsError NOT_REPLICATED
+   */
+  async acknowledged(
+    slot: number,
+    args: Args,
+    deadline: number,
+    inMigration?: () => Args
+  ): Promise<Reply> {
+    return await untilAcknowledged(() => this.write(slot, args, deadline, inMigration), deadline)
+  }
+
+  /**
    * As `command`, in the same pipeline as the writes, but without waiting for a replica. Beside
    * writes it costs no packet of its own, and without writes no WAIT. Both matter: at 1,000
    * messages a second over 5,000 rooms, nearly every command is alone.

@@ -45,12 +45,15 @@ const TEMPLATE = createClient()
 
 export class Connection {
   readonly #client: Client
+  /** For messages. */
+  readonly #name: string
   #pending = 0
   #replies = 0
   #closed: ConnectionLost | undefined
 
-  private constructor(client: Client) {
+  private constructor(client: Client, address: Address) {
     this.#client = client
+    this.#name = addressKey(address)
     client.on('error', (error: Error) => {
       this.#end(error)
     })
@@ -84,7 +87,7 @@ export class Connection {
     password: string | undefined
   ): Promise<Connection> {
     const client = clientOf(address, options, password)
-    const connection = new Connection(client)
+    const connection = new Connection(client, address)
     const timer = setTimeout(() => {
       connection.close('it did not answer the greeting in time')
     }, options.connectTimeoutMs)
@@ -154,15 +157,18 @@ export class Connection {
 
   #judge(error: unknown): unknown {
     if (isRedisError(error)) return withoutArguments(error)
-    return (
-      this.#closed ??
-      new ConnectionLost(`The connection broke: ${messageOf(error)}`, { cause: error })
-    )
+    return this.#closed ?? this.#lost(error)
+  }
+
+  #lost(cause: unknown): ConnectionLost {
+    return new ConnectionLost(`The connection to ${this.#name} broke: ${messageOf(cause)}`, {
+      cause
+    })
   }
 
   #end(cause: Error): void {
     if (this.#closed !== undefined) return
-    this.#closed = new ConnectionLost(`The connection broke: ${cause.message}`, { cause })
+    this.#closed = this.#lost(cause)
     // Rejects everything pending. It may fail because the socket is already closed, which is fine.
     this.#client.disconnect().catch(() => undefined)
   }

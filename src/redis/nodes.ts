@@ -78,11 +78,10 @@ export class Nodes {
       storeDeadlineMs
     } = this.#options
     const link = (): Link =>
-      new Link(
-        address,
-        this.#options,
-        connection => this.#events.verify?.(key, connection) ?? Promise.resolve()
-      )
+      new Link(address, this.#options, async connection => {
+        reach.noteAnswered()
+        await this.#events.verify?.(key, connection)
+      })
     const links = (count: number): Link[] => Array.from({ length: count }, link)
     const commanding = links(commandConnections)
     const writing = links(writeConnections)

@@ -39,6 +39,8 @@ const SETTLE_MS = 1500
 export class Reach {
   readonly #options: ReachOptions
   #isWatching = false
+  /** Ends the present watch. */
+  #answered: AbortController | undefined
   #isCutOff = false
   #isClosed = false
 
@@ -53,12 +55,21 @@ export class Reach {
     void this.#watch()
   }
 
+  /**
+   * Called when a connection to the node was opened, so this process does reach it. The probe alone
+   * may be unlucky: if somebody closes all connections again and again, it may fail each time.
+   */
+  noteAnswered(): void {
+    this.#answered?.abort()
+  }
+
   close(): void {
     this.#isClosed = true
   }
 
   async #watch(): Promise<void> {
     const answered = new AbortController()
+    this.#answered = answered
     const over = new AbortController()
     let isProbing = false
     const settledAt = performance.now() + SETTLE_MS

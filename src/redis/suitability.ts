@@ -24,12 +24,16 @@ export type SuitabilityOptions = {
 const AGAIN_MS = 2_000
 /** Somebody may change the memory policy or the permissions while the service runs. */
 const EVERY_MS = 60_000
+/** Different faults that are reported until nothing is refused any more. */
+const SAID_MAX = 20
 
 export class Suitability {
   readonly #options: SuitabilityOptions
   readonly #command: string[]
   #nodes: ReadonlySet<string> = new Set()
   #fault: DialogsError | undefined
+  /** What was reported since the last time that nothing was refused. */
+  readonly #said = new Set<string>()
   #timer: NodeJS.Timeout | undefined
   readonly #doubts = new Set<string>()
   #isClosed = false
@@ -67,7 +71,11 @@ export class Suitability {
   /** Notes that Redis refused a command, if the refusal is permanent. */
   note(error: unknown): void {
     if (!isForGood(error) || this.#isClosed) return
-    if (this.#fault?.message !== error.message) this.#options.onFault(error)
+    // One cause can show in several ways in turn, such as in a command and in a script.
+    if (!this.#said.has(error.message) && this.#said.size < SAID_MAX) {
+      this.#said.add(error.message)
+      this.#options.onFault(error)
+    }
     this.#fault = error
     this.#checkIn(AGAIN_MS)
   }
@@ -96,6 +104,7 @@ export class Suitability {
     if (fault !== undefined) return this.note(fault)
     if (this.#fault !== undefined) this.#options.onFault(undefined)
     this.#fault = undefined
+    this.#said.clear()
     this.#checkIn(EVERY_MS)
   }
 

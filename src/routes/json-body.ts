@@ -12,6 +12,8 @@ const UTF_8 = /^utf-?8$/i
 const BYTE_ORDER_MARK = 0xfeff
 const COLON = 58
 const BACKSLASH = 92
+/** More than a signal's data can have in its 1,024 bytes. */
+const DEPTH_MAX = 1000
 
 export function readJsonBodies(app: FastifyInstance): void {
   const parse = app.getDefaultJsonParser('error', 'error')
@@ -37,9 +39,13 @@ export function readJsonBodies(app: FastifyInstance): void {
       }
       // Fastify's type allows the parser to return a promise; this one calls back.
       void parse(request, text, (error, value?: unknown) => {
-        if (error === null && fieldsOf(text) !== fieldsIn(value)) {
+        if (error !== null) return done(error)
+        const fields = fieldsIn(value, 0)
+        if (fields === Infinity) {
+          done(new DialogsError('INVALID_BODY', 'The body is nested too deeply: flatten it.'))
+        } else if (fields !== fieldsOf(text)) {
           done(new DialogsError('INVALID_BODY', 'The body has a field twice: send each once.'))
-        } else done(error, value)
+        } else done(null, value)
       })
     }
   )
@@ -110,11 +116,15 @@ function isEscaped(json: string, at: number): boolean {
   return (at - from) % 2 === 1
 }
 
-/** The number of fields in the parsed value. */
-function fieldsIn(value: unknown): number {
+/**
+ * The number of fields in the parsed value; infinite if it is nested too deeply for functions that
+ * call themselves, such as JSON.stringify.
+ */
+function fieldsIn(value: unknown, depth: number): number {
   if (typeof value !== 'object' || value === null) return 0
+  if (depth === DEPTH_MAX) return Infinity
   const values: unknown[] = Object.values(value)
   let count = Array.isArray(value) ? 0 : values.length
-  for (const inner of values) if (typeof inner === 'object') count += fieldsIn(inner)
+  for (const inner of values) if (typeof inner === 'object') count += fieldsIn(inner, depth + 1)
   return count
 }

@@ -3,7 +3,6 @@
 // `npm run check` compares the two. Invariant: a room is added here after its user has become a
 // member, and removed before the membership ends. So a crash between the two may leave a member who
 // does not see the room in their list, but no room in the list of a non-member.
-import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
 import { ADD_DIALOG, MARK_SCORE, MOVE_DIALOGS, REMOVE_DIALOG } from './dialog-scripts.js'
@@ -65,11 +64,11 @@ export class Dialogs {
   async add(user: string, room: string, ms: number, deadline: number): Promise<boolean> {
     const [first, part] = this.#parted.keysOf(user, room)
     const rest = [room, String(ms), String(KEY_ROOMS_MAX)]
-    const [outcome, length] = (await this.#run(
-      user,
+    const [outcome, length] = (await this.#cluster.acknowledged(
+      userSlot(user),
+      ['EVALSHA', ADD_DIALOG.sha, '2', first, part, ...rest],
       deadline,
-      [ADD_DIALOG.sha, '2', first, part, ...rest],
-      [ADD_DIALOG.sha, '1', first, ...rest]
+      () => ['EVALSHA', ADD_DIALOG.sha, '1', first, ...rest]
     )) as readonly [number, number]
     this.#parted.noteLength(user, length)
     if (outcome < 0) {
@@ -83,14 +82,9 @@ export class Dialogs {
 
   /** Removes a room from a user's rooms, with its read mark. @returns whether it was there */
   async remove(user: string, room: string, deadline: number): Promise<boolean> {
-    const reply = await this.#run(user, deadline, [
-      REMOVE_DIALOG.sha,
-      '4',
-      ...this.#parted.keysOf(user, room),
-      ...this.#marks.keysOf(user, room),
-      room
-    ])
-    return reply === 1
+    const keys = [...this.#parted.keysOf(user, room), ...this.#marks.keysOf(user, room)]
+    const args = ['EVALSHA', REMOVE_DIALOG.sha, '4', ...keys, room]
+    return (await this.#cluster.acknowledged(userSlot(user), args, deadline)) === 1
   }
 
   /** The time of the user's own last act in a room; undefined if it is not among their rooms. */
@@ -187,24 +181,6 @@ export class Dialogs {
       }
       if (found.length >= count || flat.length < 2 * count) return found.slice(0, count)
     }
-  }
-
-  async #run(
-    user: string,
-    deadline: number,
-    args: string[],
-    inMigration?: string[]
-  ): Promise<unknown> {
-    return await untilAcknowledged(
-      () =>
-        this.#cluster.write(
-          userSlot(user),
-          ['EVALSHA', ...args],
-          deadline,
-          inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
-        ),
-      deadline
-    )
   }
 }
 

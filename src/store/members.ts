@@ -29,7 +29,6 @@ import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import { type Subscriber } from '../redis/subscriber.js'
-import { untilAcknowledged } from '../redis/acknowledged.js'
 import { Remembered } from '../remembered.js'
 import { Shared } from '../shared.js'
 import { JOIN, LEAVE } from './dialog-scripts.js'
@@ -140,11 +139,11 @@ export class Members {
   async join(room: string, user: string): Promise<boolean> {
     const deadline = performance.now() + this.#deadlineMs
     // While the slot is half-moved, the user is only counted, in the first key, with 0 messages.
-    const reply = await this.#run(
-      room,
+    const reply = await this.#cluster.acknowledged(
+      roomSlot(room),
+      ['EVALSHA', JOIN.sha, '4', ...keysOf(room, user), user],
       deadline,
-      [JOIN.sha, '4', ...keysOf(room, user), user],
-      [COUNT.sha, '1', usersKey(room), user, '0']
+      () => ['EVALSHA', COUNT.sha, '1', usersKey(room), user, '0']
     )
     const [isNew, length] = Array.isArray(reply) ? (reply as [0 | 1, number]) : [1, undefined]
     if (length !== undefined) this.#users.noteLength(room, length)
@@ -189,13 +188,8 @@ export class Members {
   async leave(room: string, user: string): Promise<boolean> {
     const deadline = performance.now() + this.#deadlineMs
     await this.#dialogs.remove(user, room, deadline)
-    const reply = await this.#run(room, deadline, [
-      LEAVE.sha,
-      '4',
-      ...keysOf(room, user),
-      user,
-      String(LEFT_MAX)
-    ])
+    const args = ['EVALSHA', LEAVE.sha, '4', ...keysOf(room, user), user, String(LEFT_MAX)]
+    const reply = await this.#cluster.acknowledged(roomSlot(room), args, deadline)
     this.#forget(room, user)
     await this.#publish(REMOVALS_CHANNEL, JSON.stringify([room, user]), deadline)
     try {
@@ -270,24 +264,6 @@ export class Members {
     } catch (error) {
       this.#onFault(error, channel)
     }
-  }
-
-  async #run(
-    room: string,
-    deadline: number,
-    args: string[],
-    inMigration?: string[]
-  ): Promise<unknown> {
-    return await untilAcknowledged(
-      () =>
-        this.#cluster.write(
-          roomSlot(room),
-          ['EVALSHA', ...args],
-          deadline,
-          inMigration === undefined ? undefined : () => ['EVALSHA', ...inMigration]
-        ),
-      deadline
-    )
   }
 }
 

@@ -1,6 +1,5 @@
 // How far a person has read in each of their rooms, and when they said so: `<sequence>-<ms>`.
 // Invariant: a mark never moves back, whichever process sets it, and in whatever order.
-import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { MARK_READ, MOVE_MARKS } from './dialog-scripts.js'
 import { dialogsPart, PARTS_MARK, readKey, readPartKey, userSlot } from './keys.js'
@@ -53,15 +52,11 @@ export class ReadMarks {
     const [firstKey, part] = this.keysOf(user, room)
     const rest = [room, String(seq), String(ms)]
     // MARK_READ returns three numbers.
-    const [markedSeq, isMoved, length] = (await untilAcknowledged(
-      () =>
-        this.#cluster.write(
-          userSlot(user),
-          ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
-          deadline,
-          () => ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
-        ),
-      deadline
+    const [markedSeq, isMoved, length] = (await this.#cluster.acknowledged(
+      userSlot(user),
+      ['EVALSHA', MARK_READ.sha, '2', firstKey, part, ...rest],
+      deadline,
+      () => ['EVALSHA', MARK_READ.sha, '1', firstKey, ...rest]
     )) as readonly [number, number, number]
     this.#parted.noteLength(user, length)
     return { seq: markedSeq, isMoved: isMoved === 1 }

@@ -6,7 +6,6 @@ import pLimit from 'p-limit'
 import { DialogsError } from '../errors.js'
 import { formatTag } from '../message/block-tag.js'
 import { blockOf } from '../message/message.js'
-import { untilAcknowledged } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { scanHash } from '../redis/scan-hash.js'
 import { slotOf } from '../redis/slots.js'
@@ -100,7 +99,7 @@ export class RoomCleaner {
   async #forget(room: string, gone: string, key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
     const args = ['EVALSHA', CLEANED.sha, '2', goneKey(room), key, gone]
-    await untilAcknowledged(() => this.#cluster.write(roomSlot(room), args, deadline), deadline)
+    await this.#cluster.acknowledged(roomSlot(room), args, deadline)
   }
 
   /** @returns whether the key had any users */
@@ -173,10 +172,7 @@ export class RoomCleaner {
   // half-moved and the source has died, the target may have a copy that the owner knows nothing of.
   async #unlink(key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
-    await untilAcknowledged(
-      () => this.#cluster.write(slotOf(key), ['UNLINK', key], deadline),
-      deadline
-    )
+    await this.#cluster.acknowledged(slotOf(key), ['UNLINK', key], deadline)
     if (await this.#cluster.isStranded(key)) {
       throw new DialogsError(
         'STORE_UNAVAILABLE',

@@ -229,6 +229,21 @@ t.test('bodies', async t => {
   ] as const) {
     refused(t, await postRaw(path, body), 400, 'INVALID_BODY', what)
   }
+  // The signal's object is one level, its data the others.
+  const nested = (depth: number): string =>
+    `{"user":"ann","kind":"x","data":${'['.repeat(depth - 1)}${']'.repeat(depth - 1)}}`
+  const signals = `/rooms/${freshRoom()}/signals`
+  for (const [depth, message] of [
+    [999, 'more than 1024 bytes'],
+    [1000, 'more than 1024 bytes'],
+    [1001, 'nested too deeply'],
+    [2600, '']
+  ] as const) {
+    const answer = await postRaw(signals, nested(depth))
+    refused(t, answer, 400, 'INVALID_BODY', `${depth} levels`)
+    t.ok(String(answer.body['message']).includes(message), String(answer.body['message']))
+  }
+  t.equal((await postRaw(signals, nested(513))).status, 204, 'as deep as its bytes allow')
   for (const type of [
     'text/plain',
     'application/x-www-form-urlencoded',

@@ -62,7 +62,7 @@ function slowStore(before: (args: readonly string[]) => Promise<void>): Store {
       if (typeof value !== 'function') return value
       return async (...args: unknown[]): Promise<unknown> => {
         // A write has a slot and a command.
-        if (name === 'write') await before(args[1] as readonly string[])
+        if (name === 'acknowledged') await before(args[1] as readonly string[])
         return await Reflect.apply(value, target, args)
       }
     }

@@ -20,6 +20,7 @@ import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { readManifest } from '../../src/embedded/manifest.js'
+import { bootOf, startOf } from '../../src/embedded/processes.js'
 import { freshRoom, post, postMany, readAll, request } from '../support/client.js'
 import { temporaryDir } from '../support/embedded.js'
 import { Service, startService } from '../support/service.js'
@@ -219,6 +220,35 @@ t.test('a command that a crash has left incomplete is cut off and reported', asy
   t.match(service.output, /Redis cut a torn command of \d+ bytes off the end of \S+node-1/)
   t.same(await lengths(service), all)
 })
+
+t.test(
+  'after the whole machine stopped, it is said that messages may be missing',
+  { skip: bootOf() === '' && 'this system does not say when it was started' },
+  async t => {
+    const { dataDir, service } = copy(t)
+    const owner = join(dataDir, 'owner')
+    const timesSaid = (): number => service.output.split('The machine stopped while').length - 1
+    await service.start()
+    const [before = '', boot] = readFileSync(owner, 'utf8').split('\n')
+    t.equal(boot, bootOf())
+    await service.kill()
+    await service.start()
+    t.equal(timesSaid(), 0, 'only the service was killed')
+    await service.stop()
+    t.notOk(existsSync(owner))
+
+    // A living process has the number and the start time of the one before.
+    writeFileSync(owner, `${process.pid} ${startOf(process.pid)}\nanother boot`)
+    await service.start()
+    t.equal(timesSaid(), 1)
+    t.same(await lengths(service), all)
+    await service.stop()
+
+    writeFileSync(owner, before) // as an older version wrote it
+    await service.start()
+    t.equal(timesSaid(), 1, 'it is unknown')
+  }
+)
 
 const isRoot = process.getuid?.() === 0 && process.platform === 'linux'
 t.test(

@@ -4,8 +4,10 @@ import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
 import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
+import { fates, type Fate } from '../../src/cli/fates.js'
 import { readMsggenOptions } from '../../src/cli/msggen-options.js'
 import { UsageError } from '../../src/cli/options.js'
+import { signToken } from '../../src/cli/sign-token.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { type Behaviour, StubService } from '../support/stub-service.js'
@@ -312,6 +314,9 @@ t.test('--help lists the options, and the exit status is 0', async t => {
     'connections',
     'text-size',
     'idempotent',
+    'token',
+    'change',
+    'delete',
     'json',
     'help'
   ]) {
@@ -338,7 +343,9 @@ t.test('every number has its limits', async t => {
     ['rate', 0.1, 1_000_000, undefined],
     ['duration', 0.1, 604_800, undefined],
     ['connections', 1, 10_000, '1.5'],
-    ['text-size', 16, 65_536, '16.5']
+    ['text-size', 16, 65_536, '16.5'],
+    ['change', 0, 100, undefined],
+    ['delete', 0, 100, undefined]
   ]
   for (const [option, min, max, tooFine] of limits) {
     const read = (value: string): unknown =>
@@ -382,6 +389,7 @@ t.test('contradictory options are refused with a reason', async t => {
     [['--room', 'a{b}'], /The room has a brace/],
     [['--room', 'a'.repeat(63), '--rooms', '10'], /The room has more than 64/],
     [['--user', ' a'], /The user has white space/],
+    [['--change', '60', '--delete', '40.5'], /at most 100 together/],
     ...[
       '',
       '127.0.0.1:8080',
@@ -436,6 +444,74 @@ t.test(
   }
 )
 
+t.test('a share of the messages is changed and deleted, each by its author', async t => {
+  const cluster = await startCluster(t)
+  const secret = 'only-these-tests-know-this-secret-of-theirs'
+  for (const token of [undefined, await signToken(secret, { isAdmin: true, ttlS: 600 })]) {
+    const service = await startService(t, {
+      redisNodes: cluster.urls,
+      env: token === undefined ? {} : { AUTH_JWT_SECRET: secret }
+    })
+    const room = `room-${randomUUID()}`
+    const { status, summary } = await summaryOf(
+      t,
+      service,
+      ...['--room', room, '--users', '5', '--seed', '3', '--count', '200', '--idempotent'],
+      ...['--change', '20', '--delete', '12.5'],
+      ...(token === undefined ? [] : ['--token', token])
+    )
+    t.equal(status, 0)
+    t.match(summary, { sent: 200, acknowledged: 200, failed: 0, changed: 40, deleted: 25 })
+    const answer = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`, {
+      headers: token === undefined ? {} : { authorization: `Bearer ${token}` }
+    })
+    // PageAnswer in src/routes/schemas.ts.
+    const { messages } = (await answer.json()) as {
+      messages: Array<{ changes?: number; deleted?: true; text?: string; changed?: string }>
+    }
+    const written = messages.filter(({ changes }) => changes === undefined)
+    t.equal(messages.length, 265)
+    t.equal(written.filter(({ deleted }) => deleted === true).length, 25)
+    const changed = written.filter(({ text }) => text?.endsWith('(changed)') === true)
+    t.equal(changed.length, 40)
+  }
+})
+
+t.test('a change that is refused makes the run fail', async t => {
+  const cluster = await startCluster(t)
+  const secret = 'only-these-tests-know-this-secret-of-theirs'
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { AUTH_JWT_SECRET: secret, WRITES_PER_MINUTE_MAX: '10' }
+  })
+  const token = await signToken(secret, { user: 'ann', write: ['a'], ttlS: 600 })
+  const { status, summary } = await summaryOf(
+    t,
+    { url },
+    ...['--room', 'a', '--user', 'ann', '--count', '8', '--connections', '1', '--change', '50'],
+    ...['--token', token]
+  )
+  t.equal(status, 1)
+  t.match(summary, { sent: 8, failures: { 0: { status: 429, code: 'RATE_LIMITED' } } })
+  t.ok(summary.changed < 4 && summary.failed > 0, JSON.stringify(summary))
+})
+
+t.test('which messages are changed and deleted depends on the shares alone', t => {
+  const count = (changed: number, deleted: number, messages: number): Record<Fate, number> => {
+    const counts: Record<Fate, number> = { kept: 0, changed: 0, deleted: 0 }
+    const fateOf = fates(changed, deleted)
+    for (let index = 0; index < messages; index++) counts[fateOf(index)]++
+    return counts
+  }
+  t.strictSame(count(0, 0, 1000), { kept: 1000, changed: 0, deleted: 0 })
+  t.strictSame(count(100, 0, 1000), { kept: 0, changed: 1000, deleted: 0 })
+  t.strictSame(count(0, 100, 1000), { kept: 0, changed: 0, deleted: 1000 })
+  t.strictSame(count(50, 50, 1000), { kept: 0, changed: 500, deleted: 500 })
+  t.strictSame(count(10, 10, 1000), { kept: 800, changed: 100, deleted: 100 })
+  t.strictSame(count(10, 10, 20), { kept: 16, changed: 2, deleted: 2 }, 'also in a short run')
+  t.end()
+})
+
 const OVERLOADED: Behaviour = {
   status: 503,
   body: { statusCode: 503, code: 'OVERLOADED', message: 'Try again later.' }
@@ -451,6 +527,8 @@ type Summary = {
   failed: number
   overdue: number
   retries: number
+  changed: number
+  deleted: number
   isStopped: boolean
   elapsedMs: number
   ratePerSecond: number

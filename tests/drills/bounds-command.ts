@@ -7,6 +7,7 @@ import { lostPublication } from './lost-publication.js'
 import { manyDialogs } from './many-dialogs.js'
 import { reconnectStorm } from './reconnect-storm.js'
 import { repeatStorm } from './repeat-storm.js'
+import { rightsFor } from './rights.js'
 import { slowReaders } from './slow-readers.js'
 
 export const EXPERIMENTS = {
@@ -26,6 +27,7 @@ export const BOUNDS_HELP = `npm run drill -- bounds --experiment slow-readers --
 ${Object.entries(EXPERIMENTS)
   .map(([name, { about }]) => `                       ${name.padEnd(22)}${about}`)
   .join('\n')}
+  --tokens           the services ask for tokens
   --scale FRACTION   0.01 to 1, default 1: smaller and shorter, with the same limits
   --seed N           repeats a run; default random, and reported`
 
@@ -33,6 +35,7 @@ ${Object.entries(EXPERIMENTS)
 export async function holdBounds(args: readonly string[]): Promise<number> {
   const values = readOptions(args, {
     experiment: { type: 'string', default: 'all' },
+    tokens: { type: 'boolean', default: false },
     scale: { type: 'string' },
     seed: { type: 'string' }
   })
@@ -46,12 +49,14 @@ export async function holdBounds(args: readonly string[]): Promise<number> {
   }
   const scale = readNumber('scale', values.scale, { min: 0.01, max: 1, isFraction: true }) ?? 1
   const seed = readNumber('seed', values.seed, { min: 0, max: 2 ** 32 - 1 }) ?? randomInt(2 ** 32)
+  const rights = values.tokens ? await rightsFor(['*']) : undefined
   let isBroken = false
   for (const name of names) {
     console.log(`\n${name}: ${EXPERIMENTS[name].about} (--scale ${scale} --seed ${seed})`)
     const { figures, violations } = await EXPERIMENTS[name].hold({
       scale,
       seed,
+      rights,
       report: line => {
         console.log(`  ${line}`)
       }

@@ -20,11 +20,15 @@ const IN_FLIGHT_MAX = 512
 export const evenness: Experiment = {
   about: 'one user writes 200,000 messages in 50 rooms: shares of the shards, and the longest keys',
   // A smaller run has shorter blocks, not fewer: with few blocks the result would depend on chance.
-  hold: async ({ scale, seed, report }) => {
+  hold: async ({ scale, seed, report, rights }) => {
     const blockLength = scaled(BLOCK_LENGTH, scale)
     const segmentLength = scaled(SEGMENT_LENGTH, scale, 16)
     const world = await World.start({
-      env: { BLOCK_LENGTH: String(blockLength), SEGMENT_LENGTH: String(segmentLength) },
+      env: {
+        BLOCK_LENGTH: String(blockLength),
+        SEGMENT_LENGTH: String(segmentLength),
+        ...rights?.env
+      },
       report
     })
     try {
@@ -34,6 +38,7 @@ export const evenness: Experiment = {
         urls: world.urls,
         ledger,
         random: randomFrom(seed),
+        token: rights?.writer,
         messagesMax: scaled(MESSAGES, scale),
         writers: Array.from({ length: CONNECTIONS }, () => ({ user: 'lady_gaga', rooms }))
       }).start()

@@ -1,5 +1,7 @@
 // The result of an experiment: lines with figures for people, and the broken promises.
 
+import { type Rights } from './rights.js'
+
 export type Findings = {
   readonly figures: readonly string[]
   readonly violations: readonly string[]
@@ -12,6 +14,8 @@ export type Experiment = {
     readonly scale: number
     readonly seed: number
     readonly report: (line: string) => void
+    /** Only where the services ask for tokens; they are for all rooms. */
+    readonly rights?: Rights | undefined
   }) => Promise<Findings>
 }
 

@@ -6,6 +6,7 @@ import { type Experiment } from './findings.js'
 import { Ledger } from './ledger.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
+import { bearer } from './rights.js'
 import { percentile } from './samples.js'
 import { Transcript } from './transcript.js'
 import { until } from '../support/until.js'
@@ -27,12 +28,17 @@ const LONGEST_MS_MAX = 2 * HEARD_MS + 4000
 export const lostPublication: Experiment = {
   about:
     'the publication of the last message is refused by Redis: readers have it as soon as their process hears of the others',
-  hold: async ({ scale, seed, report }) => {
-    const world = await World.start({ env: { VANISHED_MS: String(VANISHED_MS) }, report })
+  hold: async ({ scale, seed, report, rights }) => {
+    const world = await World.start({
+      env: { VANISHED_MS: String(VANISHED_MS), ...rights?.env },
+      report
+    })
+    const headers = bearer(rights?.reader)
     const [writing = '', reading = ''] = world.urls
     const room = `lost-${seed}`
     const recorder = new Recorder(new ReaderRecord(new Transcript(room), 0), {
-      urls: [reading]
+      urls: [reading],
+      headers
     }).start()
     const client = new Client(writing)
     const ledger = new Ledger()
@@ -40,14 +46,14 @@ export const lostPublication: Experiment = {
     try {
       await until('the reader is live', () => recorder.record.isLive)
       for (let time = 0; time < Math.max(2, TIMES * scale); time++) {
-        await write(client, ledger, room)
+        await write(client, ledger, room, rights?.writer)
         await until(
           'the first message is there',
           () => recorder.record.last === ledger.acknowledged
         )
         // Right after a message that arrived, so the room has just been heard of.
         await world.operator.askAll('ACL', 'SETUSER', 'service', '-spublish')
-        await write(client, ledger, room)
+        await write(client, ledger, room, rights?.writer)
         const answeredMs = performance.now()
         if (recorder.record.last === ledger.acknowledged) {
           throw new Error('The publication was not lost')
@@ -65,6 +71,7 @@ export const lostPublication: Experiment = {
         ledger,
         readers: [recorder],
         url: writing,
+        headers,
         excused: 'none',
         answerMsMax: Infinity,
         takeovers: [],
@@ -94,7 +101,15 @@ export const lostPublication: Experiment = {
   }
 }
 
-async function write(client: Client, ledger: Ledger, room: string): Promise<void> {
+async function write(
+  client: Client,
+  ledger: Ledger,
+  room: string,
+  token: string | undefined
+): Promise<void> {
   const sent = ledger.compose(room, 'ann', 50, performance.now())
-  ledger.answer(sent, await post(client, sent, { basePath: '', key: undefined, isRepeated: false }))
+  ledger.answer(
+    sent,
+    await post(client, sent, { basePath: '', key: undefined, token, isRepeated: false })
+  )
 }

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { Pool } from 'undici'
 import { count } from '../../src/cli/progress.js'
 import { type Experiment, scaled } from './findings.js'
+import { bearer } from './rights.js'
 import { World } from './world.js'
 
 const ROOMS = 100_000
@@ -23,9 +24,10 @@ type Slow = readonly [id: number, at: number, microseconds: number, words: reado
 
 export const manyDialogs: Experiment = {
   about: 'a person is invited to 100,000 rooms within a minute: largest key, longest command',
-  hold: async ({ scale, report }) => {
+  hold: async ({ scale, report, rights }) => {
     const rooms = scaled(ROOMS, scale)
-    const world = await World.start({ report })
+    const world = await World.start({ env: { ...rights?.env }, report })
+    const headers = bearer(rights?.writer)
     const pools = world.urls.map(url => new Pool(url, { connections: CONNECTIONS / 2 }))
     const failures = new Map<number, number>()
     const ask = async (
@@ -41,8 +43,11 @@ export const manyDialogs: Experiment = {
         method,
         path,
         ...(body === undefined
-          ? {}
-          : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } })
+          ? { headers }
+          : {
+              body: JSON.stringify(body),
+              headers: { ...headers, 'content-type': 'application/json' }
+            })
       })
       const text = await answer.body.text()
       if (answer.statusCode >= 300) {
@@ -89,7 +94,7 @@ export const manyDialogs: Experiment = {
       const first = await ask(0, 'GET', `/users/${PERSON}/rooms?limit=50`)
       const again = await ask(0, 'GET', `/users/${PERSON}/rooms?limit=50`)
       const mark = await ask(1, 'PUT', `/rooms/many-1/users/${PERSON}/read`, { seq: 1 })
-      const streamMs = await untilLive(world)
+      const streamMs = await untilLive(world, headers)
       let pages = 0
       let seen = 0
       for (let before: string | null = ''; before !== null; pages++) {
@@ -129,9 +134,9 @@ export const manyDialogs: Experiment = {
   }
 }
 
-async function untilLive(world: World): Promise<number> {
+async function untilLive(world: World, headers: Readonly<Record<string, string>>): Promise<number> {
   const begunMs = performance.now()
-  const response = await fetch(`${world.urls[0]}/users/${PERSON}/events`)
+  const response = await fetch(`${world.urls[0]}/users/${PERSON}/events`, { headers })
   const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader()
   for (let text = ''; ;) {
     const { value, done } = (await reader?.read()) ?? { value: undefined, done: true }

@@ -8,6 +8,7 @@ import { Ledger } from './ledger.js'
 import { readMetric } from './metric.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
+import { bearer } from './rights.js'
 import { readHead } from './stored.js'
 import { Transcript } from './transcript.js'
 import { until } from '../support/until.js'
@@ -25,8 +26,10 @@ const WRITERS = 20
 export const reconnectStorm: Experiment = {
   about:
     '5,000 readers come back at once, each 100 messages behind: how many reads, and how long until all are live',
-  hold: async ({ scale, seed, report }) => {
-    const world = await World.start({ report })
+  hold: async ({ scale, seed, report, rights }) => {
+    const world = await World.start({ env: { ...rights?.env }, report })
+    const headers = bearer(rights?.reader)
+    const ofOperator = bearer(rights?.writer)
     const recorders: Recorder[] = []
     try {
       const room = `storm-${seed}`
@@ -36,6 +39,7 @@ export const reconnectStorm: Experiment = {
         urls: [first],
         ledger,
         random: randomFrom(seed),
+        token: rights?.writer,
         messagesMax: HISTORY_LENGTH,
         writers: Array.from({ length: WRITERS }, (_, index) => ({
           user: `writer-${index}`,
@@ -44,26 +48,29 @@ export const reconnectStorm: Experiment = {
       }).start()
       await writers.done()
       await writers.stop()
-      const after = (await readHead(first, room)) - BEHIND
+      const after = (await readHead(first, room, headers)) - BEHIND
       const transcript = new Transcript(room)
       for (let index = 0; index < scaled(READERS, scale); index++) {
         recorders.push(
           new Recorder(new ReaderRecord(transcript, after), {
             urls: [second],
+            headers,
             query: `after=${after}`
           })
         )
       }
-      const readsBefore = await readMetric(second, 'dialogs_store_reads_total')
+      const readsBefore = await readMetric(second, 'dialogs_store_reads_total', ofOperator)
       const startMs = performance.now()
       for (const recorder of recorders) recorder.start()
       await until('all are live', () => recorders.every(({ record }) => record.isLive))
       const liveMs = performance.now() - startMs
-      const reads = (await readMetric(second, 'dialogs_store_reads_total')) - readsBefore
+      const reads =
+        (await readMetric(second, 'dialogs_store_reads_total', ofOperator)) - readsBefore
       const verdict = await judgeAll({
         ledger,
         readers: recorders,
         url: first,
+        headers,
         excused: 'none',
         answerMsMax: Infinity,
         takeovers: [],

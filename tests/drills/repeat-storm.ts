@@ -7,6 +7,7 @@ import { post, type Outcome } from '../../src/cli/post.js'
 import { randomFrom } from '../../src/cli/zipf.js'
 import { type Experiment, scaled } from './findings.js'
 import { Ledger, type Sent } from './ledger.js'
+import { bearer } from './rights.js'
 import { judgeAll } from './verdict.js'
 import { World } from './world.js'
 
@@ -19,8 +20,8 @@ const PAUSE_MS = 50
 
 export const repeatStorm: Experiment = {
   about: '1,000 POSTs with 100 keys at both processes at once, connections being cut: 100 messages',
-  hold: async ({ scale, seed, report }) => {
-    const world = await World.start({ report })
+  hold: async ({ scale, seed, report, rights }) => {
+    const world = await World.start({ env: { ...rights?.env }, report })
     const random = randomFrom(seed)
     const ledger = new Ledger()
     try {
@@ -39,7 +40,7 @@ export const repeatStorm: Experiment = {
       const answering = Promise.all(
         posts.map(async ({ sent, key, url }) => ({
           sent,
-          outcome: await postUntilAnswered(url, sent, key, random)
+          outcome: await postUntilAnswered(url, sent, key, random, rights?.writer)
         }))
       )
       for (let kill = 0; kill < CONNECTION_KILLS; kill++) {
@@ -64,6 +65,7 @@ export const repeatStorm: Experiment = {
         ledger,
         readers: [],
         url: world.urls[0] ?? '',
+        headers: bearer(rights?.reader),
         excused: 'none',
         answerMsMax: Infinity,
         takeovers: [],
@@ -105,7 +107,8 @@ async function postUntilAnswered(
   url: string,
   sent: Sent,
   key: string,
-  random: () => number
+  random: () => number,
+  token: string | undefined
 ): Promise<Outcome> {
   for (;;) {
     const client = new Client(url)
@@ -116,7 +119,7 @@ async function postUntilAnswered(
           }, random() * CUT_MS_MAX)
         : undefined
     // If another of the ten was first, 200 is right.
-    const outcome = await post(client, sent, { basePath: '', key, isRepeated: true })
+    const outcome = await post(client, sent, { basePath: '', key, token, isRepeated: true })
     clearTimeout(cut)
     await client.destroy()
     if (outcome.isAcknowledged || !outcome.isWorthRetrying) return outcome

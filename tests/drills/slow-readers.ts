@@ -10,6 +10,7 @@ import { Ledger } from './ledger.js'
 import { readMetric } from './metric.js'
 import { ReaderRecord } from './reader-record.js'
 import { Recorder } from './recorder.js'
+import { bearer } from './rights.js'
 import { percentile, Samples } from './samples.js'
 import { readHead } from './stored.js'
 import { Transcript } from './transcript.js'
@@ -47,7 +48,7 @@ const READER_BYTES_MAX = 2 * SOCKET_BYTES_MAX + TEXT_BYTES + 300
 
 export const slowReaders: Experiment = {
   about: '50 readers at 1 KB/s beside 500 fast ones: latency, memory, and that all get everything',
-  hold: async ({ scale, seed, report }) => {
+  hold: async ({ scale, seed, report, rights }) => {
     const world = await World.start({
       services: 1,
       nodeOptions: [COLLECTING],
@@ -55,13 +56,14 @@ export const slowReaders: Experiment = {
         SOCKET_BYTES_MAX: String(SOCKET_BYTES_MAX),
         PAGE_BYTES_MAX: String(PAGE_BYTES_MAX),
         RING_BYTES_MAX: String(RING_BYTES_MAX),
-        STALLED_MS_MAX: '600000'
+        STALLED_MS_MAX: '600000',
+        ...rights?.env
       },
       report
     })
     const recorders: Recorder[] = []
     try {
-      return await measure(world, recorders, scale, seed)
+      return await measure(world, recorders, { scale, seed, rights })
     } finally {
       for (const recorder of recorders) recorder.stop()
       await world.stop()
@@ -72,13 +74,20 @@ export const slowReaders: Experiment = {
 async function measure(
   world: World,
   recorders: Recorder[],
-  scale: number,
-  seed: number
+  { scale, seed, rights }: Pick<Parameters<Experiment['hold']>[0], 'scale' | 'seed' | 'rights'>
 ): Promise<Findings> {
+  const headers = bearer(rights?.reader)
+  const ofOperator = bearer(rights?.writer)
   const [url = ''] = world.urls
   const room = `slow-${seed}`
   const ledger = new Ledger()
-  const writing = { urls: world.urls, ledger, random: randomFrom(seed), textBytes: TEXT_BYTES }
+  const writing = {
+    urls: world.urls,
+    ledger,
+    random: randomFrom(seed),
+    textBytes: TEXT_BYTES,
+    token: rights?.writer
+  }
   const fill = new Writers({
     ...writing,
     messagesMax: HISTORY_LENGTH,
@@ -86,7 +95,7 @@ async function measure(
   }).start()
   await fill.done()
   await fill.stop()
-  const head = await readHead(url, room)
+  const head = await readHead(url, room, headers)
   world.did(`${count(head)} messages of history`)
 
   const transcript = new Transcript(room)
@@ -97,6 +106,7 @@ async function measure(
     })
     const recorder = new Recorder(record, {
       urls: world.urls,
+      headers,
       query: `after=${after}`,
       ...(bytesPerSecond === undefined ? {} : { bytesPerSecond })
     })
@@ -117,17 +127,17 @@ async function measure(
 
   world.did(`${fast.length} fast readers`)
   const without = await observe(deliveryMs, phaseMs)
-  const bytesWithout = await heldBytes(world)
+  const bytesWithout = await heldBytes(world, ofOperator)
   const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () => join(0, SLOW_BYTES_PER_SECOND))
   world.did(`${slow.length} slow readers`)
   await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
   const beside = await observe(deliveryMs, phaseMs)
-  const grownBytes = (await heldBytes(world)) - bytesWithout
+  const grownBytes = (await heldBytes(world, ofOperator)) - bytesWithout
   const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
   await writers.stop()
   const behind = slow.filter(({ record }) => record.last < head / 2).length
   for (const recorder of slow) recorder.throttle(undefined)
-  const end = await readHead(url, room)
+  const end = await readHead(url, room, headers)
   world.did('the slow readers read fast')
   await until('everyone has everything', () =>
     recorders.every(({ record }) => record.last >= end)
@@ -136,6 +146,7 @@ async function measure(
     ledger,
     readers: recorders,
     url,
+    headers,
     excused: 'none',
     answerMsMax: Infinity,
     takeovers: [],
@@ -194,15 +205,18 @@ async function observe(
  * The memory of JavaScript and its buffers in the service after a garbage collection: the least of
  * several looks, because a busy process keeps allocating.
  */
-async function heldBytes({ services: [service] }: World): Promise<number> {
+async function heldBytes(
+  { services: [service] }: World,
+  headers: Readonly<Record<string, string>>
+): Promise<number> {
   if (service?.pid === undefined) throw new Error('The service is not running')
   let least = Infinity
   for (let look = 0; look < COLLECTIONS; look++) {
     await collectGarbage(service.pid)
     least = Math.min(
       least,
-      (await readMetric(service.url, 'nodejs_heap_size_used_bytes')) +
-        (await readMetric(service.url, 'nodejs_external_memory_bytes'))
+      (await readMetric(service.url, 'nodejs_heap_size_used_bytes', headers)) +
+        (await readMetric(service.url, 'nodejs_external_memory_bytes', headers))
     )
   }
   return least

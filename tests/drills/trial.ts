@@ -106,7 +106,9 @@ export class Trial {
     this.random = randomFrom(options.seed)
     const headers = bearer(rights?.reader)
     this.expiring =
-      rights === undefined ? undefined : new ExpiringStreams(options.rooms, world.urls, this.random)
+      rights === undefined
+        ? undefined
+        : new ExpiringStreams(options.rooms, world.urls, this.random, this.lag)
     this.#transcripts = options.rooms.map(room => new Transcript(room))
     this.recorders = Array.from({ length: options.readers }, (_, index) => {
       const record = new ReaderRecord(at(this.#transcripts, index), 0, (atMs, latencyMs) => {

@@ -1,7 +1,9 @@
-// Readers of a room whose shard answers nobody any more: they are told that they may miss
-// something, their other rooms go on, and they get everything once the shard is back.
+// Readers of a room, and people with a dialog, whose shard answers nobody any more: they are told
+// that they may miss something, everything else goes on, and they get all of it once the shard is
+// back.
 import t from 'tap'
-import { roomSlot } from '../../src/store/keys.js'
+import { slotOf } from '../../src/redis/slots.js'
+import { roomSlot, userSlot } from '../../src/store/keys.js'
 import { freshRoom, post } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
@@ -65,5 +67,74 @@ t.test(
     })
     t.strictSame(sinceBehind().toSorted(), ['live', 'message'], 'each once')
     t.notOk(reader.hasEnded)
+  }
+)
+
+t.test(
+  'a person is told that dialogs may be out of date, whichever shard is silent, and gets what was missed',
+  async t => {
+    const cluster = await startCluster(t)
+    const service = await startService(t, { redisNodes: cluster.urls })
+    const userOn = (isWanted: (shard: number) => boolean): string => {
+      for (;;) {
+        const user = freshRoom()
+        if (isWanted(Math.floor(userSlot(user) / (SLOTS / SHARDS)))) return user
+      }
+    }
+    const silent = roomOn(shard => shard === 0)
+    const other = roomOn(shard => shard !== 0)
+    // Whose numbers and texts are elsewhere.
+    const isElsewhere = (tag: string): boolean => slotOf(`{${tag}}`) >= SLOTS / SHARDS
+    let writer = freshRoom()
+    while (!isElsewhere(writer) || !isElsewhere(`${writer}.0`)) writer = freshRoom()
+    // One whose list is on the silent shard, and one who has only a room there.
+    const people = [userOn(shard => shard === 0), userOn(shard => shard !== 0)]
+    for (const room of [silent, other]) {
+      for (const user of people) await post(service.url, room, user, 'before')
+    }
+    const streams = await Promise.all(
+      people.map(async user => {
+        const stream = openSse(t, `${service.url}/users/${user}/events`)
+        await stream.sees('it is live', events => events.some(({ event }) => event === 'live'))
+        return stream
+      })
+    )
+    const nodes = cluster.nodes.filter((_, index) => index % SHARDS === 0)
+    for (const node of nodes) await node.kill('SIGSTOP')
+    const goOn = async (): Promise<void> => {
+      for (const node of nodes) await node.kill('SIGCONT')
+    }
+    t.teardown(goOn)
+    for (const stream of streams) {
+      await stream.sees('they are told', events => events.some(({ event }) => event === 'behind'))
+    }
+    const { status } = await post(service.url, other, writer, 'meanwhile')
+    t.equal(status, 201)
+    for (const stream of streams) {
+      await stream.sees('the other room goes on', events =>
+        events.some(({ data }) => data['room'] === other && data['head'] === 3)
+      )
+    }
+    await goOn()
+    await until('it can be written to again', async () => {
+      const { status } = await post(service.url, silent, writer, 'after')
+      return status === 201
+    })
+    for (const [index, stream] of streams.entries()) {
+      await stream.sees('it is live again', events =>
+        events.some(({ event }, at) => {
+          return event === 'live' && events.slice(0, at).some(({ event }) => event === 'behind')
+        })
+      )
+      await stream.sees('what follows', events =>
+        events.some(({ data }) => data['room'] === silent && Number(data['head']) >= 3)
+      )
+      t.strictSame(
+        stream.events.filter(({ event }) => event === 'behind').map(({ data }) => data),
+        [{ user: people[index] }],
+        'it was told once'
+      )
+      t.notOk(stream.hasEnded)
+    }
   }
 )

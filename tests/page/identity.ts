@@ -333,6 +333,7 @@ t.test(
       { head: 2 },
       'nothing is forged'
     )
+    await chat.shows('forged')
     t.same(await chat.texts(), ['her own', 'forged'], 'the one of its own origin')
   }
 )

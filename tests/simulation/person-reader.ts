@@ -55,6 +55,9 @@ export class PersonReader {
           if (body.rooms?.includes(room) === false) this.dialogs.delete(room)
         }
         return
+      case 'behind':
+        this.isLive = false
+        return
       default:
         oracle.violation(`${this.name} gets an unknown event ${event}`)
     }

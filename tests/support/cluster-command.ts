@@ -38,6 +38,11 @@ export class ClusterCommand {
     return this.#child.exitCode
   }
 
+  /** As `… | head` does. Its output so far may be lost. */
+  closeOutput(): void {
+    this.#child.stdout?.destroy()
+  }
+
   signal(signal: NodeJS.Signals): void {
     this.#child.kill(signal)
   }

@@ -15,7 +15,7 @@ const READS = new Set([
 ])
 
 function isWrite(method: string | symbol, [, command]: readonly unknown[]): boolean {
-  if (method === 'write' || method === 'unacknowledged') return true
+  if (['write', 'acknowledged', 'unacknowledged'].includes(String(method))) return true
   if (method !== 'command') return false
   // Its second argument is the command, word by word.
   const [verb = '', script = ''] = command as readonly string[]

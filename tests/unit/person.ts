@@ -71,6 +71,7 @@ class World {
         return heads.get(room) ?? 0
       },
       headMs: 0,
+      isBehind: false,
       ready: async () => {
         await this.ready
       }
@@ -362,6 +363,82 @@ t.test('a client that resumes is not sent what it already has', async t => {
   t.equal(world.watchOf('red').followerCount, 0)
 })
 
+t.test(
+  'streams are told once that dialogs may be out of date, and once that all are right',
+  async t => {
+    const world = new World()
+    for (const room of ['red', 'blue']) world.listed.set(room, { ms: 1, seq: 0 })
+    const { told } = world.stream()
+    await until('it is live', () => isLive(told))
+    const kinds = (): string[] => told.slice(3).map(({ event }) => event)
+    const begunAt = Date.now()
+    let recover = (): void => undefined
+    world.ready = new Promise(resolve => {
+      recover = resolve
+    })
+    for (const room of ['red', 'blue']) world.watchOf(room).fellBehind()
+    world.person.lost()
+    t.strictSame(kinds(), ['behind'])
+    const late = world.stream()
+    t.strictSame(
+      late.told.map(({ event }) => event),
+      ['behind'],
+      'a stream that joins is told as well'
+    )
+    await world.person.sync()
+    await turn()
+    t.strictSame(kinds(), ['behind'], 'the rooms are not right yet')
+    // A client that resumes at an event from this time gets what was missed.
+    world.post('red', 'ann')
+    await until('what comes meanwhile is told', () => kinds().includes('room'))
+    const meanwhile = told.at(-1)
+    t.ok((meanwhile?.id ?? Infinity) <= Date.now() && (meanwhile?.id ?? 0) >= begunAt)
+    t.equal(meanwhile?.id, told[3]?.id, 'its id does not pass the time of the outage')
+    world.begin('blue', 'ann')
+    recover()
+    await until('it is live again', () => kinds().at(-1) === 'live')
+    t.match(
+      told.slice(3).find(({ data }) => data['room'] === 'blue'),
+      { event: 'room', data: { head: 1, unread: 1 } },
+      'what was missed is told before that'
+    )
+    t.equal(kinds().filter(kind => kind === 'live').length, 1)
+    await until('the late one is live', () => isLive(late.told))
+  }
+)
+
+t.test('a room that falls behind again is not taken for right', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  const recoveries: Array<() => void> = []
+  for (let n = 1; n <= 2; n++) {
+    world.ready = new Promise(resolve => recoveries.push(resolve))
+    world.watchOf('red').fellBehind()
+  }
+  const lives = (): number => told.filter(({ event }) => event === 'live').length
+  recoveries[0]?.()
+  for (let n = 0; n < 10; n++) await turn()
+  t.equal(lives(), 1)
+  recoveries[1]?.()
+  await until('it is live again', () => lives() === 2)
+  t.equal(told.filter(({ event }) => event === 'behind').length, 1)
+})
+
+t.test('a dialog that is left no longer counts as out of date', async t => {
+  const world = new World()
+  world.listed.set('red', { ms: 1, seq: 0 })
+  const { told } = world.stream()
+  await until('it is live', () => isLive(told))
+  world.ready = new Promise(() => {})
+  world.watchOf('red').fellBehind()
+  world.listed.delete('red')
+  world.person.removed('red')
+  await until('it is live again', () => told.filter(({ event }) => event === 'live').length === 2)
+  t.strictSame(told.at(-1)?.data['rooms'], [])
+})
+
 t.test('thousands of followers are served over several turns', async t => {
   const world = new World()
   const watch = world.watchOf('red')
@@ -371,7 +448,7 @@ t.test('thousands of followers are served over several turns', async t => {
     const moved = (): void => {
       told++
     }
-    return { user: `user ${n}`, moved }
+    return { user: `user ${n}`, moved, fellBehind: () => {} }
   })
   for (const follower of followers) watch.add(follower)
   world.post('red', 'ann')

@@ -33,6 +33,12 @@ t.test('a timed command shows how much of its time has passed, not how many item
   await shows(/100 % {2}7 messages/)
 })
 
+t.test('of nothing, everything is done', async t => {
+  const { progress, seen } = start(t, { unit: 'entries', total: 0 }, false)
+  progress.stop()
+  t.match(seen(), /^100 % {2}0 of 0 entries {2}0\/s {2}0 errors\n$/)
+})
+
 t.test('without an end it only counts', async t => {
   const { progress, seen } = start(t, { unit: 'keys' }, false)
   progress.update(12_345)

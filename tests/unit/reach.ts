@@ -75,6 +75,20 @@ t.test('a node that the majority still hears is cut off, until it answers', asyn
   })
 })
 
+t.test('a node that answers other connections than the probe is not cut off', async t => {
+  const { reach, state, changes } = watched(t, [voter('a', 5000), voter('b', -5000)])
+  let answeredAt = 0
+  await until('it was watched for long', () => {
+    reach.noteLost()
+    if (state.probes - answeredAt >= 3) {
+      reach.noteAnswered()
+      answeredAt = state.probes
+    }
+    return state.probes > 14
+  })
+  t.strictSame(changes, [])
+})
+
 t.test('a node that nobody hears any more is waited for', async t => {
   const { reach, state, changes } = watched(t, [
     voter('a', 5000, stopped(5000)),

@@ -20,6 +20,7 @@
 // is decided in plan.ts; slots that somebody else left half-moved are found by half-moved.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
+import { ConnectionLost } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
 import { atomicWay, type AtomicWay, moveAtomically } from './atomic.js'
 import { groupsOf, type Group } from './groups.js'
@@ -74,8 +75,8 @@ const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
  * Moves slots. The cluster must be healthy, and nobody else may be changing it (`admin.claim`).
- * @throws Refusal when a move is not from the owner to a living master; Stuck when it makes no
- * progress. The same command continues it
+ * @throws Refusal when a move is not from the owner to a living master, or when a node dies before
+ * anything was moved; Stuck when it makes no progress. The same command continues it
  */
 export async function moveSlots(
   admin: Admin,
@@ -123,12 +124,7 @@ class Mover {
   async move(moves: readonly Move[]): Promise<MoveResult> {
     const startedMs = performance.now()
     this.#check(moves)
-    const counts = await this.#counts(moves)
-    this.#advance({
-      slotsTotal: moves.length,
-      keysTotal: counts.reduce((sum, count) => sum + count, 0)
-    })
-    const groups = groupsOf(moves, counts, this.#isByKeys ? [] : await this.#ways(moves))
+    const groups = await this.#groups(moves)
     const release = await keepReplicas(this.#admin, this.#map, this.#emptied(moves))
     let done = 0
     try {
@@ -162,6 +158,23 @@ class Mover {
       if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) {
         throw new Refusal(`Slot ${slot} cannot be moved from ${from}: it is not there.`)
       }
+    }
+  }
+
+  // The first questions to the nodes. Later errors are overcome: `#finish` repeats the move.
+  async #groups(moves: readonly Move[]): Promise<Group[]> {
+    try {
+      const counts = await this.#counts(moves)
+      this.#advance({
+        slotsTotal: moves.length,
+        keysTotal: counts.reduce((sum, count) => sum + count, 0)
+      })
+      return groupsOf(moves, counts, this.#isByKeys ? [] : await this.#ways(moves))
+    } catch (error) {
+      if (!(error instanceof ConnectionLost)) throw error
+      throw new Refusal(`No slot was moved, because a node does not answer. ${error.message}.`, {
+        cause: error
+      })
     }
   }
 
