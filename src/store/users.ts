@@ -8,6 +8,7 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
+import { Turns } from '../turns.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
 import { HASH_LISTING, Parted, SMALL_MAX } from './parted.js'
 import { MOVE_USERS } from './user-scripts.js'
@@ -24,6 +25,8 @@ export type UsersPage = {
 
 /** Parts read at the same time for one page. */
 const PARTS_AT_ONCE = 16
+/** Parts with more users are worked on one in each turn of the event loop. */
+const LARGE_PART = 500
 /** How old the total of a large room may be. */
 const TOTAL_MS = 1000
 
@@ -32,6 +35,7 @@ export class Users {
   readonly #parted: Parted
   /** Rooms known to be split. */
   readonly #split = new Remembered<true>()
+  readonly #turns = new Turns()
   readonly #totals = new Remembered<{ readonly readAt: number; readonly total: Promise<number> }>()
 
   constructor(cluster: Cluster, onFault: (error: unknown) => void) {
@@ -143,13 +147,13 @@ export class Users {
         (_, index) => part + index
       )
       const read = await Promise.all(
-        parts.map(async part =>
-          (await this.#readPart(room, part, direct)).filter(behind(after, part))
-        )
+        parts.map(async part => await this.#readPart(room, part, direct, after))
       )
       const found = read.flat()
       users.push(...found)
       part += parts.length
+      // The next part would mostly be read for nothing, and read again for the next page.
+      if (users.length >= limit / 2 && found.length / parts.length >= limit / 2) break
       atOnce = Math.max(
         1,
         Math.min(
@@ -158,21 +162,25 @@ export class Users {
         )
       )
     }
-    return pageOf(users, 0, limit, await total)
+    return pageOf(users, 0, limit, await total, part === USERS_PARTS)
   }
 
+  /** The users of a part who come after a user, by name. */
   async #readPart(
     room: string,
     part: number,
-    direct: ReadonlyMap<string, number>
+    direct: ReadonlyMap<string, number>,
+    after: string | undefined
   ): Promise<User[]> {
-    const counts = countsOf(
-      await this.#cluster.read(roomSlot(room), ['HGETALL', usersPartKey(room, part)])
-    )
+    const reply = await this.#cluster.read(roomSlot(room), ['HGETALL', usersPartKey(room, part)])
+    if ((reply as readonly string[]).length > 2 * LARGE_PART) await this.#turns.next()
+    const counts = countsOf(reply)
     for (const [user, messages] of direct) {
       if (usersPart(user) === part) counts.set(user, messages + (counts.get(user) ?? 0))
     }
-    return usersOf(counts).sort(byName)
+    const isBehind = behind(after, part)
+    const names = Array.from(counts.keys()).filter(isBehind).sort()
+    return names.map(user => ({ user, messages: counts.get(user) ?? 0 }))
   }
 
   // Adding up the total takes 512 commands, so pages read shortly after each other share it.
@@ -212,17 +220,22 @@ const allParts = Array.from({ length: USERS_PARTS }, (_, part) => part)
 const byMessages = (a: User, b: User): number =>
   b.messages - a.messages || (a.user < b.user ? -1 : 1)
 
-const byName = (a: User, b: User): number => (a.user < b.user ? -1 : 1)
-
 /** Which users of a part come after a user, ordered by part and name. */
-function behind(after: string | undefined, part: number): (user: User) => boolean {
+function behind(after: string | undefined, part: number): (user: string) => boolean {
   if (after === undefined || usersPart(after) < part) return () => true
-  return usersPart(after) > part ? () => false : ({ user }) => user > after
+  return usersPart(after) > part ? () => false : user => user > after
 }
 
-function pageOf(users: readonly User[], from: number, limit: number, total: number): UsersPage {
+function pageOf(
+  users: readonly User[],
+  from: number,
+  limit: number,
+  total: number,
+  isLast = true
+): UsersPage {
   const page = users.slice(from, from + limit)
-  return { total, users: page, next: users.length > from + limit ? page.at(-1)?.user : undefined }
+  const hasMore = users.length > from + limit || !isLast
+  return { total, users: page, next: hasMore ? page.at(-1)?.user : undefined }
 }
 
 /** HGETALL returns field, value, field, value … as strings. */

@@ -21,6 +21,7 @@ import { freshRoom, post, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { append, openStore } from '../support/store.js'
+import { timePosts } from '../support/timed-posts.js'
 import { until } from '../support/until.js'
 
 const cluster = await startCluster(t)
@@ -28,6 +29,7 @@ const LARGE = Number(process.env['LARGE_ROOM_USERS'] ?? 20_000)
 const KEY_BYTES_MAX = 2 * 2 ** 20
 const PAUSE_MS_MAX = 50
 const BLOCK_PAGES = 100
+const POSTS_MAX = 100_000
 
 /** A name of 64 characters, each of four bytes. */
 const longName = (n: number): string =>
@@ -210,27 +212,15 @@ t.test(
       await admin.ask(node, 'SLOWLOG', 'RESET')
     }
 
-    let during = 'writing'
-    const times = new Map<string, number[]>()
-    const stop = new AbortController()
-    let sent = 1
-    const writing = (async () => {
-      while (!stop.signal.aborted) {
-        const begun = performance.now()
-        const { status } = await post(
-          service.url,
-          room,
-          longName(sent % 2 === 0 ? sent : LARGE + sent),
-          'hello'
-        )
-        if (status !== 201) throw new Error(`A POST was answered ${status} while ${during}`)
-        sent++
-        times.set(during, [...(times.get(during) ?? []), performance.now() - begun])
-        await sleep(5)
-      }
-    })()
+    const posts = timePosts(t, {
+      url: service.url,
+      room,
+      // In turn somebody who is there already, and somebody new.
+      users: sequence(1, POSTS_MAX).map(n => longName(n % 2 === 0 ? n : LARGE + n))
+    })
+    posts.during = 'writing'
     await sleep(3000)
-    during = 'paging'
+    posts.during = 'paging'
     const seen = new Map<string, number>()
     for (let after: string | null = ''; after !== null;) {
       const { body } = await request(
@@ -249,9 +239,9 @@ t.test(
       0,
       'everybody is on a page'
     )
-    during = 'asking for blocks'
+    posts.during = 'asking for blocks'
     // Nearly no user has a block: a page ends after a number of users.
-    const written = sent
+    const written = 1 + [...posts.times.values()].flat().length
     const keys = new Set<string>()
     let blocksAfter: string | null = ''
     for (let n = 0; n < BLOCK_PAGES && blocksAfter !== null; n++) {
@@ -267,7 +257,7 @@ t.test(
     if (blocksAfter === null) t.ok(keys.size >= written, 'each writer has a block')
     else t.ok(LARGE > 900 * BLOCK_PAGES, 'pages are not shorter than necessary')
 
-    during = 'moving'
+    posts.during = 'moving'
     const map = await admin.look()
     const from = map.ownerOf(slot) ?? ''
     const to = map.masters.find(({ id }) => id !== from)?.id ?? ''
@@ -277,19 +267,16 @@ t.test(
     t.comment(
       `its slot of ${moved.keysDone} keys was moved in ${((performance.now() - begun) / 1000).toFixed(1)} s, the longest batch took ${moved.batchMsMax.toFixed(1)} ms`
     )
-    during = 'written to again'
+    posts.during = 'written to again'
     await sleep(1000)
-    stop.abort()
-    await writing
+    const writers = await posts.stop()
     await until('all is counted', async () => {
-      const counted = await Promise.all(
-        sequence(1, sent - 1).map(n => store.users.get(room, longName(n % 2 === 0 ? n : LARGE + n)))
-      )
+      const counted = await Promise.all(writers.map(user => store.users.get(room, user)))
       return counted.every(count => count === 1)
     })
-    t.equal(Number((await store.log.head(room))?.seq), sent)
+    t.equal(Number((await store.log.head(room))?.seq), 1 + writers.length)
     t.equal(await connected.command(slot, ['EXISTS', logKey(room)]), 1)
-    for (const [what, each] of times) {
+    for (const [what, each] of posts.times) {
       const sorted = each.sort((a, b) => a - b)
       t.comment(
         `POST while ${what}: ${sorted.length}, p50 ${sorted[Math.floor(sorted.length / 2)]?.toFixed(1)} ms, p99 ${sorted[Math.floor(sorted.length * 0.99)]?.toFixed(1)} ms, max ${sorted.at(-1)?.toFixed(1)} ms`
