@@ -1,8 +1,10 @@
 // Searches the first entry of a room that has not expired. The times in a log rise, nearly, so a
 // binary search over the first entries of the segments finds the segment, and one read finds the
-// entry in it. What was found is kept for a second: the horizon moves with the clock, and only
-// forward.
+// entry in it. What was found is kept for a second, and is where the next search begins if the
+// entry before it is still gone. Invariant: an entry counts as expired only if it, or a later one,
+// was read and is too old, or if no node has it.
 import { Remembered } from '../remembered.js'
+import { DialogsError } from '../errors.js'
 import { timeOf } from '../message/message.js'
 import { type Log } from './log.js'
 import { type LogEntry, type Pieces } from './pieces.js'
@@ -10,13 +12,18 @@ import { type LogEntry, type Pieces } from './pieces.js'
 /** How long a result is kept: entries may be visible for this long after they have expired. */
 const FOUND_MS = 1000
 const SEGMENTS_MISSED_MAX = 8
+/** How often a log is read that others change meanwhile. */
+const READS_MAX = 5
+
+type Reads = Pick<Pieces, 'segmentLength' | 'oldestOfTail' | 'tail' | 'segments' | 'startOfSegment'>
+type IsKept = (entry: LogEntry | undefined) => boolean
 
 export class HorizonSearch {
-  readonly #pieces: Pieces
+  readonly #pieces: Reads
   readonly #log: Pick<Log, 'head'>
   readonly #found = new Remembered<{ readonly first: number; readonly at: number }>()
 
-  constructor(pieces: Pieces, log: Pick<Log, 'head'>) {
+  constructor(pieces: Reads, log: Pick<Log, 'head'>) {
     this.#pieces = pieces
     this.#log = log
   }
@@ -24,6 +31,7 @@ export class HorizonSearch {
   /**
    * The lowest sequence from `lowest` on whose time is at the horizon or after it; the sequence
    * after the head if there is none.
+   * @throws DialogsError STORE_UNAVAILABLE if a part of the log exists but is out of reach
    */
   async first(room: string, lowest: number, horizonMs: number): Promise<number> {
     const known = this.#found.get(room)
@@ -31,21 +39,50 @@ export class HorizonSearch {
     if (known !== undefined && now - known.at < FOUND_MS && known.first >= lowest) {
       return known.first
     }
-    const from = Math.max(lowest, known?.first ?? 1)
-    const first = await this.#search(room, from, horizonMs)
-    this.#found.set(room, { first, at: now })
-    return first
+    const isKept: IsKept = entry =>
+      entry?.reference !== undefined && timeOf(entry.reference) >= horizonMs
+    for (let reads = 1; reads <= READS_MAX; reads++) {
+      const first = await this.#search(room, lowest, known?.first, isKept)
+      if (first === undefined) continue
+      this.#found.set(room, { first, at: now })
+      return first
+    }
+    throw new DialogsError(
+      'STORE_UNAVAILABLE',
+      'The log of the room changes while it is read: try again.'
+    )
   }
 
-  async #search(room: string, from: number, horizonMs: number): Promise<number> {
+  /** A failover may have taken entries back. Their sequences are then given out again. */
+  headIs(room: string, seq: number): void {
+    const known = this.#found.get(room)
+    if (known !== undefined && known.first > seq + 1) this.#found.delete(room)
+  }
+
+  /**
+   * @param hint what was found before
+   * @returns undefined if the reads do not fit together
+   */
+  async #search(
+    room: string,
+    lowest: number,
+    hint: number | undefined,
+    isKept: IsKept
+  ): Promise<number | undefined> {
     const { segmentLength } = this.#pieces
     const head = (await this.#log.head(room))?.seq ?? 0
-    const tailFirst = (await this.#pieces.oldestOfTail(room, 1))[0]?.seq ?? 1
-    const isKept = (entry: LogEntry | undefined): boolean =>
-      entry?.reference !== undefined && timeOf(entry.reference) >= horizonMs
+    if (head < lowest) return lowest
+    const tailFirst = (await this.#pieces.oldestOfTail(room, 1))[0]?.seq
+    if (tailFirst === undefined) return undefined
+    const isRight =
+      hint !== undefined &&
+      hint > lowest &&
+      hint <= head + 1 &&
+      !isKept((await this.#entries(room, hint - 1, hint - 1, tailFirst))[0])
+    const from = isRight ? hint : lowest
+    if (from > head) return from
     let low = Math.floor((from - 1) / segmentLength)
     let high = Math.floor((tailFirst - 1) / segmentLength)
-    const tailSegment = high
     // Every segment below `low` begins before the horizon. `high` and all after it begin at the
     // horizon or later, or `high` stands for the tail.
     while (low < high) {
@@ -53,17 +90,22 @@ export class HorizonSearch {
       if (isKept(await this.#startNear(room, middle, low))) high = middle
       else low = middle + 1
     }
-    for (const segment of [high - 1, high]) {
-      const [first, last] = [segment * segmentLength + 1, (segment + 1) * segmentLength]
-      if (last < from || segment < 0) continue
-      const entries =
-        segment >= tailSegment
-          ? await this.#pieces.tail(room, Math.max(from, tailFirst), head)
-          : await this.#pieces.segments(room, Math.max(first, from), last)
-      const found = entries.find(isKept)
-      if (found !== undefined) return found.seq
-    }
-    return head + 1
+    const below = Math.max(from, (high - 1) * segmentLength + 1)
+    const end = Math.min(tailFirst - 1, (high + 1) * segmentLength)
+    const sealed = below <= end ? await this.#pieces.segments(room, below, end) : []
+    const found = sealed.find(isKept)
+    if (found !== undefined) return found.seq
+    const start = Math.max(from, tailFirst)
+    const tail = await this.#pieces.tail(room, start, head)
+    // What is missing has not expired: the tail may be out of reach, or was sealed meanwhile.
+    if (tail[0]?.seq !== start || tail.at(-1)?.seq !== head) return undefined
+    return tail.find(isKept)?.seq ?? head + 1
+  }
+
+  async #entries(room: string, from: number, to: number, tailFirst: number): Promise<LogEntry[]> {
+    return from >= tailFirst
+      ? await this.#pieces.tail(room, from, to)
+      : await this.#pieces.segments(room, from, to)
   }
 
   // The first entry of a segment. If that segment is missing, takes one shortly before it: a shard

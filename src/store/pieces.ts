@@ -64,10 +64,16 @@ export class Pieces {
     return withoutGap(tail, tail[0]?.seq ?? from, tail.at(-1)?.seq ?? 0)
   }
 
-  /** The first entry of a segment; undefined if there is no such segment, or it is out of reach. */
+  /**
+   * The first entry of a segment; undefined if there is no such segment.
+   * @throws DialogsError STORE_UNAVAILABLE if the segment exists but is out of reach
+   */
   async startOfSegment(room: string, segment: number): Promise<LogEntry | undefined> {
     const key = segmentKey(room, segment)
-    return parseEntries(await this.#cluster.read(slotOf(key), oldestOf(key, 1)))[0]
+    const entries = await this.#certain(key, async () =>
+      parseEntries(await this.#cluster.read(slotOf(key), oldestOf(key, 1)))
+    )
+    return entries[0]
   }
 
   /**

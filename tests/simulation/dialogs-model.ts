@@ -5,7 +5,8 @@ import { DialogsError } from '../../src/errors.js'
 import { dialogsKey, readKey, roomSlot, usersKey, userSlot } from '../../src/store/keys.js'
 import { type Dialog } from '../../src/store/inbox.js'
 import { type Store } from '../../src/store/store.js'
-import { headOf, storedLog } from './durability.js'
+import { timeOf } from '../../src/message/message.js'
+import { headOf, isExpired, storedLog } from './durability.js'
 import { SortedSet } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
 import { type DialogAction } from './plan.js'
@@ -233,7 +234,11 @@ export class DialogsModel {
     const log = storedLog(this.#world, room, this.#world.plan.service.segmentLength)
     if (head > log.length) return `${user} sees the head ${head} in ${room}, which is ${log.length}`
     const messages = log.filter(
-      ({ seq, reference, change }) => seq <= head && reference !== '' && change === undefined
+      ({ seq, reference, change }) =>
+        seq <= head &&
+        reference !== '' &&
+        change === undefined &&
+        !isExpired(this.#world, timeOf(reference))
     )
     const expected = messages.filter(entry => entry.seq > read && entry.user !== user).length
     if (unread !== Math.min(expected, 100)) {

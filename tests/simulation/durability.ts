@@ -39,6 +39,8 @@ const BEHIND_MS = 1500
  */
 export const DECIDED_MS = 1200
 
+const DAY_MS = 86_400_000
+
 /** A room's log as its owners hold it now, including sealed segments, with the texts. */
 export function storedLog(world: World, room: string, segmentLength: number): Stored[] {
   const tail = streamOf(holderOf(world, logKey(room)), logKey(room))
@@ -58,6 +60,10 @@ export function storedLog(world: World, room: string, segmentLength: number): St
       : storedEntry(world, room, index + 1, references.get(index + 1))
   )
 }
+
+/** Whether a message has expired: nothing shows it any more. */
+export const isExpired = ({ plan, time }: World, ms: number): boolean =>
+  plan.retention !== undefined && ms < time.wallMs - plan.retention.days * DAY_MS
 
 function storedEntry(
   world: World,
