@@ -6,7 +6,7 @@ import t from 'tap'
 import { MUTATIONS } from '../simulation/mutations.js'
 
 /** Seeds beyond these are not known to be clean. */
-const SEEDS = 700
+const SEEDS = 1500
 
 const program = fileURLToPath(new URL('../simulation/simulate.js', import.meta.url))
 
