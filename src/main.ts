@@ -48,13 +48,12 @@ async function start(config: Config): Promise<void> {
   if (port === undefined) return
   const url = `http://${urlHost(config.server.host)}:${port}`
   say(`Dialogs is ready. The page: ${url}/chat?chat_id=room123`)
-  const { authJwtSecret, authJwtPublicKey, authJwksUrl } = config.identity
-  const isOpen = authJwtSecret + authJwtPublicKey + authJwksUrl === ''
+  const needsToken = config.keys !== undefined
   // `npm run token` can sign only with a secret.
-  if (authJwtSecret !== '') {
+  if (config.identity.authJwtSecret !== '') {
     say('  token=$(npm run --silent token -- --user ann --read room123 --write room123)')
-  } else if (!isOpen) say('  token=...    # of your application')
-  const right = isOpen ? '' : ' -H "Authorization: Bearer $token"'
+  } else if (needsToken) say('  token=...    # of your application')
+  const right = needsToken ? ' -H "Authorization: Bearer $token"' : ''
   say(
     `  curl -X POST ${url}/rooms/room123/messages${right} -H 'Content-Type: application/json' -d '{"user":"ann","text":"hello"}'`
   )

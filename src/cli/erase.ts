@@ -9,10 +9,10 @@ import { checkName } from '../message/names.js'
 import { isMessage, parseReference } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
-import { ENTRY_IDS } from '../store/check-scripts.js'
 import { Publisher } from '../store/publisher.js'
 import { Store } from '../store/store.js'
 import { forEachAtOnce } from './check/at-once.js'
+import { entryIds } from './check/entry-ids.js'
 import { entryIdOf } from './check/references.js'
 import { findBlocks, findRooms } from './check/survey.js'
 import { openTarget } from './check/target.js'
@@ -41,7 +41,6 @@ and SEGMENT_LENGTH must be those of the service. If it was interrupted, run it a
 const ROOMS_AT_ONCE = 16
 const DELETIONS_AT_ONCE = 32
 const BLOCKS_AT_ONCE = 16
-const ID_PAGE_LENGTH = 1000
 
 await runCommand(async args => {
   const { room, user, yes, help } = readOptions(args, {
@@ -147,20 +146,13 @@ async function eraseOrphans(
   deadlineMs: number
 ): Promise<void> {
   await forEachAtOnce(await findBlocks(cluster, user), BLOCKS_AT_ONCE, async key => {
-    const slot = slotOf(key)
-    for (let start = '-'; ;) {
-      const look = ['EVALSHA', ENTRY_IDS.sha, '1', key, start, String(ID_PAGE_LENGTH)]
-      // ENTRY_IDS returns a list of ids.
-      const ids = (await cluster.read(slot, look)) as readonly string[]
+    for await (const ids of entryIds(cluster, key)) {
       const old = ids.filter(id => entryIdOf(id).ms < beforeMs)
-      if (old.length > 0) {
-        // Not the block itself: the stream remembers what was deleted from it, so that no process
-        // puts a text back (ENSURE).
-        const deadline = performance.now() + deadlineMs
-        await cluster.acknowledged(slot, ['XDEL', key, ...old], deadline)
-      }
-      if (ids.length < ID_PAGE_LENGTH) return
-      start = `(${ids.at(-1) ?? ''}`
+      if (old.length === 0) continue
+      // Not the block itself: the stream remembers what was deleted from it, so that no process
+      // puts a text back (ENSURE).
+      const deadline = performance.now() + deadlineMs
+      await cluster.acknowledged(slotOf(key), ['XDEL', key, ...old], deadline)
     }
   })
 }

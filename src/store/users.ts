@@ -8,7 +8,7 @@
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
-import { Turns } from '../turns.js'
+import { LoopTurns } from '../loop-turns.js'
 import { PARTS_MARK, roomSlot, USERS_PARTS, usersKey, usersPart, usersPartKey } from './keys.js'
 import { HASH_LISTING, Parted, SMALL_MAX } from './parted.js'
 import { MOVE_USERS } from './user-scripts.js'
@@ -35,7 +35,7 @@ export class Users {
   readonly #parted: Parted
   /** Rooms known to be split. */
   readonly #split = new Remembered<true>()
-  readonly #turns = new Turns()
+  readonly #turns = new LoopTurns()
   readonly #totals = new Remembered<{ readonly readAt: number; readonly total: Promise<number> }>()
 
   constructor(cluster: Cluster, onFault: (error: unknown) => void) {

@@ -12,6 +12,7 @@ import { slotOf } from '../../src/redis/slots.js'
 import { isMessage, parseReference } from '../../src/message/message.js'
 import { type Store } from '../../src/store/store.js'
 import { freshRoom } from '../support/client.js'
+import { clockOf } from '../support/clock.js'
 import { startCluster } from '../support/embedded.js'
 import { Gate } from '../support/gate.js'
 import { sequence } from '../support/log-model.js'
@@ -733,26 +734,21 @@ t.test('without a cluster, a clear error comes within the deadline', async t => 
 t.test(
   'a deleted log is started again after it was missing for half a minute without a break',
   async t => {
-    const now = performance.now.bind(performance)
-    let aheadMs = 0
-    performance.now = () => now() + aheadMs
-    t.teardown(() => {
-      performance.now = now
-    })
+    const advance = clockOf(t)
     for (const once of [undefined, 'k']) {
       const { store, cluster } = await openStore(t, embedded, { storeDeadlineMs: 400 })
       const room = freshRoom()
       await appendMany(store, room, 'ann', 3)
       await cluster.command(roomSlot(room), ['DEL', logKey(room)])
       for (const laterMs of [0, 3_600_000, 20_000]) {
-        aheadMs += laterMs
+        advance(laterMs)
         await t.rejects(
           append(store, room, 'ann', 'waits', once),
           { code: 'STORE_UNAVAILABLE' },
           `${laterMs} ms later`
         )
       }
-      aheadMs += 10_000
+      advance(10_000)
       t.equal((await append(store, room, 'ann', 'begins it', once)).message.seq, 1)
       t.equal((await append(store, room, 'ann', 'goes on')).message.seq, 2)
     }

@@ -3,6 +3,7 @@
 import t from 'tap'
 import { HorizonSearch } from '../../src/store/horizon-search.js'
 import { type LogEntry } from '../../src/store/pieces.js'
+import { clockOf } from '../support/clock.js'
 
 const SEGMENT_LENGTH = 4
 const HORIZON_MS = 1000
@@ -112,18 +113,13 @@ t.test(
 t.test(
   'what was found before is the start of the next search only if it is still right',
   async t => {
-    const now = performance.now.bind(performance)
-    let aheadMs = 0
-    performance.now = () => now() + aheadMs
-    t.teardown(() => {
-      performance.now = now
-    })
+    const advance = clockOf(t)
     const log = new MemoryLog(old(6))
     const search = new HorizonSearch(log, log)
     t.equal(await search.first('room', 1, HORIZON_MS), 7)
     // After a failover others have written 5 to 7, and this process has not looked at the head.
     log.times = [...old(4), ...young(3)]
-    aheadMs = 1000
+    advance(1000)
     t.equal(await search.first('room', 1, HORIZON_MS), 5)
   }
 )

@@ -3,6 +3,7 @@ import { appendFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { PasswordCommand, type PasswordCommandOptions } from '../../src/config/password-command.js'
+import { clockOf } from '../support/clock.js'
 import { temporaryDir } from '../support/embedded.js'
 import { until } from '../support/until.js'
 
@@ -21,16 +22,6 @@ function commandIn(
       writeFileSync(file, password)
     },
     runs: () => readFileSync(runs, 'utf8').length
-  }
-}
-
-/** The command runs at most once a second, by a clock that the test advances. */
-function clockOf(t: Test): (ms: number) => void {
-  let aheadMs = 0
-  const now = performance.now.bind(performance)
-  t.intercept(performance, 'now', { value: () => now() + aheadMs })
-  return ms => {
-    aheadMs += ms
   }
 }
 

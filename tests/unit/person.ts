@@ -7,6 +7,7 @@ import { RoomWatch, type Follower } from '../../src/live/room-watch.js'
 import { framesOf } from '../../src/message/frame.js'
 import { type Dialog } from '../../src/store/inbox.js'
 import { sequence } from '../support/client.js'
+import { clockOf } from '../support/clock.js'
 import { until } from '../support/until.js'
 
 type Told = { readonly event: string; readonly data: Record<string, unknown>; readonly id: number }
@@ -260,12 +261,7 @@ t.test('a new mark is never sent with the unread number of the old one', async t
 })
 
 t.test('a mark that was lost with its master is not waited for without end', async t => {
-  const now = performance.now.bind(performance)
-  let aheadMs = 0
-  performance.now = () => now() + aheadMs
-  t.teardown(() => {
-    performance.now = now
-  })
+  const advance = clockOf(t)
   const world = new World()
   world.listed.set('red', { ms: 1, seq: 1 })
   world.authors.set('red', ['ann', 'ann', 'ann'])
@@ -276,7 +272,7 @@ t.test('a mark that was lost with its master is not waited for without end', asy
   world.person.hear({ read: 'red', seq: 2 })
   await until('the store is asked twice', () => world.asked >= asked + 2)
   t.equal(told.length, count, 'nothing is sent yet')
-  aheadMs = 10_000
+  advance(10_000)
   await until('the store is believed', () => told.length > count)
   t.match(told.at(-1), { data: { head: 3, read: 1, unread: 2 } })
 })

@@ -7,13 +7,13 @@ import { blockKey, changedKey, goneKey, roomSlot, segmentKey } from '../../store
 import { parseTag } from '../../message/block-tag.js'
 import { slotOf } from '../../redis/slots.js'
 import { REMOVE_ENTRIES } from '../../store/block-scripts.js'
-import { ENTRY_IDS } from '../../store/check-scripts.js'
 import { type Deletion, type Log } from '../../store/log.js'
 import { type LogEntry, parseEntries } from '../../store/pieces.js'
 import { parseReference, timeOf, type Reference } from '../../message/message.js'
 import { forEachAtOnce } from './at-once.js'
 import { BlockChanges } from './block-changes.js'
 import { Counters } from './counters.js'
+import { entryIds } from './entry-ids.js'
 import { Expiries } from './expiries.js'
 import { Findings, type Finding } from './finding.js'
 import { Lists } from './lists.js'
@@ -46,7 +46,6 @@ export type RoomReport = {
   readonly findings: readonly Finding[]
 }
 
-const ID_PAGE_LENGTH = 1000
 /** How long after a commit a room may take to reach its writer's list, if nothing is down. */
 const LISTED_MS = 1000
 const BLOCKS_AT_ONCE = 16
@@ -186,16 +185,7 @@ export class RoomCheck {
     const key = blockKey(this.#room, tag)
     const missing: Referred[] = []
     const present = new Set<string>()
-    for (let start = '-'; ;) {
-      // ENTRY_IDS returns a list of ids.
-      const ids = (await this.#cluster.read(slotOf(key), [
-        'EVALSHA',
-        ENTRY_IDS.sha,
-        '1',
-        key,
-        start,
-        String(ID_PAGE_LENGTH)
-      ])) as readonly string[]
+    for await (const ids of entryIds(this.#cluster, key)) {
       const { lost, doubled, unreferred } = merge.take(ids.map(entryIdOf))
       missing.push(...lost)
       for (const id of ids) present.add(id)
@@ -206,8 +196,6 @@ export class RoomCheck {
         )
       }
       await this.#unreferred(tag, unreferred)
-      if (ids.length === 0) break
-      start = `(${ids.at(-1) ?? ''}`
     }
     if (this.#isOfFormerLife(tag)) return await this.#tellLeft(changedKey(key))
     const changes = new BlockChanges(this.#cluster, this.#log, this.#room, tag, {

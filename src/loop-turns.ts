@@ -2,7 +2,7 @@
 // loop. Invariant: whoever else needs the loop waits for one piece, however many are due.
 import { setImmediate as turn } from 'node:timers/promises'
 
-export class Turns {
+export class LoopTurns {
   #last: Promise<unknown> = Promise.resolve()
 
   /** Resolves in a turn that nobody else gets. */
