@@ -28,6 +28,7 @@ export type FromWorker =
   | { readonly kind: 'closed'; readonly count: number }
   /** The worker is stopping by itself and wants no more connections. */
   | { readonly kind: 'leaving' }
-  | { readonly kind: 'counted'; readonly id: number; readonly metrics: MetricsJson }
+  /** The answer to `count`; without an id the last metrics of a worker that stops. */
+  | { readonly kind: 'counted'; readonly id?: number; readonly metrics: MetricsJson }
   /** Asks for the metrics of all workers together. */
   | { readonly kind: 'sum'; readonly id: number }

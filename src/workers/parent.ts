@@ -8,8 +8,8 @@ import { createServer, type Server, type Socket } from 'node:net'
 import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { backoffMs } from '../backoff.js'
-import { type FromWorker, type MetricsJson } from './messages.js'
-import { sumOf } from './sum.js'
+import { type FromWorker } from './messages.js'
+import { Sum } from './sum.js'
 import { WorkerProcess } from './worker-process.js'
 
 export type ParentOptions = {
@@ -40,7 +40,8 @@ export class Parent {
   readonly #server: Server
   readonly #workers = new Map<number, WorkerProcess>()
   readonly #waiting: Socket[] = []
-  readonly #counting = new Map<number, (report: [number, MetricsJson]) => void>()
+  readonly #counting = new Map<number, () => void>()
+  readonly #sum = new Sum()
   readonly #restarts = new Set<NodeJS.Timeout>()
   readonly #leaving = new Map<WorkerProcess, () => void>()
   #counts = 0
@@ -134,10 +135,11 @@ export class Parent {
         this.#dispatch()
         break
       case 'counted':
-        this.#counting.get(message.id)?.([worker.number, message.metrics])
+        this.#sum.report(worker.number, message.metrics)
+        if (message.id !== undefined) this.#counting.get(message.id)?.()
         break
       case 'sum':
-        void this.#sum().then(text => {
+        void this.#metrics().then(text => {
           worker.tell({ kind: 'summed', id: message.id, text })
         })
     }
@@ -176,6 +178,7 @@ export class Parent {
 
   #ended(worker: WorkerProcess, how: string): void {
     this.#workers.delete(worker.number)
+    this.#sum.end(worker.number)
     this.#leaving.get(worker)?.()
     if (this.#stopping !== undefined) return
     this.#tellFleet()
@@ -208,22 +211,21 @@ export class Parent {
     for (const worker of this.#workers.values()) worker.tell({ kind: 'fleet', fleet })
   }
 
-  // Leaves out workers that do not answer in time.
-  async #sum(): Promise<string> {
+  // Workers that do not answer in time count with their last report.
+  async #metrics(): Promise<string> {
     const id = this.#counts++
-    const reports = new Map<number, MetricsJson>()
-    const serving = this.#serving
+    const ready = [...this.#workers.values()].filter(({ readyAt }) => readyAt !== undefined)
+    let reports = 0
     await new Promise<void>(resolve => {
       const late = setTimeout(resolve, COUNT_MS_MAX)
-      this.#counting.set(id, ([worker, metrics]) => {
-        reports.set(worker, metrics)
-        if (reports.size < serving.length) return
+      this.#counting.set(id, () => {
+        if (++reports < ready.length) return
         clearTimeout(late)
         resolve()
       })
-      for (const worker of serving) worker.tell({ kind: 'count', id })
+      for (const worker of ready) worker.tell({ kind: 'count', id })
     })
     this.#counting.delete(id)
-    return await sumOf(reports)
+    return await this.#sum.text()
   }
 }

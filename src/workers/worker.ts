@@ -35,7 +35,14 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
 }
 
 function stop(): void {
-  stopping ??= app?.stop() ?? Promise.resolve()
+  stopping ??= (async () => {
+    await app?.stop()
+    const metrics = await app?.metrics.registry.getMetricsAsJSON()
+    if (metrics === undefined || !process.connected) return
+    await new Promise<void>(resolve => {
+      tell({ kind: 'counted', metrics }, resolve)
+    })
+  })()
   stopping.then(
     () => process.exit(0),
     error => {
