@@ -48,6 +48,8 @@ class Feed {
   readonly #rooms = new Map<string, Dialog>()
   /** Whether the state of every dialog has arrived. */
   #isKnown = false
+  /** Whether some states may be out of date: the stream is down, or the service cannot read all. */
+  #isBehind = false
   #linger: ReturnType<typeof setTimeout> | undefined
 
   constructor(dialogs: Dialogs, user: string, onEnd: () => void) {
@@ -60,6 +62,7 @@ class Feed {
     clearTimeout(this.#linger)
     this.#readers.add(reader)
     if (this.#isKnown) reader.send(this.#all())
+    if (this.#isBehind) reader.send({ type: 'dialogs-behind' })
   }
 
   remove(reader: Reader): void {
@@ -94,7 +97,11 @@ class Feed {
       } else if (event.type === 'live') {
         this.#keepOnly(event.isComplete ? new Set(event.rooms) : undefined)
         this.#isKnown = true
+        this.#isBehind = false
         this.#tell(this.#all())
+      } else if (event.type === 'behind' || event.type === 'down') {
+        if (!this.#isBehind) this.#tell({ type: 'dialogs-behind' })
+        this.#isBehind = true
       }
     }
   }

@@ -45,6 +45,7 @@ export class Inbox {
     this.#rooms.clear()
     this.#isFirst = true
     this.#marked = 0
+    this.#list.showBehind(false)
     this.#line.follow(user)
     this.#draw()
   }
@@ -67,9 +68,11 @@ export class Inbox {
   #take(news: DialogNews): void {
     // It was on its way when the person removed the name.
     if (this.#user === '') return
+    if (news.type === 'dialogs-behind') return this.#list.showBehind(true)
     if (news.type === 'left') this.#rooms.delete(news.room)
     if (news.type === 'dialog') this.#rooms.set(news.dialog.room, news.dialog)
     if (news.type === 'dialogs') {
+      this.#list.showBehind(false)
       this.#rooms.clear()
       for (const dialog of news.dialogs) this.#rooms.set(dialog.room, dialog)
     }

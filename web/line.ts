@@ -14,7 +14,7 @@ type Asked<Type> = Extract<FromPage, { type: Type }>
 type Told<Type> = Extract<ToPage, { type: Type }>
 
 /** News of the person's dialogs. */
-export type DialogNews = Told<'dialogs' | 'dialog' | 'left'>
+export type DialogNews = Told<'dialogs' | 'dialogs-behind' | 'dialog' | 'left'>
 /** News of the room. */
 export type RoomNews = Exclude<ToPage, DialogNews | Told<'roll-call' | 'dropped'>>
 
@@ -91,6 +91,7 @@ export class Line {
       case 'dropped':
         return this.#resume()
       case 'dialogs':
+      case 'dialogs-behind':
       case 'dialog':
       case 'left':
         return this.#onDialogs(message)

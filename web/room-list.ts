@@ -13,11 +13,17 @@ export type Listed = { readonly room: string; readonly unread: number }
 export class RoomList {
   readonly #present: string
   readonly #list = find(HTMLUListElement, '#rooms')
+  readonly #state = find(HTMLElement, '#rooms-state')
   readonly #rows = new Map<string, HTMLLIElement>()
 
   /** @param present the room on screen: it is marked, and nothing is unread in it */
   constructor(present: string) {
     this.#present = present
+  }
+
+  /** Says whether the list may be out of date, in the words of the room's own state. */
+  showBehind(isBehind: boolean): void {
+    this.#state.textContent = isBehind ? 'Connecting…' : ''
   }
 
   draw(rooms: readonly Listed[]): void {

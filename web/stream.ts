@@ -16,6 +16,11 @@ import { type RoomState, type Signal } from './wire.js'
 
 /** If the stream is refused but the room is not, the cause is another page's room. */
 const ASK_AGAIN_MS = 2000
+/**
+ * Everybody in a room is reset at the same moment. Each page waits for a random part of this, so
+ * that not all of them ask for the newest messages at once.
+ */
+const RESET_MS_MAX = 3000
 
 /** `refused`: there is no right to read the room, or it has ended. */
 export type StreamState = 'closed' | 'refused' | RoomState
@@ -68,10 +73,10 @@ export class Stream {
     this.#become('closed')
   }
 
-  #start(): void {
+  #start(pauseMs = 0): void {
     this.#opening = new AbortController()
     const { signal } = this.#opening
-    this.#readFirst(signal).then(
+    this.#readFirst(pauseMs, signal).then(
       () => {
         if (!signal.aborted) this.#line.join(this.#room.name, this.#cursor ?? '0')
       },
@@ -90,7 +95,9 @@ export class Stream {
   }
 
   /** Tries until it has the newest messages. @throws Refusal for good */
-  async #readFirst(signal: AbortSignal): Promise<void> {
+  async #readFirst(pauseMs: number, signal: AbortSignal): Promise<void> {
+    if (pauseMs > 0) await pause(pauseMs, { signal })
+    signal.throwIfAborted()
     for (let failures = 1; this.#cursor === undefined; failures++) {
       try {
         const { head, messages } = await this.#room.readNewest(FIRST_PAGE_SIZE, signal)
@@ -148,7 +155,7 @@ export class Stream {
         this.#cursor = undefined
         this.#become('connecting')
         this.#listener.onReset(message.reason)
-        this.#start()
+        this.#start(Math.random() * RESET_MS_MAX)
     }
   }
 

@@ -41,6 +41,8 @@ export type ToPage =
   | { readonly type: 'dialogs'; readonly dialogs: readonly Dialog[] }
   /** The new state of one of them. */
   | { readonly type: 'dialog'; readonly dialog: Dialog }
+  /** Some of them may be out of date until the next `dialogs`. */
+  | { readonly type: 'dialogs-behind' }
   /** The person is no longer a member of the room. */
   | { readonly type: 'left'; readonly room: string }
   | { readonly type: 'roll-call' }

@@ -42,6 +42,36 @@ t.test('a deleted room says so in every tab, and what comes later is shown', asy
   }
 })
 
+t.test('not all readers of a deleted room ask for its messages at once', async t => {
+  const room = `n${randomUUID().slice(0, 13)}`
+  await post(url, room, 'ann', 'one')
+  const context = await browser.newContext()
+  t.teardown(() => context.close())
+  const tabs: ChatPage[] = []
+  for (let n = 0; n < 10; n++) {
+    const tab = await ChatPage.visitIn(t, context, url, `?chat_id=${room}`)
+    await tab.open()
+    tabs.push(tab)
+  }
+  const askedAt: number[] = []
+  for (const { page } of tabs) {
+    page.on('request', asked => {
+      if (asked.url().startsWith(`${url}/rooms/${room}/messages`)) askedAt.push(performance.now())
+    })
+  }
+  const deletedAt = performance.now()
+  await request(`${url}/rooms/${room}`, { method: 'DELETE' })
+  await until('each has asked', () => askedAt.length === tabs.length)
+  const spreadMs = Math.max(...askedAt) - Math.min(...askedAt)
+  t.comment(`within ${Math.round(spreadMs)} ms`)
+  // Ten random moments within three seconds are never as close as this.
+  t.ok(spreadMs > 500, `they asked within ${Math.round(spreadMs)} ms`)
+  const lastMs = Math.max(...askedAt) - deletedAt
+  t.ok(lastMs < 6000, `the last one asked after ${Math.round(lastMs)} ms`)
+  for (const tab of tabs) await tab.becomes('live')
+  t.equal(askedAt.length, tabs.length, 'each asked once')
+})
+
 t.test('a reader who comes back after messages expired is told, and sees the others', async t => {
   const room = `short-${randomUUID().slice(0, 13)}`
   await post(url, room, 'ann', 'old')

@@ -9,7 +9,6 @@ const NAMES = ['chromium', 'chromium-browser', 'google-chrome', 'google-chrome-s
 
 // No sandbox, because tests may run as root in containers. The other switches keep Chromium from
 // contacting anyone but the service.
-// to anyone but the service.
 const FLAGS = [
   '--no-sandbox',
   '--disable-gpu',
