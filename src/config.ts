@@ -1,6 +1,7 @@
 // The only reader of the environment. SETTINGS is the list of all settings, grouped by the part
 // that takes them: the environment variable RING_BYTES_MAX in the group `live` becomes
 // `config.live.ringBytesMax`. compose/README.md has the same list, and a test compares them.
+import { checkCombinations } from './config/combinations.js'
 import { keySource, type KeySource } from './config/identity-keys.js'
 import {
   cookieName,
@@ -263,6 +264,8 @@ type Environment = Readonly<Record<string, string | undefined>>
 export function readConfig(env: Environment = process.env): Config {
   const identity = valuesOf(SETTINGS.identity, env)
   const { redisNodes, ...companions } = valuesOf(SETTINGS.redis, env)
+  const live = valuesOf(SETTINGS.live, env)
+  checkCombinations(env, live)
   return {
     server: valuesOf(SETTINGS.server, env),
     http: valuesOf(SETTINGS.http, env),
@@ -272,7 +275,7 @@ export function readConfig(env: Environment = process.env): Config {
     embedded: valuesOf(SETTINGS.embedded, env),
     cluster: valuesOf(SETTINGS.cluster, env),
     store: valuesOf(SETTINGS.store, env),
-    live: valuesOf(SETTINGS.live, env)
+    live
   }
 }
 

@@ -117,7 +117,10 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
 try {
   await start(readConfig())
 } catch (error) {
-  process.stderr.write(`Dialogs cannot start: ${messageOf(error)}\n`)
+  // Errors of the listener name an address, but no setting.
+  const { syscall } = error as NodeJS.ErrnoException
+  const where = syscall === 'listen' || syscall === 'getaddrinfo' ? 'HOST and PORT: ' : ''
+  process.stderr.write(`Dialogs cannot start: ${where}${messageOf(error)}\n`)
   await stop().catch(() => undefined)
   process.exit(1)
 }

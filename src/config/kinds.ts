@@ -16,9 +16,12 @@ export class SettingError extends Error {}
 /**
  * A wrong value as an error quotes it. A value with @ or / is not quoted: it may be a URL with a
  * password that was meant for another setting.
+ * @param harmless what may be quoted although it has one of these characters
  */
-export const quoted = (text: string): string =>
-  /[@/]/.test(text) ? 'what it is set to (which may be a secret)' : `"${text}"`
+export const quoted = (text: string, harmless?: RegExp): string =>
+  /[@/]/.test(text) && harmless?.test(text) !== true
+    ? 'what it is set to (which may be a secret)'
+    : `"${text}"`
 
 export function text(standard: string, about: string): Setting<string> {
   return { default: standard, about, parse: (_name, text) => text }
@@ -144,7 +147,7 @@ export function origins(about: string): Setting<ReadonlySet<string>> {
       )
       if (wrong === undefined) return new Set(listed)
       throw new SettingError(
-        `${name} must hold origins such as https://chat.example.com, without a path, or be *, not "${wrong}"`
+        `${name} must hold origins such as https://chat.example.com, without a path, or be *, not ${quoted(wrong, /^https?:\/\/[^@]*$/)}`
       )
     }
   }
@@ -182,7 +185,7 @@ export function proxies(about: string): Setting<string> {
       const wrong = text === '' ? undefined : text.split(',').find(each => !isProxy(each.trim()))
       if (wrong === undefined) return text
       throw new SettingError(
-        `${name} must hold addresses and networks such as 10.0.0.0/8, not "${wrong}"`
+        `${name} must hold addresses and networks such as 10.0.0.0/8, not ${quoted(wrong, /^[\da-f.:]+\/\d+$/i)}`
       )
     }
   }

@@ -5,6 +5,7 @@
 
 import { existsSync, mkdirSync, statfsSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { messageOf } from '../errors.js'
 import { closeHoles } from './aof-holes.js'
 import { findRedisServer } from './found-redis.js'
 import { DataDirLock } from './lock.js'
@@ -86,7 +87,7 @@ export class EmbeddedCluster {
     const command = await findRedisServer()
     const dataDir = resolve(options.dataDir)
     try {
-      mkdirSync(dataDir, { recursive: true })
+      makeFolder(dataDir)
       const lock = await DataDirLock.acquire(dataDir, ownerWaitMs)
       const cluster = new EmbeddedCluster(dataDir, options, command, lock)
       process.once('exit', cluster.#endAtExit)
@@ -271,6 +272,14 @@ export class EmbeddedCluster {
 
 /** The least that Redis needs to start: its log, its configuration, a first append-only file. */
 const SPACE_MIN = 1024 * 1024
+
+function makeFolder(dataDir: string): void {
+  try {
+    mkdirSync(dataDir, { recursive: true })
+  } catch (error) {
+    throw new Error(`DATA_DIR must be a folder: ${messageOf(error)}`, { cause: error })
+  }
+}
 
 function isFull(dir: string): boolean {
   if (!existsSync(dir)) return false

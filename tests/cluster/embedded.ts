@@ -17,6 +17,7 @@ import type { EmbeddedNode } from '../../src/embedded/node.js'
 import { freePorts, isNodePortFree } from '../../src/embedded/ports.js'
 import { commandOf, startOf } from '../../src/embedded/processes.js'
 import { startCluster, temporaryDir, untilInFile } from '../support/embedded.js'
+import { Service, startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const keyCount = 50
@@ -48,6 +49,29 @@ t.test(
     }
   }
 )
+
+t.test('a start that fails for its folder, address or port names the setting', async t => {
+  const file = join(temporaryDir(t), 'file')
+  writeFileSync(file, '')
+  await t.rejects(
+    new Service({ env: { DATA_DIR: file } }).start(),
+    /cannot start: DATA_DIR must be a folder: EEXIST/
+  )
+  const cluster = await startCluster(t, { shards: 3, replicas: 0 })
+  const first = await startService(t, { redisNodes: cluster.urls })
+  for (const WORKERS of ['1', '2']) {
+    for (const [HOST, port, reason] of [
+      ['192.0.2.1', 0, 'EADDRNOTAVAIL'], // for documentation only (RFC 5737)
+      ['127.0.0.1', Number(new URL(first.url).port), 'EADDRINUSE']
+    ] as const) {
+      await t.rejects(
+        new Service({ redisNodes: cluster.urls, port, env: { HOST, WORKERS } }).start(),
+        new RegExp(`cannot start: HOST and PORT: listen ${reason}`),
+        `${WORKERS} processes`
+      )
+    }
+  }
+})
 
 t.test('the numbers of shards and replicas are configurable', async t => {
   const cluster = await startCluster(t, { shards: 2, replicas: 0 })

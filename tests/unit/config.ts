@@ -73,8 +73,12 @@ t.test('each number is accepted within its limits, and refused with them outside
       /^\w+ must be a whole number from (\d+) to (\d+), not "x"$/.exec(message) ?? []
     ).map(Number)
     t.ok(min >= 0 && min < max && Number(standard) >= min && Number(standard) <= max, message)
+    // Neither may cross the default of the other.
+    const beside = name.startsWith('PAGE_LENGTH')
+      ? { PAGE_LENGTH: '128', PAGE_LENGTH_MAX: '100000' }
+      : {}
     for (const value of [min, max]) {
-      const config: unknown = readConfig({ [name]: String(value) })
+      const config: unknown = readConfig({ ...beside, [name]: String(value) })
       const key = name.toLowerCase().replace(/_./g, ([, letter = '']) => letter.toUpperCase())
       t.hasStrict(config, { [group]: { [key]: value } }, `${name}=${value}`)
     }
@@ -299,6 +303,43 @@ t.test('no error about a setting shows a secret, and each names the setting', as
     readConfig({ REDIS_NODES: 'redis://:%23S3kr%2F%40@a:1/0' }).redis,
     { password: '#S3kr/@', seeds: [{ host: 'a', port: 1 }] },
     'percent-encoded, it is accepted'
+  )
+})
+
+t.test('a URL with a password is not quoted, whichever setting it was given to', async t => {
+  const url = 'redis://ann:S3kr@a:1'
+  for (const { name } of settings) {
+    t.notMatch(refusal({ [name]: url }) ?? '', 'S3kr', name)
+  }
+  t.match(refusal({ TRUST_PROXY: '10.0.0.0/33' }), 'not "10.0.0.0/33"')
+  t.match(refusal({ CORS_ORIGINS: 'https://a/b' }), 'not "https://a/b"')
+})
+
+t.test('settings that do nothing without another one are refused', async t => {
+  for (const name of settings.map(({ name }) => name).filter(name => name.startsWith('REDIS_'))) {
+    if (name === 'REDIS_NODES') continue
+    t.equal(
+      refusal({ [name]: 'x' }),
+      `${name} is set without REDIS_NODES: an embedded cluster would be started`
+    )
+  }
+  for (const name of ['AUTH_AUDIENCE', 'AUTH_ISSUER']) {
+    t.equal(
+      refusal({ [name]: 'x' }),
+      `${name} is set without AUTH_JWT_SECRET or AUTH_JWT_PUBLIC_KEY or AUTH_JWKS_URL: nobody would need a token`
+    )
+    t.equal(refusal({ [name]: 'x', AUTH_JWT_SECRET: 's'.repeat(32) }), undefined)
+  }
+})
+
+t.test('PAGE_LENGTH is at most PAGE_LENGTH_MAX', async t => {
+  const refusalOf = (length: string): string | undefined =>
+    refusal({ PAGE_LENGTH: length, PAGE_LENGTH_MAX: '600' })
+  t.equal(refusalOf('599'), undefined)
+  t.equal(refusalOf('600'), undefined)
+  t.equal(
+    refusalOf('601'),
+    'PAGE_LENGTH must be at most PAGE_LENGTH_MAX, but is 601, and PAGE_LENGTH_MAX is 600'
   )
 })
 
