@@ -82,7 +82,7 @@ export class Appender {
     this.#sealer = parts.sealer
     this.#publishOrder = parts.publishOrder
     this.#options = options
-    this.#numbers = new Numbers(cluster)
+    this.#numbers = new Numbers(cluster, options.blockLength)
     const lanes = (run: (key: string, group: Pending[]) => Promise<void>): Lanes<Pending> =>
       new Lanes(options.groupLengthMax, run, rejectAll)
     this.#numbering = lanes((user, group) => this.#number(user, group))

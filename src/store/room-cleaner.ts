@@ -138,13 +138,13 @@ export class RoomCleaner {
     }
   }
 
-  // The user's counter says how many blocks there can be. A failover may have taken its newest
-  // numbers back, but those are less than a block, so one block more is deleted.
+  // The user's counter says how many blocks there can be. A failover may have taken numbers back,
+  // but not those of two blocks (numbers.ts), so one block more is deleted.
   async #cleanBlocks(room: string, user: string, generation: number): Promise<void> {
     const count = Number(
       await this.#cluster.command(slotOf(userCountKey(user)), ['GET', userCountKey(user)])
     )
-    const last = count < 1 ? 0 : blockOf(count, this.#options.blockLength) + 1
+    const last = blockOf(Math.max(1, count), this.#options.blockLength) + 1
     for (let block = 0; block <= last; block++) {
       const key = blockKey(room, formatTag({ user, block, generation }))
       await Promise.all([this.#unlink(key), this.#unlink(changedKey(key))])

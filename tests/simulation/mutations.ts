@@ -367,6 +367,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: ''
   },
   {
+    name: 'no replica needs to know that a user has begun a new block',
+    file: 'store/numbers.js',
+    find: 'await this.#keep(key, last, deadline);',
+    replace: ''
+  },
+  {
     name: 'nobody finishes a deletion that was begun',
     file: 'store/deletions.js',
     find: '(await this.#unfinished.overdue())',
