@@ -1,7 +1,7 @@
 // What clients ask to be changed and deleted, and what nobody may see afterwards. A change that was
 // answered or published is on two nodes, and once in the log. From the moment in which a deletion
 // is answered, no page shows the text. When everything is quiet, no node has it any more.
-import { type Change } from '../../src/message/message.js'
+import { type Change, parseReference } from '../../src/message/message.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
 import { changedIn, copiesOfChange, type Stored, textIn } from './durability.js'
@@ -222,9 +222,13 @@ export class ChangesModel {
    * @returns whether the change is durable. It need not be if its shard had no replica to wait for
    */
   #checkDurable(room: string, seq: number, toldAt: number, what: string): boolean {
+    const { oracle } = this.#world
+    const isIt = (reference: string): boolean =>
+      reference.includes('~') && parseReference(reference).change?.seq === seq
+    if (oracle.hasOutlived(room, toldAt, isIt)) return false
     const { log, block } = this.#copies(room, toldAt, seq)
     const said = `the change of ${room} ${seq} is ${what} as ${toldAt}`
-    return this.#world.oracle.isDurable({ log, block }, room, toldAt, said)
+    return oracle.isDurable({ log, block }, room, toldAt, said)
   }
 
   #copies(room: string, toldAt: number, seq: number): ReturnType<typeof copiesOfChange> {

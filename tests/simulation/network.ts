@@ -168,7 +168,9 @@ export class Connection {
     this.#time.after(
       this.#latency(),
       () => {
-        this.#socket.broken(this.#random.chance(0.5) ? reset() : undefined)
+        // An attempt to connect never ends without an error.
+        const isOpening = this.#socket.readyState === 'opening'
+        this.#socket.broken(this.#random.chance(0.5) || isOpening ? reset() : undefined)
       },
       this.client
     )

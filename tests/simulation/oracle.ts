@@ -6,23 +6,35 @@ import { ChangesModel } from './changes-model.js'
 import { RoomsModel } from './rooms-model.js'
 import {
   blockKeyOf,
+  changedIn,
   copiesOf,
   DECIDED_MS,
   hasLiveReplica,
   headOf,
+  holderOf,
   type Stored,
   storedLog,
-  streamOf
+  streamOf,
+  textIn
 } from './durability.js'
+import { parseReference } from '../../src/message/message.js'
 import { decodeDeletion, decodePublication, decodeSignal } from '../../src/message/publication.js'
 import { frameAt } from '../../src/message/frame.js'
 import { slotOf } from '../../src/redis/slots.js'
-import { logKey, parseKey, REMOVALS_CHANNEL, roomOf, segmentKey } from '../../src/store/keys.js'
+import {
+  blockKey,
+  changedKey,
+  logKey,
+  parseKey,
+  REMOVALS_CHANNEL,
+  roomOf,
+  segmentKey
+} from '../../src/store/keys.js'
 import { parsePersonNews } from '../../src/store/person-news.js'
 import { type SimulatedNode } from './node.js'
 import { type Post } from './plan.js'
 import { type RoomReader, type Entry as Seen } from './room-reader.js'
-import { Stream } from './streams.js'
+import { format, Stream } from './streams.js'
 import { type World } from './world.js'
 
 export class Violation extends Error {}
@@ -53,7 +65,10 @@ export class Oracle {
   readonly rooms: RoomsModel
   readonly #world: World
   readonly #posts = new Map<string, Post>()
-  /** Entries, as `<room> <seq>`, and texts that a replica lacked when it took over. */
+  /**
+   * Entries of logs, as `<room> <seq> <reference>`, and texts, as `<block key>/<entry id>`, that a
+   * replica lacked when it took over.
+   */
   readonly #outlived = new Set<string>()
 
   constructor(world: World) {
@@ -97,6 +112,7 @@ export class Oracle {
   /** The service has decided to answer 2xx. */
   onAcknowledged(post: Post, seq: number): void {
     const isDurable = this.#checkDurable(post.room, seq, post.text, 'answered')
+    this.rooms.checkCounted(post.room, seq, post.user)
     const known = this.acknowledged.get(post.text)
     if (known === undefined) {
       this.acknowledged.set(post.text, {
@@ -241,9 +257,12 @@ export class Oracle {
         const taken = streamOf(node, key)
         for (const { id, fields } of value.entries) {
           if (taken?.range(id, id).length === 1) continue
-          const [field, text = ''] = fields
-          const parsed = field === 'r' ? parseKey(key) : undefined
-          this.#outlived.add(parsed?.kind === 'log' ? `${parsed.room} ${id[1]}` : text)
+          const [field, value = ''] = fields
+          const parsed = parseKey(key)
+          if (field === 't') this.#outlived.add(`${key}/${format(id)}`)
+          else if (parsed?.kind === 'log' || parsed?.kind === 'segment') {
+            this.#outlived.add(`${parsed.room} ${id[1]} ${value}`)
+          }
         }
       }
     }
@@ -394,8 +413,39 @@ export class Oracle {
   #checkDurable(room: string, seq: number, text: string, what: string): boolean {
     const world = this.#world
     const copies = copiesOf(world, room, seq, text, world.plan.service.segmentLength)
-    if (copies.block.length === 0 && this.#outlived.has(text)) return false
+    const isIt = (reference: string): boolean => {
+      if (!reference.includes('/') || reference.includes('~')) return false
+      const { tag, id } = parseReference(reference)
+      return world.texts.get(`${blockKey(room, tag)}/${id}`) === text
+    }
+    if (this.hasOutlived(room, seq, isIt)) return false
     return this.isDurable(copies, room, seq, `${text} is ${what} as ${room} ${seq}`)
+  }
+
+  /**
+   * Whether a failover has taken an entry or its text, and the nodes that own their keys now do not
+   * have them.
+   * @param isIt whether a reference at this sequence is the one in question
+   */
+  hasOutlived(room: string, seq: number, isIt: (reference: string) => boolean): boolean {
+    const world = this.#world
+    const segment = segmentKey(room, Math.floor((seq - 1) / world.plan.service.segmentLength))
+    return this.rooms.referencesAt(room, seq).some(reference => {
+      if (!isIt(reference)) return false
+      if (this.#outlived.has(`${room} ${seq} ${reference}`)) {
+        const isThere = [logKey(room), segment].some(key =>
+          streamOf(holderOf(world, key), key)
+            ?.range([0, seq], [0, seq])
+            .some(({ fields }) => fields[1] === reference)
+        )
+        if (!isThere) return true
+      }
+      const { tag, id } = parseReference(reference)
+      const key = blockKey(room, tag)
+      if (!this.#outlived.has(`${key}/${id}`)) return false
+      const isChanged = changedIn(holderOf(world, changedKey(key)), key, id) !== undefined
+      return !isChanged && textIn(holderOf(world, key), key, id) === undefined
+    })
   }
 
   /**
@@ -410,7 +460,6 @@ export class Oracle {
     said: string
   ): boolean {
     if (log.length > 1 && block.length > 1) return true
-    if (log.length === 0 && this.#outlived.has(`${room} ${seq}`)) return false
     // Its room was deleted in between.
     if (this.rooms.mayBeGone(room, seq)) return false
     // A key that is being moved is on the target alone. If the target dies, onPromotion deals with

@@ -151,8 +151,8 @@ export class RetentionModel {
     return page
   }
 
-  // Redis removes what has expired when somebody asks for it, or after a while. A segment that is
-  // still in the tail as well was not sealed to the end, and gets its expiry when it is.
+  // Redis removes what has expired when somebody asks for it, or after a while. A segment of which
+  // the tail still has entries was not sealed to the end, and gets its expiry when it is.
   #checkKeys(): void {
     for (const node of this.#world.nodes) {
       if (!node.isMaster) continue
@@ -171,7 +171,7 @@ export class RetentionModel {
   #isInTail(room: string, segment: number): boolean {
     const key = logKey(room)
     const oldest = streamOf(holderOf(this.#world, key), key)?.entries[0]?.id[1]
-    return oldest !== undefined && oldest <= segment * this.#world.plan.service.segmentLength + 1
+    return oldest !== undefined && oldest <= (segment + 1) * this.#world.plan.service.segmentLength
   }
 }
 

@@ -127,10 +127,12 @@ export class RoomReader {
         return
       case 'changed':
         oracle.changes.onSeen(this.name, room, { seq, changes, text })
-        // A message that was deleted, but not announced yet as deleted, may still be in the ring of
-        // a process.
-        if (text === undefined) seen.gone.add(changes)
-        else if (seen.gone.has(changes)) {
+        // Each change says what was stored when it was published, so an earlier change may already
+        // show the deletion, and a later one the text. After the deletion's own entry nothing does.
+        if (text === undefined && oracle.rooms.isDeletionOf(room, seq, changes)) {
+          seen.gone.add(changes)
+        }
+        if (text !== undefined && seen.gone.has(changes)) {
           oracle.violation(
             `${this.name} gets a text of ${room} ${changes}, which is deleted: ${text}`
           )

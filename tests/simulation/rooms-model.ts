@@ -3,7 +3,8 @@
 // later shows what it covers. When everything is quiet, the deletion has finished, no matter who
 // began it: no node has a text of the old life, and what was written since is in blocks of the new
 // generation. Like the oracle, this model looks into all nodes at once.
-import { parseReference, timeOf } from '../../src/message/message.js'
+import { blockOf, parseReference, timeOf } from '../../src/message/message.js'
+import { parseTag } from '../../src/message/block-tag.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type DeletedRoom } from '../../src/store/deletions.js'
 import {
@@ -14,7 +15,8 @@ import {
   logKey,
   parseKey,
   unfinishedKey,
-  unfinishedPlace
+  unfinishedPlace,
+  userCountKey
 } from '../../src/store/keys.js'
 import {
   changedIn,
@@ -50,6 +52,8 @@ export class RoomsModel {
   readonly #deletedAt = new Map<string, number>()
   /** Blocks, and changes beside them, that a failover brought back after they had been cleaned. */
   readonly #broughtBack = new Set<string>()
+  /** Users whose counter a failover took back by more than a block. */
+  readonly #miscounted = new Set<string>()
   /** When each segment was last written. */
   readonly #sealedAt = new Map<string, number>()
 
@@ -82,6 +86,47 @@ export class RoomsModel {
     const ofRoom = this.#references.get(room) ?? new Map<number, Set<string>>()
     this.#references.set(room, ofRoom)
     ofRoom.set(seq, (ofRoom.get(seq) ?? new Set()).add(reference))
+  }
+
+  /** What was ever written to a room's log at this sequence. */
+  referencesAt(room: string, seq: number): readonly string[] {
+    return [...(this.#references.get(room)?.get(seq) ?? [])]
+  }
+
+  /** Whether the entry announces the deletion of this message. */
+  isDeletionOf(room: string, seq: number, message: number): boolean {
+    return this.referencesAt(room, seq).some(reference => {
+      if (!reference.includes('/')) return false
+      const { change } = parseReference(reference)
+      return change?.seq === message && change.isDeletion
+    })
+  }
+
+  /**
+   * A message is answered. Whoever deletes its room must find its block, so two nodes must have
+   * counted its user's messages to the block before it, or further.
+   */
+  checkCounted(room: string, seq: number, user: string): void {
+    if (this.#miscounted.has(user)) return
+    const { oracle, nodes, plan } = this.#world
+    for (const reference of this.referencesAt(room, seq)) {
+      if (!reference.includes('/') || reference.includes('~')) continue
+      const { tag, user: author } = parseReference(reference)
+      if (author !== user) continue
+      const block = parseTag(tag)?.block ?? 0
+      const holders = nodes.filter(
+        node => this.#countedBlock(node, user, plan.service.blockLength) >= block - 1
+      )
+      if (holders.length > 1 || oracle.isExcused(holders, userCountKey(user))) continue
+      oracle.violation(
+        `${room} ${seq} is answered, in block ${block} of ${user}, and ${holders[0]?.name ?? 'no node'} alone has counted so far`
+      )
+    }
+  }
+
+  #countedBlock(node: SimulatedNode, user: string, blockLength: number): number {
+    const count = node.db.values.get(userCountKey(user))
+    return blockOf(Math.max(1, typeof count === 'string' ? Number(count) : 0), blockLength)
   }
 
   send({ room, instance, isRepeated }: RoomDeletion): Request {
@@ -157,6 +202,19 @@ export class RoomsModel {
       }
     }
     this.#noteBroughtBack(node)
+    this.#noteMiscounted(node)
+  }
+
+  // Its master went on alone, or another replica had acknowledged the counter.
+  #noteMiscounted(node: SimulatedNode): void {
+    const { nodes, plan } = this.#world
+    const { owners, me } = node.view
+    const { blockLength } = plan.service
+    for (const user of plan.users) {
+      if (owners[slotOf(userCountKey(user))] !== me.masterId) continue
+      const counted = Math.max(...nodes.map(other => this.#countedBlock(other, user, blockLength)))
+      if (this.#countedBlock(node, user, blockLength) < counted - 1) this.#miscounted.add(user)
+    }
   }
 
   // The cleaning of a room was acknowledged by another replica than the one that takes over.
@@ -266,8 +324,9 @@ export class RoomsModel {
       if (post.room !== room || seq > upTo || isExcused) continue
       for (const reference of this.#references.get(room)?.get(seq) ?? []) {
         if (!reference.includes('/')) continue
-        const { tag, id } = parseReference(reference)
+        const { tag, id, user } = parseReference(reference)
         const key = blockKey(room, tag)
+        if (this.#miscounted.has(user)) continue
         if (this.#broughtBack.has(key) || this.#broughtBack.has(changedKey(key))) continue
         for (const node of nodes) {
           const text = textIn(node, key, id) ?? changedIn(node, key, id)?.text

@@ -274,8 +274,8 @@ export class World {
         text => text !== undefined
       ),
       ...this.instances
-        .filter(({ service }) => service === undefined)
-        .map(({ name }) => `${name} is not ready`),
+        .filter(({ service, isStopping }) => service === undefined || isStopping)
+        .map(({ name, isStopping }) => `${name} is ${isStopping ? 'still stopping' : 'not ready'}`),
       ...(this.movers.isAtRest
         ? []
         : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`]),
