@@ -23,7 +23,7 @@ const endMsMax = 10_000
  * Runs each `{ name, env, where }`, with `name` as in `cluster/store`, and prints its result as it
  * finishes.
  *
- * @returns for each `{ job, counted }`, in the order in which they ended
+ * @returns for each `{ job, counted, seconds }`, in the order in which they ended
  */
 export async function runFiles(jobs) {
   const cores = availableParallelism()
@@ -41,9 +41,9 @@ export async function runFiles(jobs) {
     }
     const [{ job, cores: needs }] = waiting.splice(next, 1)
     const place = { needs }
-    place.end = runFile(job, jobs.length > 1).then(counted => {
+    place.end = runFile(job, jobs.length > 1).then(result => {
       running.delete(place)
-      ended.push({ job, counted })
+      ended.push({ job, ...result })
     })
     running.add(place)
   }
@@ -86,10 +86,10 @@ async function runFile({ name, env = {}, where = '' }, isBuffered) {
     print(`${name} ended with ${signal ?? `status ${code}`}, and no test of it failed`)
     counted.failed++
   }
-  const seconds = ((performance.now() - begun) / 1000).toFixed(1).padStart(6)
+  const seconds = (performance.now() - begun) / 1000
   for (const line of lines) console.log(line)
   console.log(
-    `${counted.failed === 0 ? '  ok  ' : 'FAILED'}${seconds} s  ${basename(name)}${where}: ${summary(counted)}`
+    `${counted.failed === 0 ? '  ok  ' : 'FAILED'}${seconds.toFixed(1).padStart(6)} s  ${basename(name)}${where}: ${summary(counted)}`
   )
-  return counted
+  return { counted, seconds }
 }

@@ -10,6 +10,8 @@ import { isChange, parseReference } from '../../src/message/message.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, changedKey, logKey, roomSlot } from '../../src/store/keys.js'
 import { CHANGE } from '../../src/store/block-scripts.js'
+import { BlockWriter } from '../../src/store/block-writer.js'
+import { Retention } from '../../src/store/retention.js'
 import { freshRoom } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { append, openStore, readAll, type TestStore } from '../support/store.js'
@@ -29,13 +31,20 @@ async function check(
     clean: room => store.cleaner.clean(room),
     seal: room => store.sealer.seal(room),
     isRepairing,
-    orphanAgeMs: 60_000,
-    // Even changes of a moment ago are checked.
+    // Even entries and changes of a moment ago are checked.
+    orphanAgeMs: -1000,
     settleMs: -1000,
     referencesMax: 1_000_000,
     onProgress: () => undefined
   }).run()
-  const told: readonly FindingKind[] = ['half-changed', 'untold', 'undone', 'lost', 'counter']
+  const told: readonly FindingKind[] = [
+    'orphan',
+    'half-changed',
+    'untold',
+    'undone',
+    'lost',
+    'counter'
+  ]
   return findings
     .filter(({ kind }) => told.includes(kind))
     .map(({ kind, count, mended }) => `${kind} ${count}${mended === count ? ' mended' : ''}`)
@@ -56,11 +65,11 @@ async function placeOf(
   { store }: TestStore,
   room: string,
   seq: number
-): Promise<{ id: string; block: string; changed: string; slot: number }> {
+): Promise<{ tag: string; id: string; block: string; changed: string; slot: number }> {
   const [entry] = await store.log.range(room, seq, seq)
   const { tag, id } = parseReference(entry?.reference ?? '')
   const block = blockKey(room, tag)
-  return { id, block, changed: changedKey(block), slot: slotOf(block) }
+  return { tag, id, block, changed: changedKey(block), slot: slotOf(block) }
 }
 
 t.test('changes are correct, and do not count as messages', async t => {
@@ -124,6 +133,27 @@ t.test('a deleted text that is back in its block is removed', async t => {
   t.strictSame(await check(world, room, true), ['half-changed 1 mended'])
   t.strictSame(await check(world, room), [])
   t.match(await readAll(store, room), { 2: { deleted: true } })
+})
+
+t.test('an orphan is removed, and the block still remembers what was deleted from it', async t => {
+  const world = await open(t)
+  const { cluster, store } = world
+  const room = freshRoom()
+  await append(store, room, 'ann', 'one')
+  await store.change({ room, seq: 1, text: undefined, author: undefined, once: undefined })
+  const { tag, id, block, slot } = await placeOf(world, room, 1)
+  await cluster.command(slot, ['XADD', block, '*', 't', 'orphan'])
+  t.strictSame(await check(world, room), ['orphan 1'])
+  t.strictSame(await check(world, room, true), ['orphan 1 mended'])
+  t.strictSame(await check(world, room), [])
+  t.equal(await cluster.command(slot, ['EXISTS', block]), 1)
+  // Whoever wrote the message may still be putting its text back, up to a minute later.
+  const deadline = performance.now() + 5000
+  await new BlockWriter(cluster, store.log, {
+    retention: new Retention(0, []),
+    onFault: () => undefined
+  }).ensure({ room, tag, id, text: 'one', deadline })
+  t.equal(await cluster.command(slot, ['XLEN', block]), 0, 'the deleted text does not come back')
 })
 
 t.test('a deletion that the shard has lost is repeated', async t => {

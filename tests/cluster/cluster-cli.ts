@@ -2,6 +2,7 @@
 // continuation, slots that were left half-moved in every way, and what the command refuses.
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { findUnfinished, finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
@@ -689,6 +690,23 @@ t.test('a target that dies before the first slot moves is named in a sentence', 
     )
   })
   t.ok(asked > 0, 'the target did die in between')
+})
+
+t.test('nodes that are silent for a moment, as on a busy machine, are asked again', async t => {
+  const cluster = await startCluster(t, { shards: 1, replicas: 0 })
+  const node = at(cluster.nodes, 0)
+  const target = redisTarget(cluster.urls)
+  await node.kill('SIGSTOP')
+  const woken = sleep(1500).then(() => node.kill('SIGCONT')) // one look takes 1 s
+  const admin = await Admin.connect(target)
+  admin.close()
+  await woken
+
+  await node.kill('SIGSTOP')
+  const begun = performance.now()
+  await t.rejects(Admin.connect(target), { name: 'Refusal', message: /^No Redis Cluster answers/ })
+  t.ok(performance.now() - begun < 10_000, 'silence is not waited for without end')
+  await node.kill('SIGCONT')
 })
 
 t.test('a command ends in peace when nobody reads its output any more', { skip }, async t => {

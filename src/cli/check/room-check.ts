@@ -296,7 +296,12 @@ export class RoomCheck {
       }
     }
     if (orphans.length === 0 || !this.#options.isRepairing) return
-    await this.#cluster.command(slotOf(key), ['EVALSHA', REMOVE_ENTRIES.sha, '1', key, ...orphans])
+    // A block from which messages were deleted stays even if it is empty: Redis remembers that, so
+    // putting a text back (ENSURE) does not bring a deleted one.
+    const slot = slotOf(key)
+    const stays = (await this.#cluster.command(slot, ['EXISTS', changedKey(key)])) !== 0
+    const remove = stays ? ['XDEL'] : ['EVALSHA', REMOVE_ENTRIES.sha, '1']
+    await this.#cluster.command(slot, [...remove, key, ...orphans])
     this.#findings.mend(kind, orphans.length)
   }
 }

@@ -21,6 +21,8 @@ const CONNECT_MS_MAX = 1000
 const COMMAND_MS_MAX = 15_000
 const VIEW_MS_MAX = 2000
 const POLL_MS = 50
+/** How often a first look that found only silent nodes is repeated: a busy machine may be late. */
+const LOOKS_MAX = 3
 
 type Place = Pick<MapNode, 'reachable'>
 
@@ -38,13 +40,16 @@ export class Admin {
   /** @throws Refusal when no node of a cluster answers */
   static async connect(target: RedisTarget): Promise<Admin> {
     const admin = new Admin(target)
-    try {
-      await admin.look()
-    } catch (error) {
-      admin.close()
-      throw error
+    for (let looks = 1; ; looks++) {
+      try {
+        await admin.look()
+        return admin
+      } catch (error) {
+        if (error instanceof Refusal && looks < LOOKS_MAX) continue
+        admin.close()
+        throw error
+      }
     }
-    return admin
   }
 
   /**
