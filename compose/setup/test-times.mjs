@@ -24,7 +24,7 @@ const measured = {
   'faults/lost-data': { seconds: 40, cores: 0.5 },
   'faults/proxy': { seconds: 40, cores: 0.8 },
   'faults/secrets': { seconds: 40, cores: 0.5 },
-  'faults/store-faults': { seconds: 150, cores: 1.2 },
+  'faults/store-faults': { seconds: 150, cores: 1.5 },
   'faults/stream-faults': { seconds: 60, cores: 1 },
   'faults/workers': { seconds: 40, cores: 0.5 },
   'page/dialogs': { seconds: 25, cores: 0.8 },

@@ -66,7 +66,7 @@ export class Markers {
    * @returns STORE_LOST if some are missing; undefined if nothing is known to be lost
    */
   async check(): Promise<DialogsError | undefined> {
-    const values = await Promise.all(markers.map(({ slot, key }) => this.#options.get(slot, key)))
+    const values = await this.#read()
     const isWhole = values.every(value => value !== undefined)
     if (
       isWhole &&
@@ -75,11 +75,15 @@ export class Markers {
     ) {
       await this.write()
     } else if (values.includes(null) && (this.#areKnown || values.includes(COMPLETE))) {
-      return await this.#judge(markers.filter((_, index) => values[index] === null))
+      return await this.#judge()
     } else if (isWhole) {
       this.#areKnown = true
     }
     return undefined
+  }
+
+  #read(): Promise<Array<Reply | undefined>> {
+    return Promise.all(markers.map(({ slot, key }) => this.#options.get(slot, key)))
   }
 
   /** Writes all markers, whatever is there. */
@@ -111,7 +115,16 @@ export class Markers {
     return markers.filter(({ slot }) => topology.ownerOf(slot) === node)
   }
 
-  async #judge(missing: readonly Marker[]): Promise<DialogsError | undefined> {
+  // Markers were missing, although others were complete. Each is read at its own moment, so the
+  // look may have begun before another process wrote them all, and ended after that. By now all
+  // must be there.
+  async #judge(): Promise<DialogsError | undefined> {
+    const values = await this.#read()
+    const missing = markers.filter((_, index) => values[index] === null)
+    if (missing.length === 0) {
+      this.#areKnown ||= !values.includes(undefined)
+      return undefined
+    }
     const stranded = await Promise.all(missing.map(({ key }) => this.#options.isStranded(key)))
     const gone = missing.filter((_, index) => stranded[index] !== true)
     if (gone.length === 0) return undefined

@@ -452,6 +452,21 @@ t.test("no batch is moved before the target's replica has the previous one", asy
   t.match(await moving, { isComplete: true, keysDone: 30 })
 })
 
+t.test('small keys of many slots share their confirmations by a replica', async t => {
+  const cluster = await startCluster(t, { shards: 2 })
+  const { admin, map } = await look(t, cluster)
+  const [a, b] = [at(map.masters, 0), at(map.masters, 1)]
+  const tags = tagsOf(map, a, 120)
+  for (const tag of tags) await admin.ask(a, 'SET', `{${tag}}`, tag)
+  const moves = tags.map(tag => ({ slot: slotOf(`{${tag}}`), from: a.id, to: b.id }))
+  const moved = await moveSlots(admin, moves, { speed: 100, isByKeys: true })
+  t.match(moved, { isComplete: true, slotsDone: 120, keysDone: 120, retries: 0 })
+  for (const tag of tags) t.equal(await admin.ask(b, 'GET', `{${tag}}`), tag)
+  const stats = String(await admin.ask(b, 'INFO', 'commandstats'))
+  const waits = Number(/cmdstat_wait:calls=(\d+)/.exec(stats)?.[1])
+  t.ok(waits >= 3 && waits <= 20, `${waits} confirmations`)
+})
+
 t.test('a hanging replica does not prevent moving slots', async t => {
   const cluster = await startCluster(t, { shards: 2, nodeTimeoutMs: 60_000 })
   const { admin, map } = await look(t, cluster)

@@ -16,7 +16,7 @@ const SEED = Number(process.env['SEED'] ?? 1)
 const elsewhere = process.env['SHORT'] === '1' && 'depends little on the server'
 /**
  * The load lasts as long as the fault, so most trials send more than this. It leaves half of a slow
- * machine free, even while two trials run: faults, and not a lack of processors, shall make trouble.
+ * machine free, even while two trials run: faults shall make trouble, not a lack of processors.
  */
 const messages = elsewhere === false ? 1600 : 1000
 const size = { messages, rate: 200, writers: 50, rooms: 20, readers: 20, seed: SEED }

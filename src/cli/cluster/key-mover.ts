@@ -1,13 +1,16 @@
-// Moves the keys of one slot whose marks are set. Each MIGRATE is all or nothing: the target has
-// its keys before the source deletes them. After a failure in between, the keys are on the source
-// or on both; then the source's copy is right and is sent again.
+// Moves the keys of slots whose marks are set. A MIGRATE takes keys of one slot, and is all or
+// nothing: the target has its keys before the source deletes them. After a failure in between, the
+// keys are on the source or on both; then the source's copy is right and is sent again. Keys of
+// several slots are one batch, which a replica of the target must have before the next one. The
+// MIGRATEs of a batch are sent one after the other: if the target falls silent, each blocks the
+// source for up to a second and longer.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { currentPassword } from '../../redis/password.js'
 import { TOUCH_KEY } from '../../store/scripts.js'
 import { type Admin } from './admin.js'
 import { fullnessOf } from './conflict.js'
-import { keysInSlot, onlineReplicas, sizesOf } from './keys.js'
+import { keysInSlots, onlineReplicas, type SlotKey, sizesOf } from './keys.js'
 import { type MapNode, nodeText } from './map.js'
 import { isBlock, isChanged, mergeBlock, mergeChanged } from './merge.js'
 import { type Tempo } from './tempo.js'
@@ -42,25 +45,32 @@ export class KeyMover {
   }
 
   /**
-   * Moves keys until the source has none left in this slot.
-   * @param isContested the target already has keys of this slot, and the source's copies are not
-   * necessarily right
+   * Moves keys until the source has none left in these slots.
+   * @param contested those of the slots of which the target already has keys; the source's copies
+   * are not necessarily right
    * @throws whatever the nodes answered; after `settle` it may simply be called again
    */
-  async move(slot: number, source: MapNode, target: MapNode, isContested: boolean): Promise<void> {
+  async move(
+    slots: readonly number[],
+    source: MapNode,
+    target: MapNode,
+    contested: ReadonlySet<number>
+  ): Promise<void> {
     let inVain = 0
-    for (let before = ''; ;) {
-      const keys = await keysInSlot(this.#admin, source, slot, KEYS_AT_ONCE)
-      if (keys.length === 0) return
-      const names = keys.join(' ')
+    for (let before = '', left = slots; ;) {
+      const found = await keysInSlots(this.#admin, source, left, KEYS_AT_ONCE)
+      const [example] = found
+      if (example === undefined) return
+      const names = found.map(({ key }) => key).join(' ')
       inVain = names === before ? inVain + 1 : 0
       if (inVain >= ROUNDS_IN_VAIN_MAX) {
         throw new Error(
-          `slot ${slot} has keys that do not leave ${nodeText(source)}, for example ${JSON.stringify(keys[0])}`
+          `slot ${example.slot} has keys that do not leave ${nodeText(source)}, for example ${JSON.stringify(example.key)}`
         )
       }
       before = names
-      await this.#moveAll(keys, source, target, isContested)
+      left = [...new Set(found.map(({ slot }) => slot))]
+      await this.#moveAll(found, source, target, contested)
     }
   }
 
@@ -81,31 +91,48 @@ export class KeyMover {
    * moved there.
    */
   async confirm(slots: readonly number[], target: MapNode): Promise<void> {
-    for (const slot of slots) {
-      const keys = await keysInSlot(this.#admin, target, slot, KEYS_AT_ONCE)
-      if (keys.length > 0) return await this.#replicated(target, keys)
-    }
+    const found = await keysInSlots(this.#admin, target, slots, 1)
+    await this.#replicated(
+      target,
+      found.map(({ key }) => key)
+    )
   }
 
   async #moveAll(
-    keys: readonly string[],
+    found: readonly SlotKey[],
     source: MapNode,
     target: MapNode,
-    isContested: boolean
+    contested: ReadonlySet<number>
   ): Promise<void> {
-    const sizes = await sizesOf(this.#admin, source, keys)
+    const sizes = await sizesOf(
+      this.#admin,
+      source,
+      found.map(({ key }) => key)
+    )
+    const keys = found.map(({ slot, key }, index) => ({ slot, key, bytes: sizes[index] ?? 0 }))
     for (let from = 0; from < keys.length;) {
-      const length = this.#tempo.batchLength(sizes.slice(from))
+      const length = this.#tempo.batchLength(keys.slice(from).map(({ bytes }) => bytes))
       const batch = keys.slice(from, from + length)
-      const bytes = sizes.slice(from, from + length).reduce((sum, size) => sum + size, 0)
-      const startedMs = performance.now()
-      if (isContested) await this.#moveContested(batch, source, target)
-      else await this.#migrate(batch, source, target, ['REPLACE'])
-      const ms = performance.now() - startedMs
-      this.#tempo.took(ms, batch.length, bytes)
-      this.#events.onMoved(batch.length)
-      await this.#replicated(target, batch)
-      await this.#tempo.rest(ms)
+      let busyMs = 0
+      for (const [slot, part] of bySlot(batch)) {
+        const names = part.map(({ key }) => key)
+        const startedMs = performance.now()
+        if (contested.has(slot)) await this.#moveContested(names, source, target)
+        else await this.#migrate(names, source, target, ['REPLACE'])
+        const ms = performance.now() - startedMs
+        busyMs += ms
+        this.#tempo.took(
+          ms,
+          part.length,
+          part.reduce((sum, { bytes }) => sum + bytes, 0)
+        )
+        this.#events.onMoved(part.length)
+      }
+      await this.#replicated(
+        target,
+        batch.map(({ key }) => key)
+      )
+      await this.#tempo.rest(busyMs)
       from += length
     }
   }
@@ -203,12 +230,11 @@ export class KeyMover {
   async #replicated(target: MapNode, keys: readonly string[]): Promise<void> {
     const deadline = performance.now() + REPLICA_MS_MAX
     while (performance.now() < deadline) {
-      if (
-        (await onlineReplicas(this.#admin, target)) === 0 ||
-        !(await this.#touchOneOf(keys, target))
-      ) {
-        return
-      }
+      const [replicas, isTouched] = await Promise.all([
+        onlineReplicas(this.#admin, target),
+        this.#touchOneOf(keys, target)
+      ])
+      if (replicas === 0 || !isTouched) return
       if (Number(await this.#admin.ask(target, 'WAIT', '1', String(WAIT_MS))) > 0) return
     }
     throw new Error(`no replica of ${nodeText(target)} acknowledges the moved keys`)
@@ -225,4 +251,10 @@ export class KeyMover {
     }
     return false
   }
+}
+
+function bySlot<Key extends SlotKey>(keys: readonly Key[]): Map<number, Key[]> {
+  const parts = new Map<number, Key[]>()
+  for (const key of keys) parts.set(key.slot, [...(parts.get(key.slot) ?? []), key])
+  return parts
 }

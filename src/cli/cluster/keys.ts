@@ -92,21 +92,24 @@ async function isTrimming(admin: Admin, node: MapNode): Promise<boolean> {
   return /trim_running:[1-9]/.test(String(await admin.ask(node, 'CLUSTER', 'INFO')))
 }
 
-/** Up to `count` keys of a slot. */
-export async function keysInSlot(
+/** A key, and the slot that it belongs to. */
+export type SlotKey = { readonly slot: number; readonly key: string }
+
+/** Up to `count` keys of each of these slots, slot by slot. */
+export async function keysInSlots(
   admin: Admin,
   node: MapNode,
-  slot: number,
+  slots: readonly number[],
   count: number
-): Promise<string[]> {
-  // A list of names, according to the command's documentation.
-  return (await admin.ask(
+): Promise<SlotKey[]> {
+  const lists = await admin.askAll(
     node,
-    'CLUSTER',
-    'GETKEYSINSLOT',
-    String(slot),
-    String(count)
-  )) as string[]
+    slots.map(slot => ['CLUSTER', 'GETKEYSINSLOT', String(slot), String(count)])
+  )
+  return lists.flatMap((keys, index) =>
+    // A list of names, according to the command's documentation.
+    (keys as string[]).map(key => ({ slot: slots[index] ?? 0, key }))
+  )
 }
 
 /**

@@ -5,7 +5,7 @@
 //
 //    1 the target marks the slots IMPORTING
 //    2 the source marks them MIGRATING
-//    3 the keys move in batches, each batch by one MIGRATE, all or nothing
+//    3 the keys move in batches, slot by slot: each MIGRATE is all or nothing
 //    4 when the source has none left, the target takes the slots, then the source gives them up,
 //      then the others are told
 //
@@ -302,7 +302,7 @@ class Mover {
     const startedMs = performance.now()
     const contested = await this.#mark(left, source, target)
     await this.#tempo.rest(performance.now() - startedMs)
-    for (const slot of left) await this.#keys.move(slot, source, target, contested.has(slot))
+    await this.#keys.move(left, source, target, contested)
     const emptyMs = performance.now()
     await this.#assign(slots, source, target)
     await this.#tempo.rest(performance.now() - emptyMs)

@@ -1,4 +1,4 @@
-// How fast slots are moved: how much goes into one MIGRATE, and how long the nodes get for their
+// How fast slots are moved: how much goes into one batch, and how long the nodes get for their
 // clients in between. A node does nothing else during a MIGRATE, so no batch may take long, however
 // large its keys are. The speed is the share of time spent moving.
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -10,6 +10,11 @@ const BATCH_MS = 5
  * a microsecond.
  */
 const BYTES_PER_MS_FIRST = 20_000
+/**
+ * However slow a node seems: what was measured includes the way to it and back, and its waiting for
+ * a processor. 16 tiny keys take no node 5 ms.
+ */
+const BYTES_PER_MS_MIN = 2_000
 /** What a key costs besides its bytes, so that a thousand tiny keys are not one batch. */
 const BYTES_PER_KEY = 500
 const WEIGHT_OF_NEWEST = 0.3
@@ -42,7 +47,7 @@ export class Tempo {
   took(ms: number, keys: number, bytes: number): void {
     this.batchMsMax = Math.max(this.batchMsMax, ms)
     const rate = (bytes + keys * BYTES_PER_KEY) / Math.max(0.05, ms)
-    this.#bytesPerMs += (rate - this.#bytesPerMs) * WEIGHT_OF_NEWEST
+    this.#bytesPerMs += (Math.max(BYTES_PER_MS_MIN, rate) - this.#bytesPerMs) * WEIGHT_OF_NEWEST
   }
 
   /** Leaves the nodes alone after they were busy for this long. */
