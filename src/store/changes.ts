@@ -31,7 +31,7 @@ import {
 } from '../message/message.js'
 import { CHANGE, type ChangeReply } from './block-scripts.js'
 import { type Committer, OtherGeneration } from './committer.js'
-import { type History } from './history.js'
+import { FRESH_MS, type History } from './history.js'
 import { blockKey, changedKey, logKey, onceKey, roomSlot } from './keys.js'
 import { type Log, refuseGone } from './log.js'
 import { type LogEntry } from './pieces.js'
@@ -68,11 +68,9 @@ export type ChangesOptions = {
 const LOOK_AGAIN_MS = 50
 /** A change is not counted as anybody's message. */
 const NOBODY: ReadonlyMap<string, number> = new Map()
-/** How long after its commit a message's text may still be put back. */
-const FRESH_MS = 30_000
 /**
- * How long after a deletion a repetition looks whether the order tells of it. After that only
- * `npm run check` does.
+ * A repeated deletion looks whether the log already tells of the first one. It does so for this
+ * long; after that only `npm run check` does.
  */
 const RETELL_MS = 600_000
 
@@ -197,8 +195,8 @@ export class Changes {
     for (;;) {
       const { reply, replicated } = await this.#cluster.write(
         slotOf(key),
-        // The time is read for each attempt: if the first one has changed nothing, this is the
-        // change.
+        // The time is read for each attempt, because an earlier attempt may have changed nothing.
+        // Then the message is changed now.
         [
           'EVALSHA',
           CHANGE.sha,
@@ -246,14 +244,15 @@ export class Changes {
     return lost(room, seq)
   }
 
-  // By the time that a message written now would expire, what is changed now has expired too.
+  // The hash of changes expires when a message written now would. Every message in it is older than
+  // that, so all of them have expired by then.
   #expiry(room: string): string[] {
     const expiryMs = this.#options.retention.expiryMs(room, Date.now())
     return expiryMs === undefined ? [] : [String(expiryMs)]
   }
 
-  // Whether the order does not tell of a deletion yet. A client repeats a deletion that was not
-  // answered, and the process of the first call may have died before it told of it.
+  // Whether the log has no entry yet that tells of a deletion. The process of the first call may
+  // have died between steps 1 and 3, and the client now repeats its call.
   async #isUntold(
     room: string,
     seq: number,

@@ -10,8 +10,8 @@
 //      the log keeps one entry, its users     blocks are keys that nobody reads. Another process
 //      are set aside; WAIT                    goes on here (unfinished-deletions.ts), as does a
 //                                             repetition or `npm run check -- --repair`
-//    2 publish to readers and members         the same; readers notice at their next look at the
-//                                             log, members at the next look at their list
+//    2 publish to readers and members         the same; readers and members notice when the other
+//                                             processes look at all rooms (peers.ts)
 //    3 delete each user's blocks, and take    the same
 //      the room out of their list; segments
 //    4 forget the users that were set aside;  an entry in the list, as after step 0

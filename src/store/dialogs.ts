@@ -2,7 +2,8 @@
 // writing. This is only an index: the membership itself is stored with the room (members.ts), and
 // `npm run check` compares the two. Invariant: a room is added here after its user has become a
 // member, and removed before the membership ends. So a crash between the two may leave a member who
-// does not see the room in their list, but no room in the list of a non-member.
+// does not see the room in their list. If somebody writes during their own removal, a crash may
+// also leave the room in the list of a non-member (members.ts); inbox.ts does not show it.
 import { type Cluster } from '../redis/cluster.js'
 import { DialogsError } from '../errors.js'
 import { ADD_DIALOG, MARK_SCORE, MOVE_DIALOGS, REMOVE_DIALOG } from './dialog-scripts.js'

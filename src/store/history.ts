@@ -13,8 +13,11 @@ import { isLost, parseReference, type Entry, type Reference } from '../message/m
 import { type BlockEntry, BlockRun } from './block-run.js'
 import { changedEntry, type ChangedText, parseChanged } from './changed-text.js'
 
-/** Longer than a POST may take: the text of an older message is not put back any more. */
-const FRESH_MS = 30_000
+/**
+ * A missing text is waited for only if its message is no older than this. An older one counts as
+ * lost at once: its POST has ended long ago, unless STORE_DEADLINE_MS was raised to more than this.
+ */
+export const FRESH_MS = 30_000
 const LOOK_AGAIN_MS = 50
 
 export class History {
