@@ -1,8 +1,8 @@
 // The audit: compares what this process follows (rooms, or people) with the store, because the last
 // publication on a channel may have been lost, and no later one proves it. One for all rooms and
-// one for all people. Invariant: whatever is put in doubt is looked at within the spread and once
-// more afterwards. While nothing is in doubt, hardly anything is looked at: quiet rooms are free.
-// When each one is due is decided by LookTimes.
+// one for all people. Invariant: whatever is put in doubt is looked at within `recheckMs`, or
+// longer if there is very much of it, and once more 10 s after that. While nothing is in doubt,
+// hardly anything is looked at: quiet rooms are free. LookTimes decides when each one is due.
 import { type LookTimes, Turns } from './look-times.js'
 
 export type AuditOptions = {
@@ -39,7 +39,7 @@ export class Audit<T extends Audited> {
     this.#turns = new Turns(options)
     this.#timer = setInterval(() => {
       const now = performance.now()
-      if (!this.#turns.isDue(now)) return
+      if (!this.#turns.takeDue(now)) return
       for (const entry of followed.values()) look(entry, now)
     }, this.#turns.timerMs).unref()
   }

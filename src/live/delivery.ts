@@ -97,17 +97,17 @@ export class Delivery {
 
   /** Takes frames as they were published: late, twice, early or in order. */
   published(frames: Frames): void {
-    // These are late: a change that was published after them is here already. The store has what
-    // the messages say now.
-    if (this.#early.changes(frames)) return
-    this.#heed(frames)
+    // These frames are late: a later change of a message in them is here already. The gap that they
+    // leave is read from the store, which has what the message says now.
+    if (this.#early.hasLaterChange(frames)) return
+    this.#forgetChanged(frames)
     if (this.#hasBegun) this.#accept(frames)
     else this.#hold(frames)
   }
 
   /** Takes frames that were read from the store because they were missing here. */
   fill(frames: Frames): void {
-    this.#heed(frames)
+    this.#forgetChanged(frames)
     this.#accept(frames)
   }
 
@@ -134,9 +134,10 @@ export class Delivery {
     this.#ring.clear(1)
   }
 
-  // From here on nobody gets what the changed messages said before: not from the ring, not from a
-  // page that is kept or being read, not from a publication that waits for its gap to close.
-  #heed(frames: Frames): void {
+  // Forgets what changed messages said before. From here on nobody gets that: not from the ring,
+  // not from a page that is kept or being read, not from a publication that waits for its gap to
+  // close.
+  #forgetChanged(frames: Frames): void {
     if (frames.changes === undefined) return
     this.#epoch = nextEpoch++
     for (const seq of frames.changes) {
@@ -146,11 +147,11 @@ export class Delivery {
   }
 
   #accept(frames: Frames): void {
-    if (this.#place(frames) && !this.#early.isEmpty) this.#releaseEarly()
+    if (this.#deliverOrHold(frames) && !this.#early.isEmpty) this.#releaseEarly()
   }
 
   /** @returns whether the head has moved */
-  #place(frames: Frames): boolean {
+  #deliverOrHold(frames: Frames): boolean {
     // A read that began before the room was closed may still bring frames. A closed room's ring is
     // no longer counted in the budget.
     if (this.#isClosed) return false
@@ -208,7 +209,7 @@ export class Delivery {
   }
 
   #releaseEarly(): void {
-    for (const frames of this.#early.take(this.#ring.next)) this.#place(frames)
+    for (const frames of this.#early.take(this.#ring.next)) this.#deliverOrHold(frames)
     this.#watchGap()
   }
 }

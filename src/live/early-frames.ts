@@ -1,7 +1,7 @@
 // Frames that arrived early: the gap before them is still open. Their number is limited. A frame
 // that does not fit is dropped, because the read that closes the gap can bring it as well.
 // Invariant: what was dropped counts as waiting until the room has reached it.
-import { lastOf, saysOf, type Frames } from '../message/frame.js'
+import { lastOf, hasTextOf, type Frames } from '../message/frame.js'
 
 export class EarlyFrames {
   readonly #lengthMax: number
@@ -61,14 +61,15 @@ export class EarlyFrames {
 
   /** Drops what an earlier group says about a message, because the group at `before` changes it. */
   forget(seq: number, before: number): void {
-    this.#groups = this.#groups.filter(frames => frames.first >= before || !saysOf(frames, seq))
+    this.#groups = this.#groups.filter(frames => frames.first >= before || !hasTextOf(frames, seq))
     this.#length = this.#groups.reduce((sum, { ends }) => sum + ends.length, 0)
   }
 
   /** Whether a change waits here that was made after these frames, to a message in them. */
-  changes(frames: Frames): boolean {
+  hasLaterChange(frames: Frames): boolean {
     return this.#groups.some(
-      ({ first, changes = [] }) => first > frames.first && changes.some(seq => saysOf(frames, seq))
+      ({ first, changes = [] }) =>
+        first > frames.first && changes.some(seq => hasTextOf(frames, seq))
     )
   }
 

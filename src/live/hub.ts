@@ -203,7 +203,7 @@ export class Hub {
 
   #look(entry: OpenRoom, now: number): void {
     const { room, looks } = entry
-    const why = looks.isDue(now, room.heardAt, this.#intervalOf(entry))
+    const why = looks.takeDue(now, room.heardAt, this.#intervalOf(entry))
     if (why === 'doubt') void room.sync.run()
     else if (why === 'routine') void room.sync.glance()
   }

@@ -26,8 +26,8 @@ export class KnownHorizon {
   }
 
   /**
-   * Finds out whether what a reader wants next is gone. Costs nothing if the ring has it, unless
-   * messages expire: then the ring forgets those too.
+   * Finds out whether what a reader wants next is gone. The store is not asked if the ring has it,
+   * unless the room's messages expire: the ring, too, must forget those.
    * @param seq what the reader wants next; default: the oldest entry in the ring
    */
   async lookBack(seq = this.#ring.first): Promise<void> {

@@ -1,8 +1,8 @@
-// When something that a process follows (a room, a person) is next compared with the store. As long
-// as nothing is in doubt, that is a whole interval after it was last heard of, so a thousand quiet
-// rooms cost a command now and then. A doubt brings the look forward and adds a second one, because
-// a command of a dead process may still be on its way to Redis. Invariant: after a doubt, the next
-// look begins within its spread, whatever else was heard in the meantime.
+// When a room or a person that this process follows is next compared with the store: a look. As
+// long as nothing is in doubt, a look is due a whole interval after the last news, so a thousand
+// quiet rooms cost a command now and then. A doubt brings the look forward and adds a second one,
+// because a command of a dead process may still be on its way to Redis. Invariant: after a doubt,
+// the next look begins within `spreadMs`, whatever else was heard in the meantime.
 
 /** How long after the first look the second one follows. */
 const AGAIN_MS = 10_000
@@ -42,10 +42,11 @@ export class LookTimes {
   }
 
   /**
-   * Whether to look now, and why. If so, the next look is an interval away.
+   * Whether to look now, and why. If so, this look counts as taken, and the next one is due after
+   * an interval.
    * @param heardAt when it was last known to be up to date
    */
-  isDue(now: number, heardAt: number, intervalMs: number): false | 'doubt' | 'routine' {
+  takeDue(now: number, heardAt: number, intervalMs: number): false | 'doubt' | 'routine' {
     const mayWait = !this.#isDoubted && !this.#isFirst
     if (now < this.#nextAt) {
       // Its interval is shorter now if its readers have come back.
@@ -71,7 +72,7 @@ export class LookTimes {
 
 /** When to go through everything that is followed, to find what is due. */
 export class Turns {
-  /** The interval of the timer that asks `isDue`. */
+  /** The interval of the timer that calls `takeDue`. */
   readonly timerMs: number
   readonly #quietMs: number
   #lastAt = -Infinity
@@ -88,7 +89,8 @@ export class Turns {
     this.#doubtedUntil = Math.max(this.#doubtedUntil, until)
   }
 
-  isDue(now: number): boolean {
+  /** Whether to go through everything now. If so, this turn counts as taken. */
+  takeDue(now: number): boolean {
     if (now > this.#doubtedUntil && now < this.#lastAt + this.#quietMs) return false
     this.#lastAt = now
     return true

@@ -53,7 +53,7 @@ export class People {
     })
     // Nothing shows that a list is still right, so each one is looked at in every interval.
     this.#audit = new Audit(this.#people, options, LOOKS_PER_MS_MAX, ({ person, looks }, now) => {
-      if (looks.isDue(now, -Infinity, AUDITS * options.auditMs)) void person.sync()
+      if (looks.takeDue(now, -Infinity, AUDITS * options.auditMs)) void person.sync()
     })
   }
 

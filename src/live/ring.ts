@@ -5,7 +5,7 @@
 // Invariant: the sequences in the ring are consecutive and end right before `next`. Bounded by
 // frames and bytes, and all rings of the process together by a budget. At a limit, the oldest
 // frames go.
-import { frameAt, lastOf, saysOf, type Frames } from '../message/frame.js'
+import { frameAt, lastOf, hasTextOf, type Frames } from '../message/frame.js'
 
 export type RingOptions = { readonly ringLengthMax: number; readonly ringBytesMax: number }
 
@@ -88,7 +88,7 @@ export class Ring {
    * changes, and all older groups.
    */
   forget(seq: number): void {
-    const outdated = this.#groups.findLastIndex(frames => saysOf(frames, seq))
+    const outdated = this.#groups.findLastIndex(frames => hasTextOf(frames, seq))
     const forgotten = this.#groups.splice(0, outdated + 1)
     this.#account(-forgotten.reduce((sum, { bytes }) => sum + bytes.length, 0))
   }

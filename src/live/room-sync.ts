@@ -47,7 +47,10 @@ export class RoomSync {
   readonly #horizon: KnownHorizon
   readonly #events: RoomSyncEvents
   readonly #retrier: Retrier
-  /** The last delivered entry when the room was to be compared with the log, until that is done. */
+  /**
+   * The entry that is to be compared with the log: the last one delivered when the comparison
+   * became necessary. Undefined once it is done.
+   */
   #doubted: { readonly seq: number; readonly ms: number } | undefined
   #whenReady: Array<() => void> = []
   /** Since when the log has been missing. */
@@ -152,8 +155,8 @@ export class RoomSync {
 
   async #readUp(): Promise<void> {
     const delivery = this.#delivery
-    // Kept until it is compared: while the log cannot be read, a new one may begin, and what is
-    // delivered of that agrees with it.
+    // Kept over failed attempts. While the log cannot be read, a new log may begin, and entries of
+    // it may be delivered here. Those agree with the new log, so comparing them would show nothing.
     this.#doubted ??= { seq: delivery.head, ms: delivery.headMs }
     const { seq: known, ms: knownMs } = this.#doubted
     const lookedAt = performance.now()
@@ -170,7 +173,7 @@ export class RoomSync {
     if (head < known) return this.#events.reset('rewound', head, headMs)
     if (known > 0) {
       const there = head === known ? entry : (await this.#log.range(this.#room, known, known))[0]
-      // It may be gone although what follows is there.
+      // The entry may have been deleted, or have expired, although later ones are there.
       if (there === undefined) {
         if (await this.#resetIfGone(known + 1, head, headMs)) return
       } else if (timeOf(there.reference) !== knownMs) {
@@ -191,12 +194,12 @@ export class RoomSync {
       const first = delivery.head + 1
       const last = Math.min(delivery.head + this.#pageLength, target, delivery.earlyFirst - 1)
       const page = await this.#history.range(this.#room, first, last, epoch)
-      // Publications may have moved the head meanwhile: what counts is what was asked for.
+      // Compared with what was asked for: publications may have moved the head meanwhile.
       if (page[0]?.seq !== first) {
         if (await this.#resetIfGone(delivery.head + 1, head, headMs)) return
         throw new Error('The log ends before its head')
       }
-      // Read before a message was changed, so it may hold a text that is no more.
+      // A message was changed during the read, so the page may hold a text that is gone.
       if (epoch !== delivery.epoch && tries < READS_MAX) continue
       tries = 0
       delivery.fill(framesOf(page))

@@ -166,7 +166,7 @@ export class Room {
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined
     let { epoch, page } = await this.#readPage(seq, length)
-    // Read before a message was changed, so it may hold a text that is no more.
+    // A message was changed during the read, so the page may hold a text that is gone.
     for (let tries = 1; tries < READS_MAX && epoch !== this.epoch; tries++) {
       ;({ epoch, page } = await this.#readPage(seq, length))
     }
@@ -188,8 +188,9 @@ export class Room {
     const signal = decodeSignal(payload)
     if (signal !== undefined) return this.#fanOut.signal(signal)
     const deletion = decodeDeletion(payload)
-    // What was read before may be from before the deletion; and a newer version may say something
-    // in a way that this one does not know.
+    // Before the room has begun, its head is still being read, perhaps from before the deletion.
+    // And a newer version of the service may publish something that this one does not know. In both
+    // cases the log decides.
     if (!this.#delivery.hasBegun || deletion === undefined) void this.sync.run()
     else if (deletion.seq > this.head) this.#delete(deletion.seq, deletion.ms)
   }

@@ -101,7 +101,7 @@ export type Frames = {
 export const lastOf = ({ first, ends }: Frames): number => first + ends.length - 1
 
 /** Whether frames have a text of a message: its first one, or one that it was changed to. */
-export const saysOf = (frames: Frames, seq: number): boolean =>
+export const hasTextOf = (frames: Frames, seq: number): boolean =>
   (seq >= frames.first && seq <= lastOf(frames)) || frames.changes?.includes(seq) === true
 
 export const framesOf = (entries: readonly Entry[]): Frames =>

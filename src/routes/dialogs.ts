@@ -32,7 +32,7 @@ export async function dialogRoutes(
   { store, answers, pageBytesMax }: DialogRoutesOptions
 ): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
-  const { members, inbox, touches } = store
+  const { members, inbox, listUpdates } = store
 
   app.put(
     '/rooms/:room/users/:user',
@@ -117,7 +117,7 @@ export async function dialogRoutes(
       checkActsAs(request.caller, user)
       const limit = parseLimit(request.query.limit)
       // Waits until their messages written through this process are in the list.
-      await touches.settled(user)
+      await listUpdates.settled(user)
       const { caller } = request
       const key = JSON.stringify(['dialogs', user, caller.readRule, before, limit])
       return await answers.send(reply, key, async () => {

@@ -21,7 +21,7 @@ type Watched = {
   lookAt: number
 }
 
-export type LookTimes = {
+export type RightsTimes = {
   /** How often the rights of each open stream are looked at. */
   readonly everyMs: number
   /** Over how long the looks are spread when removals may have been missed. */
@@ -35,7 +35,7 @@ export type LookTimes = {
  * A look costs a Redis command for each room that is read by membership: with these times, 15,000
  * such streams cost 25 commands a second.
  */
-export const LOOK_TIMES: LookTimes = {
+export const RIGHTS_TIMES: RightsTimes = {
   everyMs: 600_000,
   missedMs: 10_000,
   againMs: 5_000,
@@ -56,9 +56,9 @@ export class StreamRights {
 
   readonly #timer: NodeJS.Timeout
 
-  readonly #times: LookTimes
+  readonly #times: RightsTimes
 
-  constructor(members: Members, times: LookTimes = LOOK_TIMES) {
+  constructor(members: Members, times: RightsTimes = RIGHTS_TIMES) {
     this.#times = times
     members.onRemoved((room, user) => {
       const concerned = user === undefined ? this.#watched : (this.#byUser.get(user) ?? [])

@@ -19,10 +19,11 @@ import { type Log } from './log.js'
 /** Rooms whose heads are compared for the order. */
 export const DIALOGS_MAX = 1000
 /**
- * How old a head may be that only decides the order. Each room has a limit of its own between half
- * of this and all of it. With the same limit for all, what one list has read would be read again by
- * one later list, and every list at that moment would wait for a thousand reads. Now a list that
- * is asked for every 10 ms reads about seven of 1,000 heads (unit/dialog-order counts them).
+ * How old a head may be if it only decides the order. Each room has a limit of its own, between
+ * half of this and all of it. With one limit for all rooms, the heads that one list has read would
+ * all be too old at the same moment, and the next list would wait for a thousand reads. As it is, a
+ * list that is asked for every 10 ms reads about seven of 1,000 heads (unit/dialog-order counts
+ * them).
  */
 const HEAD_MS = 2000
 

@@ -1,8 +1,8 @@
-// Searches the first entry of a room that has not expired. The times in a log rise, nearly, so a
+// Finds the first entry of a room that has not expired. The times in a log rise, nearly, so a
 // binary search over the first entries of the segments finds the segment, and one read finds the
-// entry in it. What was found is kept for a second, and is where the next search begins if the
-// entry before it is still gone. Invariant: an entry counts as expired only if it, or a later one,
-// was read and is too old, or if no node has it.
+// entry in it. A result is kept for a second. After that it is a hint: if the entry before it is
+// still gone, the next search begins there. Invariant: an entry counts as expired only if it, or a
+// later one, was read and is too old, or if no node has it.
 import { Remembered } from '../remembered.js'
 import { DialogsError } from '../errors.js'
 import { timeOf } from '../message/message.js'
@@ -12,8 +12,8 @@ import { type LogEntry, type Pieces } from './pieces.js'
 /** How long a result is kept: entries may be visible for this long after they have expired. */
 const FOUND_MS = 1000
 const SEGMENTS_MISSED_MAX = 8
-/** How often a log is read that others change meanwhile. */
-const READS_MAX = 5
+/** How often a search is tried, if others change the log in the middle of it. */
+const TRIES_MAX = 5
 
 type Reads = Pick<Pieces, 'segmentLength' | 'oldestOfTail' | 'tail' | 'segments' | 'startOfSegment'>
 type IsKept = (entry: LogEntry | undefined) => boolean
@@ -41,7 +41,7 @@ export class HorizonSearch {
     }
     const isKept: IsKept = entry =>
       entry?.reference !== undefined && timeOf(entry.reference) >= horizonMs
-    for (let reads = 1; reads <= READS_MAX; reads++) {
+    for (let tries = 1; tries <= TRIES_MAX; tries++) {
       const first = await this.#search(room, lowest, known?.first, isKept)
       if (first === undefined) continue
       this.#found.set(room, { first, at: now })
@@ -53,8 +53,11 @@ export class HorizonSearch {
     )
   }
 
-  /** A failover may have taken entries back. Their sequences are then given out again. */
-  headIs(room: string, seq: number): void {
+  /**
+   * Takes note of a room's head. A head below the result shows that a failover has taken entries
+   * back. Their sequences are given out again, so the result is forgotten.
+   */
+  noteHead(room: string, seq: number): void {
     const known = this.#found.get(room)
     if (known !== undefined && known.first > seq + 1) this.#found.delete(room)
   }
@@ -74,12 +77,12 @@ export class HorizonSearch {
     if (head < lowest) return lowest
     const tailFirst = (await this.#pieces.oldestOfTail(room, 1))[0]?.seq
     if (tailFirst === undefined) return undefined
-    const isRight =
+    const isHintRight =
       hint !== undefined &&
       hint > lowest &&
       hint <= head + 1 &&
       !isKept((await this.#entries(room, hint - 1, hint - 1, tailFirst))[0])
-    const from = isRight ? hint : lowest
+    const from = isHintRight ? hint : lowest
     if (from > head) return from
     let low = Math.floor((from - 1) / segmentLength)
     let high = Math.floor((tailFirst - 1) / segmentLength)

@@ -106,7 +106,7 @@ const nameIn = (prefix: string, channel: string): string | undefined =>
 export const REMOVALS_CHANNEL = 'dialogs:removals'
 
 /**
- * Where the processes of the service know of each other (peers.ts): one place on each third of the
+ * Where the processes of the service hear of each other (peers.ts): one place on each third of the
  * slots, so that no single shard matters. `signs` and `doubts` hold what they say; `clock` is there
  * only for its expiry.
  */
@@ -117,7 +117,7 @@ export const PEER_PLACES = ['peers.13', 'peers.4', 'peers.43'].map(tag => ({
   clock: `dialogs:{${tag}}:clock`
 }))
 
-export type PeerPlace = (typeof PEER_PLACES)[number]
+export type PeerKeys = (typeof PEER_PLACES)[number]
 
 /** The slot of everything kept per room: log, users, idempotency keys, channel. */
 export const roomSlot = (room: string): number => slotOf(`{${room}}`)

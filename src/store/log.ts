@@ -126,7 +126,7 @@ export class Log {
     const head = await this.#pieces.head(room, isCertain)
     // After a log was started anew, its head is lower than the old segments, which still exist.
     if ((head?.seq ?? 0) < (this.#sealed.get(room) ?? 0)) this.#sealed.delete(room)
-    this.#search.headIs(room, head?.seq ?? 0)
+    this.#search.noteHead(room, head?.seq ?? 0)
     return head
   }
 

@@ -9,7 +9,7 @@
 //    steps of a removal
 //    1 REMOVE_DIALOG at the user      a member who does not see the room in their list
 //    2 LEAVE at the room              caches that trust the membership for up to MEMBER_MS
-//    3 publish to every process
+//    3 publish to every process       perhaps the room in the list of a non-member (see below)
 //    4 REMOVE_DIALOG, if the room is  nothing
 //      back in the list
 //    5 publish to the person
@@ -148,7 +148,7 @@ export class Members {
     const [isNew, length] = Array.isArray(reply) ? (reply as [0 | 1, number]) : [1, undefined]
     if (length !== undefined) this.#users.noteLength(room, length)
     try {
-      await this.list(room, user, Date.now(), deadline)
+      await this.addToList(room, user, Date.now(), deadline)
     } catch (error) {
       const isRefused = error instanceof DialogsError && error.code === 'TOO_MANY_ROOMS'
       if (isRefused && isNew === 1) await this.leave(room, user)
@@ -165,7 +165,7 @@ export class Members {
    * the list
    * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
    */
-  async list(
+  async addToList(
     room: string,
     user: string,
     ms: number,

@@ -1,12 +1,13 @@
-// One of the places where the processes of the service know of each other. It has a sorted set of
-// signs of life, each with the time until which it counts, and a short stream of doubts. One script
-// renews a sign, turns overdue signs into doubts, adds this process's own doubts, and returns what
-// is new. Invariant: whatever is added to the stream, every process that has signed before hears of
-// it, or hears that it may have missed something. All of this data may be lost at any time; that
-// costs each process one look at everything.
+// One of the three places in Redis where the processes of the service hear of each other. It has a
+// sorted set of signs of life, each with the time until which it counts, and a short stream of
+// doubts: what the processes tell each other. One script renews a sign, turns overdue signs into
+// doubts, adds this process's own doubts, and returns what is new. Invariant: every process that
+// has signed before hears of each entry that is added to the stream, or hears that it may have
+// missed something. All of this data may be lost at any time; that costs each process one look at
+// everything.
 import { type Cluster } from '../redis/cluster.js'
 import { script } from '../redis/script.js'
-import { type PeerPlace } from './keys.js'
+import { type PeerKeys } from './keys.js'
 
 /** What one entry of the stream says. */
 export type Doubt =
@@ -70,9 +71,9 @@ export const UNSIGN = script(`return redis.call('ZREM', KEYS[1], ARGV[1])`)
 
 type Entry = readonly [id: string, fields: readonly [field: string, value: string]]
 
-export class Place {
+export class PeerPlace {
   readonly #cluster: Cluster
-  readonly #keys: PeerPlace
+  readonly #keys: PeerKeys
   readonly #peer: string
   readonly #vanishedMs: number
   #since = ''
@@ -80,7 +81,7 @@ export class Place {
   #signedAt = -Infinity
   #signing: Promise<readonly Doubt[]> | undefined
 
-  constructor(cluster: Cluster, keys: PeerPlace, peer: string, vanishedMs: number) {
+  constructor(cluster: Cluster, keys: PeerKeys, peer: string, vanishedMs: number) {
     this.#cluster = cluster
     this.#keys = keys
     this.#peer = peer

@@ -1,4 +1,4 @@
-// Knows of the other processes of the service, so that a lost publication is noticed. A publication
+// Watches the other processes of the service, so that a lost publication is noticed. A publication
 // is lost unnoticed only if its writer died between commit and publication, or could not publish.
 // So each process renews a sign of life in Redis every few seconds. If a sign becomes overdue
 // without a farewell, all other processes compare everything that they follow with the store, once.
@@ -12,7 +12,7 @@ import { randomBytes } from 'node:crypto'
 import { type Cluster } from '../redis/cluster.js'
 import { Remembered } from '../remembered.js'
 import { PEER_PLACES } from './keys.js'
-import { Place, type Doubt } from './peer-place.js'
+import { type Doubt, PeerPlace } from './peer-place.js'
 
 export type PeersOptions = {
   /** ms without a sign of life after which a process counts as vanished. */
@@ -36,7 +36,7 @@ export class Peers {
   readonly #id = randomBytes(9).toString('base64url')
   readonly #options: PeersOptions
   readonly #events: PeersEvents
-  readonly #places: readonly Place[]
+  readonly #places: readonly PeerPlace[]
   /** The ids of doubts that were heard already, at whichever place. */
   readonly #heard = new Remembered<true>()
   /** When a vanished process was last heard of. */
@@ -50,13 +50,15 @@ export class Peers {
   constructor(cluster: Cluster, options: PeersOptions, events: PeersEvents) {
     this.#options = options
     this.#events = events
-    this.#places = PEER_PLACES.map(place => new Place(cluster, place, this.#id, options.vanishedMs))
+    this.#places = PEER_PLACES.map(
+      keys => new PeerPlace(cluster, keys, this.#id, options.vanishedMs)
+    )
   }
 
   /** Signs for the first time, wherever Redis can be reached, and then goes on signing. */
   async start(): Promise<void> {
     this.#timer = setInterval(() => {
-      this.#heedBlindness()
+      this.#doubtIfBlind()
       void this.#signAll()
     }, this.#options.vanishedMs / SIGNS).unref()
     // One place is enough. A place whose shard is down must not hold up the start.
@@ -78,9 +80,7 @@ export class Peers {
     }, COLLECT_MS)
   }
 
-  /**
-   * Takes the signs away, after telling what this process could not publish. Ends its part in this.
-   */
+  /** Tells the others what this process could not publish, takes its signs away, and ends. */
   async leave(): Promise<void> {
     clearInterval(this.#timer)
     if (this.#doubted.size > 0) {
@@ -139,7 +139,8 @@ export class Peers {
     this.#events.doubted('all')
   }
 
-  #heedBlindness(): void {
+  // While no place can be reached, this process hears nothing, so everything is in doubt.
+  #doubtIfBlind(): void {
     const { vanishedMs } = this.#options
     const now = performance.now()
     const isBlind = this.#places.every(({ signedAt }) => now - signedAt > vanishedMs)

@@ -134,7 +134,7 @@ export class RoomCleaner {
     await this.#dialogs.remove(user, room, deadline)
     // Their streams may have read the list while the room was not in it.
     if (await this.#members.isMemberNow(room, user)) {
-      await this.#members.list(room, user, Date.now(), deadline, true)
+      await this.#members.addToList(room, user, Date.now(), deadline, true)
     }
   }
 

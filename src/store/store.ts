@@ -23,7 +23,7 @@ import { ReadMarks } from './read-marks.js'
 import { type PrefixDays, Retention } from './retention.js'
 import { RoomCleaner } from './room-cleaner.js'
 import { Sealer } from './sealer.js'
-import { Touches } from './touches.js'
+import { ListUpdates } from './list-updates.js'
 import { Users } from './users.js'
 
 /** Which work behind an answer has failed. No client waits for that work. */
@@ -59,7 +59,7 @@ export class Store {
   readonly appender: Appender
   readonly members: Members
   readonly inbox: Inbox
-  readonly touches: Touches
+  readonly listUpdates: ListUpdates
   readonly deletions: Deletions
   readonly cleaner: RoomCleaner
   readonly #idempotency: Idempotency
@@ -93,9 +93,9 @@ export class Store {
         options.onDoubt?.(channel)
       }
     })
-    const touches = new Touches(members, { deadlineMs, onFault: faultOf('list') })
+    const listUpdates = new ListUpdates(members, { deadlineMs, onFault: faultOf('list') })
     members.onRemoved((room, user) => {
-      touches.forget(room, user)
+      listUpdates.forget(room, user)
     })
     const blockWriter = new BlockWriter(cluster, log, { retention, onFault })
     const committer = new Committer(cluster, log, users, options)
@@ -106,7 +106,7 @@ export class Store {
         ...options,
         publish: (room, messages) => {
           options.publish(room, messages)
-          touches.wrote(room, messages)
+          listUpdates.wrote(room, messages)
         }
       }
     )
@@ -119,7 +119,7 @@ export class Store {
     this.appender = appender
     this.members = members
     this.inbox = new Inbox(cluster, { log, history, members, dialogs, marks }, deadlineMs)
-    this.touches = touches
+    this.listUpdates = listUpdates
     this.cleaner = new RoomCleaner(
       cluster,
       { members, dialogs },
@@ -163,7 +163,7 @@ export class Store {
   async settled(): Promise<void> {
     await this.#admission.settled()
     await this.appender.settled()
-    await this.touches.allSettled()
+    await this.listUpdates.allSettled()
     await this.deletions.settled()
     await Promise.all([this.#dialogs.settled(), this.#marks.settled(), this.members.settled()])
   }

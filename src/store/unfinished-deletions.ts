@@ -1,9 +1,9 @@
 // The list of rooms whose deletion is in progress in any process, so that a deletion is finished
 // even if its process dies. A room is listed before it is deleted, with a claim: the ms until which
 // some process works on it. That process puts the claim off while it goes on. If a claim is
-// overdue, another process takes over. Invariant: whoever takes a room from the list has cleaned
-// it, and nobody has listed the room again since. Claims of the same room never have the same ms,
-// which is how this is noticed.
+// overdue, another process takes over. Invariant: a room is taken from the list only after it was
+// cleaned, and only if nobody has listed it again since. No two claims of a room have the same ms,
+// so the ms shows whether a claim is still the one that was made.
 //
 // One case is left to `npm run check -- --repair`: a process stands still for longer than its claim
 // between listing a room and deleting it, and dies right after the deletion.
@@ -61,7 +61,10 @@ export class UnfinishedDeletions {
     this.#deadlineMs = options.deadlineMs
   }
 
-  /** Lists a room, even if another process works on it. @throws DialogsError as Cluster.write */
+  /**
+   * Puts a room into the list, even if another process works on it.
+   * @throws DialogsError as Cluster.write
+   */
   async add(room: string): Promise<Claim> {
     const untilMs = await this.#claim(room, '')
     return { room, untilMs: untilMs ?? 0 }

@@ -544,7 +544,7 @@ t.test(
     const room = freshRoom()
     const ghost = `ghost of ${room}`
     await append(store, room, 'ann', 'hello')
-    await store.touches.allSettled()
+    await store.listUpdates.allSettled()
     await cluster.command(roomSlot(room), ['HSET', usersKey(room), ghost, '0'])
     t.match(await check('--room', room), { status: 0, stdout: `· ${KINDS.unlisted.about}: 1\n` })
     t.match(await check('--room', room, '--repair'), {

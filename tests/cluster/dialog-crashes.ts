@@ -86,7 +86,7 @@ async function atEachStep(
     t.strictSame(await check(t, room), [], `after ${writes} writes it is mended`)
     t.equal((await stateOf(room)).isListed, isMember, 'members have it in their list')
     await act(healthy.store, room)
-    await healthy.store.touches.allSettled()
+    await healthy.store.listUpdates.allSettled()
     await after(t, await stateOf(room), room)
     t.strictSame(await check(t, room), [], `after ${writes} writes it is right when repeated`)
     if (isOver) return found
@@ -111,7 +111,7 @@ t.test('a removal', async t => {
     t,
     async room => {
       await append(healthy.store, room, USER, 'hello')
-      await healthy.store.touches.allSettled()
+      await healthy.store.listUpdates.allSettled()
     },
     (store, room) => store.members.leave(room, USER),
     (t, state) => {
@@ -166,7 +166,7 @@ const CHANGED = { seq: 1, author: USER, once: 'a key' }
 const twoMessages = async (room: string): Promise<void> => {
   await append(healthy.store, room, USER, `first of ${room}`)
   await append(healthy.store, room, USER, 'second')
-  await healthy.store.touches.allSettled()
+  await healthy.store.listUpdates.allSettled()
 }
 
 t.test('a change', async t => {

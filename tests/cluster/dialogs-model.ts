@@ -142,7 +142,7 @@ t.test('whatever people do, everybody sees what the model says, in both processe
         const names = [`${room}${suffix}`, `${user}${suffix}`] as const
         if (kind === 'post') {
           await append(store, names[0], names[1], 'text')
-          await store.touches.settled(names[1])
+          await store.listUpdates.settled(names[1])
           model.post(room, user)
         } else if (kind === 'join') {
           await store.members.join(...names)

@@ -153,8 +153,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'no audit of quiet rooms',
     file: 'live/hub.js',
-    find: 'const why = looks.isDue(',
-    replace: 'const why = false && looks.isDue('
+    find: 'const why = looks.takeDue(',
+    replace: 'const why = false && looks.takeDue('
   },
   {
     name: 'no word of what was not published',
@@ -285,7 +285,7 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'what waits for a gap keeps what a message said before',
     file: 'live/delivery.js',
-    find: 'if (this.#early.changes(frames))',
+    find: 'if (this.#early.hasLaterChange(frames))',
     replace: 'if (false)'
   },
   {

@@ -105,7 +105,7 @@ t.test(
     t.equal(await search.first('room', 1, HORIZON_MS), 7, 'all have expired')
     // The head goes back to 4, and a message is written as 5.
     log.times = [...old(4), HORIZON_MS]
-    search.headIs('room', 5)
+    search.noteHead('room', 5)
     t.equal(await search.first('room', 1, HORIZON_MS), 5)
   }
 )

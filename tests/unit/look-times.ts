@@ -14,7 +14,7 @@ function looksOf(looks: LookTimes, from: number, to: number, intervalMs = INTERV
   const found: number[] = []
   let heardAt = from
   for (let now = from; now <= to; now += 1000) {
-    if (!looks.isDue(now, heardAt, intervalMs)) continue
+    if (!looks.takeDue(now, heardAt, intervalMs)) continue
     found.push(now)
     heardAt = now
   }
@@ -38,9 +38,9 @@ t.test('a room that was heard of is not looked at before an interval has passed'
   looksOf(looks, 0, INTERVAL_MS)
   const heardAt = 2 * INTERVAL_MS - 1000
   for (let now = INTERVAL_MS + 1000; now < heardAt + INTERVAL_MS; now += 1000) {
-    t.notOk(looks.isDue(now, Math.min(now, heardAt), INTERVAL_MS))
+    t.notOk(looks.takeDue(now, Math.min(now, heardAt), INTERVAL_MS))
   }
-  t.ok(looks.isDue(heardAt + INTERVAL_MS, heardAt, INTERVAL_MS))
+  t.ok(looks.takeDue(heardAt + INTERVAL_MS, heardAt, INTERVAL_MS))
 })
 
 t.test('a room in doubt is looked at within the spread, whatever is heard, and again', async t => {
@@ -50,7 +50,7 @@ t.test('a room in doubt is looked at within the spread, whatever is heard, and a
   looks.doubt(from, 5000)
   const found: number[] = []
   for (let now = from; now < from + 60_000; now += 100) {
-    if (looks.isDue(now, now, INTERVAL_MS)) found.push(now - from)
+    if (looks.takeDue(now, now, INTERVAL_MS)) found.push(now - from)
   }
   t.equal(found.length, 2)
   t.ok((found[0] ?? Infinity) <= 5100, `the first after ${found[0]}`)
@@ -62,7 +62,7 @@ t.test('continuing doubts cause about one look for each spread', async t => {
   let count = 0
   for (let now = 0; now < 100_000; now += 100) {
     if (now % 1000 === 0) looks.doubt(now, 10_000)
-    if (looks.isDue(now, now, INTERVAL_MS)) count++
+    if (looks.takeDue(now, now, INTERVAL_MS)) count++
   }
   t.ok(count >= 10 && count <= 60, `${count} looks in 100 s`)
 })
@@ -79,7 +79,7 @@ t.test('while nothing is in doubt, due looks are searched for every ten seconds'
   const turns = new Turns({ auditMs: INTERVAL_MS, recheckMs: 10_000 })
   const countIn = (from: number, to: number): number => {
     let count = 0
-    for (let now = from; now < to; now += turns.timerMs) if (turns.isDue(now)) count++
+    for (let now = from; now < to; now += turns.timerMs) if (turns.takeDue(now)) count++
     return count
   }
   t.equal(countIn(0, 60_000), 6)

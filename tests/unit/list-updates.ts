@@ -1,12 +1,12 @@
 // Which lists of rooms are updated when somebody writes, without Redis.
 import t from 'tap'
-import { Touches } from '../../src/store/touches.js'
+import { ListUpdates } from '../../src/store/list-updates.js'
 
 t.test("a writer's list is updated once, and again after a removal", async t => {
   const listed: Array<{ room: string; user: string; isBack: boolean | undefined }> = []
-  const touches = new Touches(
+  const listUpdates = new ListUpdates(
     {
-      list: async (room, user, _ms, _deadline, isBack) => {
+      addToList: async (room, user, _ms, _deadline, isBack) => {
         listed.push({ room, user, isBack })
       }
     },
@@ -18,19 +18,19 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
     }
   )
   const wrote = async (seq: number): Promise<void> => {
-    touches.wrote('red', [{ room: 'red', seq, user: 'ann', text: 'x', ms: 1 }])
-    await touches.allSettled()
+    listUpdates.wrote('red', [{ room: 'red', seq, user: 'ann', text: 'x', ms: 1 }])
+    await listUpdates.allSettled()
   }
   await wrote(1)
   await wrote(2)
   t.same(listed, [{ room: 'red', user: 'ann', isBack: false }])
-  touches.forget('red', 'ann')
+  listUpdates.forget('red', 'ann')
   await wrote(3)
   await wrote(4)
   t.same(listed.slice(1), [{ room: 'red', user: 'ann', isBack: true }])
   // The whole room is deleted, and another one is not.
-  touches.forget('red', undefined)
-  touches.forget('re', undefined)
+  listUpdates.forget('red', undefined)
+  listUpdates.forget('re', undefined)
   await wrote(5)
   await wrote(6)
   t.same(listed.slice(2), [{ room: 'red', user: 'ann', isBack: true }])
@@ -40,24 +40,24 @@ t.test('beyond 10,000 updates at a time one is skipped, and its next message mak
   const PENDING_MAX = 10_000
   let listed = 0
   const faults: unknown[] = []
-  const touches = new Touches(
+  const listUpdates = new ListUpdates(
     {
-      list: async () => {
+      addToList: async () => {
         listed++
       }
     },
     { deadlineMs: 1000, onFault: error => faults.push(error) }
   )
   const wrote = (number: number): void => {
-    touches.wrote('red', [{ room: 'red', seq: 1, user: `user-${number}`, text: 'x', ms: 1 }])
+    listUpdates.wrote('red', [{ room: 'red', seq: 1, user: `user-${number}`, text: 'x', ms: 1 }])
   }
   for (let number = 0; number < PENDING_MAX; number++) wrote(number)
   t.equal(faults.length, 0, 'at the limit')
   wrote(PENDING_MAX)
   t.equal(faults.length, 1, 'above it')
-  await touches.allSettled()
+  await listUpdates.allSettled()
   t.equal(listed, PENDING_MAX)
   wrote(PENDING_MAX)
-  await touches.allSettled()
+  await listUpdates.allSettled()
   t.equal(listed, PENDING_MAX + 1)
 })

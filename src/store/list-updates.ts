@@ -20,8 +20,8 @@ const AT_ONCE = 256
 
 type Update = { readonly room: string; readonly user: string; readonly ms: number }
 
-export class Touches {
-  readonly #members: Pick<Members, 'list'>
+export class ListUpdates {
+  readonly #members: Pick<Members, 'addToList'>
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
   readonly #limit: LimitFunction = pLimit(AT_ONCE)
@@ -40,7 +40,7 @@ export class Touches {
   #pendingCount = 0
 
   constructor(
-    members: Pick<Members, 'list'>,
+    members: Pick<Members, 'addToList'>,
     options: { readonly deadlineMs: number; readonly onFault: (error: unknown) => void }
   ) {
     this.#members = members
@@ -111,7 +111,7 @@ export class Touches {
   async #list({ room, user, ms }: Update): Promise<void> {
     const isBack = this.#removed.delete(keyOf(room, user))
     try {
-      await this.#members.list(room, user, ms, performance.now() + this.#deadlineMs, isBack)
+      await this.#members.addToList(room, user, ms, performance.now() + this.#deadlineMs, isBack)
     } catch (error) {
       this.forget(room, user)
       this.#onFault(error)
