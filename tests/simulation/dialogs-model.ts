@@ -186,15 +186,25 @@ export class DialogsModel {
 
   /**
    * A difference between what people's streams were told and what is stored; undefined if there is
-   * none.
+   * none. A stream may not have learned yet that somebody joined or left whose process ended before
+   * it could answer.
    */
   get disagreement(): string | undefined {
+    return this.#disagreementOf(true)
+  }
+
+  /** The same, after every stream has looked at its list: then it knows that as well. */
+  get disagreementAfterLook(): string | undefined {
+    return this.#disagreementOf(false)
+  }
+
+  #disagreementOf(mayBeUnknown: boolean): string | undefined {
     for (const { name, user, dialogs } of this.#world.people) {
       for (const room of this.#world.plan.rooms) {
         const state = dialogs.get(room)
         const isStored = this.#isListed(user, room) && this.#isMember(user, room)
         if (isStored !== (state !== undefined)) {
-          if ((this.#unfinished.get(`${user} ${room}`) ?? 0) > 0) continue
+          if (mayBeUnknown && (this.#unfinished.get(`${user} ${room}`) ?? 0) > 0) continue
           return `${name} ${isStored ? 'was not told of' : 'still has'} ${room}, of ${user}`
         }
         if (state === undefined) continue

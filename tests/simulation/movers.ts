@@ -2,11 +2,11 @@
 // that another mover left half-way. The steps follow the order of src/cli/cluster/mover.ts,
 // key-mover.ts and half-moved.ts. A mover may die between any two steps.
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
-import { blockKey, parseKey } from '../../src/store/keys.js'
+import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
 import { type Fault } from './faults.js'
 import { cloneOf, type Held } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
-import { compare, Stream } from './streams.js'
+import { compare, type Id, parseId, Stream } from './streams.js'
 import { newOwner, type Owner } from './virtual-time.js'
 import { type World } from './world.js'
 
@@ -220,7 +220,7 @@ export class Movers {
     const there = target.db.values.get(key)
     if (here === undefined) return true
     const expiry = source.db.expiries.get(key)
-    const value = there === undefined || !isContested ? here : settle(key, here, there)
+    const value = there === undefined || !isContested ? here : settle(key, source, target)
     if (there !== undefined && isContested) {
       this.#world.onConflict()
       trace.note(`both ${source.name} and ${target.name} have ${key}`)
@@ -311,22 +311,57 @@ export class Movers {
   }
 }
 
-// Two copies of a block are merged. Of any other key the fuller copy is kept.
-function settle(key: string, here: Held, there: Held): Held {
+// Two copies of a block are merged, and so are the changes beside it. Of any other key the fuller
+// copy is kept. As src/cli/cluster/merge.ts and conflict.ts.
+function settle(key: string, source: SimulatedNode, target: SimulatedNode): Held {
+  const here = source.db.values.get(key) as Held
+  const there = target.db.values.get(key) as Held
+  const kind = parseKey(key)?.kind
   if (here instanceof Stream && there instanceof Stream) {
-    if (parseKey(key)?.kind !== 'block') return there.added > here.added ? there : here
-    const merged = here.clone()
-    merged.entries = [
-      ...here.entries,
-      ...there.entries.filter(({ id }) => here.range(id, id).length === 0)
-    ].sort((a, b) => compare(a.id, b.id))
-    merged.last = merged.entries.at(-1)?.id ?? merged.last
-    return merged
+    if (kind === 'block') return mergedBlock(here, there, changedIds(key, source, target))
+    return there.added > here.added ? there : here
+  }
+  if (kind === 'changed' && here instanceof Map && there instanceof Map) {
+    return mergedChanges(here, there)
   }
   if (typeof here === 'string' && typeof there === 'string') {
     return Number(there) > Number(here) ? there : here
   }
   return sizeOf(there) > sizeOf(here) ? there : here
+}
+
+function changedIds(block: string, ...nodes: readonly SimulatedNode[]): Id[] {
+  const ids = nodes.flatMap(({ db }) => {
+    const changes = db.values.get(changedKey(block))
+    return changes instanceof Map ? [...changes.keys()] : []
+  })
+  return ids.map(id => parseId(id, 0))
+}
+
+// A message that either node knows to be changed comes back in neither copy.
+function mergedBlock(here: Stream, there: Stream, changed: readonly Id[]): Stream {
+  const merged = here.clone()
+  merged.entries = [
+    ...here.entries,
+    ...there.entries.filter(({ id }) => here.range(id, id).length === 0)
+  ].sort((a, b) => compare(a.id, b.id))
+  merged.delete(changed)
+  const last = [merged.entries.at(-1)?.id ?? merged.last, ...changed]
+  merged.last = last.reduce((a, b) => (compare(a, b) > 0 ? a : b))
+  merged.maxDeleted = changed.reduce((a, b) => (compare(a, b) > 0 ? a : b), merged.maxDeleted)
+  return merged
+}
+
+function mergedChanges(
+  here: ReadonlyMap<string, string>,
+  there: ReadonlyMap<string, string>
+): Map<string, string> {
+  const merged = new Map(there)
+  const numberOf = (value = '0'): number => Number.parseInt(value, 10)
+  for (const [id, value] of here) {
+    if (numberOf(merged.get(id)) < numberOf(value)) merged.set(id, value)
+  }
+  return merged
 }
 
 const sizeOf = (value: Held): number => (value instanceof Map ? value.size : 0)

@@ -219,10 +219,10 @@ export class Oracle {
   }
 
   /** A replica takes over: what it lacks died with its master, or with more nodes than promised. */
-  onPromotion(node: SimulatedNode): void {
+  onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     this.upheavals++
     this.changes.onPromotion(node)
-    this.rooms.onPromotion(node)
+    this.rooms.onPromotion(node, master)
     this.#noteOutlived(node)
     for (const known of this.acknowledged.values()) {
       if (known.isExcused) continue
@@ -384,13 +384,15 @@ export class Oracle {
 
   #isAlone(holders: readonly SimulatedNode[]): boolean {
     return holders.some(
-      holder => holder.isMaster && (!hasLiveReplica(this.#world, holder) || this.#saysAlone(holder))
+      holder => holder.isMaster && (!hasLiveReplica(this.#world, holder) || this.saysAlone(holder))
     )
   }
 
-  // A shard that went on without a replica, and reported it, goes on alone for a while longer when
-  // its replica is back but lags behind.
-  #saysAlone(node: SimulatedNode): boolean {
+  /**
+   * Whether a shard went on without a replica and reported it. It then goes on alone for a while
+   * longer when its replica is back but lags behind.
+   */
+  saysAlone(node: SimulatedNode): boolean {
     const { degraded, degradedUntil, aloneAt, time } = this.#world
     const key = `${node.host}:${node.port}`
     const hasSaid =

@@ -194,14 +194,14 @@ export class RoomsModel {
   }
 
   /** A replica takes over: the deletions that it lacks died with its master. */
-  onPromotion(node: SimulatedNode): void {
+  onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     for (const [room, answered] of this.#answered) {
       if (node.view.owners[slotOf(logKey(room))] !== node.view.me.masterId) continue
       for (const deletion of answered) {
         if (generationIn(node, room) < deletion.seq) deletion.isExcused = true
       }
     }
-    this.#noteBroughtBack(node)
+    this.#noteBroughtBack(node, master)
     this.#noteMiscounted(node)
   }
 
@@ -217,15 +217,20 @@ export class RoomsModel {
     }
   }
 
-  // The cleaning of a room was acknowledged by another replica than the one that takes over.
-  #noteBroughtBack(node: SimulatedNode): void {
+  // The cleaning of a room was acknowledged by another replica than the one that takes over, or by
+  // none because the shard went on alone.
+  #noteBroughtBack(node: SimulatedNode, master: SimulatedNode): void {
     const { owners, me } = node.view
+    const replicas = this.#world.nodes.filter(({ view }) => view.me.masterId === master.id)
+    const isAlone = this.#world.oracle.saysAlone(master)
     for (const key of node.db.values.keys()) {
       const parsed = parseKey(key)
       if (parsed?.kind !== 'block' && parsed?.kind !== 'changed') continue
       if (owners[slotOf(key)] !== me.masterId) continue
       const { room, generation } = parsed
       if (generation === generationOf(this.#world, room)) continue
+      const isAcknowledged = replicas.some(replica => !replica.db.values.has(key))
+      if (master.db.values.has(key) || (!isAcknowledged && !isAlone)) continue
       if (holderOf(this.#world, goneKey(room))?.db.values.has(goneKey(room)) === true) continue
       this.#broughtBack.add(key)
     }

@@ -49,6 +49,18 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !world.hasAgreed; looks--) {
         time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
       }
+      world.lookAgain()
+      for (
+        let looks = SETTLE_MS_MAX / LOOK_MS;
+        looks > 0 && world.dialogs.disagreementAfterLook !== undefined;
+        looks--
+      ) {
+        time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+      }
+      const { disagreementAfterLook } = world.dialogs
+      if (disagreementAfterLook !== undefined) {
+        oracle.violation(`after a look: ${disagreementAfterLook}`)
+      }
       if (oracle.found === undefined) oracle.judge()
       if (oracle.found === undefined && plan.retention !== undefined) {
         const { days, posts } = plan.retention

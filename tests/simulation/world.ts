@@ -197,7 +197,7 @@ export class World {
 
   onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     this.trace.note(`${node.name} takes over from ${master.name}`)
-    this.oracle.onPromotion(node)
+    this.oracle.onPromotion(node, master)
     this.dialogs.onPromotion(node)
   }
 
@@ -259,6 +259,24 @@ export class World {
           )
         })
     )
+  }
+
+  /**
+   * If a stream may not know yet that somebody joined or left: streams look at their lists, as they
+   * do within minutes.
+   */
+  lookAgain(): void {
+    if (this.dialogs.disagreementAfterLook === undefined) return
+    this.trace.note('people look at their lists')
+    for (const { service, owner } of this.instances) {
+      this.time.after(
+        0,
+        () => {
+          service?.people.doubtAll()
+        },
+        owner
+      )
+    }
   }
 
   /** What has not settled yet, for people. */

@@ -6,7 +6,7 @@ import t from 'tap'
 import { MUTATIONS } from '../simulation/mutations.js'
 
 /** Seeds beyond these are not known to be clean. */
-const SEEDS = 1500
+const SEEDS = 2000
 
 const program = fileURLToPath(new URL('../simulation/simulate.js', import.meta.url))
 
