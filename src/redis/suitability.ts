@@ -3,7 +3,7 @@
 // again every two seconds, and cleared when Redis no longer refuses. Nothing else repeats what was
 // refused.
 import { messageOf, type DialogsError } from '../errors.js'
-import { ConnectionLost, type Reply } from './connection.js'
+import { isRedisError, type Reply } from './connection.js'
 import { isForGood, nextStep, refusalOf } from './redirect.js'
 import { checkCommand, evictionIn, serverIn, unmetBy, type Requirements } from './requirements.js'
 import { untriedIn } from './versions.js'
@@ -121,20 +121,22 @@ export class Suitability {
       if (unmet !== undefined) return unmet
       const untried = untriedIn(serverIn(reply))
       if (untried !== undefined) this.#doubt(untried)
-      return await this.#evictionAt(node)
     } catch (error) {
       const refusal = refusalOf(error)
-      return isForGood(refusal) ? refusal : undefined
+      if (isForGood(refusal)) return refusal
+      if (!isRefused(error)) return undefined
+      this.#doubt(
+        `Redis refuses the check of the service's permissions (${messageOf(error)}). So the service knows neither whether it may do everything that it needs, nor which server this is.`
+      )
     }
+    return await this.#evictionAt(node)
   }
 
   async #evictionAt(node: string): Promise<DialogsError | undefined> {
     try {
       return evictionIn(String(await this.#options.ask(node, ['INFO', 'memory'])))
     } catch (error) {
-      if (error instanceof ConnectionLost || nextStep(error, '').kind !== 'give-up') {
-        return undefined
-      }
+      if (!isRefused(error)) return undefined
       this.#doubt(
         `Redis denies the service INFO (${messageOf(error)}). So it cannot check that maxmemory-policy is noeviction, and a replica that is still synchronizing holds up writes.`
       )
@@ -148,3 +150,7 @@ export class Suitability {
     this.#options.onDoubt(text)
   }
 }
+
+// The node has answered, and would answer the same again.
+const isRefused = (error: unknown): boolean =>
+  isRedisError(error) && nextStep(error, '').kind === 'give-up'

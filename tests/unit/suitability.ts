@@ -1,6 +1,8 @@
-// What is reported of refusals that last.
+// What is reported of refusals, and of checks that are refused themselves.
+import { ErrorReply } from 'redis'
 import t from 'tap'
 import { DialogsError } from '../../src/errors.js'
+import { ConnectionLost } from '../../src/redis/connection.js'
 import { Suitability } from '../../src/redis/suitability.js'
 
 t.test('refusals that alternate are each reported once, and no more than twenty', async t => {
@@ -27,4 +29,51 @@ t.test('refusals that alternate are each reported once, and no more than twenty'
   t.equal(suitability.fault, second)
   for (let n = 0; n < 100; n++) suitability.note(new DialogsError('STORE_DENIED', `text ${n}`))
   t.equal(reported.length, 20, 'and no more than a number')
+})
+
+t.test('a server that refuses the check is said to be unknown, and must not evict', async t => {
+  const noKeys = 'ERR Lua scripts without any input keys are not supported.'
+  const doubts: string[] = []
+  let policy = 'noeviction'
+  const suitability = new Suitability({
+    requirements: { keyed: [], keys: [], channels: [] },
+    replicaAcks: 0,
+    ask: async (_, [command]) => {
+      if (command === 'INFO') return `maxmemory_policy:${policy}`
+      throw new ErrorReply(noKeys)
+    },
+    examineData: async () => undefined,
+    onFault: () => {},
+    onDoubt: text => {
+      doubts.push(text)
+    }
+  })
+  t.teardown(() => {
+    suitability.close()
+  })
+  await suitability.start(['a', 'b'])
+  t.equal(doubts.length, 1, 'said once')
+  t.match(doubts[0], noKeys)
+  policy = 'volatile-lru'
+  await t.rejects(suitability.start(['a']), { code: 'STORE_UNSUITABLE' })
+})
+
+t.test('a node that is loading or cut off is not judged', async t => {
+  const suitability = new Suitability({
+    requirements: { keyed: [], keys: [], channels: [] },
+    replicaAcks: 0,
+    ask: async node => {
+      throw node === 'loading'
+        ? new ErrorReply('LOADING Redis is loading')
+        : new ConnectionLost('x')
+    },
+    examineData: async () => undefined,
+    onFault: () => {},
+    onDoubt: t.fail
+  })
+  t.teardown(() => {
+    suitability.close()
+  })
+  await suitability.start(['loading', 'cut off'])
+  t.equal(suitability.fault, undefined)
 })
