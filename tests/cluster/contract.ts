@@ -260,7 +260,7 @@ t.test(
       '--exclude-path-regex',
       'events$',
       '--max-examples',
-      '100',
+      '50',
       '--request-timeout',
       '10',
       '--no-color',
