@@ -31,7 +31,7 @@ export class Telemetry {
         if (fault === undefined) log.warn('Redis lets the service work again')
         else log.error({ code: fault.code, err: fault }, fault.message)
       },
-      doubted: text => {
+      warned: text => {
         log.warn(text)
       },
       retried: why => {

@@ -51,7 +51,7 @@ export class Room {
     return messages
   }
 
-  /** Who has written here, and how much. The next page is requested with `after`. */
+  /** The members, and how many messages each has written. `after` asks for the next page. */
   readUsers(after?: string): Promise<UserPage> {
     return this.dialogs.users(this.name, {
       limit: USERS_SIZE,

@@ -1,6 +1,6 @@
 // The Redis Cluster as the rest of the process sees it: commands by slot, retried until they are
 // answered or their deadline passes. It connects the parts: which node owns what (cluster-view.ts),
-// how a command reaches its owner (delivery.ts), the connections (nodes.ts), and what Redis must
+// how a command reaches its owner (slot-sender.ts), the connections (nodes.ts), and what Redis must
 // allow (suitability.ts). Invariant: nothing is written while Redis is known to refuse what the
 // service needs, and nothing is read while data is known to be lost.
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -11,12 +11,12 @@ import { ClusterView } from './cluster-view.js'
 import { type Reply } from './connection.js'
 import {
   type Args,
-  Delivery,
   sendCommand,
   sendRead,
   sendUnacknowledged,
-  sendWrite
-} from './delivery.js'
+  sendWrite,
+  SlotSender
+} from './slot-sender.js'
 import { Importers } from './importers.js'
 import { isLoss, Markers } from './markers.js'
 import { type Written } from './node-pipeline.js'
@@ -44,7 +44,7 @@ export type ClusterEvents = {
   /** Redis refuses something permanently, or no longer does (undefined). */
   refused?: (fault: DialogsError | undefined) => void
   /** Says in one sentence what the service cannot check or guarantee with this Redis. */
-  doubted?: (text: string) => void
+  warned?: (text: string) => void
 }
 
 /** How long the first look waits between two attempts. */
@@ -54,7 +54,7 @@ export class Cluster {
   readonly #options: ClusterOptions
   readonly #nodes: Nodes
   readonly #view: ClusterView
-  readonly #delivery: Delivery
+  readonly #sender: SlotSender
   readonly #importers: Importers
   readonly #markers: Markers
   readonly #suitability: Suitability | undefined
@@ -74,7 +74,7 @@ export class Cluster {
       if (haveMastersChanged) this.#suitability?.checkSoon()
       this.#suitability?.follow(this.#view.livingNodes)
     })
-    this.#delivery = new Delivery({
+    this.#sender = new SlotSender({
       view: this.#view,
       storeDeadlineMs: options.storeDeadlineMs,
       onRetry: why => {
@@ -86,8 +86,8 @@ export class Cluster {
     })
     this.#markers = new Markers({
       get: (slot, key) =>
-        this.#delivery
-          .deliver(slot, {
+        this.#sender
+          .send(slot, {
             args: ['GET', key],
             deadline: performance.now() + options.connectTimeoutMs,
             send: sendCommand
@@ -99,7 +99,7 @@ export class Cluster {
       set: async (slot, args) => {
         const deadline = performance.now() + options.storeDeadlineMs
         await untilAcknowledged(
-          () => this.#delivery.deliver(slot, { args, deadline, send: sendWrite }),
+          () => this.#sender.send(slot, { args, deadline, send: sendWrite }),
           deadline
         )
       },
@@ -118,8 +118,8 @@ export class Cluster {
             onFault: fault => {
               events.refused?.(fault)
             },
-            onDoubt: text => {
-              events.doubted?.(text)
+            onWarning: text => {
+              events.warned?.(text)
             }
           })
   }
@@ -205,13 +205,13 @@ export class Cluster {
    */
   async command(slot: number, args: Args, deadline?: number): Promise<Reply> {
     this.#refuseIfLost()
-    return (await this.#delivery.deliver(slot, { args, deadline, send: sendCommand })).reply
+    return (await this.#sender.send(slot, { args, deadline, send: sendCommand })).reply
   }
 
   /** As `command`, on the connection for large replies. */
   async read(slot: number, args: Args, deadline?: number): Promise<Reply> {
     this.#refuseIfLost()
-    return (await this.#delivery.deliver(slot, { args, deadline, send: sendRead })).reply
+    return (await this.#sender.send(slot, { args, deadline, send: sendRead })).reply
   }
 
   /**
@@ -224,7 +224,7 @@ export class Cluster {
     // Refused here already, because a later step of the same POST would be refused too, and this
     // write would be stored for nothing.
     if (this.#suitability?.fault !== undefined) return Promise.reject(this.#suitability.fault)
-    return this.#delivery.deliver(slot, { args, deadline, send: sendWrite, inMigration })
+    return this.#sender.send(slot, { args, deadline, send: sendWrite, inMigration })
   }
 
   /**
@@ -249,7 +249,7 @@ export class Cluster {
    */
   async unacknowledged(slot: number, args: Args, deadline?: number): Promise<Reply> {
     if (this.#suitability?.fault !== undefined) throw this.#suitability.fault
-    return (await this.#delivery.deliver(slot, { args, deadline, send: sendUnacknowledged })).reply
+    return (await this.#sender.send(slot, { args, deadline, send: sendUnacknowledged })).reply
   }
 
   /**
@@ -277,7 +277,7 @@ export class Cluster {
   }
 
   close(): void {
-    this.#delivery.close()
+    this.#sender.close()
     clearInterval(this.#timer)
     this.#suitability?.close()
     this.#nodes.close()

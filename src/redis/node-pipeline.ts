@@ -17,7 +17,7 @@ export type Written = {
   readonly replicated: Promise<void>
   /**
    * Whether an earlier attempt was lost with its connection, so that it may have run as well. Set
-   * by delivery.ts, which makes the attempts.
+   * by slot-sender.ts, which makes the attempts.
    */
   readonly wasLost: boolean
 }
@@ -109,9 +109,9 @@ export class NodePipeline {
   }
 
   /**
-   * @param needsReplica whether `replicated` has to say that a replica has the write
    * Sends a command with the present group, or with the next one if all connections are busy.
    * @param isAsking sends ASKING before it
+   * @param needsReplica whether `replicated` has to say that a replica has the write
    * @param reject gets ConnectionLost, Redis' error reply, or DialogsError NOT_REPLICATED if no
    * replica would acknowledge the write
    */

@@ -1,6 +1,6 @@
 // What to do after an error from Redis: one table for everything that a server may answer.
 // Invariant: a permanent refusal becomes a DialogsError with a stable code, so no raw Redis error
-// reaches a route. This only decides; delivery.ts waits and sends.
+// reaches a route. This only decides; slot-sender.ts waits and sends.
 import { DialogsError } from '../errors.js'
 import { type Address } from './address.js'
 import { ConnectionLost, isRedisError } from './connection.js'

@@ -20,7 +20,7 @@ export class Replicas {
   readonly #onRefused: (error: unknown) => void
   #isInfoDenied = false
 
-  /** @param onRefused Redis denies WAIT, which the promise needs */
+  /** @param onRefused called if Redis denies WAIT, which alone tells what a replica has */
   constructor(onRefused: (error: unknown) => void) {
     this.#onRefused = onRefused
   }

@@ -25,7 +25,7 @@ export type ReplicationOptions = {
   /** Whether a replica is loading its data, so that it can neither acknowledge nor take over. */
   readonly isLoading: (replica: string) => Promise<boolean>
   readonly onDegraded: (isDegraded: boolean) => void
-  /** Redis denies a command that the promise needs. */
+  /** Redis denies WAIT. */
   readonly onRefused: (error: unknown) => void
 }
 

@@ -18,7 +18,7 @@ export type SuitabilityOptions = {
   /** A fault was found, or has gone (undefined). */
   readonly onFault: (fault: DialogsError | undefined) => void
   /** Says in one sentence what cannot be checked or is unknown. */
-  readonly onDoubt: (text: string) => void
+  readonly onWarning: (text: string) => void
 }
 
 const AGAIN_MS = 2_000
@@ -35,7 +35,7 @@ export class Suitability {
   /** What was reported since the last time that nothing was refused. */
   readonly #said = new Set<string>()
   #timer: NodeJS.Timeout | undefined
-  readonly #doubts = new Set<string>()
+  readonly #warnings = new Set<string>()
   #isClosed = false
 
   constructor(options: SuitabilityOptions) {
@@ -120,12 +120,12 @@ export class Suitability {
       const unmet = unmetBy(reply, this.#options.requirements)
       if (unmet !== undefined) return unmet
       const untried = untriedIn(serverIn(reply))
-      if (untried !== undefined) this.#doubt(untried)
+      if (untried !== undefined) this.#warn(untried)
     } catch (error) {
       const refusal = refusalOf(error)
       if (isForGood(refusal)) return refusal
       if (!isRefused(error)) return undefined
-      this.#doubt(
+      this.#warn(
         `Redis refuses the check of the service's permissions (${messageOf(error)}). So the service knows neither whether it may do everything that it needs, nor which server this is.`
       )
     }
@@ -137,17 +137,17 @@ export class Suitability {
       return evictionIn(String(await this.#options.ask(node, ['INFO', 'memory'])))
     } catch (error) {
       if (!isRefused(error)) return undefined
-      this.#doubt(
+      this.#warn(
         `Redis denies the service INFO (${messageOf(error)}). So it cannot check that maxmemory-policy is noeviction, and a replica that is still synchronizing holds up writes.`
       )
       return undefined
     }
   }
 
-  #doubt(text: string): void {
-    if (this.#doubts.has(text)) return
-    this.#doubts.add(text)
-    this.#options.onDoubt(text)
+  #warn(text: string): void {
+    if (this.#warnings.has(text)) return
+    this.#warnings.add(text)
+    this.#options.onWarning(text)
   }
 }
 

@@ -117,6 +117,7 @@ export class Views {
     this.#viewOf(key).catch(() => undefined)
   }
 
+  /** As `witnesses` of ReachOptions. */
   async witnessesOf(
     key: string
   ): Promise<{ quorum: number; found: readonly Witness[] } | undefined> {
@@ -152,9 +153,13 @@ export class Views {
     }))
   }
 
-  // Waits only for a majority, because a node whose host has vanished never answers. A master that
-  // suspects the node does not vouch for it. Any two majorities share a master, so no other node
-  // can have been elected before this majority answered.
+  /**
+   * What the majority of the masters says about one of them. Waits only for a majority, because a
+   * node whose host has vanished never answers. A master that suspects the node does not vouch for
+   * it. Any two majorities share a master, so no other node can have been elected before this
+   * majority answered.
+   * @throws ConnectionLost when no majority answers
+   */
   async standingOf(key: string): Promise<Standing> {
     const { masters } = this.#topology
     const quorum = Math.floor(masters.length / 2) + 1
@@ -188,6 +193,7 @@ export class Views {
     }
   }
 
+  /** Whether a node is loading its data. */
   async isLoading(key: string): Promise<boolean> {
     try {
       await this.askInTime(key, ['PING'])

@@ -17,7 +17,8 @@ export class AcceptFirst {
   #hasAccepted = false
   #heldSince: number | undefined
   /**
-   * After a hold of the full length nothing is held for as long, so that work gets done as well.
+   * After a hold of the full length, nothing is held for the same time again, so that work gets
+   * done.
    */
   #mayHoldFrom = 0
   readonly #held: Array<() => void> = []

@@ -41,10 +41,12 @@ type Connection = {
   state: 'open' | 'streaming' | 'refused'
   /** The answer to the request in progress. */
   current: ServerResponse | undefined
+  /** What the body of the request in progress counts as. */
   bytes: number
   readonly waiting: Pending[]
-  /** The one whose bytes came last. */
+  /** The request whose bytes came last. */
   latest: IncomingMessage | undefined
+  /** Requests that will never be answered, because they came behind a stream or a refusal. */
   dropped: number
   idleSince: number
 }
@@ -137,9 +139,9 @@ export class Connections {
   }
 
   /**
-   * What a connection has sent last is no request. An answer to that would be taken for the answer
-   * to a request before it. So all complete requests before it are answered, and then the
-   * connection is closed.
+   * Called when a connection has sent something that is not a request. An answer to that would be
+   * taken for the answer to a request before it. So all complete requests before it are answered,
+   * and then the connection is closed.
    * @returns false if no answer is due or on its way, so that one may say what is wrong
    */
   finish(socket: Socket): boolean {

@@ -9,7 +9,7 @@ const PAGE_LIMIT_MAX = 1000
 
 /**
  * The Idempotency-Key of a request.
- * @throws DialogsError INVALID_QUERY
+ * @throws DialogsError INVALID_IDEMPOTENCY_KEY
  */
 export function onceOf({ headers }: FastifyRequest): string | undefined {
   const once = headers['idempotency-key']

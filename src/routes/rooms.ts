@@ -24,7 +24,7 @@ export async function roomRoutes(
     {
       config: { contract: { id: 'listUsers', tag: 'rooms' } },
       schema: {
-        summary: 'Who has written here, and how much',
+        summary: 'The members of a room, and how many messages each has written',
         params: RoomParams,
         querystring: UsersQuery,
         response: { 200: UsersAnswer, ...ERRORS }

@@ -110,19 +110,19 @@ export const MUTATIONS: readonly Mutation[] = [
   },
   {
     name: 'do not follow ASK with ASKING',
-    file: 'redis/delivery.js',
+    file: 'redis/slot-sender.js',
     find: ' send(node, args, isAsking, resolve, reject);',
     replace: ' send(node, args, false, resolve, reject);'
   },
   {
     name: 'forget where a MOVED pointed',
-    file: 'redis/delivery.js',
+    file: 'redis/slot-sender.js',
     find: "if (step.kind === 'moved')\n            this.#view.move(step.slot, step.to);",
     replace: ''
   },
   {
     name: 'do not send the form for a moving slot',
-    file: 'redis/delivery.js',
+    file: 'redis/slot-sender.js',
     find: "if (step.kind === 'half-moved' && command.inMigration !== undefined)",
     replace: 'if (false)'
   },

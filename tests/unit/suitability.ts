@@ -15,7 +15,7 @@ t.test('refusals that alternate are each reported once, and no more than twenty'
     onFault: fault => {
       reported.push(fault?.message)
     },
-    onDoubt: () => {}
+    onWarning: () => {}
   })
   t.teardown(() => {
     suitability.close()
@@ -33,7 +33,7 @@ t.test('refusals that alternate are each reported once, and no more than twenty'
 
 t.test('a server that refuses the check is said to be unknown, and must not evict', async t => {
   const noKeys = 'ERR Lua scripts without any input keys are not supported.'
-  const doubts: string[] = []
+  const warnings: string[] = []
   let policy = 'noeviction'
   const suitability = new Suitability({
     requirements: { keyed: [], keys: [], channels: [] },
@@ -44,16 +44,16 @@ t.test('a server that refuses the check is said to be unknown, and must not evic
     },
     examineData: async () => undefined,
     onFault: () => {},
-    onDoubt: text => {
-      doubts.push(text)
+    onWarning: text => {
+      warnings.push(text)
     }
   })
   t.teardown(() => {
     suitability.close()
   })
   await suitability.start(['a', 'b'])
-  t.equal(doubts.length, 1, 'said once')
-  t.match(doubts[0], noKeys)
+  t.equal(warnings.length, 1, 'said once')
+  t.match(warnings[0], noKeys)
   policy = 'volatile-lru'
   await t.rejects(suitability.start(['a']), { code: 'STORE_UNSUITABLE' })
 })
@@ -69,7 +69,7 @@ t.test('a node that is loading or cut off is not judged', async t => {
     },
     examineData: async () => undefined,
     onFault: () => {},
-    onDoubt: t.fail
+    onWarning: t.fail
   })
   t.teardown(() => {
     suitability.close()

@@ -1,4 +1,4 @@
-// Delivers one command to the node that owns its slot. It is sent again while the cluster says
+// Sends one command to the node that owns its slot. It is sent again while the cluster says
 // "elsewhere" (MOVED, ASK, TRYAGAIN) or "not now" (LOADING, a broken connection), with growing
 // pauses, until its deadline. Invariant: a command fails here only after it was retried until its
 // deadline, or if the refusal is permanent.
@@ -28,7 +28,7 @@ export type Command = {
   readonly inMigration?: (() => Args) | undefined
 }
 
-export type DeliveryOptions = {
+export type SlotSenderOptions = {
   readonly view: ClusterView
   readonly storeDeadlineMs: number
   readonly onRetry: (why: string) => void
@@ -44,12 +44,12 @@ const BACKOFF_MS_MAX = 200
  */
 const REDIRECTS_AT_ONCE = 5
 
-export class Delivery {
-  readonly #options: DeliveryOptions
+export class SlotSender {
+  readonly #options: SlotSenderOptions
   readonly #view: ClusterView
   #isClosed = false
 
-  constructor(options: DeliveryOptions) {
+  constructor(options: SlotSenderOptions) {
     this.#options = options
     this.#view = options.view
   }
@@ -59,7 +59,7 @@ export class Delivery {
    * succeeds, and then retrying has cost nothing.
    * @throws DialogsError STORE_UNAVAILABLE after the deadline, or the code of a permanent refusal
    */
-  deliver(slot: number, command: Command): Promise<Written> {
+  send(slot: number, command: Command): Promise<Written> {
     const node = this.#view.ownerOf(slot)
     if (node === undefined) return this.#tryAgain(slot, command, NO_OWNER, undefined)
     return new Promise(resolve => {
