@@ -187,7 +187,9 @@ function testProject(): void {
       }
     })
     const info = await project.redis('redis-1', 'info', 'server')
-    t.comment(`From ${old} to ${REDIS}: ${/(?:redis|valkey)_version:\S+/.exec(info)?.[0]}`)
+    // Valkey also names the Redis that it is compatible with.
+    const version = /valkey_version:\S+/.exec(info) ?? /redis_version:\S+/.exec(info)
+    t.comment(`From ${old} to ${REDIS}: ${version?.[0]}`)
     await checkRooms(t)
   })
 
