@@ -44,6 +44,7 @@ export class Dialogs {
   readonly #http: Http
   readonly #posts: PostQueue
 
+  /** @throws TypeError when `url` is not an address of http or https */
   constructor(options: ClientOptions) {
     this.#http = new Http(options)
     this.#posts = new PostQueue(this.#http)

@@ -46,9 +46,10 @@ export class Http {
   readonly #options: ClientOptions
   #token: Promise<string> | undefined
 
+  /** @throws TypeError when the address is not one of http or https */
   constructor(options: ClientOptions) {
     this.#options = options
-    this.#base = String(options.url).replace(/\/*$/, '/')
+    this.#base = baseOf(options.url)
     this.network = options.network
   }
 
@@ -136,5 +137,22 @@ async function refusalOf(response: Response): Promise<Refusal> {
   )
 }
 
-/** A name as a part of a path. */
-export const part = (name: string): string => encodeURIComponent(name)
+/**
+ * A name as a part of a path. @throws Refusal for a name that would be resolved away instead, as
+ * the service refuses it
+ */
+export function part(name: string): string {
+  if (name === '.' || name === '..') {
+    throw new Refusal(400, 'INVALID_NAME', 'The name is only dots, which no URL can hold.')
+  }
+  return encodeURIComponent(name)
+}
+
+// Checked at once: as a failure of the network, a wrong address would be retried for minutes.
+function baseOf(address: string | URL): string {
+  const url = URL.canParse(String(address)) ? new URL(address) : undefined
+  if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {
+    throw new TypeError(`The url must begin with http:// or https://: ${String(address)}`)
+  }
+  return `${url.origin}${url.pathname.replace(/\/*$/, '/')}`
+}

@@ -55,7 +55,7 @@ export class PostQueue {
     const turn = lane.last.then(() => this.#attempt(room, draft, options))
     lane.last = turn.catch(() => undefined)
     try {
-      return await turn
+      return await orAborted(turn, options.signal)
     } finally {
       if (--lane.waiting === 0) this.#lanes.delete(room)
     }
@@ -84,6 +84,22 @@ export class PostQueue {
         await pause(pauseMs, { msMin, signal, network: this.#http.network })
       }
     }
+  }
+}
+
+/** A message that waits behind others need not wait for its turn to be given up. */
+async function orAborted<T>(turn: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+  if (signal === undefined) return turn
+  signal.throwIfAborted()
+  let stop = (): void => {}
+  const aborted = new Promise<never>((_resolve, reject) => {
+    stop = () => reject(signal.reason)
+    signal.addEventListener('abort', stop)
+  })
+  try {
+    return await Promise.race([turn, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop)
   }
 }
 

@@ -104,6 +104,53 @@ t.test('posts to a room keep their order; another room does not wait for them', 
   )
 })
 
+t.test('a message that waits behind another is given up at once, and is not sent', async t => {
+  let letGo = (): void => {}
+  const held = new Promise<void>(resolve => {
+    letGo = resolve
+  })
+  const stub = await StubService.start(t, async () => {
+    await held
+    return 'store' as const
+  })
+  const dialogs = new Dialogs({ url: stub.url })
+  const abort = new AbortController()
+  const first = dialogs.post('a', { user: 'ann', text: 'first' })
+  const second = dialogs.post('a', { user: 'ann', text: 'second' }, { signal: abort.signal })
+  const third = dialogs.post('a', { user: 'ann', text: 'third' })
+  abort.abort(new Error('changed my mind'))
+  await t.rejects(second, /changed my mind/)
+  await t.rejects(
+    dialogs.post('a', { user: 'ann', text: 'fourth' }, { signal: abort.signal }),
+    /changed my mind/,
+    'nor is one whose signal has been aborted before'
+  )
+  t.equal(stub.stored.length, 0, 'while the first is still on its way')
+  letGo()
+  await Promise.all([first, third])
+  t.same(
+    stub.stored.map(({ text }) => text),
+    ['first', 'third']
+  )
+})
+
+t.test('a wrong address and a name that no path can hold are refused at once', async t => {
+  for (const url of ['', '/dialogs', 'localhost:8080', '127.0.0.1:8080', 'ws://127.0.0.1']) {
+    t.throws(() => new Dialogs({ url }), /must begin with http/, url)
+  }
+  const stub = await StubService.start(t)
+  for (const room of ['.', '..']) {
+    const refusal = { status: 400, code: 'INVALID_NAME' }
+    await t.rejects(new Dialogs({ url: stub.url }).post(room, { user: 'ann', text: 'x' }), refusal)
+    await t.rejects(new Dialogs({ url: stub.url }).deleteRoom(room), refusal)
+  }
+  t.equal(stub.posts, 0)
+  for (const path of ['', '/', '//', '?a=b', '/#a']) {
+    const dialogs = new Dialogs({ url: `${stub.url}${path}` })
+    t.match(await dialogs.post('...', { user: 'ann', text: 'x' }), { room: '...' }, path)
+  }
+})
+
 t.test('a thousand messages may wait in a room, and the next one is refused', async t => {
   let letGo = (): void => {}
   const held = new Promise<void>(resolve => {
