@@ -38,6 +38,8 @@ export class Composer {
       event.preventDefault()
       this.#press()
     })
+    // The field keeps the focus, and a phone its keyboard.
+    find(HTMLElement, '#send').addEventListener('mousedown', event => event.preventDefault())
     this.#text.addEventListener('keydown', event => this.#onKey(event))
     this.#text.addEventListener('input', () => {
       if (this.#edited === undefined) keep(this.#draftName, this.#text.value)

@@ -67,6 +67,16 @@ t.test('while POSTs are slow, each press is a message of its own, in order', asy
   t.same(await storedTexts(room), ['alpha', 'beta', 'gamma'])
 })
 
+t.test('Send leaves the focus in the field, so that a phone keeps its keyboard', async t => {
+  const chat = await ChatPage.enter(t, browser, service.url, newName())
+  await chat.write('ann', 'one')
+  await chat.page.focus('#text')
+  await chat.page.click('#send')
+  await chat.hasSentAll()
+  t.equal(await chat.page.evaluate('document.activeElement.id'), 'text')
+  t.equal(await chat.text(), '')
+})
+
 t.test('a double click on Send stores one message', async t => {
   const room = newName()
   const chat = await ChatPage.enter(t, browser, service.url, room)
