@@ -1,14 +1,14 @@
 // /cluster: where a room is stored, live. Connects the parts: the cluster's feed, the room's
 // bricks, and their drawing, at most once a frame.
 import { Dialogs } from '../src/client/dialogs.js'
-import { type Brick, Bricks, type Found } from './cluster/bricks.js'
+import { Bricks, type Found } from './cluster/bricks.js'
 import { countMessages } from './cluster/counter.js'
 import { followCluster } from './cluster/feed.js'
 import { ladyWrites } from './cluster/lady.js'
 import { type Figures, inOrder, type Picture } from './cluster/picture.js'
 import { drawShards } from './cluster/shards.js'
 import { drawSlots } from './cluster/slot-bar.js'
-import { columnsOf, Wall } from './cluster/wall.js'
+import { byMessages, columnsOf, counted, Wall } from './cluster/wall.js'
 import { find } from './find.js'
 
 const NOTHING: Found = { bricks: [], blockLength: 1 }
@@ -45,7 +45,7 @@ function drawSoon(): void {
 
 function draw(picture: Picture): void {
   const { bricks, blockLength } = found ?? NOTHING
-  const user = chosen ?? heaviest(bricks)
+  const user = chosen ?? byMessages(bricks)[0]?.[0]
   drawSlots(picture, bricks)
   const columns = columnsOf(picture, bricks)
   drawShards({ picture, figures, columns, columnWidth: wall.columnWidth(columns.length) })
@@ -54,21 +54,11 @@ function draw(picture: Picture): void {
   const users = new Set(bricks.map(brick => brick.user)).size
   show(
     '#summary',
-    `${count(messages, 'message')} of ${count(users, 'user')} in ${count(bricks.length, 'brick')} on ${count(picture.shards.length, 'shard')}.`
+    `${counted(messages, 'message')} of ${counted(users, 'user')} in ${counted(bricks.length, 'brick')} on ${counted(picture.shards.length, 'shard')}.`
   )
   show('#thread-user', user ?? 'nobody yet')
   show('#version', picture.version)
   find(HTMLElement, '#empty').hidden = found === undefined || bricks.length > 0
-}
-
-function count(value: number, noun: string): string {
-  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
-}
-
-function heaviest(bricks: readonly Brick[]): string | undefined {
-  const totals = new Map<string, number>()
-  for (const { user, messages } of bricks) totals.set(user, (totals.get(user) ?? 0) + messages)
-  return [...totals].sort(([, a], [, b]) => b - a)[0]?.[0]
 }
 
 const reader = new Bricks(`${roomUrl}/blocks`, {

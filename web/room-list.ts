@@ -64,6 +64,7 @@ export class RoomList {
 function drawUnread(row: HTMLLIElement, unread: number): void {
   const badge = find(HTMLElement, '.badge', row)
   badge.hidden = unread === 0
+  row.classList.toggle('unread', unread > 0)
   badge.textContent = unread > UNREAD_MAX ? `${UNREAD_MAX}+` : String(unread)
   badge.ariaLabel = `${badge.textContent} unread`
 }

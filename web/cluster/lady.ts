@@ -1,6 +1,8 @@
 // Lady Gaga writes: a limited run of messages over the public interface, a few of them by other
 // users. Ends after a number of messages, after a time, or at the first error.
 
+import { randomKey } from '../../src/client/dialogs.js'
+
 const MESSAGES = 5000
 const MS_MAX = 120_000
 /** The browser allows six connections to a host; the streams of this page use two. */
@@ -29,7 +31,7 @@ export async function ladyWrites(
       const user = isOther ? `fan-${Math.floor(index / OTHER_EVERY) % OTHERS}` : 'lady_gaga'
       const response = await fetch(url, {
         method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': crypto.randomUUID() },
+        headers: { 'content-type': 'application/json', 'idempotency-key': randomKey() },
         body: JSON.stringify({ user, text: isOther ? 'We hear you!' : `La la la ${index}` }),
         signal: until
       })

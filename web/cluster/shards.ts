@@ -115,6 +115,7 @@ function drawEvenness(totals: readonly number[]): void {
 // Both charts have the same scale: their height is all messages of the room.
 function bars(selector: string, totals: readonly number[], sum: number): void {
   const svg = find(SVGSVGElement, selector)
+  svg.ariaLabel = `Messages of each shard: ${totals.map(messages => number(messages)).join(', ')}`
   svg.setAttribute('viewBox', `0 0 ${totals.length * 10} 100`)
   svg.setAttribute('preserveAspectRatio', 'none')
   svg.replaceChildren(

@@ -20,7 +20,11 @@ export function drawSlots(picture: Picture, bricks: readonly Brick[]): void {
   )
   const lines = bricks.map(({ slot }) => line('brick-slot', slot, 70))
   const moving = picture.moving.map(({ slot }) => line('moving', slot, 0))
-  find(SVGSVGElement, '#slots').replaceChildren(...ranges, ...lines, ...moving)
+  const bar = find(SVGSVGElement, '#slots')
+  bar.replaceChildren(...ranges, ...lines, ...moving)
+  bar.ariaLabel = picture.shards
+    .map(({ slotCount }, index) => `Shard ${index + 1}: ${slotCount.toLocaleString('en')} slots`)
+    .join(', ')
   find(HTMLElement, '#moving').textContent = movingText(picture.moving.length)
 }
 

@@ -17,10 +17,13 @@ export class Wall {
   readonly #thread = find(SVGPathElement, '#thread path')
   readonly #onChoose: (user: string) => void
   readonly #shown = new Map<string, Shown>()
+  #bricks: readonly Brick[] = []
+  #user: string | undefined
   #landing: ReturnType<typeof setTimeout> | undefined
 
   constructor(onChoose: (user: string) => void) {
     this.#onChoose = onChoose
+    this.#board.addEventListener('keydown', event => this.#step(event))
   }
 
   /** The width of a column in px, for this many shards. */
@@ -29,6 +32,8 @@ export class Wall {
   }
 
   draw(picture: Picture, { bricks, blockLength }: Found, user: string | undefined): void {
+    this.#bricks = bricks
+    this.#user = user
     const columns = columnsOf(picture, bricks)
     const width = this.columnWidth(columns.length)
     this.#wall.style.width = `${width * columns.length}px`
@@ -68,7 +73,7 @@ export class Wall {
     const element = document.createElement('button')
     element.type = 'button'
     element.className = 'brick'
-    // One tab stop is enough; the table shows the rest.
+    // One tab stop is enough: on the board, the arrow keys choose a user.
     element.tabIndex = -1
     element.style.setProperty('--hue', String(hueOf(brick.user)))
     element.addEventListener('click', () => {
@@ -78,6 +83,21 @@ export class Wall {
     const shown = { element, column }
     this.#shown.set(brick.key, shown)
     return shown
+  }
+
+  /** Down chooses the user with the next fewer messages, Up the one with the next more. */
+  #step(event: KeyboardEvent): void {
+    const step = { ArrowUp: -1, ArrowDown: 1 }[event.key]
+    if (step === undefined || event.target !== this.#board) return
+    event.preventDefault()
+    const users = byMessages(this.#bricks)
+    const index = users.findIndex(([user]) => user === this.#user)
+    const [user, messages] = users[Math.min(users.length - 1, Math.max(0, index + step))] ?? []
+    if (user === undefined || messages === undefined) return
+    this.#onChoose(user)
+    const count = this.#bricks.filter(brick => brick.user === user).length
+    find(HTMLElement, '#chosen').textContent =
+      `${user}: ${counted(messages, 'message')} in ${counted(count, 'brick')}`
   }
 
   // The thread would point to places that bricks have left, so it comes back when they have landed.
@@ -122,6 +142,18 @@ export function columnsOf(picture: Picture, bricks: readonly Brick[]): Brick[][]
     column.sort((a, b) => (a.user < b.user ? -1 : a.user > b.user ? 1 : a.block - b.block))
   }
   return columns
+}
+
+/** For example `1,000 messages`. */
+export function counted(value: number, noun: string): string {
+  return `${value.toLocaleString('en')} ${noun}${value === 1 ? '' : 's'}`
+}
+
+/** Users and how many messages each has, most first. */
+export function byMessages(bricks: readonly Brick[]): Array<[user: string, messages: number]> {
+  const totals = new Map<string, number>()
+  for (const { user, messages } of bricks) totals.set(user, (totals.get(user) ?? 0) + messages)
+  return [...totals].sort(([, a], [, b]) => b - a)
 }
 
 function newestOf(bricks: readonly Brick[], user: string | undefined): Brick | undefined {
