@@ -14,6 +14,13 @@ import { type Transcript } from './transcript.js'
 const NEAR_HEIGHTS = 1.5
 /** How far down the window a message is shown after a jump to it. */
 const TARGET_HEIGHTS = 1 / 4
+/**
+ * How long one frame adds rows at the end; the rest follow with the next ones. A slow computer in a
+ * busy room answers in between that way. The browser lays a row out for about as long again.
+ */
+const BUILD_MS_MAX = 30
+/** A frame adds at least these, however slow. */
+const BUILT_MIN = 8
 
 export interface MessageListListener {
   /** The person comes near the first or the last row, and there is more to load. */
@@ -39,6 +46,8 @@ export class MessageList {
   readonly #place: ReaderPlace
   #unread: Unread | undefined
   #target: Target | undefined
+  /** Whether rows are still missing at the end. */
+  #isBehind = false
   #isSelecting = false
   #rows: MessageRow[] = []
   #me = ''
@@ -154,11 +163,12 @@ export class MessageList {
     else this.#goTo(this.#target)
     this.#drawPills()
     this.#tellSeen()
+    if (this.#isBehind) this.changed()
   }
 
   #goTo({ seq, topPx }: Target): void {
-    this.#target = undefined
     const row = this.#rows.find(({ entry }) => entry.seq >= seq && !('changes' in entry))
+    if (row !== undefined || !this.#isBehind) this.#target = undefined
     if (row === undefined) return this.#place.restore(this.isFollowing)
     this.#place.moveTo(row, topPx ?? this.#scroller.clientHeight * TARGET_HEIGHTS)
     if (topPx !== undefined) return
@@ -169,7 +179,8 @@ export class MessageList {
 
   #tellSeen(): void {
     const { newest } = this.#transcript
-    if (newest !== undefined && this.isFollowing && !document.hidden) this.#listener.onSeen(newest)
+    const isSeen = this.isFollowing && !this.#isBehind && !document.hidden
+    if (newest !== undefined && isSeen) this.#listener.onSeen(newest)
   }
 
   #onSelection(): void {
@@ -191,8 +202,9 @@ export class MessageList {
   }
 
   /**
-   * Makes the rows equal to the transcript. A row is kept if its entry object is the same;
-   * sequences are not compared, because a sequence may come again after a reset.
+   * Makes the rows equal to the transcript, or to its beginning if many are new at its end. A row
+   * is kept if its entry object is the same; sequences are not compared, because a sequence may
+   * come again after a reset.
    */
   #reconcile(): void {
     const old = this.#rows
@@ -207,9 +219,22 @@ export class MessageList {
     const folds: Fold[] = []
     const firstUnread = this.#firstUnread()
     let visible: Entry | undefined
-    this.#rows = this.#transcript.shown.map((entry, index, entries) => {
+    const rows: MessageRow[] = []
+    const entries = this.#transcript.shown
+    const endAt = performance.now() + BUILD_MS_MAX
+    let hasKept = false
+    let built = 0
+    this.#isBehind = false
+    for (const [index, entry] of entries.entries()) {
       let row = old[next]
+      // Only behind rows that stay: what is shown anew is shown at once.
+      const isMore = hasKept && row === undefined && built++ >= BUILT_MIN
+      if (isMore && performance.now() > endAt) {
+        this.#isBehind = true
+        break
+      }
       if (row?.entry === entry) {
+        hasKept = true
         next++
         pass()
       } else {
@@ -220,8 +245,9 @@ export class MessageList {
       }
       row.follow(entries[index - 1], visible, entry.seq === firstUnread)
       if (!('changes' in entry)) visible = entry
-      return row
-    })
+      rows.push(row)
+    }
+    this.#rows = rows
     Fold.measure(folds)
     this.#offerFocus()
   }

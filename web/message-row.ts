@@ -11,6 +11,9 @@ import { nodesOf } from './rich-text.js'
 // Messages of one user that follow each other within this time share one heading.
 const SAME_BREATH_MS = 5 * 60_000
 
+/** Combining marks on top of each other. */
+const PILE = /\p{M}{2}/u
+
 const minuteFormat = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
   minute: '2-digit',
@@ -30,7 +33,13 @@ const dayFormat = new Intl.DateTimeFormat(undefined, {
 })
 const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeStyle: 'long' })
 
-export const minuteOf = (at: string): string => minuteFormat.format(new Date(at))
+/** Local days begin at a multiple of this, in every time zone. */
+const QUARTER_MS = 15 * 60_000
+
+export const minuteOf = remembering(minuteFormat, 60_000)
+const secondOf = remembering(secondFormat, 1000)
+const fullOf = remembering(fullFormat, 1000)
+const dayOfTime = remembering(dayFormat, QUARTER_MS)
 
 export class MessageRow {
   readonly entry: Entry
@@ -48,15 +57,15 @@ export class MessageRow {
     this.element.dataset['seq'] = String(entry.seq)
     find(HTMLElement, '.seq', this.element).textContent = `#${entry.seq}`
     if (isMessage(entry)) {
-      const at = new Date(entry.at)
       const time = find(HTMLTimeElement, '.at', this.element)
       time.dateTime = entry.at
-      time.textContent = minuteFormat.format(at)
-      time.title = fullFormat.format(at)
-      find(HTMLElement, '.seconds', this.element).textContent = secondFormat.format(at)
+      time.textContent = minuteOf(entry.at)
+      time.title = fullOf(entry.at)
+      find(HTMLElement, '.seconds', this.element).textContent = secondOf(entry.at)
       find(HTMLElement, '.user', this.element).textContent = entry.user
       find(HTMLElement, '.avatar', this.element).textContent = lettersOf(entry.user)
       find(HTMLElement, '.text', this.element).replaceChildren(...nodesOf(entry.text))
+      this.element.classList.toggle('piled', PILE.test(entry.text))
       this.element.classList.toggle('edited', entry.changed !== undefined)
       this.fold = Fold.of(this.element, entry.text, () => onFold(this))
       this.element.style.setProperty('--hue', String(hueOf(entry.user)))
@@ -113,6 +122,19 @@ export class MessageRow {
   }
 }
 
+/** Formatting is slow, and in a busy room the next message has the same time: it is remembered. */
+function remembering(format: Intl.DateTimeFormat, stepMs: number): (at: string) => string {
+  let known = Number.NaN
+  let text = ''
+  return at => {
+    const ms = Date.parse(at)
+    const step = Math.floor(ms / stepMs)
+    if (step !== known) text = format.format(ms)
+    known = step
+    return text
+  }
+}
+
 function templateOf(entry: Entry): string {
   if (isMessage(entry)) return '#message-row'
   if ('lost' in entry) return '#lost-row'
@@ -133,7 +155,7 @@ function goesOn(above: Entry | undefined, entry: Entry): boolean {
 }
 
 function dayOf(entry: Entry): string | undefined {
-  return 'lost' in entry ? undefined : dayFormat.format(new Date(entry.at))
+  return 'lost' in entry ? undefined : dayOfTime(entry.at)
 }
 
 function missingText(above: number, below: number): string {

@@ -29,6 +29,8 @@ import { Transcript } from './transcript.js'
 
 // More rows than anyone looks at, and few enough for a phone to lay out within a frame.
 const SHOWN_MAX = 2000
+// At the newest message only these: some screens.
+const FOLLOWED_MAX = 200
 
 /** What the person is told when everything that was shown is void, by the service's reason. */
 const RESET_NOTES: { readonly [reason: string]: string } = {
@@ -49,7 +51,11 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
   const openName = `open.${room.name}`
   const returnTo = keptPlace()
   const line = new Line(room.base, credentials.token)
-  const transcript = new Transcript({ shownMax: SHOWN_MAX, recentMax: PAGE_SIZE })
+  const transcript = new Transcript({
+    shownMax: SHOWN_MAX,
+    followedMax: FOLLOWED_MAX,
+    recentMax: PAGE_SIZE
+  })
   const readMark = new ReadMark(room.name)
   const stateLine = new StateLine()
   const attention = new Attention(`${room.name} · Dialogs`)

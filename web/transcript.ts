@@ -11,15 +11,22 @@
 import { type Change } from '../src/client/dialogs.js'
 import { afterChange, type Entry } from './entry.js'
 
+export type Limits = {
+  /** Entries in view for a reader in the history. */
+  readonly shownMax: number
+  /** Entries in view for a reader at the newest message. */
+  readonly followedMax: number
+  /** The newest entries, whatever is in view. */
+  readonly recentMax: number
+}
+
 export class Transcript {
-  readonly #shownMax: number
-  readonly #recentMax: number
+  readonly #limits: Limits
   #shown: Entry[] = []
   #recent: Entry[] = []
 
-  constructor(limits: { shownMax: number; recentMax: number }) {
-    this.#shownMax = limits.shownMax
-    this.#recentMax = limits.recentMax
+  constructor(limits: Limits) {
+    this.#limits = limits
   }
 
   get shown(): readonly Entry[] {
@@ -42,14 +49,15 @@ export class Transcript {
    * @returns false for one that is here already
    */
   add(entry: Entry, isFollowing: boolean): boolean {
-    const grows = this.isAtNewest && (isFollowing || this.#shown.length < this.#shownMax)
+    const { shownMax, followedMax, recentMax } = this.#limits
+    const grows = this.isAtNewest && (isFollowing || this.#shown.length < shownMax)
     if (!place(this.#recent, entry)) return false
-    dropOldest(this.#recent, this.#recentMax)
+    dropOldest(this.#recent, recentMax)
     if (grows) {
       place(this.#shown, entry)
-      // Someone at the end of the list has no use for the rows far above, and a flood of messages
-      // is laid out faster without them.
-      dropOldest(this.#shown, isFollowing ? this.#recentMax : this.#shownMax)
+      // Someone at the end of the list has no use for the rows far above, and each costs
+      // every frame of a busy room something.
+      dropOldest(this.#shown, isFollowing ? followedMax : shownMax)
     }
     return true
   }
@@ -59,7 +67,7 @@ export class Transcript {
     const first = seqAt(this.#shown, 0)
     this.#shown = [...page.filter(({ seq }) => seq < first), ...this.#shown].slice(
       0,
-      this.#shownMax
+      this.#limits.shownMax
     )
   }
 
@@ -74,12 +82,12 @@ export class Transcript {
     if (seqAt(this.#shown, -1) >= seqAt(this.#recent, 0) - 1) {
       for (const entry of this.#recent) place(this.#shown, entry)
     }
-    dropOldest(this.#shown, this.#shownMax)
+    dropOldest(this.#shown, this.#limits.shownMax)
   }
 
   /** Shows the newest messages and nothing else. */
   jumpToNewest(): void {
-    this.#shown = [...this.#recent]
+    this.#shown = this.#recent.slice(-this.#limits.followedMax)
   }
 
   /** Shows these instead, from anywhere in the history. */

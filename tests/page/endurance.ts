@@ -20,7 +20,7 @@ const CPU_THROTTLING = 4
  * The maximum number of rows, with everything that belongs to each, in a page at the newest
  * message.
  */
-const ROWS_MAX = 700
+const ROWS_MAX = 300
 const ROWS_BACK_MAX = 2500
 const HEAP_GROWTH_MAX = 3 * 1024 * 1024
 const LONG_TASK_MS_MAX = 200
@@ -86,7 +86,7 @@ t.test(`${RATE} messages a second for ${DURATION_MS / 1000} s leave no trace`, a
       DURATION_MS + 60_000
     )
   // By then the page has as many rows as it ever will.
-  await reaches(Math.max(count / 10, 700))
+  await reaches(Math.max(count / 10, ROWS_MAX))
   const early = await figuresOf(chat, session)
   await writing
   await reaches(count)
