@@ -53,9 +53,11 @@ export const SETTINGS = {
     TEXT_MAX: integer(4096, 1, 65_536,
       'characters (code points) in a message'),
     REQUESTS_MAX: integer(12_000, 1, 1_000_000,
-      'requests in progress, not counting streams; beyond this, 503 at once'),
+      'requests in progress, not counting streams; beyond this, 503 at once, except for ' +
+        '/health/live'),
     REQUESTS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
-      'bytes that the bodies of requests in progress may have together; beyond this, 503 at once'),
+      'bytes that the bodies of requests in progress may have together; beyond this, 503 at ' +
+        'once, but a single larger one is taken'),
     ANSWERS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
       'bytes of finished pages that clients have not taken yet; beyond this, 503 for further ' +
         'pages'),
@@ -177,7 +179,8 @@ export const SETTINGS = {
     QUEUE_LENGTH_MAX: integer(10_000, 1, 1_000_000,
       'POSTs that may wait for the store; beyond this, 503 at once'),
     QUEUE_BYTES_MAX: integer(64 * MIB, KIB, 4 * GIB,
-      'bytes of memory that waiting POSTs may take; beyond this, 503 at once'),
+      'bytes of memory that waiting POSTs may take; beyond this, 503 at once, but a single ' +
+        'larger one is taken'),
     LOST_PATIENCE_MS: integer(3000, 0, MINUTE,
       'ms for which a reader waits for a message of the last 30 s whose text is missing: ' +
         'after a failover its writer may put it back')

@@ -52,10 +52,14 @@ type Connection = {
 }
 
 /**
- * How many requests may wait on all connections together, as a multiple of `pipelineMax`. As many
- * may come behind refusals: these are never answered, but each one takes memory.
+ * How many requests may wait on all connections together, as a multiple of `pipelineMax`, but not
+ * fewer than a small limit would give to a few connections. As many may come behind refusals: these
+ * are never answered, but each one takes memory, and the parser reads up to 64 KiB of them at once.
  */
 const PIPELINES_MAX = 4
+const WAITING_MAX_MIN = 4000
+/** Always answered: a process that is merely busy must not be killed for it. */
+const LIVENESS = '/health/live'
 /** The same for requests behind one stream. After this many, its connection is closed. */
 const DROPPED_MAX = 100
 const SWEEP_MS = 1000
@@ -72,6 +76,7 @@ export class Connections {
   readonly #connections = new Map<Socket, Connection>()
   readonly #sweeping: NodeJS.Timeout
   readonly #acceptFirst = new AcceptFirst()
+  readonly #waitingMax: number
   #requests = 0
   #bytes = 0
   #waiting = 0
@@ -81,6 +86,7 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
+    this.#waitingMax = Math.max(WAITING_MAX_MIN, PIPELINES_MAX * options.pipelineMax)
     this.#sweeping = setInterval(() => {
       this.#sweep()
     }, SWEEP_MS).unref()
@@ -255,11 +261,18 @@ export class Connections {
     this.#bytes += connection.bytes
     this.#endWith(connection, response)
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
+    const { requestsMax, requestsBytesMax } = this.#options
+    // A body that is larger than the limit is taken when it is the only one, or it never would be.
     const isOverloaded =
-      this.#requests > this.#options.requestsMax || this.#bytes > this.#options.requestsBytesMax
-    const refusal = isOverloaded
-      ? new DialogsError('OVERLOADED', 'Too many requests are in progress: try again in a second.')
-      : undefined
+      this.#requests > requestsMax ||
+      (this.#bytes > requestsBytesMax && this.#bytes > connection.bytes)
+    const refusal =
+      isOverloaded && request.url !== LIVENESS
+        ? new DialogsError(
+            'OVERLOADED',
+            'Too many requests are in progress: try again in a second.'
+          )
+        : undefined
     if (this.#acceptFirst.isAccepting) {
       this.#acceptFirst.hold(() => {
         go(refusal)
@@ -296,8 +309,7 @@ export class Connections {
 
   #wait(connection: Connection, pending: Pending): void {
     const { pipelineMax } = this.#options
-    const isFull =
-      connection.waiting.length >= pipelineMax || this.#waiting >= PIPELINES_MAX * pipelineMax
+    const isFull = connection.waiting.length >= pipelineMax || this.#waiting >= this.#waitingMax
     if (isFull) {
       // This is the last answer on its connection, and nothing more is read.
       connection.state = 'refused'
@@ -327,7 +339,7 @@ export class Connections {
     connection.dropped++
     const isTooMany =
       connection.state === 'refused'
-        ? ++this.#refused > PIPELINES_MAX * this.#options.pipelineMax
+        ? ++this.#refused > this.#waitingMax
         : connection.dropped > DROPPED_MAX
     if (isTooMany) connection.socket.destroy()
   }

@@ -47,7 +47,9 @@ export class Admission {
   ): Promise<T> {
     const { queueLengthMax, queueBytesMax, storeDeadlineMs } = this.#options
     const bytes = 2 * text.length + PENDING_BYTES
-    if (this.#length >= queueLengthMax || this.#bytes + bytes > queueBytesMax) {
+    // A message that is larger than the whole queue is taken alone, or it never would be.
+    const isLarge = this.#length > 0 && this.#bytes + bytes > queueBytesMax
+    if (this.#length >= queueLengthMax || isLarge) {
       return Promise.reject(
         new DialogsError(
           'OVERLOADED',

@@ -198,23 +198,29 @@ t.test(
 )
 
 t.test('a pipeline that is too long is answered up to its limit, however long it is', async t => {
-  const { url } = await startService(t, {
-    redisNodes: cluster.urls,
-    env: { PIPELINE_MAX: '10' }
-  })
   const get = 'GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n'
-  for (const [length, answered, refused] of [
-    [11, 11, 0],
-    [12, 11, 1],
-    [13, 11, 1],
-    [40, 11, 1]
-  ] as const) {
-    const { socket, answer } = connect(t, url, get.repeat(length))
-    const count = (status: number): number => answer().split(`HTTP/1.1 ${status} `).length - 1
-    await until(`${length}: all are answered`, () => count(200) + count(503) === answered + refused)
-    t.strictSame([count(200), count(503)], [answered, refused])
-    if (refused > 0) await until('it is closed', () => socket.destroyed)
-    else socket.destroy()
+  for (const max of [0, 1, 10]) {
+    const { url } = await startService(t, {
+      redisNodes: cluster.urls,
+      env: { PIPELINE_MAX: String(max) }
+    })
+    for (const [length, refused] of [
+      [max + 1, 0],
+      [max + 2, 1],
+      [max + 3, 1],
+      [max + 30, 1],
+      [1000, 1]
+    ] as const) {
+      const { socket, answer } = connect(t, url, get.repeat(length))
+      const count = (status: number): number => answer().split(`HTTP/1.1 ${status} `).length - 1
+      await until(
+        `${length} with PIPELINE_MAX=${max}: as many are answered as should be`,
+        () => count(200) + count(503) === max + 1 + refused
+      )
+      t.strictSame([count(200), count(503)], [max + 1, refused])
+      if (refused > 0) await until('it is closed', () => socket.destroyed)
+      else socket.destroy()
+    }
   }
 })
 

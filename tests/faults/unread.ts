@@ -267,7 +267,8 @@ t.test(
         'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
       )
     )
-    await until('it is full', async () => (await request(`${url}/health/live`)).status === 503)
+    await until('it is full', async () => (await request(`${url}/health/ready`)).status === 503)
+    t.equal((await request(`${url}/health/live`)).status, 200, 'it must not be killed for that')
     t.match(await request(`${url}/rooms/room/messages`), {
       status: 503,
       body: { code: 'OVERLOADED' }
@@ -278,7 +279,7 @@ t.test(
     half[0]?.destroy()
     await until(
       'there is room for one',
-      async () => (await request(`${url}/health/live`)).status === 200
+      async () => (await request(`${url}/health/ready`)).status === 200
     )
   }
 )
