@@ -2,6 +2,8 @@
 // their channel is subscribed and their list is read. They are kept for a while after the last one,
 // for a client that comes back. A list is read again when news of a change may have been lost, and
 // otherwise now and then.
+import { LoopSlices } from '../loop-slices.js'
+import { LoopTurns } from '../loop-turns.js'
 import { type Subscriber } from '../redis/subscriber.js'
 import { userChannel, userOf } from '../store/keys.js'
 import { parsePersonNews } from '../store/person-news.js'
@@ -32,6 +34,7 @@ export class People {
   readonly #subscriber: Pick<Subscriber, 'subscribe' | 'unsubscribe'>
   readonly #options: PeopleOptions
   readonly #events: PersonEvents
+  readonly #pace = { turns: new LoopTurns(), slices: new LoopSlices() }
   readonly #people = new Map<string, Entry>()
   readonly #audit: Audit<Entry>
 
@@ -105,7 +108,7 @@ export class People {
   }
 
   #open(user: string): Entry {
-    const person = new Person(user, this.#inbox, this.#watches, this.#events)
+    const person = new Person(user, this.#inbox, this.#watches, this.#events, this.#pace)
     const looks = new LookTimes(performance.now(), AUDITS * this.#options.auditMs)
     const entry: Entry = { person, looks, lingering: undefined }
     this.#people.set(user, entry)

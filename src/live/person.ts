@@ -4,6 +4,8 @@
 // person's channel, for every stream that joins, and by the audit. While the list or a followed
 // room cannot be read, the streams know that what they were told may be out of date. Follows at
 // most DIALOGS_MAX rooms, those in which the person has acted last. Streams are not told of others.
+import { type LoopSlices } from '../loop-slices.js'
+import { type LoopTurns } from '../loop-turns.js'
 import { DIALOGS_MAX } from '../store/dialog-order.js'
 import { type Inbox } from '../store/inbox.js'
 import { type PersonNews } from '../store/person-news.js'
@@ -18,6 +20,11 @@ export type PersonInbox = Pick<Inbox, 'newest' | 'states' | 'has'>
 export type Watches = {
   watch: (room: string, follower: Follower) => RoomWatch
   unwatch: (room: string, follower: Follower) => void
+}
+/** Shared by all people of a process, so that many of them at once do not hold up the others. */
+export type Pace = {
+  readonly turns: Pick<LoopTurns, 'next'>
+  readonly slices: Pick<LoopSlices, 'add'>
 }
 export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
 
@@ -36,6 +43,7 @@ export class Person implements Follower {
   readonly #inbox: PersonInbox
   readonly #watches: Watches
   readonly #events: PersonEvents
+  readonly #pace: Pace
   readonly #dialogs = new Map<string, FollowedDialog>()
   readonly #streams = new Set<PersonStream>()
   readonly #sync: Retrier
@@ -51,18 +59,25 @@ export class Person implements Follower {
     },
     () => {
       if (this.#isClosed) return
-      for (const stream of this.#streams) if (stream.hasStarted) stream.event(this.#liveEvent)
+      for (const stream of this.#streams) if (stream.hasStarted) void this.#tellLive(stream)
     }
   )
   /** Since when the list was asked for in vain. */
   #tryingSince: number | undefined
   #whenSynced: Array<() => void> = []
 
-  constructor(user: string, inbox: PersonInbox, watches: Watches, events: PersonEvents) {
+  constructor(
+    user: string,
+    inbox: PersonInbox,
+    watches: Watches,
+    events: PersonEvents,
+    pace: Pace
+  ) {
     this.user = user
     this.#inbox = inbox
     this.#watches = watches
     this.#events = events
+    this.#pace = pace
     this.#sync = new Retrier(
       async () => {
         this.#tryingSince ??= performance.now()
@@ -95,11 +110,12 @@ export class Person implements Follower {
     const stream = new PersonStream(
       output,
       room => this.#eventOf(room, mayShow(room)),
-      () => this.#outdated.sinceMs
+      () => this.#outdated.sinceMs,
+      this.#pace.slices
     )
     this.#streams.add(stream)
     if (!this.#outdated.isEmpty) stream.event(this.#behindEvent)
-    this.#start(stream, output, after).catch((error: unknown) => {
+    this.#start(stream, after).catch((error: unknown) => {
       this.#events.failed('person', error)
     })
     return () => {
@@ -159,12 +175,10 @@ export class Person implements Follower {
     for (const room of [...this.#dialogs.keys()]) this.#unfollow(room)
   }
 
-  async #start(
-    stream: PersonStream,
-    output: PersonOutput,
-    after: number | undefined
-  ): Promise<void> {
+  async #start(stream: PersonStream, after: number | undefined): Promise<void> {
     await this.sync()
+    // All streams that wait for the same list continue at once.
+    await this.#pace.turns.next()
     const since = after === undefined ? -Infinity : after - RESUMED_MS
     const rooms = [...this.#dialogs.keys()]
     await Promise.all(
@@ -177,8 +191,17 @@ export class Person implements Follower {
         else await dialog.ask()
       })
     )
+    await stream.told()
     stream.hasStarted = true
-    if (!output.hasEnded && this.#outdated.isEmpty) stream.event(this.#liveEvent)
+    await this.#tellLive(stream)
+  }
+
+  /** After what the stream has not been told yet. */
+  async #tellLive(stream: PersonStream): Promise<void> {
+    await stream.told()
+    if (this.#streams.has(stream) && this.#outdated.isEmpty && !this.#isClosed) {
+      stream.event(this.#liveEvent)
+    }
   }
 
   async #catchUp(dialog: FollowedDialog): Promise<void> {
