@@ -35,6 +35,7 @@ import { requestFault } from './routes/request-check.js'
 import { ticketRoutes } from './routes/tickets.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Service } from './service.js'
+import { Shared } from './shared.js'
 import { ticketsIn } from './store/tickets.js'
 import { Telemetry } from './telemetry.js'
 import { VERSION } from './version.js'
@@ -225,7 +226,10 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await streams.register(eventRoutes, streaming)
     await streams.register(personEventRoutes, { people, ...streaming })
   })
-  const describe = async (): Promise<ClusterDescription> => await describeCluster(cluster)
+  // It takes several commands to each node, so requests at the same time share it.
+  const descriptions = new Shared<ClusterDescription>()
+  const describe = async (): Promise<ClusterDescription> =>
+    await descriptions.read('', async () => await describeCluster(cluster))
   const watch = new ClusterWatch(describe, {
     intervalMs: CLUSTER_LOOK_MS,
     onFault: error => {

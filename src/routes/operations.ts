@@ -4,6 +4,8 @@ import { Type } from '@sinclair/typebox'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
+import { Shared } from '../shared.js'
+import { sendJson } from './answers.js'
 import { checkAdmin } from './rights.js'
 import { HealthAnswer } from './operation-schemas.js'
 import { ErrorAnswer } from './schemas.js'
@@ -66,7 +68,12 @@ export async function healthRoutes(
     }
   )
 
-  app.get('/openapi.json', () => describeApi())
+  let description: Buffer | undefined
+  app.get('/openapi.json', (_request, reply) => {
+    // Encoding 60 KB anew for each request would hold up others.
+    description ??= Buffer.from(JSON.stringify(describeApi()))
+    return sendJson(reply, description)
+  })
 }
 
 /** For those who run the service. */
@@ -75,6 +82,8 @@ export async function operationRoutes(
   { metricsText, metricsType }: OperationRoutesOptions
 ): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  // Collecting them takes milliseconds, so requests at the same time share it.
+  const reads = new Shared<string>()
 
   app.get(
     '/metrics',
@@ -88,7 +97,7 @@ export async function operationRoutes(
     async (request, reply) => {
       checkAdmin(request.caller)
       reply.header('content-type', metricsType)
-      return reply.send(await metricsText())
+      return reply.send(await reads.read('', metricsText))
     }
   )
 }

@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process'
 import { EventSource } from 'eventsource'
 import t from 'tap'
+import { connect } from '../../src/embedded/connection.js'
 import { freshRoom, post, postMany, readAll, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
@@ -144,6 +145,28 @@ t.test('the cluster is shown with its shards', async t => {
       keys: Number,
       memoryBytes: Number
     })
+  }
+})
+
+t.test('those who ask for the cluster at once share the reads', async t => {
+  const [node] = cluster.nodes
+  if (node === undefined) throw new Error('no node')
+  const client = await connect(node.url)
+  const sizesRead = async (): Promise<number> => {
+    const stats = String(await client.sendCommand(['INFO', 'commandstats']))
+    return Number(/cmdstat_dbsize:calls=(\d+)/.exec(stats)?.[1] ?? 0)
+  }
+  try {
+    const before = await sizesRead()
+    const answers = await Promise.all(sequence(1, 200).map(() => request(`${url}/cluster`)))
+    for (const { status, body } of answers) {
+      t.equal(status, 200)
+      t.equal((body['shards'] as unknown[]).length, 3)
+    }
+    const reads = (await sizesRead()) - before
+    t.ok(reads >= 1 && reads < 100, `${reads} reads for 200 requests`)
+  } finally {
+    await client.disconnect()
   }
 })
 
