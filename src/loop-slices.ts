@@ -1,6 +1,6 @@
 // Many short pieces of work, such as writing one piece of a long list to each of many streams: as
 // many in each turn of the event loop as fit into a few ms. Invariant: whoever else needs the loop
-// waits for one slice, however many pieces are due. Work whose single piece takes milliseconds
+// waits for one slice, however many pieces are due. Work of which a single piece takes milliseconds
 // belongs in LoopTurns (loop-turns.ts).
 
 const SLICE_MS = 5
@@ -9,7 +9,7 @@ export class LoopSlices {
   #due: Array<() => void> = []
   #isScheduled = false
 
-  /** Runs a piece of work in a later turn, after those that were added before. It must not throw. */
+  /** Runs a piece of work in a later turn, after those added before. It must not throw. */
   add(work: () => void): void {
     this.#due.push(work)
     if (this.#isScheduled) return
