@@ -38,8 +38,6 @@ Output
 
 Exit status: 0 all acknowledged, 1 some failed, 2 wrong usage. Ctrl-C stops and waits for messages in flight; a second gives up.`
 
-export type MsggenOptions = ReturnType<typeof readMsggenOptions>
-
 /** @throws UsageError */
 export function readMsggenOptions(args: readonly string[]) {
   const values = readOptions(args, {

@@ -1,7 +1,8 @@
 // What travels on a room's channel, from the process that wrote something to all that have readers
 // there: the frames of new entries, a signal, or the news that the room was deleted. The first byte
-// tells them apart: messages begin with a digit. Whatever a process cannot parse makes it read the
-// room's log instead, so a newer version may publish something new.
+// tells them apart: frames begin with a digit, or with `changed` if changes are among them.
+// Whatever a process cannot parse makes it read the room's log instead, so a newer version may
+// publish something new.
 import { encodeFrame, type Frames } from './frame.js'
 import { isChange, type Entry } from './message.js'
 
