@@ -1,89 +1,87 @@
-// A reader of several rooms on one connection, `GET /events?room=a&room=b…`. It reconnects with the
-// last id of its stream, and keeps one record per room.
+// A reader of several rooms on one connection, `GET /events?room=a&room=b…`, by the client that
+// the page and other programs use: it resumes with its cursors, and notices silence by itself. As
+// behind a load balancer, each connection goes to the next of several services. Keeps one record
+// per room.
+//
+// The other readers of a drill speak the protocol themselves (recorder.ts), so that a fault of the
+// client cannot hide one of the service, and because a thousand of them must cost little.
+import { Dialogs, Refusal, type StreamEvent } from '../../src/client/dialogs.js'
 import { type ReaderRecord } from './reader-record.js'
-import { SseConnection } from './sse-connection.js'
-
-const RETRY_MS = 500
 
 export class CombinedRecorder {
   readonly records: ReadonlyMap<string, ReaderRecord>
   readonly ends: string[] = []
-  readonly #urls: readonly string[]
-  #turn = 0
-  #cursor = ''
-  readonly #headers: Readonly<Record<string, string>>
-  #connection: SseConnection | undefined
-  #timer: NodeJS.Timeout | undefined
-  #isStopped = false
+  readonly #dialogs: Dialogs
+  readonly #end = new AbortController()
+  #connection = new AbortController()
 
   constructor(
     records: readonly ReaderRecord[],
     urls: readonly string[],
     headers: Readonly<Record<string, string>> = {}
   ) {
-    this.#headers = headers
     this.records = new Map(records.map(record => [record.transcript.room, record]))
-    this.#urls = urls
+    let turn = 0
+    this.#dialogs = new Dialogs({
+      url: urls[0] ?? '',
+      fetch: (url, init) => {
+        const { pathname, search } = new URL(url)
+        this.#connection = new AbortController()
+        const signals = [this.#connection.signal, ...(init.signal ? [init.signal] : [])]
+        return fetch(`${urls[turn++ % urls.length]}${pathname}${search}`, {
+          ...init,
+          headers: { ...Object.fromEntries(new Headers(init.headers)), ...headers },
+          signal: AbortSignal.any(signals)
+        })
+      }
+    })
   }
 
   start(): this {
-    const query = [...this.records.keys()].map(room => `room=${encodeURIComponent(room)}`).join('&')
-    const url = new URL(`${this.#urls[this.#turn++ % this.#urls.length]}/events?${query}`)
-    this.#connection = new SseConnection(
-      url,
-      { ...this.#headers, ...(this.#cursor === '' ? {} : { 'last-event-id': this.#cursor }) },
-      {
-        onOpen: () => {},
-        onFrame: frame => {
-          this.#take(frame)
-        },
-        onEnd: reason => {
-          this.ends.push(reason)
-          if (!this.#isStopped) {
-            this.#timer = setTimeout(() => {
-              this.start()
-            }, RETRY_MS)
-          }
-        }
-      }
-    )
+    void this.#run()
     return this
   }
 
+  /** Breaks its connection. It reconnects with its cursors. */
   cut(): void {
-    this.#connection?.cut()
+    this.#connection.abort(new Error('cut by the drill'))
   }
 
   stop(): void {
-    this.#isStopped = true
-    clearTimeout(this.#timer)
-    this.#connection?.cut()
+    this.#end.abort()
   }
 
-  #take(frame: Buffer): void {
-    const fields = new Map(
-      frame
-        .toString()
-        .split('\n')
-        .map(line => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 2)])
-    )
-    const [cursor, data] = [fields.get('id'), fields.get('data')]
-    if (cursor === undefined || data === undefined) return
-    this.#cursor = cursor
-    // Every event names its room. Only the cursor of a `reset` tells which sequence of the room
-    // comes next.
-    const { room, reason = '' } = JSON.parse(data) as { room: string; reason?: string }
-    const record = this.records.get(room)
-    const seq = Number.parseInt(cursor.split(',')[[...this.records.keys()].indexOf(room)] ?? '', 10)
-    switch (fields.get('event')) {
-      case undefined:
-        return record?.message(seq, Buffer.from(data), performance.now())
+  async #run(): Promise<void> {
+    const { signal } = this.#end
+    try {
+      for await (const event of this.#dialogs.stream([...this.records.keys()], { signal })) {
+        this.#take(event)
+      }
+    } catch (error) {
+      if (!(error instanceof Refusal)) throw error
+      this.ends.push(`refused for good: ${error.message}`)
+    }
+  }
+
+  #take(event: StreamEvent): void {
+    if (event.type === 'down') this.ends.push(String(event.error ?? 'the stream was ended'))
+    if (!('cursor' in event)) return
+    const record = this.records.get(event.room)
+    switch (event.type) {
+      case 'message':
+        // The client keeps a message's fields in the order of the service: these are its bytes.
+        return record?.message(
+          event.message.seq,
+          Buffer.from(JSON.stringify(event.message)),
+          performance.now()
+        )
       case 'live':
         return record?.live()
       case 'lost':
-        return record?.lost(seq)
+        return record?.lost(event.seq)
       case 'reset':
-        return record?.reset(seq, reason)
+        // Only the cursor tells which sequence comes next.
+        return record?.reset(Number.parseInt(event.cursor, 10), event.reason)
     }
   }
 }
