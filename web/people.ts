@@ -1,7 +1,7 @@
-// The people who have written in the room, busiest first. The list is requested once per
-// connection, page by page as the person wants, and then updated from the live messages, so a busy
-// room costs the service nothing. A message that arrived while the answer was on its way may be
-// counted twice until the next connection. Drawn at most once a second.
+// The members of the room, busiest first. The list is requested once per connection, page by page
+// as the person wants, and then updated from the live messages, so a busy room costs the service
+// nothing. A message that arrived while the answer was on its way may be counted twice until the
+// next connection. Drawn at most once a second.
 import { type UserPage } from '../src/client/dialogs.js'
 import { find } from './find.js'
 import { hueOf, lettersOf } from './hue.js'
