@@ -33,6 +33,11 @@ export type PersonEvents = { failed: (what: 'person', error: unknown) => void }
  * differ and a change may have been noticed late.
  */
 const RESUMED_MS = 600_000
+/**
+ * A cursor that is further ahead than this came from a process with a wrong clock, and says nothing
+ * of what the client has seen.
+ */
+const AHEAD_MS_MAX = 60_000
 /** How often a list is read anew because news arrived meanwhile. */
 const LOOKS_MAX = 5
 /** Stands for the list among the names of rooms, which are never empty. */
@@ -179,7 +184,8 @@ export class Person implements Follower {
     await this.sync()
     // All streams that wait for the same list continue at once.
     await this.#pace.turns.next()
-    const since = after === undefined ? -Infinity : after - RESUMED_MS
+    const isUnknown = after === undefined || after > Date.now() + AHEAD_MS_MAX
+    const since = isUnknown ? -Infinity : after - RESUMED_MS
     const rooms = [...this.#dialogs.keys()]
     await Promise.all(
       rooms.map(async room => {

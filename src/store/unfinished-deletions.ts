@@ -1,9 +1,10 @@
 // The list of rooms whose deletion is in progress in any process, so that a deletion is finished
 // even if its process dies. A room is listed before it is deleted, with a claim: the ms until which
 // some process works on it. That process puts the claim off while it goes on. If a claim is
-// overdue, another process takes over. Invariant: a room is taken from the list only after it was
-// cleaned, and only if nobody has listed it again since. No two claims of a room have the same ms,
-// so the ms shows whether a claim is still the one that was made.
+// overdue, or nobody has put it off for as long, another process takes over. Invariant: a room is
+// taken from the list only after it was cleaned, and only if nobody has listed it again since. No
+// two claims of a room have the same ms, so the ms shows whether a claim is still the one that was
+// made.
 //
 // One case is left to `npm run check -- --repair`: a process stands still for longer than its claim
 // between listing a room and deleting it, and dies right after the deletion.
@@ -51,6 +52,11 @@ export class UnfinishedDeletions {
   readonly #cluster: Cluster
   readonly #claimMs: number
   readonly #deadlineMs: number
+  /**
+   * The listed claims, each with the time (performance.now()) at which it was first seen. The ms of
+   * a claim are those of its process, whose clock may be wrong.
+   */
+  #seen = new Map<string, { readonly untilMs: number; readonly at: number }>()
 
   constructor(
     cluster: Cluster,
@@ -125,8 +131,20 @@ export class UnfinishedDeletions {
         }))
       })
     )
+    const claims = found.flat()
     const now = Date.now()
-    return found.flat().filter(({ untilMs }) => untilMs < now)
+    const at = performance.now()
+    const before = this.#seen
+    this.#seen = new Map(
+      claims.map(({ room, untilMs }) => {
+        const known = before.get(room)
+        return [room, known?.untilMs === untilMs ? known : { untilMs, at }]
+      })
+    )
+    return claims.filter(({ room, untilMs }) => {
+      const unchangedMs = at - (this.#seen.get(room)?.at ?? at)
+      return untilMs < now || unchangedMs > this.#claimMs
+    })
   }
 
   async #claim(room: string, before: string): Promise<number | undefined> {

@@ -181,6 +181,28 @@ t.test('dialogs come first, then `live`, then news, counted without the store', 
   t.equal(world.asked, asked)
 })
 
+t.test('a cursor from the future does not hide what has changed', async t => {
+  for (const [aheadMs, rooms] of [
+    [0, []],
+    [50_000, []],
+    [70_000, ['red']],
+    [3_600_000, ['red']]
+  ] as const) {
+    const world = new World()
+    world.listed.set('red', { ms: 1, seq: 0 })
+    // The first stream has read the dialog, so a second one is told only of changes.
+    const first = world.stream()
+    await until('the dialog is known', () => isLive(first.told))
+    const { told } = world.stream(Date.now() + aheadMs)
+    await until('it is live', () => isLive(told))
+    t.strictSame(
+      told.flatMap(({ event, data }) => (event === 'room' ? [data['room']] : [])),
+      rooms,
+      `${aheadMs} ms ahead`
+    )
+  }
+})
+
 t.test('a long list is written in pieces of bounded size, and `live` follows', async t => {
   const world = new World()
   const rooms = sequence(1, 1000).map(n => `room ${n}`)
