@@ -1,10 +1,7 @@
 // The state that a crash between two steps of a change leaves, or a shard that lost data: the check
 // finds it, and --repair fixes it.
-import assert from 'node:assert/strict'
 import t, { type Test } from 'tap'
 import { type FindingKind } from '../../src/cli/check/finding.js'
-import { RoomCheck } from '../../src/cli/check/room-check.js'
-import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { isChange, parseReference } from '../../src/message/message.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -12,6 +9,7 @@ import { blockKey, changedKey, logKey, roomSlot } from '../../src/store/keys.js'
 import { CHANGE } from '../../src/store/block-scripts.js'
 import { BlockWriter } from '../../src/store/block-writer.js'
 import { Retention } from '../../src/store/retention.js'
+import { checkRoom } from '../support/check-room.js'
 import { freshRoom } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { append, openStore, readAll, type TestStore } from '../support/store.js'
@@ -20,23 +18,8 @@ const embedded = await startCluster(t)
 const open = (t: Test): Promise<TestStore> => openStore(t, embedded, {}, redisTarget(embedded.urls))
 
 /** The findings, each as `<kind> <count>`; repaired ones are marked. */
-async function check(
-  { cluster, store }: TestStore,
-  room: string,
-  isRepairing = false
-): Promise<string[]> {
-  const keys = (await findKeys(cluster, [room])).get(room)
-  assert.ok(keys)
-  const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.cleaner.clean(room),
-    seal: room => store.sealer.seal(room),
-    isRepairing,
-    // Even entries and changes of a moment ago are checked.
-    orphanAgeMs: -1000,
-    settleMs: -1000,
-    referencesMax: 1_000_000,
-    onProgress: () => undefined
-  }).run()
+async function check(opened: TestStore, room: string, isRepairing = false): Promise<string[]> {
+  const { findings } = await checkRoom(opened, room, { isRepairing })
   const told: readonly FindingKind[] = [
     'orphan',
     'half-changed',

@@ -19,14 +19,15 @@ import {
   References,
   type EntryId
 } from '../../src/cli/check/references.js'
-import { RoomCheck, workOf, type RoomReport } from '../../src/cli/check/room-check.js'
-import { findKeys, findRooms, groupsOf } from '../../src/cli/check/survey.js'
+import { type RoomCheckOptions, type RoomReport, workOf } from '../../src/cli/check/room-check.js'
+import { findRooms, groupsOf } from '../../src/cli/check/survey.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { blockKey, leftKey, logKey, roomSlot, segmentKey, usersKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { SEAL } from '../../src/store/log-scripts.js'
 import { parseReference } from '../../src/message/message.js'
+import { checkRoom } from '../support/check-room.js'
 import { freshRoom } from '../support/client.js'
 import { startCluster, temporaryDir } from '../support/embedded.js'
 import { sequence } from '../support/log-model.js'
@@ -74,25 +75,13 @@ const check = (...args: string[]): Promise<Result> =>
     ...args
   )
 
-/** Runs the check within this process. */
-async function checkRoom(
-  { cluster, store }: TestStore,
+/** Runs the check within this process. Entries of the last minute are not orphans yet. */
+const checkHere = async (
+  opened: TestStore,
   room: string,
-  options: Partial<ConstructorParameters<typeof RoomCheck>[4]> = {}
-): Promise<RoomReport> {
-  const keys = (await findKeys(cluster, [room])).get(room)
-  assert.ok(keys)
-  return await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.cleaner.clean(room),
-    seal: room => store.sealer.seal(room),
-    isRepairing: false,
-    orphanAgeMs: 60_000,
-    settleMs: 100,
-    referencesMax: 1_000_000,
-    onProgress: () => undefined,
-    ...options
-  }).run()
-}
+  options: Partial<RoomCheckOptions> = {}
+): Promise<RoomReport> =>
+  await checkRoom(opened, room, { orphanAgeMs: 60_000, settleMs: 100, ...options })
 
 const kindsIn = ({ findings }: RoomReport): FindingKind[] => findings.map(({ kind }) => kind)
 
@@ -323,7 +312,7 @@ await t.test(
     for (const key of [block, ...only]) t.ok(listed.stdout.includes(`      ${key} `), key)
     const repaired = await check('--room', room, '--orphan-age', age, '--repair')
     t.match(repaired, { status: 0, stdout: `· ${KINDS.orphan.about}: 3 (repaired)\n` })
-    t.match(await checkRoom({ store, cluster, published: [], faults: [] }, room), {
+    t.match(await checkHere({ store, cluster, published: [], faults: [] }, room), {
       blocks: 1,
       findings: { length: 0 }
     })
@@ -354,7 +343,7 @@ t.test('names that look like patterns or like other keys are checked like any ot
     const room = `${freshRoom()}${name}`
     await appendMany(opened.store, room, `ann*.${name}`, 2)
     t.match(
-      await checkRoom(opened, room),
+      await checkHere(opened, room),
       { head: 2, users: 1, blocks: 1, findings: { length: 0 } },
       JSON.stringify(room)
     )
@@ -382,8 +371,8 @@ t.test('several passes find the same as one', async t => {
   // A check ignores entries from the millisecond in which it starts.
   await until('the next millisecond', () => Date.now() > Number.parseInt(orphan, 10))
   let entries = 0
-  const one = await checkRoom(opened, room)
-  const many = await checkRoom(opened, room, {
+  const one = await checkHere(opened, room)
+  const many = await checkHere(opened, room, {
     referencesMax: 7,
     onProgress: count => {
       entries += count
@@ -667,7 +656,7 @@ t.test('while writers go on, nothing is found, and nothing right is changed', as
       'more was written',
       async () => (await checker.store.head(room)) > (reports.at(-1)?.head ?? 0)
     )
-    reports.push(await checkRoom(checker, room, { isRepairing: true }))
+    reports.push(await checkHere(checker, room, { isRepairing: true }))
   }
   const { status, stdout } = await check('--room', room, '--repair')
   t.equal(status, 0, stdout)
@@ -681,7 +670,7 @@ t.test('while writers go on, nothing is found, and nothing right is changed', as
     )
   }
   t.ok(new Set(reports.map(({ head }) => head)).size > 5, 'writing went on meanwhile')
-  t.match(await checkRoom(checker, room), { head: total, findings: { length: 0 } })
+  t.match(await checkHere(checker, room), { head: total, findings: { length: 0 } })
 })
 
 t.test('a wrong option or setting is reported, and the status is 2', async t => {

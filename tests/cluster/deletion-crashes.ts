@@ -1,10 +1,7 @@
 // A process dies between any two steps of a deletion, or writes of processes that started earlier
 // arrive late. No reader sees anything of it. The check finds what remains in keys, and --repair or
 // a repeated deletion removes it.
-import { strict as assert } from 'node:assert'
 import t from 'tap'
-import { RoomCheck } from '../../src/cli/check/room-check.js'
-import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { readConfig } from '../../src/config.js'
 import { type Cluster } from '../../src/redis/cluster.js'
@@ -21,6 +18,7 @@ import {
 } from '../../src/store/keys.js'
 import { CLEANED } from '../../src/store/log-scripts.js'
 import { Store } from '../../src/store/store.js'
+import { checkRoom } from '../support/check-room.js'
 import { freshRoom, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { dyingStore } from '../support/dying-store.js'
@@ -79,18 +77,7 @@ function slowStore(before: (args: readonly string[]) => Promise<void>): Store {
 
 /** The findings, each as `<kind> <count>`; repaired ones are marked. */
 async function check(room: string, isRepairing = false): Promise<string[]> {
-  const keys = (await findKeys(healthy.cluster, [room])).get(room)
-  assert.ok(keys)
-  const { findings } = await new RoomCheck(healthy.cluster, healthy.store.log, room, keys, {
-    clean: room => healthy.store.cleaner.clean(room),
-    seal: room => healthy.store.sealer.seal(room),
-    isRepairing,
-    orphanAgeMs: 0,
-    // Even changes of a moment ago are checked.
-    settleMs: -1000,
-    referencesMax: 1_000_000,
-    onProgress: ignore
-  }).run()
+  const { findings } = await checkRoom(healthy, room, { isRepairing, orphanAgeMs: 0 })
   return findings.map(
     ({ kind, count, mended }) => `${kind} ${count}${mended === count ? ' mended' : ''}`
   )

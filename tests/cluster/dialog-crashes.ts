@@ -2,16 +2,14 @@
 // change or deletion of one. It leaves the state that the code promises, readers see the old or the
 // new state, the check finds what is left and --repair mends it, and repeating the operation puts
 // it right.
-import assert from 'node:assert/strict'
 import t, { type Test } from 'tap'
 import { type FindingKind } from '../../src/cli/check/finding.js'
-import { RoomCheck } from '../../src/cli/check/room-check.js'
-import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { DialogsError } from '../../src/errors.js'
 import { Dialogs } from '../../src/store/dialogs.js'
 import { ReadMarks } from '../../src/store/read-marks.js'
 import { type Store } from '../../src/store/store.js'
+import { checkRoom } from '../support/check-room.js'
 import { freshRoom } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { dyingStore } from '../support/dying-store.js'
@@ -31,18 +29,7 @@ const dying = (writes: number): ReturnType<typeof dyingStore> =>
 
 /** The kinds of what the check finds. With `isRepairing`, all of it must be mended. */
 async function check(t: Test, room: string, isRepairing = false): Promise<FindingKind[]> {
-  const keys = (await findKeys(healthy.cluster, [room])).get(room)
-  assert.ok(keys)
-  const { findings } = await new RoomCheck(healthy.cluster, healthy.store.log, room, keys, {
-    clean: room => healthy.store.cleaner.clean(room),
-    seal: room => healthy.store.sealer.seal(room),
-    isRepairing,
-    // Even what was written a moment ago is checked.
-    orphanAgeMs: -1000,
-    settleMs: -1000,
-    referencesMax: 1_000_000,
-    onProgress: ignore
-  }).run()
+  const { findings } = await checkRoom(healthy, room, { isRepairing })
   if (isRepairing) {
     for (const { kind, count, mended } of findings) t.equal(mended, count, `${kind} is mended`)
   }

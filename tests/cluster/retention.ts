@@ -5,8 +5,6 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
-import { RoomCheck } from '../../src/cli/check/room-check.js'
-import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { parseReference } from '../../src/message/message.js'
@@ -14,6 +12,7 @@ import { blockKey, changedKey, segmentKey } from '../../src/store/keys.js'
 import { Log } from '../../src/store/log.js'
 import { Pieces } from '../../src/store/pieces.js'
 import { Retention } from '../../src/store/retention.js'
+import { checkRoom } from '../support/check-room.js'
 import { post, readAll, request, sequence } from '../support/client.js'
 import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
@@ -182,18 +181,18 @@ t.test('keys that were written before the setting get their expiry from the chec
     { ...SHAPE, retentionDaysByPrefix: [{ prefix: 'later-', days: 1 }] },
     redisTarget(cluster.urls)
   )
-  t.strictSame(await checkRoom(kept, room, false), ['no-expiry'], 'it is found')
+  t.strictSame(await kindsIn(kept, room, false), ['no-expiry'], 'it is found')
   for (const key of keys) t.equal(await expiryOf(key), -1)
-  t.strictSame(await checkRoom(kept, room, true), ['no-expiry mended'])
-  t.strictSame(await checkRoom(kept, room, false), [])
-  t.strictSame(await checkRoom(kept, other, true), [], 'others keep theirs')
+  t.strictSame(await kindsIn(kept, room, true), ['no-expiry mended'])
+  t.strictSame(await kindsIn(kept, room, false), [])
+  t.strictSame(await kindsIn(kept, other, true), [], 'others keep theirs')
   for (const key of keys) {
     const leftMs = (await expiryOf(key)) - Date.now()
     t.ok(leftMs > DAY_MS && leftMs < DAY_MS + 3_700_000, `${key} expires in ${leftMs} ms`)
   }
   // An existing expiry stays, and what has expired already is deleted at once.
   const before = await expiryOf(block)
-  await checkRoom(kept, room, true)
+  await kindsIn(kept, room, true)
   t.equal(await expiryOf(block), before)
   await admin.cluster.command(slotOf(block), ['PERSIST', block])
   const over = await openStore(
@@ -202,27 +201,17 @@ t.test('keys that were written before the setting get their expiry from the chec
     { ...SHAPE, retentionDaysByPrefix: [{ prefix: 'later-', days: 1e-9 }] },
     redisTarget(cluster.urls)
   )
-  await checkRoom(over, room, true)
+  await kindsIn(over, room, true)
   t.equal(await expiryOf(block), -2)
 })
 
 /** The kinds that are found. */
-async function checkRoom(
-  { cluster, store }: TestStore,
-  room: string,
-  isRepairing: boolean
-): Promise<string[]> {
-  const keys = (await findKeys(cluster, [room])).get(room)
-  if (keys === undefined) throw new Error('no keys')
-  const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-    clean: room => store.cleaner.clean(room),
-    seal: room => store.sealer.seal(room),
+async function kindsIn(opened: TestStore, room: string, isRepairing: boolean): Promise<string[]> {
+  const { findings } = await checkRoom(opened, room, {
     isRepairing,
     orphanAgeMs: 60_000,
-    settleMs: 0,
-    referencesMax: 1_000_000,
-    onProgress: () => undefined
-  }).run()
+    settleMs: 0
+  })
   return findings.map(({ kind, count, mended }) => `${kind}${mended === count ? ' mended' : ''}`)
 }
 

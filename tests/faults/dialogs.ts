@@ -6,8 +6,6 @@
 import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
-import { RoomCheck } from '../../src/cli/check/room-check.js'
-import { findKeys } from '../../src/cli/check/survey.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { finishHalfMoved } from '../../src/cli/cluster/half-moved.js'
 import { randomFrom } from '../../src/cli/zipf.js'
@@ -26,6 +24,7 @@ import { Hosts } from '../drills/hosts.js'
 import { HOSTS, PARTITION_ENV } from '../drills/partitions.js'
 import { World } from '../drills/world.js'
 import { ChatModel } from '../support/chat-model.js'
+import { checkRoom } from '../support/check-room.js'
 import { readAll, request, sequence, type Answer } from '../support/client.js'
 import { everythingIn } from '../support/embedded.js'
 import { PersonFollower, RoomFollower } from '../support/followers.js'
@@ -340,17 +339,11 @@ t.test('whatever people do and whatever fails, the service equals the model', as
     const allowed = ['unlisted', 'counter', 'orphan', 'leftover', 'half-sealed', 'untold']
     for (const room of rooms) {
       const check = async (isRepairing: boolean): Promise<string[]> => {
-        const keys = (await findKeys(cluster, [room])).get(room)
-        if (keys === undefined) throw new Error(`no keys of ${room}`)
-        const { findings } = await new RoomCheck(cluster, store.log, room, keys, {
-          clean: room => store.cleaner.clean(room),
-          seal: room => store.sealer.seal(room),
+        const { findings } = await checkRoom({ store, cluster }, room, {
           isRepairing,
           orphanAgeMs: 0,
-          settleMs: 0,
-          referencesMax: 1_000_000,
-          onProgress: () => undefined
-        }).run()
+          settleMs: 0
+        })
         return findings.map(({ kind, examples }) => `${kind} ${examples.join(' ')}`)
       }
       const found = await check(true)
