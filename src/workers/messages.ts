@@ -26,7 +26,7 @@ export type FromWorker =
   | { readonly kind: 'taken' }
   /** This many of its connections have been closed since the last such message. */
   | { readonly kind: 'closed'; readonly count: number }
-  /** The worker is stopping by itself and wants no more connections. */
+  /** The worker was asked to end and wants no more connections. The answer is `stop`. */
   | { readonly kind: 'leaving' }
   /** The answer to `count`; without an id the last metrics of a worker that stops. */
   | { readonly kind: 'counted'; readonly id?: number; readonly metrics: MetricsJson }

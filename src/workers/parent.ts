@@ -130,6 +130,7 @@ export class Parent {
         break
       case 'leaving':
         this.#tellFleet()
+        worker.tell({ kind: 'stop' })
         break
       case 'taken':
         this.#dispatch()

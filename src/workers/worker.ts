@@ -2,6 +2,7 @@
 // hands them over; this process serves them as a single process would. Invariant: it never outlives
 // its parent, and it drains before it ends unless it is killed.
 import type { Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { App } from '../app.js'
 import { readConfig } from '../config.js'
 import { redisTarget } from '../config/redis-target.js'
@@ -10,6 +11,9 @@ import { type Fleet, type FromWorker, type ToWorker } from './messages.js'
 
 /** How long closed connections are counted before the parent is told. */
 const CLOSED_MS = 50
+/** How long a stop waits for the first requests on connections that have just been handed over. */
+const UNHEARD_MS_MAX = 1000
+const UNHEARD_POLL_MS = 10
 
 let app: App | undefined
 let stopping: Promise<void> | undefined
@@ -17,6 +21,8 @@ let fleet: Fleet = { running: 0, wanted: 0 }
 let sums = 0
 const waiting = new Map<number, (text: string) => void>()
 let closed = 0
+/** Connections on which no request has come yet. */
+const unheard = new Set<Socket>()
 
 // The parent may be gone already; `disconnect` then ends this process.
 function tell(message: FromWorker, onSent: () => void = () => undefined): void {
@@ -28,6 +34,7 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
   const { buildApp } = await import('../app.js')
   const redis = config.redis ?? redisTarget(redisUrls ?? [])
   app = await buildApp(config, redis, { metricsText: sumOfAll, fleet: () => fleet })
+  app.fastify.server.on('request', ({ socket }) => unheard.delete(socket))
   // Connections come from the parent. This address exists because Node enforces request timeouts
   // only on a listening server. It also answers, which helps to look at a single worker.
   await app.fastify.listen({ host: '127.0.0.1', port: 0 })
@@ -36,6 +43,9 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
 
 function stop(): void {
   stopping ??= (async () => {
+    // They would be reset, with the requests that are on their way.
+    const until = performance.now() + UNHEARD_MS_MAX
+    while (unheard.size > 0 && performance.now() < until) await sleep(UNHEARD_POLL_MS)
     await app?.stop()
     const metrics = await app?.metrics.registry.getMetricsAsJSON()
     if (metrics === undefined || !process.connected) return
@@ -55,7 +65,11 @@ function stop(): void {
 function serve(socket: Socket | undefined): void {
   tell({ kind: 'taken' })
   if (socket === undefined || app === undefined) return countClosed()
-  socket.once('close', countClosed)
+  unheard.add(socket)
+  socket.once('close', () => {
+    unheard.delete(socket)
+    countClosed()
+  })
   // As Node's own HTTP server does.
   socket.allowHalfOpen = true
   socket.setNoDelay(true)
@@ -113,7 +127,9 @@ process.once('disconnect', stop)
 // Ctrl-C in a terminal reaches all processes at once. The parent closes the listener first and then
 // sends `stop`.
 process.on('SIGINT', () => undefined)
+// The parent answers with `stop`. Before that come the connections that it has handed over without
+// knowing.
 process.on('SIGTERM', () => {
-  tell({ kind: 'leaving' })
-  stop()
+  if (process.connected) tell({ kind: 'leaving' })
+  else stop()
 })

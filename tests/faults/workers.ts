@@ -223,78 +223,23 @@ t.test(
 
 t.test('a worker that is asked to end drains, and is replaced', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
-  const [worker = 0] = workersOf(service.pid)
-  process.kill(worker, 'SIGTERM')
   const room = freshRoom()
-  while (startOf(worker) !== undefined) {
-    t.equal(await postOnce(service.url, room, 'hello', randomUUID()), 201)
-  }
-  await until('another worker takes its place', () => workersOf(service.pid).length === WORKERS)
-})
-
-t.test(
-  'counters never fall, whether workers are killed, end by themselves or are busy',
-  async t => {
-    const service = await startService(t, { redisNodes: cluster.urls, env })
-    const room = freshRoom()
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-    t.teardown(() => {
-      agent.destroy()
-    })
-    const counted = async (): Promise<[posts: number[], observed: number | undefined]> => {
-      const text = await new Promise<string>((resolve, reject) => {
-        const chunks: Buffer[] = []
-        http
-          .get(`${service.url}/metrics`, { agent }, response => {
-            response
-              .on('data', chunk => chunks.push(chunk))
-              .on('end', () => {
-                resolve(Buffer.concat(chunks).toString())
-              })
-          })
-          .on('error', reject)
-      })
-      return [metric(text, 'dialogs_posts_total'), metric(text, 'dialogs_post_seconds_count')[0]]
+  // Several times: a connection may be on its way to the worker at that moment.
+  for (let round = 1; round <= 5; round++) {
+    const [worker = 0] = workersOf(service.pid)
+    process.kill(worker, 'SIGTERM')
+    while (startOf(worker) !== undefined) {
+      t.equal(await postOnce(service.url, room, 'hello', randomUUID()), 201)
     }
-    const postTen = async (): Promise<void> => {
-      for (const n of sequence(1, 10)) {
-        t.equal(await postOnce(service.url, room, `text ${n}`, randomUUID()), 201)
+    await until('another worker takes its place', async () => {
+      // Team in operations.ts; a process that is stopping answers without it.
+      const { workers } = (await request(`${service.url}/health/ready`)).body as {
+        workers?: { running: number }
       }
-    }
-    const replaced = async (victim: number): Promise<void> => {
-      await until('another worker serves in its place', async () => {
-        // Team in operations.ts; a victim that is stopping answers without it.
-        const { workers } = (await request(`${service.url}/health/ready`)).body as {
-          workers?: { running: number }
-        }
-        return workers?.running === WORKERS && !workersOf(service.pid).includes(victim)
-      })
-    }
-
-    await postTen()
-    t.same(await counted(), [[10], 10])
-    // The worker that answers `counted` keeps its connection; each of the others may go.
-    const others = workersOf(service.pid).filter(pid => clientsOf(pid, service.url) === 0)
-    const [killed, asked] = others
-    if (killed === undefined || asked === undefined) throw new Error('too few idle workers')
-    process.kill(killed, 'SIGKILL')
-    await replaced(killed)
-    t.same(await counted(), [[10], 10], 'one was killed')
-    await postTen()
-    process.kill(asked, 'SIGTERM')
-    await replaced(asked)
-    t.same(await counted(), [[20], 20], 'one has ended, and what it did since the last look counts')
-
-    const stopped = workersOf(service.pid).find(pid => clientsOf(pid, service.url) === 0)
-    if (stopped === undefined) throw new Error('no idle worker')
-    process.kill(stopped, 'SIGSTOP')
-    try {
-      t.same(await counted(), [[20], 20], 'one does not answer')
-    } finally {
-      process.kill(stopped, 'SIGCONT')
-    }
+      return workers?.running === WORKERS
+    })
   }
-)
+})
 
 t.test('SIGTERM ends all workers after they have finished what is in progress', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
