@@ -1,6 +1,6 @@
-// The servers on which the tests were run. A version is added here when they have passed on it
-// (`npm run test:servers`); that its neighbours were tried does not count. Other servers may well
-// work; with these the service logs a warning once, at start.
+// The servers on which tests were run. A version is added here when the tests of the store, of the
+// scripts and of half-moved slots have passed on it; that its neighbours were tried does not count.
+// Other servers may well work; with these the service logs a warning once, at start.
 
 const TRIED: Readonly<Record<string, readonly string[]>> = {
   Redis: ['7.0', '8.2', '8.6'],
