@@ -21,6 +21,7 @@ type Told = {
 const FINAL = new Set([
   'MESSAGE_LOST',
   'MESSAGE_DELETED',
+  'MESSAGE_EXPIRED',
   'MESSAGE_NOT_FOUND',
   'NOT_A_MESSAGE',
   'ROOM_DELETED',

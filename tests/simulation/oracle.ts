@@ -144,6 +144,9 @@ export class Oracle {
     if (code === 'STORE_FULL' && moods.has('full')) return
     if (code === 'STORE_READ_ONLY' && moods.has('misconfigured')) return
     if (code === 'MESSAGE_LOST' && this.upheavals > 0) return
+    // Lost segments that were the oldest are taken for expired (src/store/horizon-search.ts).
+    const mayExpire = this.#world.plan.retention !== undefined && this.upheavals > 0
+    if (code === 'MESSAGE_EXPIRED' && mayExpire) return
     if (code === 'MESSAGE_DELETED' && this.changes.wasAskedToDelete) return
     if (/^(MESSAGE|ROOM)_DELETED$/.test(code) && this.rooms.hasDeleted) return
     this.violation(`${post.text} is refused with ${status} ${code}`)

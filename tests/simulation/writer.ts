@@ -4,7 +4,7 @@ import { Request } from './request.js'
 import { type World } from './world.js'
 
 // MESSAGE_DELETED, ROOM_DELETED: another client deleted it before its writer was answered.
-const FINAL = new Set(['MESSAGE_LOST', 'MESSAGE_DELETED', 'ROOM_DELETED'])
+const FINAL = new Set(['MESSAGE_LOST', 'MESSAGE_DELETED', 'MESSAGE_EXPIRED', 'ROOM_DELETED'])
 
 export function write(world: World, post: Post): Request {
   const { room, user, text, once } = post
