@@ -14,12 +14,15 @@ export function hueOf(user: string): number {
   return (((hash ^ (hash >>> 16)) >>> 0) % HUES) * (360 / HUES)
 }
 
-/** Two letters: the initials of two words, or the first two letters of one. */
+/**
+ * Two characters: the initials of two words, the first two letters of one, or the initial and the
+ * last digit of a word that ends in a number, so that user1 and user2 differ.
+ */
 export function lettersOf(user: string): string {
   const words = user.match(/[\p{L}\p{N}\p{Emoji_Presentation}]+/gu) ?? []
   const [first = '·', second] = words
   const characters = [...first]
-  const letters =
-    second === undefined ? characters.slice(0, 2) : [characters[0] ?? '', [...second][0] ?? '']
-  return letters.join('').toLocaleUpperCase()
+  const [initial = ''] = characters
+  const digit = /^\p{L}+\p{N}*(\p{N})$/u.exec(first)?.[1] ?? characters[1] ?? ''
+  return `${initial}${second === undefined ? digit : [...second][0]}`.toLocaleUpperCase()
 }

@@ -9,6 +9,8 @@ import { visitedRooms } from './rooms-visited.js'
 const MARK_MS = 2000
 /** Messages arrive faster than a list can be read. */
 const DRAW_MS = 250
+/** Characters of the last message in the list; the column is narrower. */
+const LINE_LENGTH = 120
 
 export interface InboxListener {
   /** The number of unread messages in the dialogs other than the current one. */
@@ -94,7 +96,14 @@ export class Inbox {
     this.#drawTimer = undefined
     const dialogs = [...this.#rooms.values()].sort(byActivity)
     const others = visitedRooms().filter(room => !this.#rooms.has(room))
-    this.#list.draw([...dialogs, ...others.map(room => ({ room, unread: 0 }))])
+    this.#list.draw([
+      ...dialogs.map(({ room, unread, last }) => ({
+        room,
+        unread,
+        last: lineOf(last, this.#user)
+      })),
+      ...others.map(room => ({ room, unread: 0, last: '' }))
+    ])
     const elsewhere = dialogs.filter(({ room }) => room !== this.#present)
     this.#listener.onUnread(elsewhere.reduce((sum, { unread }) => sum + unread, 0))
   }
@@ -106,3 +115,9 @@ function byActivity(a: Dialog, b: Dialog): number {
 }
 
 const atOf = ({ last }: Dialog): string => (last !== null && 'at' in last ? last.at : '')
+
+function lineOf(last: Dialog['last'], user: string): string {
+  if (last === null || !('text' in last)) return ''
+  const text = last.text.slice(0, LINE_LENGTH).replaceAll(/\s+/g, ' ')
+  return `${last.user === user ? 'You' : last.user}: ${text}`
+}

@@ -1,5 +1,6 @@
-// The list of rooms in the left column, as links with the number of unread messages in each. Rows
-// are kept and moved, never recreated: a focused link keeps the focus, and its place in the list.
+// The list of rooms in the left column, as links with the last message and the number of unread
+// messages in each. Rows are kept and moved, never recreated: a focused link keeps the focus, and
+// its place in the list.
 import { find } from './find.js'
 import { hueOf, lettersOf } from './hue.js'
 
@@ -8,7 +9,12 @@ const SHOWN_MAX = 200
 /** The service counts up to this exactly. */
 const UNREAD_MAX = 99
 
-export type Listed = { readonly room: string; readonly unread: number }
+export type Listed = {
+  readonly room: string
+  readonly unread: number
+  /** What the last message says, in a line; empty if that is not known. */
+  readonly last: string
+}
 
 export class RoomList {
   readonly #present: string
@@ -35,8 +41,9 @@ export class RoomList {
       this.#rows.delete(room)
     }
     const keepsOrder = this.#list.contains(document.activeElement)
-    for (const [index, { room, unread }] of shown.entries()) {
+    for (const [index, { room, unread, last }] of shown.entries()) {
       const row = this.#rowOf(room)
+      find(HTMLElement, '.last', row).textContent = last
       drawUnread(row, room === this.#present ? 0 : unread)
       const isNew = row.parentElement === null
       if (isNew || (!keepsOrder && this.#list.children[index] !== row)) {

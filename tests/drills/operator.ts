@@ -134,8 +134,11 @@ export class Operator {
         }
       })
     )
-    const pictures = new Set(views.map(({ view }) => picture(view)))
-    if (pictures.size !== 1) return 'the nodes do not agree about the slots'
+    const pictures = views.map(({ process, view }) => ({ port: process.port, text: picture(view) }))
+    if (new Set(pictures.map(({ text }) => text)).size !== 1) {
+      const said = pictures.map(({ port, text }) => `${port} says: ${text}`)
+      return `the nodes do not agree about the slots: ${said.join('; ')}`
+    }
     for (const { process, view, info, replication } of views) {
       if (!info.includes('cluster_state:ok')) return `node ${process.port} says cluster_state:fail`
       if (!info.includes(`cluster_slots_ok:${SLOT_COUNT}`)) {
@@ -176,6 +179,6 @@ export class Operator {
 const picture = (view: readonly Member[]): string =>
   view
     .filter(({ node }) => node.slots.length > 0)
-    .map(({ node }) => `${node.id} ${node.slots.join(' ')}`)
+    .map(({ node }) => `${node.id.slice(0, 8)} ${node.slots.join(' ')}`)
     .sort()
-    .join('\n')
+    .join(', ')

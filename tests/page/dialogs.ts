@@ -115,6 +115,27 @@ t.test(
   }
 )
 
+t.test('a row shows what was said last, in a line, and forgets what was deleted', async t => {
+  const person = await newPerson()
+  const { here, there, user } = person
+  const chat = await enterAs(t, person, here)
+  const lastIn = async (room: string): Promise<string> =>
+    (await chat.page.locator('#rooms > li', { hasText: room }).locator('.last').textContent()) ?? ''
+  await until('the list is there', async () => (await listed(chat)).length === 2)
+  t.equal(await lastIn(there), 'You: hello')
+  const { body: message } = await post(url, there, 'bob', `two\nlines, ${'long '.repeat(100)}`)
+  await until('it is shown', async () => (await lastIn(there)).startsWith('bob: two lines, long'))
+  const link = chat.page.locator('#rooms > li', { hasText: there }).locator('a')
+  const [height, width] = await link.evaluate(a => [a.clientHeight, a.scrollWidth - a.clientWidth])
+  t.ok(height < 60 && width <= 0, `it takes one line: ${height} px high, ${width} px too wide`)
+  const path = `${there}/messages/${String(message['seq'])}?user=bob`
+  t.equal((await request(`${url}/rooms/${path}`, { method: 'DELETE' })).status, 200)
+  await until('it is gone', async () => (await lastIn(there)) === '')
+  t.notMatch(await chat.page.locator('#rooms').innerHTML(), /two lines/)
+  await post(url, there, user, '<b>not bold</b>')
+  await until('it is text', async () => (await lastIn(there)) === 'You: <b>not bold</b>')
+})
+
 t.test('after a restart of the service the list is right again by itself', async t => {
   const person = await newPerson()
   const chat = await enterAs(t, person, person.here)
