@@ -24,7 +24,7 @@ const measured = {
   'faults/half-moved': { seconds: 30, cores: 0.5 },
   'faults/lost-data': { seconds: 50, cores: 0.3 },
   'faults/lost-publications': { seconds: 30, cores: 0.4 },
-  'faults/proxy': { seconds: 50, cores: 0.7 },
+  'faults/proxy': { seconds: 50, cores: 1.2 },
   'faults/rights': { seconds: 50, cores: 0.6 },
   'faults/secrets': { seconds: 60, cores: 0.4 },
   'faults/store-faults': { seconds: 150, cores: 1.4 },
