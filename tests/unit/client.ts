@@ -104,7 +104,8 @@ t.test('posts to a room keep their order; another room does not wait for them', 
   )
 })
 
-t.test('a message that waits behind another is given up at once, and is not sent', async t => {
+/** A service that stores nothing before `letGo` is called. */
+async function heldService(t: Test): Promise<{ stub: StubService; letGo: () => void }> {
   let letGo = (): void => {}
   const held = new Promise<void>(resolve => {
     letGo = resolve
@@ -113,6 +114,11 @@ t.test('a message that waits behind another is given up at once, and is not sent
     await held
     return 'store' as const
   })
+  return { stub, letGo }
+}
+
+t.test('a message that waits behind another is given up at once, and is not sent', async t => {
+  const { stub, letGo } = await heldService(t)
   const dialogs = new Dialogs({ url: stub.url })
   const abort = new AbortController()
   const first = dialogs.post('a', { user: 'ann', text: 'first' })
@@ -152,14 +158,7 @@ t.test('a wrong address and a name that no path can hold are refused at once', a
 })
 
 t.test('a thousand messages may wait in a room, and the next one is refused', async t => {
-  let letGo = (): void => {}
-  const held = new Promise<void>(resolve => {
-    letGo = resolve
-  })
-  const stub = await StubService.start(t, async () => {
-    await held
-    return 'store' as const
-  })
+  const { stub, letGo } = await heldService(t)
   const dialogs = new Dialogs({ url: stub.url })
   const posts = Array.from({ length: 1000 }, () => dialogs.post('a', { user: 'ann', text: 'x' }))
   await t.rejects(dialogs.post('a', { user: 'ann', text: 'one more' }), /1000 messages/)

@@ -61,7 +61,7 @@ export class KeyMover {
       const found = await keysInSlots(this.#admin, source, left, KEYS_AT_ONCE)
       const [example] = found
       if (example === undefined) return
-      const names = found.map(({ key }) => key).join(' ')
+      const names = namesOf(found).join(' ')
       inVain = names === before ? inVain + 1 : 0
       if (inVain >= ROUNDS_IN_VAIN_MAX) {
         throw new Error(
@@ -92,10 +92,7 @@ export class KeyMover {
    */
   async confirm(slots: readonly number[], target: MapNode): Promise<void> {
     const found = await keysInSlots(this.#admin, target, slots, 1)
-    await this.#replicated(
-      target,
-      found.map(({ key }) => key)
-    )
+    await this.#replicated(target, namesOf(found))
   }
 
   async #moveAll(
@@ -104,18 +101,14 @@ export class KeyMover {
     target: MapNode,
     contested: ReadonlySet<number>
   ): Promise<void> {
-    const sizes = await sizesOf(
-      this.#admin,
-      source,
-      found.map(({ key }) => key)
-    )
-    const keys = found.map(({ slot, key }, index) => ({ slot, key, bytes: sizes[index] ?? 0 }))
+    const sizes = await sizesOf(this.#admin, source, namesOf(found))
+    const keys = found.map((key, index) => ({ ...key, bytes: sizes[index] ?? 0 }))
     for (let from = 0; from < keys.length;) {
-      const length = this.#tempo.batchLength(keys.slice(from).map(({ bytes }) => bytes))
+      const length = this.#tempo.batchLength(sizes.slice(from))
       const batch = keys.slice(from, from + length)
       let busyMs = 0
       for (const [slot, part] of bySlot(batch)) {
-        const names = part.map(({ key }) => key)
+        const names = namesOf(part)
         const startedMs = performance.now()
         if (contested.has(slot)) await this.#moveContested(names, source, target)
         else await this.#migrate(names, source, target, ['REPLACE'])
@@ -128,10 +121,7 @@ export class KeyMover {
         )
         this.#events.onMoved(part.length)
       }
-      await this.#replicated(
-        target,
-        batch.map(({ key }) => key)
-      )
+      await this.#replicated(target, namesOf(batch))
       await this.#tempo.rest(busyMs)
       from += length
     }
@@ -253,8 +243,14 @@ export class KeyMover {
   }
 }
 
+const namesOf = (keys: readonly SlotKey[]): string[] => keys.map(({ key }) => key)
+
 function bySlot<Key extends SlotKey>(keys: readonly Key[]): Map<number, Key[]> {
   const parts = new Map<number, Key[]>()
-  for (const key of keys) parts.set(key.slot, [...(parts.get(key.slot) ?? []), key])
+  for (const key of keys) {
+    const part = parts.get(key.slot)
+    if (part === undefined) parts.set(key.slot, [key])
+    else part.push(key)
+  }
   return parts
 }
