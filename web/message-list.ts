@@ -132,7 +132,7 @@ export class MessageList {
 
   showNewest(): void {
     if (!this.#transcript.isAtNewest) this.#transcript.jumpToNewest()
-    this.#place.wantsNewest = true
+    this.#place.goToNewest()
     this.changed()
   }
 

@@ -22,11 +22,23 @@ export class ReaderPlace {
   #layout = ''
   /** Where `restore` has scrolled to: the scroll event that follows is not the person's. */
   #placedTop = Number.NaN
+  /** Whether a scroll of the person's may still go on, although they have asked for the newest. */
+  #isOverruled = false
 
   /** @param rows the rows of the list, from the top */
   constructor(scroller: HTMLElement, rows: () => readonly MessageRow[]) {
     this.#scroller = scroller
     this.#rows = rows
+    // A browser moves smoothly after a key or a wheel, also after the page has scrolled elsewhere.
+    for (const type of ['scrollend', 'wheel', 'keydown', 'pointerdown', 'touchstart'] as const) {
+      scroller.addEventListener(type, () => (this.#isOverruled = false), { passive: true })
+    }
+  }
+
+  /** The person asks for the newest message, perhaps while the list is still moving elsewhere. */
+  goToNewest(): void {
+    this.wantsNewest = true
+    this.#isOverruled = true
   }
 
   /** Whether the layout differs from that at the last look. */
@@ -92,6 +104,7 @@ export class ReaderPlace {
   scrolled(hasNewest: boolean): void {
     const { scrollHeight, scrollTop, clientHeight } = this.#scroller
     if (scrollTop === this.#placedTop) return
+    if (this.#isOverruled && hasNewest) return this.restore(true)
     this.#placedTop = Number.NaN
     // If the last row is not the newest message, the end of the list is not a place to follow from,
     // even after the rest has loaded.

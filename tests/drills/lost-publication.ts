@@ -17,6 +17,7 @@ import { World } from './world.js'
 const VANISHED_MS = 10_000
 const HEARD_MS = VANISHED_MS / 5
 const TIMES = 5
+const TRIALS_PER_DELAY = 3
 /** How long the look at the store itself may take on a busy machine. */
 const LOOK_MS_MAX = 500
 /**
@@ -45,7 +46,9 @@ export const lostPublication: Experiment = {
     const delaysMs: number[] = []
     try {
       await until('the reader is live', () => recorder.record.isLive)
-      for (let time = 0; time < Math.max(2, TIMES * scale); time++) {
+      const wanted = Math.max(2, TIMES * scale)
+      for (let trial = 0; delaysMs.length < wanted; trial++) {
+        if (trial === wanted * TRIALS_PER_DELAY) throw new Error('No publication was lost')
         await write(client, ledger, room, rights?.writer)
         await until(
           'the first message is there',
@@ -55,11 +58,10 @@ export const lostPublication: Experiment = {
         await world.operator.askAll('ACL', 'SETUSER', 'service', '-spublish')
         await write(client, ledger, room, rights?.writer)
         const answeredMs = performance.now()
-        if (recorder.record.last === ledger.acknowledged) {
-          throw new Error('The publication was not lost')
-        }
+        // On a busy machine its process may hear of the others before the writer has its answer.
+        const isLost = recorder.record.last !== ledger.acknowledged
         await until('the last message is there', () => recorder.record.last === ledger.acknowledged)
-        delaysMs.push(performance.now() - answeredMs)
+        if (isLost) delaysMs.push(performance.now() - answeredMs)
         await world.operator.askAll('ACL', 'SETUSER', 'service', '+spublish')
         // A permanent refusal by Redis stops all writing until a check shows that it is over.
         await until('both work again', async () => {

@@ -66,7 +66,10 @@ t.test(
         3,
         'changes have no rows of their own'
       )
-      t.notMatch(await chat.page.content(), /secnd|third/, 'its old text is nowhere')
+      await until(
+        'its old text is nowhere, not even in the list of rooms',
+        async () => !/secnd|third/.test(await chat.page.content())
+      )
     }
     const later = await ChatPage.enter(t, browser, url, room)
     await later.open()
