@@ -1,7 +1,7 @@
 // What the page remembers: `recall` and `remember` between visits, `keptJson` and `keep` over
 // reloads of this tab, `keptPlace` and `keepPlace` for one entry of the tab's history. If the
 // browser forbids storage, the page remembers nothing, and works all the same.
-import { type Place } from './reader-place.js'
+import { type ScrollPlace } from './reader-place.js'
 
 export function recall(name: string): string {
   try {
@@ -37,13 +37,13 @@ export function keep(name: string, value: unknown): void {
 }
 
 /** Where the reader was when the tab last left this entry of its history. */
-export function keptPlace(): Place | undefined {
+export function keptPlace(): ScrollPlace | undefined {
   const { seq, topPx } = fieldsOf(keptJson(placeName()))
   return typeof seq === 'number' && typeof topPx === 'number' ? { seq, topPx } : undefined
 }
 
 /** @param place undefined at the newest message, where a page starts by itself anyway */
-export function keepPlace(place: Place | undefined): void {
+export function keepPlace(place: ScrollPlace | undefined): void {
   keep(placeName(), place ?? null)
 }
 

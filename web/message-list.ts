@@ -6,7 +6,7 @@ import { find } from './find.js'
 import { Fold } from './fold.js'
 import { MessageRow } from './message-row.js'
 import { Pills, type Unread } from './pills.js'
-import { type Place, ReaderPlace } from './reader-place.js'
+import { ReaderPlace, type ScrollPlace } from './reader-place.js'
 import { Summary } from './summary.js'
 import { type Transcript } from './transcript.js'
 
@@ -91,13 +91,13 @@ export class MessageList {
   }
 
   /** Goes to a place where the reader was before. */
-  showPlace(place: Place): void {
+  showPlace(place: ScrollPlace): void {
     this.#target = place
     this.changed()
   }
 
   /** Where the reader is; undefined at the newest message. */
-  get place(): Place | undefined {
+  get place(): ScrollPlace | undefined {
     return this.isFollowing ? undefined : this.#place.place
   }
 

@@ -2,7 +2,7 @@
 // of a message or a day. At the ends one page is loaded at a time, whoever asks.
 import { seqAt } from './date-search.js'
 import { type MessageList } from './message-list.js'
-import { type Place } from './reader-place.js'
+import { type ScrollPlace } from './reader-place.js'
 import { FIRST_PAGE_SIZE, type Room, reasonOf } from './room.js'
 import { type Transcript } from './transcript.js'
 
@@ -58,7 +58,7 @@ export class Pager {
   }
 
   /** Shows a place where the reader was before. */
-  async goBack(place: Place): Promise<void> {
+  async goBack(place: ScrollPlace): Promise<void> {
     await this.#try(async signal => {
       await this.#bring(place.seq, signal)
       this.#list.showPlace(place)

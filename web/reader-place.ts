@@ -9,7 +9,7 @@ import { type MessageRow } from './message-row.js'
 const AT_END_PX = 40
 
 /** A row, and the distance of its upper edge from that of the window. */
-export type Place = { readonly seq: number; readonly topPx: number }
+export type ScrollPlace = { readonly seq: number; readonly topPx: number }
 
 type Anchor = { readonly row: MessageRow; readonly topPx: number }
 
@@ -46,7 +46,7 @@ export class ReaderPlace {
     return this.#currentLayout() !== this.#layout
   }
 
-  get place(): Place | undefined {
+  get place(): ScrollPlace | undefined {
     return this.#anchor && { seq: this.#anchor.row.entry.seq, topPx: this.#anchor.topPx }
   }
 

@@ -24,12 +24,13 @@ const LEAVE_MS = 1000
 /** The service's reason when another message has the reader's sequence. */
 const REWOUND = 'rewound'
 
-type Place = { readonly room: string; cursor: string }
+/** Where a reader is: it gets what comes after the cursor. */
+type Position = { readonly room: string; cursor: string }
 
 export class Switchboard {
   readonly #dialogs: Dialogs
   #roomsMax = ROOMS_MAX
-  readonly #places = new Map<Reader, Place>()
+  readonly #positions = new Map<Reader, Position>()
   readonly #states = new Map<string, RoomState>()
   #connections: Connection[] = []
   #timer: ReturnType<typeof setTimeout> | undefined
@@ -40,13 +41,13 @@ export class Switchboard {
   }
 
   leave(reader: Reader): void {
-    if (this.#places.delete(reader)) this.#rearrangeWithin(LEAVE_MS)
+    if (this.#positions.delete(reader)) this.#rearrangeWithin(LEAVE_MS)
   }
 
   /** From now on the reader gets what comes in the room after the cursor. */
   join(reader: Reader, room: string, cursor: string): void {
     this.leave(reader)
-    this.#places.set(reader, { room, cursor })
+    this.#positions.set(reader, { room, cursor })
     const connection = this.#connectionOf(room)
     if (connection !== undefined && contradicts(connection.cursorIn(room), cursor)) {
       return this.#reset(room, REWOUND)
@@ -74,8 +75,8 @@ export class Switchboard {
   }
 
   #oldestCursor(room: string): string {
-    const cursors = [...this.#places.values()]
-      .filter(place => place.room === room)
+    const cursors = [...this.#positions.values()]
+      .filter(position => position.room === room)
       .map(({ cursor }) => cursor)
     return cursors.reduce((oldest, cursor) => (seqOf(cursor) < seqOf(oldest) ? cursor : oldest))
   }
@@ -96,7 +97,7 @@ export class Switchboard {
    * replaces those that changed.
    */
   #rearrange(): void {
-    const wanted = new Set([...this.#places.values()].map(({ room }) => room))
+    const wanted = new Set([...this.#positions.values()].map(({ room }) => room))
     const lists = this.#connections.map(({ rooms }) => rooms.filter(room => wanted.has(room)))
     for (const room of wanted) {
       if (lists.some(list => list.includes(room))) continue
@@ -163,7 +164,7 @@ export class Switchboard {
 
   /** All pages in these rooms leave, and ask whether they may come back. */
   #dismiss(rooms: readonly string[]): void {
-    for (const [reader, { room }] of this.#places) {
+    for (const [reader, { room }] of this.#positions) {
       if (!rooms.includes(room)) continue
       this.leave(reader)
       reader.send({ type: 'refused' })
@@ -176,21 +177,23 @@ export class Switchboard {
   }
 
   #tell(room: string, message: ToPage): void {
-    for (const [reader, place] of this.#places) if (place.room === room) reader.send(message)
+    for (const [reader, position] of this.#positions) {
+      if (position.room === room) reader.send(message)
+    }
   }
 
   #deliver(room: string, entry: Entry, cursor: string): void {
-    for (const [reader, place] of this.#places) {
-      if (place.room !== room) continue
-      const next = seqOf(place.cursor) + 1
+    for (const [reader, position] of this.#positions) {
+      if (position.room !== room) continue
+      const next = seqOf(position.cursor) + 1
       if (entry.seq === next) {
-        place.cursor = cursor
+        position.cursor = cursor
         reader.send({ type: 'entry', entry, cursor })
       } else if (entry.seq > next) {
         // From a stream that was ahead of this reader when it joined. The stream that starts at its
         // cursor is being opened.
         this.#rearrangeWithin(JOIN_MS)
-      } else if (!('lost' in entry) && contradicts(place.cursor, cursor)) {
+      } else if (!('lost' in entry) && contradicts(position.cursor, cursor)) {
         // Another message has the sequence now: the room was rewound below this reader, though not
         // below the oldest one.
         this.#release(reader, REWOUND)
@@ -199,8 +202,8 @@ export class Switchboard {
   }
 
   #reset(room: string, reason: string): void {
-    for (const [reader, place] of this.#places) {
-      if (place.room === room) this.#release(reader, reason)
+    for (const [reader, position] of this.#positions) {
+      if (position.room === room) this.#release(reader, reason)
     }
   }
 

@@ -19,7 +19,8 @@ const SECOND_MS = 1000
 const SHORT_MS = 20
 const SEGMENT_LENGTH = readConfig({}).store.segmentLength
 
-type Place = { readonly node: string; readonly ms: number }
+/** When a message was written, and on which node. */
+type Written = { readonly node: string; readonly ms: number }
 
 export const even: Part = {
   name: 'even',
@@ -40,24 +41,24 @@ export const even: Part = {
       amount: count
     })
     const bytesAfter = await dialogs.redis.dataBytes()
-    const places = await placesOf(dialogs.redis, room)
-    if (places.length < answered) {
-      throw new Error(`${answered} messages were answered, the log has ${places.length}`)
+    const written = await writtenIn(dialogs.redis, room)
+    if (written.length < answered) {
+      throw new Error(`${answered} messages were answered, the log has ${written.length}`)
     }
 
     const { masters } = dialogs.redis
-    const perSecond = windowsOf(places, bench.size(SECOND_MS, SHORT_MS)).map(places =>
-      mostOverMean(masters, countByNode(places))
+    const perSecond = windowsOf(written, bench.size(SECOND_MS, SHORT_MS)).map(written =>
+      mostOverMean(masters, countByNode(written))
     )
     return {
       tables: [
         {
-          title: `${places.length} messages of one user in one room, ${Math.round(answered / seconds)} a second, ${masters.length} shards`,
+          title: `${written.length} messages of one user in one room, ${Math.round(answered / seconds)} a second, ${masters.length} shards`,
           rows: [
             row(
               'messages of the shard with most, over the mean',
               '×',
-              [mostOverMean(masters, countByNode(places))],
+              [mostOverMean(masters, countByNode(written))],
               atMost(1.05)
             ),
             row(
@@ -101,8 +102,8 @@ export const even: Part = {
  * The shard and the time of each message of a room, in order. Entries that are being sealed are
  * found twice, and count once.
  */
-async function placesOf(redis: RedisNodes, room: string): Promise<Place[]> {
-  const places: Place[] = []
+async function writtenIn(redis: RedisNodes, room: string): Promise<Written[]> {
+  const written: Written[] = []
   const take = async (key: string): Promise<number> => {
     // XRANGE returns `[['0-<seq>', ['r', reference]], …]`.
     const entries = (await redis.command(key, ['XRANGE', key, '-', '+'])) as ReadonlyArray<
@@ -110,33 +111,33 @@ async function placesOf(redis: RedisNodes, room: string): Promise<Place[]> {
     >
     for (const [id, [, reference]] of entries) {
       const { tag, ms } = parseReference(reference)
-      places[Number(id.slice(2)) - 1] = { node: redis.ownerOf(blockKey(room, tag)), ms }
+      written[Number(id.slice(2)) - 1] = { node: redis.ownerOf(blockKey(room, tag)), ms }
     }
     return entries.length
   }
   for (let segment = 0; (await take(segmentKey(room, segment))) === SEGMENT_LENGTH; segment++);
   await take(logKey(room))
-  return places
+  return written
 }
 
 // Leaves out the first and the last second, which are incomplete.
-function windowsOf(places: readonly Place[], lengthMs: number): Place[][] {
-  const windows = new Map<number, Place[]>()
-  for (const place of places) {
-    const window = Math.floor(place.ms / lengthMs)
+function windowsOf(written: readonly Written[], lengthMs: number): Written[][] {
+  const windows = new Map<number, Written[]>()
+  for (const message of written) {
+    const window = Math.floor(message.ms / lengthMs)
     const known = windows.get(window)
-    if (known === undefined) windows.set(window, [place])
-    else known.push(place)
+    if (known === undefined) windows.set(window, [message])
+    else known.push(message)
   }
   return [...windows]
     .sort(([a], [b]) => a - b)
     .slice(1, -1)
-    .map(([, places]) => places)
+    .map(([, written]) => written)
 }
 
-function countByNode(places: readonly Place[]): Map<string, number> {
+function countByNode(written: readonly Written[]): Map<string, number> {
   const counts = new Map<string, number>()
-  for (const { node } of places) counts.set(node, (counts.get(node) ?? 0) + 1)
+  for (const { node } of written) counts.set(node, (counts.get(node) ?? 0) + 1)
   return counts
 }
 

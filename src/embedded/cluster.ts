@@ -15,7 +15,7 @@ import { dataIn, tornSince } from './node-data.js'
 import { NodeSet } from './node-set.js'
 import { SizeNotes, takeNotes } from './size-notes.js'
 import { freePorts, isNodePortFree } from './ports.js'
-import { asServiceUser, LOOPBACK, type Place } from './redis-conf.js'
+import { asServiceUser, LOOPBACK, type NodePlace } from './redis-conf.js'
 import { lostNodes, refusalOf, restore } from './restore.js'
 
 export type EmbeddedOptions = {
@@ -34,7 +34,7 @@ export type EmbeddedOptions = {
    * Where the nodes run, by their number from 0; by default on loopback. Drills with a network
    * between the nodes use other places.
    */
-  readonly place?: (index: number) => Place
+  readonly place?: (index: number) => NodePlace
   /** Restores nodes that have lost their data from the others, instead of refusing to start. */
   readonly acceptsLoss?: boolean
   /** Gets a line for each step worth showing. */

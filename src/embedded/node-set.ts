@@ -15,14 +15,14 @@ import {
 import { EmbeddedNode, endOrphan } from './node.js'
 import { freePorts } from './ports.js'
 import { isErrno, signalTo } from './processes.js'
-import { type Place } from './redis-conf.js'
+import { type NodePlace } from './redis-conf.js'
 
 export type NodeSetOptions = {
   readonly dataDir: string
   /** The redis-server to run. */
   readonly command: string
   readonly nodeTimeoutMs: number
-  readonly place: (index: number) => Place
+  readonly place: (index: number) => NodePlace
   readonly report: (line: string) => void
 }
 

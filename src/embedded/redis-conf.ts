@@ -13,19 +13,19 @@ export const asServiceUser = (url: string): string =>
   url.replace('redis://', `redis://${SERVICE_USER}:any@`)
 
 /** Where a node runs. */
-export type Place = {
+export type NodePlace = {
   readonly host: string
   /** Words before the command, such as `ip netns exec <name>`. */
   readonly within: readonly string[]
 }
 
-export const LOOPBACK: Place = { host: '127.0.0.1', within: [] }
+export const LOOPBACK: NodePlace = { host: '127.0.0.1', within: [] }
 
 export type NodeSettings = {
   readonly dir: string
   readonly port: number
   readonly nodeTimeoutMs: number
-  readonly place: Place
+  readonly place: NodePlace
 }
 
 export function redisConf({ dir, port, nodeTimeoutMs, place: { host } }: NodeSettings): string {

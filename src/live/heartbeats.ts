@@ -1,8 +1,8 @@
 // Heartbeats: a stream that has nothing to send gets a small named event, so that its client can
 // tell a quiet room from a dead connection. Invariant: no stream is silent for longer than the
 // interval. Streams wait in a timer wheel, a ring of slots that each stand for a short time, driven
-// by one timer. Writing to a stream only notes the time; its place in the wheel is corrected when
-// its slot comes up.
+// by one timer. Writing to a stream only notes the time. The stream's beat in the wheel is moved to
+// its right slot when its present slot comes up.
 import { type Stream } from './stream.js'
 
 /**
@@ -25,7 +25,8 @@ const LEADS = 32
 const BURST_MAX = 2048
 const WRITE_COST = 16
 
-type Place = { readonly stream: Beating; readonly leadMs: number; tick: number }
+/** A stream's next heartbeat, and the tick of the slot that it waits in. */
+type Beat = { readonly stream: Beating; readonly leadMs: number; tick: number }
 
 type Beating = Pick<Stream, 'writtenAt' | 'isFull' | 'write'>
 
@@ -33,11 +34,11 @@ export class Heartbeats {
   readonly #intervalMs: number
   readonly #tickMs: number
   /**
-   * The slot of tick n is n modulo the length. A place is never due later than one interval from
+   * The slot of tick n is n modulo the length. A beat is never due later than one interval from
    * now, so it never wraps around. A slot gets its set when it is first used.
    */
-  readonly #slots: Array<Set<Place> | undefined> = new Array(TICKS + 2).fill(undefined)
-  readonly #places = new Map<Beating, Place>()
+  readonly #slots: Array<Set<Beat> | undefined> = new Array(TICKS + 2).fill(undefined)
+  readonly #beats = new Map<Beating, Beat>()
   #added = 0
   /** All slots before this tick are empty. */
   #next: number
@@ -53,19 +54,19 @@ export class Heartbeats {
   add(stream: Beating): void {
     const leadMs = (this.#intervalMs * LEAD_MAX * (this.#added++ % LEADS)) / LEADS
     const now = performance.now()
-    if (this.#places.size === 0) this.#next = this.#tickAt(now)
-    const place = { stream, leadMs, tick: 0 }
-    this.#places.set(stream, place)
-    this.#put(place, stream.writtenAt)
-    if (place.tick < this.#timerTick) this.#setTimer(place.tick, now)
+    if (this.#beats.size === 0) this.#next = this.#tickAt(now)
+    const beat = { stream, leadMs, tick: 0 }
+    this.#beats.set(stream, beat)
+    this.#put(beat, stream.writtenAt)
+    if (beat.tick < this.#timerTick) this.#setTimer(beat.tick, now)
   }
 
   remove(stream: Beating): void {
-    const place = this.#places.get(stream)
-    if (place === undefined) return
-    this.#places.delete(stream)
-    this.#slotOf(place.tick)?.delete(place)
-    if (this.#places.size === 0) this.close()
+    const beat = this.#beats.get(stream)
+    if (beat === undefined) return
+    this.#beats.delete(stream)
+    this.#slotOf(beat.tick)?.delete(beat)
+    if (this.#beats.size === 0) this.close()
   }
 
   /** Stops the timer; a stream that is added later starts it again. */
@@ -83,16 +84,16 @@ export class Heartbeats {
     // After a long standstill, one round finds everything.
     this.#next = Math.max(this.#next, due - this.#slots.length)
     for (; this.#next <= due; this.#next++) {
-      for (const place of this.#slotOf(this.#next) ?? []) {
+      for (const beat of this.#slotOf(this.#next) ?? []) {
         // Shares the slot but is due one round later.
-        if (place.tick > this.#next) continue
+        if (beat.tick > this.#next) continue
         if (cost > BURST_MAX) {
           setImmediate(() => {
             this.#turn()
           })
           return
         }
-        cost += this.#beat(place, now) ? WRITE_COST : 1
+        cost += this.#beat(beat, now) ? WRITE_COST : 1
       }
     }
     const next = this.#nextTaken()
@@ -100,19 +101,19 @@ export class Heartbeats {
   }
 
   /** @returns whether it was written to */
-  #beat(place: Place, now: number): boolean {
-    const { stream } = place
-    this.#slotOf(place.tick)?.delete(place)
-    const isSilent = this.#dueTick(stream.writtenAt, place) <= this.#next
+  #beat(beat: Beat, now: number): boolean {
+    const { stream } = beat
+    this.#slotOf(beat.tick)?.delete(beat)
+    const isSilent = this.#dueTick(stream.writtenAt, beat) <= this.#next
     // A full stream has more than enough to read.
     if (isSilent && !stream.isFull) stream.write(PING)
-    this.#put(place, isSilent ? now : stream.writtenAt)
+    this.#put(beat, isSilent ? now : stream.writtenAt)
     return isSilent
   }
 
-  #put(place: Place, writtenAt: number): void {
-    place.tick = Math.max(this.#next, this.#dueTick(writtenAt, place))
-    ;(this.#slots[place.tick % this.#slots.length] ??= new Set()).add(place)
+  #put(beat: Beat, writtenAt: number): void {
+    beat.tick = Math.max(this.#next, this.#dueTick(writtenAt, beat))
+    ;(this.#slots[beat.tick % this.#slots.length] ??= new Set()).add(beat)
   }
 
   #setTimer(tick: number, now: number): void {
@@ -135,9 +136,8 @@ export class Heartbeats {
 
   readonly #tickAt = (at: number): number => Math.floor(at / this.#tickMs)
 
-  readonly #dueTick = (writtenAt: number, { leadMs }: Place): number =>
+  readonly #dueTick = (writtenAt: number, { leadMs }: Beat): number =>
     this.#tickAt(writtenAt + this.#intervalMs - leadMs)
 
-  readonly #slotOf = (tick: number): Set<Place> | undefined =>
-    this.#slots[tick % this.#slots.length]
+  readonly #slotOf = (tick: number): Set<Beat> | undefined => this.#slots[tick % this.#slots.length]
 }

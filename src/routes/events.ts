@@ -22,7 +22,7 @@ export const LAST_MAX = 1_000_000_000
 
 type Headers = FastifyRequest['headers']
 /** One room's place in a combined cursor. */
-type Place = { readonly text: string; readonly cursor: Cursor | undefined }
+type RoomCursor = { readonly text: string; readonly cursor: Cursor | undefined }
 
 export async function eventRoutes(
   fastify: FastifyInstance,
@@ -138,7 +138,7 @@ function joinRequest({
 function joinRequests(
   { query, headers }: { readonly query: RoomsEventsQuery; readonly headers: Headers },
   count: number
-): { readonly cursors: Place[]; readonly last: number | undefined } {
+): { readonly cursors: RoomCursor[]; readonly last: number | undefined } {
   return { cursors: parseCursors(cursorOf(headers, query), count), last: parseLast(query.last) }
 }
 
@@ -157,7 +157,7 @@ export function cursorOf(headers: Headers, query: Resuming): string | undefined 
 
 // The place of a room that has not sent anything yet is empty. Such a room starts as the request
 // says.
-function parseCursors(text: string | undefined, count: number): Place[] {
+function parseCursors(text: string | undefined, count: number): RoomCursor[] {
   if (text === undefined) {
     return Array.from({ length: count }, () => ({ text: '', cursor: undefined }))
   }

@@ -31,7 +31,7 @@ const HEAD_MS = 2000
 type Head = { ms: number | Promise<number>; readonly untilMs: number }
 
 /** A room's place in the order; `ms` is that of its activity, or of the person's own last act. */
-export type Place = OwnDialog & { readonly phase: 'active' | 'older' }
+export type DialogPlace = OwnDialog & { readonly phase: 'active' | 'older' }
 
 export class DialogOrder {
   readonly #log: Pick<Log, 'head'>
@@ -47,7 +47,11 @@ export class DialogOrder {
   }
 
   /** The next `count` places after `before`, or the first ones. */
-  async places(user: string, before: Place | undefined, count: number): Promise<Place[]> {
+  async places(
+    user: string,
+    before: DialogPlace | undefined,
+    count: number
+  ): Promise<DialogPlace[]> {
     if (before?.phase === 'older') return await this.#older(user, before, count)
     const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
     const active = await this.#byActivity(newest)
@@ -58,13 +62,13 @@ export class DialogOrder {
       : [...left, ...(await this.#older(user, last, count - left.length))]
   }
 
-  async #older(user: string, before: OwnDialog, count: number): Promise<Place[]> {
+  async #older(user: string, before: OwnDialog, count: number): Promise<DialogPlace[]> {
     const dialogs = await this.#dialogs.newest(user, count, before)
     return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
   }
 
-  async #byActivity(dialogs: readonly OwnDialog[]): Promise<Place[]> {
-    const places: Place[] = []
+  async #byActivity(dialogs: readonly OwnDialog[]): Promise<DialogPlace[]> {
+    const places: DialogPlace[] = []
     // Nearly all heads are known, and a promise for each room would take longer than the rest.
     const reading: Array<Promise<number>> = []
     for (const { room, ms } of dialogs) {
@@ -102,7 +106,7 @@ export class DialogOrder {
   }
 }
 
-const activePlace = (room: string, ownMs: number, headMs: number): Place => ({
+const activePlace = (room: string, ownMs: number, headMs: number): DialogPlace => ({
   room,
   ms: Math.max(ownMs, headMs),
   phase: 'active'
@@ -111,7 +115,7 @@ const activePlace = (room: string, ownMs: number, headMs: number): Place => ({
 const PLACE = /^([ao])(0|[1-9]\d{0,15})-(.+)$/su
 
 /** The inverse of formatPlace. @throws DialogsError INVALID_CURSOR */
-export function parsePlace(text: string): Place {
+export function parsePlace(text: string): DialogPlace {
   const [, phase, ms, room] = PLACE.exec(text) ?? []
   if (room === undefined) {
     throw new DialogsError(
@@ -123,5 +127,5 @@ export function parsePlace(text: string): Place {
 }
 
 /** A place as the `next` of a page: `a` or `o`, the ms, and the room. */
-export const formatPlace = ({ phase, ms, room }: Place): string =>
+export const formatPlace = ({ phase, ms, room }: DialogPlace): string =>
   `${phase === 'active' ? 'a' : 'o'}${ms}-${room}`

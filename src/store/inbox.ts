@@ -5,7 +5,7 @@ import pLimit, { type LimitFunction } from 'p-limit'
 import { type Cluster } from '../redis/cluster.js'
 import { entryJson } from '../message/frame.js'
 import { parseReference } from '../message/message.js'
-import { DialogOrder, formatPlace, parsePlace, type Place } from './dialog-order.js'
+import { DialogOrder, type DialogPlace, formatPlace, parsePlace } from './dialog-order.js'
 import { DIALOG, type DialogReply, UNREAD_MAX, UNREAD_SCAN_MAX } from './dialog-scripts.js'
 import { type Dialogs, type OwnDialog } from './dialogs.js'
 import { type History } from './history.js'
@@ -221,5 +221,5 @@ export class Inbox {
   }
 }
 
-const nextOf = (place: Place | undefined): string | undefined =>
+const nextOf = (place: DialogPlace | undefined): string | undefined =>
   place === undefined ? undefined : formatPlace(place)

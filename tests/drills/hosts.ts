@@ -5,7 +5,7 @@
 import { execFile, execFileSync } from 'node:child_process'
 import { randomInt } from 'node:crypto'
 import { promisify } from 'node:util'
-import { type Place } from '../../src/embedded/redis-conf.js'
+import { type NodePlace } from '../../src/embedded/redis-conf.js'
 
 const run = promisify(execFile)
 
@@ -76,7 +76,7 @@ export class Hosts {
    * Where a process on this host runs. Negative numbers count from the end, and large ones wrap
    * around.
    */
-  at(index: number): Place {
+  at(index: number): NodePlace {
     const host = ((index % this.count) + this.count) % this.count
     return { host: this.#address(host), within: ['ip', 'netns', 'exec', this.#name(host)] }
   }

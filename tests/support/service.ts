@@ -6,7 +6,7 @@ import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
-import { asServiceUser, LOOPBACK, type Place } from '../../src/embedded/redis-conf.js'
+import { asServiceUser, LOOPBACK, type NodePlace } from '../../src/embedded/redis-conf.js'
 
 // This file is dist/tests/support/service.js when it runs.
 const MAIN = fileURLToPath(new URL('../../src/main.js', import.meta.url))
@@ -22,7 +22,7 @@ export type ServiceOptions = {
   /** Default: a free one, taken at the first start. */
   readonly port?: number
   /** Where it runs; by default here, on loopback. */
-  readonly place?: Place
+  readonly place?: NodePlace
   /** Settings of the service by their environment names. */
   readonly env?: Readonly<Record<string, string>>
   /** Options of Node itself. */

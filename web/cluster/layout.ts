@@ -3,7 +3,8 @@
 // can be compared.
 import { type Brick } from './bricks.js'
 
-export type Place = {
+/** A brick on the wall, in px from the top left. */
+export type Box = {
   readonly x: number
   readonly y: number
   readonly width: number
@@ -21,14 +22,14 @@ const MARGIN = 6
 /**
  * @param columns the bricks of each shard, in the order in which they are stacked from the bottom
  * @param blockLength how many messages a full brick has
- * @returns the places of each column's bricks, in the same order; px
+ * @returns the boxes of each column's bricks, in the same order; px
  */
 export function layOut(
   columns: ReadonlyArray<readonly Brick[]>,
   blockLength: number,
   columnWidth: number,
   wallHeight: number
-): Place[][] {
+): Box[][] {
   const room = columnWidth - 2 * MARGIN
   const stacksOf = (bricks: readonly Brick[], full: number): Stacked[] =>
     stacked(

@@ -3,7 +3,7 @@
 import { find } from '../find.js'
 import { hueOf } from '../hue.js'
 import { type Brick, type Found } from './bricks.js'
-import { layOut, type Place } from './layout.js'
+import { type Box, layOut } from './layout.js'
 import { type Picture, shardOf } from './picture.js'
 
 const COLUMN_WIDTH_MIN = 44
@@ -37,33 +37,33 @@ export class Wall {
     const columns = columnsOf(picture, bricks)
     const width = this.columnWidth(columns.length)
     this.#wall.style.width = `${width * columns.length}px`
-    const places = layOut(columns, blockLength, width, this.#wall.clientHeight)
+    const boxes = layOut(columns, blockLength, width, this.#wall.clientHeight)
     const moving = new Set(picture.moving.map(({ slot }) => slot))
     const newest = newestOf(bricks, user)
     let isFlying = false
-    const placeOf = new Map<string, Place>()
+    const boxOf = new Map<string, Box>()
     for (const [column, stacked] of columns.entries()) {
       for (const [index, brick] of stacked.entries()) {
-        const place = places[column]?.[index]
-        if (place === undefined) continue
-        placeOf.set(brick.key, place)
+        const box = boxes[column]?.[index]
+        if (box === undefined) continue
+        boxOf.set(brick.key, box)
         const shown = this.#show(brick, column)
         if (shown.column !== column) {
           isFlying = true
           shown.element.classList.add('flying')
           shown.column = column
         }
-        put(shown.element, brick, place)
+        put(shown.element, brick, box)
         shown.element.classList.toggle('moving', moving.has(brick.slot))
         shown.element.classList.toggle('filling', brick === newest && brick.messages < blockLength)
       }
     }
     for (const [key, { element }] of this.#shown) {
-      if (placeOf.has(key)) continue
+      if (boxOf.has(key)) continue
       element.remove()
       this.#shown.delete(key)
     }
-    this.#join(bricks, user, placeOf)
+    this.#join(bricks, user, boxOf)
     if (isFlying) this.#land()
   }
 
@@ -110,21 +110,17 @@ export class Wall {
     }, FLIGHT_MS)
   }
 
-  #join(
-    bricks: readonly Brick[],
-    user: string | undefined,
-    placeOf: ReadonlyMap<string, Place>
-  ): void {
+  #join(bricks: readonly Brick[], user: string | undefined, boxOf: ReadonlyMap<string, Box>): void {
     const points = bricks
       .filter(brick => brick.user === user)
       .sort((a, b) => a.block - b.block)
-      .flatMap(({ key }) => placeOf.get(key) ?? [])
+      .flatMap(({ key }) => boxOf.get(key) ?? [])
       .map(({ x, y, width, height }) => `${x + width / 2} ${y + height / 2}`)
     this.#thread.setAttribute('d', points.length < 2 ? '' : `M ${points.join(' L ')}`)
   }
 }
 
-function put(element: HTMLButtonElement, brick: Brick, { x, y, width, height }: Place): void {
+function put(element: HTMLButtonElement, brick: Brick, { x, y, width, height }: Box): void {
   element.style.transform = `translate(${x}px, ${y}px)`
   element.style.width = `${width}px`
   element.style.height = `${height}px`

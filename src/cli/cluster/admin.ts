@@ -24,7 +24,7 @@ const POLL_MS = 50
 /** How often a first look that found only silent nodes is repeated: a busy machine may be late. */
 const LOOKS_MAX = 3
 
-type Place = Pick<MapNode, 'reachable'>
+type Reachable = Pick<MapNode, 'reachable'>
 
 export class Admin {
   readonly target: RedisTarget
@@ -110,7 +110,7 @@ export class Admin {
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */
-  async ask({ reachable }: Place, ...words: string[]): Promise<Reply> {
+  async ask({ reachable }: Reachable, ...words: string[]): Promise<Reply> {
     return await (await this.#connectionTo(reachable)).send(words)
   }
 
@@ -118,7 +118,7 @@ export class Admin {
    * Sends many commands to one node as one pipeline.
    * @throws the first error, after all have been answered
    */
-  async askAll({ reachable }: Place, commands: readonly string[][]): Promise<Reply[]> {
+  async askAll({ reachable }: Reachable, commands: readonly string[][]): Promise<Reply[]> {
     const connection = await this.#connectionTo(reachable)
     const answers = await Promise.allSettled(commands.map(words => connection.send(words)))
     return answers.map(answer => {
