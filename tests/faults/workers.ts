@@ -66,7 +66,7 @@ const metricsOf = async (url: string): Promise<string> =>
 
 /**
  * Posts on a connection of its own, so that every POST may reach another worker. No answer within
- * 15 s is an error of its own kind.
+ * a minute is an error of its own kind: where all workers were killed, one has to start first.
  */
 function postOnce(url: string, room: string, text: string, key: string): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -75,7 +75,7 @@ function postOnce(url: string, room: string, text: string, key: string): Promise
       {
         method: 'POST',
         agent: false,
-        timeout: 15_000,
+        timeout: 60_000,
         headers: { 'content-type': 'application/json', 'idempotency-key': key }
       },
       response => {
