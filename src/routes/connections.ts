@@ -77,6 +77,8 @@ export class Connections {
   readonly #sweeping: NodeJS.Timeout
   readonly #acceptFirst = new AcceptFirst()
   readonly #waitingMax: number
+  /** Connections accepted so far. */
+  #accepted = 0
   #requests = 0
   #bytes = 0
   #waiting = 0
@@ -104,6 +106,7 @@ export class Connections {
     // an answer that comes later is lost: that of a POST always, though its message is stored.
     Object.assign(server, { httpAllowHalfOpen: true })
     server.on('connection', () => {
+      this.#accepted++
       this.#acceptFirst.accepted()
     })
   }
@@ -184,7 +187,8 @@ export class Connections {
   /**
    * Stops accepting connections and leaves the open ones as they are. Connections that the system
    * has accepted but the process has not yet would be reset, with the requests they may carry. So
-   * the listener is closed right after a turn in which there was nothing to accept.
+   * the listener is closed right after a turn in which there was nothing to accept. A short turn is
+   * no proof of that: Node accepts one connection a turn, and leaves the others waiting.
    */
   async closeListener(server: Server): Promise<void> {
     this.#stoppedAt = performance.now()
@@ -193,8 +197,9 @@ export class Connections {
     }
     for (let turns = 0; turns < QUIET_TURNS_MAX; turns++) {
       const begunAt = performance.now()
+      const accepted = this.#accepted
       await turn()
-      if (performance.now() - begunAt < QUIET_TURN_MS) break
+      if (this.#accepted === accepted && performance.now() - begunAt < QUIET_TURN_MS) break
     }
     // Not the HTTP server's own close, which would cut off idle connections and requests on their
     // way.

@@ -1,4 +1,5 @@
-// Closing idle connections when a service stops: no request that has arrived is lost.
+// Closing the listener and idle connections when a service stops: no request that has arrived is
+// lost.
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
@@ -20,6 +21,7 @@ async function listen(t: Test): Promise<{ connections: Connections; server: Serv
   const server = createServer((request, response) => {
     connections.enter(request, response, () => response.end('hello'))
   })
+  connections.listenTo(server)
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   t.teardown(() => {
@@ -69,4 +71,26 @@ t.test('a request that came while the process was busy is answered before that',
   await Promise.all([closing, closed])
   t.equal(read().match(/HTTP\/1\.1 200/g)?.length, 2, read())
   t.match(read(), /connection: close/i, 'and the connection ends with the answer')
+})
+
+t.test('connections that wait to be accepted are accepted before the listener closes', async t => {
+  const { connections, server } = await listen(t)
+  await connectTo(t, server)
+  const { port } = server.address() as AddressInfo
+  const sockets = Array.from({ length: 9 }, () => connect(port, '127.0.0.1'))
+  const answers = sockets.map(async socket => {
+    t.teardown(() => socket.destroy())
+    socket.write(REQUEST)
+    const [chunk] = await once(socket, 'data')
+    return String(chunk).slice(0, 15)
+  })
+  // The system completes the connections meanwhile, and this process does not look.
+  const busyUntil = performance.now() + LINGER_MS
+  while (performance.now() < busyUntil);
+  await connections.closeListener(server)
+  t.same(
+    await Promise.all(answers),
+    Array.from(answers, () => 'HTTP/1.1 200 OK')
+  )
+  await t.rejects(once(connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' })
 })
