@@ -9,6 +9,8 @@ export type Group = {
   readonly slots: readonly number[]
   readonly keys: number
   readonly way: AtomicWay | undefined
+  /** It is moved alone, after all others (stale-notes.ts). */
+  readonly isClosing?: true
 }
 
 // The length of a group determines how long its slots are marked, and how many keys a failover of
@@ -28,11 +30,13 @@ const JOB_RANGES_MAX = 32
 /**
  * @param counts the number of keys of each move's slot
  * @param ways how the servers can do each move themselves, if they can
+ * @param closing the indices of moves that come last, each in a group of its own
  */
 export function groupsOf(
   moves: readonly Move[],
   counts: readonly number[],
-  ways: ReadonlyArray<AtomicWay | undefined>
+  ways: ReadonlyArray<AtomicWay | undefined>,
+  closing: ReadonlySet<number>
 ): Group[] {
   const groups: Array<{
     from: string
@@ -43,6 +47,7 @@ export function groupsOf(
     ranges: number
   }> = []
   for (const [index, { slot, from, to }] of moves.entries()) {
+    if (closing.has(index)) continue
     const keys = counts[index] ?? 0
     const way = ways[index]
     const [slotsMax, keysMax] =
@@ -61,5 +66,19 @@ export function groupsOf(
       last.ranges += ranges
     } else groups.push({ from, to, slots: [slot], keys, way, ranges: 1 })
   }
-  return groups
+  const last = [...closing].flatMap(index => {
+    const move = moves[index]
+    return move === undefined ? [] : [{ ...move, keys: counts[index] ?? 0 }]
+  })
+  return [
+    ...groups,
+    ...last.map(({ slot, from, to, keys }) => ({
+      from,
+      to,
+      slots: [slot],
+      keys,
+      way: undefined,
+      isClosing: true as const
+    }))
+  ]
 }

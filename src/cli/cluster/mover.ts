@@ -16,8 +16,9 @@
 // cluster, and repeat.
 //
 // Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that
-// are already half-moved, or of which the target has keys, are moved as above. Which slots go where
-// is decided in plan.ts; slots that somebody else left half-moved are found by half-moved.ts.
+// are already half-moved, or of which the target has keys, are moved as above. Some servers need
+// special care with the last slots (stale-notes.ts). Which slots go where is decided in plan.ts;
+// slots that somebody else left half-moved are found by half-moved.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { ConnectionLost } from '../../redis/connection.js'
@@ -31,6 +32,7 @@ import { type Move } from './plan.js'
 import { Refusal, Stuck } from './refusal.js'
 import { keepReplicas } from './replica-migration.js'
 import { slotsText } from './slots.js'
+import { closingMoves, keepsStaleNotes } from './stale-notes.js'
 import { dropStuckReplicas } from './stuck-replicas.js'
 import { Tempo } from './tempo.js'
 
@@ -69,12 +71,17 @@ export type MoveResult = MoveProgress & {
 
 export const SPEED_DEFAULT = 25
 const RETRY_MS = 200
+/** How long a node may take to hear of a slot's new owner before nobody waits for it any more. */
+const HEARD_MS_MAX = 5_000
+/** Longer than a message between two nodes is on its way. */
+const LATE_MS = 250
 /** A failover during a move takes this long. */
 const STUCK_MS_MAX = 30_000
 const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
- * Moves slots. The cluster must be healthy, and nobody else may be changing it (`admin.claim`).
+ * Moves slots. The cluster must be healthy, and nobody else may be changing it (`admin.claim`). In
+ * the end, every node that answers knows the new owners.
  * @throws Refusal when a move is not from the owner to a living master, or when a node dies before
  * anything was moved; Stuck when it makes no progress. The same command continues it
  */
@@ -130,10 +137,16 @@ class Mover {
     try {
       for (const group of groups) {
         if (this.#options.signal?.aborted === true) break
+        if (group.isClosing === true) {
+          await this.#untilHeard()
+          await sleep(LATE_MS)
+        }
         await this.#finish(group)
         done++
         this.#advance({ slotsDone: this.#progress.slotsDone + group.slots.length })
       }
+      // A replica that took over without knowing a slot would leave it to its dead master.
+      await this.#untilHeard()
     } finally {
       await release()
     }
@@ -169,7 +182,11 @@ class Mover {
         slotsTotal: moves.length,
         keysTotal: counts.reduce((sum, count) => sum + count, 0)
       })
-      return groupsOf(moves, counts, this.#isByKeys ? [] : await this.#ways(moves))
+      const ways = this.#isByKeys ? [] : await this.#ways(moves)
+      const closing = (await keepsStaleNotes(this.#admin, this.#map))
+        ? closingMoves(moves, counts, ways)
+        : new Set<number>()
+      return groupsOf(moves, counts, ways, closing)
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
       throw new Refusal(`No slot was moved, because a node does not answer. ${error.message}.`, {
@@ -287,7 +304,7 @@ class Mover {
     this.#advance({ keysDone: this.#progress.keysDone + keys })
   }
 
-  async #moveGroup({ from, to, slots }: Group): Promise<void> {
+  async #moveGroup({ from, to, slots, isClosing }: Group): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
     // If a group is started again, the target may already have taken some slots; these only need to
@@ -304,7 +321,7 @@ class Mover {
     await this.#tempo.rest(performance.now() - startedMs)
     await this.#keys.move(left, source, target, contested)
     const emptyMs = performance.now()
-    await this.#assign(slots, source, target)
+    await this.#assign(slots, source, target, isClosing === true)
     await this.#tempo.rest(performance.now() - emptyMs)
   }
 
@@ -344,11 +361,22 @@ class Mover {
 
   // The target first: if the source came first and the target died then, nobody would own the
   // slots.
-  async #assign(slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
+  async #assign(
+    slots: readonly number[],
+    source: MapNode,
+    target: MapNode,
+    isClosing: boolean
+  ): Promise<void> {
     const left = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
     if (left >= 0) throw new Error(`slot ${slots[left]} has keys again on ${nodeText(source)}`)
     const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
     await this.#admin.askAll(target, setSlot)
+    if (isClosing) {
+      // Everybody must hear it from the target first. Then the source has only its mark left.
+      await this.#untilHeard()
+      await Promise.allSettled([this.#admin.askAll(source, setSlot)])
+      return
+    }
     await this.#admin.askAll(source, setSlot)
     // The others hear of it from the target anyway; telling them here saves their clients a
     // redirection. A node that is down hears it later.
@@ -356,5 +384,12 @@ class Mover {
       ({ id, state }) => state === 'up' && id !== source.id && id !== target.id
     )
     await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
+  }
+
+  // Nodes that do not answer are not waited for, and nobody for long.
+  async #untilHeard(): Promise<void> {
+    const missing = ({ disputed }: ClusterMap): string | undefined =>
+      disputed.length > 0 ? 'a node has not heard of a new owner' : undefined
+    await this.#admin.until(missing, HEARD_MS_MAX).catch(() => undefined)
   }
 }
