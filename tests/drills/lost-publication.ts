@@ -92,8 +92,8 @@ export const lostPublication: Experiment = {
         readers: [recorder],
         url: writing,
         headers,
-        // If the first message reaches the reader before its publication reaches Redis, that one may
-        // be refused, and the second POST with it. Then nothing was lost, and no delay is counted.
+        // If the first message reaches the reader before its publication reaches Redis, that one
+        // may be refused, and the second POST with it. Then no delay is counted.
         excused: '5xx',
         answerMsMax: Infinity,
         takeovers: [],
