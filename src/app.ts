@@ -65,7 +65,7 @@ export type App = {
  */
 const bodyBytesFor = (textMax: number): number => 12 * textMax + 4096
 
-/** Time left for a stop after the deadline of the last POST, to send its answer. */
+/** How long a stop waits, after the deadline of the last POST, for its answer to be sent. */
 const ANSWER_MS = 2000
 
 /** How often the cluster is read for those who watch it. */
@@ -176,7 +176,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
       done()
     })
   }
-  // In a scope of its own: a hook also reaches the scopes that are in its own already.
+  // In a scope beside that of the API: Fastify gives a scope's hooks to the scopes inside it, even
+  // to those registered before, and health needs no token.
   await fastify.register(async open => {
     withApiHeaders(open)
     await open.register(healthRoutes, {
@@ -226,7 +227,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     await streams.register(eventRoutes, streaming)
     await streams.register(personEventRoutes, { people, ...streaming })
   })
-  // It takes several commands to each node, so requests at the same time share it.
+  // A description takes several commands to each node, so simultaneous requests share one.
   const descriptions = new Shared<ClusterDescription>()
   const describe = async (): Promise<ClusterDescription> =>
     await descriptions.read('', async () => await describeCluster(cluster))

@@ -38,7 +38,7 @@ export type RawEvent =
   | { readonly type: 'down'; readonly error: unknown; readonly pauseMs: number }
   | { readonly type: 'event'; readonly event: EventSourceMessage }
 
-export type EventSourceAsked = {
+export type EventStreamRequest = {
   readonly path: string
   /** Asked before each attempt. */
   readonly query: () => Query | URLSearchParams
@@ -57,9 +57,9 @@ export class Silence extends Error {
 /** Ends when the signal aborts. @throws Refusal when the service refuses for good */
 export async function* readEvents(
   http: Http,
-  asked: EventSourceAsked
+  request: EventStreamRequest
 ): AsyncGenerator<RawEvent, void> {
-  const { signal, ...where } = asked
+  const { signal, ...where } = request
   const state: State = { heartbeatMs: HEARTBEAT_MS_DEFAULT, retryMs: 0, isWell: false }
   let failures = 0
   let shortAttempts = 0
@@ -106,7 +106,7 @@ type State = {
   isWell: boolean
 }
 
-type Attempt = EventSourceAsked & { readonly openMsMax: number }
+type Attempt = EventStreamRequest & { readonly openMsMax: number }
 
 /** One connection, from the request to its end. @throws Silence, Refusal, or what `fetch` throws */
 async function* readConnection(

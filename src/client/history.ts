@@ -43,7 +43,7 @@ export async function* readHistory(
     return
   }
   for (let edge = before; ;) {
-    const { messages } = await persist(http, signal, () =>
+    const { messages } = await withRetries(http, signal, () =>
       readPage(http, room, { before: edge, limit, signal })
     )
     yield* messages.toReversed()
@@ -59,7 +59,7 @@ async function* readForwards(
   { after, before, limit, signal }: PageQuery
 ): AsyncGenerator<Entry, void> {
   for (let edge = after; ;) {
-    const { head, messages } = await persist(http, signal, () =>
+    const { head, messages } = await withRetries(http, signal, () =>
       readPage(http, room, { after: edge, before, limit, signal })
     )
     yield* messages
@@ -69,7 +69,7 @@ async function* readForwards(
   }
 }
 
-async function persist<T>(
+async function withRetries<T>(
   http: Http,
   signal: AbortSignal | undefined,
   attempt: () => Promise<T>

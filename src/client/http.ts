@@ -27,7 +27,7 @@ export type ClientOptions = {
 }
 
 export type Query = Readonly<Record<string, string | number | undefined>>
-export type Asked = {
+export type RequestOptions = {
   readonly method?: string
   readonly query?: Query | URLSearchParams
   readonly headers?: Readonly<Record<string, string>>
@@ -64,27 +64,28 @@ export class Http {
   }
 
   /** The JSON of the answer; undefined for 204. @throws Refusal, or what `fetch` throws */
-  async request(path: string, asked: Asked = {}): Promise<unknown> {
+  async request(path: string, options: RequestOptions = {}): Promise<unknown> {
     const timeout = AbortSignal.timeout(this.#options.requestMsMax ?? REQUEST_MS_MAX)
-    const signal = asked.signal === undefined ? timeout : AbortSignal.any([asked.signal, timeout])
-    const response = await this.open(path, { ...asked, signal })
+    const signal =
+      options.signal === undefined ? timeout : AbortSignal.any([options.signal, timeout])
+    const response = await this.open(path, { ...options, signal })
     return response.status === 204 ? undefined : await response.json()
   }
 
   /** The response, with its body not read yet. @throws Refusal, or what `fetch` throws */
-  async open(path: string, asked: Asked): Promise<Response> {
+  async open(path: string, options: RequestOptions): Promise<Response> {
     try {
-      return await this.#open(path, asked)
+      return await this.#open(path, options)
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 401 || !this.canRenew) throw error
       this.forgetToken()
-      return await this.#open(path, asked)
+      return await this.#open(path, options)
     }
   }
 
   async #open(
     path: string,
-    { method = 'GET', query = {}, headers = {}, body, signal }: Asked
+    { method = 'GET', query = {}, headers = {}, body, signal }: RequestOptions
   ): Promise<Response> {
     const url = new URL(path, this.#base)
     const pairs = query instanceof URLSearchParams ? query : Object.entries(query)

@@ -40,12 +40,12 @@ export async function* readInbox(
   { after, signal }: InboxOptions
 ): AsyncGenerator<InboxEvent, void> {
   let cursor = after
-  const asked = {
+  const request = {
     path: `users/${part(user)}/events`,
     query: () => ({ after: cursor }),
     signal
   }
-  for await (const raw of readEvents(http, asked)) {
+  for await (const raw of readEvents(http, request)) {
     if (raw.type !== 'event') {
       yield raw
       continue

@@ -23,17 +23,17 @@ export const quoted = (text: string, harmless?: RegExp): string =>
     ? 'what it is set to (which may be a secret)'
     : `"${text}"`
 
-export function text(standard: string, about: string): Setting<string> {
-  return { default: standard, about, parse: (_name, text) => text }
+export function text(defaultValue: string, about: string): Setting<string> {
+  return { default: defaultValue, about, parse: (_name, text) => text }
 }
 
 export function oneOf(
   choices: readonly string[],
-  standard: string,
+  defaultValue: string,
   about: string
 ): Setting<string> {
   return {
-    default: standard,
+    default: defaultValue,
     about,
     parse: (name, text) => {
       if (choices.includes(text)) return text
@@ -43,13 +43,13 @@ export function oneOf(
 }
 
 export function integer(
-  standard: number,
+  defaultValue: number,
   min: number,
   max: number,
   about: string
 ): Setting<number> {
   return {
-    default: String(standard),
+    default: String(defaultValue),
     about,
     parse: (name, text) => {
       const number = Number(text)
@@ -64,8 +64,8 @@ export function integer(
 }
 
 /** A number of processes; `auto` stands for one per processor, up to `max`. */
-export function processes(standard: number, max: number, about: string): Setting<number> {
-  const number = integer(standard, 1, max, about)
+export function processes(defaultValue: number, max: number, about: string): Setting<number> {
+  const number = integer(defaultValue, 1, max, about)
   return {
     ...number,
     parse: (name, text) =>
@@ -154,9 +154,9 @@ export function origins(about: string): Setting<ReadonlySet<string>> {
 }
 
 /** The name of a cookie (RFC 6265 section 4.1.1). */
-export function cookieName(standard: string, about: string): Setting<string> {
+export function cookieName(defaultValue: string, about: string): Setting<string> {
   return {
-    default: standard,
+    default: defaultValue,
     about,
     parse: (name, text) => {
       if (/^[\w!#$%&'*+.^`|~-]{1,64}$/.test(text)) return text

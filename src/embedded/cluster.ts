@@ -1,7 +1,8 @@
 // A local Redis Cluster of real redis-server processes on loopback, for machines without one:
 // created on the first start, its data kept over restarts. One process owns a data directory at a
-// time; what a killed owner left running is ended first. It does not handle signals (main.ts calls
-// stop), and it does not restart a node that died, because drills want to observe that.
+// time; the nodes that a killed owner left running are ended first. It does not handle signals
+// (main.ts calls stop), and it does not restart a node that died, because drills want to observe
+// that.
 
 import { existsSync, mkdirSync, statfsSync } from 'node:fs'
 import { resolve } from 'node:path'
@@ -31,8 +32,8 @@ export type EmbeddedOptions = {
    */
   readonly nodeTimeoutMs?: number
   /**
-   * Where the nodes run, by their number from 0; by default on loopback. Drills with a network
-   * between the nodes use other places.
+   * Where the nodes run, by their number from 0; by default on loopback. Drills that cut the
+   * network between nodes give each one a host of its own.
    */
   readonly place?: (index: number) => NodePlace
   /** Restores nodes that have lost their data from the others, instead of refusing to start. */
@@ -42,13 +43,13 @@ export type EmbeddedOptions = {
 }
 
 /**
- * Loaded while the nodes boot, because it imports the client library: otherwise that would take
- * 0.15 s before the first node starts.
+ * Loaded while the nodes boot: it imports the client library, which takes 0.15 s. With an import at
+ * the top, the first node would start that much later.
  */
 const formation = () => import('./formation.js')
 
-const ownerWaitMs = 5_000
-const formMsMax = 30_000
+const OWNER_WAIT_MS = 5_000
+const FORM_MS_MAX = 30_000
 
 export class EmbeddedCluster {
   readonly #dataDir: string
@@ -88,7 +89,7 @@ export class EmbeddedCluster {
     const dataDir = resolve(options.dataDir)
     try {
       makeFolder(dataDir)
-      const lock = await DataDirLock.acquire(dataDir, ownerWaitMs)
+      const lock = await DataDirLock.acquire(dataDir, OWNER_WAIT_MS)
       const cluster = new EmbeddedCluster(dataDir, options, command, lock)
       process.once('exit', cluster.#endAtExit)
       await cluster.#start().catch(async (error: unknown) => {
@@ -190,7 +191,7 @@ export class EmbeddedCluster {
       nodes: ports.map((port, index) => ({ name: `node-${index + 1}`, port }))
     })
     const { formCluster } = await formation()
-    await formCluster(this.nodes, shards, formMsMax)
+    await formCluster(this.nodes, shards, FORM_MS_MAX)
     this.#set.complete()
   }
 
@@ -203,7 +204,7 @@ export class EmbeddedCluster {
     this.#report(`Starting the ${manifest.nodes.length} Redis nodes in ${this.#dataDir}`)
     await this.#startWithData(await this.#withFreePorts(manifest))
     const { waitUntilUp } = await formation()
-    await waitUntilUp(this.nodes, formMsMax)
+    await waitUntilUp(this.nodes, FORM_MS_MAX)
   }
 
   async #startWithData(manifest: Manifest): Promise<void> {
@@ -228,7 +229,7 @@ export class EmbeddedCluster {
   }
 
   // The last start crashed while it created the cluster. The service cannot have written anything
-  // yet, but look before deleting.
+  // yet, but the nodes are asked before they are deleted.
   async #createAgain(manifest: Manifest): Promise<void> {
     await this.#startNodes(await this.#withFreePorts(manifest))
     const { countKeys } = await formation()

@@ -7,8 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { cluster, connect, type Connection } from './connection.js'
 import type { EmbeddedNode } from './node.js'
 
-const slotCount = 16_384
-const pollMs = 20
+const SLOT_COUNT = 16_384
+const POLL_MS = 20
 
 /** The first `shards` nodes become masters, the others their replicas in turn. */
 export async function formCluster(
@@ -101,7 +101,7 @@ export async function countKeys(nodes: readonly EmbeddedNode[]): Promise<number>
 }
 
 function slotRange(shard: number, shards: number): [string, string] {
-  const first = (index: number) => Math.round((index * slotCount) / shards)
+  const first = (index: number) => Math.round((index * SLOT_COUNT) / shards)
   return [String(first(shard)), String(first(shard + 1) - 1)]
 }
 
@@ -114,7 +114,7 @@ async function missingView(
 ): Promise<string | undefined> {
   const info = await cluster(client, 'INFO')
   if (!stateOf(info)) return 'a node says cluster_state:fail'
-  if (!info.includes(`cluster_slots_ok:${slotCount}\r`)) {
+  if (!info.includes(`cluster_slots_ok:${SLOT_COUNT}\r`)) {
     return 'a node does not know the owner of every slot'
   }
   const lines = (await cluster(client, 'NODES')).trimEnd().split('\n')
@@ -144,7 +144,7 @@ async function until(deadline: number, check: () => Promise<boolean | string>): 
     if (Date.now() >= deadline) {
       throw new Error(`the embedded cluster did not become ready: ${result}`)
     }
-    await sleep(pollMs)
+    await sleep(POLL_MS)
   }
 }
 

@@ -6,9 +6,9 @@ import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 
 const run = promisify(execFile)
-const versionMin = 7
+const VERSION_MIN = 7
 /** Valkey continued the version numbers of Redis 7.2 under its own name. */
-const commands = ['redis-server', 'valkey-server'] as const
+const COMMANDS = ['redis-server', 'valkey-server'] as const
 
 /**
  * The command that starts Redis. Throws one clear line if there is none, or none that is new
@@ -16,14 +16,14 @@ const commands = ['redis-server', 'valkey-server'] as const
  */
 export async function findRedisServer(): Promise<string> {
   const old: string[] = []
-  for (const command of commands) {
+  for (const command of COMMANDS) {
     const version = await versionOf(command)
     if (version === undefined) continue
-    if (Number(/\bv=(\d+)\./.exec(version)?.[1]) >= versionMin) return command
+    if (Number(/\bv=(\d+)\./.exec(version)?.[1]) >= VERSION_MIN) return command
     old.push(`${command} on the PATH says: ${version}`)
   }
   if (old.length > 0) {
-    throw new Error(`Redis ${versionMin} or newer is needed, but ${old.join('; ')}`)
+    throw new Error(`Redis ${VERSION_MIN} or newer is needed, but ${old.join('; ')}`)
   }
   throw new Error(
     'Neither redis-server nor valkey-server was found on the PATH: run `npm run setup`, or set REDIS_NODES to a cluster of your own'

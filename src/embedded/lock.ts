@@ -1,7 +1,7 @@
 // One owner per data directory, by a file with the owner's pid and start time, and the machine's
-// boot in a second line. If the owner is gone, its successor takes over, so a start after SIGKILL
-// works, and learns whether the whole machine stopped in between. If the owner is alive, the
-// successor waits a little (restarts overlap) and then gives up. A hard link makes the file appear
+// boot in a second line. If the owner is gone, the next one takes over, so a start after SIGKILL
+// works. The boot tells it whether the whole machine stopped in between. If the owner is alive, the
+// next one waits a little (restarts overlap) and then gives up. A hard link makes the file appear
 // together with its content, so nobody reads half of it.
 
 import { linkSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
@@ -9,11 +9,11 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bootOf, isErrno, startOf } from './processes.js'
 
-const pollMs = 50
+const POLL_MS = 50
 let drafts = 0
 
 export class DataDirLock {
-  /** The machine was started anew since the last owner, which did not release the lock. */
+  /** The last owner did not release the lock, and the machine was started again since. */
   readonly isAfterMachineStop: boolean
   readonly #file: string
   readonly #content: string
@@ -48,7 +48,7 @@ export class DataDirLock {
             `${dataDir} is in use by process ${pidOf(owner)}: stop that service first, or set DATA_DIR to another folder`
           )
         } else {
-          await sleep(pollMs)
+          await sleep(POLL_MS)
         }
       }
       return new DataDirLock(file, content, isAfterMachineStop)

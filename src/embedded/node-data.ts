@@ -2,9 +2,10 @@
 // its data, its replica copies the empty master, and a part of all messages is gone without a word.
 // So cluster.json, which is not in the nodes' folders, records the id of each node and the sizes of
 // its append-only files. These files only grow until files with new names replace them, so an old
-// record is a valid lower bound; size-notes.ts renews it while the nodes run. Not noticed: bytes
-// that were changed in place, which Redis finds, and after a crash a cut of the last ten seconds
-// that ends where a command ends. So a stop of the whole machine is said at the start (lock.ts).
+// record is a valid lower bound; size-notes.ts renews it while the nodes run. Two losses are not
+// noticed here. Redis itself finds bytes that were changed in place. But if a crash cuts up to ten
+// seconds off the end of a file, and the cut falls between two commands, nobody can see it. So the
+// first start after a stop of the whole machine says so (lock.ts).
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -38,7 +39,7 @@ export function faultOf(dir: string, known: NodeData): string | undefined {
     return 'its nodes.conf is damaged'
   }
   const files = filesIn(dir)
-  if (files.length === 0) return `${join(AOF_FOLDER, manifestName)} is missing or damaged`
+  if (files.length === 0) return `${join(AOF_FOLDER, MANIFEST_NAME)} is missing or damaged`
   for (const file of files) {
     const size = sizeOf(join(dir, AOF_FOLDER, file))
     if (size === undefined) return `${join(AOF_FOLDER, file)} is missing`
@@ -66,7 +67,7 @@ export function tornSince(before: ReadonlyArray<NodeData | undefined>, dirs: str
   )
 }
 
-const manifestName = 'appendonly.aof.manifest'
+const MANIFEST_NAME = 'appendonly.aof.manifest'
 
 function myselfIn(dir: string): string | undefined {
   return /^(\w{40}) \S+ \S*\bmyself\b/m.exec(textOf(confIn(dir)))?.[1]
@@ -83,7 +84,7 @@ function isWhole(conf: string): boolean {
 
 // Lines `file <name> seq <n> type <b, i or h>`. Files of type h are history and will be deleted.
 function filesIn(dir: string): string[] {
-  const manifest = textOf(join(dir, AOF_FOLDER, manifestName))
+  const manifest = textOf(join(dir, AOF_FOLDER, MANIFEST_NAME))
   return [...manifest.matchAll(/^file (\S+) seq \d+ type [bi]/gm)].flatMap(([, name]) => name ?? [])
 }
 

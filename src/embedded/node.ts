@@ -5,13 +5,13 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { commandOf, end, isErrno, signalAgainMs } from './processes.js'
+import { commandOf, end, isErrno, SIGNAL_AGAIN_MS } from './processes.js'
 import { confFileOf, logFileOf, type NodeSettings, pidFileOf, redisConf } from './redis-conf.js'
 
 /** Replaying an append-only file takes about 10 s per GB. */
-const readyMsMax = 120_000
-const answerMsMax = 2_000
-const stopMsMax = 5_000
+const READY_MS_MAX = 120_000
+const ANSWER_MS_MAX = 2_000
+const STOP_MS_MAX = 5_000
 
 export class EmbeddedNode {
   readonly port: number
@@ -51,7 +51,7 @@ export class EmbeddedNode {
   /** Starts the process unless it runs, and resolves when it answers and has loaded its data. */
   async start(): Promise<void> {
     if (this.#child === undefined) this.#spawn()
-    const deadline = Date.now() + readyMsMax
+    const deadline = Date.now() + READY_MS_MAX
     while (!(await answersPing(this.host, this.port))) {
       if (!this.isRunning) {
         throw new Error(
@@ -60,7 +60,7 @@ export class EmbeddedNode {
       }
       if (Date.now() >= deadline) {
         throw new Error(
-          `redis-server on port ${this.port} was not ready within ${readyMsMax / 1000} s, see ${logFileOf(this.dir)}`
+          `redis-server on port ${this.port} was not ready within ${READY_MS_MAX / 1000} s, see ${logFileOf(this.dir)}`
         )
       }
       await sleep(10)
@@ -90,7 +90,7 @@ export class EmbeddedNode {
       child.kill('SIGCONT') // one that is paused (SIGSTOP) could not act on SIGTERM
     }
     send()
-    const again = setInterval(send, signalAgainMs)
+    const again = setInterval(send, SIGNAL_AGAIN_MS)
     await this.#ended
     clearInterval(again)
   }
@@ -99,7 +99,7 @@ export class EmbeddedNode {
   async stop(): Promise<void> {
     const tooLong = setTimeout(() => {
       this.#child?.kill('SIGKILL')
-    }, stopMsMax)
+    }, STOP_MS_MAX)
     await this.kill('SIGTERM')
     clearTimeout(tooLong)
   }
@@ -109,7 +109,7 @@ export class EmbeddedNode {
   #spawn(): void {
     mkdirSync(this.dir, { recursive: true })
     writeFileSync(confFileOf(this.dir), redisConf(this.#settings))
-    // Its output before it has read its configuration.
+    // For what Redis prints before it has read its configuration.
     const log = openSync(logFileOf(this.dir), 'a')
     const [command = this.#command, ...args] = [
       ...this.#settings.place.within,
@@ -126,7 +126,7 @@ export class EmbeddedNode {
     this.#wasReady = false
     this.#isEndWanted = false
     child.once('exit', (code, signal) => {
-      // Before it is ready, start() reports what went wrong.
+      // Until it is ready, start() reports what goes wrong.
       if (!this.#wasReady || this.#isEndWanted) return
       // Exit status 0: it was asked to end, as `npm run cluster -- remove` does.
       this.#report(
@@ -162,7 +162,7 @@ export function pidIn(dir: string): number | undefined {
 export async function endOrphan(dir: string): Promise<boolean> {
   const pid = pidIn(dir)
   if (pid === undefined) return false
-  await end(pid, stopMsMax)
+  await end(pid, STOP_MS_MAX)
   return true
 }
 
@@ -171,7 +171,7 @@ export async function endOrphan(dir: string): Promise<boolean> {
 function answersPing(host: string, port: number): Promise<boolean> {
   return new Promise(resolve => {
     const socket = connect({ port, host })
-    socket.setTimeout(answerMsMax, () => socket.destroy())
+    socket.setTimeout(ANSWER_MS_MAX, () => socket.destroy())
     socket.once('connect', () => socket.write('PING\r\n'))
     socket.once('data', answer => {
       resolve(answer.toString().startsWith('+PONG'))

@@ -5,9 +5,9 @@
 
 import { createServer } from 'node:net'
 
-const busOffset = 10_000
-const portMin = 12_000
-const portMax = portMin + busOffset - 1
+const BUS_OFFSET = 10_000
+const PORT_MIN = 12_000
+const PORT_MAX = PORT_MIN + BUS_OFFSET - 1
 
 // Ports handed out by this process. Until a node listens on its port, the port would look free to
 // the next caller.
@@ -19,23 +19,23 @@ const given = new Set<number>()
  */
 export async function freePorts(count: number, avoid: readonly number[] = []): Promise<number[]> {
   const found: number[] = []
-  const size = portMax - portMin + 1
+  const size = PORT_MAX - PORT_MIN + 1
   const start = Math.floor(Math.random() * size)
   for (let step = 0; step < size && found.length < count; step++) {
-    const port = portMin + ((start + step) % size)
+    const port = PORT_MIN + ((start + step) % size)
     if (avoid.includes(port) || given.has(port)) continue
     given.add(port)
     if (await isNodePortFree(port)) found.push(port)
   }
   if (found.length < count) {
-    throw new Error(`no ${count} free ports between ${portMin} and ${portMax}`)
+    throw new Error(`no ${count} free ports between ${PORT_MIN} and ${PORT_MAX}`)
   }
   return found
 }
 
 /** Whether a node could listen on this port and on its bus port. */
 export async function isNodePortFree(port: number): Promise<boolean> {
-  return (await isFree(port)) && (await isFree(port + busOffset))
+  return (await isFree(port)) && (await isFree(port + BUS_OFFSET))
 }
 
 function isFree(port: number): Promise<boolean> {

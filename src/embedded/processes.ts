@@ -11,16 +11,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
  * A replica that is writing its first append-only file refuses SIGTERM and forgets it, so the
  * signal is repeated at this interval.
  */
-export const signalAgainMs = 100
+export const SIGNAL_AGAIN_MS = 100
 
-const hasProc = existsSync('/proc/self/stat')
+const HAS_PROC = existsSync('/proc/self/stat')
 
 /**
  * When the process began, as an opaque string that differs for a later process with the same pid;
  * undefined if it is gone.
  */
 export function startOf(pid: number): string | undefined {
-  if (!hasProc) return ps(pid, 'lstart=')
+  if (!HAS_PROC) return ps(pid, 'lstart=')
   // The command's name is in parentheses and may contain spaces, so fields are counted after the
   // last parenthesis. proc(5): state is field 3, starttime is field 22.
   const fields = readProc(pid, 'stat')
@@ -37,7 +37,7 @@ export function bootOf(): string {
 
 /** The command line, words joined by spaces; undefined if the process is gone. */
 export function commandOf(pid: number): string | undefined {
-  if (!hasProc) return ps(pid, 'command=')
+  if (!HAS_PROC) return ps(pid, 'command=')
   return readProc(pid, 'cmdline')?.split('\0').join(' ').trim() || undefined
 }
 
@@ -50,7 +50,7 @@ export async function end(pid: number, patienceMs: number): Promise<void> {
     while (Date.now() < deadline) {
       signalTo(pid, signal)
       signalTo(pid, 'SIGCONT') // one that is paused (SIGSTOP) could not act on SIGTERM
-      const again = Date.now() + signalAgainMs
+      const again = Date.now() + SIGNAL_AGAIN_MS
       while (Date.now() < again) {
         if (isGone()) return
         await sleep(10)

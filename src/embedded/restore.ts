@@ -90,7 +90,7 @@ function confOf(view: View, id: string): string {
     const [node = '', address = '', flags = '', ...rest] = line.split(' ')
     const others = flags.split(',').filter(flag => !['myself', 'fail', 'fail?'].includes(flag))
     if (node !== id) return [node, address, others.join(), ...rest].join(' ')
-    // A master that another node has replaced: it is a replica from now on.
+    // If another node has replaced this master, it becomes a replica.
     const master = isMaster(line) && !hasSlots(view, id) ? neediest(view) : undefined
     return master === undefined
       ? [node, address, ['myself', ...others].join(), ...rest].join(' ')

@@ -1,8 +1,8 @@
 // Records, while the nodes run, how large their append-only files have become. cluster.json knows
 // only the sizes at the last start or stop: after a crash, nobody would notice that the part
-// written since then was cut off. A recorded size is one interval old, so it is on the disk by then
-// (`appendfsync everysec`), even if the whole machine stops. The record has a file of its own,
-// because the cluster command may write cluster.json at any time.
+// written since then was cut off. A size is recorded one interval after it was read. By then that
+// part is on the disk (`appendfsync everysec`), even if the whole machine stops. The record has a
+// file of its own, because the cluster command may write cluster.json at any time.
 
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -16,7 +16,7 @@ type Notes = Readonly<Record<string, NodeData>>
 export class SizeNotes {
   readonly #dataDir: string
   #timer: NodeJS.Timeout | undefined
-  /** What there was one interval ago. */
+  /** The sizes of one interval ago. */
   #before = ''
 
   constructor(dataDir: string) {

@@ -16,8 +16,8 @@ export type Caller = {
   /** As mayRead. */
   readonly mayWrite: (room: string) => boolean | Promise<boolean>
   /**
-   * Whether they may read what is in a room of which they are a member. Always known at once; a
-   * list of their rooms shows the last message only where this is so.
+   * Whether they may read the messages of a room, provided that they are a member of it. Always
+   * known at once. If not, a list of their rooms leaves out the room's last message.
    */
   readonly mayReadAsMember: (room: string) => boolean
   /** A text that is equal for callers whose `mayReadAsMember` gives the same answers. */
@@ -28,7 +28,7 @@ export type Caller = {
 
 const always = (): boolean => true
 
-/** Everybody, if no tokens are asked for. */
+/** The caller of every request in the open service. */
 export const ANYBODY: Caller = {
   user: undefined,
   isAdmin: true,

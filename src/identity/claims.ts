@@ -55,18 +55,18 @@ function roomList(name: string, value: unknown): readonly string[] {
 class RoomList {
   readonly hasMember: boolean
   readonly #names = new Set<string>()
-  readonly #beginnings: string[] = []
+  readonly #prefixes: string[] = []
 
   constructor(list: readonly string[]) {
     this.hasMember = list.includes(MEMBER)
     for (const entry of list) {
-      if (entry.endsWith('*')) this.#beginnings.push(entry.slice(0, -1))
+      if (entry.endsWith('*')) this.#prefixes.push(entry.slice(0, -1))
       else if (entry !== MEMBER) this.#names.add(entry)
     }
   }
 
   covers(room: string): boolean {
-    return this.#names.has(room) || this.#beginnings.some(beginning => room.startsWith(beginning))
+    return this.#names.has(room) || this.#prefixes.some(prefix => room.startsWith(prefix))
   }
 }
 

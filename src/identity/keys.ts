@@ -22,7 +22,7 @@ export class KeyError extends Error {}
 export function secretKeys(secret: string): Keys {
   if (Buffer.byteLength(secret) < SECRET_BYTES_MIN) {
     throw new KeyError(
-      `must have at least ${SECRET_BYTES_MIN} bytes, for example of openssl rand -base64 48`
+      `must have at least ${SECRET_BYTES_MIN} bytes, for example from openssl rand -base64 48`
     )
   }
   // With a public key as the secret, everybody could sign tokens.

@@ -1,19 +1,19 @@
 // The tag of a block, `<user>.<block>`: part of every reference to a message, and of the block's
-// key. In a room that was deleted `:<generation>` follows, because what is written after a deletion
-// must not share a key with what was written before it.
+// key. In a room that was deleted, `:<generation>` follows, because what is written after a
+// deletion must not share a key with what was written before it.
 
 /** What a tag says. `generation` is 0 in a room that was never deleted. */
-export type BlockPlace = {
+export type BlockId = {
   readonly user: string
   readonly block: number
   readonly generation: number
 }
 
-export const formatTag = ({ user, block, generation }: BlockPlace): string =>
+export const formatTag = ({ user, block, generation }: BlockId): string =>
   generation === 0 ? `${user}.${block}` : `${user}.${block}:${generation}`
 
 /** The inverse of formatTag; undefined for anything else. */
-export function parseTag(tag: string): BlockPlace | undefined {
+export function parseTag(tag: string): BlockId | undefined {
   const [, user, block, generation = 0] = TAG.exec(tag) ?? []
   return user === undefined
     ? undefined

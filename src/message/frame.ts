@@ -94,7 +94,7 @@ export type Frames = {
   readonly first: number
   readonly bytes: Buffer
   readonly ends: readonly number[]
-  /** The sequences of the messages whose changes are among the frames; mostly left out. */
+  /** The sequences of the messages whose changes are among the frames; usually absent. */
   readonly changes?: readonly number[]
 }
 

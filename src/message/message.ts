@@ -12,7 +12,7 @@ export type Message = {
    * ms since 1970, by the clock of the Redis node that stored the text: the time in its entry id.
    */
   readonly ms: number
-  /** When the text was last changed, by the clock of the same kind of node; mostly left out. */
+  /** When the text was last changed, by the same kind of clock; absent if it never was. */
   readonly changedMs?: number
 }
 
@@ -62,7 +62,8 @@ export type Reference = {
   readonly tag: string
   readonly user: string
   /**
-   * Which of the room's lives it belongs to: the sequence up to which it had been deleted, or 0.
+   * Tells the block from those before a deletion of the room: the sequence up to which the room had
+   * been deleted, or 0.
    */
   readonly generation: number
   readonly id: string

@@ -91,7 +91,7 @@ export function decodeSignal(payload: Buffer): Buffer | undefined {
 }
 
 /**
- * What a tool publishes that has added to a log. Nobody can parse it, so every process that has
- * readers in the room looks at the log (live/room.ts).
+ * Published by a tool after it has added an entry to a room's log. No process can parse it, so each
+ * one that has readers in the room looks at the log (live/room.ts).
  */
 export const LOOK = 'look'
