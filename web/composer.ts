@@ -11,7 +11,7 @@ import { type Draft } from './outbox.js'
  */
 const KEY_CODE_COMPOSING = 229
 
-export interface ComposerListener {
+export type ComposerListener = {
   readonly onUser: (user: string) => void
   /** @returns false to leave the text in the field */
   readonly onSend: (draft: Draft) => boolean

@@ -5,7 +5,7 @@ import { type Dialogs, Refusal, type StreamEvent } from '../src/client/dialogs.j
 import { type Entry } from './entry.js'
 import { type Signal } from './wire.js'
 
-export interface ConnectionListener {
+export type ConnectionListener = {
   readonly onOpen: () => void
   readonly onDown: (inMs: number) => void
   readonly onEntry: (room: string, entry: Entry, cursor: string) => void

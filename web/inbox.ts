@@ -12,7 +12,7 @@ const DRAW_MS = 250
 /** Characters of the last message in the list; the column is narrower. */
 const LINE_LENGTH = 120
 
-export interface InboxListener {
+export type InboxListener = {
   /** The number of unread messages in the dialogs other than the current one. */
   readonly onUnread: (count: number) => void
   /** Called once for a person with how far they had read the current room, on any device. */
@@ -68,7 +68,7 @@ export class Inbox {
   }
 
   #take(news: DialogNews): void {
-    // It was on its way when the person removed the name.
+    // What was on its way when the person removed the name is dropped.
     if (this.#user === '') return
     if (news.type === 'dialogs-behind') return this.#list.showBehind(true)
     if (news.type === 'left') this.#rooms.delete(news.room)

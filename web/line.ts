@@ -96,7 +96,7 @@ export class Line {
       case 'left':
         return this.#onDialogs(message)
     }
-    // It was on its way when the page left the room.
+    // What was on its way when the page left the room is dropped.
     if (this.#joined === undefined) return
     if (message.type === 'reset' || message.type === 'refused') this.#joined = undefined
     else if (message.type === 'entry') this.#joined = { ...this.#joined, cursor: message.cursor }

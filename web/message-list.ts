@@ -15,14 +15,15 @@ const NEAR_HEIGHTS = 1.5
 /** How far down the window a message is shown after a jump to it. */
 const TARGET_HEIGHTS = 1 / 4
 /**
- * How long one frame adds rows at the end; the rest follow with the next ones. A slow computer in a
- * busy room answers in between that way. The browser lays a row out for about as long again.
+ * How long one frame adds rows at the end. The rest follow with the next frames, so that a slow
+ * computer in a busy room answers in between. The browser's own layout of these rows takes about as
+ * long again.
  */
 const BUILD_MS_MAX = 30
 /** A frame adds at least these, however slow. */
 const BUILT_MIN = 8
 
-export interface MessageListListener {
+export type MessageListListener = {
   /** The person comes near the first or the last row, and there is more to load. */
   readonly onNear: (edge: 'earlier' | 'later') => void
   /** The newest message is visible. */
@@ -31,7 +32,7 @@ export interface MessageListListener {
   readonly onSight: (first: Entry | undefined) => void
 }
 
-/** Where to go: to the middle, highlighted, or to exactly this place. */
+/** Where to go: to a message, which is highlighted, or to exactly this place. */
 type Target = { readonly seq: number; readonly topPx?: number }
 
 export class MessageList {
@@ -227,7 +228,7 @@ export class MessageList {
     this.#isBehind = false
     for (const [index, entry] of entries.entries()) {
       let row = old[next]
-      // Only behind rows that stay: what is shown anew is shown at once.
+      // Only rows that come after ones that stay may be late: a new list is shown at once.
       const isMore = hasKept && row === undefined && built++ >= BUILT_MIN
       if (isMore && performance.now() > endAt) {
         this.#isBehind = true

@@ -15,12 +15,12 @@ const LENGTH_MAX = 100
  */
 const KEY_MS_MAX = 23 * 3_600_000
 
-export interface Draft {
+export type Draft = {
   readonly user: string
   readonly text: string
 }
 
-export interface PendingMessage extends Draft {
+export type PendingMessage = Draft & {
   readonly key: string
   /** When it was first sent, in ms since 1970; 0 before that. */
   readonly sentAt: number
@@ -37,7 +37,7 @@ export interface PendingMessage extends Draft {
   readonly isShown: boolean
 }
 
-export interface OutboxListener {
+export type OutboxListener = {
   readonly onChange: (messages: readonly PendingMessage[]) => void
   readonly onStored: (message: Message) => void
   readonly onFailed: (reason: string) => void

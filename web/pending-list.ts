@@ -3,7 +3,7 @@
 import { find } from './find.js'
 import type { PendingMessage } from './outbox.js'
 
-export interface PendingListener {
+export type PendingListener = {
   readonly onRetry: (key: string) => void
   readonly onDiscard: (key: string) => void
 }

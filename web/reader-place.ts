@@ -29,7 +29,8 @@ export class ReaderPlace {
   constructor(scroller: HTMLElement, rows: () => readonly MessageRow[]) {
     this.#scroller = scroller
     this.#rows = rows
-    // A browser moves smoothly after a key or a wheel, also after the page has scrolled elsewhere.
+    // A smooth scroll that a key or a wheel has started goes on even after the page has scrolled
+    // elsewhere. It is over when it says so, or when the person does something else.
     for (const type of ['scrollend', 'wheel', 'keydown', 'pointerdown', 'touchstart'] as const) {
       scroller.addEventListener(type, () => (this.#isOverruled = false), { passive: true })
     }

@@ -6,7 +6,7 @@ import { find } from './find.js'
 
 const LONG_PRESS_MS = 500
 
-export interface RowActionsListener {
+export type RowActionsListener = {
   readonly entryOf: (element: Element) => Entry | undefined
   readonly onCopy: (text: string, what: string) => void
   readonly addressOf: (seq: number) => string

@@ -25,7 +25,7 @@ const RESET_MS_MAX = 3000
 /** `refused`: there is no right to read the room, or it has ended. */
 export type StreamState = 'closed' | 'refused' | RoomState
 
-export interface StreamListener {
+export type StreamListener = {
   /** @param inMs time until the next attempt, while reconnecting */
   readonly onState: (state: StreamState, inMs: number) => void
   /** The newest page, before anything else. */
@@ -117,7 +117,7 @@ export class Stream {
     }
   }
 
-  /** Whether the room is still allowed; joins again if so. @throws Refusal for good */
+  /** Waits, then asks whether the room is still allowed. @throws Refusal if it is not */
   async #askAgain(signal: AbortSignal): Promise<void> {
     this.#become('reconnecting')
     await pause(ASK_AGAIN_MS, { signal })
