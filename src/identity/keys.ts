@@ -14,7 +14,7 @@ export type Keys = {
 }
 
 /** A secret must not be shorter than the hash (RFC 7518, section 3.2). */
-export const SECRET_BYTES_MIN = 32
+const SECRET_BYTES_MIN = 32
 
 export class KeyError extends Error {}
 

@@ -11,9 +11,3 @@ export type Members = {
   /** Calls back when removals by other processes may have been missed. */
   readonly onMissed: (listener: () => void) => void
 }
-
-export const NO_MEMBERS: Members = {
-  isMember: () => false,
-  onRemoved: () => undefined,
-  onMissed: () => undefined
-}

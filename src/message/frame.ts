@@ -24,7 +24,7 @@ const deletedJson = ({ room, seq, ms }: Deleted): string =>
   `{"room":${nameJson(room)},"seq":${seq},"deleted":true,"at":"${formatTime(ms)}"}`
 
 /** The JSON of a change: `{room, seq, changes, text | deleted, at}`. */
-export const changeJson = ({ room, seq, changes, text, ms }: Change): string =>
+const changeJson = ({ room, seq, changes, text, ms }: Change): string =>
   `{"room":${nameJson(room)},"seq":${seq},"changes":${changes},${text === undefined ? '"deleted":true' : `"text":${JSON.stringify(text)}`},"at":"${formatTime(ms)}"}`
 
 // The same few names are encoded again and again.
@@ -39,7 +39,7 @@ function nameJson(name: string): string {
 }
 
 /** The JSON in place of a lost message. */
-export const lostJson = (room: string, seq: number): string =>
+const lostJson = (room: string, seq: number): string =>
   `{"room":${JSON.stringify(room)},"seq":${seq},"lost":true}`
 
 export function entryJson(entry: Entry): string {

@@ -119,12 +119,13 @@ function parseChange(reference: string): Reference {
   return { ...parseReference(target), ms: change.ms, change }
 }
 
-/** The reference of the log entry that a deletion of the room leaves: the last one that is gone. */
-export const formatDeletion = (ms: number): string => `${DELETION}${ms}`
-
 const DELETION = '~deleted.'
 
-/** When the room was deleted; undefined if the reference is to a message, or to its change. */
+/**
+ * Parses `~deleted.<ms>`, which the script of a deletion leaves in the log as the reference of the
+ * last entry that is gone.
+ * @returns when the room was deleted; undefined if the reference is to a message, or to its change
+ */
 export function parseDeletion(reference: string): number | undefined {
   // Nearly always the first character decides. A user's name may begin like this too, but then the
   // reference has a slash.

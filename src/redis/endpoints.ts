@@ -80,7 +80,7 @@ type ShardNode = {
  * Parses `CLUSTER SHARDS`: a list of shards. A shard and each of its nodes is a flat list of names
  * and values.
  */
-export function parseShards(reply: Reply): ShardNode[] {
+function parseShards(reply: Reply): ShardNode[] {
   return listOf(reply).flatMap(shard =>
     listOf(fieldsOf(shard).get('nodes')).map(node => {
       const fields = fieldsOf(node)

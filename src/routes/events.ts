@@ -18,7 +18,7 @@ export type EventRoutesOptions = OpenStreamOptions & {
   readonly roomsPerStreamMax: number
 }
 
-export const LAST_MAX = 1_000_000_000
+const LAST_MAX = 1_000_000_000
 
 type Headers = FastifyRequest['headers']
 /** One room's place in a combined cursor. */

@@ -35,7 +35,7 @@ export type RightsTimes = {
  * A look costs a Redis command for each room that is read by membership: with these times, 15,000
  * such streams cost 25 commands a second.
  */
-export const RIGHTS_TIMES: RightsTimes = {
+const RIGHTS_TIMES: RightsTimes = {
   everyMs: 600_000,
   missedMs: 10_000,
   againMs: 5_000,

@@ -132,7 +132,7 @@ export async function rollingRestart(
 }
 
 /** Lets a replica take over while its master is alive (`CLUSTER FAILOVER`), which loses nothing. */
-export async function handOver(world: Trial['world'], master: Member): Promise<void> {
+async function handOver(world: Trial['world'], master: Member): Promise<void> {
   const { operator } = world
   const replica = (await operator.replicas()).find(({ node }) => node.masterId === master.node.id)
   if (replica === undefined) throw new Error(`The master ${master.process.port} has no replica`)

@@ -62,8 +62,10 @@ export type Times = { startMs: number; faultsMs: number; healedMs: number; endMs
 
 const POLL_MS = 20
 const CATCH_UP_MS_MAX = 60_000
-// the service has 10 s from when it has read a POST; the rest is for the way there and back on a
-// busy machine
+/**
+ * The service has 10 s from when it has read a POST. The rest is for the way there and back on a
+ * busy machine.
+ */
 const ANSWER_MS_MAX = 15_000
 const SHARE_BEFORE = 0.25
 const HISTORY_WRITERS = 32

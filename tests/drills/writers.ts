@@ -36,7 +36,7 @@ export type WritersOptions = {
 const TEXT_BYTES = 100
 const TICK_MS = 5
 /** As many connections as even a busy machine accepts. */
-const UNDER_WAY_MAX = 400
+const IN_FLIGHT_MAX = 400
 const PAUSE_MS = 50
 /** Longer than the service's own deadline: a POST that has no answer by then broke its promise. */
 const ANSWER_MS_MAX = 30_000
@@ -47,7 +47,7 @@ export class Writers {
   readonly #idle: Client[][]
   readonly #clients = new Set<Client>()
   readonly #isOver = new AbortController()
-  #underWay = 0
+  #inFlight = 0
   #turn = 0
   #running: Promise<unknown> | undefined
 
@@ -70,7 +70,7 @@ export class Writers {
   /** Resolves when `messagesMax` are answered. */
   async done(): Promise<void> {
     await this.#running
-    while (this.#underWay > 0) await sleep(TICK_MS)
+    while (this.#inFlight > 0) await sleep(TICK_MS)
   }
 
   /** Starts no more messages; resolves when all have their outcome. */
@@ -101,7 +101,7 @@ export class Writers {
     while (!this.#isAtEnd) {
       for (
         ;
-        dueMs <= performance.now() && this.#underWay < UNDER_WAY_MAX && !this.#isAtEnd;
+        dueMs <= performance.now() && this.#inFlight < IN_FLIGHT_MAX && !this.#isAtEnd;
         dueMs += periodMs
       ) {
         void this.#send(this.#compose(writer, dueMs))
@@ -118,7 +118,7 @@ export class Writers {
   async #send(sent: Sent): Promise<void> {
     const { ledger, isRepeating = false } = this.#options
     const key = isRepeating ? randomUUID() : undefined
-    this.#underWay++
+    this.#inFlight++
     try {
       for (let repeats = 0; ; repeats++) {
         const outcome = await this.#attempt(sent, key, repeats > 0)
@@ -133,7 +133,7 @@ export class Writers {
         await sleep(PAUSE_MS)
       }
     } finally {
-      this.#underWay--
+      this.#inFlight--
     }
   }
 

@@ -1,8 +1,8 @@
 // During a run, replaces Node's timers, clocks, chance and sockets with virtual time, the seed's
 // chance and simulated sockets, for all code of the process. Outside a run everything works as
-// usual; a flag is enough to tell the two apart, because a run is one synchronous call. Must be
-// imported before the service's modules are used. These need no change, because Node's built-in
-// modules can be changed (module.syncBuiltinESMExports).
+// usual; a flag is enough to tell the two apart, because a run is one synchronous call. Import
+// it before the service's modules are used. They need no change, because their imports of Node's
+// built-in modules follow (module.syncBuiltinESMExports).
 import { syncBuiltinESMExports } from 'node:module'
 import net from 'node:net'
 import timers from 'node:timers'
@@ -230,11 +230,6 @@ process.on('unhandledRejection', error => {
 
 /** The real clock, for figures about the simulation itself. */
 export const realNow = real.now
-/** Node's own setImmediate: between two runs the process must return to its event loop. */
-export const realTurn = (): Promise<void> =>
-  new Promise(resolve => {
-    real.setImmediate(resolve)
-  })
 /** Runs a function outside any promise's callback. */
 export const outsidePromises = <T>(run: () => T): Promise<T> =>
   new Promise((resolve, reject) => {

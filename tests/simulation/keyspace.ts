@@ -20,7 +20,7 @@ export class SortedSet {
   }
 }
 
-export const WRONG_TYPE = new ReplyError(
+const WRONG_TYPE = new ReplyError(
   'WRONGTYPE Operation against a key holding the wrong kind of value'
 )
 

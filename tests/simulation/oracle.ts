@@ -37,8 +37,6 @@ import { type RoomReader, type Entry as Seen } from './room-reader.js'
 import { format, Stream } from './streams.js'
 import { type World } from './world.js'
 
-export class Violation extends Error {}
-
 type Acknowledged = {
   readonly post: Post
   readonly seq: number

@@ -30,7 +30,7 @@ export async function openChromium(t: Test, ...flags: string[]): Promise<Browser
   return browser
 }
 
-export function chromiumPath(): string {
+function chromiumPath(): string {
   const folders = (process.env['PATH'] ?? '').split(delimiter)
   const path = NAMES.flatMap(name => folders.map(folder => join(folder, name))).find(isExecutable)
   if (path === undefined) {

@@ -10,7 +10,7 @@ const PAUSE_MS = 5
 type Posted = { readonly user: string; readonly status: number; readonly ms: number }
 
 export type TimedPosts = {
-  /** What happens in the meantime; times are kept by it. */
+  /** A name for what the test is doing now. The caller sets it; times are kept under it. */
   during: string
   readonly times: ReadonlyMap<string, number[]>
   /** Resolves with the users that have written, each once, when no POST is under way. */
@@ -45,7 +45,7 @@ export function timePosts(
 }
 
 async function run(): Promise<void> {
-  // `timePosts` has given it.
+  // The argument of `timePosts`.
   const { url, room, users } = workerData as Parameters<typeof timePosts>[1]
   let isStopped = false
   parentPort?.once('message', () => {

@@ -4,8 +4,8 @@ import { createHmac, generateKeyPairSync, sign, type KeyObject } from 'node:cryp
 import t, { type Test } from 'tap'
 import { readClaims, TokenCaller } from '../../src/identity/claims.js'
 import { publicKeys, secretKeys, type Keys } from '../../src/identity/keys.js'
-import { NO_MEMBERS } from '../../src/identity/members.js'
 import { SKEW_S, TOKEN_LENGTH_MAX, Tokens } from '../../src/identity/tokens.js'
+import { NO_MEMBERS } from '../support/no-members.js'
 
 const SECRET = 'a-secret-of-more-than-thirty-two-bytes'
 const nowS = (): number => Math.floor(Date.now() / 1000)
