@@ -67,6 +67,7 @@ export class MessageList {
       scroller.focus({ preventScroll: true })
     })
     scroller.addEventListener('scroll', () => this.#onScroll(), { passive: true })
+    scroller.addEventListener('scrollend', () => this.#onRest())
     const observer = new ResizeObserver(() => this.#resized())
     observer.observe(scroller)
     observer.observe(this.#list)
@@ -171,7 +172,8 @@ export class MessageList {
     const row = this.#rows.find(({ entry }) => entry.seq >= seq && !('changes' in entry))
     if (row !== undefined || !this.#isBehind) this.#target = undefined
     if (row === undefined) return this.#place.restore(this.isFollowing)
-    this.#place.moveTo(row, topPx ?? this.#scroller.clientHeight * TARGET_HEIGHTS)
+    const hasNewest = this.#transcript.isAtNewest && !this.#isBehind
+    this.#place.moveTo(row, topPx ?? this.#scroller.clientHeight * TARGET_HEIGHTS, hasNewest)
     if (topPx !== undefined) return
     row.element.classList.remove('found')
     // Restarts the animation, even for the message that was highlighted last.
@@ -282,6 +284,12 @@ export class MessageList {
     if (scrollHeight - scrollTop - clientHeight < near && !this.#later.hidden) {
       this.#listener.onNear('later')
     }
+  }
+
+  #onRest(): void {
+    this.#place.rested(this.#transcript.isAtNewest)
+    this.#drawPills()
+    this.#tellSeen()
   }
 
   #drawPills(): void {

@@ -7,6 +7,8 @@ import { type MessageRow } from './message-row.js'
 // A reader this close to the end wants to be at the end: it allows for fractions of pixels and a
 // half-scrolled line.
 const AT_END_PX = 40
+/** Rounding, and the rest of what Safari scrolls beyond the end and back. */
+const HAIR_PX = 2
 
 /** A row, and the distance of its upper edge from that of the window. */
 export type ScrollPlace = { readonly seq: number; readonly topPx: number }
@@ -20,26 +22,24 @@ export class ReaderPlace {
   readonly #rows: () => readonly MessageRow[]
   #anchor: Anchor | undefined
   #layout = ''
-  /** Where `restore` has scrolled to: the scroll event that follows is not the person's. */
+  /** Where the page itself has scrolled to: the scroll event that follows is not the person's. */
   #placedTop = Number.NaN
-  /** Whether a scroll of the person's may still go on, although they have asked for the newest. */
-  #isOverruled = false
+  /** Where the list was at the last look. */
+  #lastTop = 0
+  /** Whether the next `scrollend` is that of a scroll by the page. */
+  #endsByPage = false
 
   /** @param rows the rows of the list, from the top */
   constructor(scroller: HTMLElement, rows: () => readonly MessageRow[]) {
     this.#scroller = scroller
     this.#rows = rows
-    // A smooth scroll that a key or a wheel has started goes on even after the page has scrolled
-    // elsewhere. It is over when it says so, or when the person does something else.
-    for (const type of ['scrollend', 'wheel', 'keydown', 'pointerdown', 'touchstart'] as const) {
-      scroller.addEventListener(type, () => (this.#isOverruled = false), { passive: true })
-    }
   }
 
-  /** The person asks for the newest message, perhaps while the list is still moving elsewhere. */
+  /** The person asks for the newest message. */
   goToNewest(): void {
+    this.#stop()
     this.wantsNewest = true
-    this.#isOverruled = true
+    this.#place(this.#scroller.scrollHeight)
   }
 
   /** Whether the layout differs from that at the last look. */
@@ -82,35 +82,67 @@ export class ReaderPlace {
     this.#anchor = { row, topPx: this.topOf(row) }
   }
 
-  /** Scrolls a row to this place. */
-  moveTo(row: MessageRow, topPx: number): void {
-    this.wantsNewest = false
-    this.#scroller.scrollTop += this.topOf(row) - topPx
+  /** Scrolls a row to this place. @param hasNewest whether the last row is the newest */
+  moveTo(row: MessageRow, topPx: number, hasNewest: boolean): void {
+    this.#stop()
+    this.#place(this.#scroller.scrollTop + this.topOf(row) - topPx)
+    this.wantsNewest = hasNewest && this.#belowPx < AT_END_PX
     this.note()
   }
 
   /** Scrolls the list back to where the reader was before the layout changed. */
   restore(isFollowing: boolean): void {
     this.#layout = this.#currentLayout()
-    if (isFollowing) this.#scroller.scrollTop = this.#scroller.scrollHeight
+    if (isFollowing) return this.#place(this.#scroller.scrollHeight)
     // The place that the person chose remains the one to return to, so that a window that is
     // rotated there and back ends where it started.
-    else if (this.#anchor?.row.element.isConnected === true) {
-      this.#scroller.scrollTop += this.topOf(this.#anchor.row) - this.#anchor.topPx
-    } else this.note()
-    this.#placedTop = this.#scroller.scrollTop
+    if (this.#anchor?.row.element.isConnected !== true) this.note()
+    const { row, topPx } = this.#anchor ?? {}
+    const movedPx = row === undefined || topPx === undefined ? 0 : this.topOf(row) - topPx
+    this.#place(this.#scroller.scrollTop + movedPx)
   }
 
   /** After a scroll in an unchanged layout. @param hasNewest whether the last row is the newest */
   scrolled(hasNewest: boolean): void {
-    const { scrollHeight, scrollTop, clientHeight } = this.#scroller
+    const { scrollTop } = this.#scroller
     if (scrollTop === this.#placedTop) return
-    if (this.#isOverruled && hasNewest) return this.restore(true)
     this.#placedTop = Number.NaN
+    // In a busy room the next message is drawn before a slow finger has left the end.
+    const isLeaving = scrollTop < this.#lastTop
+    this.#lastTop = scrollTop
     // If the last row is not the newest message, the end of the list is not a place to follow from,
     // even after the rest has loaded.
-    this.wantsNewest = scrollHeight - scrollTop - clientHeight < AT_END_PX && hasNewest
+    this.wantsNewest = hasNewest && this.#belowPx < (isLeaving ? HAIR_PX : AT_END_PX)
     this.note()
+  }
+
+  /** After `scrollend`. If the person has let go close to the end, they have not left it. */
+  rested(hasNewest: boolean): void {
+    const isByPage = this.#endsByPage
+    this.#endsByPage = false
+    if (isByPage || !hasNewest || this.isOld) return
+    if (this.#belowPx < AT_END_PX) this.wantsNewest = true
+  }
+
+  /** How much of the list is below the window, in px. */
+  get #belowPx(): number {
+    const { scrollHeight, scrollTop, clientHeight } = this.#scroller
+    return scrollHeight - scrollTop - clientHeight
+  }
+
+  #place(top: number): void {
+    const { scrollTop } = this.#scroller
+    this.#scroller.scrollTop = top
+    this.#placedTop = this.#lastTop = this.#scroller.scrollTop
+    if (this.#placedTop !== scrollTop) this.#endsByPage = true
+  }
+
+  /**
+   * Ends the smooth scroll that may still go on after a key or the wheel. Chromium would add the
+   * rest of it to wherever the page scrolls next; only another smooth scroll takes its place.
+   */
+  #stop(): void {
+    this.#scroller.scrollTo({ top: this.#scroller.scrollTop, behavior: 'smooth' })
   }
 
   #currentLayout(): string {
