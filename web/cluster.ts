@@ -15,6 +15,7 @@ const NOTHING: Found = { bricks: [], blockLength: 1 }
 const STATES = { connecting: 'Connecting', live: 'Live', lost: 'Connection lost, trying again' }
 
 const room = new URLSearchParams(location.search).get('room') ?? 'room123'
+const url = new URL('..', location.href).href
 const roomUrl = `../rooms/${encodeURIComponent(room)}`
 const show = (selector: string, text: string): void => {
   find(HTMLElement, selector).textContent = text
@@ -92,7 +93,7 @@ followCluster('events', {
   }
 })
 
-void countMessages(new Dialogs({ url: new URL('..', location.href).href }), room, {
+void countMessages(new Dialogs({ url }), room, {
   counts: ({ received, lost }) => {
     show('#received', received.toLocaleString('en'))
     show('#lost', lost.toLocaleString('en'))
@@ -119,7 +120,7 @@ button.addEventListener('click', () => {
   progress.hidden = false
   progress.value = 0
   show('#write-note', '')
-  ladyWrites(`${roomUrl}/messages`, writing.signal, count => {
+  ladyWrites(url, room, writing.signal, count => {
     progress.value = count
   })
     .catch((error: unknown) => {

@@ -108,6 +108,49 @@ t.test(
       'the thread joins five bricks'
     )
 
+    // What each column says of its shard, and how even the room is.
+    const shown = page.locator('.shard').first().locator('dt')
+    t.same(await shown.allTextContents(), [
+      'messages of the room',
+      'slots',
+      'keys',
+      'memory',
+      'commands/s',
+      'entries/s',
+      'replica lag'
+    ])
+    await until('all figures have come', async () =>
+      (await page.locator('.shard dd').allTextContents()).every(text => /^\d/.test(text))
+    )
+    const { body: stored } = await request(`${url}/rooms/${room}/blocks`)
+    const ofShard = new Map<string, number>()
+    for (const { shard, messages } of stored['blocks'] as Array<{
+      shard: string
+      messages: number
+    }>) {
+      ofShard.set(shard, (ofShard.get(shard) ?? 0) + messages)
+    }
+    t.equal(await page.textContent('#one-key-ratio'), '3.00', 'one tower, and two empty shards')
+    t.equal(
+      await page.textContent('#blocks-ratio'),
+      (Math.max(...ofShard.values()) / (90 / 3)).toFixed(2)
+    )
+
+    // The newest brick fills while its user writes.
+    await postMany(url, room, 'dora', 10)
+    await page.locator('.brick[title^="dora, block 0: 10 messages"]').dispatchEvent('click')
+    const newest = page.locator('.brick.filling')
+    await until('it is hers', async () => /^dora/.test((await newest.getAttribute('title')) ?? ''))
+    const heightBefore = (await newest.boundingBox())?.height ?? 0
+    await postMany(url, room, 'dora', 5)
+    await until('it has filled', async () =>
+      /: 15 messages/.test((await newest.getAttribute('title')) ?? '')
+    )
+    await until(
+      'and is higher',
+      async () => ((await newest.boundingBox())?.height ?? 0) > heightBefore * 1.2
+    )
+
     // Lady Gaga writes, and is stopped.
     await page.locator('#write').click()
     await page.locator('.brick[title^="lady_gaga"]').nth(2).waitFor()

@@ -243,6 +243,20 @@ async function startWitness(t: Test): Promise<{ front: string; passed: Passed[] 
   return { front: await listening(t, server), passed }
 }
 
+t.test('the picture of the cluster is for operators, and offers nobody to write', async t => {
+  const room = newName()
+  await post(url, room, 'ann', 'hello', asAdmin)
+  const chat = await enterByCookie(t, room, await tokenOf({ isAdmin: true }))
+  await chat.page.goto(`${url}/cluster?room=${room}`)
+  await chat.page.waitForSelector('#state[data-state="live"]')
+  await chat.page.waitForSelector('.brick', { state: 'attached' })
+  t.notOk(await chat.page.isVisible('#write'))
+  await setCookie(chat, await tokenOf({ user: 'ann', read: ['*'] }))
+  await chat.page.reload()
+  await chat.page.waitForSelector('#state[data-state="lost"]')
+  t.equal(await chat.page.locator('.shard, .brick').count(), 0)
+})
+
 t.test(
   'a page of another origin can write and read nothing with the cookie of this one',
   async t => {

@@ -1,7 +1,6 @@
-// Lady Gaga writes: a limited run of messages over the public interface, a few of them by other
-// users. Ends after a number of messages, after a time, or at the first error.
-
-import { randomKey } from '../../src/client/dialogs.js'
+// Lady Gaga writes: a limited run of messages through the client, a few of them by other users.
+// Ends after a number of messages, after a time, or when the service refuses one for good.
+import { Dialogs } from '../../src/client/dialogs.js'
 
 const MESSAGES = 5000
 const MS_MAX = 120_000
@@ -12,12 +11,13 @@ const OTHERS = 20
 const OTHER_EVERY = 40
 
 /**
- * @param url of the room's messages
+ * @param url of the service
  * @param onWritten gets how many of `MESSAGES` were written so far
- * @throws Error with the service's message when one is refused
+ * @throws Refusal with the service's message when one is refused
  */
 export async function ladyWrites(
   url: string,
+  room: string,
   signal: AbortSignal,
   onWritten: (count: number) => void
 ): Promise<void> {
@@ -25,23 +25,21 @@ export async function ladyWrites(
   let next = 0
   let written = 0
   const write = async (): Promise<void> => {
+    // Each has a client of its own, because a client sends a room's messages one after the other.
+    const dialogs = new Dialogs({ url })
     while (next < MESSAGES && !until.aborted) {
       const index = next++
       const isOther = index % OTHER_EVERY === OTHER_EVERY - 1
       const user = isOther ? `fan-${Math.floor(index / OTHER_EVERY) % OTHERS}` : 'lady_gaga'
-      const response = await fetch(url, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json', 'idempotency-key': randomKey() },
-        body: JSON.stringify({ user, text: isOther ? 'We hear you!' : `La la la ${index}` }),
-        signal: until
-      })
-      if (!response.ok) throw new Error(((await response.json()) as { message: string }).message)
+      const text = isOther ? 'We hear you!' : `La la la ${index}`
+      await dialogs.post(room, { user, text }, { signal: until })
       onWritten(++written)
     }
   }
   try {
     await Promise.all(Array.from({ length: AT_ONCE }, write))
   } catch (error) {
+    next = MESSAGES // the others stop as well
     if (!until.aborted) throw error
   }
 }
