@@ -16,13 +16,14 @@ export function hueOf(user: string): number {
 
 /**
  * Two characters: the initials of two words, the first two letters of one, or the initial and the
- * last digit of a word that ends in a number, so that user1 and user2 differ.
+ * last digit of a name that ends in a number, so that user1 and user-12 differ.
  */
 export function lettersOf(user: string): string {
   const words = user.match(/[\p{L}\p{N}\p{Emoji_Presentation}]+/gu) ?? []
   const [first = '·', second] = words
   const characters = [...first]
   const [initial = ''] = characters
-  const digit = /^\p{L}+\p{N}*(\p{N})$/u.exec(first)?.[1] ?? characters[1] ?? ''
-  return `${initial}${second === undefined ? digit : [...second][0]}`.toLocaleUpperCase()
+  const digit = /^\p{L}+\p{N}*(\p{N})$/u.exec(`${first}${second ?? ''}`)?.[1]
+  const next = second === undefined ? characters[1] : [...second][0]
+  return `${initial}${digit ?? next ?? ''}`.toLocaleUpperCase()
 }

@@ -97,12 +97,14 @@ export class Inbox {
     const dialogs = [...this.#rooms.values()].sort(byActivity)
     const others = visitedRooms().filter(room => !this.#rooms.has(room))
     this.#list.draw([
-      ...dialogs.map(({ room, unread, last }) => ({
-        room,
-        unread,
-        last: lineOf(last, this.#user)
+      ...dialogs.map(dialog => ({
+        room: dialog.room,
+        unread: dialog.unread,
+        last: lineOf(dialog.last, this.#user),
+        isGone: dialog.last !== null && 'deleted' in dialog.last,
+        at: atOf(dialog)
       })),
-      ...others.map(room => ({ room, unread: 0, last: '' }))
+      ...others.map(room => ({ room, unread: 0, last: '', isGone: false, at: '' }))
     ])
     const elsewhere = dialogs.filter(({ room }) => room !== this.#present)
     this.#listener.onUnread(elsewhere.reduce((sum, { unread }) => sum + unread, 0))
@@ -117,7 +119,8 @@ function byActivity(a: Dialog, b: Dialog): number {
 const atOf = ({ last }: Dialog): string => (last !== null && 'at' in last ? last.at : '')
 
 function lineOf(last: Dialog['last'], user: string): string {
+  if (last !== null && 'deleted' in last) return 'Message deleted'
   if (last === null || !('text' in last)) return ''
-  const text = last.text.slice(0, LINE_LENGTH).replaceAll(/\s+/g, ' ')
+  const text = last.text.slice(0, LINE_LENGTH).replaceAll('`', '').replaceAll(/\s+/g, ' ')
   return `${last.user === user ? 'You' : last.user}: ${text}`
 }

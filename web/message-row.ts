@@ -7,6 +7,7 @@ import { find } from './find.js'
 import { Fold } from './fold.js'
 import { hueOf, lettersOf } from './hue.js'
 import { nodesOf } from './rich-text.js'
+import { minuteFormat } from './when.js'
 
 // Messages of one user that follow each other within this time share one heading.
 const SAME_BREATH_MS = 5 * 60_000
@@ -14,11 +15,6 @@ const SAME_BREATH_MS = 5 * 60_000
 /** Combining marks on top of each other. */
 const PILE = /\p{M}{2}/u
 
-const minuteFormat = new Intl.DateTimeFormat(undefined, {
-  hour: '2-digit',
-  minute: '2-digit',
-  hourCycle: 'h23'
-})
 const secondFormat = new Intl.DateTimeFormat(undefined, {
   hour: '2-digit',
   minute: '2-digit',

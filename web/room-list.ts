@@ -1,8 +1,9 @@
-// The list of rooms in the left column, as links with the last message and the number of unread
-// messages in each. Rows are kept and moved, never recreated: a focused link keeps the focus, and
+// The list of rooms in the left column, as links with the last message, its time, and the number
+// of unread messages. Rows are kept and moved, never recreated: a focused link keeps the focus, and
 // its place in the list.
 import { find } from './find.js'
 import { hueOf, lettersOf } from './hue.js'
+import { whenOf } from './when.js'
 
 /** More than anyone scrolls through; each costs a row. */
 const SHOWN_MAX = 200
@@ -14,6 +15,10 @@ export type Listed = {
   readonly unread: number
   /** What the last message says, in a line; empty if that is not known. */
   readonly last: string
+  /** Whether the last message was deleted. */
+  readonly isGone: boolean
+  /** When the last message was written; empty if that is not known. */
+  readonly at: string
 }
 
 export class RoomList {
@@ -41,9 +46,15 @@ export class RoomList {
       this.#rows.delete(room)
     }
     const keepsOrder = this.#list.contains(document.activeElement)
-    for (const [index, { room, unread, last }] of shown.entries()) {
+    const now = new Date()
+    for (const [index, { room, unread, last, isGone, at }] of shown.entries()) {
       const row = this.#rowOf(room)
-      find(HTMLElement, '.last', row).textContent = last
+      const line = find(HTMLElement, '.last', row)
+      line.textContent = last
+      line.classList.toggle('gone', isGone)
+      const time = find(HTMLTimeElement, '.when', row)
+      time.textContent = at === '' ? '' : whenOf(at, now)
+      time.dateTime = at
       drawUnread(row, room === this.#present ? 0 : unread)
       const isNew = row.parentElement === null
       if (isNew || (!keepsOrder && this.#list.children[index] !== row)) {

@@ -172,10 +172,5 @@ export function dialogPageOf(value: unknown): DialogPage {
   return { rooms: rooms.map(dialogOf), next: typeof next === 'string' ? next : null }
 }
 
-// A person's list shows a last message or none, so a deleted one is treated like a lost one.
-function lastOf(value: unknown): Message | LostMessage {
-  const { room, seq, deleted } = fieldsOf(value)
-  return deleted === true && typeof room === 'string' && typeof seq === 'number'
-    ? { room, seq, lost: true }
-    : messageOrLostOf(value)
-}
+const lastOf = (value: unknown): NonNullable<Dialog['last']> =>
+  fieldsOf(value)['deleted'] === true ? deletedOf(value) : messageOrLostOf(value)

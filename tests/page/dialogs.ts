@@ -123,6 +123,7 @@ t.test('a row shows what was said last, in a line, and forgets what was deleted'
     (await chat.page.locator('#rooms > li', { hasText: room }).locator('.last').textContent()) ?? ''
   await until('the list is there', async () => (await listed(chat)).length === 2)
   t.equal(await lastIn(there), 'You: hello')
+  t.match(await chat.page.locator('#rooms .when').allTextContents(), [/^\d\d:\d\d$/, /^\d\d:\d\d$/])
   const { body: message } = await post(url, there, 'bob', `two\nlines, ${'long '.repeat(100)}`)
   await until('it is shown', async () => (await lastIn(there)).startsWith('bob: two lines, long'))
   const link = chat.page.locator('#rooms > li', { hasText: there }).locator('a')
@@ -130,7 +131,8 @@ t.test('a row shows what was said last, in a line, and forgets what was deleted'
   t.ok(height < 60 && width <= 0, `it takes one line: ${height} px high, ${width} px too wide`)
   const path = `${there}/messages/${String(message['seq'])}?user=bob`
   t.equal((await request(`${url}/rooms/${path}`, { method: 'DELETE' })).status, 200)
-  await until('it is gone', async () => (await lastIn(there)) === '')
+  await until('it is gone', async () => (await lastIn(there)) === 'Message deleted')
+  t.equal((await listed(chat))[0], there, 'its place in the list is the same')
   t.notMatch(await chat.page.locator('#rooms').innerHTML(), /two lines/)
   await post(url, there, user, '<b>not bold</b>')
   await until('it is text', async () => (await lastIn(there)) === 'You: <b>not bold</b>')

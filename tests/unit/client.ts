@@ -336,6 +336,22 @@ t.test('an inbox gives the state of each dialog, and resumes after it', async t 
   )
 })
 
+t.test('the last message of a dialog is a message, a deleted or a lost one, or none', async t => {
+  const at = '2026-01-01T00:00:00.000Z'
+  const lasts = [
+    { room: 'a', seq: 3, user: 'ann', text: 'hello', at },
+    { room: 'a', seq: 3, deleted: true, at },
+    { room: 'a', seq: 3, lost: true },
+    null
+  ]
+  const rooms = lasts.map(last => ({ room: 'a', head: 3, read: 1, unread: 2, last }))
+  const { url } = await serve(t, (_request, response) => {
+    response.setHeader('content-type', 'application/json')
+    response.end(JSON.stringify({ rooms, next: null }))
+  })
+  t.same(await new Dialogs({ url }).rooms('ann'), { rooms, next: null })
+})
+
 t.test('the abort signal ends a waiting stream, and the pause between two attempts', async t => {
   const { url } = await serve(t, (_request, response, index) => {
     if (index === 0) sse(response, PING)

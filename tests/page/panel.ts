@@ -1,0 +1,109 @@
+// The column beside the messages: the room, the person's dialogs, people, and writing. In a real
+// Chromium; page/look has the same on a phone, page/dialogs what the list of dialogs says.
+import t from 'tap'
+import { ChatPage } from '../support/chat-page.js'
+import { openChromium } from '../support/chromium.js'
+import { freshRoom, post } from '../support/client.js'
+import { startCluster } from '../support/embedded.js'
+import { startService } from '../support/service.js'
+import { until } from '../support/until.js'
+
+const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
+const browser = await openChromium(t)
+
+const WIDE = { viewport: { width: 1440, height: 900 } }
+
+type Box = { left: number; right: number; top: number; bottom: number }
+
+const boxOf = (chat: ChatPage, selector: string): Promise<Box> =>
+  chat.page.evaluate(`document.querySelector('${selector}').getBoundingClientRect().toJSON()`)
+
+t.test('on a wide window everything but the messages is in one column on the left', async t => {
+  const room = freshRoom()
+  for (let n = 1; n <= 60; n++) await post(url, room, 'bob', `message ${n}`)
+  const chat = await ChatPage.visit(t, browser, url, `?chat_id=${room}`, WIDE)
+  await chat.page.fill('#user', 'ann')
+  await chat.open()
+  await chat.shows('message 60')
+  await until('the newest is in sight', () => chat.isAtEnd())
+  const { left } = await boxOf(chat, '#messages')
+  let above = -1
+  for (const each of '#room-name #state #open #rooms #people #user #text #send'.split(' ')) {
+    const box = await boxOf(chat, each)
+    t.ok(box.left >= 0 && box.right <= left, `${each} is beside the messages`)
+    t.ok(box.top > above, `${each} is below what precedes it`)
+    above = box.top
+  }
+  for (const each of ['#share', '#close']) t.ok((await boxOf(chat, each)).right <= left, each)
+  const [send, newest] = [await boxOf(chat, '#send'), await boxOf(chat, '#list > li:last-child')]
+  t.ok(
+    Math.abs(send.bottom - newest.bottom) < 30,
+    `Send ends at ${send.bottom} px, the newest message at ${newest.bottom} px`
+  )
+  for (const [width, height] of [
+    [1440, 900],
+    [768, 1024],
+    [360, 740]
+  ] as const) {
+    await chat.page.setViewportSize({ width, height })
+    t.same(
+      await chat.page.evaluate(
+        '[document.documentElement.scrollWidth, document.documentElement.scrollHeight]'
+      ),
+      [width, height],
+      `all of it fits into a window of ${width} × ${height}`
+    )
+  }
+})
+
+t.test('People folds, and says how many they are all the same', async t => {
+  const room = freshRoom()
+  for (const user of ['ann', 'bob', 'bob']) await post(url, room, user, 'hello')
+  const chat = await ChatPage.visit(t, browser, url, `?chat_id=${room}`, WIDE)
+  await chat.page.waitForSelector('#people > li')
+  t.same(await chat.page.locator('#people .user').allTextContents(), ['bob', 'ann'])
+  t.same(await chat.page.locator('#people .messages').allTextContents(), ['2', '1'])
+  await chat.page.click('#people-title')
+  await chat.page.waitForSelector('#people', { state: 'hidden' })
+  t.equal(await chat.page.innerText('#people-title .people-count'), '2')
+  await chat.page.click('#people-title')
+  await chat.page.waitForSelector('#people:visible')
+})
+
+t.test('Share copies a link that leads here', async t => {
+  const room = `${freshRoom()} & others`
+  const chat = await ChatPage.visit(
+    t,
+    browser,
+    url,
+    `?chat_id=${encodeURIComponent(room)}&seq=1`,
+    WIDE
+  )
+  await chat.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  await chat.page.click('#share')
+  await until('it is said', async () => (await chat.notice()).includes('is copied'))
+  await chat.page.goto(await chat.page.evaluate('navigator.clipboard.readText()'))
+  t.equal(await chat.page.innerText('#room-name'), room)
+})
+
+t.test('without a name the rooms visited are listed, the latest first', async t => {
+  const [first, second, third] = [freshRoom(), freshRoom(), freshRoom()]
+  const chat = await ChatPage.visit(t, browser, url, `?chat_id=${first}`, WIDE)
+  for (const room of [second, third, first]) await chat.page.goto(`${url}/chat?chat_id=${room}`)
+  const listed = (): Promise<string[]> => chat.page.locator('#rooms .name').allTextContents()
+  await until('three', async () => (await listed()).length === 3)
+  t.same(await listed(), [first, third, second])
+  t.equal(await chat.page.innerText('#rooms a[aria-current="page"] .name'), first)
+
+  // With a name, its dialogs are above them.
+  const [user, dialog] = [freshRoom(), freshRoom()]
+  await post(url, dialog, user, 'hello')
+  await chat.page.fill('#user', user)
+  await chat.page.press('#user', 'Tab')
+  await until('the dialog is there', async () => (await listed()).length === 4)
+  t.same(await listed(), [dialog, first, third, second])
+  await chat.page.click(`#rooms a:has-text("${third}")`)
+  await until('a row leads to its room', async () => {
+    return (await chat.page.innerText('#room-name')) === third
+  })
+})
