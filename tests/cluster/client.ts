@@ -2,7 +2,7 @@
 // examples, and the package as it would be installed.
 import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text as textOf } from 'node:stream/consumers'
@@ -161,6 +161,12 @@ t.test('the package contains only the client with its types, and can be used', a
      const message: Message = await new Dialogs({ url: '${service.url}' }).post('${freshRoom()}', { user: 'ann', text: 'hi' })
      process.stdout.write(String(message.seq))`
   )
+  const readme = readFileSync(join(folder, 'package/src/client/README.md'), 'utf8')
+  const [, snippet = ''] = /```ts\n(.*?)```/s.exec(readme) ?? []
+  writeFileSync(
+    join(folder, 'readme.ts'),
+    snippet.replace('http://127.0.0.1:8080', service.url).replaceAll('room123', freshRoom())
+  )
   writeFileSync(
     join(folder, 'tsconfig.json'),
     JSON.stringify({
@@ -171,10 +177,14 @@ t.test('the package contains only the client with its types, and can be used', a
         types: ['node'],
         typeRoots: [join(root, 'node_modules/@types')]
       },
-      include: ['program.ts']
+      include: ['program.ts', 'readme.ts']
     })
   )
   run(process.execPath, [tsc], folder)
   // The service answers from a process of its own.
   t.equal(run(process.execPath, ['program.js'], folder), '1')
+  const fromReadme = spawn(process.execPath, ['readme.js'], { cwd: folder })
+  t.teardown(() => fromReadme.kill())
+  const [line] = (await once(fromReadme.stdout, 'data')) as [Buffer]
+  t.match(String(line), 'ann hello', "the README's example runs as it stands")
 })

@@ -110,6 +110,21 @@ t.test('on a phone, rooms and people are reached and left by keyboard', async t 
   t.equal(await focused(chat), 'panel-toggle')
 })
 
+t.test('a screen reader hears each message, and in a busy room a summary', async t => {
+  const room = freshRoom()
+  await post(url, room, 'bob', 'history')
+  const chat = await ChatPage.enter(t, browser, url, room)
+  await chat.open()
+  const live = (): Promise<string | null> => chat.page.getAttribute('#messages', 'aria-live')
+  await until('messages are announced', async () => (await live()) === 'polite')
+  for (let n = 1; n <= 20; n++) await post(url, room, 'bob', `quick ${n}`)
+  await chat.shows('quick 20')
+  t.equal(await live(), 'off', 'nobody can listen to twenty messages a second')
+  await until('their number is', async () =>
+    /^\d+ new messages$/.test((await chat.page.textContent('#summary')) ?? '')
+  )
+})
+
 for (const forcedColors of ['active', 'none'] as const) {
   t.test(`without motion, with forced colours ${forcedColors}, nothing moves`, async t => {
     const mark = forcedColors === 'active' ? 'outlineStyle' : 'boxShadow'

@@ -153,6 +153,25 @@ t.test('a message or its link is copied clean, by mouse and by keyboard alone', 
   t.same(copied, ['bob', 'first', 'line', 'second'], 'selected text is clean')
 })
 
+t.test('a long press shows what can be done with a message', async t => {
+  const room = newName()
+  await post(room, 'bob', 'press me')
+  const chat = await asAnn(t, room, { ...PHONE, hasTouch: true, isMobile: true })
+  await chat.shows('press me')
+  const { left, top, width, height } = await boxOf(chat, '#list .bubble')
+  const touch = await chat.page.context().newCDPSession(chat.page)
+  const touchPoints = [{ x: left + width / 2, y: top + height / 2 }]
+  t.notOk(await chat.page.isVisible('#actions'))
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchStart', touchPoints })
+  await chat.page.waitForSelector('#actions:visible')
+  await touch.send('Input.dispatchTouchEvent', { type: 'touchEnd', touchPoints: [] })
+  await chat.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  await chat.page.tap('#actions .copy')
+  await until('it is copied', () =>
+    chat.page.evaluate("navigator.clipboard.readText().then(text => text === 'press me')")
+  )
+})
+
 t.test('while text is selected nothing moves; afterwards the list follows again', async t => {
   const room = newName()
   await fill(room, 60)
