@@ -1,8 +1,13 @@
 // Writes that must be on a replica. If the connection breaks before the acknowledgement, it is
 // unknown whether a replica has the write, so the write is repeated until the deadline.
+import { setTimeout as sleep } from 'node:timers/promises'
+import { backoffMs } from '../backoff.js'
 import { DialogsError } from '../errors.js'
 import { ConnectionLost, type Reply } from './connection.js'
 import { type Written } from './node-pipeline.js'
+
+const PAUSE_MS_MIN = 5
+const PAUSE_MS_MAX = 200
 
 /**
  * Writes, and repeats the write while nothing but its acknowledgement is lost with a connection.
@@ -18,14 +23,37 @@ export async function untilAcknowledged(
 ): Promise<Reply> {
   let written = await write()
   const first = written.reply
+  const repetitions = new Repetitions(deadline)
   for (;;) {
     try {
       await written.replicated
       return first
     } catch (error) {
-      throwUnlessLost(error, deadline)
+      await repetitions.after(error)
     }
     written = await write()
+  }
+}
+
+/**
+ * Repetitions of one write. The first one is sent at once, because it usually reaches the new
+ * master. Later ones pause: a master that was restarted answers immediately, but its writes are not
+ * safe while the other masters still call it failed, which lasts for seconds.
+ */
+export class Repetitions {
+  readonly #deadline: number
+  #count = 0
+
+  /** @param deadline on the clock of performance.now() */
+  constructor(deadline: number) {
+    this.#deadline = deadline
+  }
+
+  /** Resolves when the write may be repeated. @throws as throwUnlessLost */
+  async after(error: unknown): Promise<void> {
+    throwUnlessLost(error, this.#deadline)
+    if (this.#count > 0) await sleep(backoffMs(this.#count - 1, PAUSE_MS_MIN, PAUSE_MS_MAX))
+    this.#count++
   }
 }
 

@@ -19,7 +19,7 @@
 import { createHash, randomBytes } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
-import { throwUnlessLost } from '../redis/acknowledged.js'
+import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
 import {
@@ -104,6 +104,7 @@ export class Changes {
    */
   async change(change: NewChange, deadline: number): Promise<Change> {
     const { room, once } = change
+    const repetitions = new Repetitions(deadline)
     for (;;) {
       try {
         const known =
@@ -117,7 +118,7 @@ export class Changes {
         if (told !== undefined) return told
         // Another call with this key was faster. The next round finds the change that it led to.
       } catch (error) {
-        throwUnlessLost(error, deadline)
+        await repetitions.after(error)
       }
     }
   }
@@ -192,6 +193,7 @@ export class Changes {
     const token = once === undefined ? randomBytes(9).toString('base64url') : tokenOf(room, once)
     const content = text === undefined ? ['d', ''] : ['t', text]
     const until = Math.min(deadline, performance.now() + this.#options.lostPatienceMs)
+    const repetitions = new Repetitions(deadline)
     for (;;) {
       const { reply, replicated } = await this.#cluster.write(
         slotOf(key),
@@ -224,7 +226,7 @@ export class Changes {
       try {
         await replicated
       } catch (error) {
-        throwUnlessLost(error, deadline)
+        await repetitions.after(error)
         continue
       }
       const [outcome, n, ms] = answer

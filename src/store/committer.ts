@@ -4,7 +4,7 @@
 // between. Whether a commit may start a log is decided in log-start.ts.
 import { DialogsError } from '../errors.js'
 import { parseReference } from '../message/message.js'
-import { throwUnlessLost } from '../redis/acknowledged.js'
+import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Counting } from './counting.js'
 import { Heads } from './heads.js'
@@ -192,12 +192,13 @@ export class Committer {
   ): Promise<Commit> {
     const { first, isOurs, replicated } = await attempt(false)
     const untilDurable = async (): Promise<number | undefined> => {
+      const repetitions = new Repetitions(deadline)
       for (let last = { first, isOurs, replicated }; ;) {
         try {
           await last.replicated
           return last.isOurs ? last.first : undefined
         } catch (error) {
-          throwUnlessLost(error, deadline)
+          await repetitions.after(error)
           last = await attempt(true)
         }
       }

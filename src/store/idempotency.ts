@@ -4,7 +4,7 @@
 // puts the text back if a failover has taken it.
 import { DialogsError } from '../errors.js'
 import { isChange, isDeleted, isLost, parseReference, type Message } from '../message/message.js'
-import { throwUnlessLost } from '../redis/acknowledged.js'
+import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Appender, type NewMessage } from './appender.js'
 import { type BlockWriter } from './block-writer.js'
@@ -75,6 +75,7 @@ export class Idempotency {
   // looked up again.
   async #append(message: NewMessage, once: string, deadline: number): Promise<Appended> {
     const { room, user, text } = message
+    const repetitions = new Repetitions(deadline)
     for (;;) {
       try {
         const known = await this.#cluster.command(
@@ -88,7 +89,7 @@ export class Idempotency {
           ? { message: { room, seq, user, text, ms }, isNew }
           : await this.#repeated(message, seq, deadline)
       } catch (error) {
-        throwUnlessLost(error, deadline)
+        await repetitions.after(error)
       }
     }
   }

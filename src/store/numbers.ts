@@ -8,7 +8,7 @@
 // Whoever deletes a room learns from the counter which blocks a user can have. So numbers that
 // begin a new block are not used before a replica has the counter; nobody waits for the others. A
 // failover may then take the counter back by one block, and room-cleaner.ts allows for that.
-import { throwUnlessLost } from '../redis/acknowledged.js'
+import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockOf } from '../message/message.js'
 import { userCountKey } from './keys.js'
@@ -85,6 +85,7 @@ export class Numbers {
   // Waits until a replica has the counter, and counts on if a failover has taken it back meanwhile.
   // Run twice, that skips numbers.
   async #keep(key: string, last: number, deadline: number): Promise<void> {
+    const repetitions = new Repetitions(deadline)
     for (let by = 0; ;) {
       const args = ['INCRBY', key, String(by)]
       const { reply, replicated } = await this.#cluster.write(slotOf(key), args, deadline)
@@ -92,7 +93,7 @@ export class Numbers {
         await replicated
         if (Number(reply) >= last) return
       } catch (error) {
-        throwUnlessLost(error, deadline)
+        await repetitions.after(error)
       }
       by = Math.max(0, last - Number(reply))
     }
