@@ -7,6 +7,7 @@ import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
 import { changedIn, copiesOfChange, type Stored, textIn } from './durability.js'
 import { type SimulatedNode } from './node.js'
 import { type ChangeRequest } from './plan.js'
+import { type Effects } from './replication-link.js'
 import { type Answer, Request } from './request.js'
 import { type World } from './world.js'
 
@@ -42,8 +43,26 @@ export class ChangesModel {
    */
   readonly #lost = new Set<string>()
 
+  /** By `<changes key> <entry id>`: the number of the newest change, and whose it is. */
+  readonly #applied = new Map<string, { readonly n: string; readonly token: string }>()
+
   constructor(world: World) {
     this.#world = world
+  }
+
+  /** A master has carried out commands: nobody applies the same change twice in a row. */
+  note(effects: Effects): void {
+    for (const effect of effects) {
+      if ('value' in effect || effect[0] !== 'HSET') continue
+      const [, key = '', id = '', value = ''] = effect
+      if (parseKey(key)?.kind !== 'changed') continue
+      const [n = '', , token = ''] = value.split(' ', 3)
+      const before = this.#applied.get(`${key} ${id}`)
+      if (before?.token === token && before.n !== n && this.#world.oracle.upheavals === 0) {
+        this.#world.oracle.violation(`the change ${before.n} of ${key} ${id} is applied again`)
+      }
+      this.#applied.set(`${key} ${id}`, { n, token })
+    }
   }
 
   /** Asks for a change of an acknowledged message, if there is one yet. */

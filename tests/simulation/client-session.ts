@@ -2,9 +2,10 @@
 // the ones behind it. Also keeps the connection's subscriptions.
 import { slotOf } from '../../src/redis/slots.js'
 import { checkArity, COMMANDS } from './commands.js'
-import { type Session } from './network.js'
+import { type Reply, type Session } from './network.js'
 import { REFUSALS, type SimulatedNode } from './node.js'
 import { CommandParser, encodeReply, OK, ReplyError, Status, type Value } from './resp.js'
+import { type Owner } from './virtual-time.js'
 import { type World } from './world.js'
 
 type Wait = { readonly count: number; readonly offset: number }
@@ -15,7 +16,7 @@ export class ClientSession implements Session {
   readonly channels = new Set<string>()
   readonly #world: World
   readonly #node: SimulatedNode
-  readonly #send: (bytes: Buffer) => void
+  readonly #send: Reply
   readonly #end: () => void
   readonly #parser = new CommandParser()
   readonly #waiting: string[][] = []
@@ -25,7 +26,7 @@ export class ClientSession implements Session {
   #written = 0
   #out = ''
 
-  constructor(world: World, node: SimulatedNode, send: (bytes: Buffer) => void, end: () => void) {
+  constructor(world: World, node: SimulatedNode, send: Reply, end: () => void) {
     this.#world = world
     this.#node = node
     this.#send = send
@@ -56,7 +57,9 @@ export class ClientSession implements Session {
   }
 
   publish(channel: string, payload: string): void {
-    this.#push(['smessage', channel, payload])
+    this.#push(['smessage', channel, payload], client => {
+      this.#world.hearing.onHeard(client, payload)
+    })
   }
 
   endSubscriptions(slot: number): void {
@@ -85,10 +88,10 @@ export class ClientSession implements Session {
   }
 
   // After the replies of this turn.
-  #push(value: Value): void {
+  #push(value: Value, arrived?: (client: Owner) => void): void {
     const out = this.#out + encodeReply(value)
     this.#out = ''
-    this.#send(Buffer.from(out))
+    this.#send(Buffer.from(out), arrived)
   }
 
   #endWait(value: Value): void {

@@ -151,16 +151,23 @@ export class DialogsModel {
         return dialogs.map(({ room, unread }) => `${room} ${unread}`).join(', ')
       }
       case 'mark': {
+        const known = this.#marks.get(`${user} ${action.room}`)
         const dialog = await store.inbox.markRead(user, action.room, action.seq)
         if (dialog === undefined) return 'no member'
-        this.#onMarked(user, action.room, dialog.read)
+        this.#onMarked(user, action.room, dialog.read, known?.isExcused === false ? known.seq : 0)
         return `${action.room} ${dialog.read}`
       }
     }
   }
 
-  #onMarked(user: string, room: string, seq: number): void {
+  /** @param least the mark that was answered before this one was asked for */
+  #onMarked(user: string, room: string, seq: number, least: number): void {
     if (this.#mayBeForgotten(user, room)) return
+    if (seq < least) {
+      this.#world.oracle.violation(
+        `${user}'s mark in ${room} was answered as ${least}, and is answered as ${seq} now`
+      )
+    }
     const { nodes, oracle } = this.#world
     const holders = nodes.filter(node => markAt(node, { user, room }) >= seq)
     const isAlone = holders.length < 2

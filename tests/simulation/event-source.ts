@@ -5,6 +5,7 @@ import { createParser } from 'eventsource-parser'
 import { type Stream } from '../../src/live/stream.js'
 import { type Instance } from './instance.js'
 import { ReaderSocket } from './reader-socket.js'
+import { type Owner } from './virtual-time.js'
 import { type World } from './world.js'
 
 export type EventSourceOptions = {
@@ -13,6 +14,8 @@ export type EventSourceOptions = {
   readonly bytesPerMs: number
   /** Asks an instance for the stream; undefined if the instance accepts none now. */
   readonly open: (instance: Instance, socket: ReaderSocket, lastId: string) => Stream | undefined
+  /** A process writes this, which may arrive much later. */
+  readonly onWritten?: (process: Owner, bytes: Buffer) => void
   readonly onEvent: (event: string, id: string | undefined, data: string) => void
   /** The connection has ended; it reconnects soon. */
   readonly onEnd: () => void
@@ -124,6 +127,9 @@ export class EventSource {
     this.#heardAt = time.now
     const lastId = this.#lastId
     const socket: ReaderSocket = new ReaderSocket(time, clients, this.#options.bytesPerMs, {
+      written: bytes => {
+        this.#options.onWritten?.(instance.owner, bytes)
+      },
       receive: bytes => {
         if (this.socket === socket) feed(bytes)
       },

@@ -54,6 +54,8 @@ export type Fault =
   | { readonly kind: 'break replication'; readonly node: number }
   | { readonly kind: 'cut reader'; readonly which: number; readonly isSilent: boolean }
 
+export type Move = Extract<Fault, { readonly kind: 'move slot' }>
+
 type Make = (random: Random, setting: Setting) => Fault
 
 const ANY = 1_000_000
@@ -131,7 +133,8 @@ export const FAULTS: readonly Make[] = [
   })
 ]
 
-function move(random: Random, { rooms, users, nodes }: Setting): Fault {
+/** Moves the slot of a room or of a block to a node. */
+export function move(random: Random, { rooms, users, nodes }: Setting): Move {
   return {
     kind: 'move slot',
     of: random.pick(['room', 'room', 'block']),

@@ -3,14 +3,12 @@
 // key-mover.ts and half-moved.ts. A mover may die between any two steps.
 import { SLOT_COUNT, slotOf } from '../../src/redis/slots.js'
 import { blockKey, changedKey, parseKey } from '../../src/store/keys.js'
-import { type Fault } from './faults.js'
+import { type Move } from './faults.js'
 import { cloneOf, type Held } from './keyspace.js'
 import { type SimulatedNode } from './node.js'
 import { compare, type Id, parseId, Stream } from './streams.js'
 import { newOwner, type Owner } from './virtual-time.js'
 import { type World } from './world.js'
-
-type Move = Extract<Fault, { readonly kind: 'move slot' }>
 
 const REPLICA_MS_MAX = 10_000
 const RETRY_MS = 200

@@ -12,8 +12,11 @@ export type Server = {
   readonly owner: Owner
   /** The process runs and accepts connections. */
   readonly isListening: boolean
-  accept: (reply: (bytes: Buffer) => void, end: () => void) => Session
+  accept: (reply: Reply, end: () => void) => Session
 }
+
+/** Sends bytes to a client. `arrived` is called when the client has them all. */
+export type Reply = (bytes: Buffer, arrived?: (client: Owner) => void) => void
 
 /** A connection as its server sees it. */
 export type Session = {
@@ -142,8 +145,8 @@ export class Connection {
         this.#socket.connected()
       })
       this.#session = this.server.accept(
-        bytes => {
-          this.#send('down', bytes)
+        (bytes, arrived) => {
+          this.#send('down', bytes, arrived)
         },
         () => {
           this.#serverLeft()
@@ -212,7 +215,7 @@ export class Connection {
     })
   }
 
-  #send(direction: 'up' | 'down', bytes: Buffer): void {
+  #send(direction: 'up' | 'down', bytes: Buffer, arrived?: (client: Owner) => void): void {
     if (this.#isBroken) return
     if (
       (direction === 'up' && this.breaksAt === 'command') ||
@@ -220,10 +223,12 @@ export class Connection {
     ) {
       return this.break()
     }
-    for (const piece of this.#pieces(bytes)) {
+    const pieces = this.#pieces(bytes)
+    for (const piece of pieces) {
       this.#pass(direction, () => {
         if (direction === 'up') this.#session?.receive(piece)
         else this.#socket.receive(piece)
+        if (piece === pieces.at(-1)) arrived?.(this.client)
       })
     }
   }

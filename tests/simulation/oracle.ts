@@ -68,6 +68,8 @@ export class Oracle {
    * replica lacked when it took over.
    */
   readonly #outlived = new Set<string>()
+  /** When a replica last took over from a master. */
+  readonly #replacedAt = new Map<SimulatedNode, number>()
 
   constructor(world: World) {
     this.#world = world
@@ -83,6 +85,11 @@ export class Oracle {
 
   expect(post: Post): void {
     this.#posts.set(post.text, post)
+  }
+
+  /** Whether somebody posted this text, unlike the text of a change. */
+  isOriginal(text: string): boolean {
+    return this.#posts.has(text)
   }
 
   onCrash(owner: string, error: unknown): void {
@@ -137,8 +144,9 @@ export class Oracle {
     post: Pick<Post, 'text'>,
     { status, code }: { readonly status: number; readonly code: string }
   ): void {
-    const { moods } = this.#world
-    if (REFUSALS.has(code)) return
+    const { moods, plan } = this.#world
+    const isUnavailable = code === 'STORE_UNAVAILABLE' || code === 'NOT_REPLICATED'
+    if (REFUSALS.has(code) && !(plan.isGentle === true && isUnavailable)) return
     if (code === 'STORE_FULL' && moods.has('full')) return
     if (code === 'STORE_READ_ONLY' && moods.has('misconfigured')) return
     if (code === 'MESSAGE_LOST' && this.upheavals > 0) return
@@ -222,6 +230,8 @@ export class Oracle {
   /** A replica takes over: what it lacks died with its master, or with more nodes than promised. */
   onPromotion(node: SimulatedNode, master: SimulatedNode): void {
     this.upheavals++
+    this.#replacedAt.set(master, this.#world.time.now)
+    this.#replacedAt.delete(node)
     this.changes.onPromotion(node)
     this.rooms.onPromotion(node, master)
     this.#noteOutlived(node)
@@ -294,7 +304,10 @@ export class Oracle {
 
   /** Checks everything at the end, when all faults are over and the cluster has settled. */
   judge(): void {
-    for (const room of this.#world.plan.rooms) this.#judgeRoom(room)
+    for (const room of this.#world.plan.rooms) {
+      this.#judgeRoom(room)
+      this.#judgeSegments(room)
+    }
     const { disagreement } = this
     if (disagreement !== undefined) this.violation(disagreement)
   }
@@ -334,6 +347,19 @@ export class Oracle {
     }
     this.changes.judge(room, log)
     this.rooms.judge(room, log)
+  }
+
+  // A segment has its own entries and no others. Otherwise the next one cannot be sealed, and the
+  // log's key grows with the number of messages.
+  #judgeSegments(room: string): void {
+    const { segmentLength } = this.#world.plan.service
+    for (let segment = 0; segment * segmentLength < headOf(this.#world, room); segment++) {
+      const key = segmentKey(room, segment)
+      for (const { id } of streamOf(holderOf(this.#world, key), key)?.entries ?? []) {
+        if (Math.floor((id[1] - 1) / segmentLength) === segment) continue
+        this.violation(`segment ${segment} of ${room} has the entry ${id[1]}`)
+      }
+    }
   }
 
   #disagreementOf(reader: RoomReader, room: string, log: readonly Stored[]): string | undefined {
@@ -385,8 +411,16 @@ export class Oracle {
 
   #isAlone(holders: readonly SimulatedNode[]): boolean {
     return holders.some(
-      holder => holder.isMaster && (!hasLiveReplica(this.#world, holder) || this.saysAlone(holder))
+      holder =>
+        holder.isMaster &&
+        !this.#isReplaced(holder) &&
+        (!hasLiveReplica(this.#world, holder) || this.saysAlone(holder))
     )
+  }
+
+  // It still calls itself a master, but what it takes alone is lost, and the other masters know.
+  #isReplaced(node: SimulatedNode): boolean {
+    return this.#world.time.now - (this.#replacedAt.get(node) ?? Infinity) > DECIDED_MS
   }
 
   /**

@@ -4,7 +4,7 @@
 // few corners. A plan is data: shrinking takes actions out of it and runs the rest.
 import { type Random } from './random.js'
 import { type ServerKind } from './commands.js'
-import { FAULTS, type Fault } from './faults.js'
+import { FAULTS, type Fault, move } from './faults.js'
 
 export type Post = {
   readonly kind: 'post'
@@ -113,6 +113,8 @@ export type Plan = {
   readonly rooms: readonly string[]
   readonly users: readonly string[]
   readonly actions: readonly Action[]
+  /** Slots are moved, and nothing else happens: then no write is refused, and few are slow. */
+  readonly isGentle?: boolean
   /** From this time on there are no faults. */
   readonly calmAt: number
   /**
@@ -128,6 +130,11 @@ export type Plan = {
 const RETENTION_CHANCE = 0.2
 const RETENTION_SEEDS = 1_000_000
 
+/** How often slots are moved and nothing else happens. */
+const GENTLE_CHANCE = 0.1
+/** A slot that is half-moved for long holds up commands with several keys. */
+const GENTLE_PAUSE_MS_MAX = 20
+
 const STORM_MS = [500, 8_000] as const
 
 export function planOf(seed: string | number, random: Random): Plan {
@@ -136,6 +143,7 @@ export function planOf(seed: string | number, random: Random): Plan {
   const instances = random.whole(2, 3)
   const calmAt = random.magnitude(...STORM_MS)
   const replicas = random.chance(0.15) ? 2 : 1
+  const isGentle = random.fork('gentle').chance(GENTLE_CHANCE)
   const setting: Setting = { instances, rooms, users, calmAt, nodes: 3 * (1 + replicas) }
   return {
     seed: String(seed),
@@ -147,7 +155,7 @@ export function planOf(seed: string | number, random: Random): Plan {
     service: settings(random),
     network: { latencyMsMax: random.magnitude(0.1, 5), piecesChance: random.pick([0, 0.05, 0.5]) },
     faults: {
-      lagChance: random.pick([0, 0.05, 0.5]),
+      lagChance: random.pick([0, 0.05, 0.5]) * (isGentle ? 0 : 1),
       lagMsMax: random.magnitude(2, 300),
       slowSync: random.chance(0.3)
     },
@@ -160,9 +168,10 @@ export function planOf(seed: string | number, random: Random): Plan {
       ...changes(random, setting),
       ...signals(random, setting),
       ...follows(random, setting),
-      ...faults(random, setting),
+      ...(isGentle ? moves(random.fork('moves'), setting) : faults(random, setting)),
       ...roomDeletions(random, setting)
     ].sort((a, b) => a.at - b.at),
+    isGentle,
     calmAt,
     quietMs: random.chance(0.2) ? 6000 : 300,
     retention: retention(random.fork('retention'), setting, Number(seed) >= RETENTION_SEEDS)
@@ -342,6 +351,15 @@ function follows(random: Random, { instances, users, calmAt }: Setting): Action[
     instance: random.below(instances),
     user: random.pick(users),
     bytesPerMs: random.chance(0.25) ? random.magnitude(0.5, 20) : Infinity
+  }))
+}
+
+function moves(random: Random, setting: Setting): Action[] {
+  return Array.from({ length: random.whole(2, 12) }, () => ({
+    at: random.between(0, setting.calmAt),
+    ...move(random, setting),
+    pauseMs: random.magnitude(0.5, GENTLE_PAUSE_MS_MAX),
+    diesAfter: undefined
   }))
 }
 

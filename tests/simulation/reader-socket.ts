@@ -5,6 +5,8 @@ import { type Socket } from 'node:net'
 import { type Owner, type VirtualTime } from './virtual-time.js'
 
 export type ReaderEnd = {
+  /** The service has written this much at once. */
+  written: (bytes: Buffer) => void
   receive: (bytes: Buffer) => void
   closed: () => void
 }
@@ -48,6 +50,7 @@ export class ReaderSocket extends EventEmitter {
   write(data: Buffer | string): boolean {
     if (this.#isClosed || this.#isEnding) return false
     const bytes = typeof data === 'string' ? Buffer.from(data) : data
+    this.#end.written(bytes)
     this.#waiting.push(bytes)
     this.writableLength += bytes.length
     this.bytesWritten += bytes.length

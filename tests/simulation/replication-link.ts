@@ -17,6 +17,8 @@ export type Effects = ReadonlyArray<readonly string[] | Restore>
 type Message = { readonly offset: number; readonly effects: Effects }
 
 const HELD_UP_MS = 40
+/** How many effects may be on their way to a replica that is in step. */
+const IN_STEP = 10
 /** How often a replica reports its offset by itself. */
 const TELL_MS = 1000
 
@@ -40,6 +42,11 @@ export class ReplicationLink {
     this.master = master
     this.replica = replica
     this.heardAt = world.time.now
+  }
+
+  /** The replica has nearly everything that the master has. */
+  get isInStep(): boolean {
+    return this.state === 'online' && this.#queue.length < IN_STEP
   }
 
   /** Sends the whole data set as it is now. Later effects wait behind it. */

@@ -27,8 +27,8 @@ export type RequestOptions = {
 }
 
 const AGAIN_MS = [5, 600] as const
-/** How much later than the service's own deadline an answer may come. */
-const ANSWER_MS_SPARE = 1000
+/** How much later than the service's own deadline an answer may come: the way there and back. */
+const ANSWER_MS_SPARE = 50
 
 export class Request {
   isDone = false

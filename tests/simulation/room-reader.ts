@@ -67,6 +67,9 @@ export class RoomReader {
           last,
           parseCursor
         ),
+      onWritten: (process, bytes) => {
+        world.hearing.onWritten(name, process, bytes)
+      },
       onEvent: (event, id, data) => {
         this.#event(event, id, data)
       },

@@ -2,6 +2,7 @@
 import { within } from './globals.js'
 import { type Plan, planOf } from './plan.js'
 import { Random } from './random.js'
+import { playEpilogue } from './epilogue.js'
 import { RetentionModel } from './retention-model.js'
 import { World } from './world.js'
 
@@ -18,6 +19,8 @@ export type Outcome = {
 /** Within this virtual time after the last fault, everybody is live and every POST is answered. */
 export const SETTLE_MS_MAX = 60_000
 const LOOK_MS = 50
+/** Within this time a message reaches everybody when all is quiet. Lost texts are waited for. */
+const EPILOGUE_MS_MAX = 15_000
 /** More than a few ms are rarely needed. */
 const COMPARE_MS_MAX = 10_000
 export const STEPS_MAX = 2_000_000
@@ -48,6 +51,14 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       // A write whose client has gone may be committed this late, and readers may be slow.
       for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !world.hasAgreed; looks--) {
         time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+      }
+      if (oracle.found === undefined) {
+        playEpilogue(world, isDone => {
+          for (let looks = EPILOGUE_MS_MAX / LOOK_MS; looks > 0 && !isDone(); looks--) {
+            time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+          }
+          return isDone()
+        })
       }
       world.lookAgain()
       for (

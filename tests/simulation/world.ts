@@ -6,12 +6,14 @@ import { DialogsModel } from './dialogs-model.js'
 import { hasLiveReplica } from './durability.js'
 import { type EventSource } from './event-source.js'
 import { inject } from './faults.js'
+import { Hearing } from './hearing.js'
 import { Instance } from './instance.js'
 import { Movers } from './movers.js'
 import { Network } from './network.js'
 import { type Mood, SimulatedNode } from './node.js'
 import { NodeBus } from './node-bus.js'
 import { Oracle } from './oracle.js'
+import { Pace } from './pace.js'
 import { PersonReader } from './person-reader.js'
 import { type Action, type Page, type Plan, type SignalRequest } from './plan.js'
 import { type Random } from './random.js'
@@ -34,6 +36,7 @@ export class World {
   readonly trace: Trace
   readonly oracle: Oracle
   readonly dialogs: DialogsModel
+  readonly hearing: Hearing
   readonly bus: NodeBus
   readonly movers: Movers
   readonly nodes: readonly SimulatedNode[]
@@ -49,6 +52,7 @@ export class World {
   readonly clients = newOwner('clients')
   readonly commands = new Map<string, number>()
   readonly moods = new Set<Mood>()
+  readonly #pace = new Pace(this)
   /** Until when each owner was last held up, paused or cut off. */
   readonly #heldUp = new Map<Owner, number>()
   /** By `host:port`: the instances that report that this node goes on without a replica. */
@@ -67,6 +71,7 @@ export class World {
     this.trace = new Trace(this.time)
     this.oracle = new Oracle(this)
     this.dialogs = new DialogsModel(this)
+    this.hearing = new Hearing(this)
     this.bus = new NodeBus(this)
     this.movers = new Movers(this)
     this.nodes = Array.from(
@@ -95,6 +100,8 @@ export class World {
   /** A node has carried out commands: remembers what was appended to blocks. */
   noteTexts(effects: Effects): void {
     this.oracle.rooms.note(effects)
+    this.oracle.changes.note(effects)
+    this.#pace.note(effects)
     for (const effect of effects) {
       if ('value' in effect || effect[0] !== 'XADD' || effect[3] !== 't') continue
       this.texts.set(`${effect[1] ?? ''}/${effect[2] ?? ''}`, effect[4] ?? '')
@@ -226,7 +233,7 @@ export class World {
       this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
       this.movers.isAtRest &&
       this.oracle.rooms.unfinished === undefined &&
-      this.nodes.every(node => (node.isMaster ? !node.isDown : node.upstream?.state === 'online'))
+      this.nodes.every(node => (node.isMaster ? !node.isDown : node.upstream?.isInStep))
     )
   }
 
@@ -298,7 +305,7 @@ export class World {
         ? []
         : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`]),
       ...this.nodes
-        .filter(node => (node.isMaster ? node.isDown : node.upstream?.state !== 'online'))
+        .filter(node => (node.isMaster ? node.isDown : node.upstream?.isInStep !== true))
         .map(({ name }) => `${name} is not healthy`)
     ]
     return left.join(', ')

@@ -6,6 +6,12 @@ import { type World } from './world.js'
 // MESSAGE_DELETED, ROOM_DELETED: another client deleted it before its writer was answered.
 const FINAL = new Set(['MESSAGE_LOST', 'MESSAGE_DELETED', 'MESSAGE_EXPIRED', 'ROOM_DELETED'])
 
+/**
+ * How long a message without a key may take while slots are moved. A key is in the room's slot as
+ * well, and waits for the end of the move.
+ */
+const GENTLE_MS_MAX = 350
+
 export function write(world: World, post: Post): Request {
   const { room, user, text, once } = post
   const { oracle } = world
@@ -14,6 +20,7 @@ export function write(world: World, post: Post): Request {
     instance: post.instance,
     hasKey: once !== undefined,
     finalCodes: FINAL,
+    ...(world.plan.isGentle === true && once === undefined ? { patienceMs: GENTLE_MS_MAX } : {}),
     send: async ({ store }) => {
       const { message, isNew } = await store.append({ room, user, text, once })
       const isSame = message.text === text || oracle.changes.mayBe(room, message.seq, message.text)
