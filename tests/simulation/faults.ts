@@ -29,7 +29,13 @@ export type Fault =
     }
   | { readonly kind: 'pause node'; readonly node: number; readonly ms: number }
   | { readonly kind: 'pause instance'; readonly instance: number; readonly ms: number }
-  | { readonly kind: 'kill instance'; readonly instance: number; readonly ms: number }
+  | {
+      readonly kind: 'kill instance'
+      readonly instance: number
+      readonly ms: number
+      /** It dies between the acknowledgement of the next message and its publication. */
+      readonly isPublishing?: boolean
+    }
   | { readonly kind: 'stop instance'; readonly instance: number }
   | {
       readonly kind: 'partition'
@@ -94,7 +100,8 @@ export const FAULTS: readonly Make[] = [
   (random, { instances }) => ({
     kind: 'kill instance',
     instance: random.below(instances),
-    ms: random.magnitude(20, 3000)
+    ms: random.magnitude(20, 3000),
+    isPublishing: random.fork('kill').chance(0.5)
   }),
   (random, { instances }) => ({ kind: 'stop instance', instance: random.below(instances) }),
   (random, { nodes, instances }) => ({
@@ -202,8 +209,15 @@ export function inject(world: World, fault: Fault): void {
         world.instances[fault.instance % world.instances.length]?.owner ?? world.owner,
         fault.ms
       )
-    case 'kill instance':
-      return world.killInstance(fault.instance, fault.ms)
+    case 'kill instance': {
+      const owner = world.instances[fault.instance % world.instances.length]?.owner
+      const kill = (): void => {
+        if (!world.isCalm) world.killInstance(fault.instance, fault.ms)
+      }
+      if (fault.isPublishing !== true || owner === undefined) return kill()
+      owner.beforePublishing = kill
+      return
+    }
     case 'stop instance':
       return world.stopInstance(fault.instance)
     case 'partition': {

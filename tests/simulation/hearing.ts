@@ -30,10 +30,12 @@ export class Hearing {
     const heard = this.#heard.get(process) ?? new Map<string, 'changed' | 'deleted'>()
     this.#heard.set(process, heard)
     for (let seq = frames.first; seq < frames.first + frames.ends.length; seq++) {
-      for (const { room, changes, text } of bodiesIn(frameAt(frames, seq))) {
+      for (const { room, changes } of bodiesIn(frameAt(frames, seq))) {
         if (changes === undefined) continue
         const key = `${room} ${changes}`
-        if (text === undefined) heard.set(key, 'deleted')
+        // Each change says what was stored when it was published, so an earlier change may already
+        // show the deletion, and a later one the text. The deletion's own entry counts.
+        if (this.#world.oracle.rooms.isDeletionOf(room, seq, changes)) heard.set(key, 'deleted')
         else if (!heard.has(key)) heard.set(key, 'changed')
       }
     }

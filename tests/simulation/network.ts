@@ -217,6 +217,12 @@ export class Connection {
 
   #send(direction: 'up' | 'down', bytes: Buffer, arrived?: (client: Owner) => void): void {
     if (this.#isBroken) return
+    const { beforePublishing } = this.client
+    if (direction === 'up' && beforePublishing !== undefined && bytes.includes('SPUBLISH')) {
+      this.client.beforePublishing = undefined
+      beforePublishing()
+      if (this.client.isDead) return
+    }
     if (
       (direction === 'up' && this.breaksAt === 'command') ||
       (direction === 'down' && this.breaksAt === 'reply')

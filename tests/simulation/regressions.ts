@@ -48,6 +48,8 @@ const service: ServiceSettings = {
   signalsPerSecondMax: 1000
 }
 
+const LONG = '·'.repeat(400)
+
 export const REGRESSIONS: readonly Regression[] = [
   // node-redis threw in its data handler, and the process ended. Found as seed 411: 78 actions,
   // shrunk to these.
@@ -745,6 +747,134 @@ export const REGRESSIONS: readonly Regression[] = [
       { at: 2221.6, kind: 'delete room', instance: 0, room: 'lobby', isRepeated: true },
       { at: 2268.6, kind: 'signal', instance: 0, room: 'lobby', user: 'bob', data: 'signal 6' },
       { at: 2331, kind: 'pause instance', instance: 0, ms: 2812.5 }
+    ]
+  ),
+  // The simulated network ended it without one, which Node does not do. node-redis waited for
+  // ever, and its process never stopped. Found as seed 1719: 44 actions.
+  regression(
+    '1719',
+    'a connection that is cut while it opens ends with an error',
+    {
+      nodeTimeoutMs: 1000,
+      instances: 2,
+      network: { latencyMsMax: 0.48300726009796985, piecesChance: 0 },
+      faults: { lagChance: 0.5, lagMsMax: 6.5070454356839305, slowSync: false },
+      rooms: ['lobby'],
+      users: ['ann', 'bob', 'cy'],
+      calmAt: 2024.053648284589,
+      service: {
+        blockLength: 3,
+        segmentLength: 16,
+        groupLengthMax: 2,
+        storeDeadlineMs: 3000,
+        lostPatienceMs: 3000,
+        commandTimeoutMs: 2000,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 4096,
+        auditMs: 600000,
+        heartbeatMs: 3000,
+        socketBytesMax: 65536
+      }
+    },
+    [
+      { at: 42.717704659793824, kind: 'kill instance', instance: 1, ms: 60.427405897651816 },
+      { at: 62.66104891570519, kind: 'pause node', node: 4, ms: 2953.0412179981076 },
+      {
+        at: 261.8278308616806,
+        kind: 'partition',
+        nodes: [1, 5],
+        instances: [1],
+        isOneWay: false,
+        ms: 1423.3540693275152
+      },
+      { at: 276.8759992039453, kind: 'page', instance: 1, room: 'lobby', limit: 9 },
+      post(282.24504730017355, 0, 'lobby', 'cy', 'text 6'),
+      post(427.2422998511285, 0, 'lobby', 'bob', 'text 0'),
+      { at: 607.0753763031739, kind: 'kill instance', instance: 0, ms: 221.16154466399124 },
+      {
+        at: 972.2429319480855,
+        kind: 'partition',
+        nodes: [2, 4],
+        instances: [],
+        isOneWay: true,
+        ms: 3984.1635922188593
+      },
+      post(972.3464161361355, 1, 'lobby', 'bob', 'text 3', 'key-3'),
+      { at: 1157.728993884955, kind: 'kill instance', instance: 1, ms: 2767.710522993101 },
+      { at: 1187.5082887803173, kind: 'stop instance', instance: 0 },
+      { at: 1698.821140143515, kind: 'break', which: 23744, when: 'command' },
+      {
+        at: 1771.038282343764,
+        kind: 'crash node',
+        node: 0,
+        ms: 810.3431652877039,
+        loadingMs: 16.47935273109631
+      },
+      { at: 1896.7329069047296, kind: 'break', which: 318704, when: 'now' }
+    ]
+  ),
+  // The oracle compared the number with the log as it was in the end. A segment had been on a
+  // shard that had reported that it went on alone. Found as seed 1437: 65 actions.
+  regression(
+    '1437',
+    "a person's stream may have counted messages whose entries were lost later",
+    {
+      kind: '8',
+      nodeTimeoutMs: 1000,
+      network: { latencyMsMax: 0.1446786362144772, piecesChance: 0.5 },
+      faults: { lagChance: 0.05, lagMsMax: 3.366568707678976, slowSync: false },
+      users: ['ann', 'bob', 'cy'],
+      calmAt: 5520.029118166697,
+      service: {
+        blockLength: 3,
+        segmentLength: 4,
+        storeDeadlineMs: 10000,
+        lostPatienceMs: 3000,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        writeConnections: 2,
+        ringLengthMax: 1,
+        earlyLengthMax: 3,
+        heartbeatMs: 3000,
+        socketBytesMax: 65536,
+        stalledMsMax: 1500
+      }
+    },
+    [
+      { at: 396.7509767728211, kind: 'vanish', node: 5, ms: 120.05051059650096 },
+      post(450.7307719205382, 0, 'attic', 'bob', 'text 9', 'key-9'),
+      {
+        at: 558.5515623081824,
+        kind: 'outlive',
+        node: 3,
+        aloneMs: 516.0470444548857,
+        ms: 1668.6488333878226
+      },
+      {
+        at: 593.7002908372393,
+        kind: 'follow',
+        instance: 2,
+        user: 'bob',
+        bytesPerMs: 0.56995245765529
+      },
+      post(1314.4001092232393, 1, 'kitchen', 'cy', `text 27${LONG}`, 'key-27'),
+      post(1316.376278226413, 1, 'lobby', 'bob', 'text 6', 'key-6'),
+      post(1320.1701848750563, 2, 'kitchen', 'ann', 'text 12', 'key-12'),
+      post(1320.3150854615124, 0, 'lobby', 'ann', 'text 16', 'key-16'),
+      post(1320.9278635710107, 1, 'kitchen', 'cy', 'text 23', 'key-23'),
+      post(1320.9514285234363, 1, 'lobby', 'ann', 'text 2', 'key-2'),
+      post(1322.4099671916665, 0, 'lobby', 'bob', 'text 3', 'key-3'),
+      post(1322.6903302205355, 2, 'lobby', 'cy', 'text 29', 'key-29'),
+      post(1322.9223232000695, 1, 'lobby', 'ann', 'text 1', 'key-1'),
+      post(1323.1861328316481, 1, 'lobby', 'ann', 'text 30', 'key-30'),
+      { at: 1646.561590833112, kind: 'vanish', node: 1, ms: 1012.7765614773422 },
+      post(1974.987493018371, 2, 'kitchen', 'bob', 'text 22', 'key-22'),
+      post(2050.5594281383824, 2, 'lobby', 'cy', 'text 28', 'key-28'),
+      post(2060.4392125361633, 0, 'lobby', 'bob', 'text 15', 'key-15'),
+      post(2064.830392994642, 0, 'attic', 'ann', 'text 26', 'key-26'),
+      post(2065.2015782610547, 1, 'lobby', 'cy', 'text 5', 'key-5'),
+      post(2066.096923034362, 1, 'lobby', 'cy', 'text 20', 'key-20'),
+      post(2066.805914886951, 1, 'lobby', 'cy', 'text 4', 'key-4')
     ]
   )
 ]

@@ -16,6 +16,8 @@ export type Owner = {
    * It is paused until then, as by SIGSTOP or a long garbage collection; its tasks run afterwards.
    */
   pausedUntil: number
+  /** What happens to it just before it publishes something. */
+  beforePublishing?: (() => void) | undefined
 }
 
 export type Task = {

@@ -237,6 +237,16 @@ export class World {
     )
   }
 
+  /** Every request is answered, and everybody follows what they read and has all of it. */
+  get hasToldAll(): boolean {
+    return (
+      this.requests.every(({ isDone }) => isDone) &&
+      this.readers.every(({ isLive }) => isLive) &&
+      this.people.every(({ isLive }) => isLive) &&
+      this.hasAgreed
+    )
+  }
+
   /** Readers and people were told exactly what is stored. */
   get hasAgreed(): boolean {
     return this.oracle.disagreement === undefined && this.dialogs.disagreement === undefined

@@ -10,7 +10,7 @@ const FINAL = new Set(['MESSAGE_LOST', 'MESSAGE_DELETED', 'MESSAGE_EXPIRED', 'RO
  * How long a message without a key may take while slots are moved. A key is in the room's slot as
  * well, and waits for the end of the move.
  */
-const GENTLE_MS_MAX = 350
+const GENTLE_MS_MAX = 950
 
 export function write(world: World, post: Post): Request {
   const { room, user, text, once } = post
