@@ -37,6 +37,7 @@ const measured = {
   'page/look': { seconds: 55, cores: 0.7 },
   'page/page': { seconds: 50, cores: 0.7 },
   'page/places': { seconds: 30, cores: 0.6 },
+  'page/scrolling': { seconds: 30, cores: 0.8 },
   'page/two-people': { seconds: 110, cores: 0.6 },
   'page/voided': { seconds: 35, cores: 0.6 },
   'unit/simulation': { seconds: 110, cores: 2 }
