@@ -14,17 +14,44 @@ export type Setting<T> = {
 export class SettingError extends Error {}
 
 /**
- * A wrong value as an error quotes it. A value with @ or / is not quoted: it may be a URL with a
- * password that was meant for another setting.
- * @param harmless what may be quoted although it has one of these characters
+ * A wrong value as an error quotes it. It is quoted only if it is like a right one: it may be a
+ * secret that was meant for another setting.
+ * @param alike matches values that a mistake makes of right ones
  */
-export const quoted = (text: string, harmless?: RegExp): string =>
-  /[@/]/.test(text) && harmless?.test(text) !== true
-    ? 'what it is set to (which may be a secret)'
-    : `"${text}"`
+export const quoted = (text: string, alike: RegExp): string =>
+  alike.test(text) ? `"${text}"` : 'what it is set to (which may be a secret)'
+
+/** Numbers, also with a unit, signs or points, in any digits. */
+const LIKE_NUMBER = /^[-+.,_\s\d]{0,20}\p{L}{0,3}\p{Nd}{0,20}\s?$/u
+const LIKE_WORD = /^[a-z]{1,12}$/i
+const LIKE_HOST = /^(?:https?:\/\/)?(?:[\w*-]{1,20}\.){1,8}[\w-]{1,20}(?::\d{1,6})?\/?$/
+const LIKE_ADDRESS = /^[\da-f.:]{1,45}(?:\/\d{1,6})?$/i
 
 export function text(defaultValue: string, about: string): Setting<string> {
   return { default: defaultValue, about, parse: (_name, text) => text }
+}
+
+/** A name or an address to listen on. */
+export function host(standard: string, about: string): Setting<string> {
+  return {
+    default: standard,
+    about,
+    parse: (name, text) => {
+      if (isIP(text) > 0 || /^[a-z\d_-]{1,63}(?:\.[a-z\d_-]{1,63})*\.?$/i.test(text)) return text
+      throw new SettingError(`${name} must be an address or a host name, without a port`)
+    }
+  }
+}
+
+export function folder(standard: string, about: string): Setting<string> {
+  return {
+    default: standard,
+    about,
+    parse: (name, text) => {
+      if (!text.includes('://') && !text.includes('\0')) return text
+      throw new SettingError(`${name} must be the path of a folder`)
+    }
+  }
 }
 
 export function oneOf(
@@ -37,7 +64,9 @@ export function oneOf(
     about,
     parse: (name, text) => {
       if (choices.includes(text)) return text
-      throw new SettingError(`${name} must be one of ${choices.join(', ')}, not ${quoted(text)}`)
+      throw new SettingError(
+        `${name} must be one of ${choices.join(', ')}, not ${quoted(text, LIKE_WORD)}`
+      )
     }
   }
 }
@@ -55,7 +84,7 @@ export function integer(
       const number = Number(text)
       if (!/^\d+$/.test(text) || number < min || number > max) {
         throw new SettingError(
-          `${name} must be a whole number from ${min} to ${max}, not ${quoted(text)}`
+          `${name} must be a whole number from ${min} to ${max}, not ${quoted(text, LIKE_NUMBER)}`
         )
       }
       return number
@@ -85,9 +114,11 @@ function parseDays(name: string, text: string): number {
   const number = Number(text)
   if (DAYS.test(text) && number <= DAYS_MAX) return number
   throw new SettingError(
-    `${name} must be days, from 0 to ${DAYS_MAX}, such as 30 or 0.5, not ${quoted(text)}`
+    `${name} must be days, from 0 to ${DAYS_MAX}, such as 30 or 0.5, not ${quoted(text, LIKE_NUMBER)}`
   )
 }
+
+const LIKE_PREFIX = /^[\w-]{1,12}[:=;][\d.]{0,8}$/
 
 /** `<prefix>:<days>`, comma-separated; empty by default. */
 export function daysByPrefix(
@@ -103,7 +134,7 @@ export function daysByPrefix(
         const prefix = pair.slice(0, Math.max(0, colon)).trim()
         if (prefix === '') {
           throw new SettingError(
-            `${name} must be prefixes of rooms, each with a colon and days, such as team-:7,audit-:0, not ${quoted(text)}`
+            `${name} must be prefixes of rooms, each with a colon and days, such as team-:7,audit-:0, not ${quoted(pair, LIKE_PREFIX)}`
           )
         }
         return { prefix, days: parseDays(name, pair.slice(colon + 1).trim()) }
@@ -125,7 +156,7 @@ export function hostNames(about: string): Setting<readonly string[]> {
       const wrong = hosts.find(host => !HOST_NAME.test(host))
       if (wrong === undefined) return hosts
       throw new SettingError(
-        `${name} must hold host names without a port, such as chat.example.com or [::1], not ${quoted(wrong)}`
+        `${name} must hold host names without a port, such as chat.example.com or [::1], not ${quoted(wrong, LIKE_HOST)}`
       )
     }
   }
@@ -147,7 +178,7 @@ export function origins(about: string): Setting<ReadonlySet<string>> {
       )
       if (wrong === undefined) return new Set(listed)
       throw new SettingError(
-        `${name} must hold origins such as https://chat.example.com, without a path, or be *, not ${quoted(wrong, /^https?:\/\/[^@]*$/)}`
+        `${name} must hold origins such as https://chat.example.com, without a path, or be *, not ${quoted(wrong, LIKE_HOST)}`
       )
     }
   }
@@ -185,7 +216,7 @@ export function proxies(about: string): Setting<string> {
       const wrong = text === '' ? undefined : text.split(',').find(each => !isProxy(each.trim()))
       if (wrong === undefined) return text
       throw new SettingError(
-        `${name} must hold addresses and networks such as 10.0.0.0/8, not ${quoted(wrong, /^[\da-f.:]+\/\d+$/i)}`
+        `${name} must hold addresses and networks such as 10.0.0.0/8, not ${quoted(wrong, LIKE_ADDRESS)}`
       )
     }
   }

@@ -117,6 +117,8 @@ function urlFault(node: string): string | undefined {
   }
 }
 
+const LIKE_PAIR = /^[\d.:]{1,45}[=:\s]{0,3}[\d.:]{0,45}$/
+
 function parseAddressMap(text: string): Map<string, Address> {
   const map = new Map<string, Address>()
   for (const pair of text.split(',').filter(pair => pair.trim() !== '')) {
@@ -132,7 +134,7 @@ function parseAddressMap(text: string): Map<string, Address> {
       pair.split('=').length !== 2
     ) {
       throw new SettingError(
-        `REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not ${quoted(pair)}`
+        `REDIS_ADDRESS_MAP must hold pairs such as 10.0.0.1:6379=localhost:7001, not ${quoted(pair, LIKE_PAIR)}`
       )
     }
     map.set(addressKey(announced), reachable)
