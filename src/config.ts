@@ -7,6 +7,8 @@ import {
   cookieName,
   days,
   daysByPrefix,
+  folder,
+  host,
   hostNames,
   integer,
   oneOf,
@@ -29,7 +31,7 @@ const HOUR = 60 * MINUTE
 // prettier-ignore
 export const SETTINGS = {
   server: {
-    HOST: text('127.0.0.1',
+    HOST: host('127.0.0.1',
       'address to listen on'),
     PORT: integer(8080, 0, 65_535,
       'port to listen on; 0 picks a free one'),
@@ -137,7 +139,7 @@ export const SETTINGS = {
   },
 
   embedded: {
-    DATA_DIR: text('.data',
+    DATA_DIR: folder('.data',
       'folder of the embedded cluster'),
     NODE_TIMEOUT_MS: integer(2000, 500, MINUTE,
       'ms of silence after which the embedded cluster considers a node dead')

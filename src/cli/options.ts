@@ -5,9 +5,18 @@ import { messageOf } from '../errors.js'
 
 const EXIT_USAGE = 2
 
+/**
+ * What may hold a secret: an address with a password, as REDIS_NODES has it, or a token. They are
+ * easily given in a wrong place, and the output of a command may be kept.
+ */
+const SECRET = /[^\s'"]*:[^\s'"]*@[^\s'"]*|\beyJ[\w-]{10,}\.[\w.-]+/g
+
+/** A text that quotes arguments, without what may hold a secret. */
+export const withoutSecrets = (text: string): string => text.replace(SECRET, '(may hold a secret)')
+
 export class UsageError extends Error {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(withoutSecrets(message), options)
     this.name = 'UsageError'
   }
 }
@@ -52,7 +61,8 @@ export function readOptions<const T extends NonNullable<ParseArgsConfig['options
   try {
     return parseArgs({ args: [...args], options, strict: true, allowPositionals: false }).values
   } catch (error) {
-    throw new UsageError(messageOf(error), { cause: error })
+    // Without the error as its cause, because that quotes the argument.
+    throw new UsageError(messageOf(error))
   }
 }
 

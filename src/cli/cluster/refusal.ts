@@ -1,4 +1,5 @@
 // How a cluster command may fail. The messages are for the operator.
+import { withoutSecrets } from '../options.js'
 
 /**
  * It would lose data, or is not possible in the cluster's current state. Nothing was changed. The
@@ -6,7 +7,7 @@
  */
 export class Refusal extends Error {
   constructor(message: string, options?: ErrorOptions) {
-    super(message, options)
+    super(withoutSecrets(message), options)
     this.name = 'Refusal'
   }
 }
