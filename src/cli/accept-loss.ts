@@ -1,11 +1,10 @@
 // `npm run accept-loss -- --yes`: the operator accepts that data which Redis has lost is gone (503
 // STORE_LOST). Restores the service's marker keys (src/redis/markers.ts). A service that was
 // refusing requests continues within seconds.
-import { readConfig } from '../config.js'
-import { SettingError } from '../config/kinds.js'
 import { messageOf } from '../errors.js'
 import { openTarget } from './check/target.js'
 import { readOptions, runCommand, UsageError } from './options.js'
+import { readSettings } from './settings.js'
 
 const HELP = `Gives up the data that Redis has lost, so that the service works again with what is left.
 
@@ -34,7 +33,7 @@ async function acceptLoss(args: readonly string[]): Promise<number> {
     const report = (line: string): void => {
       console.error(line)
     }
-    const { cluster, close } = await openTarget(readConfig(), report, true)
+    const { cluster, close } = await openTarget(readSettings(), report, true)
     try {
       await cluster.acceptLoss()
     } finally {
@@ -42,7 +41,6 @@ async function acceptLoss(args: readonly string[]): Promise<number> {
     }
   } catch (error) {
     if (error instanceof UsageError) throw error
-    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
     console.error(`The loss could not be accepted: ${messageOf(error)}`)
     return 1
   }

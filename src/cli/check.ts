@@ -1,7 +1,6 @@
 // Checks what is stored: finds the cluster and its rooms, checks one room after the other, and
 // reports. The checks themselves are in src/cli/check/.
-import { type Config, readConfig } from '../config.js'
-import { SettingError } from '../config/kinds.js'
+import { type Config } from '../config.js'
 import { messageOf } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type Log } from '../store/log.js'
@@ -14,12 +13,13 @@ import { findKeys, findRooms, groupsOf } from './check/survey.js'
 import { openTarget } from './check/target.js'
 import { runCommand, UsageError } from './options.js'
 import { Progress } from './progress.js'
+import { readSettings } from './settings.js'
 
 const EXIT_WRONG = 1
 const EXIT_INTERRUPTED = 130
-/** 12 MB, plus 250 bytes for each block. */
+/** References of a room that are held in memory at a time: 12 MB, plus what their blocks take. */
 const REFERENCES_MAX = 500_000
-/** Names of about 100 bytes. */
+/** Blocks whose names are held in memory at a time, of about 100 bytes each. */
 const BLOCKS_MAX = 500_000
 const HEADS_AT_ONCE = 64
 /** A service needs less time than this, after its deadline, to count what it has committed. */
@@ -105,13 +105,4 @@ async function workFor(log: Log, rooms: Iterable<string>): Promise<number> {
     work += workOf(head, REFERENCES_MAX)
   })
   return work
-}
-
-function readSettings(): Config {
-  try {
-    return readConfig()
-  } catch (error) {
-    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
-    throw error
-  }
 }

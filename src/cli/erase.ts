@@ -2,10 +2,8 @@
 // memberships, read marks and list (`-- --user U`). It does what the service does, on the same
 // Redis, so services may keep running, and their readers are told. Run again, it finishes what was
 // interrupted.
-import { type Config, readConfig } from '../config.js'
-import { SettingError } from '../config/kinds.js'
+import { type Config } from '../config.js'
 import { DialogsError, messageOf } from '../errors.js'
-import { checkName } from '../message/names.js'
 import { isMessage, parseReference } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
@@ -17,7 +15,8 @@ import { entryIdOf } from './check/references.js'
 import { findBlocks, findRooms } from './check/survey.js'
 import { openTarget } from './check/target.js'
 import { walk } from './check/walk.js'
-import { readOptions, runCommand, UsageError } from './options.js'
+import { readName, readOptions, runCommand, UsageError } from './options.js'
+import { readSettings } from './settings.js'
 
 const HELP = `Erases a room, or what a user has written, for good.
 
@@ -58,8 +57,8 @@ await runCommand(async args => {
   }
   if (!yes) throw new UsageError('Add --yes to erase it for good.')
   try {
-    checkName(room === undefined ? 'user' : 'room', room ?? user ?? '')
-    const config = readConfig()
+    readName(room === undefined ? 'user' : 'room', room ?? user ?? '')
+    const config = readSettings()
     const { cluster, close } = await openTarget(config, line => {
       console.error(line)
     })
@@ -70,10 +69,6 @@ await runCommand(async args => {
     }
   } catch (error) {
     if (error instanceof UsageError) throw error
-    const isUsage =
-      error instanceof SettingError ||
-      (error instanceof DialogsError && error.code === 'INVALID_NAME')
-    if (isUsage) throw new UsageError(error.message, { cause: error })
     console.error(`It was not erased, or not completely (run it again): ${messageOf(error)}`)
     return 1
   }
@@ -125,7 +120,7 @@ async function eraseUser(
   let rooms = 0
   await forEachAtOnce((await findRooms(cluster)).keys(), ROOMS_AT_ONCE, async room => {
     const isMember = await store.members.isMemberNow(room, user)
-    // Also where the room is listed although they are no longer a member.
+    // A crash may have left the room in their list although they are no longer a member.
     const isListed = await store.inbox.has(user, room)
     const erased = await eraseTexts(store, room, user)
     if (isMember || isListed) await store.members.leave(room, user)
@@ -137,8 +132,8 @@ async function eraseUser(
   console.log(`${user}: ${texts} texts erased in ${rooms} rooms`)
 }
 
-// Texts that were appended by a process that died before it committed them. All that were committed
-// are deleted by now, so whatever a block still has from before is one of those.
+// Erases texts that a process appended before it died without committing them. All committed texts
+// are deleted by now, so any old text that a block still has is one of those.
 async function eraseOrphans(
   cluster: Cluster,
   user: string,
@@ -157,7 +152,7 @@ async function eraseOrphans(
   })
 }
 
-/** @returns how many */
+/** Erases the user's texts in a room. @returns how many */
 async function eraseTexts(store: Store, room: string, user: string): Promise<number> {
   const { log, history } = store
   const head = await store.head(room)

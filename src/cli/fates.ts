@@ -9,8 +9,9 @@ export type Fate = 'kept' | 'changed' | 'deleted'
  */
 export function fates(changedPercent: number, deletedPercent: number): (index: number) => Fate {
   const percent = changedPercent + deletedPercent
-  /** How many of the first `count` messages are touched, and how many of the first `touched` go. */
+  /** How many of the first `count` messages are changed or deleted. */
   const touched = (count: number): number => Math.floor((count * percent) / 100)
+  /** How many of the first `touched` ones of these are deleted. */
   const deleted = (touched: number): number => Math.floor((touched * deletedPercent) / percent)
   return index => {
     const n = touched(index + 1)

@@ -89,7 +89,7 @@ export class Load {
         : Math.ceil((options.rate * options.durationMs) / 1000)
     this.#countMax = Math.min(options.count ?? Infinity, scheduled)
     this.#basePath = new URL(options.url).pathname.replace(/\/$/, '')
-    // A connection may wait for either.
+    // Each connection may wait for both, and Node warns about more than ten listeners.
     setMaxListeners(0, this.#stop.signal, this.#abort.signal)
   }
 
@@ -196,7 +196,7 @@ export class Load {
     const sent: Sent = { ...draft, index, attempts, latencyMs: performance.now() - fromMs }
     this.#report(outcome, sent)
     if (outcome.isAcknowledged) await this.#change(client, { ...sent, ...outcome }, key)
-    // Otherwise a service that is gone would be called as fast as the loop turns.
+    // Without the pause, a service that is gone would be called again and again at once.
     else if (outcome.status === undefined) await pause(PAUSE_MS_MIN, this.#stop.signal)
   }
 

@@ -1,9 +1,7 @@
 // The options of the message generator: what is allowed, within which limits, and the help text.
 import { randomInt } from 'node:crypto'
-import { checkName } from '../message/names.js'
-import { messageOf } from '../errors.js'
 import { DEFAULT_USER } from './crowd.js'
-import { readNumber, readOptions, readUrl, UsageError } from './options.js'
+import { readName, readNumber, readOptions, readUrl, UsageError } from './options.js'
 
 const COUNT_DEFAULT = 1000
 
@@ -74,7 +72,9 @@ export function readMsggenOptions(args: readonly string[]) {
       '--change and --delete are shares of the same messages: at most 100 together.'
     )
   }
-  checkNames(rooms === undefined ? values.room : `${values.room}-${rooms}`, values.user)
+  // Otherwise the service would refuse every message.
+  readName('room', rooms === undefined ? values.room : `${values.room}-${rooms}`)
+  if (values.user !== undefined) readName('user', values.user)
   // A week: more does not fit into a timer.
   const seconds = readNumber('duration', values.duration, {
     min: 0.1,
@@ -103,15 +103,5 @@ export function readMsggenOptions(args: readonly string[]) {
     deletedPercent,
     isJson: values.json,
     isHelp: values.help
-  }
-}
-
-// Otherwise the service would refuse every message.
-function checkNames(room: string, user: string | undefined): void {
-  try {
-    checkName('room', room)
-    if (user !== undefined) checkName('user', user)
-  } catch (error) {
-    throw new UsageError(messageOf(error), { cause: error })
   }
 }

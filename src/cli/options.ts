@@ -1,7 +1,8 @@
-// What all commands share: strict parsing of their arguments, numbers within limits, and exit
-// statuses. A mistake is a UsageError, whose message says what to change.
+// What all commands share: strict parsing of their arguments, numbers within limits, names, and
+// exit statuses. A mistake is a UsageError, whose message says what to change.
 import { parseArgs, type ParseArgsConfig } from 'node:util'
 import { messageOf } from '../errors.js'
+import { checkName } from '../message/names.js'
 
 const EXIT_USAGE = 2
 
@@ -28,7 +29,7 @@ export class UsageError extends Error {
 export async function runCommand(
   command: (args: readonly string[]) => Promise<number>
 ): Promise<void> {
-  // Nobody reads the output any more (`… | head`). That is no reason to leave work half done.
+  // If nobody reads the output any more (`… | head`), the command still finishes its work.
   for (const output of [process.stdout, process.stderr]) {
     output.on('error', (error: NodeJS.ErrnoException) => {
       if (error.code !== 'EPIPE') throw error
@@ -81,6 +82,19 @@ export function readNumber(
   throw new UsageError(
     `--${name} must be a ${isFraction ? '' : 'whole '}number from ${min} to ${max}, not '${value}'.`
   )
+}
+
+/**
+ * Checks the name of a room or a user.
+ * @throws UsageError with what to change
+ */
+export function readName(what: 'room' | 'user', name: string): string {
+  try {
+    checkName(what, name)
+    return name
+  } catch (error) {
+    throw new UsageError(messageOf(error), { cause: error })
+  }
 }
 
 /**

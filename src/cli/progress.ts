@@ -91,7 +91,7 @@ export class Progress {
   #fraction(now: number): number | undefined {
     const { total, durationMs } = this.#options
     if (total === undefined && durationMs === undefined) return undefined
-    // Nothing to do is done.
+    // A total of 0 is reached at once.
     const ofTotal = total === undefined ? 0 : total === 0 ? 1 : this.#done / total
     const ofTime = durationMs === undefined ? 0 : (now - this.#startedMs) / durationMs
     return Math.min(1, Math.max(ofTotal, ofTime))

@@ -1,4 +1,5 @@
-// Makes a token as a main application does: HS256, with the claims that the service reads.
+// Makes a token as the application beside the service would: HS256, with the claims that the
+// service reads.
 import { SignJWT } from 'jose'
 
 export type NewToken = {

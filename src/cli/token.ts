@@ -1,10 +1,7 @@
 // `npm run token`: makes a token for trying out, signed with the service's own AUTH_JWT_SECRET. The
 // secret comes from the environment, because others can see a command line.
-import { readConfig } from '../config.js'
-import { SettingError } from '../config/kinds.js'
-import { checkName } from '../message/names.js'
-import { messageOf } from '../errors.js'
-import { readNumber, readOptions, runCommand, UsageError } from './options.js'
+import { readName, readNumber, readOptions, runCommand, UsageError } from './options.js'
+import { readSettings } from './settings.js'
 import { signToken } from './sign-token.js'
 
 const HELP = `Makes a token for a service that requires tokens.
@@ -38,27 +35,21 @@ async function token(args: readonly string[]): Promise<number> {
     throw new UsageError('Say whom the token is for: --user NAME, or --admin for a program.')
   }
   const ttlS = readNumber('ttl', ttl, { min: 1, max: 315_360_000 }) ?? 3600
-  try {
-    if (user !== undefined) checkName('user', user)
-    const { authJwtSecret, authAudience, authIssuer } = readConfig().identity
-    if (authJwtSecret === '') throw new UsageError("Set AUTH_JWT_SECRET to the service's secret.")
-    console.log(
-      await signToken(authJwtSecret, {
-        user,
-        read: roomsOf(read),
-        write: roomsOf(write),
-        isAdmin: admin,
-        ttlS,
-        audience: authAudience,
-        issuer: authIssuer
-      })
-    )
-    return 0
-  } catch (error) {
-    if (error instanceof UsageError) throw error
-    if (error instanceof SettingError) throw new UsageError(error.message, { cause: error })
-    throw new UsageError(messageOf(error), { cause: error })
-  }
+  if (user !== undefined) readName('user', user)
+  const { authJwtSecret, authAudience, authIssuer } = readSettings().identity
+  if (authJwtSecret === '') throw new UsageError("Set AUTH_JWT_SECRET to the service's secret.")
+  console.log(
+    await signToken(authJwtSecret, {
+      user,
+      read: roomsOf(read),
+      write: roomsOf(write),
+      isAdmin: admin,
+      ttlS,
+      audience: authAudience,
+      issuer: authIssuer
+    })
+  )
+  return 0
 }
 
 // A room's name may contain a comma; such a room cannot be named here.

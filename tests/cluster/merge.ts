@@ -63,7 +63,7 @@ for (const isMarked of [false, true]) {
         ['t', text]
       ])
     )
-    t.match(lines.join('\n'), /kept all, 4 messages only the second had/)
+    t.match(lines.join('\n'), /kept all messages, 4 of which only the second had/)
   })
 }
 

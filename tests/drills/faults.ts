@@ -3,7 +3,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { type Admin } from '../../src/cli/cluster/admin.js'
-import { addShard, removeShard } from '../../src/cli/cluster/membership.js'
+import { addShard, removeNodes } from '../../src/cli/cluster/membership.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
 import { planDrain, planRebalance, planReshard, type Move } from '../../src/cli/cluster/plan.js'
 import { type Member } from './operator.js'
@@ -205,7 +205,9 @@ export async function shrinkBy({ world }: Scene, master: EmbeddedNode): Promise<
         map.holdings.filter(({ id }) => id !== leaving.id)
       )
     )
-    const left = new Set((await removeShard(admin, leaving)).map(({ reachable }) => reachable.port))
+    const nodes = [leaving, ...(await admin.look()).replicasOf(leaving.id)]
+    await removeNodes(admin, nodes)
+    const left = new Set(nodes.map(({ reachable }) => reachable.port))
     for (const node of cluster.nodes.filter(({ port }) => left.has(port))) {
       await cluster.forgetNode(node)
     }

@@ -1,7 +1,7 @@
 // Compares the changes beside a block with the block and with the changes that the log announces. A
 // change is applied first and announced then, so a crash leaves one that was never announced.
-// Invariant: right while writers are at work. What changed during the check is left alone, and what
-// two reads seem to contradict is read again in one step.
+// Invariant: the result is right while writers are at work. A change made during the check is left
+// alone. If two reads seem to contradict each other, both are made again in one step.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
 import { LOOK } from '../../message/publication.js'

@@ -1,7 +1,5 @@
 // The options of the check: what is allowed, within which limits, and the help text.
-import { checkName } from '../../message/names.js'
-import { messageOf } from '../../errors.js'
-import { readNumber, readOptions, UsageError } from '../options.js'
+import { readName, readNumber, readOptions } from '../options.js'
 
 const ORPHAN_AGE_S = 3600
 
@@ -34,7 +32,6 @@ export function readCheckOptions(args: readonly string[], deadlineMs: number) {
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false }
   })
-  if (values.room !== undefined) checkRoomName(values.room)
   const ageMin = (2 * deadlineMs) / 1000
   const orphanAge = readNumber('orphan-age', values['orphan-age'], {
     min: ageMin,
@@ -42,18 +39,10 @@ export function readCheckOptions(args: readonly string[], deadlineMs: number) {
     isFraction: true
   })
   return {
-    room: values.room,
+    room: values.room === undefined ? undefined : readName('room', values.room),
     isRepairing: values.repair,
     orphanAgeMs: 1000 * (orphanAge ?? Math.max(ageMin, ORPHAN_AGE_S)),
     isJson: values.json,
     isHelp: values.help
-  }
-}
-
-function checkRoomName(room: string): void {
-  try {
-    checkName('room', room)
-  } catch (error) {
-    throw new UsageError(messageOf(error), { cause: error })
   }
 }

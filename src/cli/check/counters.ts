@@ -28,7 +28,7 @@ type Count = {
   logged: number
   /** Messages in the log after that head. */
   later: number
-  /** What the counters of members and of removed users say. */
+  /** The sum of what the counters of members and of removed users say. */
   counted: number
   /** The value of the one counter that a correction would change. */
   direct?: number
@@ -138,8 +138,8 @@ export class Counters {
     )
   }
 
-  // Users that a process left in the first key of a large room when it died while splitting the
-  // room. That is valid, but a counter can only be corrected in a single key.
+  // A process that dies while it splits a large room leaves users in the room's first key. That is
+  // valid, but a counter can only be corrected in a single key, so the split is finished first.
   async #finishSplitting(): Promise<void> {
     const isSplit = await this.#cluster.read(roomSlot(this.#room), [
       'HGET',

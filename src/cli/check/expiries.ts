@@ -23,7 +23,7 @@ export class Expiries {
     this.#isRepairing = isRepairing
   }
 
-  /** @param newestMs reads when the newest of what the key holds is from; needed for few keys */
+  /** @param newestMs finds out when the newest entry of the key was written; called for few keys */
   async check(
     key: string,
     newestMs: () => number | Promise<number>,

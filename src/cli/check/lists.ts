@@ -9,8 +9,8 @@ import { type Findings } from './finding.js'
 
 const AT_ONCE = 64
 /**
- * The time of the member's last own act, for a list that is repaired: then the room's last message
- * decides its place in the list.
+ * What a repaired list says about the member's last own act in the room. It is older than any
+ * message, so the room's last message decides where the room stands in the list.
  */
 const MENDED_MS = 1
 

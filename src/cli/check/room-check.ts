@@ -79,7 +79,7 @@ export class RoomCheck {
     await this.#finishDeletion()
     const head = (await this.#log.head(this.#room))?.seq ?? 0
     this.#deletion = await this.#log.deletion(this.#room)
-    await this.#checkSegmentsLeft()
+    await this.#checkLeftoverSegments()
     const passes = passesFor(head, this.#options.referencesMax)
     let blocks = 0
     for (let pass = 0; pass < passes; pass++) {
@@ -138,15 +138,15 @@ export class RoomCheck {
     return references
   }
 
-  #referenceOf({ seq, reference }: LogEntry, isTold: boolean): Reference | undefined {
+  #referenceOf({ seq, reference }: LogEntry, isReporting: boolean): Reference | undefined {
     if (reference === undefined) {
-      if (isTold) this.#addHole(seq, seq)
+      if (isReporting) this.#addHole(seq, seq)
       return undefined
     }
     try {
       return parseReference(reference)
     } catch {
-      if (isTold) this.#findings.add('no-reference', `${seq}: ${JSON.stringify(reference)}`)
+      if (isReporting) this.#findings.add('no-reference', `${seq}: ${JSON.stringify(reference)}`)
       return undefined
     }
   }
@@ -195,9 +195,9 @@ export class RoomCheck {
           `${again.seq}: ${key} ${again.ms}-${again.n}, as ${first.seq}`
         )
       }
-      await this.#unreferred(tag, unreferred)
+      await this.#checkUnreferred(tag, unreferred)
     }
-    if (this.#isOfFormerLife(tag)) return await this.#tellLeft(changedKey(key))
+    if (this.#isOfFormerGeneration(tag)) return await this.#reportLeftover(changedKey(key))
     const changes = new BlockChanges(this.#cluster, this.#log, this.#room, tag, {
       isRepairing: this.#options.isRepairing,
       beforeMs: this.#startedMs - this.#options.settleMs
@@ -211,7 +211,7 @@ export class RoomCheck {
     this.#options.onProgress(referred.length)
   }
 
-  // Those that were sealed since the check began have been given one.
+  // Only segments that existed when the check began: one that was sealed since has its expiry.
   async #checkSegmentExpiries(): Promise<void> {
     const { segmentLength } = this.#log
     for (const segment of this.#keys.segments) {
@@ -240,11 +240,11 @@ export class RoomCheck {
     await this.#expiries.check(changedKey(block), () => changedMs, this.#findings)
   }
 
-  #isOfFormerLife(tag: string): boolean {
+  #isOfFormerGeneration(tag: string): boolean {
     return parseTag(tag)?.generation !== this.#deletion.seq
   }
 
-  // The process that deleted the room has died, or is still at work.
+  // A deletion that is not finished: its process has died, or is still at work if it is young.
   async #finishDeletion(): Promise<void> {
     const slot = roomSlot(this.#room)
     if ((await this.#cluster.command(slot, ['GET', goneKey(this.#room)])) === null) return
@@ -257,17 +257,17 @@ export class RoomCheck {
     this.#findings.mend('half-deleted', 1)
   }
 
-  // A segment that was being sealed when the room was deleted.
-  async #checkSegmentsLeft(): Promise<void> {
-    const firstLeft = Math.floor((this.#deletion.seq - 1) / this.#log.segmentLength)
+  // Segments that were being sealed when the room was deleted.
+  async #checkLeftoverSegments(): Promise<void> {
+    const firstKept = Math.floor((this.#deletion.seq - 1) / this.#log.segmentLength)
     for (const segment of this.#keys.segments) {
-      if (segment >= firstLeft) continue
+      if (segment >= firstKept) continue
       this.#keys.segments.delete(segment)
-      await this.#tellLeft(segmentKey(this.#room, segment))
+      await this.#reportLeftover(segmentKey(this.#room, segment))
     }
   }
 
-  async #tellLeft(key: string): Promise<void> {
+  async #reportLeftover(key: string): Promise<void> {
     const slot = slotOf(key)
     if (this.#isBeingDeleted) return
     if ((await this.#cluster.command(slot, ['EXISTS', key])) === 0) return
@@ -277,15 +277,15 @@ export class RoomCheck {
     this.#findings.mend('leftover', 1)
   }
 
-  async #unreferred(tag: string, ids: readonly EntryId[]): Promise<void> {
+  async #checkUnreferred(tag: string, ids: readonly EntryId[]): Promise<void> {
     const key = blockKey(this.#room, tag)
     const { orphanAgeMs, settleMs } = this.#options
-    // Nobody can commit an entry in a block of a former life any more.
-    const isLeft = this.#isOfFormerLife(tag)
-    const kind = isLeft ? 'leftover' : 'orphan'
+    // Nobody can commit an entry in a block of a former generation any more.
+    const isLeftover = this.#isOfFormerGeneration(tag)
+    const kind = isLeftover ? 'leftover' : 'orphan'
     // The log's entries from before the horizon were not read.
-    const expiredMs = isLeft ? 0 : (this.#log.horizonMs(this.#room) ?? 0)
-    const youngMs = this.#startedMs - (isLeft ? settleMs : orphanAgeMs)
+    const expiredMs = isLeftover ? 0 : (this.#log.horizonMs(this.#room) ?? 0)
+    const youngMs = this.#startedMs - (isLeftover ? settleMs : orphanAgeMs)
     const orphans = ids
       .filter(({ ms }) => ms < youngMs && ms >= expiredMs)
       .map(({ ms, n }) => `${ms}-${n}`)
@@ -296,8 +296,8 @@ export class RoomCheck {
       }
     }
     if (orphans.length === 0 || !this.#options.isRepairing) return
-    // A block from which messages were deleted stays even if it is empty: Redis remembers that, so
-    // putting a text back (ENSURE) does not bring a deleted one.
+    // A block from which messages were deleted stays even if it is empty: Redis remembers the
+    // deletions in it, so ENSURE, which puts back lost texts, does not put back a deleted one.
     const slot = slotOf(key)
     const stays = (await this.#cluster.command(slot, ['EXISTS', changedKey(key)])) !== 0
     const remove = stays ? ['XDEL'] : ['EVALSHA', REMOVE_ENTRIES.sha, '1']

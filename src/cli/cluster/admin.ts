@@ -21,7 +21,7 @@ const CONNECT_MS_MAX = 1000
 const COMMAND_MS_MAX = 15_000
 const VIEW_MS_MAX = 2000
 const POLL_MS = 50
-/** How often a first look that found only silent nodes is repeated: a busy machine may be late. */
+/** How many first looks may find only silent nodes, which on a busy machine may just be late. */
 const LOOKS_MAX = 3
 
 type Reachable = Pick<MapNode, 'reachable'>
@@ -91,7 +91,8 @@ export class Admin {
 
   /**
    * Looks again until `missing` returns undefined.
-   * @throws Stuck with the missing condition after the deadline
+   * @param missing the condition that is not met yet, in words such as `the nodes agree`
+   * @throws Stuck with that condition after the deadline
    */
   async until(
     missing: (map: ClusterMap) => string | undefined,
@@ -103,7 +104,7 @@ export class Admin {
       const what = missing(map)
       if (what === undefined) return map
       if (performance.now() > deadline) {
-        throw new Stuck(`Not within ${deadlineMs / 1000} s: ${what}`)
+        throw new Stuck(`This has not happened within ${deadlineMs / 1000} s: ${what}`)
       }
       await sleep(POLL_MS)
     }

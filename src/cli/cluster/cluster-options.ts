@@ -2,9 +2,8 @@
 // not look at the cluster.
 import { parseArgs } from 'node:util'
 import { messageOf } from '../../errors.js'
-import { checkName } from '../../message/names.js'
 import { type Address, addressOf } from '../../redis/address.js'
-import { readNumber, UsageError } from '../options.js'
+import { readName, readNumber, UsageError } from '../options.js'
 import { SPEED_DEFAULT } from './mover.js'
 import { readSlots } from './slots.js'
 
@@ -137,7 +136,7 @@ export function readClusterOptions(args: readonly string[]): ClusterOptions {
       case 'status':
         return {
           name,
-          room: values.room === undefined ? undefined : readRoom(values.room),
+          room: values.room === undefined ? undefined : readName('room', values.room),
           isJson: values.json === true
         }
       case 'add': {
@@ -208,13 +207,4 @@ function readAddress(text: string): Address {
     throw new UsageError(`add needs addresses like 10.0.0.7:6379, not '${text}'.`)
   }
   return { host: address.host.replace(/^\[(.*)\]$/, '$1'), port: address.port }
-}
-
-function readRoom(name: string): string {
-  try {
-    checkName('room', name)
-    return name
-  } catch (error) {
-    throw new UsageError(messageOf(error), { cause: error })
-  }
 }

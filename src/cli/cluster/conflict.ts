@@ -7,15 +7,50 @@
 import { messageOf } from '../../errors.js'
 import { type Reply } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
-import { type MapNode } from './map.js'
+import { type MapNode, nodeText } from './map.js'
+import { isBlock, isChanged, mergeBlock, mergeChanged } from './merge.js'
 
-export type Fullness = { readonly of: number; readonly text: string }
+/**
+ * Settles what becomes of one key. The source's copy goes to the target only after that, and only
+ * if it must.
+ * @param replicated resolves when a replica of the target has the key
+ * @returns whether the source's copy must be sent, and a line for the operator if both had the key
+ */
+export async function settleConflict(
+  admin: Admin,
+  source: MapNode,
+  target: MapNode,
+  key: string,
+  replicated: () => Promise<void>
+): Promise<{ readonly mustSend: boolean; readonly line?: string }> {
+  const here = await fullnessOf(admin, source, key, false)
+  const there = await fullnessOf(admin, target, key, true)
+  if (here === undefined) return { mustSend: false }
+  if (there === undefined) return { mustSend: true }
+  const both = `Both ${nodeText(source)} and ${nodeText(target)} had ${key}`
+  if (isBlock(key)) {
+    const added = await mergeBlock(admin, source, target, key, replicated)
+    const line = `${both}: kept all messages, ${added} of which only the second had`
+    return { mustSend: false, line }
+  }
+  if (isChanged(key)) {
+    const changed = await mergeChanged(admin, source, target, key, replicated)
+    return { mustSend: false, line: `${both}: kept the later of each of ${changed} changes` }
+  }
+  if (there.of > here.of) {
+    await admin.ask(source, 'DEL', key)
+    return { mustSend: false, line: `${both}: kept ${there.text}, dropped ${here.text}` }
+  }
+  return { mustSend: true, line: `${both}: kept ${here.text}, dropped ${there.text}` }
+}
+
+type Fullness = { readonly of: number; readonly text: string }
 
 /**
  * How much a key holds, as a number that can be compared between two copies; undefined if there is
  * no such key.
  */
-export async function fullnessOf(
+async function fullnessOf(
   admin: Admin,
   node: MapNode,
   key: string,

@@ -42,7 +42,7 @@ export async function failover(admin: Admin, replica: MapNode): Promise<ClusterM
   let lastError: unknown
   for (let attempt = 0; attempt < ATTEMPTS_MAX; attempt++) {
     await admin.ask(replica, 'CLUSTER', 'FAILOVER').catch((error: unknown) => {
-      // The attempt before has promoted it, but took longer than the wait.
+      // The previous attempt has promoted it, but took longer than the wait.
       if (!messageOf(error).includes('send CLUSTER FAILOVER to a replica')) throw error
     })
     try {

@@ -1,18 +1,17 @@
 // Moves the keys of slots whose marks are set. A MIGRATE takes keys of one slot, and is all or
 // nothing: the target has its keys before the source deletes them. After a failure in between, the
-// keys are on the source or on both; then the source's copy is right and is sent again. Keys of
-// several slots are one batch, which a replica of the target must have before the next one. The
-// MIGRATEs of a batch are sent one after the other: if the target falls silent, each blocks the
-// source for up to a second and longer.
+// keys are on the source or on both; then the source's copy is right and is sent again. A batch may
+// hold keys of several slots; a replica of the target must have it before the next one is sent. The
+// MIGRATEs of a batch are sent one after the other, because each one blocks the source for a second
+// or longer if the target has fallen silent.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { currentPassword } from '../../redis/password.js'
 import { TOUCH_KEY } from '../../store/scripts.js'
 import { type Admin } from './admin.js'
-import { fullnessOf } from './conflict.js'
+import { settleConflict } from './conflict.js'
 import { keysInSlots, onlineReplicas, type SlotKey, sizesOf } from './keys.js'
 import { type MapNode, nodeText } from './map.js'
-import { isBlock, isChanged, mergeBlock, mergeChanged } from './merge.js'
 import { type Tempo } from './tempo.js'
 
 export type KeyMoverEvents = {
@@ -173,42 +172,11 @@ export class KeyMover {
       if (!messageOf(error).includes('BUSYKEY')) throw error
     }
     for (const key of keys) {
-      const [here, there] = [
-        await fullnessOf(this.#admin, source, key, false),
-        await fullnessOf(this.#admin, target, key, true)
-      ]
-      if (here === undefined) continue
-      if (there !== undefined && isBlock(key)) {
-        const added = await mergeBlock(this.#admin, source, target, key, () =>
-          this.#replicated(target, [key])
-        )
-        this.#events.report(
-          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept all, ${added} messages only the second had`
-        )
-        continue
-      }
-      if (there !== undefined && isChanged(key)) {
-        const changed = await mergeChanged(this.#admin, source, target, key, () =>
-          this.#replicated(target, [key])
-        )
-        this.#events.report(
-          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept the later of each of ${changed} changes`
-        )
-        continue
-      }
-      if (there !== undefined && there.of > here.of) {
-        this.#events.report(
-          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${there.text}, dropped ${here.text}`
-        )
-        await this.#admin.ask(source, 'DEL', key)
-        continue
-      }
-      if (there !== undefined) {
-        this.#events.report(
-          `Both ${nodeText(source)} and ${nodeText(target)} had ${key}: kept ${here.text}, dropped ${there.text}`
-        )
-      }
-      await this.#migrate([key], source, target, ['REPLACE'])
+      const { mustSend, line } = await settleConflict(this.#admin, source, target, key, () =>
+        this.#replicated(target, [key])
+      )
+      if (line !== undefined) this.#events.report(line)
+      if (mustSend) await this.#migrate([key], source, target, ['REPLACE'])
     }
   }
 

@@ -1,5 +1,5 @@
 // What single nodes hold: how many keys per slot, and how large they are. Only asks, except that it
-// marks importing slots during a look.
+// may mark slots as importing while it counts.
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Admin } from './admin.js'
 import { type ClusterMap, type MapNode } from './map.js'
@@ -37,8 +37,8 @@ export async function countAllKeys(
     const size = Number(await admin.ask(node, 'DBSIZE'))
     if (size === 0) return new Array<number>(SLOT_COUNT).fill(0)
     const counts = await countKeys(admin, node, ALL_SLOTS)
-    // This is asked later, so the number may be higher; or lower, if keys were deleted in the
-    // meantime.
+    // The keys were counted after DBSIZE, so there may be more of them; or fewer, if some were
+    // deleted in between.
     if (counts.reduce((sum, count) => sum + count, 0) >= size) return counts
     if (look === LOOKS) {
       return (await isTrimming(admin, node)) ? counts : await revealed(admin, node, map, counts)

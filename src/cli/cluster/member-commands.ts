@@ -75,7 +75,7 @@ export async function runRemove(session: Session, order: OrderOf<'remove'>): Pro
   const staying = order.isKeepingReplicas ? replicas.filter(({ state }) => state === 'up') : []
   const leaving = [node, ...replicas.filter(replica => !staying.includes(replica))]
   await checkMayLeave(session.admin, map, node, [...leaving, ...staying])
-  const hosts = staying.map((_, index) => neediest(map, node, staying.slice(0, index).length))
+  const hosts = staying.map((_, index) => neediest(map, node, index))
 
   session.say(
     `These will leave for good: ${leaving.map(nodeText).join(', ')}.${session.embedded === undefined ? '' : ' Their processes are ended and their folders removed.'}`

@@ -65,18 +65,6 @@ export async function follow(admin: Admin, replica: MapNode, master: MapNode): P
 }
 
 /**
- * Removes a drained master and its replicas.
- * @returns the nodes that left
- * @throws Refusal as `removeNodes`
- */
-export async function removeShard(admin: Admin, master: MapNode): Promise<MapNode[]> {
-  const map = await admin.look()
-  const leaving = [master, ...map.replicasOf(master.id)]
-  await removeNodes(admin, leaving)
-  return leaving
-}
-
-/**
  * Removes nodes from the cluster for good: the others forget them, and those that still answer are
  * emptied and forget the others. Replicas of a leaving master must leave with it or first follow
  * another one.
@@ -87,8 +75,8 @@ export async function removeNodes(admin: Admin, leaving: readonly MapNode[]): Pr
   for (const node of leaving) await checkMayLeave(admin, map, node, leaving)
   const isLeaving = (node: MapNode): boolean => leaving.some(({ id }) => id === node.id)
   const staying = [...map.nodes.values()].filter(node => !isLeaving(node) && node.state === 'up')
-  // All at once: a node that still knows the leaving one would tell the others of it. They ignore
-  // that for a minute.
+  // All at once: a node that still knows the leaving one tells the others of it. A node that has
+  // forgotten another does not let it in again for a minute.
   await Promise.all(staying.flatMap(node => leaving.map(({ id }) => forget(admin, node, id))))
   for (const node of [...leaving].sort((a, b) =>
     a.role === b.role ? 0 : a.role === 'replica' ? -1 : 1
@@ -129,8 +117,8 @@ export async function checkMayLeave(
 }
 
 /**
- * Returns the id of a node that may join. A node that has already joined is fine: the command was
- * interrupted.
+ * Returns the id of a node that may join. A node without slots that has already joined is
+ * fine: the last command was interrupted.
  * @throws Refusal when it does not answer, is not a cluster node, has slots or keys, or knows other
  * nodes
  */

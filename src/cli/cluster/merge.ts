@@ -120,7 +120,7 @@ export async function mergeBlock(
       return Number(count) - entries.length
     }
   }
-  throw new Error(`${key} on ${nodeText(owner)} is being written to all the time`)
+  throw new Error(`${key} on ${nodeText(owner)} is written to all the time`)
 }
 
 // KEYS changed, ARGV when the other copy expires, id, value, id, value … of it, as CHANGE writes

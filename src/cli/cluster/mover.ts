@@ -23,16 +23,15 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { ConnectionLost } from '../../redis/connection.js'
 import { type Admin } from './admin.js'
-import { atomicWay, type AtomicWay, moveAtomically } from './atomic.js'
-import { groupsOf, type Group } from './groups.js'
+import { type AtomicWay, moveAtomically } from './atomic.js'
+import { type Group, readGroups } from './groups.js'
 import { KeyMover } from './key-mover.js'
-import { countAllKeys, countKeys } from './keys.js'
+import { countKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { type Move } from './plan.js'
 import { Refusal, Stuck } from './refusal.js'
 import { keepReplicas } from './replica-migration.js'
 import { slotsText } from './slots.js'
-import { closingMoves, keepsStaleNotes } from './stale-notes.js'
 import { dropStuckReplicas } from './stuck-replicas.js'
 import { Tempo } from './tempo.js'
 
@@ -75,9 +74,10 @@ const RETRY_MS = 200
 const HEARD_MS_MAX = 5_000
 /** Longer than a message between two nodes is on its way. */
 const LATE_MS = 250
-/** A failover during a move takes this long. */
+/** Long enough for a failover during a move. */
 const STUCK_MS_MAX = 30_000
-const NEVER = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
+/** Errors that do not go away by themselves. */
+const PERMANENT = /\b(NOAUTH|WRONGPASS|NOPERM|OOM|MISCONF|unknown command)\b/
 
 /**
  * Moves slots. The cluster must be healthy, and nobody else may be changing it (`admin.claim`). In
@@ -131,7 +131,7 @@ class Mover {
   async move(moves: readonly Move[]): Promise<MoveResult> {
     const startedMs = performance.now()
     this.#check(moves)
-    const groups = await this.#groups(moves)
+    const groups = await this.#readGroups(moves)
     const release = await keepReplicas(this.#admin, this.#map, this.#emptied(moves))
     let done = 0
     try {
@@ -141,7 +141,7 @@ class Mover {
           await this.#untilHeard()
           await sleep(LATE_MS)
         }
-        await this.#finish(group)
+        await this.#moveUntilDone(group)
         done++
         this.#advance({ slotsDone: this.#progress.slotsDone + group.slots.length })
       }
@@ -174,61 +174,21 @@ class Mover {
     }
   }
 
-  // The first questions to the nodes. Later errors are overcome: `#finish` repeats the move.
-  async #groups(moves: readonly Move[]): Promise<Group[]> {
+  // The first questions to the nodes. Later errors are overcome: `#moveUntilDone` repeats the move.
+  async #readGroups(moves: readonly Move[]): Promise<Group[]> {
     try {
-      const counts = await this.#counts(moves)
+      const groups = await readGroups(this.#admin, this.#map, moves, this.#isByKeys)
       this.#advance({
         slotsTotal: moves.length,
-        keysTotal: counts.reduce((sum, count) => sum + count, 0)
+        keysTotal: groups.reduce((sum, { keys }) => sum + keys, 0)
       })
-      const ways = this.#isByKeys ? [] : await this.#ways(moves)
-      const closing = (await keepsStaleNotes(this.#admin, this.#map))
-        ? closingMoves(moves, counts, ways)
-        : new Set<number>()
-      return groupsOf(moves, counts, ways, closing)
+      return groups
     } catch (error) {
       if (!(error instanceof ConnectionLost)) throw error
       throw new Refusal(`No slot was moved, because a node does not answer. ${error.message}.`, {
         cause: error
       })
     }
-  }
-
-  async #counts(moves: readonly Move[]): Promise<number[]> {
-    const counts = new Map<number, number>()
-    for (const id of new Set(moves.map(({ from }) => from))) {
-      const source = this.#map.nodes.get(id)
-      const slots = moves.filter(({ from }) => from === id).map(({ slot }) => slot)
-      if (source?.state !== 'up') continue
-      for (const [index, count] of (await countKeys(this.#admin, source, slots)).entries()) {
-        counts.set(slots[index] ?? -1, count)
-      }
-    }
-    return moves.map(({ slot }) => counts.get(slot) ?? 0)
-  }
-
-  // By move: how the servers can do it themselves, if they can.
-  async #ways(moves: readonly Move[]): Promise<Array<AtomicWay | undefined>> {
-    const ways = new Map<string, AtomicWay | undefined>()
-    const keys = new Map<string, readonly number[]>()
-    for (const { from, to } of moves) {
-      const [source, target] = [this.#map.nodes.get(from), this.#map.nodes.get(to)]
-      if (source === undefined || target === undefined || ways.has(`${from} ${to}`)) continue
-      ways.set(
-        `${from} ${to}`,
-        source.state === 'up' ? await atomicWay(this.#admin, source, target) : undefined
-      )
-      if (!keys.has(to)) keys.set(to, await countAllKeys(this.#admin, target, this.#map))
-    }
-    return moves.map(({ slot, from, to }) => {
-      const isMarked = this.#map.masters.some(
-        ({ migrating, importing }) => migrating.has(slot) || importing.has(slot)
-      )
-      return isMarked || this.#map.ownerOf(slot) !== from || (keys.get(to)?.[slot] ?? 0) > 0
-        ? undefined
-        : ways.get(`${from} ${to}`)
-    })
   }
 
   // Masters that will have no slots in the end.
@@ -247,17 +207,17 @@ class Mover {
   // Moves a group until it is done. Gives up if nothing has moved for long, and at once on an error
   // that will not go away. If the servers fail to move it themselves, for whatever reason, it is
   // moved key by key: a failed job has changed nothing.
-  async #finish(group: Group): Promise<void> {
+  async #moveUntilDone(group: Group): Promise<void> {
     this.#progressAt = performance.now()
     for (let way = this.#isByKeys ? undefined : group.way; ; way = undefined) {
       try {
-        return await (way === undefined ? this.#moveGroup(group) : this.#moveAtOnce(group, way))
+        return await (way === undefined ? this.#moveByKeys(group) : this.#moveByServers(group, way))
       } catch (error) {
         const isStuck = performance.now() - this.#progressAt > STUCK_MS_MAX
         if (
           error instanceof Refusal ||
           isStuck ||
-          (way === undefined && NEVER.test(messageOf(error)))
+          (way === undefined && PERMANENT.test(messageOf(error)))
         ) {
           throw new Stuck(
             `Slots ${slotsText(group.slots, 5)} are stuck half-moved: ${messageOf(error)}. Nothing is lost: the same command finishes them when the cause is gone.`,
@@ -273,8 +233,7 @@ class Mover {
         if (messageOf(error).startsWith('NOREPLICAS')) await this.#freeFromReplicas(group)
       }
       await sleep(RETRY_MS)
-      // While nothing answers, the last map is as good as any: the next attempts fail until it is
-      // stuck.
+      // If nothing answers, the last map is kept, and the next attempts fail until STUCK_MS_MAX.
       this.#map = await this.#admin.look().catch(() => this.#map)
       await this.#keys.settle(this.#map.nodes.get(group.to)).catch(() => undefined)
     }
@@ -287,7 +246,7 @@ class Mover {
     }
   }
 
-  async #moveAtOnce({ from, to, slots, keys }: Group, way: AtomicWay): Promise<void> {
+  async #moveByServers({ from, to, slots, keys }: Group, way: AtomicWay): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
     const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
@@ -298,13 +257,13 @@ class Mover {
       )
       return late === undefined
         ? undefined
-        : `not every node knows that slot ${late} is on ${nodeText(target)}`
+        : `every node knows that slot ${late} is on ${nodeText(target)}`
     }, STUCK_MS_MAX)
     if (keys > 0) await this.#keys.confirm(slots, target)
     this.#advance({ keysDone: this.#progress.keysDone + keys })
   }
 
-  async #moveGroup({ from, to, slots, isClosing }: Group): Promise<void> {
+  async #moveByKeys({ from, to, slots, isClosing }: Group): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
     // If a group is started again, the target may already have taken some slots; these only need to
@@ -389,7 +348,7 @@ class Mover {
   // Nodes that do not answer are not waited for, and nobody for long.
   async #untilHeard(): Promise<void> {
     const missing = ({ disputed }: ClusterMap): string | undefined =>
-      disputed.length > 0 ? 'a node has not heard of a new owner' : undefined
+      disputed.length > 0 ? 'all nodes have heard of the new owners' : undefined
     await this.#admin.until(missing, HEARD_MS_MAX).catch(() => undefined)
   }
 }

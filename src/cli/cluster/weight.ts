@@ -22,7 +22,7 @@ export async function readDatasets(admin: Admin, map: ClusterMap): Promise<Map<s
     await Promise.all(
       masters.map(async node => {
         const memory = String(await admin.ask(node, 'INFO', 'memory'))
-        // What an empty node needs as well does not count as data.
+        // This figure leaves out what an empty node needs as well.
         return [node.id, Math.max(0, field(memory, 'used_memory_dataset'))] as const
       })
     )
