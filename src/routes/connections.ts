@@ -5,19 +5,15 @@
 // take its answer is disconnected. When the process stops, each connection is told so by its next
 // answer. Idle connections are closed only after a while, because a request may be on its way.
 import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import net, { type Socket } from 'node:net'
+import { type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { Stall } from '../live/stall.js'
 import { AcceptFirst } from './accept-first.js'
+import { closeListener } from './close-listener.js'
+import { RequestBudget, type RequestBudgetOptions } from './request-budget.js'
 
-export type ConnectionsOptions = {
-  /** Requests in progress, not counting streams. */
-  readonly requestsMax: number
-  /** Bytes of their bodies, as declared. */
-  readonly requestsBytesMax: number
-  /** What a body of undeclared length counts as. */
-  readonly bodyBytesMax: number
+export type ConnectionsOptions = RequestBudgetOptions & {
   /** Requests that may wait behind another one on the same connection. */
   readonly pipelineMax: number
   /** How long a client may take nothing of its answer. */
@@ -58,29 +54,20 @@ type Connection = {
  */
 const PIPELINES_MAX = 4
 const WAITING_MAX_MIN = 4000
+/** After this many requests behind a stream, its connection is closed. */
+const DROPPED_MAX = 100
 /** Always answered: a process that is merely busy must not be killed for it. */
 const LIVENESS = '/health/live'
-/** The same for requests behind one stream. After this many, its connection is closed. */
-const DROPPED_MAX = 100
 const SWEEP_MS = 1000
 const IDLE_POLL_MS = 20
-/**
- * A turn of the event loop that took less than this had nothing to do. A stop waits at most this
- * many turns for such a one.
- */
-const QUIET_TURN_MS = 0.2
-const QUIET_TURNS_MAX = 200
 
 export class Connections {
   readonly #options: ConnectionsOptions
   readonly #connections = new Map<Socket, Connection>()
   readonly #sweeping: NodeJS.Timeout
   readonly #acceptFirst = new AcceptFirst()
+  readonly #budget: RequestBudget
   readonly #waitingMax: number
-  /** Connections accepted so far. */
-  #accepted = 0
-  #requests = 0
-  #bytes = 0
   #waiting = 0
   /** Requests behind refusals. */
   #refused = 0
@@ -88,6 +75,7 @@ export class Connections {
 
   constructor(options: ConnectionsOptions) {
     this.#options = options
+    this.#budget = new RequestBudget(options)
     this.#waitingMax = Math.max(WAITING_MAX_MIN, PIPELINES_MAX * options.pipelineMax)
     this.#sweeping = setInterval(() => {
       this.#sweep()
@@ -96,7 +84,7 @@ export class Connections {
 
   /** Requests in progress, and requests that wait behind another one on their connection. */
   get requests(): { readonly inWork: number; readonly waiting: number } {
-    return { inWork: this.#requests, waiting: this.#waiting }
+    return { inWork: this.#budget.requests, waiting: this.#waiting }
   }
 
   /** Looks at each connection that a server accepts. Call it before the server listens. */
@@ -106,7 +94,6 @@ export class Connections {
     // an answer that comes later is lost: that of a POST always, though its message is stored.
     Object.assign(server, { httpAllowHalfOpen: true })
     server.on('connection', () => {
-      this.#accepted++
       this.#acceptFirst.accepted()
     })
   }
@@ -184,26 +171,13 @@ export class Connections {
     return connection?.current !== undefined || connection?.state === 'streaming'
   }
 
-  /**
-   * Stops accepting connections and leaves the open ones as they are. Connections that the system
-   * has accepted but the process has not yet would be reset, with the requests they may carry. So
-   * the listener is closed right after a turn in which there was nothing to accept. A short turn is
-   * no proof of that: Node accepts one connection a turn, and leaves the others waiting.
-   */
+  /** Stops accepting connections. The open ones stay; their next answer says that they close. */
   async closeListener(server: Server): Promise<void> {
     this.#stoppedAt = performance.now()
     for (const { state, current } of this.#connections.values()) {
       if (state === 'open' && current !== undefined) sayClose(current)
     }
-    for (let turns = 0; turns < QUIET_TURNS_MAX; turns++) {
-      const begunAt = performance.now()
-      const accepted = this.#accepted
-      await turn()
-      if (this.#accepted === accepted && performance.now() - begunAt < QUIET_TURN_MS) break
-    }
-    // Not the HTTP server's own close, which would cut off idle connections and requests on their
-    // way.
-    net.Server.prototype.close.call(server)
+    await closeListener(server)
   }
 
   /**
@@ -261,18 +235,11 @@ export class Connections {
 
   #begin(connection: Connection, { request, response, go }: Pending): void {
     connection.current = response
-    connection.bytes = this.#bytesOf(request)
-    this.#requests++
-    this.#bytes += connection.bytes
+    connection.bytes = this.#budget.add(request)
     this.#endWith(connection, response)
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
-    const { requestsMax, requestsBytesMax } = this.#options
-    // A body that is larger than the limit is taken when it is the only one, or it never would be.
-    const isOverloaded =
-      this.#requests > requestsMax ||
-      (this.#bytes > requestsBytesMax && this.#bytes > connection.bytes)
     const refusal =
-      isOverloaded && request.url !== LIVENESS
+      this.#budget.isExceededBy(connection.bytes) && request.url !== LIVENESS
         ? new DialogsError(
             'OVERLOADED',
             'Too many requests are in progress: try again in a second.'
@@ -352,21 +319,12 @@ export class Connections {
   #release(connection: Connection): void {
     if (connection.current === undefined) return
     connection.current = undefined
-    this.#requests--
-    this.#bytes -= connection.bytes
+    this.#budget.remove(connection.bytes)
   }
 
   #forgetWaiting(connection: Connection): void {
     this.#waiting -= connection.waiting.length
     connection.waiting.length = 0
-  }
-
-  #bytesOf({ headers }: IncomingMessage): number {
-    const { bodyBytesMax } = this.#options
-    if (headers['transfer-encoding'] !== undefined) return bodyBytesMax
-    const declared = headers['content-length']
-    // A longer body is refused before it is read.
-    return declared === undefined ? 0 : Math.min(Number(declared), bodyBytesMax)
   }
 
   #sweep(): void {
