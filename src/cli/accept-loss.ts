@@ -8,9 +8,10 @@ import { readSettings } from './settings.js'
 
 const HELP = `Gives up the data that Redis has lost, so that the service works again with what is left.
 
-Use it only if the data cannot be restored from a replica or a backup. Rooms whose log is lost start again with
-message 1, and their readers get a "reset". A node of a stopped embedded cluster that has lost its files gets another
-node's copy, and its remains are moved aside. Afterwards, npm run check -- --repair corrects what is inconsistent.
+Use it only if the data cannot be restored from a replica or a backup. Rooms whose log is lost start
+again with message 1, and their readers get a "reset". If a node of a stopped embedded cluster has
+lost its files, it gets another node's copy, and its remains are moved aside. Afterwards,
+npm run check -- --repair corrects what is inconsistent.
 
   npm run accept-loss -- --yes
 

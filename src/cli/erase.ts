@@ -24,18 +24,21 @@ const HELP = `Erases a room, or what a user has written, for good.
   npm run erase -- --user ann --yes
 
   --room NAME  the room's messages, members and read marks, as DELETE /rooms/:room does
-  --user NAME  the texts of all messages of this user, in all rooms. Each remains as a deleted entry without text and name, and
-               the rooms' streams are told. The user's memberships, read marks and list of rooms are removed as well, and
-               texts of theirs that a crash has left where no reader sees them, but for those of the last moments. What
-               they write meanwhile may remain: take away their right to write first.
+  --user NAME  the texts of all messages of this user, in all rooms. Each message remains as a
+               deleted entry without text and name, and the rooms' streams are told. The user's
+               memberships, read marks and list of rooms are removed, and so are texts that a crash
+               has left where no reader sees them, except those of the last moments. What the user
+               writes meanwhile may remain: take away their right to write first.
   --yes        required: without it, nothing is done
   --help
 
-A user's name remains in Redis, where no answer shows it: in references, in names of keys, in the user's counter and in the
-list of those who left. If users are ids instead of names, that identifies nobody.
+A user's name remains in Redis, where no answer shows it: in references, in names of keys, in the
+user's counter and in the list of those who left. If users are ids instead of names, that identifies
+nobody.
 
-It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, whether services are running or not. BLOCK_LENGTH
-and SEGMENT_LENGTH must be those of the service. If it was interrupted, run it again.`
+It works on the cluster of REDIS_NODES, or on the embedded one in DATA_DIR, whether services are
+running or not. BLOCK_LENGTH and SEGMENT_LENGTH must be those of the service. If it was interrupted,
+run it again.`
 
 const ROOMS_AT_ONCE = 16
 const DELETIONS_AT_ONCE = 32

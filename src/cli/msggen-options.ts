@@ -15,18 +15,22 @@ Where
   --rooms N          N rooms in turn: NAME-1 … NAME-N
 Who
   --user NAME        one user who writes everything; default ${DEFAULT_USER}
-  --users N          N users of very different activity, user-1 the busiest; with --user, that one is the busiest
+  --users N          N users of very different activity, user-1 the busiest; with --user, that one
+                     is the busiest
   --zipf EXPONENT    how uneven they are: 0 all alike, 1 Zipf's law (default), up to 10
   --seed N           draws the same users again; default random, and reported
 How much
   --count N          messages; default ${COUNT_DEFAULT}, or until --duration is over
   --duration SECONDS
-  --rate N           messages a second, however long answers take: latency counts from the time a message was due,
-                     not from when a connection was free for it; default: as fast as they are answered
+  --rate N           messages a second, however long answers take: latency counts from the time a
+                     message was due, not from when a connection was free for it; default: as fast
+                     as they are answered
   --connections N    at most this many messages in flight at once; default 64
   --text-size BYTES  default 100
-  --idempotent       sends an Idempotency-Key and repeats what failed with 5xx or without an answer, for 30 s
-  --token TOKEN      for a service that requires one (npm run token): the user's, or an --admin token for many users
+  --idempotent       sends an Idempotency-Key, and for 30 s repeats what failed with 5xx or got no
+                     answer
+  --token TOKEN      for a service that requires one (npm run token): the user's, or for many
+                     users an --admin token
 Afterwards
   --change PERCENT   of the messages are changed by their authors as soon as they are acknowledged
   --delete PERCENT   are deleted
@@ -34,7 +38,8 @@ Output
   --json             the summary as JSON
   --help
 
-Exit status: 0 all acknowledged, 1 some failed, 2 wrong usage. Ctrl-C stops and waits for messages in flight; a second gives up.`
+Exit status: 0 all acknowledged, 1 some failed, 2 wrong usage. Ctrl-C stops and waits for messages
+in flight; a second one gives them up.`
 
 /** @throws UsageError */
 export function readMsggenOptions(args: readonly string[]) {

@@ -8,9 +8,10 @@ const HELP = `Makes a token for a service that requires tokens.
 
   AUTH_JWT_SECRET=… npm run --silent token -- --user ann --read 'team-*' --write room123
 
-  --user NAME     the user; left out with --admin, the token is for a program that writes in the name of others
-  --read ROOMS    rooms that may be read: names separated by commas; * at the end for all names that begin in this way;
-                  member for the rooms of which the user is a member
+  --user NAME     the user; without it, but with --admin, the token is for a program that writes in
+                  the name of others
+  --read ROOMS    rooms that may be read, separated by commas: a name; the beginning of names and *;
+                  or member, for the rooms of which the user is a member
   --write ROOMS   rooms that may be written in
   --admin         all rooms, and the operators' routes such as /metrics
   --ttl SECONDS   how long it is valid; default 3600

@@ -3,23 +3,27 @@ import { readName, readNumber, readOptions } from '../options.js'
 
 const ORPHAN_AGE_S = 3600
 
-export const HELP = `Checks what is stored: that each room's log goes from 1 to its head without a hole, that every reference has its message
-and none occurs twice, that counters are right, and that segments equal the log. The service and writers may keep running.
+export const HELP = `Checks what is stored: that each room's log goes from 1 to its head without a hole, that every
+reference has its message and none occurs twice, that counters are right, and that segments equal
+the log. The service and writers may keep running.
 
   npm run check -- --room room123
 
   --room NAME           one room; default all
-  --repair              corrects counters, removes old orphans (entries that no log refers to), finishes half-done sealing
-                        and the deletion of rooms, and gives an expiry to keys that lack the one of RETENTION_DAYS
-  --orphan-age SECONDS  younger entries without a reference may still be committed; default ${ORPHAN_AGE_S}, and never less than
-                        twice STORE_DEADLINE_MS
+  --repair              corrects counters, removes old orphans (entries that no log refers to),
+                        finishes half-done sealing and deletions of rooms, and gives an expiry to
+                        keys that lack the one of RETENTION_DAYS
+  --orphan-age SECONDS  an entry without a reference that is younger may still be committed, and
+                        stays; default ${ORPHAN_AGE_S}, and never less than twice STORE_DEADLINE_MS
   --json                the report as JSON
   --help
 
-It checks the cluster of REDIS_NODES, or the embedded one in DATA_DIR. If that is not running, it is started for the check and
-stopped again. BLOCK_LENGTH and SEGMENT_LENGTH must be those of the service.
+It checks the cluster of REDIS_NODES, or the embedded one in DATA_DIR. If that is not running, it is
+started for the check and stopped again. BLOCK_LENGTH and SEGMENT_LENGTH must be those of the
+service.
 
-Exit status: 0 nothing is wrong (orphans alone do not count), 1 something is wrong or could not be checked, 2 wrong usage.`
+Exit status: 0 nothing is wrong (orphans alone do not count), 1 something is wrong or could not be
+checked, 2 wrong usage.`
 
 export type CheckCliOptions = ReturnType<typeof readCheckOptions>
 

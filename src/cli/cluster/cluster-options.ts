@@ -7,41 +7,50 @@ import { readName, readNumber, UsageError } from '../options.js'
 import { SPEED_DEFAULT } from './mover.js'
 import { readSlots } from './slots.js'
 
-export const HELP = `Shows the Redis Cluster and changes it while the service keeps running: the cluster of REDIS_NODES, or else the embedded
-cluster of the service that runs with this DATA_DIR.
+export const HELP = `Shows the Redis Cluster and changes it while the service keeps running: the cluster of REDIS_NODES,
+or else the embedded cluster of the service that runs with this DATA_DIR.
 
   npm run cluster -- status
-  npm run cluster -- add                   starts another shard of the embedded cluster: a master and its replica
-  npm run cluster -- rebalance             … and gives it its share
+  npm run cluster -- add         starts another shard of the embedded cluster, with one replica
+  npm run cluster -- rebalance   … and gives it its share
 
 Commands
   status                     nodes, health, slots, keys, memory, half-moved slots
     --room NAME              also shows which block of the room lies on which shard
     --json
-  add                        adds a shard without slots to the embedded cluster, and starts its nodes
+  add                        starts the nodes of another shard of the embedded cluster; it has no
+                             slots yet
     --replicas N             how many replicas it has; default 1
   add HOST:PORT [HOST:PORT …]  adds these empty nodes: a master and its replicas
-    --replica-of NODE        adds them as replicas of this master instead; without addresses, starts one
+    --replica-of NODE        adds them as replicas of this master instead; without addresses, starts
+                             one in the embedded cluster
   drain NODE                 moves all its slots to the other masters that have some, evenly
     --to NODE,NODE           moves them to these instead
-  remove NODE                removes a drained master and its replicas, or one replica, for good; embedded nodes are ended
+  remove NODE                removes a drained master and its replicas, or one replica, for good;
+                             embedded nodes are ended
     --keep-replicas          the replicas stay, and follow the masters with the fewest
   reshard                    moves slots
     --from NODE,NODE|all  --to NODE
-    --slots COUNT|RANGES|all   1000 takes slots from the fullest masters, 0-99,200-299 takes exactly these
-  rebalance                  even numbers of slots on all masters, empty ones too, with as few moves as possible
-  finish                     finishes half-moved slots; every command that moves slots does this first
-  failover NODE              promotes this replica, or the best replica of this master, without losing a write
+    --slots COUNT|RANGES|all   1000 takes slots from the fullest masters, 0-99,200-299 takes exactly
+                             these
+  rebalance                  gives all masters, empty ones too, the same number of slots, with as
+                             few moves as possible
+  finish                     finishes half-moved slots; every command that moves slots does this
+                             first
+  failover NODE              promotes this replica, or the best replica of this master, without
+                             losing a write
 
 NODE is an id or at least its first six characters, host:port, or a port.
 
-  --speed PERCENT            share of the time in which nodes are kept busy with moving, 1 to 100; default ${SPEED_DEFAULT}
-  --by-keys                  moves key by key even if the servers can move slots by themselves (Valkey 9, Redis 8.4); their own
-                             moves do not depend on --speed
+  --speed PERCENT            share of the time in which nodes are kept busy with moving, 1 to 100;
+                             default ${SPEED_DEFAULT}
+  --by-keys                  moves key by key even if the servers can move slots by themselves
+                             (Valkey 9, Redis 8.4); their own moves do not depend on --speed
   --yes                      does not ask
   --help
 
-Ctrl-C finishes the current slots and says how to continue; a second one stops at once, and the next command repairs the rest.
+Ctrl-C finishes the current slots and says how to continue; a second one stops at once, and the next
+command repairs the rest.
 Exit status: 0 done, 1 refused or failed (status: unhealthy), 2 wrong usage, 130 interrupted.`
 
 export type Order =
