@@ -16,6 +16,7 @@ import { findBlocks, findRooms } from './check/survey.js'
 import { openTarget } from './check/target.js'
 import { walk } from './check/walk.js'
 import { readName, readOptions, runCommand, UsageError } from './options.js'
+import { counted } from './progress.js'
 import { readSettings } from './settings.js'
 
 const HELP = `Erases a room, or what a user has written, for good.
@@ -132,7 +133,7 @@ async function eraseUser(
     texts += erased
   })
   await eraseOrphans(cluster, user, beforeMs, deadlineMs)
-  console.log(`${user}: ${texts} texts erased in ${rooms} rooms`)
+  console.log(`${user}: ${counted(texts, 'text')} erased in ${counted(rooms, 'room')}`)
 }
 
 // Erases texts that a process appended before it died without committing them. All committed texts

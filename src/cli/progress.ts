@@ -131,6 +131,10 @@ export class Progress {
 /** `12,345` */
 export const count = (value: number): string => Math.round(value).toLocaleString('en-US')
 
+/** `1 room`, `12,345 rooms` */
+export const counted = (value: number, noun: string): string =>
+  `${count(value)} ${noun}${value === 1 ? '' : 's'}`
+
 /** `3 s`, `2 min 5 s`, `1 h 10 min` */
 export function time(ms: number): string {
   const seconds = Math.ceil(ms / 1000)

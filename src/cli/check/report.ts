@@ -1,6 +1,6 @@
 // Reports what a check found, for people or for programs. Rooms are written as they are checked;
 // only totals are kept.
-import { count } from '../progress.js'
+import { count, counted } from '../progress.js'
 import { type Finding, KINDS, violationsIn } from './finding.js'
 import { type RoomReport } from './room-check.js'
 
@@ -48,7 +48,7 @@ export class Report {
       )
     } else {
       this.#write(
-        `${some(rooms, 'room')}, ${some(messages, 'message')}: ${violations === 0 ? 'nothing is wrong' : `${some(violations, 'violation')} in ${some(wrongRooms, 'room')}`}\n`
+        `${counted(rooms, 'room')}, ${counted(messages, 'message')}: ${violations === 0 ? 'nothing is wrong' : `${counted(violations, 'violation')} in ${counted(wrongRooms, 'room')}`}\n`
       )
     }
   }
@@ -58,9 +58,9 @@ function textOf(
   { room, head, users, blocks, segments, findings }: RoomReport,
   violations: number
 ): string {
-  const size = `${some(head, 'message')} of ${some(users, 'user')}, ${some(blocks, 'block')}, ${some(segments, 'segment')}`
+  const size = `${counted(head, 'message')} of ${counted(users, 'user')}, ${counted(blocks, 'block')}, ${counted(segments, 'segment')}`
   const lines = [
-    `${room}: ${size}: ${violations === 0 ? 'nothing is wrong' : some(violations, 'violation')}`
+    `${room}: ${size}: ${violations === 0 ? 'nothing is wrong' : counted(violations, 'violation')}`
   ]
   for (const finding of findings) {
     lines.push(`  ${KINDS[finding.kind].isViolation ? '✗' : '·'} ${headOf(finding)}`)
@@ -76,6 +76,3 @@ function headOf({ kind, count: found, mended }: Finding): string {
   const put = mended === 0 ? '' : mended === found ? ' (repaired)' : ` (${count(mended)} repaired)`
   return `${KINDS[kind].about}: ${count(found)}${put}`
 }
-
-const some = (number: number, what: string): string =>
-  `${count(number)} ${what}${number === 1 ? '' : 's'}`

@@ -2,7 +2,7 @@
 import { addressKey } from '../../redis/address.js'
 import { SLOT_COUNT } from '../../redis/slots.js'
 import { type Block } from '../../store/blocks.js'
-import { count } from '../progress.js'
+import { count, counted } from '../progress.js'
 import { type Admin } from './admin.js'
 import { findUnfinished, type Unfinished } from './half-moved.js'
 import { type MapNode } from './map.js'
@@ -86,7 +86,7 @@ export async function readStatus(admin: Admin): Promise<Status> {
 export function statusText(status: Status): string {
   const { shards, faults, warnings, halfMoved, staleMarks, isBeingChanged } = status
   const nodes = shards.reduce((sum, { replicas }) => sum + 1 + replicas.length, 0)
-  const head = `${plural(shards.length, 'shard')}, ${plural(nodes, 'node')}: ${faults.length > 0 ? 'NOT HEALTHY' : `healthy, all ${count(SLOT_COUNT)} slots have an owner`}`
+  const head = `${counted(shards.length, 'shard')}, ${counted(nodes, 'node')}: ${faults.length > 0 ? 'NOT HEALTHY' : `healthy, all ${count(SLOT_COUNT)} slots have an owner`}`
   const rows = shards.flatMap(({ master, replicas, slotCount, slots }) => [
     [
       master.address,
@@ -150,7 +150,7 @@ export function blocksText(
   const total = blocks.reduce((sum, block) => sum + block.messages, 0)
   const share = (messages: number): string => `${((100 * messages) / total).toFixed(1)} %`
   return [
-    `Room ${room}: ${plural(total, 'message')} in ${plural(blocks.length, 'block')}`,
+    `Room ${room}: ${counted(total, 'message')} in ${counted(blocks.length, 'block')}`,
     '',
     table(
       ['shard', '>blocks', '>messages', '>share'],
@@ -175,9 +175,6 @@ export function blocksText(
 }
 
 const LINES_MAX = 20
-
-const plural = (number: number, word: string): string =>
-  `${count(number)} ${word}${number === 1 ? '' : 's'}`
 
 async function describe(admin: Admin, node: MapNode): Promise<NodeStatus> {
   const { id, reachable, state } = node
