@@ -5,10 +5,13 @@
 // and only a long page finds several messages in each. A slow reader gets shorter pages, because it
 // reads most of them twice. Bounded: the bytes of a page (estimated from the page before), the
 // bytes kept, and the pages read at the same time. A reader that waits for its turn holds nothing
-// but its cursor.
-import pLimit, { type LimitFunction } from 'p-limit'
+// but its cursor, and the readers of one room do not wait for all those of another (fair-reads.ts).
+import { FairReads } from '../fair-reads.js'
+import { LoopTurns } from '../loop-turns.js'
+import { PageSizes } from '../page-sizes.js'
 import { type History } from '../store/history.js'
 import { type Frames, piecesOf } from '../message/frame.js'
+import { type Entry } from '../message/message.js'
 
 /** Consecutive frames, in pieces that fit into a socket. */
 export type Page = readonly Frames[]
@@ -31,7 +34,9 @@ const KEPT_MS = 1000
 export class Pages {
   readonly #history: Pick<History, 'range'>
   readonly #options: PagesOptions
-  readonly #limit: LimitFunction
+  readonly #fair: FairReads
+  readonly #sizes = new PageSizes()
+  readonly #turns = new LoopTurns()
   readonly #reading = new Map<string, Promise<Page>>()
   /** Oldest first. */
   readonly #kept = new Map<string, Page>()
@@ -40,22 +45,32 @@ export class Pages {
   constructor(history: Pick<History, 'range'>, options: PagesOptions) {
     this.#history = history
     this.#options = options
-    this.#limit = pLimit(options.pageReadsMax)
+    this.#fair = new FairReads(options.pageReadsMax)
   }
 
   /** Reads that wait for their turn. */
   get waiting(): number {
-    return this.#limit.pendingCount
+    return this.#fair.waiting
   }
 
-  /** The length of pages that close a room's gaps. */
+  /** Messages on a reader's first page, and at most on a page that closes a gap. */
   get length(): number {
     return this.#options.pageLength
   }
 
   /** The length of the first page for a reader that lacks this many messages. */
-  firstLength(missing: number): number {
-    return missing > LENGTH_MIN ? this.#options.pageLength : LENGTH_MIN
+  firstLength(room: string, missing: number): number {
+    return missing > LENGTH_MIN ? this.#fitting(room) : LENGTH_MIN
+  }
+
+  // As long as the bytes allow. In a room of which no page was read yet, texts may have any length.
+  #fitting(room: string): number {
+    const { pageLength, pageBytesMax } = this.#options
+    let length = this.#sizes.knows(room) ? pageLength : LENGTH_MIN
+    while (length >= 2 * LENGTH_MIN && this.#sizes.expected(room, length) > pageBytesMax) {
+      length = Math.floor(length / 2)
+    }
+    return length
   }
 
   /**
@@ -99,19 +114,44 @@ export class Pages {
     if (kept !== undefined) return kept
     let reading = this.#reading.get(key)
     if (reading === undefined) {
-      reading = this.#limit(async () => {
-        const entries = await this.#history.range(room, from, to, epoch)
-        const page = piecesOf(entries, this.#options.socketBytesMax)
-        // A page that ends early, because the log was rewound or is missing for a moment, is not
-        // kept.
-        if (entries.at(-1)?.seq === to) this.#keep(key, page)
-        return page
-      }).finally(() => {
-        this.#reading.delete(key)
-      })
+      const expected = this.#sizes.expected(room, to - from + 1)
+      // The readers of a room are one client: they take turns with those of other rooms.
+      reading = this.#fair
+        .run(room, expected, async () => {
+          const entries = await this.#history.range(room, from, to, epoch)
+          const page = await this.#encode(entries)
+          this.#sizes.note(room, entries.length, bytesOf(page))
+          // A page that ends early, because the log was rewound or is missing for a moment, is not
+          // kept.
+          if (entries.at(-1)?.seq === to) this.#keep(key, page)
+          return page
+        })
+        .finally(() => {
+          this.#reading.delete(key)
+        })
       this.#reading.set(key, reading)
     }
     return await reading
+  }
+
+  /**
+   * The beginning of a gap, as long as a first page. Does not wait for its turn, because live
+   * readers wait for it. May be empty if the log turns out to be shorter.
+   * @param epoch as for `read`
+   */
+  async gap(room: string, epoch: number, first: number, last: number): Promise<readonly Entry[]> {
+    const to = Math.min(last, first + this.#fitting(room) - 1)
+    return await this.#history.range(room, first, to, epoch)
+  }
+
+  // A long page takes milliseconds, so others get the event loop after each piece.
+  async #encode(entries: readonly Entry[]): Promise<Page> {
+    const page: Frames[] = []
+    for (const piece of piecesOf(entries, this.#options.socketBytesMax)) {
+      if (page.length > 0) await this.#turns.next()
+      page.push(piece)
+    }
+    return page
   }
 
   #keep(key: string, page: Page): void {

@@ -121,7 +121,8 @@ export class Reader implements RoomReader {
     if (this.#isCatchingUp || this.#isLive) return
     this.#isCatchingUp = true
     const { stream } = this.#output
-    let length = this.#room.pages.firstLength(this.#room.head - this.#next + 1)
+    const { room, pages, head } = this.#room
+    let length = pages.firstLength(room, head - this.#next + 1)
     try {
       while (!stream.hasEnded) {
         await stream.drained()

@@ -65,7 +65,7 @@ export class Room {
       }
     })
     this.horizon = new KnownHorizon(room, store.log, this.#ring)
-    this.sync = new RoomSync(room, store, pages.length, this.#delivery, this.horizon, {
+    this.sync = new RoomSync(room, store.log, pages, this.#delivery, this.horizon, {
       reset: (reason, head, headMs) => {
         this.#reset(reason, head, headMs)
       },
@@ -161,7 +161,10 @@ export class Room {
    * At least one frame, starting at a sequence that the room has seen, from the ring or the store.
    * Undefined if the store does not have what the room has seen.
    */
-  async pageFrom(seq: number, length = this.pages.firstLength(1)): Promise<Page | undefined> {
+  async pageFrom(
+    seq: number,
+    length = this.pages.firstLength(this.room, 1)
+  ): Promise<Page | undefined> {
     const group = this.#ring.groupOf(seq)
     if (group !== undefined) return [framesFrom(group, seq)]
     if (seq > this.head) return undefined

@@ -105,30 +105,29 @@ export const hasTextOf = (frames: Frames, seq: number): boolean =>
   (seq >= frames.first && seq <= lastOf(frames)) || frames.changes?.includes(seq) === true
 
 export const framesOf = (entries: readonly Entry[]): Frames =>
-  piecesOf(entries, Infinity)[0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
+  [...piecesOf(entries, Infinity)][0] ?? { first: 0, bytes: Buffer.alloc(0), ends: [] }
 
 /**
  * Encodes entries as frames, in pieces of at most `bytesMax` bytes but at least one frame. Each
- * piece has its own buffer, so holding one does not keep the others in memory.
+ * piece has its own buffer, so holding one does not keep the others in memory. A piece is encoded
+ * when it is asked for.
  */
-export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] {
-  const pieces: Frames[] = []
+export function* piecesOf(entries: readonly Entry[], bytesMax: number): Generator<Frames> {
   let changes: number[] | undefined
   let first = entries[0]?.seq ?? 0
   let texts = ''
   let ends: number[] = []
   let end = 0
-  const cut = (): void => {
-    if (ends.length === 0) return
-    const piece = { first, bytes: Buffer.from(texts), ends }
-    pieces.push(changes === undefined ? piece : { ...piece, changes })
-    changes = undefined
+  const piece = (): Frames => {
+    const frames = { first, bytes: Buffer.from(texts), ends }
+    return changes === undefined ? frames : { ...frames, changes }
   }
   for (const entry of entries) {
     const text = encodeFrame(entry)
     const bytes = Buffer.byteLength(text)
     if (end + bytes > bytesMax) {
-      cut()
+      if (ends.length > 0) yield piece()
+      changes = undefined
       first = entry.seq
       texts = ''
       ends = []
@@ -139,8 +138,7 @@ export function piecesOf(entries: readonly Entry[], bytesMax: number): Frames[] 
     end += bytes
     ends.push(end)
   }
-  cut()
-  return pieces
+  if (ends.length > 0) yield piece()
 }
 
 /**

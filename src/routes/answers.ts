@@ -1,12 +1,15 @@
 // Answers that may be long: pages of messages, users and blocks. Invariant: identical requests
 // share one read and one buffer. A limited number of different reads run at the same time, and the
-// others wait. If the answers that clients have not taken yet exceed a limit, further requests are
-// refused at once.
+// others wait for their turn (fair-reads.ts). A read that nobody waits for any more is not begun.
+// If the answers that clients have not taken yet exceed a limit, further requests are refused at
+// once.
 import { type ServerResponse } from 'node:http'
 import { type FastifyReply } from 'fastify'
-import pLimit, { type LimitFunction } from 'p-limit'
 import { DialogsError } from '../errors.js'
+import { FairReads } from '../fair-reads.js'
+import { PageSizes } from '../page-sizes.js'
 import { Shared } from '../shared.js'
+import { nameOf } from './limits.js'
 
 export type AnswersOptions = {
   /** Bytes of finished answers that clients have not taken yet. */
@@ -14,6 +17,19 @@ export type AnswersOptions = {
   /** Answers that are read from the store at the same time. */
   readonly answerReadsMax: number
 }
+
+/** What is asked for. Requests for the same get the same answer. */
+export type PageOf = {
+  readonly kind: string
+  /** The room or person. */
+  readonly name: string
+  /** Entries at most. */
+  readonly limit: number
+  /** Whatever else makes a difference, such as the place where the page begins. */
+  readonly where: ReadonlyArray<string | number | undefined>
+}
+
+export type PageJson = { readonly json: string; readonly entries: number }
 
 /** Sends what is JSON already; the schema of a route only describes it. */
 export function sendJson(
@@ -25,13 +41,16 @@ export function sendJson(
 
 export class Answers {
   readonly #options: AnswersOptions
-  readonly #limit: LimitFunction
+  readonly #fair: FairReads
+  readonly #sizes = new PageSizes()
   readonly #reads = new Shared<Buffer>()
+  /** Those who wait for a page, by its key. */
+  readonly #asking = new Map<string, Set<ServerResponse>>()
   #bytes = 0
 
   constructor(options: AnswersOptions) {
     this.#options = options
-    this.#limit = pLimit(options.answerReadsMax)
+    this.#fair = new FairReads(options.answerReadsMax)
   }
 
   /** Bytes of answers that clients have not taken yet. */
@@ -39,24 +58,58 @@ export class Answers {
     return this.#bytes
   }
 
+  /** Reads that wait for their turn. */
+  get waiting(): number {
+    return this.#fair.waiting
+  }
+
   /**
    * Answers with the JSON that `read` returns.
-   * @param key identifies what is asked for: requests with the same key get the same answer
    * @throws DialogsError OVERLOADED when too many answers have not been taken; or whatever `read`
    * throws
    */
-  async send(reply: FastifyReply, key: string, read: () => Promise<string>): Promise<FastifyReply> {
+  async send(
+    reply: FastifyReply,
+    page: PageOf,
+    read: () => Promise<PageJson>
+  ): Promise<FastifyReply> {
     if (this.#bytes >= this.#options.answersBytesMax) {
       throw new DialogsError(
         'OVERLOADED',
         'Too many answers have not been taken by their clients: try again in a second.'
       )
     }
-    const body = await this.#reads.read(key, () =>
-      this.#limit(async () => Buffer.from(await read()))
-    )
-    this.#hold(reply.raw, body.length)
-    return sendJson(reply, body)
+    const { kind, name, limit, where } = page
+    const key = JSON.stringify([kind, name, limit, ...where])
+    const asking = this.#asking.get(key) ?? new Set()
+    this.#asking.set(key, asking.add(reply.raw))
+    try {
+      const body = await this.#reads.read(key, () => this.#read(reply, page, asking, read))
+      this.#hold(reply.raw, body.length)
+      return sendJson(reply, body)
+    } finally {
+      asking.delete(reply.raw)
+      if (asking.size === 0) this.#asking.delete(key)
+    }
+  }
+
+  async #read(
+    reply: FastifyReply,
+    { kind, name, limit }: PageOf,
+    asking: ReadonlySet<ServerResponse>,
+    read: () => Promise<PageJson>
+  ): Promise<Buffer> {
+    const subject = `${kind} ${name}`
+    const expected = this.#sizes.expected(subject, limit)
+    return await this.#fair.run(nameOf(reply.request), expected, async () => {
+      if ([...asking].every(({ destroyed }) => destroyed)) {
+        throw new DialogsError('REQUEST_TIMEOUT', 'The client left before its page was read.')
+      }
+      const { json, entries } = await read()
+      const body = Buffer.from(json)
+      this.#sizes.note(subject, entries, body.length)
+      return body
+    })
   }
 
   #hold(response: ServerResponse, bytes: number): void {

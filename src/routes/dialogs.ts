@@ -119,12 +119,13 @@ export async function dialogRoutes(
       // Waits until their messages written through this process are in the list.
       await listUpdates.settled(user)
       const { caller } = request
-      const key = JSON.stringify(['dialogs', user, caller.readRule, before, limit])
-      return await answers.send(reply, key, async () => {
+      const asked = { kind: 'dialogs', name: user, limit, where: [caller.readRule, before] }
+      return await answers.send(reply, asked, async () => {
         const cursor = Date.now()
         const { dialogs, next = null } = await inbox.page(user, before, limit, pageBytesMax)
         const rooms = dialogs.map(dialog => shownTo(caller, dialog)).join(',')
-        return `{"user":${JSON.stringify(user)},"cursor":"${cursor}","rooms":[${rooms}],"next":${JSON.stringify(next)}}`
+        const json = `{"user":${JSON.stringify(user)},"cursor":"${cursor}","rooms":[${rooms}],"next":${JSON.stringify(next)}}`
+        return { json, entries: dialogs.length }
       })
     }
   )

@@ -117,7 +117,8 @@ const tooMany = (waitMs: number): RateLimited =>
 const isProgram = (caller: Caller): boolean =>
   caller !== ANYBODY && caller.isAdmin && caller.user === undefined
 
-const nameOf = ({ caller, ip }: FastifyRequest): string =>
+/** Who counts as one client: a user, or without a token an address. */
+export const nameOf = ({ caller, ip }: FastifyRequest): string =>
   caller.user === undefined ? `address ${networkOf(ip)}` : `user ${caller.user}`
 
 /** The address; for IPv6 its first 64 bits, because one customer gets all addresses below them. */

@@ -3,9 +3,11 @@
 // page that would begin with them begins with the first message that is left. A page that must be
 // cut keeps the messages next to where the client continues: with `after` the newest are dropped,
 // otherwise the oldest. Texts are read in pieces, so that little more is read than is sent.
+import { type LoopTurns } from '../loop-turns.js'
 import { entryJson } from '../message/frame.js'
 import { type LogEntry } from '../store/pieces.js'
 import { type Store } from '../store/store.js'
+import { type PageJson } from './answers.js'
 
 export type PageAsked = {
   readonly room: string
@@ -18,9 +20,13 @@ export type PageBounds = {
   readonly bytesMax: number
   /** The largest number of code points in a text. */
   readonly textMax: number
+  /** Shared by all pages, so that many of them at once do not hold up other requests. */
+  readonly turns: Pick<LoopTurns, 'next'>
 }
 
 const CODE_POINT_BYTES_MAX = 4
+/** Bytes that are encoded in one turn of the event loop. */
+const SLICE_BYTES = 64 * 1024
 /**
  * A piece may have at most this many times the bytes of a page, if all its texts are of maximum
  * length.
@@ -31,13 +37,14 @@ export async function messagePage(
   store: Store,
   { room, after, before, limit }: PageAsked,
   bounds: PageBounds
-): Promise<string> {
+): Promise<PageJson> {
   const { head, log } = await readLog(store, { room, after, before, limit })
   const messages =
     after === undefined
       ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
       : await boundedJson(store, room, log, bounds)
-  return `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
+  const json = `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
+  return { json, entries: messages.length }
 }
 
 // Without `after` the page ends at `before` or at the head; with `after` it begins right after it.
@@ -65,7 +72,7 @@ async function boundedJson(
   store: Store,
   room: string,
   log: readonly LogEntry[],
-  { bytesMax, textMax }: PageBounds
+  { bytesMax, textMax, turns }: PageBounds
 ): Promise<string[]> {
   const lengthMax = Math.max(
     1,
@@ -73,6 +80,7 @@ async function boundedJson(
   )
   const page: string[] = []
   let left = bytesMax
+  let slice = 0
   let length = Math.ceil(lengthMax / 2)
   for (let from = 0; from < log.length;) {
     const piece = log.slice(from, from + length)
@@ -84,6 +92,11 @@ async function boundedJson(
       if (bytes > left && page.length > 0) return page
       left -= bytes
       page.push(json)
+      slice += bytes
+      if (slice >= SLICE_BYTES) {
+        slice = 0
+        await turns.next()
+      }
     }
     from += piece.length
     const fitting = Math.ceil(left / ((leftBefore - left) / piece.length))

@@ -3,6 +3,7 @@
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { DialogsError } from '../errors.js'
+import { LoopTurns } from '../loop-turns.js'
 import { entryJson, messageJson } from '../message/frame.js'
 import { checkText } from '../message/names.js'
 import { isDeleted, isLost, parseCursor } from '../message/message.js'
@@ -42,6 +43,7 @@ export async function messageRoutes(
   { store, answers, textMax, pageBytesMax, sendError, onPost }: MessageRoutesOptions
 ): Promise<void> {
   const app = fastify.withTypeProvider<TypeBoxTypeProvider>()
+  const bounds = { bytesMax: pageBytesMax, textMax, turns: new LoopTurns() }
   const posted = (code: number, { startedAt }: FastifyRequest): void => {
     onPost(code, (performance.now() - startedAt) / 1000)
   }
@@ -104,9 +106,9 @@ export async function messageRoutes(
         request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
       const before =
         request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
-      const key = JSON.stringify(['messages', room, after, before, limit])
-      return await answers.send(reply, key, () =>
-        messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax })
+      const page = { kind: 'messages', name: room, limit, where: [after, before] }
+      return await answers.send(reply, page, () =>
+        messagePage(store, { room, after, before, limit }, bounds)
       )
     }
   )

@@ -35,9 +35,10 @@ export async function roomRoutes(
       const { after } = request.query
       await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
-      return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
+      const asked = { kind: 'users', name: room, limit, where: [after] }
+      return await answers.send(reply, asked, async () => {
         const { total, users, next = null } = await store.users.page(room, after, limit)
-        return JSON.stringify({ room, total, users, next })
+        return { json: JSON.stringify({ room, total, users, next }), entries: users.length }
       })
     }
   )
@@ -79,10 +80,11 @@ export async function roomRoutes(
       checkName('room', room)
       checkAdmin(request.caller)
       const limit = parseLimit(request.query.limit)
-      return await answers.send(reply, JSON.stringify(['blocks', room, after, limit]), async () => {
+      const asked = { kind: 'blocks', name: room, limit, where: [after] }
+      return await answers.send(reply, asked, async () => {
         const page = await store.blocks.page(room, after, limit)
         const { users, blockLength, blocks, version, next = null } = page
-        return JSON.stringify({
+        const json = JSON.stringify({
           room,
           users,
           blockLength,
@@ -90,6 +92,7 @@ export async function roomRoutes(
           version,
           next
         })
+        return { json, entries: blocks.length }
       })
     }
   )

@@ -2,7 +2,7 @@
 import { EventEmitter, once } from 'node:events'
 import { type FastifyReply } from 'fastify'
 import t from 'tap'
-import { Answers } from '../../src/routes/answers.js'
+import { Answers, type PageJson, type PageOf } from '../../src/routes/answers.js'
 
 const BYTES_MAX = 1000
 const READS_MAX = 2
@@ -14,6 +14,7 @@ class Unread extends EventEmitter {
   destroyed = false
   sent: Buffer | undefined
   readonly raw = this
+  readonly request = { caller: {}, ip: '192.0.2.1' }
   header(): this {
     return this
   }
@@ -31,6 +32,10 @@ class Unread extends EventEmitter {
 const answers = (): Answers =>
   new Answers({ answersBytesMax: BYTES_MAX, answerReadsMax: READS_MAX })
 
+/** A page of a room, which is short. */
+const pageOf = (name: string): PageOf => ({ kind: 'messages', name, limit: 1, where: [] })
+const pageJson = (json: string): PageJson => ({ json, entries: 1 })
+
 for (const { held, isRefused } of [
   { held: BYTES_MAX - 1, isRefused: false },
   { held: BYTES_MAX, isRefused: true },
@@ -41,13 +46,13 @@ for (const { held, isRefused } of [
     async t => {
       const all = answers()
       const first = new Unread()
-      await all.send(first.reply, 'first', async () => 'x'.repeat(held))
+      await all.send(first.reply, pageOf('first'), async () => pageJson('x'.repeat(held)))
       t.equal(all.bytes, held)
       let isRead = false
       const next = async (): Promise<unknown> =>
-        await all.send(new Unread().reply, 'next', async () => {
+        await all.send(new Unread().reply, pageOf('next'), async () => {
           isRead = true
-          return '{}'
+          return pageJson('{}')
         })
       if (isRefused) {
         await t.rejects(next(), { code: 'OVERLOADED', statusCode: 503 })
@@ -64,11 +69,13 @@ for (const { held, isRefused } of [
 t.test('bytes stop counting when they are sent, or when the client has gone', async t => {
   const all = answers()
   const gone = new Unread()
-  gone.destroyed = true
-  await all.send(gone.reply, 'gone', async () => 'x'.repeat(BYTES_MAX))
+  await all.send(gone.reply, pageOf('gone'), async () => {
+    gone.destroyed = true
+    return pageJson('x'.repeat(BYTES_MAX))
+  })
   t.equal(all.bytes, 0)
   const here = new Unread()
-  await all.send(here.reply, 'here', async () => 'é😀')
+  await all.send(here.reply, pageOf('here'), async () => pageJson('é😀'))
   t.equal(all.bytes, 6)
   t.equal(String(here.sent), 'é😀')
 })
@@ -78,10 +85,10 @@ t.test(`${READS_MAX} pages are read at once; requests for the same page share a 
   const begun: string[] = []
   const end = new EventEmitter()
   const ask = (key: string, reply = new Unread()): Promise<unknown> =>
-    all.send(reply.reply, key, async () => {
+    all.send(reply.reply, pageOf(key), async () => {
       begun.push(key)
       await once(end, key)
-      return key
+      return pageJson(key)
     })
   const one = ask('a')
   const two = ask('b')
@@ -106,11 +113,42 @@ t.test(`${READS_MAX} pages are read at once; requests for the same page share a 
 t.test('a failed read makes room for the next', async t => {
   const all = answers()
   const fails = (key: string): Promise<unknown> =>
-    all.send(new Unread().reply, key, async () => {
+    all.send(new Unread().reply, pageOf(key), async () => {
       throw new Error(`no ${key}`)
     })
   for (const key of ['a', 'b', 'c']) await t.rejects(fails(key), { message: `no ${key}` })
   const reply = new Unread()
-  await all.send(reply.reply, 'a', async () => 'there')
+  await all.send(reply.reply, pageOf('a'), async () => pageJson('there'))
   t.equal(String(reply.sent), 'there')
+})
+
+t.test('what nobody waits for any more is not read when its turn comes', async t => {
+  const all = answers()
+  const end = new EventEmitter()
+  const begun: string[] = []
+  const ask = (name: string, { reply } = new Unread()): Promise<unknown> =>
+    all.send(reply, pageOf(name), async () => {
+      begun.push(name)
+      await once(end, 'end')
+      return pageJson(name)
+    })
+  const running = ['a', 'b'].map(name => ask(name))
+  const [left, other, alone] = [new Unread(), new Unread(), new Unread()]
+  const shared = [ask('shared', left), ask('shared', other)]
+  const gone = ask('gone', alone)
+  await new Promise(resolve => setImmediate(resolve))
+  t.equal(all.waiting, 2)
+  left.destroyed = true
+  alone.destroyed = true
+  t.strictSame(begun, ['a', 'b'])
+  const refused = t.rejects(gone, { code: 'REQUEST_TIMEOUT' })
+  end.emit('end')
+  await Promise.all([...running, refused])
+  t.strictSame(begun, ['a', 'b', 'shared'], 'one of its two clients is still there')
+  end.emit('end')
+  // The second one came after the first had begun to wait, so it gets a read of its own.
+  await shared[0]
+  await new Promise(resolve => setImmediate(resolve))
+  end.emit('end')
+  await shared[1]
 })

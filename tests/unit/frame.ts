@@ -177,7 +177,7 @@ t.test(
     fc.assert(
       fc.property(entryLists, fc.integer({ min: 1, max: 2000 }), (entries, bytesMax) => {
         const whole = framesOf(entries)
-        const pieces = piecesOf(entries, bytesMax)
+        const pieces = [...piecesOf(entries, bytesMax)]
         assert.equal(
           Buffer.concat(pieces.map(({ bytes }) => bytes)).toString(),
           whole.bytes.toString()

@@ -1,0 +1,130 @@
+// Reads of pages, a limited number at the same time. Invariant: nobody waits behind all others. The
+// clients that wait take turns, and of one client's pages the shortest comes first. Long pages take
+// at most a quarter of the places, because each one keeps the connections to Redis and the event
+// loop busy for milliseconds. So a short page waits for few long ones, and a client with one page
+// does not wait for the hundred pages of another. While both kinds wait, both go on. A read that
+// takes longer than a second probably waits for a silent shard. It gives its place to another one,
+// so that rooms on other shards do not wait for it. The number of such reads is limited, too.
+
+/** A page with more bytes than this is long. */
+export const LONG_BYTES = 128 * 1024
+const LONG_SHARE = 4
+const PATIENCE_MS = 1000
+/** Short reads that have given their place away, as a multiple of the places. Long ones: once. */
+const LATE_SHARE = 8
+
+type Kind = {
+  readonly line: Line
+  /** Reads at the same time, without the late ones. */
+  readonly max: number
+  readonly lateMax: number
+  running: number
+  late: number
+}
+
+type Waiting = { readonly bytes: number; readonly start: () => void }
+
+export class FairReads {
+  readonly #patienceMs: number
+  readonly #short: Kind
+  readonly #long: Kind
+  #wasLong = false
+
+  constructor(readsMax: number, patienceMs = PATIENCE_MS) {
+    this.#patienceMs = patienceMs
+    const longMax = Math.max(1, Math.floor(readsMax / LONG_SHARE))
+    this.#short = kindOf(readsMax, LATE_SHARE * readsMax)
+    this.#long = kindOf(longMax, longMax)
+  }
+
+  /** Reads that wait for their turn. */
+  get waiting(): number {
+    return this.#short.line.length + this.#long.line.length
+  }
+
+  /**
+   * Calls `read` when it is its turn, and returns what it returns.
+   * @param client whoever the page is for: clients take turns
+   * @param bytes how long the page is expected to be
+   */
+  async run<T>(client: string, bytes: number, read: () => Promise<T>): Promise<T> {
+    const kind = bytes > LONG_BYTES ? this.#long : this.#short
+    await new Promise<void>(resolve => {
+      kind.line.add(client, { bytes, start: resolve })
+      this.#startNext()
+    })
+    let isLate = false
+    const timer = setInterval(() => {
+      if (kind.late >= kind.lateMax) return
+      clearInterval(timer)
+      isLate = true
+      kind.late++
+      kind.running--
+      this.#startNext()
+    }, this.#patienceMs)
+    try {
+      return await read()
+    } finally {
+      clearInterval(timer)
+      if (isLate) kind.late--
+      else kind.running--
+      this.#startNext()
+    }
+  }
+
+  #startNext(): void {
+    while (this.#short.running + this.#long.running < this.#short.max) {
+      const isLong = this.#takesLong()
+      const kind = isLong ? this.#long : this.#short
+      const next = kind.line.take()
+      if (next === undefined) return
+      this.#wasLong = isLong
+      kind.running++
+      next.start()
+    }
+  }
+
+  // Short pages first, but not for ever: one place is for long ones. If there is only one at all,
+  // both kinds take turns.
+  #takesLong(): boolean {
+    const { line, running, max } = this.#long
+    if (line.length === 0 || running >= max) return false
+    return this.#short.line.length === 0 || (running === 0 && !this.#wasLong)
+  }
+}
+
+const kindOf = (max: number, lateMax: number): Kind => ({
+  line: new Line(),
+  max,
+  lateMax,
+  running: 0,
+  late: 0
+})
+
+/** What waits, by client. */
+class Line {
+  length = 0
+  /** The client whose turn is next comes first. */
+  readonly #clients = new Map<string, Waiting[]>()
+
+  add(client: string, waiting: Waiting): void {
+    this.length++
+    const own = this.#clients.get(client)
+    if (own === undefined) this.#clients.set(client, [waiting])
+    else {
+      const longer = own.findLastIndex(({ bytes }) => bytes <= waiting.bytes) + 1
+      own.splice(longer, 0, waiting)
+    }
+  }
+
+  take(): Waiting | undefined {
+    const [first] = this.#clients
+    if (first === undefined) return undefined
+    const [client, own] = first
+    const next = own.shift()
+    this.#clients.delete(client)
+    if (own.length > 0) this.#clients.set(client, own)
+    this.length--
+    return next
+  }
+}
