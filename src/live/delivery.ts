@@ -95,6 +95,13 @@ export class Delivery {
     return this.#early.first
   }
 
+  /** The time of a delivered entry; undefined if it is not known any more. */
+  msOf(seq: number): number | undefined {
+    const frame = this.#ring.frame(seq)
+    if (frame !== undefined) return frameMs(frame)
+    return seq === this.head ? this.#headMs : undefined
+  }
+
   /** Takes frames as they were published: late, twice, early or in order. */
   published(frames: Frames): void {
     // These frames are late: a later change of a message in them is here already. The gap that they

@@ -1,7 +1,7 @@
 // Keeps what a room has delivered in step with the log in the store. A sync reads the room up to
 // its head and fills the gaps, because messages are committed before they are published. It also
-// compares the last delivered entry with the log: a failover may have lost sequences that were then
-// given out again, and only this comparison shows it. Invariant: a sync that was asked for is
+// compares the last delivered entries with the log: a failover may have lost sequences that were
+// then given out again, and only this comparison shows it. Invariant: a sync that was asked for is
 // repeated until it succeeds, and what was delivered is in doubt until it has been compared. While
 // the store does not answer, readers are told after BEHIND_MS_MIN. What to do with readers is not
 // decided here: a room's owner hears of resets and of falling behind.
@@ -12,6 +12,7 @@ import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { type Delivery } from './delivery.js'
 import { type ResetReason } from './fan-out.js'
 import { type KnownHorizon } from './known-horizon.js'
+import { type Pages } from './pages.js'
 import { Retrier } from './retrier.js'
 
 /** What a room asks of the store. */
@@ -41,15 +42,14 @@ export const READS_MAX = 3
 export class RoomSync {
   readonly #room: string
   readonly #log: RoomStore['log']
-  readonly #history: RoomStore['history']
-  readonly #pageLength: number
+  readonly #pages: Pick<Pages, 'length' | 'gap'>
   readonly #delivery: Delivery
   readonly #horizon: KnownHorizon
   readonly #events: RoomSyncEvents
   readonly #retrier: Retrier
   /**
-   * The entry that is to be compared with the log: the last one delivered when the comparison
-   * became necessary. Undefined once it is done.
+   * The entry that is to be compared with the log, together with those delivered after it: the last
+   * one delivered when the comparison became necessary. Undefined once it is done.
    */
   #doubted: { readonly seq: number; readonly ms: number } | undefined
   #whenReady: Array<() => void> = []
@@ -61,16 +61,15 @@ export class RoomSync {
 
   constructor(
     room: string,
-    store: RoomStore,
-    pageLength: number,
+    log: RoomStore['log'],
+    pages: Pick<Pages, 'length' | 'gap'>,
     delivery: Delivery,
     horizon: KnownHorizon,
     events: RoomSyncEvents
   ) {
     this.#room = room
-    this.#log = store.log
-    this.#history = store.history
-    this.#pageLength = pageLength
+    this.#log = log
+    this.#pages = pages
     this.#delivery = delivery
     this.#horizon = horizon
     this.#events = events
@@ -170,19 +169,39 @@ export class RoomSync {
       return
     }
     if (this.#isMissing(head, known)) throw new Error('The log is gone')
-    if (head < known) return this.#events.reset('rewound', head, headMs)
+    if (head < known) return this.#reset('rewound', head, headMs)
     if (known > 0) {
       const there = head === known ? entry : (await this.#log.range(this.#room, known, known))[0]
       // The entry may have been deleted, or have expired, although later ones are there.
       if (there === undefined) {
         if (await this.#resetIfGone(known + 1, head, headMs)) return
       } else if (timeOf(there.reference) !== knownMs) {
-        return this.#events.reset('rewritten', head, headMs)
+        return this.#reset('rewritten', head, headMs)
       }
     }
+    if (await this.#hasOthersSince(known, head)) return this.#reset('rewritten', head, headMs)
     this.#doubted = undefined
     if (this.#log.expires(this.#room)) await this.#horizon.lookBack()
     await this.#fillGaps(head, headMs)
+  }
+
+  // What was published since the doubt arose may come from a log that is gone: late, and in place
+  // of entries whose own publications were lost. So it is compared with the log, too, up to a page
+  // of it.
+  async #hasOthersSince(known: number, head: number): Promise<boolean> {
+    const delivery = this.#delivery
+    let compared = Math.max(known, Math.min(head, delivery.head) - this.#pages.length)
+    while (compared < Math.min(head, delivery.head)) {
+      const last = Math.min(head, delivery.head)
+      const entries = await this.#log.range(this.#room, compared + 1, last)
+      const isOther = entries.some(({ seq, reference }) => {
+        const ms = reference === undefined ? undefined : delivery.msOf(seq)
+        return ms !== undefined && ms !== timeOf(reference)
+      })
+      if (isOther) return true
+      compared = last
+    }
+    return false
   }
 
   // If there are several gaps, each is read up to the early frames after it.
@@ -192,8 +211,8 @@ export class RoomSync {
     for (let tries = 1; delivery.head < target && !delivery.isClosed; tries++) {
       const { epoch } = delivery
       const first = delivery.head + 1
-      const last = Math.min(delivery.head + this.#pageLength, target, delivery.earlyFirst - 1)
-      const page = await this.#history.range(this.#room, first, last, epoch)
+      const last = Math.min(target, delivery.earlyFirst - 1)
+      const page = await this.#pages.gap(this.#room, epoch, first, last)
       // Compared with what was asked for: publications may have moved the head meanwhile.
       if (page[0]?.seq !== first) {
         if (await this.#resetIfGone(delivery.head + 1, head, headMs)) return
@@ -226,8 +245,14 @@ export class RoomSync {
       throw new Error('Deleted meanwhile')
     }
     this.#horizon.move(horizon)
-    this.#events.reset(horizon.reason, head, headMs)
+    this.#reset(horizon.reason, head, headMs)
     return true
+  }
+
+  // What was published after the head was read is void as well, so the log is read once more.
+  #reset(reason: ResetReason, head: number, headMs: number): void {
+    this.#events.reset(reason, head, headMs)
+    void this.run()
   }
 
   #heard(at: number): void {

@@ -200,6 +200,57 @@ t.test(
 )
 
 t.test(
+  'a late publication from a log that is gone does not hide the entry in its place',
+  async t => {
+    for (const isLate of ['before the log is read', 'while it is compared'] as const) {
+      const world = await worldOf(t, 3)
+      const reader = world.join({ after: { seq: 3, ms: 1003 } })
+      await until('it is live', () => reader.text().includes('event: live'))
+      // A failover has lost the fourth message and given out its sequence again. The publication of
+      // the new one was lost, which the room is told of. That of the old one arrives meanwhile.
+      world.store = [...messages(1, 3), message(4, 'new', 5004)]
+      let asked = 0
+      world.before = async () => {
+        if (++asked === (isLate === 'before the log is read' ? 1 : 2)) {
+          world.room.receive(publication([message(4, 'old')]))
+        }
+        await sleep(1)
+      }
+      const syncing = world.room.sync.run()
+      await syncing
+      t.ok(world.told.includes('rewritten'), isLate)
+      await until('its readers are told', () => reader.text().includes('event: reset'))
+      world.store.push(message(5, 'next', 5005))
+      world.room.receive(publication([message(5, 'next', 5005)]))
+      await until('they have all', () => reader.text().includes('"text":"next"'))
+      t.match(reader.text().split('event: reset')[1], /"text":"new"/)
+      t.notMatch(reader.text().split('event: reset')[1], /"text":"old"/)
+    }
+  }
+)
+
+t.test('what is published while a room is reset is not missed', async t => {
+  const world = await worldOf(t, 3)
+  const reader = world.join({ after: { seq: 3, ms: 1003 } })
+  await until('it is live', () => reader.text().includes('event: live'))
+  world.store = [message(1, 'new', 5001), message(2, 'new', 5002), message(3, 'new', 5003)]
+  let asked = 0
+  world.before = async () => {
+    await sleep(1)
+    if (++asked !== 1) return
+    // The head has been read, and the reset to it is next.
+    world.store = [...world.store, message(4, 'late', 5004)]
+    world.room.receive(publication([message(4, 'late', 5004)]))
+  }
+  await world.room.sync.run()
+  t.ok(world.told.includes('rewritten'))
+  await until(
+    'it is there',
+    () => reader.text().split('event: reset')[1]?.includes('late') === true
+  )
+})
+
+t.test(
   'a reader that the room resets while its cursor is looked up is not reset again, and misses nothing',
   async t => {
     const world = await worldOf(t, 300)
