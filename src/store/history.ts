@@ -7,7 +7,7 @@ import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { blockKey, changedKey } from './keys.js'
 import { slotOf } from '../redis/slots.js'
-import { type Log } from './log.js'
+import { CLOCKS_APART_MS_MAX, type Log } from './log.js'
 import { type LogEntry } from './pieces.js'
 import { isLost, parseReference, type Entry, type Reference } from '../message/message.js'
 import { type BlockEntry, BlockRun } from './block-run.js'
@@ -15,9 +15,10 @@ import { changedEntry, type ChangedText, parseChanged } from './changed-text.js'
 
 /**
  * A missing text is waited for only if its message is no older than this. An older one counts as
- * lost at once: its POST has ended long ago, unless STORE_DEADLINE_MS was raised to more than this.
+ * lost at once: its POST ended 30 s ago, unless STORE_DEADLINE_MS was raised to more than that. The
+ * time in the message is that of a Redis node, so the clocks may make it look older than it is.
  */
-export const FRESH_MS = 30_000
+export const FRESH_MS = 30_000 + CLOCKS_APART_MS_MAX
 const LOOK_AGAIN_MS = 50
 
 export class History {

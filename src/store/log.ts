@@ -25,7 +25,7 @@ export type Horizon = { readonly first: number; readonly reason: 'deleted' | 'tr
 export const LOG_GONE_MS_MAX = 30_000
 
 const FIND_LENGTH = 1000
-/** The times in two references may come from the clocks of two nodes, which differ by less. */
+/** The clocks of two Redis nodes, or of one and this process, differ by less. */
 export const CLOCKS_APART_MS_MAX = 60_000
 
 export class Log {
