@@ -4,8 +4,8 @@
 // (main.ts calls stop), and it does not restart a node that died, because drills want to observe
 // that.
 
-import { existsSync, mkdirSync, statfsSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { existsSync, mkdirSync, statfsSync, statSync } from 'node:fs'
+import { dirname, resolve } from 'node:path'
 import { messageOf } from '../errors.js'
 import { closeHoles } from './aof-holes.js'
 import { findRedisServer } from './found-redis.js'
@@ -89,7 +89,7 @@ export class EmbeddedCluster {
     const dataDir = resolve(options.dataDir)
     try {
       makeFolder(dataDir)
-      const lock = await DataDirLock.acquire(dataDir, OWNER_WAIT_MS)
+      const lock = await lockFolder(dataDir)
       const cluster = new EmbeddedCluster(dataDir, options, command, lock)
       process.once('exit', cluster.#endAtExit)
       await cluster.#start().catch(async (error: unknown) => {
@@ -271,19 +271,48 @@ export class EmbeddedCluster {
   }
 }
 
+async function lockFolder(dataDir: string): Promise<DataDirLock> {
+  try {
+    return await DataDirLock.acquire(dataDir, OWNER_WAIT_MS)
+  } catch (error) {
+    if (!(error instanceof Error && 'syscall' in error)) throw error
+    throw new Error(
+      `DATA_DIR must be a folder in which this process may write: ${messageOf(error)}`,
+      { cause: error }
+    )
+  }
+}
+
 /** The least that Redis needs to start: its log, its configuration, a first append-only file. */
 const SPACE_MIN = 1024 * 1024
 
 function makeFolder(dataDir: string): void {
   try {
-    mkdirSync(dataDir, { recursive: true })
+    makeFolders(dataDir)
   } catch (error) {
     throw new Error(`DATA_DIR must be a folder: ${messageOf(error)}`, { cause: error })
   }
 }
 
+// Not `recursive: true`: below a folder in which none can be made, such as /proc, Node 20 would try
+// for ever.
+function makeFolders(dir: string): void {
+  if (isFolder(dir)) return
+  makeFolders(dirname(dir))
+  try {
+    mkdirSync(dir)
+  } catch (error) {
+    // Another process may have made it.
+    if (!isFolder(dir)) throw error
+  }
+}
+
+const isFolder = (path: string): boolean =>
+  statSync(path, { throwIfNoEntry: false })?.isDirectory() === true
+
 function isFull(dir: string): boolean {
   if (!existsSync(dir)) return false
-  const { bavail, bsize } = statfsSync(dir)
-  return bavail * bsize < SPACE_MIN
+  const { blocks, bavail, bsize } = statfsSync(dir)
+  // File systems such as /proc have no blocks at all.
+  return blocks > 0 && bavail * bsize < SPACE_MIN
 }

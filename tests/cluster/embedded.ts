@@ -3,7 +3,7 @@
 
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -51,12 +51,32 @@ t.test(
 )
 
 t.test('a start that fails for its folder, address or port names the setting', async t => {
-  const file = join(temporaryDir(t), 'file')
+  const dir = temporaryDir(t)
+  const file = join(dir, 'file')
+  const nowhere = join(dir, 'nowhere')
+  const circle = join(dir, 'circle')
   writeFileSync(file, '')
-  await t.rejects(
-    new Service({ env: { DATA_DIR: file } }).start(),
-    /cannot start: DATA_DIR must be a folder: EEXIST/
-  )
+  symlinkSync(join(dir, 'none'), nowhere)
+  symlinkSync(circle, circle)
+  for (const [DATA_DIR, reason] of [
+    [file, 'DATA_DIR must be a folder: EEXIST'],
+    [join(file, 'below'), 'DATA_DIR must be a folder: E'],
+    [nowhere, 'DATA_DIR must be a folder: EEXIST'],
+    [circle, 'DATA_DIR must be a folder: ELOOP'],
+    [join(dir, 'x'.repeat(256), 'below'), 'DATA_DIR must be a folder: ENAMETOOLONG'],
+    ...(process.platform === 'linux'
+      ? ([
+          ['/proc/dialogs/below', 'DATA_DIR must be a folder: ENOENT'],
+          ['/proc', 'DATA_DIR must be a folder in which this process may write: E']
+        ] as const)
+      : [])
+  ] as const) {
+    await t.rejects(
+      new Service({ env: { DATA_DIR } }).start(),
+      new RegExp(`cannot start: ${reason}`),
+      DATA_DIR
+    )
+  }
   const cluster = await startCluster(t, { shards: 3, replicas: 0 })
   const first = await startService(t, { redisNodes: cluster.urls })
   for (const WORKERS of ['1', '2']) {
