@@ -25,10 +25,15 @@ export class Signals {
 
   /**
    * Publishes a signal to whoever reads the room now.
-   * @throws DialogsError RATE_LIMITED when the process has passed on too many; a 503 code when
-   * Redis does not accept it within a second, because it is not worth passing on later
+   * @throws DialogsError SIGNALS_OFF when none are passed on at all; RATE_LIMITED when the process
+   * has passed on too many; a 503 code when Redis does not accept it within a second, because it is
+   * not worth passing on later
    */
   async send(signal: Signal): Promise<void> {
+    // Not RATE_LIMITED: a client would come back for ever.
+    if (this.#perSecondMax === 0) {
+      throw new DialogsError('SIGNALS_OFF', 'This service passes on no signals: send none.')
+    }
     if (!this.#take()) {
       throw new DialogsError(
         'RATE_LIMITED',

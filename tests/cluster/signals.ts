@@ -94,6 +94,16 @@ t.test('data has at most 1,024 bytes, and a kind is a short word', async t => {
   })
 })
 
+t.test('a service that passes on no signals says so for good, not: try again', async t => {
+  const none = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { SIGNALS_PER_SECOND_MAX: '0' }
+  })
+  const answer = await signal(none.url, freshRoom(), { user: 'bob', kind: 'typing' })
+  t.match(answer, { status: 403, body: { code: 'SIGNALS_OFF' } })
+  t.equal(answer.headers.get('retry-after'), null)
+})
+
 t.test('a process passes on a number of signals a second, and refuses the next', async t => {
   const room = freshRoom()
   const answers = await Promise.all(
