@@ -28,7 +28,7 @@ export type FromWorker =
   | { readonly kind: 'closed'; readonly count: number }
   /** The worker was asked to end and wants no more connections. The answer is `stop`. */
   | { readonly kind: 'leaving' }
-  /** The answer to `count`; without an id the last metrics of a worker that stops. */
+  /** The answer to `count`. Without an id it comes unasked: every few seconds, and at the end. */
   | { readonly kind: 'counted'; readonly id?: number; readonly metrics: MetricsJson }
   /** Asks for the metrics of all workers together. */
   | { readonly kind: 'sum'; readonly id: number }

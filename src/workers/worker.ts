@@ -9,6 +9,8 @@ import { redisTarget } from '../config/redis-target.js'
 import { messageOf } from '../errors.js'
 import { type Fleet, type FromWorker, type ToWorker } from './messages.js'
 
+/** How often the parent gets the metrics unasked: a worker that is killed loses what came later. */
+const REPORT_MS = 5000
 /** How long closed connections are counted before the parent is told. */
 const CLOSED_MS = 50
 /** How long a stop waits for the first requests on connections that have just been handed over. */
@@ -39,6 +41,18 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
   // only on a listening server. It also answers, which helps to look at a single worker.
   await app.fastify.listen({ host: '127.0.0.1', port: 0 })
   tell({ kind: 'ready' })
+  setInterval(() => {
+    report()
+  }, REPORT_MS).unref()
+}
+
+function report(id?: number): void {
+  app?.metrics.registry.getMetricsAsJSON().then(
+    metrics => {
+      tell({ kind: 'counted', metrics, ...(id === undefined ? {} : { id }) })
+    },
+    () => undefined
+  )
 }
 
 function stop(): void {
@@ -108,12 +122,7 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
       stop()
       break
     case 'count':
-      app?.metrics.registry.getMetricsAsJSON().then(
-        metrics => {
-          tell({ kind: 'counted', id: message.id, metrics })
-        },
-        () => undefined
-      )
+      report(message.id)
       break
     case 'summed':
       waiting.get(message.id)?.(message.text)

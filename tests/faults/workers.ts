@@ -221,6 +221,23 @@ t.test(
   }
 )
 
+t.test('a killed worker loses only what it has counted in the last seconds', async t => {
+  const service = await startService(t, { redisNodes: cluster.urls, env })
+  const room = freshRoom()
+  for (const n of sequence(1, 30)) {
+    t.equal(await postOnce(service.url, room, `text ${n}`, randomUUID()), 201)
+  }
+  // Nobody asks for the metrics meanwhile. A worker reports every 5 s.
+  await sleep(6000)
+  const workers = workersOf(service.pid)
+  for (const pid of workers) process.kill(pid, 'SIGKILL')
+  await until('other workers take their places', () =>
+    workers.every(pid => !workersOf(service.pid).includes(pid))
+  )
+  await until('they answer', async () => (await fetch(`${service.url}/health/ready`)).ok)
+  t.same(metric(await metricsOf(service.url), 'dialogs_posts_total'), [30])
+})
+
 t.test('a worker that is asked to end drains, and is replaced', async t => {
   const service = await startService(t, { redisNodes: cluster.urls, env })
   const room = freshRoom()
