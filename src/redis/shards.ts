@@ -2,7 +2,7 @@
 // slots that are moving. Each master is asked for its own figures. If it does not answer, it is
 // shown without them.
 import { type Cluster } from './cluster.js'
-import { type Reply } from './connection.js'
+import { isRedisError, type Reply } from './connection.js'
 import { SLOT_COUNT } from './slots.js'
 import { parseClusterNodes, type ClusterNode } from './topology.js'
 
@@ -65,7 +65,7 @@ export async function describeCluster(cluster: Cluster): Promise<ClusterDescript
       const slots = owned.get(key) ?? []
       return {
         id: node.id,
-        master: describe(key, node),
+        master: describe(key, node, looks.get(key)?.hasAnswered !== false),
         replicas: nodes
           .filter(([, { role, masterId }]) => role === 'replica' && masterId === node.id)
           .map(([key, node]) => describe(key, node)),
@@ -82,14 +82,16 @@ export async function describeCluster(cluster: Cluster): Promise<ClusterDescript
   return { version: topology.version, shards, moving }
 }
 
-const describe = (address: string, { id, isFailed, isLinked }: ClusterNode): NodeDescription => ({
-  id,
-  address,
-  isUp: !isFailed && isLinked
-})
+const describe = (
+  address: string,
+  { id, isFailed, isLinked }: ClusterNode,
+  hasAnswered = true
+): NodeDescription => ({ id, address, isUp: !isFailed && isLinked && hasAnswered })
 
 type Look = {
   readonly figures: ShardFigures
+  /** False: nothing was heard of it, so what the others said of it last may be out of date. */
+  readonly hasAnswered: boolean
   readonly migrating: ClusterNode['migrating']
 }
 
@@ -101,6 +103,10 @@ async function look(cluster: Cluster, key: string): Promise<Look> {
   ])
   const text = textOf(info)
   return {
+    // It may refuse to answer a question. That is an answer, too.
+    hasAnswered: [keys, info, nodes].some(
+      result => result.status === 'fulfilled' || isRedisError(result.reason)
+    ),
     figures: {
       keys: numberOr(keys.status === 'fulfilled' ? keys.value : undefined),
       memoryBytes: field(text, /^used_memory:(\d+)/m),

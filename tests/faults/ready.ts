@@ -33,6 +33,10 @@ t.test('a service is not ready without a third of the slots, nor without all nod
 
   await Promise.all(cluster.nodes.map(node => node.kill('SIGKILL')))
   await notReady(/^No node of the cluster answers: /)
+  // What the nodes said last is that all are well.
+  t.match((await request(`${service.url}/cluster`)).body, {
+    shards: Array.from({ length: 3 }, () => ({ master: { isUp: false }, keys: null }))
+  })
   await Promise.all(cluster.nodes.map(node => node.start()))
   await isReady(200)
 })
