@@ -64,7 +64,8 @@ export const SETTINGS = {
       'bytes of finished pages that clients have not taken yet; beyond this, 503 for further ' +
         'pages'),
     ANSWER_READS_MAX: integer(32, 1, 10_000,
-      'pages that requests read from the store at the same time; further requests wait'),
+      'pages that requests read from the store at the same time, a quarter of them long ones; ' +
+        'further requests wait, and clients take turns'),
     PIPELINE_MAX: integer(1000, 0, 100_000,
       'requests that may queue behind another one on the same connection; the next one gets ' +
         '503 and the connection is closed')
@@ -184,7 +185,7 @@ export const SETTINGS = {
       'bytes of memory that waiting POSTs may take; beyond this, 503 at once, but a single ' +
         'larger one is taken'),
     LOST_PATIENCE_MS: integer(3000, 0, MINUTE,
-      'ms for which a reader waits for a message of the last 30 s whose text is missing: ' +
+      'ms for which a reader waits for a message of the last 90 s whose text is missing: ' +
         'after a failover its writer may put it back')
   },
 
@@ -207,7 +208,7 @@ export const SETTINGS = {
         'stream or another answer'),
     SIGNALS_PER_SECOND_MAX: integer(1000, 0, 1_000_000,
       'signals (typing and the like) that a process passes on in a second; beyond this: 429; ' +
-        '0: none at all'),
+        '0: none at all, and 403'),
     RING_LENGTH_MAX: integer(2048, 1, 1_000_000,
       'newest frames of a room kept in memory'),
     RING_BYTES_MAX: integer(MIB, KIB, GIB,
@@ -229,7 +230,8 @@ export const SETTINGS = {
     PAGES_BYTES_MAX: integer(16 * MIB, 0, 4 * GIB,
       'bytes of pages kept for one second, for the next reader at the same place'),
     PAGE_READS_MAX: integer(16, 1, 10_000,
-      'pages that streams read from the store at the same time'),
+      'pages that streams read from the store at the same time, a quarter of them long ones; ' +
+        'rooms take turns'),
     ROOM_LINGER_MS: integer(10_000, 0, HOUR,
       'ms for which a room stays subscribed after its last reader has left'),
     AUDIT_MS: integer(15 * MINUTE, 100, 24 * HOUR,
