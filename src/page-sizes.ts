@@ -1,5 +1,5 @@
 // How many bytes a page will probably have, from the last page of the same room or person. Only a
-// guess, for deciding which page is read first (fair-reads.ts): a wrong one does no harm.
+// guess, for deciding which page is read first (fair-turns.ts): a wrong one does no harm.
 import { Remembered } from './remembered.js'
 
 /** An entry of a room that nothing is known of yet. */

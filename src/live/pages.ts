@@ -5,8 +5,8 @@
 // and only a long page finds several messages in each. A slow reader gets shorter pages, because it
 // reads most of them twice. Bounded: the bytes of a page (estimated from the page before), the
 // bytes kept, and the pages read at the same time. A reader that waits for its turn holds nothing
-// but its cursor, and the readers of one room do not wait for all those of another (fair-reads.ts).
-import { FairReads } from '../fair-reads.js'
+// but its cursor, and the readers of one room do not wait for all those of another (fair-turns.ts).
+import { FairTurns } from '../fair-turns.js'
 import { LoopTurns } from '../loop-turns.js'
 import { PageSizes } from '../page-sizes.js'
 import { type History } from '../store/history.js'
@@ -34,7 +34,7 @@ const KEPT_MS = 1000
 export class Pages {
   readonly #history: Pick<History, 'range'>
   readonly #options: PagesOptions
-  readonly #fair: FairReads
+  readonly #fair: FairTurns
   readonly #sizes = new PageSizes()
   readonly #turns = new LoopTurns()
   readonly #reading = new Map<string, Promise<Page>>()
@@ -45,7 +45,7 @@ export class Pages {
   constructor(history: Pick<History, 'range'>, options: PagesOptions) {
     this.#history = history
     this.#options = options
-    this.#fair = new FairReads(options.pageReadsMax)
+    this.#fair = new FairTurns(options.pageReadsMax)
   }
 
   /** Reads that wait for their turn. */

@@ -1,12 +1,12 @@
 // Answers that may be long: pages of messages, users and blocks. Invariant: identical requests
 // share one read and one buffer. A limited number of different reads run at the same time, and the
-// others wait for their turn (fair-reads.ts). A read that nobody waits for any more is not begun.
+// others wait for their turn (fair-turns.ts). A read that nobody waits for any more is not begun.
 // If the answers that clients have not taken yet exceed a limit, further requests are refused at
 // once.
 import { type ServerResponse } from 'node:http'
 import { type FastifyReply } from 'fastify'
 import { DialogsError } from '../errors.js'
-import { FairReads } from '../fair-reads.js'
+import { FairTurns } from '../fair-turns.js'
 import { PageSizes } from '../page-sizes.js'
 import { Shared } from '../shared.js'
 import { nameOf } from './limits.js'
@@ -41,7 +41,7 @@ export function sendJson(
 
 export class Answers {
   readonly #options: AnswersOptions
-  readonly #fair: FairReads
+  readonly #fair: FairTurns
   readonly #sizes = new PageSizes()
   readonly #reads = new Shared<Buffer>()
   /** Those who wait for a page, by its key. */
@@ -50,7 +50,7 @@ export class Answers {
 
   constructor(options: AnswersOptions) {
     this.#options = options
-    this.#fair = new FairReads(options.answerReadsMax)
+    this.#fair = new FairTurns(options.answerReadsMax)
   }
 
   /** Bytes of answers that clients have not taken yet. */

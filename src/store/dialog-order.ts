@@ -7,7 +7,7 @@
 //
 // So a page costs at most DIALOGS_MAX reads, however many rooms a person has. The price: a message
 // of somebody else in an older room does not move that room up.
-import { type LimitFunction } from 'p-limit'
+import { type FairTurns } from '../fair-turns.js'
 import { timeOf } from '../message/message.js'
 import { SLOT_COUNT } from '../redis/slots.js'
 import { DialogsError } from '../errors.js'
@@ -36,14 +36,14 @@ export type DialogPlace = OwnDialog & { readonly phase: 'active' | 'older' }
 export class DialogOrder {
   readonly #log: Pick<Log, 'head'>
   readonly #dialogs: Dialogs
-  readonly #limit: LimitFunction
+  readonly #fair: Pick<FairTurns, 'run'>
   readonly #heads = new Remembered<Head>()
 
-  /** @param limit bounds how many heads are read at the same time */
-  constructor(log: Pick<Log, 'head'>, dialogs: Dialogs, limit: LimitFunction) {
+  /** @param fair bounds how many heads are read at the same time */
+  constructor(log: Pick<Log, 'head'>, dialogs: Dialogs, fair: Pick<FairTurns, 'run'>) {
     this.#log = log
     this.#dialogs = dialogs
-    this.#limit = limit
+    this.#fair = fair
   }
 
   /** The next `count` places after `before`, or the first ones. */
@@ -54,7 +54,7 @@ export class DialogOrder {
   ): Promise<DialogPlace[]> {
     if (before?.phase === 'older') return await this.#older(user, before, count)
     const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
-    const active = await this.#byActivity(newest)
+    const active = await this.#byActivity(user, newest)
     const left = before === undefined ? active : active.filter(place => byTime(before, place) < 0)
     const last = newest.at(-1)
     return left.length >= count || newest.length < DIALOGS_MAX || last === undefined
@@ -67,12 +67,12 @@ export class DialogOrder {
     return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
   }
 
-  async #byActivity(dialogs: readonly OwnDialog[]): Promise<DialogPlace[]> {
+  async #byActivity(user: string, dialogs: readonly OwnDialog[]): Promise<DialogPlace[]> {
     const places: DialogPlace[] = []
     // Nearly all heads are known, and a promise for each room would take longer than the rest.
     const reading: Array<Promise<number>> = []
     for (const { room, ms } of dialogs) {
-      const headMs = this.#headMs(room)
+      const headMs = this.#headMs(user, room)
       if (typeof headMs === 'number') places.push(activePlace(room, ms, headMs))
       else {
         reading.push(
@@ -86,11 +86,13 @@ export class DialogOrder {
     return places.sort(byTime)
   }
 
-  #headMs(room: string): number | Promise<number> {
+  #headMs(user: string, room: string): number | Promise<number> {
     const now = performance.now()
     const known = this.#heads.get(room)
     if (known !== undefined && now < known.untilMs) return known.ms
-    const reading = this.#limit(async () => timeOf((await this.#log.head(room))?.reference))
+    const reading = this.#fair.run(user, 0, async () =>
+      timeOf((await this.#log.head(room))?.reference)
+    )
     const share = (1 + roomSlot(room) / SLOT_COUNT) / 2
     const head: Head = { ms: reading, untilMs: now + share * HEAD_MS }
     this.#heads.set(room, head)

@@ -1,7 +1,7 @@
 // A person's list of dialogs: each with its head, how far the person has read, how many messages
 // are unread, and the last message. Everything is read on request; nothing is written per member
 // when somebody posts. dialog-order.ts has the order of the list.
-import pLimit, { type LimitFunction } from 'p-limit'
+import { FairTurns } from '../fair-turns.js'
 import { type Cluster } from '../redis/cluster.js'
 import { entryJson } from '../message/frame.js'
 import { parseReference } from '../message/message.js'
@@ -55,7 +55,7 @@ export class Inbox {
   readonly #dialogs: Dialogs
   readonly #marks: ReadMarks
   readonly #deadlineMs: number
-  readonly #limit: LimitFunction = pLimit(READS_MAX)
+  readonly #fair = new FairTurns(READS_MAX)
   readonly #order: DialogOrder
 
   constructor(
@@ -75,7 +75,7 @@ export class Inbox {
     this.#members = parts.members
     this.#dialogs = parts.dialogs
     this.#marks = parts.marks
-    this.#order = new DialogOrder(parts.log, parts.dialogs, this.#limit)
+    this.#order = new DialogOrder(parts.log, parts.dialogs, this.#fair)
     this.#deadlineMs = deadlineMs
   }
 
@@ -148,7 +148,7 @@ export class Inbox {
     const marks = await this.#marks.many(user, rooms)
     const dialogs = await Promise.all(
       rooms.map((room, index) =>
-        this.#limit(async () =>
+        this.#fair.run(user, 0, async () =>
           (await this.#members.isMember(room, user))
             ? await this.#state(user, room, marks[index]?.seq ?? 0)
             : undefined

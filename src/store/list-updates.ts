@@ -7,7 +7,7 @@
 // once, because the same person may ask another process for the list. Updates are bounded: while
 // PENDING_MAX are in flight, another one is skipped and reported as a fault. The next message makes
 // up for it.
-import pLimit, { type LimitFunction } from 'p-limit'
+import { FairTurns } from '../fair-turns.js'
 import { type Message } from '../message/message.js'
 import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
@@ -24,7 +24,7 @@ export class ListUpdates {
   readonly #members: Pick<Members, 'addToList'>
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
-  readonly #limit: LimitFunction = pLimit(AT_ONCE)
+  readonly #fair = new FairTurns(AT_ONCE)
   /** Pairs that were updated lately, in two sets: forgetting the older one keeps the newer half. */
   #recent = new Set<string>()
   #older = new Set<string>()
@@ -100,11 +100,13 @@ export class ListUpdates {
     const { user } = update
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
-    const touch: Promise<void> = this.#limit(() => this.#list(update)).finally(() => {
-      this.#pendingCount--
-      pending.delete(touch)
-      if (pending.size === 0) this.#pending.delete(user)
-    })
+    const touch: Promise<void> = this.#fair
+      .run(user, 0, () => this.#list(update))
+      .finally(() => {
+        this.#pendingCount--
+        pending.delete(touch)
+        if (pending.size === 0) this.#pending.delete(user)
+      })
     pending.add(touch)
   }
 

@@ -4,7 +4,7 @@
 import t from 'tap'
 import { slotOf } from '../../src/redis/slots.js'
 import { roomSlot, userSlot } from '../../src/store/keys.js'
-import { freshRoom, post } from '../support/client.js'
+import { freshRoom, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
@@ -136,5 +136,52 @@ t.test(
       )
       t.notOk(stream.hasEnded)
     }
+  }
+)
+
+t.test(
+  'while a shard is silent, pages and lists of rooms elsewhere do not wait for those on it',
+  async t => {
+    const cluster = await startCluster(t)
+    const { url } = await startService(t, { redisNodes: cluster.urls })
+    const isElsewhere = (slot: number): boolean => slot >= SLOTS / SHARDS
+    // Whose list, numbers and texts are elsewhere.
+    const userElsewhere = (): string => {
+      for (;;) {
+        const user = freshRoom()
+        if ([`{${user}}`, `{${user}.0}`].every(key => isElsewhere(slotOf(key)))) return user
+      }
+    }
+    const [writer, busy] = [userElsewhere(), userElsewhere()]
+    const other = roomOn(shard => shard !== 0)
+    t.equal((await post(url, other, writer, 'hello')).status, 201)
+    // More than ANSWER_READS_MAX pages, and than dialogs are read at the same time.
+    const silent = Array.from({ length: 300 }, () => roomOn(shard => shard === 0))
+    const invited = await Promise.all(
+      silent.map(room => request(`${url}/rooms/${room}/users/${busy}`, { method: 'PUT' }))
+    )
+    t.ok(invited.every(({ status }) => status === 201))
+    const nodes = cluster.nodes.filter((_, index) => index % SHARDS === 0)
+    for (const node of nodes) await node.kill('SIGSTOP')
+    const goOn = async (): Promise<void> => {
+      for (const node of nodes) await node.kill('SIGCONT')
+    }
+    t.teardown(goOn)
+    const stuck = [
+      ...silent.map(room => `/rooms/${room}/messages`),
+      `/users/${busy}/rooms?limit=1000`
+    ].map(path => request(url + path))
+    for (let n = 0; n < 3; n++) {
+      for (const path of [`/rooms/${other}/messages`, `/users/${writer}/rooms`]) {
+        const begun = performance.now()
+        t.equal((await request(url + path)).status, 200, path)
+        const tookMs = performance.now() - begun
+        // The others get their 503 after 10 s.
+        t.ok(tookMs < 5000, `${path} took ${Math.round(tookMs)} ms`)
+      }
+    }
+    const statuses = new Set((await Promise.all(stuck)).map(({ status }) => status))
+    t.strictSame(statuses, new Set([503]))
+    await goOn()
   }
 )

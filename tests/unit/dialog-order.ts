@@ -1,6 +1,6 @@
 // The order of a person's dialogs, with stand-ins for the store: which heads are read, and when.
-import pLimit from 'p-limit'
 import t from 'tap'
+import { FairTurns } from '../../src/fair-turns.js'
 import { DIALOGS_MAX, DialogOrder } from '../../src/store/dialog-order.js'
 import { type Dialogs, type OwnDialog } from '../../src/store/dialogs.js'
 import { sequence } from '../support/client.js'
@@ -24,7 +24,7 @@ function orderOf(heads: ReadonlyMap<string, number>): {
     },
     // Only this is asked.
     { newest: async () => own } as unknown as Dialogs,
-    pLimit(256)
+    new FairTurns(256)
   )
   return { order, read }
 }

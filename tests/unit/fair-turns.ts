@@ -1,18 +1,18 @@
 // Whose page is read first when many wait. Reads are stand-ins that end when the test decides.
 import t from 'tap'
-import { FairReads, LONG_BYTES } from '../../src/fair-reads.js'
+import { FairTurns, LONG_BYTES } from '../../src/fair-turns.js'
 import { PageSizes } from '../../src/page-sizes.js'
 import { sequence } from '../support/client.js'
 import { until } from '../support/until.js'
 
 class World {
   readonly begun: string[] = []
-  readonly fair: FairReads
+  readonly fair: FairTurns
   readonly #ends = new Map<string, (error?: Error) => void>()
   readonly #all: Array<Promise<unknown>> = []
 
   constructor(readsMax: number, patienceMs?: number) {
-    this.fair = new FairReads(readsMax, patienceMs)
+    this.fair = new FairTurns(readsMax, patienceMs)
   }
 
   ask(name: string, client = 'ann', bytes = 1): void {

@@ -1,21 +1,22 @@
-// Reads of pages, a limited number at the same time. Invariant: nobody waits behind all others. The
-// clients that wait take turns, and of one client's pages the shortest comes first. Long pages take
-// at most a quarter of the places, because each one keeps the connections to Redis and the event
-// loop busy for milliseconds. So a short page waits for few long ones, and a client with one page
-// does not wait for the hundred pages of another. While both kinds wait, both go on. A read that
-// takes longer than a second probably waits for a silent shard. It gives its place to another one,
-// so that rooms on other shards do not wait for it. The number of such reads is limited, too.
+// Work that asks the store, such as reading pages: a limited number of pieces at the same time.
+// Invariant: nobody waits behind all others. The clients that wait take turns, and of one client's
+// pages the shortest comes first. Long pages take at most a quarter of the places, because each one
+// keeps the connections to Redis and the event loop busy for milliseconds. So a short page waits
+// for few long ones, and a client with one page does not wait for the hundred pages of another.
+// While both kinds wait, both go on. Work that takes longer than a second probably waits for a
+// silent shard. It gives its place to other work, so that rooms on other shards do not wait for it.
+// How much may do so is limited, too.
 
 /** A page with more bytes than this is long. */
 export const LONG_BYTES = 128 * 1024
 const LONG_SHARE = 4
 const PATIENCE_MS = 1000
-/** Short reads that have given their place away, as a multiple of the places. Long ones: once. */
+/** Short work that has given its place away, as a multiple of the places. For long work: once. */
 const LATE_SHARE = 8
 
 type Kind = {
   readonly line: Line
-  /** Reads at the same time, without the late ones. */
+  /** At the same time, without what is late. */
   readonly max: number
   readonly lateMax: number
   running: number
@@ -24,30 +25,30 @@ type Kind = {
 
 type Waiting = { readonly bytes: number; readonly start: () => void }
 
-export class FairReads {
+export class FairTurns {
   readonly #patienceMs: number
   readonly #short: Kind
   readonly #long: Kind
   #wasLong = false
 
-  constructor(readsMax: number, patienceMs = PATIENCE_MS) {
+  constructor(placesMax: number, patienceMs = PATIENCE_MS) {
     this.#patienceMs = patienceMs
-    const longMax = Math.max(1, Math.floor(readsMax / LONG_SHARE))
-    this.#short = kindOf(readsMax, LATE_SHARE * readsMax)
+    const longMax = Math.max(1, Math.floor(placesMax / LONG_SHARE))
+    this.#short = kindOf(placesMax, LATE_SHARE * placesMax)
     this.#long = kindOf(longMax, longMax)
   }
 
-  /** Reads that wait for their turn. */
+  /** How much waits for its turn. */
   get waiting(): number {
     return this.#short.line.length + this.#long.line.length
   }
 
   /**
-   * Calls `read` when it is its turn, and returns what it returns.
-   * @param client whoever the page is for: clients take turns
-   * @param bytes how long the page is expected to be
+   * Calls `work` when it is its turn, and returns what it returns.
+   * @param client whoever it is for: clients take turns
+   * @param bytes how long a page is expected to be; 0 for everything else
    */
-  async run<T>(client: string, bytes: number, read: () => Promise<T>): Promise<T> {
+  async run<T>(client: string, bytes: number, work: () => Promise<T>): Promise<T> {
     const kind = bytes > LONG_BYTES ? this.#long : this.#short
     await new Promise<void>(resolve => {
       kind.line.add(client, { bytes, start: resolve })
@@ -63,7 +64,7 @@ export class FairReads {
       this.#startNext()
     }, this.#patienceMs)
     try {
-      return await read()
+      return await work()
     } finally {
       clearInterval(timer)
       if (isLate) kind.late--
