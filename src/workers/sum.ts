@@ -6,7 +6,7 @@
 import { AggregatorRegistry } from 'prom-client'
 import { type MetricsJson } from './messages.js'
 
-const OF_ONE_PROCESS = /^(process|nodejs)_/
+export const OF_ONE_PROCESS = /^(process|nodejs)_/
 const COUNTS = ['counter', 'histogram']
 
 export class Sum {

@@ -7,7 +7,8 @@ import type { App } from '../app.js'
 import { readConfig } from '../config.js'
 import { redisTarget } from '../config/redis-target.js'
 import { messageOf } from '../errors.js'
-import { type Fleet, type FromWorker, type ToWorker } from './messages.js'
+import { type Fleet, type FromWorker, type MetricsJson, type ToWorker } from './messages.js'
+import { OF_ONE_PROCESS } from './sum.js'
 
 /** How often the parent gets the metrics unasked: a worker that is killed loses what came later. */
 const REPORT_MS = 5000
@@ -46,8 +47,21 @@ async function start(redisUrls: readonly string[] | undefined): Promise<void> {
   }, REPORT_MS).unref()
 }
 
-function report(id?: number): void {
-  app?.metrics.registry.getMetricsAsJSON().then(
+// Without the metrics of the process itself: collecting the delays of the event loop begins them
+// anew, and nobody would see them.
+function report(): void {
+  if (app === undefined) return
+  const { registry } = app.metrics
+  const metrics = registry
+    .getMetricsAsArray()
+    .flatMap(({ name }) =>
+      OF_ONE_PROCESS.test(name) ? [] : (registry.getSingleMetric(name) ?? [])
+    )
+  tellCounted(Promise.all(metrics.map(async metric => await metric.get())))
+}
+
+function tellCounted(counting: Promise<MetricsJson>, id?: number): void {
+  counting.then(
     metrics => {
       tell({ kind: 'counted', metrics, ...(id === undefined ? {} : { id }) })
     },
@@ -122,7 +136,7 @@ process.on('message', (message: ToWorker, socket: Socket | undefined) => {
       stop()
       break
     case 'count':
-      report(message.id)
+      if (app !== undefined) tellCounted(app.metrics.registry.getMetricsAsJSON(), message.id)
       break
     case 'summed':
       waiting.get(message.id)?.(message.text)
