@@ -1,11 +1,11 @@
 // Work that asks the store, such as reading pages: a limited number of pieces at the same time.
-// Invariant: nobody waits behind all others. The clients that wait take turns, and of one client's
-// pages the shortest comes first. Long pages take at most a quarter of the places, because each one
-// keeps the connections to Redis and the event loop busy for milliseconds. So a short page waits
-// for few long ones, and a client with one page does not wait for the hundred pages of another.
-// While both kinds wait, both go on. Work that takes longer than a second probably waits for a
-// silent shard. It gives its place to other work, so that rooms on other shards do not wait for it.
-// How much may do so is limited, too.
+// Invariant: nobody waits behind all others, and nobody for ever. The clients that wait take turns.
+// Of one client's pages the shortest comes first, and every fourth time the oldest. Long pages take
+// at most a quarter of the places, because each one keeps the connections to Redis and the event
+// loop busy for milliseconds. So a short page waits for few long ones, and a client with one page
+// does not wait for the hundred pages of another. While both kinds wait, both go on. Work that
+// takes longer than a second probably waits for a silent shard. It gives its place to other work,
+// so that rooms on other shards do not wait for it. How much may do so is limited, too.
 
 /** A page with more bytes than this is long. */
 export const LONG_BYTES = 128 * 1024
@@ -13,6 +13,8 @@ const LONG_SHARE = 4
 const PATIENCE_MS = 1000
 /** Short work that has given its place away, as a multiple of the places. For long work: once. */
 const LATE_SHARE = 8
+/** Of a client's pages the oldest comes first once in so many times. */
+const OLDEST_EACH = 4
 
 type Kind = {
   readonly line: Line
@@ -23,7 +25,7 @@ type Kind = {
   late: number
 }
 
-type Waiting = { readonly bytes: number; readonly start: () => void }
+type Waiting = { readonly bytes: number; readonly start: () => void; readonly number: number }
 
 export class FairTurns {
   readonly #patienceMs: number
@@ -51,7 +53,7 @@ export class FairTurns {
   async run<T>(client: string, bytes: number, work: () => Promise<T>): Promise<T> {
     const kind = bytes > LONG_BYTES ? this.#long : this.#short
     await new Promise<void>(resolve => {
-      kind.line.add(client, { bytes, start: resolve })
+      kind.line.add(client, bytes, resolve)
       this.#startNext()
     })
     let isLate = false
@@ -107,13 +109,16 @@ class Line {
   length = 0
   /** The client whose turn is next comes first. */
   readonly #clients = new Map<string, Waiting[]>()
+  #added = 0
+  #taken = 0
 
-  add(client: string, waiting: Waiting): void {
+  add(client: string, bytes: number, start: () => void): void {
+    const waiting = { bytes, start, number: this.#added++ }
     this.length++
     const own = this.#clients.get(client)
     if (own === undefined) this.#clients.set(client, [waiting])
     else {
-      const longer = own.findLastIndex(({ bytes }) => bytes <= waiting.bytes) + 1
+      const longer = own.findLastIndex(other => other.bytes <= bytes) + 1
       own.splice(longer, 0, waiting)
     }
   }
@@ -122,10 +127,19 @@ class Line {
     const [first] = this.#clients
     if (first === undefined) return undefined
     const [client, own] = first
-    const next = own.shift()
+    const isOldest = ++this.#taken % OLDEST_EACH === 0
+    const [next] = own.splice(isOldest ? oldestOf(own) : 0, 1)
     this.#clients.delete(client)
     if (own.length > 0) this.#clients.set(client, own)
     this.length--
     return next
   }
+}
+
+function oldestOf(waiting: readonly Waiting[]): number {
+  let oldest = 0
+  for (const [index, { number }] of waiting.entries()) {
+    if (number < (waiting[oldest]?.number ?? 0)) oldest = index
+  }
+  return oldest
 }
