@@ -75,7 +75,8 @@ export async function messageRoutes(
       const user = await writerIn(request.caller, room, request.body.user)
       checkText(text, textMax)
       const once = onceOf(request)
-      const { message, isNew } = await store.append({ room, user, text, once })
+      const asMember = request.caller.writesAsMember(room)
+      const { message, isNew } = await store.append({ room, user, text, once, asMember })
       const code = isNew ? 201 : 200
       posted(code, request)
       reply
