@@ -2,7 +2,7 @@
 // Invariant: a signal costs one SPUBLISH, and no memory beyond its request. It has no id and no
 // place in the room's order. A client that is not reading at that moment, or reads slowly, never
 // gets it. The number per second is limited, because each one is written to every reader.
-import { DialogsError } from '../errors.js'
+import { RateLimited } from '../errors.js'
 import { encodeSignal, type Signal } from '../message/publication.js'
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from '../store/keys.js'
@@ -25,14 +25,15 @@ export class Signals {
 
   /**
    * Publishes a signal to whoever reads the room now.
-   * @throws DialogsError RATE_LIMITED when the process has passed on too many; a 503 code when
+   * @throws RateLimited when the process has passed on too many; a 503 code when
    * Redis does not accept it within a second, because it is not worth passing on later
    */
   async send(signal: Signal): Promise<void> {
     if (!this.#take()) {
-      throw new DialogsError(
+      throw new RateLimited(
         'RATE_LIMITED',
-        `This process passes on at most ${this.#perSecondMax} signals a second: send fewer.`
+        `This process passes on at most ${this.#perSecondMax} signals a second: send fewer.`,
+        { limit: this.#perSecondMax }
       )
     }
     await this.#cluster.command(
