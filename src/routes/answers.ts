@@ -42,10 +42,17 @@ export class Answers {
   /**
    * Answers with the JSON that `read` returns.
    * @param key identifies what is asked for: requests with the same key get the same answer
+   * @param checkAgain runs before the answer is sent: a read may have to wait, and meanwhile the
+   * right to the answer may have ended
    * @throws DialogsError OVERLOADED when too many answers have not been taken; or whatever `read`
-   * throws
+   * or `checkAgain` throws
    */
-  async send(reply: FastifyReply, key: string, read: () => Promise<string>): Promise<FastifyReply> {
+  async send(
+    reply: FastifyReply,
+    key: string,
+    read: () => Promise<string>,
+    checkAgain?: () => Promise<void> | undefined
+  ): Promise<FastifyReply> {
     if (this.#bytes >= this.#options.answersBytesMax) {
       throw new DialogsError(
         'OVERLOADED',
@@ -55,6 +62,8 @@ export class Answers {
     const body = await this.#reads.read(key, () =>
       this.#limit(async () => Buffer.from(await read()))
     )
+    const checked = checkAgain?.()
+    if (checked !== undefined) await checked
     this.#hold(reply.raw, body.length)
     return sendJson(reply, body)
   }

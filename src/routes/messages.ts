@@ -11,7 +11,7 @@ import { type Answers, sendJson } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
 import { onceOf, parseLimit, parseSeq } from './parameters.js'
-import { checkRead, writerIn } from './rights.js'
+import { checkRead, checkStillReads, writerIn } from './rights.js'
 import {
   ERRORS,
   MessageAnswer,
@@ -106,8 +106,12 @@ export async function messageRoutes(
       const before =
         request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
       const key = JSON.stringify(['messages', room, after, before, limit])
-      return await answers.send(reply, key, () =>
-        messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax })
+      return await answers.send(
+        reply,
+        key,
+        () =>
+          messagePage(store, { room, after, before, limit }, { bytesMax: pageBytesMax, textMax }),
+        () => checkStillReads(request.caller, room)
       )
     }
   )
@@ -127,6 +131,7 @@ export async function messageRoutes(
       const { room, seq } = request.params
       await checkRead(request.caller, room)
       const entry = await store.message(room, parseSeq(seq))
+      await checkStillReads(request.caller, room)
       if (entry === undefined) {
         throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
       }

@@ -6,7 +6,7 @@ import { checkName } from '../message/names.js'
 import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { parseLimit } from './parameters.js'
-import { checkAdmin, checkRead } from './rights.js'
+import { checkAdmin, checkRead, checkStillReads } from './rights.js'
 import { DeletedRoomAnswer, UsersAnswer, UsersQuery } from './member-schemas.js'
 import { BlocksAnswer, BlocksQuery } from './operation-schemas.js'
 import { ERRORS, NoQuery, RoomParams } from './schemas.js'
@@ -35,10 +35,15 @@ export async function roomRoutes(
       const { after } = request.query
       await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
-      return await answers.send(reply, JSON.stringify(['users', room, after, limit]), async () => {
-        const { total, users, next = null } = await store.users.page(room, after, limit)
-        return JSON.stringify({ room, total, users, next })
-      })
+      return await answers.send(
+        reply,
+        JSON.stringify(['users', room, after, limit]),
+        async () => {
+          const { total, users, next = null } = await store.users.page(room, after, limit)
+          return JSON.stringify({ room, total, users, next })
+        },
+        () => checkStillReads(request.caller, room)
+      )
     }
   )
 
