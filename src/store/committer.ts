@@ -55,6 +55,13 @@ type Attempt = {
   readonly replicated: Promise<void>
 }
 
+/**
+ * Whatever a commit has added comes after this sequence. All attempts of a commit share it: after a
+ * failover that took the log back it is lower than before. What one attempt has added there would
+ * be hidden from the next one by the former value.
+ */
+type Sight = { after: number }
+
 export type Group = {
   readonly references: readonly string[]
   /** How many of the messages each user has written. */
@@ -114,9 +121,9 @@ export class Committer {
       if (deletion.seq !== generation) throw new OtherGeneration()
       known = this.#heads.get(room)
     }
-    const after = known?.seq ?? 0
+    const sight = { after: known?.seq ?? 0 }
     return await this.#untilDurable(deadline, isAgain =>
-      this.#attempt(room, group, { after, isAgain, deadline })
+      this.#attempt(room, group, { sight, isAgain, deadline })
     )
   }
 
@@ -229,11 +236,11 @@ export class Committer {
     room: string,
     { references, counts, membersOnly = NOBODY, generation }: Group,
     {
-      after,
+      sight,
       isAgain,
       deadline
     }: {
-      readonly after: number
+      readonly sight: Sight
       readonly isAgain: boolean
       readonly deadline: number
     }
@@ -245,14 +252,15 @@ export class Committer {
         : [...counts].sort(([a], [b]) => Number(membersOnly.has(b)) - Number(membersOnly.has(a)))
     const names = users.map(([user]) => user)
     const counted = this.#users.countKeys(room, names, membersOnly.size > 0)
-    for (let behind = after; ;) {
+    for (;;) {
+      const { after } = sight
       // The log and the counters are updated in one step. While the room's slot is half-moved, they
       // may be on different nodes. Then the log is updated alone, and the counters follow. If
       // somebody must be a member, it waits instead, because the counters say who is one.
-      const written = await this.#start.commit(room, behind > 0, deadline, mayStart => {
+      const written = await this.#start.commit(room, after > 0, deadline, mayStart => {
         const commandFor = (keys: readonly string[]): string[] => {
           const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
-          args.push(String(behind), mayStart, String(users.length), String(membersOnly.size))
+          args.push(String(after), mayStart, String(users.length), String(membersOnly.size))
           for (const [user, count] of users) args.push(user, String(count))
           args.push(...references)
           return args
@@ -281,13 +289,13 @@ export class Committer {
       if (deletion.seq !== generation) {
         throw this.#noteDeletion(room, deletion, reference, isAgain || written.wasLost)
       }
-      // COMMIT could not see everything after `behind`, so it has committed nothing. But an earlier
+      // COMMIT could not see everything after `after`, so it has committed nothing. But an earlier
       // attempt may have committed the group, and its entries may be in a segment since: look for
       // them there. An attempt that is still on its way commits nothing either, because it cannot
       // see more than this one did.
       const found =
         isAgain || written.wasLost
-          ? await this.#log.find(room, reference, behind + 1, head)
+          ? await this.#log.find(room, reference, after + 1, head)
           : undefined
       if (found !== undefined) {
         const { replicated } = await this.#cluster.write(
@@ -297,7 +305,7 @@ export class Committer {
         )
         return { first: found, isOurs: true, replicated }
       }
-      behind = head
+      sight.after = head
       if (performance.now() > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
