@@ -71,6 +71,39 @@ export class DialogsError extends Error {
   }
 }
 
+/** A limit was reached. The answer says which, and when it is worth trying again. */
+export class RateLimited extends DialogsError {
+  /** How many the limit allows: writes, bytes, streams, signals or bad tokens. */
+  readonly limit: number
+  /** How many of them are left. */
+  readonly remaining: number
+  /** Until all of them are there again. */
+  readonly resetS: number
+  readonly retryAfterS: number
+
+  constructor(
+    code: 'RATE_LIMITED' | 'TOO_MANY_REFUSALS',
+    message: string,
+    {
+      limit,
+      remaining = 0,
+      retryAfterS = 1,
+      resetS = retryAfterS
+    }: {
+      readonly limit: number
+      readonly remaining?: number
+      readonly retryAfterS?: number
+      readonly resetS?: number
+    }
+  ) {
+    super(code, message)
+    this.limit = limit
+    this.remaining = remaining
+    this.retryAfterS = retryAfterS
+    this.resetS = resetS
+  }
+}
+
 /**
  * Whether the same request may succeed later: the service or its store cannot do it now. Unexpected
  * errors count as temporary. An EventSource must never get such an error as a status, because it

@@ -15,6 +15,8 @@ export type Caller = {
   readonly mayRead: (room: string) => boolean | Promise<boolean>
   /** As mayRead. */
   readonly mayWrite: (room: string) => boolean | Promise<boolean>
+  /** Whether they may write in a room only because, and as long as, they are a member. */
+  readonly writesAsMember: (room: string) => boolean
   /**
    * Whether they may read the messages of a room, provided that they are a member of it. Always
    * known at once. If not, a list of their rooms leaves out the room's last message.
@@ -35,6 +37,7 @@ export const ANYBODY: Caller = {
   expiresAtMs: Infinity,
   mayRead: always,
   mayWrite: always,
+  writesAsMember: () => false,
   mayReadAsMember: always,
   readRule: 'all',
   mayActAs: always

@@ -110,6 +110,8 @@ export class TokenCaller implements Caller {
   readonly mayRead = (room: string): boolean | Promise<boolean> => this.#may(this.#read, room)
   readonly mayWrite = (room: string): boolean | Promise<boolean> => this.#may(this.#write, room)
 
+  readonly writesAsMember = (room: string): boolean => !this.isAdmin && !this.#write.covers(room)
+
   readonly mayReadAsMember = (room: string): boolean =>
     this.isAdmin || this.#read.hasMember || this.#read.covers(room)
 

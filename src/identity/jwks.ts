@@ -4,14 +4,25 @@
 // answer, requests get 503 and not 401, because their tokens may be good. Invariant: a key that is
 // missing from the latest answer is not used, and the rights of what it signed end.
 import { createHash } from 'node:crypto'
-import { createLocalJWKSet, errors, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose'
+import {
+  createLocalJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWK,
+  type JWTHeaderParameters
+} from 'jose'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
-import { type Keys } from './keys.js'
+import { type Candidate, type Keys } from './keys.js'
 
 /** Asymmetric only: anybody may read the set, so a key in it cannot be a secret. */
 const ALGORITHMS = ['RS256', 'PS256', 'ES256', 'ES384', 'ES512', 'EdDSA', 'Ed25519']
 const BYTES_MAX = 256 * 1024
+/**
+ * How many keys are tried for one token. A token that names its key has one, or a few if the issuer
+ * gives several keys the same name. Each try costs a verification, also for a forged token.
+ */
+const CANDIDATES_MAX = 8
 
 export type JwksOptions = {
   readonly url: string
@@ -27,6 +38,12 @@ export type JwksOptions = {
   readonly onChange: () => void
 }
 
+type JwksKey = {
+  readonly kid: string | undefined
+  /** A set of this key alone, which says whether the key fits a header. */
+  readonly keyFor: ReturnType<typeof createLocalJWKSet>
+}
+
 export const JWKS_TIMES = {
   refreshMs: 300_000,
   cooldownMs: 10_000,
@@ -38,10 +55,8 @@ export class Jwks implements Keys {
   readonly algorithms = ALGORITHMS
   readonly #options: JwksOptions
   readonly #abort = new AbortController()
-  #keyFor: JWTVerifyGetKey | undefined
-  /** The hash of each key, by its kid; and of the whole set, for tokens that name no key. */
-  #hashes = new Map<string, string>()
-  #whole = ''
+  /** By the hash of each key. A key that stays in the set keeps its entry. */
+  #keys: ReadonlyMap<string, JwksKey> | undefined
   #fetchedAt = -Infinity
   #triedAt = -Infinity
   #loading: Promise<void> | undefined
@@ -60,28 +75,28 @@ export class Jwks implements Keys {
     this.#abort.abort()
   }
 
-  readonly keyFor: JWTVerifyGetKey = async (header, token) => {
+  readonly candidatesFor = async (
+    header: Partial<JWTHeaderParameters>
+  ): Promise<readonly Candidate[]> => {
     if (this.#isOutOfDate()) await this.#loadUnlessJustTried()
-    if (this.#keyFor === undefined || this.#isOutOfDate()) {
+    if (this.#keys === undefined || this.#isOutOfDate()) {
       throw new DialogsError(
         'KEYS_UNAVAILABLE',
         'The keys that tokens are checked with cannot be fetched: try again later.'
       )
     }
-    try {
-      return await this.#keyFor(header, token)
-    } catch (error) {
-      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+    let found = await candidatesIn(this.#keys, header)
+    if (found.length === 0) {
       await this.#loadUnlessJustTried()
-      return await this.#keyFor(header, token)
+      found = await candidatesIn(this.#keys, header)
     }
+    if (found.length === 0) throw new errors.JWKSNoMatchingKey()
+    if (found.length > CANDIDATES_MAX) throw new errors.JWKSMultipleMatchingKeys()
+    return found
   }
 
-  readonly signerOf = ({ kid }: { readonly kid?: string }): string | undefined =>
-    kid === undefined ? this.#whole : this.#hashes.get(kid)
-
   readonly isCurrent = (signer: string | undefined): boolean =>
-    signer === this.#whole || [...this.#hashes.values()].some(hash => hash === signer)
+    signer !== undefined && this.#keys?.has(signer) === true
 
   #isOutOfDate(): boolean {
     return performance.now() - this.#fetchedAt > this.#options.staleMs
@@ -136,18 +151,48 @@ export class Jwks implements Keys {
       throw new Error(`AUTH_JWKS_URL was answered ${response.status}`)
     }
     const set = parseSet(await boundedText(response))
-    const whole = hashOf(set)
     this.#fetchedAt = performance.now()
-    if (whole === this.#whole) return
-    this.#keyFor = createLocalJWKSet(set)
-    this.#hashes = new Map(set.keys.map(key => [key.kid ?? '', hashOf(key)]))
-    this.#whole = whole
-    onChange()
+    const known = this.#keys
+    const keys = new Map(
+      set.keys.map(key => {
+        const hash = hashOf(key)
+        return [
+          hash,
+          known?.get(hash) ?? { kid: key.kid, keyFor: createLocalJWKSet({ keys: [key] }) }
+        ]
+      })
+    )
+    this.#keys = keys
+    const isSame = known?.size === keys.size && [...keys.keys()].every(hash => known.has(hash))
+    if (!isSame) onChange()
   }
 }
 
-const hashOf = (value: object): string =>
-  createHash('sha256').update(JSON.stringify(value)).digest('base64url')
+/** The keys that a token's header fits: by `kid` if it has one, and by the algorithm. */
+async function candidatesIn(
+  keys: ReadonlyMap<string, JwksKey>,
+  { alg, ...header }: Partial<JWTHeaderParameters>
+): Promise<Candidate[]> {
+  if (alg === undefined) return []
+  const candidates = await Promise.all(
+    Array.from(keys, async ([signer, { kid, keyFor }]): Promise<Candidate | undefined> => {
+      if (header.kid !== undefined && header.kid !== kid) return undefined
+      try {
+        return { key: await keyFor({ ...header, alg }), signer }
+      } catch {
+        // It does not fit, or it is no public key that can be used.
+        return undefined
+      }
+    })
+  )
+  return candidates.filter(candidate => candidate !== undefined)
+}
+
+/** The same for the same fields in another order. */
+const hashOf = (key: JWK): string =>
+  createHash('sha256')
+    .update(JSON.stringify(Object.entries(key).sort()))
+    .digest('base64url')
 
 async function boundedText(response: Response): Promise<string> {
   const chunks: Uint8Array[] = []

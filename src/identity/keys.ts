@@ -1,16 +1,26 @@
 // The key that verifies tokens, from the setting that names it. Invariant: the setting fixes the
 // algorithm, and the token never does, so a public key is never used as a secret (HS/RS confusion).
 import { createPublicKey, createSecretKey, type KeyObject } from 'node:crypto'
-import type { JWTVerifyGetKey } from 'jose'
+import type { CryptoKey, JWTHeaderParameters } from 'jose'
 
 export type Keys = {
   /** The only algorithms that a token may name. */
   readonly algorithms: readonly string[]
-  readonly keyFor: JWTVerifyGetKey
-  /** Identifies the key that a token's header names. Undefined if keys cannot disappear. */
-  readonly signerOf: (header: { readonly kid?: string }) => string | undefined
-  /** Whether that key is still there. */
+  /**
+   * The keys that may have signed a token with this header: one, or several if the header does not
+   * tell them apart.
+   */
+  readonly candidatesFor: (
+    header: Partial<JWTHeaderParameters>
+  ) => readonly Candidate[] | Promise<readonly Candidate[]>
+  /** Whether the key that signed a token is still there. */
   readonly isCurrent: (signer: string | undefined) => boolean
+}
+
+export type Candidate = {
+  readonly key: CryptoKey | KeyObject
+  /** Identifies the key. Undefined if keys cannot disappear. */
+  readonly signer: string | undefined
 }
 
 /** A secret must not be shorter than the hash (RFC 7518, section 3.2). */
@@ -73,7 +83,6 @@ function algorithmsOf({
 
 const fixed = (algorithms: readonly string[], key: KeyObject): Keys => ({
   algorithms,
-  keyFor: () => key,
-  signerOf: () => undefined,
+  candidatesFor: () => [{ key, signer: undefined }],
   isCurrent: () => true
 })

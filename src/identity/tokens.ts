@@ -3,10 +3,10 @@
 // disappears. Verified tokens are remembered while they are valid, so the next request with the
 // same token costs one look into a map. Bad tokens are not remembered, so nobody can fill the map
 // with them. Web Crypto compares signatures in constant time. No error quotes a token.
-import { errors, jwtVerify } from 'jose'
+import { decodeProtectedHeader, errors, jwtVerify, type JWTPayload } from 'jose'
 import { DialogsError } from '../errors.js'
 import { ClaimError, readClaims, TokenCaller } from './claims.js'
-import { type Keys } from './keys.js'
+import { type Candidate, type Keys } from './keys.js'
 import { type Members } from './members.js'
 
 export type TokensOptions = {
@@ -53,23 +53,23 @@ export class Tokens {
   }
 
   async #verify(token: string): Promise<TokenCaller> {
-    const { keys, members, audience, issuer } = this.#options
+    const { keys, members } = this.#options
     if (token.length > TOKEN_LENGTH_MAX) {
       throw refused(`is longer than ${TOKEN_LENGTH_MAX} characters`)
     }
     try {
-      const { payload, protectedHeader } = await jwtVerify(token, keys.keyFor, {
-        algorithms: [...keys.algorithms],
-        currentDate: new Date(Date.now()),
-        clockTolerance: SKEW_S,
-        requiredClaims: ['exp'],
-        ...(audience === '' ? {} : { audience }),
-        ...(issuer === '' ? {} : { issuer })
-      })
+      const header = decodeProtectedHeader(token)
+      // Before a key is looked for, which may mean to ask the issuer for its keys.
+      if (!keys.algorithms.includes(header.alg ?? '')) throw new errors.JOSEAlgNotAllowed()
+      const { payload, signer } = await this.#payloadOf(token, await keys.candidatesFor(header))
+      // It may have gone during the verification.
+      if (!keys.isCurrent(signer)) throw new errors.JWKSNoMatchingKey()
+      // `exp` is required, and jose checks its type. JSON has numbers that become Infinity.
+      const expiresAtMs = (Number(payload.exp) + SKEW_S) * 1000
+      if (!Number.isFinite(expiresAtMs)) throw refused(NO_EXPIRY)
       const caller = new TokenCaller(readClaims(payload), {
-        // `exp` is required, and jose checks its type.
-        expiresAtMs: (Number(payload.exp) + SKEW_S) * 1000,
-        signedBy: keys.signerOf(protectedHeader),
+        expiresAtMs,
+        signedBy: signer,
         members
       })
       this.#remember(token, caller)
@@ -77,6 +77,30 @@ export class Tokens {
     } catch (error) {
       throw translate(error)
     }
+  }
+
+  /** The checked payload, and the key that signed it: the first one whose signature is right. */
+  async #payloadOf(
+    token: string,
+    candidates: readonly Candidate[]
+  ): Promise<{ readonly payload: JWTPayload; readonly signer: string | undefined }> {
+    const { keys, audience, issuer } = this.#options
+    for (const { key, signer } of candidates) {
+      try {
+        const { payload } = await jwtVerify(token, key, {
+          algorithms: [...keys.algorithms],
+          currentDate: new Date(Date.now()),
+          clockTolerance: SKEW_S,
+          requiredClaims: ['exp'],
+          ...(audience === '' ? {} : { audience }),
+          ...(issuer === '' ? {} : { issuer })
+        })
+        return { payload, signer }
+      } catch (error) {
+        if (!(error instanceof errors.JWSSignatureVerificationFailed)) throw error
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed()
   }
 
   // Drops the oldest token. Reordering the map at each use would cost more than verifying one again
@@ -89,6 +113,8 @@ export class Tokens {
     this.#callers.set(token, caller)
   }
 }
+
+const NO_EXPIRY = 'does not say when it expires: give it exp, in seconds'
 
 const expired = (): DialogsError =>
   new DialogsError('TOKEN_EXPIRED', 'The token has expired: get a new one.')
@@ -107,9 +133,9 @@ function translate(error: unknown): unknown {
       case 'iss':
         return refused('is from another issuer, or names none: see AUTH_ISSUER')
       case 'nbf':
-        return refused('is not valid yet')
+        return refused('is not valid yet, or its nbf is not in seconds')
       case 'exp':
-        return refused('does not say when it expires: give it exp, in seconds')
+        return refused(NO_EXPIRY)
       default:
         return refused(`has a wrong claim: ${error.claim}`)
     }

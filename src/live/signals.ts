@@ -2,8 +2,8 @@
 // Invariant: a signal costs one SPUBLISH, and no memory beyond its request. It has no id and no
 // place in the room's order. A client that is not reading at that moment, or reads slowly, never
 // gets it. The number per second is limited, because each one is written to every reader.
-import { DialogsError } from '../errors.js'
 import { encodeSignal, type Signal } from '../message/publication.js'
+import { DialogsError, RateLimited } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { roomChannel, roomSlot } from '../store/keys.js'
 
@@ -25,7 +25,7 @@ export class Signals {
 
   /**
    * Publishes a signal to whoever reads the room now.
-   * @throws DialogsError SIGNALS_OFF when none are passed on at all; RATE_LIMITED when the process
+   * @throws DialogsError SIGNALS_OFF when none are passed on at all; RateLimited when the process
    * has passed on too many; a 503 code when Redis does not accept it within a second, because it is
    * not worth passing on later
    */
@@ -35,9 +35,10 @@ export class Signals {
       throw new DialogsError('SIGNALS_OFF', 'This service passes on no signals: send none.')
     }
     if (!this.#take()) {
-      throw new DialogsError(
+      throw new RateLimited(
         'RATE_LIMITED',
-        `This process passes on at most ${this.#perSecondMax} signals a second: send fewer.`
+        `This process passes on at most ${this.#perSecondMax} signals a second: send fewer.`,
+        { limit: this.#perSecondMax }
       )
     }
     await this.#cluster.command(

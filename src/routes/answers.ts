@@ -65,13 +65,17 @@ export class Answers {
 
   /**
    * Answers with the JSON that `read` returns.
+   * @param page identifies what is asked for: requests for the same page get the same answer
+   * @param checkAgain runs before the answer is sent: a read may have to wait, and meanwhile the
+   * right to the answer may have ended
    * @throws DialogsError OVERLOADED when too many answers have not been taken; or whatever `read`
-   * throws
+   * or `checkAgain` throws
    */
   async send(
     reply: FastifyReply,
     page: PageOf,
-    read: () => Promise<PageJson>
+    read: () => Promise<PageJson>,
+    checkAgain?: () => Promise<void> | undefined
   ): Promise<FastifyReply> {
     if (this.#bytes >= this.#options.answersBytesMax) {
       throw new DialogsError(
@@ -85,6 +89,8 @@ export class Answers {
     this.#asking.set(key, asking.add(reply.raw))
     try {
       const body = await this.#reads.read(key, () => this.#read(reply, page, asking, read))
+      const checked = checkAgain?.()
+      if (checked !== undefined) await checked
       this.#hold(reply.raw, body.length)
       return sendJson(reply, body)
     } finally {

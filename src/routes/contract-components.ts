@@ -171,8 +171,9 @@ export function components(textMax: number): Json {
       },
       RetryAfter: { schema: number(0, 3600), description: 'seconds after which to try again' },
       RateLimitLimit: {
-        schema: number(1, 1_000_000_000),
-        description: 'writes per minute that a caller has, where the service limits them'
+        schema: number(0, 1_000_000_000),
+        description:
+          'writes per minute that a caller has, where the service limits them; with 429 whatever limit was reached: writes, bytes or bad tokens per minute, signals per second, or streams'
       },
       RateLimitRemaining: {
         schema: number(0, 1_000_000_000),

@@ -47,9 +47,11 @@ export async function dialogRoutes(
     },
     async (request, reply) => {
       const { room, user } = request.params
-      await checkWrite(request.caller, room)
+      const { caller } = request
+      await checkWrite(caller, room)
       checkName('user', user)
-      const isNew = await members.join(room, user)
+      const inviter = caller.writesAsMember(room) ? caller.user : undefined
+      const isNew = await members.join(room, user, inviter)
       return await reply.code(isNew ? 201 : 200).send({ room, user, member: true })
     }
   )

@@ -2,10 +2,9 @@
 // unexpected error is a 500; its cause is logged but not sent. What the framework refuses gets one
 // of our codes in framework-errors.ts, and what does not even reach it in broken-requests.ts.
 import { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
-import { DialogsError, STATUS } from '../errors.js'
+import { DialogsError, RateLimited, STATUS } from '../errors.js'
 import { type Reports } from '../reports.js'
 import { translate } from './framework-errors.js'
-import { type RateLimited } from './limits.js'
 import { allowedMethods, type KnownRoutes } from './known-routes.js'
 
 const RETRY_AFTER_S = 1
@@ -90,8 +89,13 @@ export function errorSender(reports: Reports): SendError {
         isRefused ? `${CHALLENGE}, error="invalid_token"` : CHALLENGE
       )
     }
-    if (statusCode === 429) {
-      reply.header('retry-after', (error as Partial<RateLimited>).retryAfterS ?? RETRY_AFTER_S)
+    if (error instanceof RateLimited) {
+      reply.headers({
+        'retry-after': error.retryAfterS,
+        'ratelimit-limit': error.limit,
+        'ratelimit-remaining': error.remaining,
+        'ratelimit-reset': error.resetS
+      })
     }
     if (code === 'STOPPING') reply.header('connection', 'close')
     // Says which range would be satisfiable.

@@ -5,9 +5,9 @@
 // neither bytes nor streams, and its hook waits for a promise in each POST.
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { isIPv6 } from 'node:net'
-import { DialogsError } from '../errors.js'
+import { RateLimited } from '../errors.js'
 import { ANYBODY, type Caller } from '../identity/caller.js'
-import { TokenBuckets } from './token-buckets.js'
+import { TokenBuckets, type Taken } from './token-buckets.js'
 
 export type LimitsOptions = {
   /** 0 turns a limit off. */
@@ -43,31 +43,34 @@ export class Limits {
       }
       const name = nameOf(request)
       const now = performance.now()
-      let waitMs = 0
       if (writesPerMinuteMax > 0) {
         const taken = this.#writes.take(name, 1, now)
-        waitMs = taken.waitMs
+        if (taken.waitMs > 0) {
+          done(tooMany(this.#writes, taken))
+          return
+        }
         reply.header('ratelimit-limit', writesPerMinuteMax)
         reply.header('ratelimit-remaining', Math.floor(taken.left))
-        reply.header(
-          'ratelimit-reset',
-          Math.ceil(((writesPerMinuteMax - taken.left) / writesPerMinuteMax) * 60)
-        )
+        reply.header('ratelimit-reset', this.#writes.fullInS(taken.left))
       }
-      if (waitMs === 0 && writeBytesPerMinuteMax > 0) {
+      if (writeBytesPerMinuteMax > 0) {
         const { headers } = request.raw
         const declared = headers['content-length']
         const bytes =
           headers['transfer-encoding'] === undefined ? Number(declared ?? 0) : bodyBytesMax
-        waitMs = this.#bytes.take(name, bytes, now).waitMs
+        const taken = this.#bytes.take(name, bytes, now)
+        if (taken.waitMs > 0) {
+          done(tooMany(this.#bytes, taken))
+          return
+        }
       }
-      done(waitMs === 0 ? undefined : tooMany(waitMs))
+      done()
     })
   }
 
   /**
    * Counts a stream until the returned function is called.
-   * @throws DialogsError RATE_LIMITED
+   * @throws RateLimited
    */
   enterStream(request: FastifyRequest): () => void {
     const { streamsPerUserMax, streamsPerAddressMax } = this.#options
@@ -83,9 +86,10 @@ export class Limits {
     ]
     for (const [name, max] of names) {
       if ((this.#streams.get(name) ?? 0) >= max) {
-        throw new DialogsError(
+        throw new RateLimited(
           'RATE_LIMITED',
-          `More than ${max} streams are open for this ${name.split(' ', 1)[0]}: close one.`
+          `More than ${max} streams are open for this ${name.split(' ', 1)[0]}: close one.`,
+          { limit: max }
         )
       }
     }
@@ -100,19 +104,24 @@ export class Limits {
   }
 }
 
-/** An error that says when it is worth trying again. */
-export class RateLimited extends DialogsError {
-  readonly retryAfterS: number
+const tooMany = (buckets: TokenBuckets, taken: Taken): RateLimited =>
+  limitReached('RATE_LIMITED', 'This caller writes too much', buckets, taken)
 
-  constructor(code: 'RATE_LIMITED' | 'TOO_MANY_REFUSALS', what: string, waitMs: number) {
-    const seconds = Math.max(1, Math.ceil(waitMs / 1000))
-    super(code, `${what}: try again in ${seconds} s.`)
-    this.retryAfterS = seconds
-  }
+/** The refusal of what a bucket did not have. */
+export function limitReached(
+  code: 'RATE_LIMITED' | 'TOO_MANY_REFUSALS',
+  what: string,
+  buckets: TokenBuckets,
+  { left, waitMs }: Taken
+): RateLimited {
+  const retryAfterS = Math.max(1, Math.ceil(waitMs / 1000))
+  return new RateLimited(code, `${what}: try again in ${retryAfterS} s.`, {
+    limit: buckets.perMinute,
+    remaining: Math.floor(left),
+    retryAfterS,
+    resetS: buckets.fullInS(left)
+  })
 }
-
-const tooMany = (waitMs: number): RateLimited =>
-  new RateLimited('RATE_LIMITED', 'This caller writes too much', waitMs)
 
 const isProgram = (caller: Caller): boolean =>
   caller !== ANYBODY && caller.isAdmin && caller.user === undefined

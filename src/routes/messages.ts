@@ -12,7 +12,7 @@ import { type Answers, sendJson } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
 import { onceOf, parseLimit, parseSeq } from './parameters.js'
-import { checkRead, writerIn } from './rights.js'
+import { checkRead, checkStillReads, writerIn } from './rights.js'
 import {
   ERRORS,
   MessageAnswer,
@@ -77,7 +77,8 @@ export async function messageRoutes(
       const user = await writerIn(request.caller, room, request.body.user)
       checkText(text, textMax)
       const once = onceOf(request)
-      const { message, isNew } = await store.append({ room, user, text, once })
+      const asMember = request.caller.writesAsMember(room)
+      const { message, isNew } = await store.append({ room, user, text, once, asMember })
       const code = isNew ? 201 : 200
       posted(code, request)
       reply
@@ -107,8 +108,11 @@ export async function messageRoutes(
       const before =
         request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
       const page = { kind: 'messages', name: room, limit, where: [after, before] }
-      return await answers.send(reply, page, () =>
-        messagePage(store, { room, after, before, limit }, bounds)
+      return await answers.send(
+        reply,
+        page,
+        () => messagePage(store, { room, after, before, limit }, bounds),
+        () => checkStillReads(request.caller, room)
       )
     }
   )
@@ -128,6 +132,7 @@ export async function messageRoutes(
       const { room, seq } = request.params
       await checkRead(request.caller, room)
       const entry = await store.message(room, parseSeq(seq))
+      await checkStillReads(request.caller, room)
       if (entry === undefined) {
         throw new DialogsError('MESSAGE_NOT_FOUND', `Room ${room} has no message ${seq} (yet).`)
       }

@@ -5,7 +5,7 @@
 // client meets them now and then, and needs the 401 to get a new token.
 import { type FastifyRequest } from 'fastify'
 import { DialogsError } from '../errors.js'
-import { networkOf, RateLimited } from './limits.js'
+import { limitReached, networkOf } from './limits.js'
 import { TokenBuckets } from './token-buckets.js'
 
 /** A request without a token. It is not an attempt, so it is not counted. */
@@ -27,12 +27,13 @@ export class Refusals {
   answerTo({ ip }: Pick<FastifyRequest, 'ip'>, error: unknown): unknown {
     if (this.#buckets === undefined || error instanceof NoToken) return error
     if (!(error instanceof DialogsError) || error.code !== 'UNAUTHENTICATED') return error
-    const { waitMs } = this.#buckets.take(networkOf(ip), 1, performance.now())
-    if (waitMs === 0) return error
-    return new RateLimited(
+    const taken = this.#buckets.take(networkOf(ip), 1, performance.now())
+    if (taken.waitMs === 0) return error
+    return limitReached(
       'TOO_MANY_REFUSALS',
-      'Too many bad tokens have come from this address. Use a good one, or',
-      waitMs
+      'Too many bad tokens have come from this address, where a good one is still taken',
+      this.#buckets,
+      taken
     )
   }
 }

@@ -3,13 +3,14 @@
 // own name:
 //
 //     await checkRead(caller, room)                        to read in a room
+//     await checkStillReads(caller, room)                  the same, before the answer is sent
 //     const user = await writerIn(caller, room, named)     to write in a room
 //     await checkWrite(caller, room)                       to change who is in a room
 //     checkActsAs(caller, user)                            for what belongs to a person
 //     checkAdmin(caller)                                   for operators
 //
-// Each throws INVALID_NAME for a bad name and FORBIDDEN for a missing right. The first three return
-// a promise only if the answer depends on membership and this process does not know it yet.
+// Each throws INVALID_NAME for a bad name and FORBIDDEN for a missing right. Those that are awaited
+// return a promise only if the answer depends on membership and this process does not know it yet.
 import { DialogsError } from '../errors.js'
 import { type Caller } from '../identity/caller.js'
 import { checkName } from '../message/names.js'
@@ -25,6 +26,18 @@ declare module 'fastify' {
 /** @throws DialogsError INVALID_NAME or FORBIDDEN, at once or later */
 export function checkRead(caller: Caller, room: string): Promise<void> | undefined {
   checkName('room', room)
+  return check(caller.mayRead(room), 'read', room)
+}
+
+/**
+ * Checks the right to read once more, before an answer is sent that had to wait: the token may have
+ * expired meanwhile, or its user may have been removed. Costs no command if neither happened.
+ * @throws DialogsError TOKEN_EXPIRED or FORBIDDEN, at once or later
+ */
+export function checkStillReads(caller: Caller, room: string): Promise<void> | undefined {
+  if (caller.expiresAtMs <= Date.now()) {
+    throw new DialogsError('TOKEN_EXPIRED', 'The token has expired: get a new one.')
+  }
   return check(caller.mayRead(room), 'read', room)
 }
 

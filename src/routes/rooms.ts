@@ -6,7 +6,7 @@ import { checkName } from '../message/names.js'
 import { type Store } from '../store/store.js'
 import { type Answers } from './answers.js'
 import { parseLimit } from './parameters.js'
-import { checkAdmin, checkRead } from './rights.js'
+import { checkAdmin, checkRead, checkStillReads } from './rights.js'
 import { DeletedRoomAnswer, UsersAnswer, UsersQuery } from './member-schemas.js'
 import { BlocksAnswer, BlocksQuery } from './operation-schemas.js'
 import { ERRORS, NoQuery, RoomParams } from './schemas.js'
@@ -36,10 +36,15 @@ export async function roomRoutes(
       await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
       const asked = { kind: 'users', name: room, limit, where: [after] }
-      return await answers.send(reply, asked, async () => {
-        const { total, users, next = null } = await store.users.page(room, after, limit)
-        return { json: JSON.stringify({ room, total, users, next }), entries: users.length }
-      })
+      return await answers.send(
+        reply,
+        asked,
+        async () => {
+          const { total, users, next = null } = await store.users.page(room, after, limit)
+          return { json: JSON.stringify({ room, total, users, next }), entries: users.length }
+        },
+        () => checkStillReads(request.caller, room)
+      )
     }
   )
 

@@ -4,6 +4,13 @@
 
 const MINUTE_MS = 60_000
 
+export type Taken = {
+  /** What is left in the bucket. */
+  readonly left: number
+  /** The ms until there is enough; 0 if the amount was taken. */
+  readonly waitMs: number
+}
+
 export class TokenBuckets {
   readonly perMinute: number
   readonly #namesMax: number
@@ -14,15 +21,13 @@ export class TokenBuckets {
     this.#namesMax = namesMax
   }
 
-  /**
-   * Takes the amount if it is there. An amount larger than a bucket empties a full bucket.
-   * @returns what is left, and the ms until there is enough (0: the amount was taken)
-   */
-  take(
-    name: string,
-    amount: number,
-    now: number
-  ): { readonly left: number; readonly waitMs: number } {
+  /** In how many seconds a bucket is full again that has so much left. */
+  fullInS(left: number): number {
+    return Math.ceil(((this.perMinute - left) / this.perMinute) * (MINUTE_MS / 1000))
+  }
+
+  /** Takes the amount if it is there. An amount larger than a bucket empties a full bucket. */
+  take(name: string, amount: number, now: number): Taken {
     const bucket = this.#bucket(name, now)
     bucket.left = Math.min(
       this.perMinute,

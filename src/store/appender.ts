@@ -20,6 +20,7 @@ import { type BlockWriter } from './block-writer.js'
 import { type Commit, type Committer, OtherGeneration } from './committer.js'
 import { blockKey } from './keys.js'
 import { Lanes } from './lanes.js'
+import { NotMembers } from './members.js'
 import { Numbers } from './numbers.js'
 import { type PublishOrder } from './publish-order.js'
 import { type Sealer } from './sealer.js'
@@ -29,6 +30,8 @@ export type NewMessage = {
   readonly user: string
   readonly text: string
   readonly once: string | undefined
+  /** The user may write only as a member: refused if they are none when it is committed. */
+  readonly asMember?: boolean | undefined
 }
 
 /**
@@ -94,15 +97,17 @@ export class Appender {
    * Writes one message, steps 1 to 5.
    * @param deadline on the clock of performance.now()
    * @throws DialogsError with a 503 code when the store did not finish before the deadline. The
-   * message may be stored nevertheless; only an Idempotency-Key makes it safe to repeat it
+   * message may be stored nevertheless; only an Idempotency-Key makes it safe to repeat it.
+   * NotMembers, which is FORBIDDEN, if `asMember` and the user is none any more
    */
-  append({ room, user, text, once }: NewMessage, deadline: number): Promise<Committed> {
+  append({ room, user, text, once, asMember }: NewMessage, deadline: number): Promise<Committed> {
     return new Promise((resolve, reject) => {
       const pending: Pending = {
         room,
         user,
         text,
         once,
+        asMember,
         deadline,
         resolve,
         reject,
@@ -200,18 +205,17 @@ export class Appender {
       const references = group.map(({ tag, id }) => formatReference(tag, id))
       return await this.#committer.commit(
         room,
-        references,
-        countByUser(group),
-        generation,
+        { references, counts: countByUser(group), membersOnly: membersOnlyIn(group), generation },
         earliest(group)
       )
     })
   }
 
   async #commitOnce(pending: Pending): Promise<void> {
-    const { room, user, once = '', tag, id, generation, deadline } = pending
+    const { room, user, asMember, once = '', tag, id, generation, deadline } = pending
+    const reference = formatReference(tag, id)
     await this.#unlessOutdated([pending], () =>
-      this.#committer.commitOnce(room, formatReference(tag, id), user, once, generation, deadline)
+      this.#committer.commitOnce(room, { reference, user, asMember, once, generation }, deadline)
     )
   }
 
@@ -221,6 +225,7 @@ export class Appender {
     try {
       this.#committed(group, await commit())
     } catch (error) {
+      if (error instanceof NotMembers) return this.#withoutStrangers(group, error)
       if (!(error instanceof OtherGeneration)) throw error
       for (const pending of group) {
         this.#blockWriter.withdrawOutdated(pending.room, pending.tag, pending.id)
@@ -230,11 +235,24 @@ export class Appender {
     }
   }
 
+  // Nothing of the group was committed. The messages of the others are committed without theirs.
+  #withoutStrangers(group: readonly Pending[], refusal: NotMembers): void {
+    for (const pending of group) {
+      const { room, user, tag, id } = pending
+      if (refusal.users.has(user)) {
+        // An attempt that got no answer may still arrive, and would then refer to nothing.
+        if (!refusal.mayBeDone) this.#blockWriter.withdraw(room, tag, id)
+        pending.reject(refusal)
+      } else this.#committing.add(room, pending)
+    }
+  }
+
   // Nobody waits here for the acknowledgement, so the room's next group is committed meanwhile.
   #committed(group: readonly Pending[], { first, durable }: Commit): void {
     const room = group[0]?.room ?? ''
     const done = this.#whenDurable(group, first, durable)
     done.catch(error => {
+      if (error instanceof NotMembers) return this.#withoutStrangers(group, error)
       if (error instanceof OtherGeneration) {
         for (const { tag, id } of group) this.#blockWriter.withdrawOutdated(room, tag, id)
       }
@@ -294,6 +312,16 @@ function rejectAll(group: readonly Pending[], error: unknown): void {
 
 const earliest = (group: readonly Pending[]): number =>
   group.reduce((least, { deadline }) => Math.min(least, deadline), Infinity)
+
+const NOBODY: ReadonlySet<string> = new Set()
+
+/** The users who write in this group only as members. */
+function membersOnlyIn(group: readonly Pending[]): ReadonlySet<string> {
+  if (!group.some(({ asMember }) => asMember === true)) return NOBODY
+  const users = new Set(group.map(({ user }) => user))
+  for (const { user, asMember } of group) if (asMember !== true) users.delete(user)
+  return users
+}
 
 function countByUser(group: readonly Pending[]): Map<string, number> {
   const counts = new Map<string, number>()

@@ -138,8 +138,16 @@ export class Changes {
     try {
       const { first, durable } =
         once === undefined
-          ? await this.#committer.commit(room, [reference], NOBODY, generation, deadline)
-          : await this.#committer.commitOnce(room, reference, '', once, generation, deadline)
+          ? await this.#committer.commit(
+              room,
+              { references: [reference], counts: NOBODY, generation },
+              deadline
+            )
+          : await this.#committer.commitOnce(
+              room,
+              { reference, user: '', once, generation },
+              deadline
+            )
       const told = durable.then(at =>
         at === undefined ? undefined : this.#read(room, seq, { seq: at, reference })
       )

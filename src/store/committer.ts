@@ -15,9 +15,11 @@ import {
   COMMIT_ONCE,
   type CommitOnceReply,
   type CommitReply,
-  type NoLog
+  type NoLog,
+  type NotMembers as NotMembersReply
 } from './log-scripts.js'
 import { LogStart } from './log-start.js'
+import { NotMembers } from './members.js'
 import { TOUCH_KEY } from './scripts.js'
 import { type Users } from './users.js'
 
@@ -53,6 +55,25 @@ type Attempt = {
   readonly replicated: Promise<void>
 }
 
+/**
+ * Whatever a commit has added comes after this sequence. All attempts of a commit share it: after a
+ * failover that took the log back it is lower than before. What one attempt has added there would
+ * be hidden from the next one by the former value.
+ */
+type Sight = { after: number }
+
+export type Group = {
+  readonly references: readonly string[]
+  /** How many of the messages each user has written. */
+  readonly counts: ReadonlyMap<string, number>
+  /** Those of the users who may write only as members. */
+  readonly membersOnly?: ReadonlySet<string>
+  /** The generation that all references belong to. */
+  readonly generation: number
+}
+
+const NOBODY: ReadonlySet<string> = new Set()
+
 export type CommitterOptions = {
   readonly groupLengthMax: number
   readonly idempotencyTtlS: number
@@ -86,19 +107,12 @@ export class Committer {
 
   /**
    * Commits a group with consecutive sequences, all of it or nothing.
-   * @param counts how many of the messages each user has written
-   * @param generation the generation that all references belong to
-   * @throws OtherGeneration if nothing was committed. DialogsError ROOM_DELETED if the group was
-   * perhaps committed and then deleted with the room; otherwise as Cluster.write, and then the
-   * group may have been committed
+   * @throws OtherGeneration or NotMembers if nothing was committed. DialogsError ROOM_DELETED if
+   * the group was perhaps committed and then deleted with the room; otherwise as Cluster.write, and
+   * then the group may have been committed
    */
-  async commit(
-    room: string,
-    references: readonly string[],
-    counts: ReadonlyMap<string, number>,
-    generation: number,
-    deadline: number
-  ): Promise<Commit> {
+  async commit(room: string, group: Group, deadline: number): Promise<Commit> {
+    const { generation } = group
     // Read before the first attempt, so that whatever our own attempts commit comes after it.
     let known = this.#heads.get(room)
     if (known !== undefined && known.generation !== generation) {
@@ -107,9 +121,9 @@ export class Committer {
       if (deletion.seq !== generation) throw new OtherGeneration()
       known = this.#heads.get(room)
     }
-    const after = known?.seq ?? 0
+    const sight = { after: known?.seq ?? 0 }
     return await this.#untilDurable(deadline, isAgain =>
-      this.#attempt(room, references, counts, { after, generation, isAgain, deadline })
+      this.#attempt(room, group, { sight, isAgain, deadline })
     )
   }
 
@@ -121,10 +135,20 @@ export class Committer {
    */
   async commitOnce(
     room: string,
-    reference: string,
-    user: string,
-    once: string,
-    generation: number,
+    {
+      reference,
+      user,
+      asMember = false,
+      once,
+      generation
+    }: {
+      readonly reference: string
+      readonly user: string
+      /** The user may write only as a member. */
+      readonly asMember?: boolean | undefined
+      readonly once: string
+      readonly generation: number
+    },
     deadline: number
   ): Promise<Commit> {
     const isKnown = this.#heads.get(room) !== undefined
@@ -150,7 +174,8 @@ export class Committer {
             String(this.#options.idempotencyTtlS),
             user,
             mayStart,
-            String(generation)
+            String(generation),
+            asMember ? '1' : '0'
           ]
           return this.#cluster.write(roomSlot(room), args, deadline)
         }
@@ -164,6 +189,7 @@ export class Committer {
           isAgain || wasLost
         )
       }
+      if (answer[0] === 'not members') throw new NotMembers([user], isAgain || wasLost)
       const [, first, isNewHere, usersLength] = answer
       if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
       // If a connection was lost, the key may be known because an earlier run of this very commit
@@ -208,30 +234,34 @@ export class Committer {
 
   async #attempt(
     room: string,
-    references: readonly string[],
-    counts: ReadonlyMap<string, number>,
+    { references, counts, membersOnly = NOBODY, generation }: Group,
     {
-      after,
-      generation,
+      sight,
       isAgain,
       deadline
     }: {
-      readonly after: number
-      readonly generation: number
+      readonly sight: Sight
       readonly isAgain: boolean
       readonly deadline: number
     }
   ): Promise<Attempt> {
     const [reference = ''] = references
-    const counted = this.#users.countKeys(room, counts.keys())
-    for (let behind = after; ;) {
+    const users =
+      membersOnly.size === 0
+        ? [...counts]
+        : [...counts].sort(([a], [b]) => Number(membersOnly.has(b)) - Number(membersOnly.has(a)))
+    const names = users.map(([user]) => user)
+    const counted = this.#users.countKeys(room, names, membersOnly.size > 0)
+    for (;;) {
+      const { after } = sight
       // The log and the counters are updated in one step. While the room's slot is half-moved, they
-      // may be on different nodes. Then the log is updated alone, and the counters follow.
-      const written = await this.#start.commit(room, behind > 0, deadline, mayStart => {
+      // may be on different nodes. Then the log is updated alone, and the counters follow. If
+      // somebody must be a member, it waits instead, because the counters say who is one.
+      const written = await this.#start.commit(room, after > 0, deadline, mayStart => {
         const commandFor = (keys: readonly string[]): string[] => {
           const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
-          args.push(String(behind), mayStart, String(counts.size))
-          for (const [user, count] of counts) args.push(user, String(count))
+          args.push(String(after), mayStart, String(users.length), String(membersOnly.size))
+          for (const [user, count] of users) args.push(user, String(count))
           args.push(...references)
           return args
         }
@@ -239,10 +269,14 @@ export class Committer {
           roomSlot(room),
           commandFor([logKey(room), ...counted]),
           deadline,
-          () => commandFor([logKey(room)])
+          membersOnly.size === 0 ? () => commandFor([logKey(room)]) : undefined
         )
       })
       const reply = written.reply as Exclude<CommitReply, NoLog>
+      if (isNotMembers(reply)) {
+        const [, ...strangers] = reply
+        throw new NotMembers(strangers, isAgain || written.wasLost)
+      }
       if (reply[0] === 'committed') {
         const [, first, isCounted, usersLength] = reply
         if (isCounted === 0) this.#counting.add(room, counts)
@@ -255,13 +289,13 @@ export class Committer {
       if (deletion.seq !== generation) {
         throw this.#noteDeletion(room, deletion, reference, isAgain || written.wasLost)
       }
-      // COMMIT could not see everything after `behind`, so it has committed nothing. But an earlier
+      // COMMIT could not see everything after `after`, so it has committed nothing. But an earlier
       // attempt may have committed the group, and its entries may be in a segment since: look for
       // them there. An attempt that is still on its way commits nothing either, because it cannot
       // see more than this one did.
       const found =
         isAgain || written.wasLost
-          ? await this.#log.find(room, reference, behind + 1, head)
+          ? await this.#log.find(room, reference, after + 1, head)
           : undefined
       if (found !== undefined) {
         const { replicated } = await this.#cluster.write(
@@ -271,7 +305,7 @@ export class Committer {
         )
         return { first: found, isOurs: true, replicated }
       }
-      behind = head
+      sight.after = head
       if (performance.now() > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
@@ -304,3 +338,6 @@ export class Committer {
       : new OtherGeneration()
   }
 }
+
+const isNotMembers = (reply: Exclude<CommitReply, NoLog>): reply is NotMembersReply =>
+  reply[0] === 'not members'

@@ -16,13 +16,15 @@ import { COUNT_IN } from './user-scripts.js'
 export const MARK_SCORE = 9_000_000_000_000_000
 
 /**
- * Makes a user a member: KEYS users, the user's part, left, the user's part of left; ARGV user. A
- * former member gets their count back. Returns 1 if they were not a member, and the length of users
- * (Users.noteLength).
+ * Makes a user a member: KEYS users, the user's part, left, the user's part of left, the inviter's
+ * part; ARGV user, the inviter if they must be a member themselves, else empty. A former member
+ * gets their count back. Returns 1 if the user was not a member, and the length of users
+ * (Users.noteLength); or -1 if the inviter is none, and then nothing has changed.
  */
 export const JOIN = script(`${COUNT_IN}
 local user, split = ARGV[1], isSplit(KEYS[1])
-local isNew = redis.call('HEXISTS', KEYS[1], user) + redis.call('HEXISTS', KEYS[2], user) == 0
+if ARGV[2] ~= '' and not isMember(KEYS[1], KEYS[5], ARGV[2]) then return {-1} end
+local isNew = not isMember(KEYS[1], KEYS[2], user)
 local back = (redis.call('HGET', KEYS[3], user) or 0) + (redis.call('HGET', KEYS[4], user) or 0)
 redis.call('HINCRBY', split and KEYS[2] or KEYS[1], user, string.format('%d', back))
 if back > 0 then

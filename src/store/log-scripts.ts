@@ -19,11 +19,16 @@ export type CommitReply =
    * log's last sequence.
    */
   | readonly [outcome: 'unseen', head: number]
+  | NotMembers
+
+/** Nothing was committed, because these users may only write as members, and are none. */
+export type NotMembers = readonly [outcome: 'not members', ...users: string[]]
 
 /**
  * Commits a group, all of it or nothing, with consecutive sequences. KEYS log and, unless the slot
- * is half-moved, users, and in a split room the part of each user. ARGV after, 1 if it may start
- * the log, number of users, (user, count) …, references …. Returns a CommitReply.
+ * is half-moved, users, and the part of each user if the room is split or somebody must be a
+ * member. ARGV after, 1 if it may start the log, number of users, how many of them (the first ones)
+ * must be members, (user, count) …, references …. Returns a CommitReply.
  *
  * Run twice, it commits once, even if a delayed first attempt arrives after the second one: it
  * searches for the first reference among the entries after sequence `after`, which the caller knew
@@ -33,7 +38,7 @@ export type CommitReply =
  * lost. Nearly always there is nothing after `after`, and the search looks at one entry.
  */
 export const COMMIT = script(`${TOUCH}${COUNT_IN}
-local log, floor, first = KEYS[1], '0-' .. ARGV[1], 4 + 2 * tonumber(ARGV[3])
+local log, floor, first = KEYS[1], '0-' .. ARGV[1], 5 + 2 * tonumber(ARGV[3])
 local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if not head then
   if ARGV[2] == '0' then return {'no log'} end
@@ -55,12 +60,20 @@ elseif head[1] ~= floor then
   until isSeen or #entries < 64
   if not isSeen then return {'unseen', tonumber(string.sub(head[1], 3))} end
 end
+if ARGV[4] ~= '0' then
+  local strangers = {'not members'}
+  for i = 1, tonumber(ARGV[4]) do
+    local user = ARGV[3 + 2 * i]
+    if not isMember(KEYS[2], KEYS[2 + i], user) then strangers[#strangers + 1] = user end
+  end
+  if #strangers > 1 then return strangers end
+end
 local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first]), 3))
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if not KEYS[2] then return {'committed', seq, 0} end
 local split = isSplit(KEYS[2])
-for i = 4, first - 1, 2 do
-  local part = split and KEYS[1 + i / 2]
+for i = 5, first - 1, 2 do
+  local part = split and KEYS[(i + 1) / 2]
   redis.call('HINCRBY', part or KEYS[2], ARGV[i], ARGV[i + 1])
 end
 return {'committed', seq, 1, usersLength(KEYS[2], split)}`)
@@ -71,14 +84,16 @@ export type OtherGeneration = readonly [outcome: 'other generation']
 export type CommitOnceReply =
   | NoLog
   | OtherGeneration
+  | NotMembers
   /** The sequence that the idempotency key belongs to, and 1 if this very call has committed it. */
   | readonly [outcome: 'committed', seq: number, isNewHere: 0 | 1, usersLength?: number]
 
 /**
  * Commits one message under an idempotency key: KEYS log, once, users, the user's part, deleted,
  * ARGV reference, time to live of the key in s, user (empty for a change, which is counted for
- * nobody), 1 if it may start the log, the generation of the reference. The check and the commit are
- * one atomic step. Returns a CommitOnceReply. Run twice, it commits once.
+ * nobody), 1 if it may start the log, the generation of the reference, 1 if the user must be a
+ * member. The check and the commit are one atomic step. Returns a CommitOnceReply. Run twice, it
+ * commits once.
  */
 export const COMMIT_ONCE = script(`${TOUCH}${COUNT_IN}
 if ARGV[4] == '0' and redis.call('XLEN', KEYS[1]) == 0 then return {'no log'} end
@@ -89,6 +104,7 @@ if known then
 end
 local deleted = redis.call('GET', KEYS[5])
 if (deleted and string.match(deleted, '^%d+') or '0') ~= ARGV[5] then return {'other generation'} end
+if ARGV[6] == '1' and not isMember(KEYS[3], KEYS[4], ARGV[3]) then return {'not members', ARGV[3]} end
 local seq = string.sub(redis.call('XADD', KEYS[1], '0-*', 'r', ARGV[1]), 3)
 redis.call('SET', KEYS[2], seq, 'EX', ARGV[2])
 local split = isSplit(KEYS[3])

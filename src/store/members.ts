@@ -25,6 +25,10 @@
 // process forgets it at once when a removal is published. If the publication fails, the other
 // processes hear of that within seconds, and then trust no earlier answer. If the publisher dies
 // before it publishes, a cached answer lasts up to MEMBER_MS.
+//
+// A request that was on its way during the removal has passed that check. Writing and inviting make
+// members, so somebody who never stops writing would come back by it, and keep the right for ever.
+// So both ask once more, in the very step that would do it (COMMIT, JOIN).
 import { DialogsError } from '../errors.js'
 import { type Cluster } from '../redis/cluster.js'
 import { slotOf } from '../redis/slots.js'
@@ -51,6 +55,22 @@ import { type Users } from './users.js'
 const MEMBER_MS = 10_000
 /** A room's removed users are in one key until there are this many; further ones are in parts. */
 export const LEFT_MAX = 3000
+
+/**
+ * What these users asked for was refused, because they may do it only as members, and are none.
+ * They were members when their right was checked, and have been removed since.
+ */
+export class NotMembers extends DialogsError {
+  readonly users: ReadonlySet<string>
+  /** Whether an earlier attempt may have done it nevertheless. */
+  readonly mayBeDone: boolean
+
+  constructor(users: readonly string[], mayBeDone = false) {
+    super('FORBIDDEN', 'The token gives this right to members of the room: you are none any more.')
+    this.users = new Set(users)
+    this.mayBeDone = mayBeDone
+  }
+}
 
 /** Without a user, all members of the room were removed, because it was deleted. */
 export type RemovalListener = (room: string, user: string | undefined) => void
@@ -133,19 +153,25 @@ export class Members {
 
   /**
    * Makes a user a member, and puts the room into their list.
+   * @param inviter who must be a member at this moment; undefined if that does not matter
    * @returns whether they were not a member before
-   * @throws DialogsError TOO_MANY_ROOMS; otherwise as Cluster.write
+   * @throws DialogsError TOO_MANY_ROOMS; NotMembers; otherwise as Cluster.write
    */
-  async join(room: string, user: string): Promise<boolean> {
+  async join(room: string, user: string, inviter?: string): Promise<boolean> {
     const deadline = performance.now() + this.#deadlineMs
-    // While the slot is half-moved, the user is only counted, in the first key, with 0 messages.
+    const keys = [...keysOf(room, user), usersPartKey(room, usersPart(inviter ?? user))]
     const reply = await this.#cluster.acknowledged(
       roomSlot(room),
-      ['EVALSHA', JOIN.sha, '4', ...keysOf(room, user), user],
+      ['EVALSHA', JOIN.sha, String(keys.length), ...keys, user, inviter ?? ''],
       deadline,
-      () => ['EVALSHA', COUNT.sha, '1', usersKey(room), user, '0']
+      // While the slot is half-moved, the user is only counted, in the first key, with 0 messages.
+      // Whether the inviter is a member is not known then, so this waits.
+      inviter === undefined
+        ? () => ['EVALSHA', COUNT.sha, '1', usersKey(room), user, '0']
+        : undefined
     )
-    const [isNew, length] = Array.isArray(reply) ? (reply as [0 | 1, number]) : [1, undefined]
+    const [isNew, length] = Array.isArray(reply) ? (reply as [0 | 1 | -1, number]) : [1, undefined]
+    if (isNew === -1) throw new NotMembers([inviter ?? ''])
     if (length !== undefined) this.#users.noteLength(room, length)
     try {
       await this.addToList(room, user, Date.now(), deadline)

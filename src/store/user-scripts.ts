@@ -4,11 +4,14 @@ import { script } from '../redis/script.js'
 import { PARTS_MARK, USERS_PARTS } from './keys.js'
 
 // Lua for scripts that count messages, in the room's first key of users, or in a part if the room
-// is split. usersLength is what they return for Users.noteLength: how many fields the first key
-// has, as a negative number if the room is split.
+// is split. isMember looks into both. usersLength is what they return for Users.noteLength: how
+// many fields the first key has, as a negative number if the room is split.
 export const COUNT_IN = `
 local function isSplit (users)
   return redis.call('HEXISTS', users, '${PARTS_MARK}') == 1
+end
+local function isMember (users, part, user)
+  return redis.call('HEXISTS', users, user) == 1 or redis.call('HEXISTS', part, user) == 1
 end
 local function usersLength (users, split)
   local length = redis.call('HLEN', users)

@@ -57,10 +57,11 @@ export class Users {
   /**
    * The keys in which a commit counts these users: the first key, and in a split room also the part
    * of each user, in the same order.
+   * @param withParts also if the room is not known to be split
    */
-  countKeys(room: string, users: Iterable<string>): string[] {
+  countKeys(room: string, users: Iterable<string>, withParts = false): string[] {
     const key = usersKey(room)
-    return this.#split.has(room)
+    return withParts || this.#split.has(room)
       ? [key, ...Array.from(users, user => usersPartKey(room, usersPart(user)))]
       : [key]
   }

@@ -1,6 +1,6 @@
 // Limits per user and address. A request beyond one is told when to come back, a stream in a way
 // that an EventSource understands, and other callers are not affected.
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { signToken } from '../../src/cli/sign-token.js'
 import { freshRoom, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
@@ -17,12 +17,21 @@ const { url } = await startService(t, {
     WRITES_PER_MINUTE_MAX: '5',
     WRITE_BYTES_PER_MINUTE_MAX: '2000',
     STREAMS_PER_USER_MAX: '2',
+    AUTH_REFUSALS_PER_MINUTE_MAX: '3',
     TRUST_PROXY: 'loopback'
   }
 })
 const { url: open } = await startService(t, {
   redisNodes: cluster.urls,
   env: { WRITES_PER_MINUTE_MAX: '2', STREAMS_PER_ADDRESS_MAX: '1', TRUST_PROXY: 'loopback' }
+})
+const { url: terse } = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { WRITE_BYTES_PER_MINUTE_MAX: '300' }
+})
+const { url: quiet } = await startService(t, {
+  redisNodes: cluster.urls,
+  env: { SIGNALS_PER_SECOND_MAX: '1' }
 })
 const { url: untrusting } = await startService(t, {
   redisNodes: cluster.urls,
@@ -33,6 +42,19 @@ const as = async (user: string): Promise<Record<string, string>> => ({
   authorization: `Bearer ${await signToken(SECRET, { user, ttlS: 600, read: ['*'], write: ['*'] })}`
 })
 const from = (address: string): Record<string, string> => ({ 'x-forwarded-for': address })
+
+/** Every 429 says which limit was reached, and when to come back. */
+function saysWhen(t: Test, headers: Headers, limit: number): void {
+  t.equal(headers.get('ratelimit-limit'), String(limit))
+  const [remaining = -1, reset = 0, wait = 0] = [
+    'ratelimit-remaining',
+    'ratelimit-reset',
+    'retry-after'
+  ].map(name => Number(headers.get(name) ?? -1))
+  t.ok(remaining >= 0 && remaining < limit, `RateLimit-Remaining: ${remaining}`)
+  t.ok(reset >= 1 && reset <= 60, `RateLimit-Reset: ${reset}`)
+  t.ok(wait >= 1 && wait <= reset, `Retry-After: ${wait}`)
+}
 
 type Response = { readonly headers?: object; readonly $ref?: string }
 type Paths = Record<string, Record<string, { readonly responses: Record<string, Response> }>>
@@ -68,7 +90,7 @@ t.test('beyond the writes of a minute, a user is told when to continue', async t
   })
   const wait = Number(headers.get('retry-after'))
   t.ok(wait >= 1 && wait <= 12, `Retry-After: ${wait}`)
-  t.ok(Number(headers.get('ratelimit-reset')) >= 1)
+  saysWhen(t, headers, 5)
   t.match(
     await request(`${url}/rooms/${room}/messages`, { headers: ann }),
     { status: 200 },
@@ -86,7 +108,38 @@ t.test('bytes count, too', async t => {
   const room = freshRoom()
   const carl = await as('carl')
   t.equal((await post(url, room, 'carl', 'x'.repeat(1500), carl)).status, 201)
-  t.match(await post(url, room, 'carl', 'x'.repeat(1500), carl), { status: 429 })
+  const { status, headers } = await post(url, room, 'carl', 'x'.repeat(1500), carl)
+  t.equal(status, 429)
+  saysWhen(t, headers, 2000)
+  t.ok(Number(headers.get('ratelimit-remaining')) < 600, 'what is left of the bytes')
+  // A body larger than the limit is taken when nothing else was written.
+  t.equal((await post(terse, room, 'carl', 'x'.repeat(400))).status, 201)
+  const bytesOnly = await post(terse, room, 'carl', 'x')
+  t.equal(bytesOnly.status, 429)
+  saysWhen(t, bytesOnly.headers, 300)
+})
+
+t.test('too many bad tokens are told when to continue, too', async t => {
+  const bad = { authorization: 'Bearer x', ...from('192.0.2.78') }
+  for (let n = 1; n <= 3; n++) {
+    t.match(await request(`${url}/metrics`, { headers: bad }), { status: 401 })
+  }
+  const { status, headers, body } = await request(`${url}/metrics`, { headers: bad })
+  t.match({ status, body }, { status: 429, body: { code: 'TOO_MANY_REFUSALS' } })
+  saysWhen(t, headers, 3)
+})
+
+t.test('a process passes on a limited number of signals', async t => {
+  const send = (): ReturnType<typeof request> =>
+    request(`${quiet}/rooms/${freshRoom()}/signals`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: '{"user":"ann","kind":"typing","data":{}}'
+    })
+  const answers = await Promise.all([send(), send(), send()])
+  const [limited] = answers.filter(({ status }) => status === 429)
+  t.match(limited, { body: { code: 'RATE_LIMITED' } })
+  if (limited !== undefined) saysWhen(t, limited.headers, 1)
 })
 
 t.test('without tokens, the limit applies to the address that a trusted proxy reports', async t => {
@@ -121,6 +174,7 @@ t.test('a stream beyond the limit is told to come back, and later finds room', a
     t.match(beyond.text, /^retry: \d+\n\n$/)
     const json = await request(at, { headers: { ...headers, accept: 'application/json' } })
     t.match(json, { status: 429, body: { code: 'RATE_LIMITED' } }, what)
+    saysWhen(t, json.headers, max)
     streams[0]?.close()
     await until('there is room', async () => {
       const again = openSse(t, at, headers)

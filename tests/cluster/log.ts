@@ -6,6 +6,7 @@ import t, { type Test } from 'tap'
 import { logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Cluster } from '../../src/redis/cluster.js'
+import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { Retention } from '../../src/store/retention.js'
 import { SEAL } from '../../src/store/log-scripts.js'
 import { Log } from '../../src/store/log.js'
@@ -390,33 +391,46 @@ t.test(
   }
 )
 
+// Two connections, so that the commit does not wait for the acknowledgement of the message's own
+// entry.
+async function openCutAndOther(
+  t: Test,
+  { addressMap }: Gate
+): Promise<{ cut: TestStore; other: TestStore }> {
+  const shape = { segmentLength: SEGMENT_LENGTH }
+  return {
+    cut: await openStore(t, embedded, shape, { addressMap, writeConnections: 2 }),
+    other: await openStore(t, embedded, shape, { replicaAcks: 0 })
+  }
+}
+
+/** A replica of the room's shard that does not acknowledge until it goes on. */
+async function stopReplica(t: Test, { topology }: Cluster, room: string): Promise<EmbeddedNode> {
+  const owner = topology.ownerOf(roomSlot(room)) ?? ''
+  const port = topology.livingReplicasOf(owner)[0]?.address.port
+  const replica = embedded.nodes.find(node => node.port === port)
+  if (replica === undefined) throw new Error('The shard has no replica')
+  await replica.kill('SIGSTOP')
+  t.teardown(() => replica.kill('SIGCONT'))
+  return replica
+}
+
+/** Leaves the room's log as a failover might: only its first entry is there. */
+async function takeBack(cluster: Cluster, room: string): Promise<void> {
+  const [first] = await tailOf(cluster, room)
+  await cluster.command(roomSlot(room), ['DEL', logKey(room)])
+  const entry = ['XADD', logKey(room), '0-1', 'r', first?.reference ?? '']
+  await cluster.command(roomSlot(room), entry)
+}
+
 t.test(
   'a commit that a failover took back before a replica had it gets a new place, and the answer names that one',
   async t => {
     const gate = await Gate.open(t, embedded.urls)
-    // Two connections, so that the commit does not wait for the acknowledgement of the message's
-    // own entry.
-    const cut = await openStore(
-      t,
-      embedded,
-      { segmentLength: SEGMENT_LENGTH },
-      { addressMap: gate.addressMap, writeConnections: 2 }
-    )
-    const other = await openStore(
-      t,
-      embedded,
-      { segmentLength: SEGMENT_LENGTH },
-      { replicaAcks: 0 }
-    )
+    const { cut, other } = await openCutAndOther(t, gate)
     const room = freshRoom()
     await append(cut.store, room, 'ann', 'first')
-    const owner = other.cluster.topology.ownerOf(roomSlot(room)) ?? ''
-    const replica = embedded.nodes.find(
-      ({ port }) => port === other.cluster.topology.livingReplicasOf(owner)[0]?.address.port
-    )
-    t.ok(replica)
-    await replica?.kill('SIGSTOP')
-    t.teardown(() => replica?.kill('SIGCONT'))
+    const replica = await stopReplica(t, other.cluster, room)
     const appended = append(cut.store, room, 'ann', 'second')
     await until(
       'it is committed, and waits for the replica',
@@ -424,18 +438,10 @@ t.test(
     )
     // Does what a failover would do, as far as the writer can tell: its commit is gone, and its
     // place is taken.
-    const [first] = await tailOf(other.cluster, room)
-    await other.cluster.command(roomSlot(room), ['DEL', logKey(room)])
-    await other.cluster.command(roomSlot(room), [
-      'XADD',
-      logKey(room),
-      '0-1',
-      'r',
-      first?.reference ?? ''
-    ])
+    await takeBack(other.cluster, room)
     t.equal((await append(other.store, room, 'bob', 'in its place')).message.seq, 2)
     gate.cut()
-    await replica?.kill('SIGCONT')
+    await replica.kill('SIGCONT')
     t.match(await appended, { message: { seq: 3, text: 'second' }, isNew: true })
     t.strictSame(
       cut.published.map(({ seq, text }) => [seq, text]),
@@ -450,5 +456,30 @@ t.test(
       1: { text: 'in its place' },
       2: { text: 'second' }
     })
+  }
+)
+
+t.test(
+  'a commit to a log that was taken back is there once, even if it is repeated when others have written',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const { cut, other } = await openCutAndOther(t, gate)
+    const room = freshRoom()
+    await appendMany(cut.store, room, 'ann', 4)
+    await takeBack(other.cluster, room)
+    const replica = await stopReplica(t, other.cluster, room)
+    const appended = append(cut.store, room, 'ann', 'once')
+    await until(
+      'it is committed, and waits for the replica',
+      async () => (await other.store.head(room)) === 2
+    )
+    // The last sequence is again the one that the writer knew before its first attempt.
+    await appendMany(other.store, room, 'bob', 2)
+    gate.cut()
+    await replica.kill('SIGCONT')
+    t.match(await appended, { message: { seq: 2, text: 'once' }, isNew: true })
+    const references = (await tailOf(other.cluster, room)).map(({ reference }) => reference)
+    t.equal(references.length, 4)
+    t.equal(new Set(references).size, 4, 'no message is in the log twice')
   }
 )

@@ -81,6 +81,7 @@ t.test(
           after,
           mayBegin,
           1,
+          0,
           'ann',
           references.length,
           ...references
@@ -151,7 +152,7 @@ t.test(
     const room = freshRoom()
     const log = logKey(room)
     const commit = (after: number, reference: string): Promise<unknown> =>
-      run(COMMIT, [log], after, 1, 0, reference)
+      run(COMMIT, [log], after, 1, 0, 0, reference)
     for (const seq of sequence(1, 10)) {
       t.strictSame(await commit(seq - 1, `ann.0/1-${seq}`), ['committed', seq, 0])
     }

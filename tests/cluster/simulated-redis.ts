@@ -137,12 +137,32 @@ const scripted = fc.oneof(
     fc.nat(4).map(String),
     fc.constantFrom('0', '1'),
     fc.constant('1'),
+    fc.constant('0'),
     user,
     fc.constant('2'),
     reference,
     reference
   ),
-  script(COMMIT, 1, fc.nat(4).map(String), fc.constantFrom('0', '1'), fc.constant('0'), reference),
+  script(
+    COMMIT,
+    3,
+    fc.nat(4).map(String),
+    fc.constant('1'),
+    fc.constant('1'),
+    fc.constantFrom('0', '1'),
+    user,
+    fc.constant('1'),
+    reference
+  ),
+  script(
+    COMMIT,
+    1,
+    fc.nat(4).map(String),
+    fc.constantFrom('0', '1'),
+    fc.constant('0'),
+    fc.constant('0'),
+    reference
+  ),
   script(
     COMMIT_ONCE,
     5,
@@ -150,7 +170,8 @@ const scripted = fc.oneof(
     fc.constant('1000000'),
     user,
     fc.constantFrom('0', '1'),
-    fc.constantFrom('0', '2')
+    fc.constantFrom('0', '2'),
+    fc.constantFrom('0', '1')
   ),
   script(DELETE_ROOM, 5, fc.constant('1700000000000'), fc.constantFrom('1', '3000')),
   script(CLEANED, 2, fc.constantFrom('0 2', '0 3')),
@@ -168,7 +189,7 @@ const scripted = fc.oneof(
     fc.constantFrom('3', '1800000000000')
   ),
   script(ENSURE_BY_COPY, 3, fc.constantFrom('5-1', '5-3'), fc.constant('text')),
-  script(JOIN, 4, user),
+  script(JOIN, 5, user, fc.constantFrom('', 'ann', 'bob')),
   script(LEAVE, 4, user, fc.constantFrom('0', '9')),
   script(ADD_DIALOG, 2, fc.constantFrom('f', 'red'), number, fc.constantFrom('1', '9')),
   script(REMOVE_DIALOG, 4, fc.constant('red')),

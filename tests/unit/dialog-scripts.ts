@@ -55,8 +55,9 @@ const times = fc.constantFrom(1, 2)
 
 t.test('members: whatever calls run, once or twice, the room equals the model', async () => {
   const operation = fc.record({
-    kind: fc.constantFrom('join', 'join in migration', 'leave', 'write', 'split'),
+    kind: fc.constantFrom('join', 'join in migration', 'invite', 'leave', 'write', 'split'),
     user: name,
+    inviter: name,
     times
   })
   fc.assert(
@@ -65,13 +66,23 @@ t.test('members: whatever calls run, once or twice, the room equals the model', 
       const members = new Set<string>()
       const written = new Map<string, number>()
       let isSplit = false
-      for (const { kind, user, times } of operations) {
+      for (const { kind, user, inviter, times } of operations) {
         const keys = ['users', `users:${user}`, 'left', `left:${user}`]
         for (let run = 1; run <= times; run++) {
           const before = redis.effects
           const wasMember = members.has(user)
           if (kind === 'join') {
-            const [isNew] = redis.run(JOIN, keys, user) as [number]
+            const [isNew] = redis.run(JOIN, [...keys, `users:${user}`], user, '') as [number]
+            assert.equal(isNew, wasMember ? 0 : 1)
+            members.add(user)
+          } else if (kind === 'invite') {
+            const run = redis.run(JOIN, [...keys, `users:${inviter}`], user, inviter)
+            const [isNew] = run as [number]
+            if (!members.has(inviter)) {
+              assert.equal(isNew, -1, 'only a member may invite')
+              assert.equal(redis.effects, before, 'and nothing has changed')
+              continue
+            }
             assert.equal(isNew, wasMember ? 0 : 1)
             members.add(user)
           } else if (kind === 'join in migration') {

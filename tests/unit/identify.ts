@@ -246,10 +246,116 @@ t.test('keys from a URL: rotation, a vanished key, and a URL that does not answe
   jwks.close()
   const stale = new Jwks({ ...options, staleMs: -1, onChange: () => undefined })
   await stale.start()
-  await t.rejects(Promise.resolve(stale.keyFor({ alg: 'ES256', kid: 'next' }, {} as never)), {
-    code: 'KEYS_UNAVAILABLE'
-  })
+  await t.rejects(stale.candidatesFor({ alg: 'ES256', kid: 'next' }), { code: 'KEYS_UNAVAILABLE' })
   stale.close()
+})
+
+t.test('keys with the same name, or without one, are told apart by what they sign', async t => {
+  type Pair = { readonly jwk: JWK; readonly sign: (kid?: string) => Promise<string> }
+  const pair = async (alg: 'ES256' | 'RS256' | 'EdDSA', kid?: string): Promise<Pair> => {
+    const { publicKey, privateKey } = await generateKeyPair(alg)
+    return {
+      jwk: { ...(await exportJWK(publicKey)), ...(kid === undefined ? {} : { kid }) },
+      sign: named =>
+        new SignJWT({ sub: 'ann' })
+          .setProtectedHeader({ alg, ...(named === undefined ? {} : { kid: named }) })
+          .setExpirationTime('1m')
+          .sign(privateKey)
+    }
+  }
+  let keys: readonly JWK[] = []
+  const server = http.createServer((_request, response) => {
+    response.end(JSON.stringify({ keys }))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  t.teardown(() => server.close())
+  // An address is an object for a port of TCP.
+  const { port } = server.address() as { readonly port: number }
+  const faults: unknown[] = []
+  const jwks = new Jwks({
+    url: `http://127.0.0.1:${port}/keys`,
+    refreshMs: 3_600_000,
+    cooldownMs: 0,
+    staleMs: 3_600_000,
+    timeoutMs: 10_000,
+    onFault: error => faults.push(error),
+    onChange: () => {
+      tokens.keysChanged()
+    }
+  })
+  t.teardown(() => {
+    jwks.close()
+  })
+  const tokens = new Tokens({
+    keys: jwks,
+    members: NO_MEMBERS,
+    audience: '',
+    issuer: '',
+    rememberedMax: 99
+  })
+  const outcome = async (token: string): Promise<string> =>
+    await Promise.resolve()
+      .then(() => tokens.callerOf(token))
+      .then(
+        ({ user }) => user ?? '',
+        (error: unknown) => (error as { code: string }).code
+      )
+  /** The next token with an unknown key makes it fetch the set. */
+  const nowKnown = async (...pairs: readonly Pair[]): Promise<void> => {
+    keys = pairs.map(({ jwk }) => jwk)
+    await outcome(await stranger.sign('unknown'))
+  }
+  const stranger = await pair('ES256', 'unknown')
+  const [ec, rsa, other] = [
+    await pair('ES256', 'same'),
+    await pair('RS256', 'same'),
+    await pair('ES256', 'same')
+  ]
+  await jwks.start()
+  await nowKnown(ec, rsa, other)
+  const [ofEc, ofRsa, ofOther] = await Promise.all([ec, rsa, other].map(each => each.sign('same')))
+  for (const token of [ofEc, ofRsa, ofOther]) t.equal(await outcome(token ?? ''), 'ann')
+  t.equal(await outcome(await stranger.sign('same')), 'UNAUTHENTICATED', 'a forged one')
+  await nowKnown(rsa, other)
+  t.equal(await outcome(ofEc ?? ''), 'UNAUTHENTICATED', 'one of them has gone')
+  t.notOk(tokens.callerOf(ofRsa ?? '') instanceof Promise, 'tokens of the others stay remembered')
+  t.notOk(tokens.callerOf(ofOther ?? '') instanceof Promise)
+  keys = [...keys].reverse().map(key => Object.fromEntries(Object.entries(key).reverse()))
+  await outcome(await stranger.sign('unknown'))
+  t.notOk(tokens.callerOf(ofRsa ?? '') instanceof Promise, 'the order of keys and fields is none')
+
+  const nameless = await Promise.all(Array.from({ length: 9 }, () => pair('EdDSA')))
+  await nowKnown(...nameless.slice(0, 8))
+  for (const each of nameless.slice(0, 8)) t.equal(await outcome(await each.sign()), 'ann')
+  t.equal(await outcome(await nameless[8]!.sign()), 'UNAUTHENTICATED')
+  await nowKnown(...nameless)
+  t.equal(await outcome(await nameless[8]!.sign()), 'UNAUTHENTICATED', 'more than are tried')
+
+  const { publicKey, privateKey } = await generateKeyPair('ES256', { extractable: true })
+  const secret = { kty: 'oct', k: 'c2VjcmV0', kid: 'oct', alg: 'HS256' }
+  keys = [
+    { ...(await exportJWK(privateKey)), kid: 'private' },
+    { ...(await exportJWK(publicKey)), kid: 'for encryption', use: 'enc' },
+    secret,
+    { kid: 'broken', kty: 'EC', crv: 'P-256', x: 'AA', y: 'AA' },
+    ec.jwk
+  ]
+  for (const kid of ['private', 'for encryption', 'broken']) {
+    const token = new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'ES256', kid })
+    const signed = await token.setExpirationTime('1m').sign(privateKey)
+    t.equal(await outcome(signed), 'UNAUTHENTICATED', kid)
+  }
+  const shared = new SignJWT({ sub: 'ann' }).setProtectedHeader({ alg: 'HS256', kid: 'oct' })
+  const bySecret = await shared.setExpirationTime('1m').sign(Buffer.from('secret'))
+  t.equal(await outcome(bySecret), 'UNAUTHENTICATED', 'a secret in the set')
+  t.equal(await outcome(await ec.sign('same')), 'ann', 'what is useless beside a key does not harm')
+
+  t.strictSame(faults, [])
+  keys = [{ ...ec.jwk, n: 'x'.repeat(256 * 1024) }]
+  await outcome(await stranger.sign('unknown'))
+  t.match(String(faults), /more than 262144 bytes/)
+  t.equal(await outcome(await ec.sign('same')), 'ann', 'the last good set stays in use')
 })
 
 t.test('tokens with unknown keys cause no more fetches than allowed', async t => {
@@ -283,7 +389,7 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
   }
   // The key is looked up by its name, before any signature is checked.
   const ask = (jwks: Jwks): Promise<unknown> =>
-    t.rejects(Promise.resolve(jwks.keyFor({ alg: 'ES256', kid: 'unknown' }, {} as never)), {
+    t.rejects(jwks.candidatesFor({ alg: 'ES256', kid: 'unknown' }), {
       code: 'ERR_JWKS_NO_MATCHING_KEY'
     })
 

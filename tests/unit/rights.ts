@@ -16,6 +16,7 @@ const ann: Caller = {
   expiresAtMs: Infinity,
   mayRead: room => room === 'open' || (room === 'later' ? Promise.resolve(true) : false),
   mayWrite: room => (room === 'open' ? true : Promise.resolve(false)),
+  writesAsMember: () => false,
   mayReadAsMember: room => room === 'open',
   readRule: 'open',
   mayActAs: user => user === 'ann'

@@ -333,9 +333,9 @@ t.test('a limited number of verified tokens is remembered, and only good ones', 
   const keys = secretKeys(SECRET)
   const counted: Keys = {
     ...keys,
-    keyFor: (header, token) => {
+    candidatesFor: header => {
       verified++
-      return keys.keyFor(header, token)
+      return keys.candidatesFor(header)
     }
   }
   const tokens = tokensOf(counted, { rememberedMax: 2 })
@@ -352,6 +352,79 @@ t.test('a limited number of verified tokens is remembered, and only good ones', 
     await refused(t, hmacToken(good(), { secret: 'x' }), 'bad', { tokens })
   }
   t.notOk(tokens.callerOf(c) instanceof Promise, 'bad tokens displace nothing')
+})
+
+t.test('a key that goes while a token is being verified gives no right', async t => {
+  let isThere = true
+  const keys: Keys = {
+    ...secretKeys(SECRET),
+    candidatesFor: header => {
+      isThere = false
+      return secretKeys(SECRET).candidatesFor(header)
+    },
+    isCurrent: () => isThere
+  }
+  const tokens = tokensOf(keys)
+  await refused(t, hmacToken(good()), 'its key has gone', { tokens })
+  isThere = true
+  await refused(t, hmacToken(good()), 'and the token is not remembered', { tokens })
+})
+
+t.test('times may be fractions, but must be numbers that a clock can reach', async t => {
+  const now = nowS()
+  const fraction = await tokensOf().callerOf(hmacToken(good({ exp: now + 0.5 })))
+  t.equal(fraction.expiresAtMs, (now + 0.5 + SKEW_S) * 1000)
+  t.match(await tokensOf().callerOf(hmacToken(good({ nbf: now + 0.5, iat: now + 9999 }))), {})
+  for (const nbf of ['0', null, {}, true]) {
+    await refused(t, hmacToken(good({ nbf })), `nbf ${JSON.stringify(nbf)}`)
+  }
+  // JSON has no Infinity, but a number that is too large becomes one.
+  const head = `${base64({ alg: 'HS256' })}.${Buffer.from('{"sub":"ann","exp":1e999}').toString('base64url')}`
+  const signature = createHmac('sha256', SECRET).update(head).digest('base64url')
+  await refused(t, `${head}.${signature}`, 'exp 1e999')
+})
+
+t.test('a header that is not what it should be is refused', async t => {
+  for (const header of [
+    { alg: ['HS256'] },
+    { alg: 'HS256 ' },
+    { alg: null },
+    { alg: { toString: 'HS256' } },
+    { crit: [] },
+    { crit: 'exp' },
+    { crit: ['b64'] },
+    { b64: false, crit: ['b64'] },
+    { zip: 'DEF', crit: ['zip'] }
+  ]) {
+    await refused(t, hmacToken(good(), { header: header as object }), JSON.stringify(header))
+  }
+  for (const head of ['null', '[]', '"HS256"', '{"alg":"none","alg":"RS256"}', '{', '']) {
+    const body = `${Buffer.from(head).toString('base64url')}.${base64(good())}`
+    const signature = createHmac('sha256', SECRET).update(body).digest('base64url')
+    await refused(t, `${body}.${signature}`, head)
+  }
+})
+
+t.test('patterns match the beginning of a name literally', async t => {
+  const caller = await tokensOf().callerOf(
+    hmacToken(good({ dialogs: { read: ['a.c*', '[x]*', '\\*', '**', '', 'é*', 'mem*ber'] } }))
+  )
+  for (const room of ['a.c', 'a.cd', '[x]y', '\\', '*x', 'éa', 'mem*ber', 'a.c*']) {
+    t.equal(caller.mayRead(room), true, room)
+  }
+  for (const room of ['abc', 'x', 'xy', 'a', 'e', 'e\u0301a', 'mem', 'member', 'memxber', '.']) {
+    t.equal(caller.mayRead(room), false, room)
+  }
+})
+
+t.test('writing as a member is told apart from writing by name', async t => {
+  const of = async (dialogs: object): Promise<TokenCaller> =>
+    await tokensOf().callerOf(hmacToken(good({ dialogs })))
+  const caller = await of({ write: ['member', 'room1', 'team-*'] })
+  t.equal(caller.writesAsMember('other'), true)
+  t.equal(caller.writesAsMember('room1'), false)
+  t.equal(caller.writesAsMember('team-a'), false)
+  t.equal((await of({ write: ['member'], admin: true })).writesAsMember('other'), false)
 })
 
 t.test('a nearly correct signature takes as long as a wrong one', async t => {

@@ -117,9 +117,11 @@ export class BlockChanges {
     if (!this.#options.isRepairing) return
     const { durable } = await this.#committer.commit(
       this.#room,
-      [formatChange(this.#tag, id, { seq, ...mark })],
-      new Map(),
-      parseTag(this.#tag)?.generation ?? 0,
+      {
+        references: [formatChange(this.#tag, id, { seq, ...mark })],
+        counts: new Map(),
+        generation: parseTag(this.#tag)?.generation ?? 0
+      },
       performance.now() + WRITE_MS
     )
     await durable
