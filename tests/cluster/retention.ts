@@ -190,6 +190,10 @@ t.test('keys that were written before the setting get their expiry from the chec
     const leftMs = (await expiryOf(key)) - Date.now()
     t.ok(leftMs > DAY_MS && leftMs < DAY_MS + 3_700_000, `${key} expires in ${leftMs} ms`)
   }
+  for (const isRepairing of [false, true]) {
+    t.strictSame(await kindsIn(admin, room, isRepairing), ['expiring'], 'without the setting')
+    t.ok((await expiryOf(block)) > 0, 'which makes nothing stay')
+  }
   // An existing expiry stays, and what has expired already is deleted at once.
   const before = await expiryOf(block)
   await kindsIn(kept, room, true)

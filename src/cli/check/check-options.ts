@@ -19,8 +19,9 @@ the log. The service and writers may keep running.
   --help
 
 It checks the cluster of REDIS_NODES, or the embedded one in DATA_DIR. If that is not running, it is
-started for the check and stopped again. BLOCK_LENGTH and SEGMENT_LENGTH must be those of the
-service.
+started for the check and stopped again. BLOCK_LENGTH, SEGMENT_LENGTH, RETENTION_DAYS and
+RETENTION_DAYS_BY_PREFIX must be those of the service: without the last two, messages that have
+expired would count as lost.
 
 Exit status: 0 nothing is wrong (orphans alone do not count), 1 something is wrong or could not be
 checked, 2 wrong usage.`

@@ -1,13 +1,15 @@
 // In rooms that do not keep their messages for ever, each block, the changes beside it, and each
 // sealed segment has an expiry. Keys that were written before RETENTION_DAYS was set, or while it
-// was 0, have none, and would stay. Invariant: the expiry of a key that has one is never changed,
-// so an expiry that a writer sets in the meantime counts.
+// was 0, have none, and would stay. In other rooms no key has an expiry. If one has, the setting of
+// the check is not that of the service, or it was taken away and the messages will be missed.
+// Invariant: the expiry of a key that has one is never changed, so an expiry that a writer sets in
+// the meantime counts, and a check with the wrong setting makes nothing stay.
 import { type Cluster } from '../../redis/cluster.js'
 import { slotOf } from '../../redis/slots.js'
 import { type Log } from '../../store/log.js'
 import { type Findings } from './finding.js'
 
-/** The reply of PEXPIRETIME for a key without an expiry. */
+/** What PEXPIRETIME replies for a key without an expiry; for one that is not there, less. */
 const FOR_EVER = -1
 
 export class Expiries {
@@ -29,9 +31,15 @@ export class Expiries {
     newestMs: () => number | Promise<number>,
     findings: Findings
   ): Promise<void> {
-    if (!this.#log.expires(this.#room)) return
     const slot = slotOf(key)
-    if ((await this.#cluster.command(slot, ['PEXPIRETIME', key])) !== FOR_EVER) return
+    const expiresAtMs = Number(await this.#cluster.command(slot, ['PEXPIRETIME', key]))
+    if (!this.#log.expires(this.#room)) {
+      if (expiresAtMs > FOR_EVER) {
+        findings.add('expiring', `${key} at ${new Date(expiresAtMs).toISOString()}`)
+      }
+      return
+    }
+    if (expiresAtMs !== FOR_EVER) return
     findings.add('no-expiry', key)
     const expiryMs = this.#log.expiryMs(this.#room, await newestMs())
     if (!this.#isRepairing || expiryMs === undefined) return

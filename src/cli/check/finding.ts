@@ -4,9 +4,16 @@
 type Kind = { readonly isViolation: boolean; readonly about: string }
 
 export const KINDS = {
-  hole: { isViolation: true, about: 'sequences missing from the log' },
+  hole: {
+    isViolation: true,
+    about: 'sequences missing from the log (or expired, if RETENTION_DAYS is not as in the service)'
+  },
   'no-reference': { isViolation: true, about: 'log entries that are not references' },
-  lost: { isViolation: true, about: 'messages that are in the log but not in their block' },
+  lost: {
+    isViolation: true,
+    about:
+      'messages that are in the log but not in their block (or expired, if RETENTION_DAYS is not as in the service)'
+  },
   'half-changed': { isViolation: true, about: 'changed messages that are still in their block' },
   untold: { isViolation: true, about: 'changes that the log does not announce' },
   undone: {
@@ -18,6 +25,11 @@ export const KINDS = {
   'no-expiry': {
     isViolation: true,
     about: 'keys that never expire although the messages of the room do (RETENTION_DAYS)'
+  },
+  expiring: {
+    isViolation: true,
+    about:
+      'keys that expire although messages of the room are kept for ever (is RETENTION_DAYS as in the service?)'
   },
   doubled: { isViolation: true, about: 'messages that are in the log twice' },
   counter: { isViolation: true, about: 'users with a wrong count' },
