@@ -45,8 +45,8 @@ export const lostPublication: Experiment = {
     const client = new Client(writing)
     const ledger = new Ledger()
     const delaysMs: number[] = []
-    // An earlier publication may meet the refusal first: that of a message which its reader found in
-    // the log already. Then the process refuses this message, and it has to be repeated.
+    // An earlier publication may meet the refusal first: that of a message which its reader has
+    // found in the log already. Then the process refuses this message, and it has to be repeated.
     const write = async (): Promise<{ repeat: () => Promise<void> } | undefined> => {
       const sent = ledger.compose(room, 'ann', 50, performance.now())
       const attempt = { basePath: '', key: randomUUID(), token: rights?.writer }
