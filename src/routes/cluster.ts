@@ -22,8 +22,7 @@ export type ClusterRoutesOptions = OpenStreamOptions & {
   readonly guard: (scope: FastifyInstance) => void
 }
 
-const SERVED =
-  /^\/(?:cluster\.(?:html|css)|(?:cluster|find|hue)\.js(?:\.map)?|cluster\/[a-z-]+\.js(?:\.map)?)?$/
+const SERVED = /^\/(?:cluster\.(?:html|css|js))?$/
 
 /** Tells the page that it may let Lady Gaga write, because no token is needed. */
 const ANYBODY_WRITES = 'event: anybody-writes\ndata: {}\n\n'
