@@ -43,15 +43,17 @@ export function playEpilogue(world: World, advance: Advance): void {
   }
 }
 
-// As long as a change was not told, a process may not know of it.
+// As long as a change was not told, a process may not know of it. Nor if it had not heard of the
+// change yet when the newcomer was live: then it tells the change afterwards.
 function checkTexts(world: World, { name, seen }: RoomReader, room: string): void {
-  const { first = 1, entries = [] } = seen.get(room) ?? {}
+  const { first = 1, entries = [], firstHead = 0 } = seen.get(room) ?? {}
   const log = storedLog(world, room, world.plan.service.segmentLength)
   for (const [index, entry] of entries.entries()) {
     const seq = first + index
     const stored = log[seq - 1]
     if (entry.kind !== 'message' || stored === undefined || stored.changes === 0) continue
-    const isTold = log.some(({ change }) => change?.seq === seq && change.n === stored.changes)
+    const told = log.findIndex(({ change }) => change?.seq === seq && change.n === stored.changes)
+    const isTold = told >= 0 && told < firstHead
     if (!isTold || stored.text === entry.text) continue
     if (world.oracle.changes.isExcused(room, stored)) continue
     world.oracle.violation(

@@ -25,6 +25,8 @@ export type Seen = {
   /** Messages whose deletion it was told of. */
   readonly gone: Set<number>
   isLive: boolean
+  /** The head when it was live for the first time: what its process knew then. */
+  firstHead: number | undefined
   /** It has nothing yet, not even a place to come back to. */
   isNew: boolean
   /** Up to which sequence it was told that the room was deleted. */
@@ -159,6 +161,7 @@ export class RoomReader {
   #live(seen: Seen, room: string, head: number): void {
     if (seen.isLive) this.#world.oracle.violation(`${this.name} is told twice that ${room} is live`)
     seen.isLive = true
+    seen.firstHead ??= head
     this.#begin(seen, room, head + 1)
     if (seen.next !== undefined && head !== seen.next - 1) {
       this.#world.oracle.violation(
@@ -227,6 +230,7 @@ const newSeen = (last: number | undefined): Seen => ({
   now: new Map(),
   gone: new Set(),
   isLive: false,
+  firstHead: undefined,
   isNew: true,
   goneTo: 0
 })
