@@ -31,7 +31,7 @@ export type StoreFault =
   'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean'
 
 export type StoreOptions = Omit<AppenderOptions, 'publish'> &
-  Omit<CommitterOptions, 'onFault'> &
+  Omit<CommitterOptions, 'onFault' | 'onDeletion'> &
   AdmissionOptions & {
     readonly segmentLength: number
     readonly retentionDays: number
@@ -98,7 +98,13 @@ export class Store {
       listUpdates.forget(room, user)
     })
     const blockWriter = new BlockWriter(cluster, log, { retention, onFault })
-    const committer = new Committer(cluster, log, users, options)
+    const committer = new Committer(cluster, log, users, {
+      ...options,
+      // Their next messages put the room back into the lists from which the deletion removes it.
+      onDeletion: room => {
+        listUpdates.forget(room, undefined)
+      }
+    })
     const appender = new Appender(
       cluster,
       { blockWriter, committer, sealer, publishOrder },

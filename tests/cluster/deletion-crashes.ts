@@ -250,3 +250,20 @@ t.test('a large room with split lists of present and former members is removed w
   t.strictSame(await check(room), [])
   t.notOk((await everythingIn(embedded)).includes(`${room}}:users`), 'no part is left')
 })
+
+t.test('whoever writes in a deleted room has it in their list, without any news', async t => {
+  const [room, user] = [freshRoom(), freshRoom()]
+  const isInList = async (): Promise<boolean> => {
+    await other.store.settled()
+    const { dialogs } = await other.store.inbox.page(user, undefined, 1000, 1e7)
+    return dialogs.some(dialog => dialog.room === room)
+  }
+  await append(other.store, room, user, 'before')
+  t.equal(await isInList(), true)
+  // These stores have no subscriber: the other one hears of nothing.
+  await healthy.store.deletions.delete(room)
+  await healthy.store.settled()
+  t.equal(await isInList(), false)
+  await append(other.store, room, user, 'after')
+  t.equal(await isInList(), true)
+})
