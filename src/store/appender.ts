@@ -49,8 +49,11 @@ export type AppenderParts = {
 export type AppenderOptions = {
   readonly blockLength: number
   readonly groupLengthMax: number
-  /** Step 5. Called in sequence order for the messages that this process has written to a room. */
-  readonly publish: (room: string, messages: readonly Message[]) => void
+  /**
+   * Step 5. Called in sequence order for the messages that this process has written to a room, and
+   * with the generation that they belong to.
+   */
+  readonly publish: (room: string, messages: readonly Message[], generation: number) => void
 }
 
 type Pending = NewMessage & {
@@ -261,7 +264,8 @@ export class Appender {
     this.#publishOrder.add(room, done, first => {
       this.#options.publish(
         room,
-        group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms }))
+        group.map(({ user, text, ms }, index) => ({ room, seq: first + index, user, text, ms })),
+        group[0]?.generation ?? 0
       )
     })
     this.#sealer.committed(room, first, first + group.length - 1)

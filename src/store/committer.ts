@@ -78,8 +78,6 @@ export type CommitterOptions = {
   readonly groupLengthMax: number
   readonly idempotencyTtlS: number
   readonly onFault: (what: 'count', error: unknown) => void
-  /** The room was deleted, as this process learns by writing there. The news of it may be lost. */
-  readonly onDeletion?: (room: string) => void
 }
 
 export class Committer {
@@ -319,7 +317,6 @@ export class Committer {
 
   #rememberHead(room: string, seq: number, generation: number): void {
     this.#start.found(room)
-    if (generation > this.#heads.generationOf(room)) this.#options.onDeletion?.(room)
     this.#heads.note(room, seq, generation)
   }
 

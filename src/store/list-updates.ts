@@ -13,7 +13,7 @@ import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
 
 const REMEMBERED_MS = 600_000
-/** For each of the two sets. A user's and a room's name take about 200 bytes. */
+/** For each of the two maps. A user's and a room's name take about 200 bytes. */
 const REMEMBERED_MAX = 50_000
 const PENDING_MAX = 10_000
 const AT_ONCE = 256
@@ -25,9 +25,13 @@ export class ListUpdates {
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
   readonly #fair = new FairTurns(AT_ONCE)
-  /** Pairs that were updated lately, in two sets: forgetting the older one keeps the newer half. */
-  #recent = new Set<string>()
-  #older = new Set<string>()
+  /**
+   * Pairs that were updated lately, each with the generation of the message: a deletion of the room
+   * takes it out of the lists, and this process may not have heard of that. In two maps: forgetting
+   * the older one keeps the newer half.
+   */
+  #recent = new Map<string, number>()
+  #older = new Map<string, number>()
   /**
    * Users who were removed from a room and may write there again. An update that was in flight
    * during the removal may have left the room in their list, although their streams do not follow
@@ -48,12 +52,12 @@ export class ListUpdates {
     this.#onFault = options.onFault
   }
 
-  /** Notes that messages of a room were committed. */
-  wrote(room: string, messages: readonly Message[]): void {
+  /** Notes that messages of a room were committed, all of one generation. */
+  wrote(room: string, messages: readonly Message[], generation: number): void {
     for (const { user, ms } of messages) {
       const key = keyOf(room, user)
-      if (this.#recent.has(key) || this.#older.has(key)) continue
-      this.#begin(key, { room, user, ms })
+      const known = this.#recent.get(key) ?? this.#older.get(key) ?? -1
+      if (known < generation) this.#begin(key, generation, { room, user, ms })
     }
   }
 
@@ -64,7 +68,7 @@ export class ListUpdates {
   forget(room: string, user: string | undefined): void {
     if (user === undefined) {
       for (const known of [this.#recent, this.#older]) {
-        for (const key of known) {
+        for (const key of known.keys()) {
           if (!key.startsWith(`${room}{`)) continue
           known.delete(key)
           this.#removed.set(key, true)
@@ -90,12 +94,12 @@ export class ListUpdates {
     await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
   }
 
-  #begin(key: string, update: Update): void {
+  #begin(key: string, generation: number, update: Update): void {
     if (this.#pendingCount >= PENDING_MAX) {
       this.#onFault(new Error(`More than ${PENDING_MAX} users wait to see their room`))
       return
     }
-    this.#remember(key)
+    this.#remember(key, generation)
     this.#pendingCount++
     const { user } = update
     const pending = this.#pending.get(user) ?? new Set()
@@ -120,14 +124,14 @@ export class ListUpdates {
     }
   }
 
-  #remember(key: string): void {
+  #remember(key: string, generation: number): void {
     const now = performance.now()
     if (this.#recent.size >= REMEMBERED_MAX || now - this.#turnedAt > REMEMBERED_MS / 2) {
       this.#older = this.#recent
-      this.#recent = new Set()
+      this.#recent = new Map()
       this.#turnedAt = now
     }
-    this.#recent.add(key)
+    this.#recent.set(key, generation)
   }
 }
 

@@ -31,7 +31,7 @@ export type StoreFault =
   'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean'
 
 export type StoreOptions = Omit<AppenderOptions, 'publish'> &
-  Omit<CommitterOptions, 'onFault' | 'onDeletion'> &
+  Omit<CommitterOptions, 'onFault'> &
   AdmissionOptions & {
     readonly segmentLength: number
     readonly retentionDays: number
@@ -98,21 +98,15 @@ export class Store {
       listUpdates.forget(room, user)
     })
     const blockWriter = new BlockWriter(cluster, log, { retention, onFault })
-    const committer = new Committer(cluster, log, users, {
-      ...options,
-      // Their next messages put the room back into the lists from which the deletion removes it.
-      onDeletion: room => {
-        listUpdates.forget(room, undefined)
-      }
-    })
+    const committer = new Committer(cluster, log, users, options)
     const appender = new Appender(
       cluster,
       { blockWriter, committer, sealer, publishOrder },
       {
         ...options,
-        publish: (room, messages) => {
+        publish: (room, messages, generation) => {
           options.publish(room, messages)
-          listUpdates.wrote(room, messages)
+          listUpdates.wrote(room, messages, generation)
         }
       }
     )

@@ -17,8 +17,8 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
       }
     }
   )
-  const wrote = async (seq: number): Promise<void> => {
-    listUpdates.wrote('red', [{ room: 'red', seq, user: 'ann', text: 'x', ms: 1 }])
+  const wrote = async (seq: number, generation = 0): Promise<void> => {
+    listUpdates.wrote('red', [{ room: 'red', seq, user: 'ann', text: 'x', ms: 1 }], generation)
     await listUpdates.allSettled()
   }
   await wrote(1)
@@ -34,6 +34,11 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
   await wrote(5)
   await wrote(6)
   t.same(listed.slice(2), [{ room: 'red', user: 'ann', isBack: true }])
+  // The room was deleted again, and nobody has said so. A message from before comes late.
+  await wrote(8, 7)
+  await wrote(9, 7)
+  await wrote(6)
+  t.same(listed.slice(3), [{ room: 'red', user: 'ann', isBack: false }])
 })
 
 t.test('beyond 10,000 updates at a time one is skipped, and its next message makes up', async t => {
@@ -49,7 +54,7 @@ t.test('beyond 10,000 updates at a time one is skipped, and its next message mak
     { deadlineMs: 1000, onFault: error => faults.push(error) }
   )
   const wrote = (number: number): void => {
-    listUpdates.wrote('red', [{ room: 'red', seq: 1, user: `user-${number}`, text: 'x', ms: 1 }])
+    listUpdates.wrote('red', [{ room: 'red', seq: 1, user: `user-${number}`, text: 'x', ms: 1 }], 0)
   }
   for (let number = 0; number < PENDING_MAX; number++) wrote(number)
   t.equal(faults.length, 0, 'at the limit')
