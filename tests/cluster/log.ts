@@ -9,6 +9,7 @@ import { type Cluster } from '../../src/redis/cluster.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { Retention } from '../../src/store/retention.js'
 import { SEAL } from '../../src/store/log-scripts.js'
+import { type Appended } from '../../src/store/idempotency.js'
 import { Log } from '../../src/store/log.js'
 import { type LogEntry, Pieces } from '../../src/store/pieces.js'
 import { freshRoom } from '../support/client.js'
@@ -404,15 +405,28 @@ async function openCutAndOther(
   }
 }
 
-/** A replica of the room's shard that does not acknowledge until it goes on. */
-async function stopReplica(t: Test, { topology }: Cluster, room: string): Promise<EmbeddedNode> {
+/**
+ * Writes the second message of a room whose replica has stopped: it is committed, and waits until
+ * the replica goes on.
+ */
+async function appendSecond(
+  t: Test,
+  { cut, other }: { readonly cut: TestStore; readonly other: TestStore },
+  room: string
+): Promise<{ appended: Promise<Appended>; replica: EmbeddedNode }> {
+  const { topology } = other.cluster
   const owner = topology.ownerOf(roomSlot(room)) ?? ''
   const port = topology.livingReplicasOf(owner)[0]?.address.port
   const replica = embedded.nodes.find(node => node.port === port)
   if (replica === undefined) throw new Error('The shard has no replica')
   await replica.kill('SIGSTOP')
   t.teardown(() => replica.kill('SIGCONT'))
-  return replica
+  const appended = append(cut.store, room, 'ann', 'second')
+  await until(
+    'it is committed, and waits for the replica',
+    async () => (await other.store.head(room)) === 2
+  )
+  return { appended, replica }
 }
 
 /** Leaves the room's log as a failover might: only its first entry is there. */
@@ -430,12 +444,7 @@ t.test(
     const { cut, other } = await openCutAndOther(t, gate)
     const room = freshRoom()
     await append(cut.store, room, 'ann', 'first')
-    const replica = await stopReplica(t, other.cluster, room)
-    const appended = append(cut.store, room, 'ann', 'second')
-    await until(
-      'it is committed, and waits for the replica',
-      async () => (await other.store.head(room)) === 2
-    )
+    const { appended, replica } = await appendSecond(t, { cut, other }, room)
     // Does what a failover would do, as far as the writer can tell: its commit is gone, and its
     // place is taken.
     await takeBack(other.cluster, room)
@@ -467,17 +476,12 @@ t.test(
     const room = freshRoom()
     await appendMany(cut.store, room, 'ann', 4)
     await takeBack(other.cluster, room)
-    const replica = await stopReplica(t, other.cluster, room)
-    const appended = append(cut.store, room, 'ann', 'once')
-    await until(
-      'it is committed, and waits for the replica',
-      async () => (await other.store.head(room)) === 2
-    )
+    const { appended, replica } = await appendSecond(t, { cut, other }, room)
     // The last sequence is again the one that the writer knew before its first attempt.
     await appendMany(other.store, room, 'bob', 2)
     gate.cut()
     await replica.kill('SIGCONT')
-    t.match(await appended, { message: { seq: 2, text: 'once' }, isNew: true })
+    t.match(await appended, { message: { seq: 2, text: 'second' }, isNew: true })
     const references = (await tailOf(other.cluster, room)).map(({ reference }) => reference)
     t.equal(references.length, 4)
     t.equal(new Set(references).size, 4, 'no message is in the log twice')

@@ -1,18 +1,15 @@
 // Editing and deleting in a real Chromium: what a person does to a message shows in every tab, in
 // pages that are loaded later, and far back in the history.
-import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { post, postMany, request } from '../support/client.js'
+import { newName, post, postMany, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
 const browser = await openChromium(t)
-
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 async function asAnn(t: Test, room: string): Promise<ChatPage> {
   const chat = await ChatPage.enter(t, browser, url, room)

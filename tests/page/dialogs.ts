@@ -1,10 +1,9 @@
 // The person's dialogs in the page, in a real Chromium: live in every tab over one stream, in the
 // list, the title and the icon.
-import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { post, request } from '../support/client.js'
+import { newName, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -12,8 +11,6 @@ import { until } from '../support/until.js'
 const service = await startService(t, { redisNodes: (await startCluster(t)).urls })
 const browser = await openChromium(t)
 const { url } = service
-
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 type Person = { readonly user: string; readonly here: string; readonly there: string }
 

@@ -1,12 +1,12 @@
 // A tab in a busy room and in a long one, on a slow computer, in a real Chromium: memory and DOM
 // nodes stay constant, and no message is missing. By default it is short. ENDURANCE=1 runs 100
 // messages a second for ten minutes and a room of 100,000 messages, and checks how long tasks take.
-import { randomUUID } from 'node:crypto'
 import type { CDPSession } from 'playwright-core'
 import t from 'tap'
 import { Load } from '../../src/cli/load.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -27,8 +27,6 @@ const LONG_TASK_MS_MAX = 200
 
 const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
 const browser = await openChromium(t)
-
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 async function write(room: string, options: { count: number; rate?: number }): Promise<void> {
   const failed: unknown[] = []

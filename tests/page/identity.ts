@@ -1,6 +1,5 @@
 // The page where the service asks for tokens, and what a page of another origin can do with the
 // cookie of this one, in a real Chromium.
-import { randomUUID } from 'node:crypto'
 import http, { createServer, type Server } from 'node:http'
 import { type AddressInfo } from 'node:net'
 import type { Page } from 'playwright-core'
@@ -10,7 +9,7 @@ import { SKEW_S } from '../../src/identity/tokens.js'
 import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { post, request } from '../support/client.js'
+import { newName, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -22,7 +21,6 @@ const { url } = await startService(t, {
 })
 const browser = await openChromium(t)
 
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 const tokenOf = (more: Partial<NewToken>): Promise<string> =>
   signToken(SECRET, { ttlS: 600, ...more })
 const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })

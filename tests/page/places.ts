@@ -1,18 +1,15 @@
 // Finding a place in a room's history, and finding it again, in a real Chromium.
-import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { postMany } from '../support/client.js'
+import { newName, postMany } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
 const browser = await openChromium(t)
-
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 const COUNT = 400
 const room = newName()

@@ -1,18 +1,15 @@
 // Who scrolls: the person by wheel, keys, touch or scrollbar, or the page by a jump. In a real
 // Chromium, which moves smoothly after a wheel or a key, also while the page has work to do.
-import { randomUUID } from 'node:crypto'
 import t, { type Test } from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { post, postMany } from '../support/client.js'
+import { newName, post, postMany } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
 
 const { url } = await startService(t, { redisNodes: (await startCluster(t)).urls })
 const browser = await openChromium(t)
-
-const newName = (): string => `n${randomUUID().slice(0, 13)}`
 
 const COUNT = 400
 const room = newName()

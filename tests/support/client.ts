@@ -10,6 +10,9 @@ export type Answer = {
 /** A room that no other test uses. */
 export const freshRoom = (): string => `room-${randomUUID().slice(0, 8)}`
 
+/** The name of a room or user that no other test has. */
+export const newName = (): string => `n${randomUUID().slice(0, 13)}`
+
 export async function request(url: string, init: RequestInit = {}): Promise<Answer> {
   const response = await fetch(url, init)
   const text = await response.text()

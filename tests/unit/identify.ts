@@ -19,6 +19,16 @@ import { until } from '../support/until.js'
 
 const SECRET = 'only-these-tests-know-this-secret-of-theirs'
 const APP = 'https://app.example.com'
+
+/** The user of a token, or the code of its refusal. */
+const outcomeOf = async (tokens: Tokens, token: string): Promise<string> =>
+  await Promise.resolve()
+    .then(() => tokens.callerOf(token))
+    .then(
+      ({ user }) => user ?? '',
+      (error: unknown) => (error as { code: string }).code
+    )
+
 const kept = new Map<string, string>()
 const gate = new Gate({
   settings: readConfig({ CORS_ORIGINS: APP, AUTH_REFUSALS_PER_MINUTE_MAX: '0' }).identity,
@@ -215,13 +225,7 @@ t.test('keys from a URL: rotation, a vanished key, and a URL that does not answe
     issuer: '',
     rememberedMax: 9
   })
-  const code = async (token: string): Promise<string> =>
-    await Promise.resolve()
-      .then(() => tokens.callerOf(token))
-      .then(
-        ({ user }) => user ?? '',
-        (error: unknown) => (error as { code: string }).code
-      )
+  const code = (token: string): Promise<string> => outcomeOf(tokens, token)
   await jwks.start()
   t.teardown(() => {
     jwks.close()
@@ -294,13 +298,7 @@ t.test('keys with the same name, or without one, are told apart by what they sig
     issuer: '',
     rememberedMax: 99
   })
-  const outcome = async (token: string): Promise<string> =>
-    await Promise.resolve()
-      .then(() => tokens.callerOf(token))
-      .then(
-        ({ user }) => user ?? '',
-        (error: unknown) => (error as { code: string }).code
-      )
+  const outcome = (token: string): Promise<string> => outcomeOf(tokens, token)
   /** The next token with an unknown key makes it fetch the set. */
   const nowKnown = async (...pairs: readonly Pair[]): Promise<void> => {
     keys = pairs.map(({ jwk }) => jwk)
