@@ -54,12 +54,11 @@ export class DialogOrder {
   ): Promise<DialogPlace[]> {
     if (before?.phase === 'older') return await this.#older(user, before, count)
     const newest = await this.#dialogs.newest(user, DIALOGS_MAX)
-    const active = await this.#byActivity(user, newest)
-    const left = before === undefined ? active : active.filter(place => byTime(before, place) < 0)
+    const active = await this.#byActivity(user, newest, before, count)
     const last = newest.at(-1)
-    return left.length >= count || newest.length < DIALOGS_MAX || last === undefined
-      ? left.slice(0, count)
-      : [...left, ...(await this.#older(user, last, count - left.length))]
+    return active.length >= count || newest.length < DIALOGS_MAX || last === undefined
+      ? active
+      : [...active, ...(await this.#older(user, last, count - active.length))]
   }
 
   async #older(user: string, before: OwnDialog, count: number): Promise<DialogPlace[]> {
@@ -67,23 +66,23 @@ export class DialogOrder {
     return dialogs.map(dialog => ({ ...dialog, phase: 'older' }))
   }
 
-  async #byActivity(user: string, dialogs: readonly OwnDialog[]): Promise<DialogPlace[]> {
-    const places: DialogPlace[] = []
+  // The first `count` of these dialogs that come after `before`.
+  async #byActivity(
+    user: string,
+    dialogs: readonly OwnDialog[],
+    before: DialogPlace | undefined,
+    count: number
+  ): Promise<DialogPlace[]> {
+    const first = new First(count, before)
     // Nearly all heads are known, and a promise for each room would take longer than the rest.
-    const reading: Array<Promise<number>> = []
+    const reading: Array<Promise<void>> = []
     for (const { room, ms } of dialogs) {
       const headMs = this.#headMs(user, room)
-      if (typeof headMs === 'number') places.push(activePlace(room, ms, headMs))
-      else {
-        reading.push(
-          headMs.then(headMs => {
-            return places.push(activePlace(room, ms, headMs))
-          })
-        )
-      }
+      if (typeof headMs === 'number') first.add(room, Math.max(ms, headMs))
+      else reading.push(headMs.then(headMs => first.add(room, Math.max(ms, headMs))))
     }
     await Promise.all(reading)
-    return places.sort(byTime)
+    return first.places
   }
 
   #headMs(user: string, room: string): number | Promise<number> {
@@ -108,11 +107,36 @@ export class DialogOrder {
   }
 }
 
-const activePlace = (room: string, ownMs: number, headMs: number): DialogPlace => ({
-  room,
-  ms: Math.max(ownMs, headMs),
-  phase: 'active'
-})
+/**
+ * The first `count` of many active dialogs after `before`, in order. Sorting all of a thousand to
+ * return fifty would take several times as long.
+ */
+class First {
+  readonly places: DialogPlace[] = []
+  readonly #count: number
+  readonly #before: DialogPlace | undefined
+
+  constructor(count: number, before: DialogPlace | undefined) {
+    this.#count = count
+    this.#before = before
+  }
+
+  add(room: string, ms: number): void {
+    const { places } = this
+    const last = places.at(-1)
+    if (places.length === this.#count && last !== undefined && ms < last.ms) return
+    const place: DialogPlace = { room, ms, phase: 'active' }
+    if (this.#before !== undefined && byTime(this.#before, place) >= 0) return
+    let [from, to] = [0, places.length]
+    while (from < to) {
+      const middle = (from + to) >>> 1
+      if (byTime(places[middle] ?? place, place) < 0) from = middle + 1
+      else to = middle
+    }
+    places.splice(from, 0, place)
+    if (places.length > this.#count) places.pop()
+  }
+}
 
 const PLACE = /^([ao])(0|[1-9]\d{0,15})-(.+)$/su
 

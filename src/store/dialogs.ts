@@ -17,6 +17,7 @@ import {
 } from './keys.js'
 import { Parted } from './parted.js'
 import { type ReadMarks } from './read-marks.js'
+import { byUtf8 } from './utf8-order.js'
 
 export type OwnDialog = { readonly room: string; readonly ms: number }
 
@@ -195,5 +196,4 @@ function newestOf(dialogs: readonly OwnDialog[], count: number): OwnDialog[] {
 }
 
 /** Newest first. Rooms with the same ms are in reverse order of their names' bytes, as in Redis. */
-export const byTime = (a: OwnDialog, b: OwnDialog): number =>
-  b.ms - a.ms || Buffer.compare(Buffer.from(b.room), Buffer.from(a.room))
+export const byTime = (a: OwnDialog, b: OwnDialog): number => b.ms - a.ms || byUtf8(b.room, a.room)

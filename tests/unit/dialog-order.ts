@@ -59,6 +59,28 @@ t.test('the rooms with the latest messages come first, and a new message moves o
   })
 })
 
+t.test('pages of any length are parts of one order', async t => {
+  // Many have the same time; then their names decide.
+  const heads = new Map(sequence(1, 300).map(n => [`room ${(n * 37) % 300}`, (n * 17) % 23]))
+  const { order } = orderOf(heads)
+  const all = [...heads]
+    .map(([room, ms]) => ({ room, ms: Math.max(1, ms) }))
+    .sort((a, b) => b.ms - a.ms || (a.room < b.room ? 1 : -1))
+    .map(({ room }) => room)
+  await withClock(async () => {
+    for (const length of [1, 7, 299, 300, 301]) {
+      const listed: string[] = []
+      for (let last; ;) {
+        const page = await order.places('ann', last, length)
+        listed.push(...page.map(({ room }) => room))
+        last = page.at(-1)
+        if (page.length < length) break
+      }
+      t.strictSame(listed, all, `pages of ${length}`)
+    }
+  })
+})
+
 t.test('a head that cannot be read is read again by the next list', async t => {
   const heads = new Map([['room', 5]])
   const { order, read } = orderOf(heads)
