@@ -37,7 +37,7 @@ type Connection = {
   state: 'open' | 'streaming' | 'refused'
   /** The answer to the request in progress. */
   current: ServerResponse | undefined
-  /** What the body of the request in progress counts as. */
+  /** How many bytes the request in progress takes of the budget. */
   bytes: number
   readonly waiting: Pending[]
   /** The request whose bytes came last. */
@@ -48,9 +48,10 @@ type Connection = {
 }
 
 /**
- * How many requests may wait on all connections together, as a multiple of `pipelineMax`, but not
- * fewer than a small limit would give to a few connections. As many may come behind refusals: these
- * are never answered, but each one takes memory, and the parser reads up to 64 KiB of them at once.
+ * How many requests may wait on all connections together: this multiple of `pipelineMax`, but at
+ * least WAITING_MAX_MIN, because with a small `pipelineMax` four busy connections would otherwise
+ * use up the total. The same number may arrive behind refusals. Those are never answered, but each
+ * one takes memory, and the parser reads up to 64 KiB of them at once.
  */
 const PIPELINES_MAX = 4
 const WAITING_MAX_MIN = 4000
@@ -119,7 +120,8 @@ export class Connections {
     const connection = this.#connections.get(request.socket)
     if (connection === undefined) return
     const { socket } = connection
-    // Only an end that is read shows that the client has gone.
+    // The socket was paused when something after this request was refused. Unless it is read again,
+    // nobody sees that the client has gone.
     if (connection.state === 'refused') {
       this.#refused -= connection.dropped
       connection.dropped = 0
@@ -127,7 +129,7 @@ export class Connections {
     }
     connection.state = 'streaming'
     connection.latest = undefined
-    // Readers do not close one side only: this one has gone.
+    // No reader of a stream closes only its sending side: this one has gone.
     if (socket.readableEnded) socket.destroy()
     else socket.once('end', () => socket.destroy())
     this.#release(connection)
@@ -138,7 +140,7 @@ export class Connections {
    * Called when a connection has sent something that is not a request. An answer to that would be
    * taken for the answer to a request before it. So all complete requests before it are answered,
    * and then the connection is closed.
-   * @returns false if no answer is due or on its way, so that one may say what is wrong
+   * @returns false if no answer is due or on its way, so that the caller may answer what is wrong
    */
   finish(socket: Socket): boolean {
     const connection = this.#connections.get(socket)
@@ -150,7 +152,8 @@ export class Connections {
     }
     const last = waiting.at(-1)?.response ?? connection.current
     if (last === undefined) {
-      // Either it was answered before its body was complete, or it is nobody's.
+      // These bytes are the rest of a request that was answered before its body was complete, or
+      // they belong to no request.
       if (connection.latest?.complete !== false) return false
       socket.destroySoon()
       return true

@@ -56,11 +56,11 @@ type Attempt = {
 }
 
 /**
- * Whatever a commit has added comes after this sequence. All attempts of a commit share it: after a
- * failover that took the log back it is lower than before. What one attempt has added there would
- * be hidden from the next one by the former value.
+ * Whatever the attempts of a commit have added to the log comes after this sequence. All attempts
+ * share it, because a failover that takes the log back lowers it. An attempt that kept the old,
+ * higher value would not find what an earlier attempt has added below that.
  */
-type Sight = { after: number }
+type SearchStart = { after: number }
 
 export type Group = {
   readonly references: readonly string[]
@@ -121,9 +121,9 @@ export class Committer {
       if (deletion.seq !== generation) throw new OtherGeneration()
       known = this.#heads.get(room)
     }
-    const sight = { after: known?.seq ?? 0 }
+    const searchStart = { after: known?.seq ?? 0 }
     return await this.#untilDurable(deadline, isAgain =>
-      this.#attempt(room, group, { sight, isAgain, deadline })
+      this.#attempt(room, group, { searchStart, isAgain, deadline })
     )
   }
 
@@ -196,8 +196,8 @@ export class Committer {
       // has set it.
       const isOurs =
         isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
-      // The key may belong to a message of an earlier generation, so only an own message tells the
-      // head of this one.
+      // If the key belongs to another message, that may be of an earlier generation. Only our own
+      // message shows where the head of this generation is.
       if (isOurs) this.#rememberHead(room, first, generation)
       return { first, isOurs, replicated }
     })
@@ -236,11 +236,11 @@ export class Committer {
     room: string,
     { references, counts, membersOnly = NOBODY, generation }: Group,
     {
-      sight,
+      searchStart,
       isAgain,
       deadline
     }: {
-      readonly sight: Sight
+      readonly searchStart: SearchStart
       readonly isAgain: boolean
       readonly deadline: number
     }
@@ -253,7 +253,7 @@ export class Committer {
     const names = users.map(([user]) => user)
     const counted = this.#users.countKeys(room, names, membersOnly.size > 0)
     for (;;) {
-      const { after } = sight
+      const { after } = searchStart
       // The log and the counters are updated in one step. While the room's slot is half-moved, they
       // may be on different nodes. Then the log is updated alone, and the counters follow. If
       // somebody must be a member, it waits instead, because the counters say who is one.
@@ -305,11 +305,11 @@ export class Committer {
         )
         return { first: found, isOurs: true, replicated }
       }
-      sight.after = head
+      searchStart.after = head
       if (performance.now() > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
-          'The store did not reach this message in time: try again with the same Idempotency-Key.'
+          'The store could not place this message in its room in time: try again with the same Idempotency-Key.'
         )
       }
     }

@@ -70,9 +70,9 @@ export type MoveResult = MoveProgress & {
 
 export const SPEED_DEFAULT = 25
 const RETRY_MS = 200
-/** How long a node may take to hear of a slot's new owner before nobody waits for it any more. */
+/** How long to wait until every node has heard of a slot's new owner. */
 const HEARD_MS_MAX = 5_000
-/** Longer than a message between two nodes is on its way. */
+/** Longer than a message between two nodes takes. */
 const LATE_MS = 250
 /** Long enough for a failover during a move. */
 const STUCK_MS_MAX = 30_000
@@ -326,12 +326,13 @@ class Mover {
     target: MapNode,
     isClosing: boolean
   ): Promise<void> {
-    const left = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
-    if (left >= 0) throw new Error(`slot ${slots[left]} has keys again on ${nodeText(source)}`)
+    const filled = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
+    if (filled >= 0) throw new Error(`slot ${slots[filled]} has keys again on ${nodeText(source)}`)
     const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
     await this.#admin.askAll(target, setSlot)
     if (isClosing) {
-      // Everybody must hear it from the target first. Then the source has only its mark left.
+      // Every node, the source too, must hear it from the target itself (stale-notes.ts). What the
+      // source is told afterwards only removes its MIGRATING mark.
       await this.#untilHeard()
       await Promise.allSettled([this.#admin.askAll(source, setSlot)])
       return
@@ -345,7 +346,7 @@ class Mover {
     await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
   }
 
-  // Nodes that do not answer are not waited for, and nobody for long.
+  // Waits for every node that answers, but for none longer than HEARD_MS_MAX.
   async #untilHeard(): Promise<void> {
     const missing = ({ disputed }: ClusterMap): string | undefined =>
       disputed.length > 0 ? 'all nodes have heard of the new owners' : undefined
