@@ -33,7 +33,7 @@ export class ChangesModel {
   readonly #world: World
   /** By `<room> <seq>`: every text that a client asked for as the message's new text. */
   readonly #wanted = new Map<string, Set<string>>()
-  /** By `<room> <seq>`: when a deletion was first asked for, and when one was first answered. */
+  /** By `<room> <seq>` of messages whose deletion was asked for: when one was first answered. */
   readonly #deletions = new Map<string, { answeredAt: number }>()
   /** By `<room> <toldAt>`: the change that an answer named. */
   readonly #told = new Map<string, Told>()

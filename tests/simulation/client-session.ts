@@ -115,7 +115,6 @@ export class ClientSession implements Session {
   #answer(args: string[]): Value | undefined {
     const name = args[0]?.toUpperCase() ?? ''
     const node = this.#node
-    this.#world.commands.set(name, (this.#world.commands.get(name) ?? 0) + 1)
     if (node.mood === 'loading' && name !== 'INFO' && name !== 'AUTH') return REFUSALS.loading
     if (node.mood === 'busy' && name !== 'AUTH') return REFUSALS.busy
     if (this.channels.size > 0 && !SUBSCRIBING.has(name)) {

@@ -39,7 +39,7 @@ const BEHIND_MS = 1500
  */
 export const DECIDED_MS = 1200
 
-const DAY_MS = 86_400_000
+export const DAY_MS = 86_400_000
 
 /** A room's log as its owners hold it now, including sealed segments, with the texts. */
 export function storedLog(world: World, room: string, segmentLength: number): Stored[] {

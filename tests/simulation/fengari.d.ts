@@ -11,18 +11,15 @@ declare module 'fengari' {
     readonly LUA_TSTRING: number
     readonly LUA_TTABLE: number
     readonly LUA_REGISTRYINDEX: number
-    lua_call: (state: LuaState, args: number, results: number) => void
     lua_createtable: (state: LuaState, arrayLength: number, fields: number) => void
     lua_error: (state: LuaState) => never
     lua_gettop: (state: LuaState) => number
-    lua_isinteger: (state: LuaState, index: number) => boolean
     lua_pcall: (state: LuaState, args: number, results: number, handler: number) => number
     lua_pop: (state: LuaState, count: number) => void
     lua_pushboolean: (state: LuaState, value: boolean) => void
     lua_pushcfunction: (state: LuaState, run: (state: LuaState) => number) => void
     lua_pushinteger: (state: LuaState, value: number) => void
     lua_pushnumber: (state: LuaState, value: number) => void
-    lua_pushnil: (state: LuaState) => void
     lua_pushstring: (state: LuaState, value: LuaString) => void
     lua_rawgeti: (state: LuaState, index: number, key: number) => number
     lua_rawseti: (state: LuaState, index: number, key: number) => void

@@ -250,10 +250,8 @@ export class NodeBus {
       peer => peer.id === node.id || (!peer.isFailed && !peer.isSuspected)
     ).length
     const isHealthy = reachable >= view.quorum
-    if (!isHealthy) {
-      node.aloneSince = now
-      node.downUntil = Infinity
-    } else if (node.downUntil === Infinity) {
+    if (!isHealthy) node.downUntil = Infinity
+    else if (node.downUntil === Infinity) {
       // A master that comes back waits before it accepts writes again, because it may have been
       // replaced.
       node.downUntil = node.isMaster ? now + Math.min(5000, Math.max(500, this.#timeoutMs)) : now

@@ -48,8 +48,6 @@ export class SimulatedNode implements Server {
   isSynchronizing = false
   isRunning = true
   mood: Mood | undefined
-  /** Since when it has been unable to reach the majority of the masters. */
-  aloneSince: number | undefined
   downUntil = 0
   /** An election that it has called. */
   electionAt: number | undefined
@@ -57,7 +55,8 @@ export class SimulatedNode implements Server {
   /** The versions of both views when it last compared its own with another node's. */
   readonly compared = new Map<string, string>()
   readonly #world: World
-  #scripts = new Map<string, string>()
+  /** By their hash. They are not replicated, and a node that starts again knows none. */
+  readonly #scripts = new Map<string, string>()
 
   constructor(world: World, name: string, port: number) {
     this.#world = world
@@ -184,11 +183,6 @@ export class SimulatedNode implements Server {
     this.#scripts.clear()
     this.isSynchronizing = false
     this.unlinkedAt = undefined
-  }
-
-  /** Scripts are not replicated: a node that was promoted or restarted does not know them. */
-  forgetScripts(): void {
-    this.#scripts.clear()
   }
 
   /** Ends the subscriptions of a slot that has left the node. */

@@ -8,6 +8,7 @@ import {
   blockKeyOf,
   changedIn,
   copiesOf,
+  DAY_MS,
   DECIDED_MS,
   hasLiveReplica,
   headOf,
@@ -48,8 +49,6 @@ type Acknowledged = {
 const ALONE_MS = 32_000
 
 const READ_MS_MAX = 5_000
-/** Rooms keep messages for at least this long. */
-const DAY_MS = 86_400_000
 
 const REFUSALS = new Set(['STORE_UNAVAILABLE', 'NOT_REPLICATED', 'OVERLOADED', 'REFUSED', 'GONE'])
 
@@ -219,7 +218,7 @@ export class Oracle {
 
   onReset(reader: string, room: string, reason: string): void {
     const isDeleted = reason === 'deleted' && this.rooms.wasDeleted(room)
-    // Nothing expires before time leaps.
+    // Rooms keep messages for a day at least, so nothing expires before time leaps.
     const isTrimmed =
       reason === 'trimmed' && this.#world.time.now > this.#world.plan.calmAt + DAY_MS
     if (this.upheavals === 0 && !isDeleted && !isTrimmed) {

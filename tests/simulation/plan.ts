@@ -126,11 +126,12 @@ export type Plan = {
   readonly retention?: { readonly days: number; readonly posts: readonly Post[] } | undefined
 }
 
-/** How often messages expire. From the second figure on they do so in every seed. */
+/** In how many seeds messages expire. */
 const RETENTION_CHANCE = 0.2
-const RETENTION_SEEDS = 1_000_000
+/** From this seed on they expire in every seed. */
+const RETENTION_SEED_MIN = 1_000_000
 
-/** How often slots are moved and nothing else happens. */
+/** In how many seeds slots are moved and nothing else happens. */
 const GENTLE_CHANCE = 0.1
 /** A slot that is half-moved for long holds up commands with several keys. */
 const GENTLE_PAUSE_MS_MAX = 20
@@ -174,7 +175,7 @@ export function planOf(seed: string | number, random: Random): Plan {
     isGentle,
     calmAt,
     quietMs: random.chance(0.2) ? 6000 : 300,
-    retention: retention(random.fork('retention'), setting, Number(seed) >= RETENTION_SEEDS)
+    retention: retention(random.fork('retention'), setting, Number(seed) >= RETENTION_SEED_MIN)
   }
 }
 

@@ -19,8 +19,6 @@ export class ReaderSocket extends EventEmitter {
   writableLength = 0
   writableNeedDrain = false
   bytesWritten = 0
-  /** The largest number of bytes that ever waited. */
-  longest = 0
   /** Nothing passes any more, and nobody is told. */
   isSilent = false
   readonly #time: VirtualTime
@@ -54,7 +52,6 @@ export class ReaderSocket extends EventEmitter {
     this.#waiting.push(bytes)
     this.writableLength += bytes.length
     this.bytesWritten += bytes.length
-    this.longest = Math.max(this.longest, this.writableLength)
     if (this.writableLength >= this.#highWaterMark) this.writableNeedDrain = true
     this.#takeSoon()
     return !this.writableNeedDrain

@@ -4,13 +4,12 @@
 // expired is on all of them. Readers that were away are told what they have missed.
 import { logKey, parseKey } from '../../src/store/keys.js'
 import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/message/message.js'
-import { headOf, holderOf, isExpired, streamOf } from './durability.js'
+import { DAY_MS, headOf, holderOf, isExpired, streamOf } from './durability.js'
 import { type Post } from './plan.js'
 import { RoomReader } from './room-reader.js'
 import { type World } from './world.js'
 import { write } from './writer.js'
 
-const DAY_MS = 86_400_000
 const PAGE_LENGTH = 100
 const AGAIN_MS = 100
 

@@ -20,6 +20,7 @@ import {
 } from '../../src/store/keys.js'
 import {
   changedIn,
+  DAY_MS,
   generationIn,
   generationOf,
   holderOf,
@@ -37,7 +38,6 @@ type Answered = { readonly seq: number; readonly at: number; isExcused: boolean 
 
 /** How many deadlines a deletion may take: it lists, deletes, tells and cleans. */
 const DEADLINES = 4
-const DAY_MS = 86_400_000
 /** CLEANING_MS of src/store/deletions.ts. */
 const CLEANING_MS = 5000
 

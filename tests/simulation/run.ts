@@ -13,15 +13,17 @@ export type Outcome = {
   readonly digest: string
   readonly steps: number
   readonly virtualMs: number
-  readonly commands: ReadonlyMap<string, number>
 }
 
 /** Within this virtual time after the last fault, everybody is live and every POST is answered. */
 export const SETTLE_MS_MAX = 60_000
 const LOOK_MS = 50
-/** Within this time a message reaches everybody when all is quiet. Lost texts are waited for. */
+/**
+ * Within this time a message reaches everybody when all is quiet. So much, because a reader may
+ * wait for a text that is lost.
+ */
 const EPILOGUE_MS_MAX = 15_000
-/** More than a few ms are rarely needed. */
+/** How long everybody's dialogs may take to be read; mostly a few ms. */
 const COMPARE_MS_MAX = 10_000
 export const STEPS_MAX = 2_000_000
 
@@ -34,6 +36,13 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
   const { time, oracle, trace } = world
   const connect = (host: string, port: number): ReturnType<typeof world.network.connect> =>
     world.network.connect(host, port)
+  // Looks every 50 ms whether something is so. @returns whether it is, within this time
+  const advance = (isDone: () => boolean, msMax = SETTLE_MS_MAX): boolean => {
+    for (let looks = msMax / LOOK_MS; looks > 0 && !isDone(); looks--) {
+      time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
+    }
+    return isDone()
+  }
   within({ time, connect }, () => {
     world.begin()
     try {
@@ -49,25 +58,12 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       time.run(time.now + COMPARE_MS_MAX, stepsMax, () => world.dialogs.isCompared)
       if (!world.dialogs.isCompared) oracle.violation('the dialogs of a user are not answered')
       // A write whose client has gone may be committed this late, and readers may be slow.
-      for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !world.hasAgreed; looks--) {
-        time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
-      }
+      advance(() => world.hasAgreed)
       if (oracle.found === undefined) {
-        playEpilogue(world, isDone => {
-          for (let looks = EPILOGUE_MS_MAX / LOOK_MS; looks > 0 && !isDone(); looks--) {
-            time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
-          }
-          return isDone()
-        })
+        playEpilogue(world, isDone => advance(isDone, EPILOGUE_MS_MAX))
       }
       world.lookAgain()
-      for (
-        let looks = SETTLE_MS_MAX / LOOK_MS;
-        looks > 0 && world.dialogs.disagreementAfterLook !== undefined;
-        looks--
-      ) {
-        time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
-      }
+      advance(() => world.dialogs.disagreementAfterLook === undefined)
       const { disagreementAfterLook } = world.dialogs
       if (disagreementAfterLook !== undefined) {
         oracle.violation(`after a look: ${disagreementAfterLook}`)
@@ -75,12 +71,7 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       if (oracle.found === undefined) oracle.judge()
       if (oracle.found === undefined && plan.retention !== undefined) {
         const { days, posts } = plan.retention
-        new RetentionModel(world, days, posts, isDone => {
-          for (let looks = SETTLE_MS_MAX / LOOK_MS; looks > 0 && !isDone(); looks--) {
-            time.run(time.now + LOOK_MS, stepsMax, () => oracle.found !== undefined)
-          }
-          return isDone()
-        }).run()
+        new RetentionModel(world, days, posts, isDone => advance(isDone)).run()
       }
     } catch (error) {
       oracle.violation(error instanceof Error ? (error.stack ?? error.message) : String(error))
@@ -92,7 +83,6 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
     trace: trace.lines,
     digest: trace.digest,
     steps: time.steps,
-    virtualMs: time.now,
-    commands: world.commands
+    virtualMs: time.now
   }
 }

@@ -50,7 +50,6 @@ export class World {
   readonly texts = new Map<string, string>()
   readonly owner = newOwner('world')
   readonly clients = newOwner('clients')
-  readonly commands = new Map<string, number>()
   readonly moods = new Set<Mood>()
   readonly #pace = new Pace(this)
   /** Until when each owner was last held up, paused or cut off. */
