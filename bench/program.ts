@@ -33,8 +33,9 @@ export class Program<M extends Methods> {
       execArgv: ['--enable-source-maps', COLLECTING]
     })
     this.#child.on('message', message => {
+      // Only `serve` sends messages.
       this.#settle(message as Answer)
-    }) // only `serve` sends, and only this
+    })
     this.#child.once('exit', (code, signal) => {
       for (const { reject } of this.#waiting.values()) {
         reject(new Error(`The program ${name} ended (${signal ?? code})`))

@@ -100,7 +100,7 @@ async function measure(redis: RedisNodes, node: string, names: readonly string[]
     for (let n = 0; n < publications; n += PIPELINE) {
       await publisher.exchange(
         Array.from({ length: PIPELINE }, (_, i) =>
-          // There are names, and the index is one of theirs.
+          // The index is below the number of names.
           encodeCommand(['SPUBLISH', names[((n + i) * 31) % names.length] as string, payload])
         ).join('')
       )

@@ -98,7 +98,7 @@ async function people(
   dialogs: Dialogs,
   program: Program<InboxMethods>
 ): Promise<Table> {
-  const count = bench.size(Number(process.env['BENCH_PEOPLE'] ?? 5000), 20)
+  const count = bench.size(5000, 20)
   const each = bench.size(20, 4)
   const prefix = newRoom()
   const user = (index: number): string => `${prefix}-${index % count}`

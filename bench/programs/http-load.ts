@@ -46,10 +46,11 @@ export type HttpLoadMethods = {
 }
 
 /**
- * How many different requests a connection repeats, from few connections to many. autocannon builds
- * all of them when it starts and measures that time with the first answers: 216,000 requests took
- * 2.4 s, so all connections together have about as many as 64 of them have. None divides a number
- * of rooms, so that connections begin at different rooms.
+ * How many different requests a connection sends in turn: the first of these that REQUESTS_MAX
+ * allows, or else REQUESTS_MIN. autocannon builds all requests when it starts, and counts that time
+ * in the first latencies: 216,000 requests took 2.4 s. So the total stays about what 64 connections
+ * with 211 each have. None of the three numbers divides a number of rooms that is used, so that
+ * each connection begins at another room.
  */
 const REQUESTS_PER_CONNECTION = [211, 53]
 const REQUESTS_MIN = 13

@@ -7,6 +7,7 @@ import { build } from 'hdr-histogram-js'
 import pLimit from 'p-limit'
 import { Pool } from 'undici'
 import { SseConnection } from '../../tests/drills/sse-connection.js'
+import { until } from '../../tests/support/until.js'
 import { serve } from '../program.js'
 import { type StreamRequest } from '../targets/target.js'
 
@@ -55,7 +56,6 @@ const CONNECTIONS_MAX = 1000
 const OPENING_MAX = 500
 const READY_MS_MAX = 180_000
 const LAST_MS_MAX = 3000
-const POLL_MS = 10
 
 let rooms: readonly LatencyRoom[] = []
 let readers: SseConnection[] = []
@@ -88,7 +88,7 @@ async function open(request: readonly LatencyRoom[]): Promise<null> {
   void Promise.all(opening).then(() => {
     isLive = true
   })
-  await until(() => isLive, READY_MS_MAX, 'the readers are live')
+  await until('the readers are live', () => isLive, READY_MS_MAX)
   return null
 }
 
@@ -160,7 +160,7 @@ async function load({ rate, warmUpSeconds, seconds, textBytes }: LatencyLoad): P
     }
     await sleep(1)
   }
-  await until(() => received >= expected, LAST_MS_MAX).catch(() => undefined)
+  await until('all is received', () => received >= expected, LAST_MS_MAX).catch(() => undefined)
   const atMs = (percentile: number): number =>
     histogram.getValueAtPercentile(percentile) / MICROSECONDS
   return {
@@ -188,14 +188,6 @@ async function close(): Promise<null> {
 function indexOf(frame: Buffer): number | undefined {
   const mark = frame.indexOf('"#')
   return mark < 0 ? undefined : Number.parseInt(frame.toString('latin1', mark + 2, mark + 12), 10)
-}
-
-async function until(holds: () => boolean, deadlineMs: number, what = ''): Promise<void> {
-  const deadline = performance.now() + deadlineMs
-  while (!holds()) {
-    if (performance.now() > deadline) throw new Error(`Not within ${deadlineMs} ms: ${what}`)
-    await sleep(POLL_MS)
-  }
 }
 
 serve({ open, load, close } satisfies LatencyMethods)

@@ -28,12 +28,10 @@ import { redisTarget } from '../../src/config/redis-target.js'
 import { SEAL } from '../../src/store/log-scripts.js'
 import { parseReference } from '../../src/message/message.js'
 import { checkRoom } from '../support/check-room.js'
-import { freshRoom } from '../support/client.js'
+import { freshRoom, post, sequence } from '../support/client.js'
 import { startCluster, temporaryDir } from '../support/embedded.js'
-import { sequence } from '../support/log-model.js'
 import { startService } from '../support/service.js'
 import { append, appendMany, openStore, readAll, type TestStore } from '../support/store.js'
-import { post } from '../support/client.js'
 import { until } from '../support/until.js'
 
 const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))

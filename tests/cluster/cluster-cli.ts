@@ -25,7 +25,8 @@ import { SteadyWriter } from '../support/steady-writer.js'
 import { connectTo } from '../support/store.js'
 import { until } from '../support/until.js'
 
-t.jobs = 2 // half of the time is waiting: for processes to start, and 2 s for each node that does
+// Half of the time is spent waiting for processes, above all 2 s for each node that starts.
+t.jobs = 2
 
 /**
  * Set when these tests run a second time, on another server: what depends least on the server is

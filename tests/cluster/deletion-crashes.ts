@@ -49,8 +49,9 @@ async function expireClaim(room: string): Promise<void> {
 }
 
 /**
- * Only then does another process look at the list: it would take a claim over that stays the same
- * for 100 ms, and that is soon on a busy machine.
+ * Another process finishes the deletion. It looks at the list only during this call, because it
+ * takes over any claim that stays unchanged for 100 ms. On a busy machine a living process may not
+ * renew its claim within that time.
  */
 async function anotherFinishes(room: string): Promise<void> {
   const { deletions } = finisher.store

@@ -99,7 +99,7 @@ t.test('the numbers of shards and replicas are configurable', async t => {
   await writeKeys(cluster)
 })
 
-// Not buffered: it has the machine for itself, as far as tests go.
+// Not buffered, so that no other test of this file runs at the same time.
 t.test(
   'data survives a stop, and the second start takes under 4 s',
   { buffered: false },

@@ -17,9 +17,8 @@ import {
 import { CHANGE, ENSURE, ENSURE_BY_COPY, REMOVE_ENTRIES } from '../../src/store/block-scripts.js'
 import { COMMIT, SEAL, SEAL_BY_COPY } from '../../src/store/log-scripts.js'
 import { NEEDS_COPY, TOUCH_KEY } from '../../src/store/scripts.js'
-import { freshRoom } from '../support/client.js'
+import { freshRoom, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
-import { sequence } from '../support/log-model.js'
 
 const cluster = await startCluster(t)
 const admin = await Admin.connect(redisTarget(cluster.urls))

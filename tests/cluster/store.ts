@@ -11,11 +11,10 @@ import { blockKey, logKey, onceKey, roomSlot, segmentKey } from '../../src/store
 import { slotOf } from '../../src/redis/slots.js'
 import { isMessage, parseReference } from '../../src/message/message.js'
 import { type Store } from '../../src/store/store.js'
-import { freshRoom } from '../support/client.js'
+import { freshRoom, sequence } from '../support/client.js'
 import { clockOf } from '../support/clock.js'
 import { startCluster } from '../support/embedded.js'
 import { Gate } from '../support/gate.js'
-import { sequence } from '../support/log-model.js'
 import { append, appendMany, connectTo, openStore, readAll } from '../support/store.js'
 import { until } from '../support/until.js'
 

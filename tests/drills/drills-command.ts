@@ -20,7 +20,7 @@ ${DRILL_NAMES.map(name => `  ${name.padEnd(19)}${DRILLS[name].about}`).join('\n'
   --readers N        default 100
   --quiet SECONDS    of load before and after the change; default 10
   --history N        messages that the busiest user writes before the load starts; default 5,000
-  --tokens           the services ask for tokens; besides, streams whose tokens expire have to end on time
+  --tokens           the services ask for tokens, and streams whose tokens expire must end on time
   --report FILE      writes the report with its plots; default of all without --tokens: bench/RESHARDING.md
   --blocks N         in the report: up to how many blocks the distribution is measured; default 1,000`
 

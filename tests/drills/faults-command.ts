@@ -25,7 +25,7 @@ ${namesOf(PARTITIONS)}
   --writers N        default 50
   --rooms N          default 20
   --readers N        default 40
-  --tokens           the services ask for tokens; besides, streams whose tokens expire have to end on time
+  --tokens           the services ask for tokens, and streams whose tokens expire must end on time
   --seed N           repeats a run; default random, and reported`
 
 export type FaultsSize = {

@@ -87,7 +87,7 @@ function latencyLine(name: string, durationMs: number, values: Float64Array): st
 
 const EDGES_MS = [50, 100, 200, 300, 500, 1000, 2000, 5000, Infinity]
 
-/** How many readers had a longest pause between two messages of which length. */
+/** A histogram: how long the longest pause between two messages was, and for how many readers. */
 export function pauseText(pausesMs: readonly number[]): string {
   const lines = EDGES_MS.map((edge, index) => {
     const below = EDGES_MS[index - 1] ?? 0

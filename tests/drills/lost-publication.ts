@@ -1,5 +1,5 @@
-// The publication of a room's last message is refused. Its writer can announce only by another way
-// that there may be more (src/store/peers.ts).
+// Redis refuses the publication of a room's last message. Its writer then tells the other processes
+// in another way to look at that room (src/store/peers.ts).
 import { randomUUID } from 'node:crypto'
 import { Client } from 'undici'
 import { post } from '../../src/cli/post.js'
@@ -18,13 +18,10 @@ import { World } from './world.js'
 const VANISHED_MS = 10_000
 const HEARD_MS = VANISHED_MS / 5
 const TIMES = 5
-const TRIALS_PER_DELAY = 3
+const ATTEMPTS_PER_DELAY = 3
 /** How long the look at the store itself may take on a busy machine. */
 const LOOK_MS_MAX = 500
-/**
- * A single trial may meet a moment in which the machine is busy, and then be heard late, or only
- * the next time.
- */
+/** If the machine is busy at that moment, the news is heard late, or only the next time. */
 const LONGEST_MS_MAX = 2 * HEARD_MS + 4000
 
 export const lostPublication: Experiment = {
@@ -45,8 +42,9 @@ export const lostPublication: Experiment = {
     const client = new Client(writing)
     const ledger = new Ledger()
     const delaysMs: number[] = []
-    // An earlier publication may meet the refusal first: that of a message which its reader has
-    // found in the log already. Then the process refuses this message, and it has to be repeated.
+    // The message before may still be waiting to be published, although its reader has found it in
+    // the log. If Redis refuses that publication, the process refuses this message with
+    // STORE_DENIED, and it must be repeated later.
     const write = async (): Promise<{ repeat: () => Promise<void> } | undefined> => {
       const sent = ledger.compose(room, 'ann', 50, performance.now())
       const attempt = { basePath: '', key: randomUUID(), token: rights?.writer }
@@ -64,18 +62,18 @@ export const lostPublication: Experiment = {
     try {
       await until('the reader is live', () => recorder.record.isLive)
       const wanted = Math.max(2, TIMES * scale)
-      for (let trial = 0; delaysMs.length < wanted; trial++) {
-        if (trial === wanted * TRIALS_PER_DELAY) throw new Error('No publication was lost')
+      for (let attempt = 0; delaysMs.length < wanted; attempt++) {
+        if (attempt === wanted * ATTEMPTS_PER_DELAY) throw new Error('No publication was lost')
         await (await write())?.repeat()
         await until(
           'the first message is there',
           () => recorder.record.last === ledger.acknowledged
         )
-        // Right after a message that arrived, so the room has just been heard of.
+        // Right after a message that arrived, so that no audit of the room is due.
         await world.operator.askAll('ACL', 'SETUSER', 'service', '-spublish')
         const refused = await write()
         const answeredMs = performance.now()
-        // On a busy machine its process may hear of the others before the writer has its answer.
+        // On a busy machine the reader may have the message before the writer has its answer.
         const isLost = refused === undefined && recorder.record.last !== ledger.acknowledged
         await until('the last message is there', () => recorder.record.last === ledger.acknowledged)
         if (isLost) delaysMs.push(performance.now() - answeredMs)
@@ -91,11 +89,7 @@ export const lostPublication: Experiment = {
         ledger,
         readers: [recorder],
         url: writing,
-        headers,
-        excused: 'none',
-        answerMsMax: Infinity,
-        takeovers: [],
-        startedMs: 0
+        headers
       })
       const medianMs = percentile(Float64Array.from(delaysMs).sort(), 50)
       const longestMs = Math.max(...delaysMs)

@@ -13,9 +13,9 @@ const INVITING_MS = 60_000
 const CONNECTIONS = 64
 const PERSON = 'celebrity'
 const KEY_BYTES_MAX = 2 * 1024 * 1024
-/** What a command may take at most, by SLOWLOG. */
+/** How long a command may take, as measured by SLOWLOG. */
 const COMMAND_MS_MAX = 50
-/** What SLOWLOG notes. */
+/** Commands that take longer are recorded by SLOWLOG. */
 const SLOW_MS = 5
 const SLOW_LENGTH = 1000
 const BYSTANDER_PAUSE_MS = 20
@@ -63,7 +63,7 @@ export const manyDialogs: Experiment = {
       ]) {
         await world.operator.askAll(...each)
       }
-      // Others go on meanwhile.
+      // Somebody else posts all the while.
       const over = new AbortController()
       const times: number[] = []
       const bystander = (async () => {
@@ -150,7 +150,7 @@ async function untilLive(world: World, headers: Readonly<Record<string, string>>
 async function largestKey(world: World): Promise<{ key: string; bytes: number }> {
   let largest = { key: '', bytes: 0 }
   for (const { process } of await world.operator.masters()) {
-    // KEYS answers a list of names.
+    // KEYS returns a list of names.
     const keys = (await world.operator.ask(process, 'KEYS', `user:{${PERSON}}*`)) as string[]
     for (const key of keys) {
       const usage = await world.operator.ask(process, 'MEMORY', 'USAGE', key, 'SAMPLES', '0')

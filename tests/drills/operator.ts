@@ -99,11 +99,7 @@ export class Operator {
         this.awake.filter(node => node !== lost).map(node => this.members(node))
       )
       const owners = views.map(view =>
-        view.find(
-          ({ node }) =>
-            node.role === 'master' &&
-            node.slots.some(([first, last]) => first <= slot && slot <= last)
-        )
+        view.find(({ node }) => node.role === 'master' && includesSlot(node.slots, slot))
       )
       const isTaken = owners.map(owner => owner !== undefined && owner.process !== lost)
       if (isTaken.includes(true)) firstMs = Math.min(firstMs, performance.now())
@@ -115,10 +111,10 @@ export class Operator {
   /**
    * Waits until every running node says that the cluster works, agrees with the others about every
    * slot and considers none of them dead, and until every replica is connected.
-   * @param atLeast how many replicas each master with slots must have; 0 while a node is dead
+   * @param replicasMin how many replicas each master with slots must have; 0 while a node is dead
    */
-  async untilHealthy(atLeast = 1): Promise<void> {
-    await this.#until(async () => (await this.#fault(atLeast)) ?? true)
+  async untilHealthy(replicasMin = 1): Promise<void> {
+    await this.#until(async () => (await this.#fault(replicasMin)) ?? true)
   }
 
   async #fault(replicasMin: number): Promise<string | undefined> {
@@ -175,6 +171,9 @@ export class Operator {
     }
   }
 }
+
+export const includesSlot = (ranges: ClusterNode['slots'], slot: number): boolean =>
+  ranges.some(([first, last]) => first <= slot && slot <= last)
 
 const picture = (view: readonly Member[]): string =>
   view

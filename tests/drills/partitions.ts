@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, roomSlot, userCountKey } from '../../src/store/keys.js'
 import { type Sent } from './ledger.js'
-import { type Member } from './operator.js'
+import { includesSlot, type Member } from './operator.js'
 import { type Scenario } from './scenarios.js'
 import { type Trial } from './trial.js'
 
@@ -20,8 +20,8 @@ const REFUSING_AFTER_MS = 4_000
 const REFUSED_WITHIN_MS = 1_500
 const CUT_MS = 9_000
 /**
- * After this time, a service that is cut off from a master at once refuses what needs that master:
- * 2 s of silence, and until the other masters are known to have heard it since.
+ * A service that has been cut off from a master for this long refuses at once what needs that
+ * master: after 2 s of silence, and after learning that the other masters still hear that master.
  */
 const CUT_OFF_AFTER_MS = 6_000
 
@@ -189,18 +189,18 @@ export type PartitionName = keyof typeof PARTITIONS
 export type Partition = Scenario & {
   /** After this time no POST fails any more, although the cut continues. */
   readonly outageMsMax?: number
-  /** Like `isApart`, for POSTs to the first service. */
-  readonly isLinkCut?: boolean
   /** POSTs whose shards are all healthy notice nothing; the others are refused at once. */
   readonly isApart?: boolean
+  /** The same, but only POSTs to the first service may be refused. */
+  readonly isLinkCut?: boolean
 }
 
 /** One block for each user, so that the shards that a POST needs follow from its names. */
 export const PARTITION_ENV = {
   BLOCK_LENGTH: '100000',
   SEGMENT_LENGTH: '64',
-  // A writer that is cut off puts its text back when it is reachable again: readers on the other
-  // side wait for longer than the cut.
+  // A writer that is cut off puts its text back only when the cut is over, so readers on the other
+  // side must wait for longer than that.
   LOST_PATIENCE_MS: '20000'
 }
 export const HOSTS = 6
@@ -310,8 +310,7 @@ function judgeApart(
     service
   }: { readonly refusingAfterMs: number; readonly service?: string | undefined }
 ): void {
-  const isCut = (slot: number): boolean =>
-    slots.some(([first, last]) => first <= slot && slot <= last)
+  const isCut = (slot: number): boolean => includesSlot(slots, slot)
   const needs = ({ room, user }: Sent): number[] => [
     roomSlot(room),
     slotOf(userCountKey(user)),

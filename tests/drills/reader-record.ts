@@ -71,21 +71,22 @@ export class ReaderRecord {
   /**
    * The longest pause between two messages that overlaps this span; 0 if all were shorter than 50
    * ms.
-   * @param lag its pauses of the machine are deducted
+   * @param isWhole only pauses that lie within the span, not those that overlap its edges
+   * @param lag the machine's own pauses, which are deducted
    */
   longestPauseMs(
     fromMs: number,
     toMs: number,
     { isWhole = false, lag }: { readonly isWhole?: boolean; readonly lag?: Lag } = {}
   ): number {
-    const isMeant = (pause: Pause): boolean =>
+    const isCounted = (pause: Pause): boolean =>
       isWhole
         ? pause.fromMs >= fromMs && pause.toMs <= toMs
         : pause.fromMs < toMs && pause.toMs > fromMs
     return Math.max(
       0,
       ...this.#pauses
-        .filter(isMeant)
+        .filter(isCounted)
         .map(pause => pause.toMs - pause.fromMs - (lag?.overlapMs(pause.fromMs, pause.toMs) ?? 0))
     )
   }
@@ -96,7 +97,7 @@ export class ReaderRecord {
   }
 
   message(seq: number, data: Buffer, atMs: number): void {
-    if (!this.transcript.isSame(seq, data)) this.faults.different++
+    if (!this.transcript.recordOrCompare(seq, data)) this.faults.different++
     if (!this.#place(seq)) return
     this.received++
     if (!this.isLive) return

@@ -70,11 +70,7 @@ export const reconnectStorm: Experiment = {
         ledger,
         readers: recorders,
         url: first,
-        headers,
-        excused: 'none',
-        answerMsMax: Infinity,
-        takeovers: [],
-        startedMs: 0
+        headers
       })
       return {
         figures: [

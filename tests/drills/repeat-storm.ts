@@ -65,11 +65,7 @@ export const repeatStorm: Experiment = {
         ledger,
         readers: [],
         url: world.urls[0] ?? '',
-        headers: bearer(rights?.reader),
-        excused: 'none',
-        answerMsMax: Infinity,
-        takeovers: [],
-        startedMs: 0
+        headers: bearer(rights?.reader)
       })
       return {
         figures: [

@@ -40,7 +40,7 @@ export const bearer = (token: string | undefined): Readonly<Record<string, strin
 /** Streams whose tokens expire after some seconds, again and again. */
 export class ExpiringStreams {
   readonly violations: string[] = []
-  /** Streams that ended with their right, and refusals of their tokens after that. */
+  /** Streams that were opened, that were told of their expiry, and refusals of expired tokens. */
   readonly counts = { opened: 0, expired: 0, refused: 0 }
   readonly #rooms: readonly string[]
   readonly #urls: readonly string[]
@@ -66,7 +66,7 @@ export class ExpiringStreams {
     this.#running = Promise.all(
       Array.from({ length: STREAMS }, async () => {
         while (!this.#isStopped) {
-          await this.#one()
+          await this.#openOne()
           await sleep(REOPEN_MS)
         }
       })
@@ -79,7 +79,7 @@ export class ExpiringStreams {
     await this.#running
   }
 
-  async #one(): Promise<void> {
+  async #openOne(): Promise<void> {
     const room = this.#rooms[Math.floor(this.#random() * this.#rooms.length)] ?? ''
     const base = this.#urls[Math.floor(this.#random() * this.#urls.length)] ?? ''
     const url = new URL(`${base}/rooms/${encodeURIComponent(room)}/events?last=0`)
@@ -93,7 +93,7 @@ export class ExpiringStreams {
       ttlS: lifeS - SKEW_S
     })
     await this.#follow(url, token, endsAt)
-    if (Date.now() > endsAt) await this.#isRefused(url, token)
+    if (Date.now() > endsAt) await this.#checkRefused(url, token)
   }
 
   // Until it ends, or should have ended.
@@ -134,8 +134,8 @@ export class ExpiringStreams {
     if (last.startsWith('event: expired')) this.counts.expired++
   }
 
-  async #isRefused(url: URL, token: string): Promise<void> {
-    // A service that is being restarted answers nothing, or has its client come back.
+  async #checkRefused(url: URL, token: string): Promise<void> {
+    // A service that is being restarted does not answer, or tells its client to come back.
     const status = await fetch(url, { headers: bearer(token) }).then(
       async response => {
         await response.body?.cancel()

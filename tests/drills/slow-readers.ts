@@ -146,11 +146,7 @@ async function measure(
     ledger,
     readers: recorders,
     url,
-    headers,
-    excused: 'none',
-    answerMsMax: Infinity,
-    takeovers: [],
-    startedMs: 0
+    headers
   })
 
   return {

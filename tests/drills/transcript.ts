@@ -12,9 +12,10 @@ export class Transcript {
   }
 
   /**
-   * Records the data of a sequence, or compares it; returns false if another reader got other data.
+   * Records the data that the first reader got at a sequence, and compares what later readers get.
+   * @returns false if the data differs
    */
-  isSame(seq: number, data: Buffer): boolean {
+  recordOrCompare(seq: number, data: Buffer): boolean {
     const known = this.#data[seq]
     if (known !== undefined) return known.equals(data)
     this.#data[seq] = Buffer.from(data)

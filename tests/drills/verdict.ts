@@ -4,6 +4,7 @@
 import { roomSlot } from '../../src/store/keys.js'
 import { type Lag, type StoodStill } from './lag.js'
 import { type Ledger } from './ledger.js'
+import { includesSlot } from './operator.js'
 import { type ReaderRecord } from './reader-record.js'
 import { readStored, type StoredMessage } from './stored.js'
 
@@ -75,20 +76,22 @@ export type VerdictOptions = {
   readonly url: string
   /** For a service that asks for a token. */
   readonly headers?: Readonly<Record<string, string>>
-  readonly excused: Excused
-  /** A POST that is answered later than this breaks a promise. */
-  readonly answerMsMax: number
-  readonly takeovers: readonly Takeover[]
+  /** Default: none. */
+  readonly excused?: Excused
+  /** A POST that is answered later than this breaks a promise. Default: none does. */
+  readonly answerMsMax?: number
+  readonly takeovers?: readonly Takeover[]
   /** Pauses of the machine, which are deducted from judged times. */
   readonly lag?: Lag
-  /** When the load started: the times of failures are relative to it. */
-  readonly startedMs: number
+  /** When the load started: the times of failures are relative to it. Default: the process did. */
+  readonly startedMs?: number
 }
 
 const EXAMPLES_MAX = 3
 /** The time that the service may take in addition to the cluster's own failover. */
 const RESUMED_MS_MAX = 1000
-const IN_THE_MOMENT_MS = 300
+/** An answer that comes so soon after the kill does not prove that the slots are served again. */
+const ON_ITS_WAY_MS = 300
 
 /** Collects violations by kind, each with a few examples. */
 class Violations {
@@ -122,14 +125,22 @@ export async function judgeAll(options: VerdictOptions): Promise<Verdict> {
     posts: judgePosts(options, violations),
     stored: judgeStored(ledger, rooms, violations),
     frames: judgeFrames(readers, rooms, violations),
-    resumedMs: options.takeovers.flatMap(takeover => judgeTakeover(options, takeover, violations)),
+    resumedMs: (options.takeovers ?? []).flatMap(takeover =>
+      judgeTakeover(options, takeover, violations)
+    ),
     stoodStill: options.lag?.stoodStill ?? { times: 0, ms: 0 },
     violations: violations.toSentences()
   }
 }
 
 function judgePosts(
-  { ledger, excused, answerMsMax, takeovers, startedMs }: VerdictOptions,
+  {
+    ledger,
+    excused = 'none',
+    answerMsMax = Infinity,
+    takeovers = [],
+    startedMs = 0
+  }: VerdictOptions,
   violations: Violations
 ): Verdict['posts'] {
   const failures = new Map<string, { count: number; firstMs: number; lastMs: number }>()
@@ -244,19 +255,16 @@ const describe = (outcome: Ledger['all'][number]['outcome']): string =>
     ? `acknowledged as ${outcome.seq}`
     : `failed with ${outcome?.code}`
 
-// An answer from the moment of the kill does not prove that the slots are served again.
 function judgeTakeover(
   { ledger, lag }: VerdictOptions,
   { slots, killedMs, takenOverMs }: Takeover,
   violations: Violations
 ): number[] {
-  const isOfSlots = (room: string): boolean =>
-    slots.some(([first, last]) => first <= roomSlot(room) && roomSlot(room) <= last)
   const answers = ledger.all.filter(
     ({ room, outcome, answeredMs }) =>
       outcome?.isAcknowledged === true &&
-      answeredMs > killedMs + IN_THE_MOMENT_MS &&
-      isOfSlots(room)
+      answeredMs > killedMs + ON_ITS_WAY_MS &&
+      includesSlot(slots, roomSlot(room))
   )
   if (answers.length === 0) return []
   const firstMs = answers.reduce((least, { answeredMs }) => Math.min(least, answeredMs), Infinity)

@@ -38,7 +38,7 @@ const ROOMS = 5
 const PAUSE_MS_MAX = 60
 const ANSWER_MS_MAX = 120_000
 const MOVED_MS_MAX = 120_000
-/** An abandoned deletion is finished after six deadlines and a half at most, by default 65 s. */
+/** An abandoned deletion is finished within 6.5 deadlines: with the default deadline after 65 s. */
 const DEADLINE_MS = 4000
 /** Longer than it takes a replica to take over from a master that is cut off. */
 const CUT_MS = 6000
@@ -140,7 +140,7 @@ async function changeIn(room: string, user: string, isDeletion: boolean): Promis
     ? await ask('DELETE', `${pathOf(room, 'messages', seq)}?user=${user}`, undefined, randomUUID())
     : await ask('PATCH', pathOf(room, 'messages', seq), { user, text }, randomUUID())
   if (answer.status === 200) model.changed(room, Number(answer.body['seq']), seq, text)
-  // Only its author changes it, so it has gone with its room.
+  // Only its author changes it, one change at a time. So a 410 means that its room was deleted.
   else if (answer.status !== 410) unexpected(`a change of ${seq}`, answer)
   else await until('the room is deleted', () => model.goneTo(room) >= seq)
 }
@@ -155,7 +155,7 @@ const joinIn = (room: string, user: string): Promise<void> =>
 const leaveIn = (room: string, user: string): Promise<void> =>
   exclusively(room, async () => {
     const answer = await ask('DELETE', pathOf(room, 'users', user))
-    // A repetition finds that it is done.
+    // A repeated request gets 404 if the first one has removed the user.
     if (answer.status !== 200 && answer.status !== 404) unexpected('leaving', answer)
     model.left(room, user)
   })
@@ -199,13 +199,14 @@ async function live(user: string, isOver: () => boolean): Promise<void> {
   }
 }
 
-/** As an operator does: what a dead master has interrupted is finished when it is back. */
+/** As an operator does: if a master dies and interrupts the move, finishes it when it is back. */
 async function moveAndFinish(count: number): Promise<void> {
   try {
     await moveSome(scene, count)
   } catch (error) {
     world.did(`the move is interrupted: ${messageOf(error)}`)
-    // Before the cluster is healthy: a slot that nobody serves is one of the reasons why it is not.
+    // Does not wait for a healthy cluster first: a slot that nobody serves may be why it is not
+    // healthy.
     await until(
       'it is finished',
       async () => {
@@ -233,7 +234,7 @@ const CUTS: ReadonlyArray<readonly [what: string, cut: Cut]> = [
 
 const cutOff: string[] = []
 
-async function theyAreCutOff(): Promise<void> {
+async function cutHostsOff(): Promise<void> {
   if (hosts === undefined) return
   for (const [what, cut] of CUTS) {
     const { process } = pick(await world.operator.masters())
@@ -248,7 +249,7 @@ async function theyAreCutOff(): Promise<void> {
   }
 }
 
-async function theyBreak(followers: ReadonlyArray<{ cut: () => void }>): Promise<void> {
+async function breakEverything(followers: ReadonlyArray<{ cut: () => void }>): Promise<void> {
   await sleep(1500)
   await killConnections(scene, 'normal', 2)
   await killConnections(scene, 'pubsub', 2)
@@ -265,7 +266,7 @@ async function theyBreak(followers: ReadonlyArray<{ cut: () => void }>): Promise
     await moving
   }
   await restartService(scene, 'SIGTERM')
-  await theyAreCutOff()
+  await cutHostsOff()
   await sleep(1500)
 }
 
@@ -281,7 +282,7 @@ t.test('whatever people do and whatever fails, the service equals the model', as
   let isOver = false
   const living = Promise.all(people.map(user => live(user, () => isOver)))
   living.catch(() => undefined)
-  await theyBreak(followers)
+  await breakEverything(followers)
   isOver = true
   await living
   t.comment([...counts].map(([name, count]) => `${name} ${count}`).join(', '))
@@ -378,7 +379,7 @@ t.test('whatever people do and whatever fails, the service equals the model', as
       }
     }
   })
-  await t.test("every person's stream is the model", async t => {
+  await t.test("every person's stream equals the model", async t => {
     for (const follower of personFollowers) {
       const expected = model
         .dialogs(follower.user)

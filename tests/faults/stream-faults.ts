@@ -9,7 +9,7 @@ import { SCENARIOS } from '../drills/scenarios.js'
 import { Trial } from '../drills/trial.js'
 import { chaos } from '../drills/chaos.js'
 import { openChromium } from '../support/chromium.js'
-import { browserGuest, eventSourceGuest } from '../support/harness-eventsource.js'
+import { browserGuest, eventSourceGuest } from '../support/eventsource-guests.js'
 
 const SEED = Number(process.env['SEED'] ?? 1)
 /**

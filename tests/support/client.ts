@@ -66,5 +66,6 @@ export async function readAll(url: string, room: string): Promise<Array<Record<s
   }
 }
 
+/** The whole numbers from the first to the last. */
 export const sequence = (from: number, to: number): number[] =>
   Array.from({ length: Math.max(0, to - from + 1) }, (_, index) => from + index)

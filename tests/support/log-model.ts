@@ -4,6 +4,7 @@
 import { logKey, segmentKey } from '../../src/store/keys.js'
 import { type Reply } from '../../src/redis/connection.js'
 import { type Pieces } from '../../src/store/pieces.js'
+import { sequence } from './client.js'
 
 /**
  * What other processes do before a command runs. A seal writes the next segment, a trim cuts off
@@ -66,7 +67,7 @@ export class LogModel implements Commands {
 
   #held(key: string): readonly [first: number, last: number] {
     if (key === logKey(this.#room)) return [this.#tailFirst, this.#head]
-    const segment = sequence(0, this.#sealed / this.#segmentLength).find(
+    const segment = sequence(0, Math.floor(this.#sealed / this.#segmentLength)).find(
       number => key === segmentKey(this.#room, number)
     )
     return segment === undefined
@@ -77,9 +78,6 @@ export class LogModel implements Commands {
         ]
   }
 }
-
-export const sequence = (first: number, last: number): number[] =>
-  Array.from({ length: Math.max(0, Math.floor(last) - first + 1) }, (_, index) => first + index)
 
 const seqOf = (id: string | undefined, otherwise: number): number =>
   id === undefined || id === '-' || id === '+' ? otherwise : Number(id.slice(2))
