@@ -245,10 +245,10 @@ export class ChangesModel {
     const { oracle } = this.#world
     const isIt = (reference: string): boolean =>
       reference.includes('~') && parseReference(reference).change?.seq === seq
-    if (oracle.hasOutlived(room, toldAt, isIt)) return false
+    if (oracle.twoNodes.hasOutlived(room, toldAt, isIt)) return false
     const { log, block } = this.#copies(room, toldAt, seq)
     const said = `the change of ${room} ${seq} is ${what} as ${toldAt}`
-    return oracle.isDurable({ log, block }, room, toldAt, said)
+    return oracle.twoNodes.check({ log, block }, room, toldAt, said)
   }
 
   #copies(room: string, toldAt: number, seq: number): ReturnType<typeof copiesOfChange> {

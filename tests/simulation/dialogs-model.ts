@@ -171,7 +171,7 @@ export class DialogsModel {
     const { nodes, oracle } = this.#world
     const holders = nodes.filter(node => markAt(node, { user, room }) >= seq)
     const isAlone = holders.length < 2
-    if (isAlone && !oracle.isExcused(holders, readKey(user))) {
+    if (isAlone && !oracle.twoNodes.isExcused(holders, readKey(user))) {
       oracle.violation(
         `${user}'s mark ${seq} in ${room} is answered, and only at ${holders.map(({ name }) => name).join(' ')}`
       )

@@ -4,6 +4,7 @@
 import { storedLog } from './durability.js'
 import { type Advance } from './retention-model.js'
 import { RoomReader } from './room-reader.js'
+import { hasToldAll, whatIsLeft } from './settling.js'
 import { type World } from './world.js'
 import { write } from './writer.js'
 
@@ -33,8 +34,8 @@ export function playEpilogue(world: World, advance: Advance): void {
   )
   readers.push(...newcomers)
   // A deletion that its process has abandoned may be taken over much later.
-  if (!advance(() => world.hasToldAll)) {
-    oracle.violation(`a message after everything was quiet: ${world.whatIsLeft}`)
+  if (!advance(() => hasToldAll(world))) {
+    oracle.violation(`a message after everything was quiet: ${whatIsLeft(world)}`)
   }
   for (const newcomer of newcomers) {
     for (const room of plan.rooms) checkTexts(world, newcomer, room)

@@ -7,6 +7,7 @@ import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/m
 import { DAY_MS, headOf, holderOf, isExpired, streamOf } from './durability.js'
 import { type Post } from './plan.js'
 import { RoomReader } from './room-reader.js'
+import { isAtRest, whatIsLeft } from './settling.js'
 import { type World } from './world.js'
 import { write } from './writer.js'
 
@@ -91,8 +92,8 @@ export class RetentionModel {
 
   #settle(): void {
     const { oracle } = this.#world
-    if (oracle.found !== undefined || this.#advance(() => this.#world.isAtRest)) return
-    oracle.violation(`after a leap in time: ${this.#world.whatIsLeft}`)
+    if (oracle.found !== undefined || this.#advance(() => isAtRest(this.#world))) return
+    oracle.violation(`after a leap in time: ${whatIsLeft(this.#world)}`)
   }
 
   // Each room has exactly these messages, on pages and for readers.

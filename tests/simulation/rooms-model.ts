@@ -117,7 +117,7 @@ export class RoomsModel {
       const holders = nodes.filter(
         node => this.#countedBlock(node, user, plan.service.blockLength) >= block - 1
       )
-      if (holders.length > 1 || oracle.isExcused(holders, userCountKey(user))) continue
+      if (holders.length > 1 || oracle.twoNodes.isExcused(holders, userCountKey(user))) continue
       oracle.violation(
         `${room} ${seq} is answered, in block ${block} of ${user}, and ${holders[0]?.name ?? 'no node'} alone has counted so far`
       )
@@ -222,7 +222,7 @@ export class RoomsModel {
   #noteBroughtBack(node: SimulatedNode, master: SimulatedNode): void {
     const { owners, me } = node.view
     const replicas = this.#world.nodes.filter(({ view }) => view.me.masterId === master.id)
-    const isAlone = this.#world.oracle.saysAlone(master)
+    const isAlone = this.#world.oracle.twoNodes.saysAlone(master)
     for (const key of node.db.values.keys()) {
       const parsed = parseKey(key)
       if (parsed?.kind !== 'block' && parsed?.kind !== 'changed') continue
@@ -348,7 +348,7 @@ export class RoomsModel {
     const { nodes, oracle } = this.#world
     const holders = nodes.filter(node => generationIn(node, room) >= seq)
     if (holders.length > 1) return true
-    if (holders.length > 0 && !oracle.isExcused(holders, deletedKey(room))) {
+    if (holders.length > 0 && !oracle.twoNodes.isExcused(holders, deletedKey(room))) {
       oracle.violation(
         `the deletion of ${room} up to ${seq} is ${what}, and only at ${holders[0]?.name ?? ''}`
       )

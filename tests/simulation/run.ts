@@ -4,6 +4,7 @@ import { type Plan, planOf } from './plan.js'
 import { Random } from './random.js'
 import { playEpilogue } from './epilogue.js'
 import { RetentionModel } from './retention-model.js'
+import { hasAgreed, isSettled, whatIsLeft } from './settling.js'
 import { World } from './world.js'
 
 export type Outcome = {
@@ -46,10 +47,10 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
   within({ time, connect }, () => {
     world.begin()
     try {
-      for (let until = LOOK_MS; oracle.found === undefined && !world.isSettled; until += LOOK_MS) {
+      for (let until = LOOK_MS; oracle.found === undefined && !isSettled(world); until += LOOK_MS) {
         time.run(until, stepsMax, () => oracle.found !== undefined)
         if (until > plan.calmAt + SETTLE_MS_MAX) {
-          oracle.violation(`${SETTLE_MS_MAX} ms after the last fault: ${world.whatIsLeft}`)
+          oracle.violation(`${SETTLE_MS_MAX} ms after the last fault: ${whatIsLeft(world)}`)
         }
       }
       // Watches once more what happens when everything is quiet.
@@ -58,7 +59,7 @@ export function runPlan(plan: Plan, stepsMax = STEPS_MAX): Outcome {
       time.run(time.now + COMPARE_MS_MAX, stepsMax, () => world.dialogs.isCompared)
       if (!world.dialogs.isCompared) oracle.violation('the dialogs of a user are not answered')
       // A write whose client has gone may be committed this late, and readers may be slow.
-      advance(() => world.hasAgreed)
+      advance(() => hasAgreed(world))
       if (oracle.found === undefined) {
         playEpilogue(world, isDone => advance(isDone, EPILOGUE_MS_MAX))
       }

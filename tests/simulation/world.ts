@@ -1,11 +1,10 @@
 // The simulated world of one run: nodes, instances, clients, and what happens to them. It puts the
 // parts together; each part does its own work.
-import { type Entry as ApiEntry, isChange, isDeleted, isLost } from '../../src/message/message.js'
-import { SLOT_COUNT } from '../../src/redis/slots.js'
 import { DialogsModel } from './dialogs-model.js'
 import { hasLiveReplica } from './durability.js'
 import { type EventSource } from './event-source.js'
 import { inject } from './faults.js'
+import { formCluster } from './formation.js'
 import { Hearing } from './hearing.js'
 import { Instance } from './instance.js'
 import { Movers } from './movers.js'
@@ -14,12 +13,14 @@ import { type Mood, SimulatedNode } from './node.js'
 import { NodeBus } from './node-bus.js'
 import { Oracle } from './oracle.js'
 import { Pace } from './pace.js'
+import { readPage } from './page-reader.js'
 import { PersonReader } from './person-reader.js'
-import { type Action, type Page, type Plan, type SignalRequest } from './plan.js'
+import { type Action, type Plan, type SignalRequest } from './plan.js'
 import { type Random } from './random.js'
 import { type Effects } from './replication-link.js'
-import { Request } from './request.js'
+import { type Request } from './request.js'
 import { RoomReader } from './room-reader.js'
+import { sendSignal } from './signal.js'
 import { Trace } from './trace.js'
 import { newOwner, type Owner, VirtualTime } from './virtual-time.js'
 import { write } from './writer.js'
@@ -84,7 +85,7 @@ export class World {
     this.time.onCrash = (owner, error) => {
       this.oracle.onCrash(owner.name, error)
     }
-    this.#form()
+    formCluster(this)
   }
 
   get owners(): Owner[] {
@@ -215,43 +216,6 @@ export class World {
   }
 
   /**
-   * Everything that was asked for is done: every POST is answered, every reader is live, nothing is
-   * half-moved.
-   */
-  get isSettled(): boolean {
-    return this.isAtRest && this.hasAgreed
-  }
-
-  /** The same, whatever readers and people were told. */
-  get isAtRest(): boolean {
-    return (
-      this.isCalm &&
-      this.requests.every(({ isDone }) => isDone) &&
-      this.readers.every(({ isLive }) => isLive) &&
-      this.people.every(({ isLive }) => isLive) &&
-      this.instances.every(({ service, isStopping }) => service !== undefined && !isStopping) &&
-      this.movers.isAtRest &&
-      this.oracle.rooms.unfinished === undefined &&
-      this.nodes.every(node => (node.isMaster ? !node.isDown : node.upstream?.isInStep))
-    )
-  }
-
-  /** Every request is answered, and everybody follows what they read and has all of it. */
-  get hasToldAll(): boolean {
-    return (
-      this.requests.every(({ isDone }) => isDone) &&
-      this.readers.every(({ isLive }) => isLive) &&
-      this.people.every(({ isLive }) => isLive) &&
-      this.hasAgreed
-    )
-  }
-
-  /** Readers and people were told exactly what is stored. */
-  get hasAgreed(): boolean {
-    return this.oracle.disagreement === undefined && this.dialogs.disagreement === undefined
-  }
-
-  /**
    * All nodes run and agree about each other, which `npm run cluster` requires before it moves
    * anything.
    */
@@ -295,67 +259,6 @@ export class World {
     }
   }
 
-  /** What has not settled yet, for people. */
-  get whatIsLeft(): string {
-    const left = [
-      ...this.requests
-        .filter(({ isDone }) => !isDone)
-        .map(({ name }) => `${name} has no final answer`),
-      ...[...this.readers, ...this.people]
-        .filter(({ isLive }) => !isLive)
-        .map(({ name }) => `${name} is not live`),
-      ...[this.oracle.rooms.unfinished, this.oracle.disagreement, this.dialogs.disagreement].filter(
-        text => text !== undefined
-      ),
-      ...this.instances
-        .filter(({ service, isStopping }) => service === undefined || isStopping)
-        .map(({ name, isStopping }) => `${name} is ${isStopping ? 'still stopping' : 'not ready'}`),
-      ...(this.movers.isAtRest
-        ? []
-        : [`${this.movers.left}${this.isHealthy ? '' : ' (and the cluster is not healthy)'}`]),
-      ...this.nodes
-        .filter(node => (node.isMaster ? node.isDown : node.upstream?.isInStep !== true))
-        .map(({ name }) => `${name} is not healthy`)
-    ]
-    return left.join(', ')
-  }
-
-  #form(): void {
-    const masters = this.nodes.slice(0, 3)
-    for (const [index, node] of this.nodes.entries()) {
-      this.network.listen(`${node.host}:${node.port}`, node)
-      const master = masters[index % 3] as SimulatedNode
-      for (const [other, peer] of this.nodes.entries()) {
-        const isMaster = other < 3
-        node.view.peers.set(peer.id, {
-          id: peer.id,
-          host: peer.host,
-          port: peer.port,
-          role: isMaster ? 'master' : 'replica',
-          masterId: isMaster ? undefined : (masters[other % 3] as SimulatedNode).id,
-          epoch: (other % 3) + 1,
-          heardAt: 0,
-          isSuspected: false,
-          isFailed: false,
-          failedAt: 0,
-          reports: new Map()
-        })
-      }
-      node.view.currentEpoch = 3
-      if (index > 0) node.view.adoptOwners(masters[0]?.view ?? node.view)
-      else {
-        for (let slot = 0; slot < SLOT_COUNT; slot++) {
-          node.view.setOwner(slot, masters[Math.floor((slot * 3) / SLOT_COUNT)]?.id)
-        }
-      }
-      node.replicationId = `${master.name}@0`
-    }
-    for (const node of this.nodes) this.bus.start(node)
-    for (const [index, node] of this.nodes.entries()) {
-      if (index > 2) this.bus.attach(node, masters[index % 3] as SimulatedNode)
-    }
-  }
-
   #watchReplicas(): void {
     for (const node of this.nodes) {
       if (node.isMaster && !hasLiveReplica(this, node)) this.aloneAt.set(node, this.time.now)
@@ -382,7 +285,7 @@ export class World {
         this.requests.push(this.oracle.rooms.send(action))
         return
       case 'signal':
-        this.requests.push(this.#signal(action))
+        this.requests.push(sendSignal(this, action))
         return
       case 'read':
         this.readers.push(new RoomReader(this, `reader-${this.readers.length}`, action))
@@ -391,7 +294,7 @@ export class World {
         this.people.push(new PersonReader(this, `person-${this.people.length}`, action))
         return
       case 'page':
-        return this.#page(action)
+        return readPage(this, action)
       case 'mark':
       case 'join':
       case 'leave':
@@ -399,80 +302,6 @@ export class World {
         return this.dialogs.act(action)
       default:
         inject(this, action)
-    }
-  }
-
-  #signal(action: SignalRequest): Request {
-    const { room, user, data, instance } = action
-    this.signals.set(data, action)
-    return new Request(this, {
-      name: `${data} to ${room}`,
-      instance,
-      hasKey: false,
-      finalCodes: new Set(),
-      send: async ({ signals }) => {
-        await signals.send({ room, user, kind: 'typing', data })
-        return { status: 200, seq: 0 }
-      },
-      onAnswer: answer => {
-        if ('code' in answer && answer.code !== 'RATE_LIMITED') {
-          this.oracle.onRefused({ text: data }, answer)
-        }
-      }
-    })
-  }
-
-  // Reads a page of the newest messages. It must be ascending and without a hole, and must show
-  // nothing that nobody wrote, and nothing whose deletion was answered before the page was asked
-  // for.
-  #page({ instance, room, limit }: Page): void {
-    const place = this.instances[instance]
-    if (place === undefined) return
-    this.time.after(
-      0.1,
-      () => {
-        const { now } = this.time
-        place.service?.store.history.newest(room, limit).then(
-          entries => {
-            this.trace.note(`a page of ${room}: ${entries.map(({ seq }) => seq).join(' ')}`)
-            for (const [index, entry] of entries.entries()) {
-              if (entry.seq !== (entries[0]?.seq ?? 0) + index) {
-                this.oracle.violation(`a page of ${room} has ${entry.seq} at place ${index}`)
-              }
-              this.#seenInPage(room, entry, now)
-            }
-          },
-          (error: unknown) => {
-            this.oracle.onFault(place.name, 'page', error)
-          }
-        )
-      },
-      place.owner
-    )
-  }
-
-  #seenInPage(room: string, entry: ApiEntry, askedAt: number): void {
-    const { oracle } = this
-    const { seq } = entry
-    if (oracle.upheavals === 0 && oracle.rooms.isGone(room, seq, askedAt)) {
-      oracle.violation(`a page still has ${room} ${seq}, and the room was deleted`)
-    }
-    if (isLost(entry)) return oracle.onLost('a page', room, seq)
-    if (isDeleted(entry)) {
-      if (!oracle.changes.mayBeDeleted(room, seq)) {
-        oracle.violation(`a page has ${room} ${seq} as deleted, and nobody has deleted it`)
-      }
-      return
-    }
-    if (isChange(entry)) oracle.changes.onSeen('a page', room, entry)
-    else oracle.onSeen('a page', room, seq, entry.text)
-    const message = isChange(entry) ? entry.changes : seq
-    if (
-      entry.text !== undefined &&
-      oracle.upheavals === 0 &&
-      oracle.changes.isDeleted(room, message, askedAt)
-    ) {
-      oracle.violation(`a page still has ${room} ${message}, which was deleted: ${entry.text}`)
     }
   }
 
