@@ -9,6 +9,8 @@ export class EarlyFrames {
   #length = 0
   /** The highest sequence that was dropped and is still to come; -Infinity if there is none. */
   #droppedTo = -Infinity
+  /** The same of frames that were dropped and tell of changes. */
+  #droppedChangesTo = -Infinity
 
   constructor(lengthMax: number) {
     this.#lengthMax = lengthMax
@@ -33,6 +35,9 @@ export class EarlyFrames {
   add(frames: Frames): boolean {
     if (this.#length + frames.ends.length > this.#lengthMax) {
       this.#droppedTo = Math.max(this.#droppedTo, lastOf(frames))
+      if (frames.changes !== undefined) {
+        this.#droppedChangesTo = Math.max(this.#droppedChangesTo, lastOf(frames))
+      }
       return false
     }
     this.#groups.push(frames)
@@ -56,6 +61,7 @@ export class EarlyFrames {
     }
     this.#groups = early
     if (this.#droppedTo < reached) this.#droppedTo = -Infinity
+    if (this.#droppedChangesTo < reached) this.#droppedChangesTo = -Infinity
     return ripe
   }
 
@@ -65,11 +71,17 @@ export class EarlyFrames {
     this.#length = this.#groups.reduce((sum, { ends }) => sum + ends.length, 0)
   }
 
-  /** Whether a change waits here that was made after these frames, to a message in them. */
+  /**
+   * Whether a change waits here that was made after these frames, to a message in them. If a later
+   * change was dropped, it may have been such a change.
+   */
   hasLaterChange(frames: Frames): boolean {
-    return this.#groups.some(
-      ({ first, changes = [] }) =>
-        first > frames.first && changes.some(seq => hasTextOf(frames, seq))
+    return (
+      frames.first < this.#droppedChangesTo ||
+      this.#groups.some(
+        ({ first, changes = [] }) =>
+          first > frames.first && changes.some(seq => hasTextOf(frames, seq))
+      )
     )
   }
 
@@ -77,5 +89,6 @@ export class EarlyFrames {
     this.#groups = []
     this.#length = 0
     this.#droppedTo = -Infinity
+    this.#droppedChangesTo = -Infinity
   }
 }

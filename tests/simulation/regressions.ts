@@ -51,6 +51,101 @@ const service: ServiceSettings = {
 const LONG = '·'.repeat(400)
 
 export const REGRESSIONS: readonly Regression[] = [
+  // A process that waited for a gap to close had dropped the deletion of a message, because too
+  // many frames waited, and so forgot that it had heard of it. The message itself was published
+  // late, and went out to the readers. Found as seed 2022: 62 actions, shrunk to these.
+  regression(
+    '2022',
+    'a publication that comes late tells nobody what a message said before it was deleted, even if the news of that was dropped',
+    {
+      nodeTimeoutMs: 500,
+      validityFactor: 0,
+      instances: 2,
+      network: { latencyMsMax: 0.18183509650535717, piecesChance: 0.05 },
+      faults: { lagChance: 0.5, lagMsMax: 23.166085347700403, slowSync: false },
+      rooms: ['lobby'],
+      isGentle: false,
+      calmAt: 865.3569226205741,
+      service: {
+        blockLength: 3,
+        groupLengthMax: 2,
+        lostPatienceMs: 0,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        roomLingerMs: 100,
+        auditMs: 600000,
+        recheckMs: 300,
+        vanishedMs: 2000,
+        heartbeatMs: 3000,
+        signalsPerSecondMax: 1
+      }
+    },
+    [
+      {
+        at: 48.306457758497835,
+        kind: 'outlive',
+        node: 2,
+        aloneMs: 98.71736787889107,
+        ms: 1454.7083931956645
+      },
+      { at: 73.11929995096351, instance: 0, user: 'ann', kind: 'join', room: 'lobby' },
+      post(79.66555550482632, 0, 'lobby', 'ann', 'text 25'),
+      post(111.96835543198048, 1, 'lobby', 'bob', 'text 11'),
+      {
+        at: 120.36354263568349,
+        kind: 'kill instance',
+        instance: 0,
+        ms: 306.12431810255,
+        isPublishing: false
+      },
+      {
+        at: 135.75448324755726,
+        kind: 'read',
+        instance: 0,
+        rooms: ['lobby'],
+        last: 0,
+        bytesPerMs: Infinity
+      },
+      {
+        at: 161.46631349233766,
+        kind: 'read',
+        instance: 1,
+        rooms: ['lobby'],
+        last: 0,
+        bytesPerMs: Infinity
+      },
+      {
+        at: 170.8229264887013,
+        kind: 'read',
+        instance: 0,
+        rooms: ['lobby'],
+        bytesPerMs: Infinity,
+        last: undefined
+      },
+      {
+        at: 174.8775963156902,
+        kind: 'change',
+        instance: 0,
+        room: 'lobby',
+        which: 76,
+        text: undefined,
+        once: 'change-6'
+      },
+      post(228.39181136100453, 1, 'lobby', 'bob', 'text 2'),
+      post(234.8339301377008, 1, 'lobby', 'bob', 'text 14'),
+      { at: 403.0392917375997, kind: 'follow', instance: 0, user: 'ann', bytesPerMs: Infinity },
+      post(406.915960803386, 1, 'lobby', 'ann', 'text 13'),
+      post(408.1113001231472, 0, 'lobby', 'ann', 'text 0'),
+      post(428.04916807460245, 1, 'lobby', 'bob', 'text 24'),
+      post(428.61780061214915, 0, 'lobby', 'ann', 'text 20'),
+      post(434.2138045656582, 1, 'lobby', 'bob', 'text 3'),
+      post(434.23249373040846, 1, 'lobby', 'ann', 'text 9'),
+      post(435.51351371515295, 1, 'lobby', 'bob', 'text 19'),
+      post(443.4212171583402, 1, 'lobby', 'ann', 'text 4'),
+      { at: 536.8606179378914, kind: 'follow', instance: 0, user: 'bob', bytesPerMs: Infinity },
+      { at: 540.8036062215025, kind: 'deafen', which: 329006 }
+    ]
+  ),
   // node-redis threw in its data handler, and the process ended. Found as seed 411: 78 actions,
   // shrunk to these.
   regression(

@@ -79,3 +79,28 @@ t.test('the room is known to be behind until it has reached what was dropped', a
   held.take(26)
   t.ok(held.isEmpty)
 })
+
+t.test(
+  'frames from before a change are known to be late, even if the change was dropped',
+  async t => {
+    const change = (seq: number, changes: number) =>
+      framesOf([{ room: 'r', seq, user: 'ann', changes, text: undefined, ms: 1000 + seq }])
+    for (const lengthMax of [0, 1, 2]) {
+      const held = new EarlyFrames(lengthMax)
+      held.add(change(20, 9))
+      held.add(change(30, 5))
+      t.ok(held.hasLaterChange(frames(5, 5)), `5 was changed; of the changes ${lengthMax} are held`)
+      t.ok(held.hasLaterChange(frames(9, 9)), '9 was changed')
+      t.equal(held.hasLaterChange(frames(6, 8)), lengthMax < 2, 'not known, if one was dropped')
+      t.notOk(held.hasLaterChange(frames(30, 31)), 'these are not from before it')
+      held.take(31)
+      t.notOk(held.hasLaterChange(frames(5, 5)), 'the changes have been delivered')
+    }
+    const held = new EarlyFrames(1)
+    held.add(frames(20, 25))
+    t.notOk(held.hasLaterChange(frames(5, 5)), 'no change was dropped')
+    held.add(change(30, 5))
+    held.clear()
+    t.notOk(held.hasLaterChange(frames(5, 5)))
+  }
+)
