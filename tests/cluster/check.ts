@@ -159,7 +159,7 @@ t.test('a block and the references to it', async t => {
     )
   })
 
-  t.test('belong to one pass, and the blocks of a user to all of them', async t => {
+  t.test('belong to one pass, and the blocks of a user are spread over all passes', async t => {
     for (const passes of [1, 2, 3, 20]) {
       const counts = new Array<number>(passes).fill(0)
       for (const block of sequence(0, 999)) counts[passOf(`lady_gaga.${block}`, passes)]!++

@@ -19,6 +19,7 @@ import { type Reply } from '../../src/redis/connection.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { freshRoom, postMany, readAll, request } from '../support/client.js'
 import { ClusterCommand, type Env, runCluster } from '../support/cluster-command.js'
+import { elsewhere as skip } from '../support/elsewhere.js'
 import { startCluster, temporaryDir } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { SteadyWriter } from '../support/steady-writer.js'
@@ -27,12 +28,6 @@ import { until } from '../support/until.js'
 
 // Half of the time is spent waiting for processes, above all 2 s for each node that starts.
 t.jobs = 2
-
-/**
- * Set when these tests run a second time, on another server: what depends least on the server is
- * skipped. `npm run test:servers` skips nothing.
- */
-const skip = process.env['SHORT'] === '1' && 'depends little on the server'
 
 const FULL_SPEED = ['--yes', '--speed', '100']
 
@@ -290,7 +285,7 @@ t.test(
       'target marked',
       'target marked, no keys there',
       'no marks',
-      'a third one marked'
+      'a third node marked too'
     ] as const
     const tags = tagsOf(map, a, kinds.length)
     const setSlot = (node: MapNode, tag: string, ...words: string[]): Promise<Reply> =>
@@ -317,7 +312,7 @@ t.test(
       }
       if (kind.startsWith('target marked') || kind === 'no marks') await setSlot(a, tag, 'STABLE')
       if (kind === 'owner marked' || kind === 'no marks') await setSlot(b, tag, 'STABLE')
-      if (kind === 'a third one marked') await setSlot(c, tag, 'IMPORTING', a.id)
+      if (kind === 'a third node marked too') await setSlot(c, tag, 'IMPORTING', a.id)
     }
 
     const status = await readStatus(t, env)
@@ -406,7 +401,8 @@ t.test(
       await client.command(slotOf(`{${tag}}`), ['GET', `{${tag}}c`]),
       await client.command(slotOf(`{${tag}}`), ['GET', `{${tag}}only`])
     ]
-    // Whoever set the mark may have found keys on the target, and died.
+    // A mark does not show which copy is right: whoever set it may have found keys on the target,
+    // and died.
     t.same(await lengthAndCount(marked), [3, '7', 'a'])
     t.same(await lengthAndCount(unmarked), [3, '7', 'a'])
     t.equal(lines.length, 4, 'the dropped copy is reported')

@@ -7,16 +7,12 @@ import { trialOf } from '../drills/faults-command.js'
 import { latencyText, verdictText } from '../drills/figures.js'
 import { SCENARIOS, type ScenarioName } from '../drills/scenarios.js'
 import { Trial } from '../drills/trial.js'
+import { elsewhere } from '../support/elsewhere.js'
 
 const SEED = Number(process.env['SEED'] ?? 1)
 /**
- * Set when these tests run a second time, on another server: what depends least on the server is
- * skipped. `npm run test:servers` skips nothing.
- */
-const elsewhere = process.env['SHORT'] === '1' && 'depends little on the server'
-/**
  * The load lasts as long as the fault, so most trials send more than this. It leaves half of a slow
- * machine free, even while two trials run: faults shall make trouble, not a lack of processors.
+ * machine free, even while two trials run: the faults are to be tested, not a lack of processors.
  */
 const messages = elsewhere === false ? 1600 : 1000
 const size = { messages, rate: 200, writers: 50, rooms: 20, readers: 20, seed: SEED }

@@ -9,14 +9,10 @@ import { SCENARIOS } from '../drills/scenarios.js'
 import { Trial } from '../drills/trial.js'
 import { chaos } from '../drills/chaos.js'
 import { openChromium } from '../support/chromium.js'
+import { elsewhere } from '../support/elsewhere.js'
 import { browserGuest, eventSourceGuest } from '../support/eventsource-guests.js'
 
 const SEED = Number(process.env['SEED'] ?? 1)
-/**
- * Set when these tests run a second time, on another server: what does not depend on the server is
- * skipped. `npm run test:servers` skips nothing.
- */
-const elsewhere = process.env['SHORT'] === '1' && 'does not depend on the server'
 const [CHAOS_S, messages, rate] = elsewhere === false ? [14, 3000, 250] : [8, 1600, 200]
 
 t.test(

@@ -273,7 +273,7 @@ t.test(
     ])
     t.ok(
       (told[before]?.id ?? 0) < releasedAt - 300,
-      'green had not been sent yet when red was written'
+      'a client that resumes at the id of red still gets the news of green'
     )
   }
 )

@@ -202,23 +202,24 @@ t.test(
 t.test(
   'a late publication from a log that is gone does not hide the entry in its place',
   async t => {
-    for (const isLate of ['before the log is read', 'while it is compared'] as const) {
+    for (const arrival of ['before the log is read', 'while it is compared'] as const) {
       const world = await worldOf(t, 3)
       const reader = world.join({ after: { seq: 3, ms: 1003 } })
       await until('it is live', () => reader.text().includes('event: live'))
-      // A failover has lost the fourth message and given out its sequence again. The publication of
-      // the new one was lost, which the room is told of. That of the old one arrives meanwhile.
+      // A failover has lost the fourth message, and its sequence was given out again. The new
+      // message's publication was lost, so the room looks at the log. Meanwhile that of the old one
+      // arrives.
       world.store = [...messages(1, 3), message(4, 'new', 5004)]
       let asked = 0
       world.before = async () => {
-        if (++asked === (isLate === 'before the log is read' ? 1 : 2)) {
+        if (++asked === (arrival === 'before the log is read' ? 1 : 2)) {
           world.room.receive(publication([message(4, 'old')]))
         }
         await sleep(1)
       }
       const syncing = world.room.sync.run()
       await syncing
-      t.ok(world.told.includes('rewritten'), isLate)
+      t.ok(world.told.includes('rewritten'), arrival)
       await until('its readers are told', () => reader.text().includes('event: reset'))
       world.store.push(message(5, 'next', 5005))
       world.room.receive(publication([message(5, 'next', 5005)]))

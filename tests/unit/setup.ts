@@ -3,9 +3,9 @@
 
 import { spawn, spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, rmSync, utimesSync } from 'node:fs'
-import { setTimeout as sleep } from 'node:timers/promises'
 import t from 'tap'
 import { makeProject, makeRealProject, redis7 } from '../support/project.js'
+import { until } from '../support/until.js'
 
 const redis6 = 'echo "Redis server v=6.0.16 sha=0"'
 
@@ -155,9 +155,9 @@ t.test('the service ends when npm was killed', async t => {
       stdio: 'ignore'
     }
   )
-  await until(() => said() === 'started')
+  await until('the service has started', () => said() === 'started')
   npm.kill('SIGKILL')
-  await until(() => said() === 'started ended')
+  await until('the service has ended', () => said() === 'started ended')
 })
 
 t.test('a command runs as if it had been called directly', async t => {
@@ -249,11 +249,3 @@ t.test('is there', async t => {
     )
   }
 )
-
-async function until(condition: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000
-  while (!condition()) {
-    if (Date.now() > deadline) throw new Error('waited 10 s in vain')
-    await sleep(20)
-  }
-}
