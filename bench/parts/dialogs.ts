@@ -1,5 +1,5 @@
 // The main workload: thousands of dialogs between two people, on two processes of the service. The
-// two people of a dialog read at different processes, and write through them by turns. Measures the
+// two people of a dialog read at different processes, and write through them in turn. Measures the
 // time from POST to frame and the processor time of a message at several rates, how long readers of
 // as many different rooms take to be live after a restart, and the memory of a room.
 import { newRoom } from '../names.js'

@@ -13,10 +13,10 @@ export type Membership = readonly [room: string, user: string]
 
 export type ListLoad = {
   readonly url: string
-  /** People whose lists are requested by turns. */
+  /** People whose lists are requested in turn. */
   readonly users: readonly string[]
   readonly listsPerSecond: number
-  /** The rooms that are written to by turns, and who writes. */
+  /** The rooms that are written to in turn, and who writes. */
   readonly writes: readonly Membership[]
   readonly writesPerSecond: number
   readonly seconds: number

@@ -15,12 +15,12 @@ export type LatencyRoom = {
   readonly name: string
   /** The room's readers, each at a server. */
   readonly readers: ReadonlyArray<{ readonly url: string; readonly stream: StreamRequest }>
-  /** The people who write there by turns, each through a server. */
+  /** The people who write there in turn, each through a server. */
   readonly writers: ReadonlyArray<{ readonly url: string; readonly user: string }>
 }
 
 export type LatencyLoad = {
-  /** Messages per second, to all rooms by turns. */
+  /** Messages per second, to all rooms in turn. */
   readonly rate: number
   readonly warmUpSeconds: number
   readonly seconds: number

@@ -333,7 +333,7 @@ export class Committer {
     return mayBeCommitted && deletion.ms > parseReference(reference).ms - CLOCKS_APART_MS_MAX
       ? new DialogsError(
           'ROOM_DELETED',
-          'The room was deleted while this message was written. It is not there: send it with a new key to begin the room anew.'
+          'The room was deleted while this message was written, so it is not stored. Send it with a new key to start the room anew.'
         )
       : new OtherGeneration()
   }

@@ -87,7 +87,7 @@ t.test(
         )) as unknown[]
       ).slice(0, 3)
     const state = async (): Promise<unknown> => {
-      // Fields and values by turns. The end of the stream is not the same as the last id that was
+      // Fields and values alternate. The end of the stream is not the same as the last id that was
       // ever deleted from it.
       const info = (await tell(log, 'XINFO', 'STREAM', log)) as string[]
       return [
