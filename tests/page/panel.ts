@@ -35,6 +35,7 @@ t.test('on a wide window everything but the messages is in one column on the lef
     above = box.top
   }
   for (const each of ['#share', '#close']) t.ok((await boxOf(chat, each)).right <= left, each)
+  t.equal((await boxOf(chat, '#send')).right, (await boxOf(chat, '#text')).right)
   const [send, newest] = [await boxOf(chat, '#send'), await boxOf(chat, '#list > li:last-child')]
   t.ok(
     Math.abs(send.bottom - newest.bottom) < 30,
@@ -55,6 +56,55 @@ t.test('on a wide window everything but the messages is in one column on the lef
     )
   }
 })
+
+// The size of a laptop's window, of a phone, and of a phone that lies on its side.
+for (const [what, viewport, isPhone, isOne] of [
+  ['beside the messages', { width: 1440, height: 900 }, false, false],
+  ['on a phone', { width: 360, height: 740 }, true, false],
+  ['in a low window, after the dialogs', { width: 740, height: 360 }, true, true]
+] as const) {
+  t.test(`with many dialogs, People is in sight ${what}`, async t => {
+    const [room, ann] = [freshRoom(), freshRoom()]
+    for (let n = 1; n <= 40; n++) await post(url, `${room} ${n}`, ann, 'hello')
+    for (let n = 1; n <= 20; n++) await post(url, room, `user${n}`, 'hello')
+    const chat = await ChatPage.visit(t, browser, url, `?chat_id=${room}`, { viewport })
+    await chat.page.fill('#user', ann)
+    await chat.page.press('#user', 'Tab')
+    if (isPhone) await chat.page.click('#panel-toggle')
+    await until('all are listed', async () => {
+      return (
+        (await chat.page.locator('#rooms > li').count()) === 41 &&
+        (await chat.page.locator('#people > li').count()) === 20
+      )
+    })
+    /** Whether a row is inside what scrolls it, and inside the window. */
+    const isSeen = (selector: string): Promise<boolean> =>
+      chat.page.evaluate(`(() => {
+        const { left, width, top, height } = document.querySelector('${selector}').getBoundingClientRect()
+        const hit = document.elementFromPoint(left + width / 2, top + height / 2)
+        return hit !== null && hit.closest('li, summary, h2') === document.querySelector('${selector}')
+      })()`)
+    t.ok(await isSeen('#rooms > li:nth-child(2)'), 'a dialog')
+    t.equal(await isSeen('#people-title'), !isOne, 'the heading of People')
+    t.equal(await isSeen('#people > li:nth-child(2)'), !isOne, 'a person')
+    for (const last of ['#rooms > li:last-child', '#people > li:last-child']) {
+      await chat.page.locator(last).scrollIntoViewIfNeeded()
+      t.ok(await isSeen(last), `${last} can be reached`)
+    }
+    if (isOne) return
+    t.ok(await isSeen('#people-title'), 'the heading stays above the people')
+
+    // Folded, People leaves the dialogs its height.
+    const heightOf = async (): Promise<number> => {
+      const { top, bottom } = await boxOf(chat, '#panel > nav')
+      return bottom - top
+    }
+    const before = await heightOf()
+    await chat.page.click('#people-title')
+    await chat.page.waitForSelector('#people', { state: 'hidden' })
+    t.ok((await heightOf()) > before * 1.3, `${before} px became ${await heightOf()} px`)
+  })
+}
 
 t.test('People folds, and says how many they are all the same', async t => {
   const room = freshRoom()
