@@ -57,7 +57,7 @@ async function followInChromium(t: Test, base: string, room: string): Promise<Fo
 /** READERS streams in one browser, in frames that use different host names for the same service. */
 async function crowdInChromium(t: Test, base: string, room: string): Promise<Follower[]> {
   // All frames in one process, instead of a process for each host name.
-  const browser = await openChromium(t, '--disable-site-isolation-trials')
+  const browser = await openChromium(t, { flags: ['--disable-site-isolation-trials'] })
   const page = await browser.newPage()
   const { port } = new URL(base)
   await page.setContent(

@@ -3,7 +3,7 @@
 import t, { type Test } from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
-import { newName, post, postMany } from '../support/client.js'
+import { newName, post, postMany, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -18,8 +18,8 @@ await postMany(url, room, 'ann', COUNT)
 const SCROLLER = "document.querySelector('#messages')"
 
 /** Opens a room at its newest message. */
-async function atEnd(t: Test, name = room): Promise<ChatPage> {
-  const chat = await ChatPage.visit(t, browser, url, `?chat_id=${name}`, {
+async function atEnd(t: Test, name = room, from = browser): Promise<ChatPage> {
+  const chat = await ChatPage.visit(t, from, url, `?chat_id=${name}`, {
     viewport: { width: 1280, height: 800 },
     hasTouch: true
   })
@@ -129,6 +129,50 @@ for (const [what, scroll] of [
     t.notOk(await chat.isAtEnd())
   })
 }
+
+/** Drags the scrollbar's handle to one end of the list, and lets go of it. */
+async function dragHandle(chat: ChatPage, end: 'top' | 'bottom'): Promise<void> {
+  const [x, y, goal] = await chat.page.evaluate<[number, number, number]>(`(() => {
+    const { scrollTop, scrollHeight, clientWidth, clientHeight, offsetWidth } = ${SCROLLER}
+    const { top, right, bottom } = ${SCROLLER}.getBoundingClientRect()
+    const height = (clientHeight * clientHeight) / scrollHeight
+    const share = scrollTop / (scrollHeight - clientHeight)
+    return [
+      right - (offsetWidth - clientWidth) / 2,
+      top + (clientHeight - height) * share + height / 2,
+      ${end}
+    ]
+  })()`)
+  await chat.page.mouse.move(x, y)
+  await chat.page.mouse.down()
+  for (let n = 1; n <= 20; n++) {
+    await chat.page.mouse.move(x, y + ((goal - y) * n) / 20)
+    await chat.page.evaluate('new Promise(requestAnimationFrame)')
+  }
+  await chat.page.mouse.up()
+}
+
+t.test('the scrollbar ends following, loads what is before, and leads back', async t => {
+  const name = newName()
+  await postMany(url, name, 'ann', 250)
+  const chat = await atEnd(t, name, await openChromium(t, { hasScrollbars: true }))
+  t.not((await chat.seqs())[0], 1)
+  await dragHandle(chat, 'top')
+  await chat.page.waitForSelector('#newest:visible')
+  await until('all of it has loaded', async () => (await chat.seqs())[0] === 1)
+  t.same(await chat.seqs(), sequence(1, 250), 'without a hole')
+  await atRest(chat)
+  const top = await chat.page.evaluate(`${SCROLLER}.scrollTop`)
+  await post(url, name, 'bob', 'one more')
+  await chat.shows('one more')
+  t.equal(await chat.page.evaluate(`${SCROLLER}.scrollTop`), top, 'nothing moves')
+
+  await dragHandle(chat, 'bottom')
+  await until('the list follows again', async () => !(await chat.page.isVisible('#newest')))
+  await post(url, name, 'bob', 'another')
+  await chat.shows('another')
+  await until('at the end', () => chat.isAtEnd())
+})
 
 /**
  * Scrolls as a person does, and does something else while the list is still moving. Resolves when

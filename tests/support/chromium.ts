@@ -19,11 +19,22 @@ const FLAGS = [
   '--disable-sync'
 ]
 
+export type ChromiumOptions = {
+  /** More switches of the command line. */
+  readonly flags?: readonly string[]
+  /** Without this there are none, as on a phone. */
+  readonly hasScrollbars?: boolean
+}
+
 /** @throws Error when no Chromium is on the PATH */
-export async function openChromium(t: Test, ...flags: string[]): Promise<Browser> {
+export async function openChromium(
+  t: Test,
+  { flags = [], hasScrollbars = false }: ChromiumOptions = {}
+): Promise<Browser> {
   const browser = await chromium.launch({
     executablePath: chromiumPath(),
     args: [...FLAGS, ...flags],
+    ignoreDefaultArgs: hasScrollbars ? ['--hide-scrollbars'] : [],
     headless: true
   })
   t.teardown(() => browser.close())
