@@ -51,9 +51,14 @@ export class Pager {
 
   /** Shows a message, wherever it is in the history, and highlights it. */
   async goTo(seq: number): Promise<void> {
+    await this.#try(signal => this.#show(seq, signal))
+  }
+
+  /** The same for the message of a link, which may be one that never was, or has expired. */
+  async goToLinked(seq: number): Promise<void> {
     await this.#try(async signal => {
-      await this.#bring(seq, signal)
-      this.#list.showSeq(seq)
+      await this.#show(seq, signal)
+      if (!this.#isShown(seq)) this.#onFault(`There is no message #${seq} in this room.`)
     })
   }
 
@@ -71,13 +76,21 @@ export class Pager {
       const head = this.#transcript.newest?.seq ?? 0
       const seq = await seqAt(this.#room, ms, head, signal)
       if (seq > head) return this.#list.showNewest()
-      await this.#bring(seq, signal)
-      this.#list.showSeq(seq)
+      await this.#show(seq, signal)
     })
   }
 
+  async #show(seq: number, signal: AbortSignal): Promise<void> {
+    await this.#bring(seq, signal)
+    this.#list.showSeq(seq)
+  }
+
+  #isShown(seq: number): boolean {
+    return this.#transcript.shown.some(each => each.seq === seq)
+  }
+
   async #bring(seq: number, signal: AbortSignal): Promise<void> {
-    if (this.#transcript.shown.some(each => each.seq === seq)) return
+    if (this.#isShown(seq)) return
     const before = seq + FIRST_PAGE_SIZE / 2
     const page = await this.#room.readPage({ before, limit: FIRST_PAGE_SIZE }, signal)
     this.#transcript.show(page)

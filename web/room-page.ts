@@ -107,7 +107,7 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
       readMark.opened(entries)
       list.markUnread(readMark.unread)
       if (returnTo !== undefined) void pager.goBack(returnTo)
-      else if (linked > 0) void pager.goTo(linked)
+      else if (linked > 0) void pager.goToLinked(linked)
     },
     onEntry(entry) {
       if (!take(entry)) return

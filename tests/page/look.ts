@@ -204,8 +204,25 @@ t.test(
       async () => (await chat.seqs()).at(-1) === 300 && (await chat.isAtEnd())
     )
     t.equal(await chat.page.locator('[data-missing]').count(), 0)
+    t.equal(await chat.notice(), '')
   }
 )
+
+t.test('a link to a message that is not there says so, and shows the newest', async t => {
+  const room = newName()
+  await fill(room, 3)
+  for (const [seq, notice] of [
+    [3, ''],
+    [4, 'There is no message #4 in this room.']
+  ] as const) {
+    const chat = await ChatPage.visit(t, browser, service.url, `?chat_id=${room}&seq=${seq}`, WIDE)
+    await chat.becomes('live')
+    if (notice === '') await chat.page.waitForSelector('#list > li[data-seq="3"].found')
+    await until('it is said', async () => (await chat.notice()) === notice)
+    await chat.shows('message 3')
+    t.ok(await chat.isAtEnd())
+  }
+})
 
 t.test(
   'new messages since the last visit have a line above them, and a button leads there',
