@@ -47,17 +47,22 @@ async function isAt(chat: ChatPage, place: { seq: number; top: number }): Promis
   })
 }
 
-t.test('a reload, and Back from another room, return to the place in view', async t => {
+t.test('a reload, and Back from another room, return to the place and the draft', async t => {
   const chat = await scrolledBack(t)
+  await chat.write('ann', 'a draft')
   const place = await sight(chat)
   t.ok(place.seq < COUNT - 50, `#${place.seq}`)
   await chat.page.reload()
   await chat.becomes('live')
   await isAt(chat, place)
+  t.equal(await chat.text(), 'a draft')
   await chat.page.goto(`${url}/chat?chat_id=${newName()}`)
+  t.equal(await chat.text(), '', 'it belongs to its room')
   await chat.page.goBack()
   await chat.becomes('live')
   await isAt(chat, place)
+  t.equal(await chat.text(), 'a draft')
+  t.equal(await chat.page.inputValue('#user'), 'ann')
   // Opened again, not reached by Back: at the newest message.
   await chat.page.goto(`${url}/chat?chat_id=${newName()}`)
   await chat.page.goto(`${url}/chat?chat_id=${room}`)
