@@ -159,7 +159,10 @@ t.test(
     t.ok(Number((await page.locator('#received').textContent())?.replaceAll(',', '')) > 40)
     t.equal(await page.locator('#lost').textContent(), '0')
     await page.locator('.brick[title^="lady_gaga"]').first().dispatchEvent('click')
-    t.equal(await page.locator('#thread-user').textContent(), 'lady_gaga')
+    await until(
+      'the thread is hers',
+      async () => (await page.locator('#thread-user').textContent()) === 'lady_gaga'
+    )
 
     // The slot of a brick moves to another shard while others write.
     const { body } = await request(`${url}/cluster`)
@@ -298,6 +301,8 @@ t.test(
       await page.locator('#summary').textContent(),
       '5 messages of 1 user in 1 brick on 3 shards'
     )
+    const { height = 0 } = (await page.locator('.brick').boundingBox()) ?? {}
+    t.ok(height > 20, `few messages are more than a line: ${height} px`)
     t.equal(await page.locator('#lost').textContent(), '0')
   }
 )
@@ -309,6 +314,11 @@ t.test(
     const page = await browser.newPage({ viewport: { width: 360, height: 740 } })
     await page.goto(`${url}/cluster?room=${freshRoom()}`)
     await page.locator('#empty').waitFor({ state: 'visible' })
+    const [wall, note] = await Promise.all(
+      ['#wall', '#empty'].map(each => page.locator(each).boundingBox())
+    )
+    t.ok(Number(note?.y) > Number(wall?.y), 'the wall itself says that it is empty')
+    t.ok(Number(note?.y) + Number(note?.height) < Number(wall?.y) + Number(wall?.height))
     const slots = (index: number): [number, number] => [
       index * 546,
       index === 29 ? 16383 : index * 546 + 545

@@ -1,6 +1,6 @@
 // Where each brick stands: pure arithmetic. A shard's bricks fill its column from the bottom, in
 // several stacks side by side if one would be too high. All bricks have the same scale, so areas
-// can be compared.
+// can be compared. With few messages the scale is larger, or the bricks would be mere lines.
 import { type Brick } from './bricks.js'
 
 /** A brick on the wall, in px from the top left. */
@@ -15,6 +15,8 @@ const GAP = 2
 const HEIGHT_MIN = 3
 /** Heights of a full brick in px; the largest that fits is used. */
 const HEIGHTS = [64, 48, 36, 28, 22, 17, 13, 10, 8, 6, 5, 4]
+/** How many messages a brick of this height has: the first that no brick exceeds. */
+const FULL = [10, 30, 100, 300]
 const WIDTH_MIN = 8
 const WIDTH_MAX = 140
 const MARGIN = 6
@@ -31,9 +33,11 @@ export function layOut(
   wallHeight: number
 ): Box[][] {
   const room = columnWidth - 2 * MARGIN
+  const fullest = columns.flat().reduce((most, { messages }) => Math.max(most, messages), 0)
+  const fullLength = Math.min(blockLength, FULL.find(length => length >= fullest) ?? blockLength)
   const stacksOf = (bricks: readonly Brick[], full: number): Stacked[] =>
     stacked(
-      bricks.map(({ messages }) => Math.min(1, messages / blockLength)),
+      bricks.map(({ messages }) => Math.min(1, messages / fullLength)),
       full,
       wallHeight
     )
