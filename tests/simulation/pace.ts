@@ -3,7 +3,7 @@ import { type Effects } from './replication-link.js'
 import { type World } from './world.js'
 
 const WINDOW_MS = 1000
-/** The first 2,000 seeds reach WRITES_SEEN; a loop at the pace of the network exceeds 3,000. */
+/** The first 300 seeds reach 41; a loop at the pace of the network exceeds 3,000. */
 const WRITES_MAX = 500
 
 export class Pace {
