@@ -15,15 +15,15 @@ const GAP = 2
 const HEIGHT_MIN = 3
 /** Heights of a full brick in px; the largest that fits is used. */
 const HEIGHTS = [64, 48, 36, 28, 22, 17, 13, 10, 8, 6, 5, 4]
-/** How many messages a brick of this height has: the first that no brick exceeds. */
-const FULL = [10, 30, 100, 300]
+/** What a brick of full height holds: the first number that no brick exceeds, or else a block. */
+const FULL_LENGTHS = [10, 30, 100, 300]
 const WIDTH_MIN = 8
 const WIDTH_MAX = 140
 const MARGIN = 6
 
 /**
  * @param columns the bricks of each shard, in the order in which they are stacked from the bottom
- * @param blockLength how many messages a full brick has
+ * @param blockLength how many messages a block may have
  * @returns the boxes of each column's bricks, in the same order; px
  */
 export function layOut(
@@ -34,7 +34,10 @@ export function layOut(
 ): Box[][] {
   const room = columnWidth - 2 * MARGIN
   const fullest = columns.flat().reduce((most, { messages }) => Math.max(most, messages), 0)
-  const fullLength = Math.min(blockLength, FULL.find(length => length >= fullest) ?? blockLength)
+  const fullLength = Math.min(
+    blockLength,
+    FULL_LENGTHS.find(length => length >= fullest) ?? blockLength
+  )
   const stacksOf = (bricks: readonly Brick[], full: number): Stacked[] =>
     stacked(
       bricks.map(({ messages }) => Math.min(1, messages / fullLength)),
