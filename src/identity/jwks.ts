@@ -1,8 +1,10 @@
 // The keys behind AUTH_JWKS_URL. They are fetched at the start, then every few minutes, and when a
-// token names an unknown key (a rotation), but not more often than every few seconds. While the URL
-// does not answer, the last keys stay in use for a limited time. After that, and before the first
-// answer, requests get 503 and not 401, because their tokens may be good. Invariant: a key that is
-// missing from the latest answer is not used, and the rights of what it signed end.
+// token names an unknown key (a rotation), but not more often than once a second. Invariant: a
+// token is refused for its key only after a fetch that began when the token was there, because a
+// 401 ends an EventSource for good. A token that comes too early for another fetch waits for it.
+// While the URL does not answer, the last keys stay in use for a limited time. After that, before
+// the first answer, and for an unknown key, requests get 503 and not 401: their tokens may be good.
+// A key that is missing from the latest answer is not used, and the rights of what it signed end.
 import { createHash } from 'node:crypto'
 import {
   createLocalJWKSet,
@@ -23,11 +25,15 @@ const BYTES_MAX = 256 * 1024
  * gives several keys the same name. Each try costs a verification, also for a forged token.
  */
 const CANDIDATES_MAX = 8
+/** Tokens that may wait for the next fetch; others get 503. Whoever forges them fills no memory. */
+export const WAITING_MAX = 1000
 
 export type JwksOptions = {
   readonly url: string
   /** How often the keys are fetched. */
   readonly refreshMs: number
+  /** The same after a failure; a little longer, by chance. */
+  readonly retryMs: number
   /** The least time between two fetches for tokens with unknown keys. */
   readonly cooldownMs: number
   /** How long keys stay in use while the URL does not answer. */
@@ -46,7 +52,8 @@ type JwksKey = {
 
 export const JWKS_TIMES = {
   refreshMs: 300_000,
-  cooldownMs: 10_000,
+  retryMs: 10_000,
+  cooldownMs: 1000,
   staleMs: 3_600_000,
   timeoutMs: 5000
 } as const
@@ -57,9 +64,14 @@ export class Jwks implements Keys {
   readonly #abort = new AbortController()
   /** By the hash of each key. A key that stays in the set keeps its entry. */
   #keys: ReadonlyMap<string, JwksKey> | undefined
+  /** When the last fetch that succeeded began. */
   #fetchedAt = -Infinity
+  /** When the last fetch began. */
   #triedAt = -Infinity
   #loading: Promise<void> | undefined
+  /** The fetch that tokens with unknown keys wait for; it has not begun. */
+  #next: Promise<void> | undefined
+  #waiting = 0
 
   constructor(options: JwksOptions) {
     this.#options = options
@@ -79,17 +91,9 @@ export class Jwks implements Keys {
     header: Partial<JWTHeaderParameters>
   ): Promise<readonly Candidate[]> => {
     if (this.#isOutOfDate()) await this.#loadUnlessJustTried()
-    if (this.#keys === undefined || this.#isOutOfDate()) {
-      throw new DialogsError(
-        'KEYS_UNAVAILABLE',
-        'The keys that tokens are checked with cannot be fetched: try again later.'
-      )
-    }
-    let found = await candidatesIn(this.#keys, header)
-    if (found.length === 0) {
-      await this.#loadUnlessJustTried()
-      found = await candidatesIn(this.#keys, header)
-    }
+    if (this.#keys === undefined || this.#isOutOfDate()) throw unavailable()
+    const found = await candidatesIn(this.#keys, header)
+    if (found.length === 0) found.push(...(await candidatesIn(await this.#nextKeys(), header)))
     if (found.length === 0) throw new errors.JWKSNoMatchingKey()
     if (found.length > CANDIDATES_MAX) throw new errors.JWKSMultipleMatchingKeys()
     return found
@@ -102,6 +106,30 @@ export class Jwks implements Keys {
     return performance.now() - this.#fetchedAt > this.#options.staleMs
   }
 
+  /** The keys by a fetch that begins after this call. Calls during the pause share one. */
+  async #nextKeys(): Promise<ReadonlyMap<string, JwksKey>> {
+    if (this.#waiting >= WAITING_MAX) throw unavailable()
+    const calledAt = performance.now()
+    this.#waiting++
+    try {
+      await (this.#next ??= this.#loadAfterPause())
+    } finally {
+      this.#waiting--
+    }
+    if (this.#keys === undefined || this.#fetchedAt < calledAt) throw unavailable()
+    return this.#keys
+  }
+
+  async #loadAfterPause(): Promise<void> {
+    // A fetch in progress may have been answered before the key was published.
+    await this.#loading
+    const pauseMs = this.#triedAt + this.#options.cooldownMs - performance.now()
+    if (pauseMs > 0) await sleep(pauseMs, undefined, { ref: false })
+    await this.#loading
+    this.#next = undefined
+    await this.#load()
+  }
+
   async #loadUnlessJustTried(): Promise<void> {
     const isRecent = performance.now() - this.#triedAt < this.#options.cooldownMs
     if (!isRecent || this.#loading !== undefined) await this.#load()
@@ -109,7 +137,6 @@ export class Jwks implements Keys {
 
   // Calls made during a fetch share it.
   #load(): Promise<void> {
-    this.#triedAt = performance.now()
     this.#loading ??= this.#fetch()
       .catch((error: unknown) => {
         if (!this.#abort.signal.aborted) this.#options.onFault(error)
@@ -121,12 +148,12 @@ export class Jwks implements Keys {
   }
 
   async #refresh(): Promise<void> {
-    const { refreshMs, cooldownMs } = this.#options
+    const { refreshMs, retryMs } = this.#options
     for (;;) {
       // Sooner after a failure than after a success.
       const isFresh = performance.now() - this.#fetchedAt < refreshMs
       await sleep(
-        isFresh ? refreshMs : Math.min(refreshMs, cooldownMs * (1 + Math.random())),
+        isFresh ? refreshMs : Math.min(refreshMs, retryMs * (1 + Math.random())),
         undefined,
         {
           ref: false,
@@ -140,6 +167,8 @@ export class Jwks implements Keys {
 
   async #fetch(): Promise<void> {
     const { url, timeoutMs, onChange } = this.#options
+    const begunAt = performance.now()
+    this.#triedAt = begunAt
     const response = await fetch(url, {
       headers: { accept: 'application/jwk-set+json, application/json' },
       // A redirection could lead to somebody else's keys.
@@ -151,7 +180,7 @@ export class Jwks implements Keys {
       throw new Error(`AUTH_JWKS_URL was answered ${response.status}`)
     }
     const set = parseSet(await boundedText(response))
-    this.#fetchedAt = performance.now()
+    this.#fetchedAt = begunAt
     const known = this.#keys
     const keys = new Map(
       set.keys.map(key => {
@@ -167,6 +196,12 @@ export class Jwks implements Keys {
     if (!isSame) onChange()
   }
 }
+
+const unavailable = (): DialogsError =>
+  new DialogsError(
+    'KEYS_UNAVAILABLE',
+    'The keys that tokens are checked with cannot be fetched: try again later.'
+  )
 
 /** The keys that a token's header fits: by `kid` if it has one, and by the algorithm. */
 async function candidatesIn(

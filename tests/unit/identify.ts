@@ -7,7 +7,7 @@ import t from 'tap'
 import { signToken } from '../../src/cli/sign-token.js'
 import { readConfig } from '../../src/config.js'
 import { ANYBODY } from '../../src/identity/caller.js'
-import { Jwks } from '../../src/identity/jwks.js'
+import { Jwks, WAITING_MAX } from '../../src/identity/jwks.js'
 import { secretKeys } from '../../src/identity/keys.js'
 import { type TokenCaller } from '../../src/identity/claims.js'
 import { Tokens } from '../../src/identity/tokens.js'
@@ -208,6 +208,7 @@ t.test('keys from a URL: rotation, a vanished key, and a URL that does not answe
   const options = {
     url: `http://127.0.0.1:${address.port}/keys`,
     refreshMs: 100,
+    retryMs: 50,
     cooldownMs: 50,
     staleMs: 60_000,
     timeoutMs: 1000,
@@ -280,6 +281,7 @@ t.test('keys with the same name, or without one, are told apart by what they sig
   const jwks = new Jwks({
     url: `http://127.0.0.1:${port}/keys`,
     refreshMs: 3_600_000,
+    retryMs: 3_600_000,
     cooldownMs: 0,
     staleMs: 3_600_000,
     timeoutMs: 10_000,
@@ -358,10 +360,14 @@ t.test('keys with the same name, or without one, are told apart by what they sig
 
 t.test('tokens with unknown keys cause no more fetches than allowed', async t => {
   const known = { ...(await exportJWK((await generateKeyPair('ES256')).publicKey)), kid: 'known' }
+  let keys = [known]
   let asked = 0
+  let held: Promise<void> | undefined
+  let release = (): void => undefined
   const server = http.createServer((_request, response) => {
     asked++
-    response.end(JSON.stringify({ keys: [known] }))
+    const text = JSON.stringify({ keys })
+    void Promise.resolve(held).then(() => response.end(text))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
@@ -373,6 +379,7 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
     const jwks = new Jwks({
       url: `http://127.0.0.1:${port}/keys`,
       refreshMs: HOUR_MS,
+      retryMs: HOUR_MS,
       cooldownMs,
       staleMs: HOUR_MS,
       timeoutMs: 10_000,
@@ -391,11 +398,35 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
       code: 'ERR_JWKS_NO_MATCHING_KEY'
     })
 
-  const patient = await jwksWith(HOUR_MS)
-  for (let n = 0; n < 20; n++) await ask(patient)
-  t.equal(asked, 1, 'during the pause after the first fetch, none')
+  const PAUSE_MS = 300
+  const patient = await jwksWith(PAUSE_MS)
+  const begun = performance.now()
+  await Promise.all(Array.from({ length: 20 }, () => ask(patient)))
+  t.equal(asked, 2, 'tokens that come during the pause wait for one fetch after it')
+  t.ok(performance.now() - begun > PAUSE_MS / 2, 'which does not come sooner')
+  const waiting = await Promise.all(
+    Array.from({ length: WAITING_MAX + 1 }, () =>
+      patient
+        .candidatesFor({ alg: 'ES256', kid: 'unknown' })
+        .catch((error: unknown) => (error as { readonly code: string }).code)
+    )
+  )
+  t.equal(waiting.filter(code => code === 'ERR_JWKS_NO_MATCHING_KEY').length, WAITING_MAX)
+  t.equal(waiting.at(-1), 'KEYS_UNAVAILABLE', 'one more than may wait')
   asked = 0
   const eager = await jwksWith(0)
   await Promise.all(Array.from({ length: 20 }, () => ask(eager)))
   t.equal(asked, 2, 'after the pause, tokens that come at once share one')
+
+  held = new Promise(resolve => {
+    release = resolve
+  })
+  const first = eager.candidatesFor({ alg: 'ES256', kid: 'late' })
+  await until('it is being asked', () => asked === 3)
+  const second = eager.candidatesFor({ alg: 'ES256', kid: 'late' })
+  const refused = t.rejects(first, { code: 'ERR_JWKS_NO_MATCHING_KEY' })
+  release()
+  await refused
+  keys = [known, { ...known, kid: 'late' }]
+  t.equal((await second).length, 1, 'an answer that may be older than the token does not refuse it')
 })
