@@ -17,6 +17,7 @@ const FRESH_MS = 1000
 export class ClusterView {
   readonly #nodes: Nodes
   readonly #onLook: (haveMastersChanged: boolean) => void
+  readonly #onBlind: (error: unknown) => void
   readonly #listeners = new Set<() => void>()
   #topology = Topology.empty()
   /** Why the last topology look failed, if it did. */
@@ -24,10 +25,18 @@ export class ClusterView {
   #refreshing: Promise<void> | undefined
   #refreshedAt = -Infinity
 
-  /** @param onLook called after each look, before the listeners of `onChange` are told */
-  constructor(nodes: Nodes, onLook: (haveMastersChanged: boolean) => void) {
+  /**
+   * @param onLook called after each look, before the listeners of `onChange` are told
+   * @param onBlind called with the error of a look that failed
+   */
+  constructor(
+    nodes: Nodes,
+    onLook: (haveMastersChanged: boolean) => void,
+    onBlind: (error: unknown) => void
+  ) {
     this.#nodes = nodes
     this.#onLook = onLook
+    this.#onBlind = onBlind
   }
 
   get topology(): Topology {
@@ -117,6 +126,7 @@ export class ClusterView {
       this.#blindness = undefined
     } catch (error) {
       this.#blindness = error
+      this.#onBlind(error)
       throw error
     } finally {
       this.#refreshedAt = performance.now()

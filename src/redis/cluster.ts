@@ -21,7 +21,7 @@ import { Importers } from './importers.js'
 import { isLoss, Markers } from './markers.js'
 import { type Written } from './node-pipeline.js'
 import { Nodes, type NodesOptions } from './nodes.js'
-import { nextStep } from './redirect.js'
+import { nextStep, refusalOf } from './redirect.js'
 import { type Requirements } from './requirements.js'
 import { Suitability } from './suitability.js'
 import { type Topology } from './topology.js'
@@ -70,10 +70,16 @@ export class Cluster {
       },
       verify: (node, connection) => this.#markers.verify(node, key => connection.send(['GET', key]))
     })
-    this.#view = new ClusterView(this.#nodes, haveMastersChanged => {
-      if (haveMastersChanged) this.#suitability?.checkSoon()
-      this.#suitability?.follow(this.#view.livingNodes)
-    })
+    this.#view = new ClusterView(
+      this.#nodes,
+      haveMastersChanged => {
+        if (haveMastersChanged) this.#suitability?.checkSoon()
+        this.#suitability?.follow(this.#view.livingNodes)
+      },
+      error => {
+        this.refused(refusalOf(error))
+      }
+    )
     this.#sender = new SlotSender({
       view: this.#view,
       storeDeadlineMs: options.storeDeadlineMs,
@@ -103,7 +109,7 @@ export class Cluster {
           deadline
         )
       },
-      isStranded: key => this.isStranded(key),
+      isStranded: key => this.isStranded(key).catch(() => true),
       topology: () => this.#view.topology
     })
     this.#importers = new Importers(this.#nodes)
@@ -256,9 +262,15 @@ export class Cluster {
    * Whether a key that its slot's owner does not have may be on another node: the one that the slot
    * was moving to when its previous owner died. The key can be reached again once that move is
    * finished. Cheap, because the nodes are asked at most once a second for all keys together.
+   * @throws DialogsError if Redis permanently refuses to say it
    */
   async isStranded(key: string): Promise<boolean> {
-    return await this.#importers.mayHave(key)
+    try {
+      return await this.#importers.mayHave(key)
+    } catch (error) {
+      this.refused(error)
+      throw error
+    }
   }
 
   /** Sends one command to one node, once. @throws ConnectionLost, or Redis' error reply */

@@ -7,6 +7,7 @@
 // but not the mark; `npm run cluster -- finish` finds them by counting keys.
 import { slotOf } from './slots.js'
 import { type Node, type Nodes } from './nodes.js'
+import { isForGood, refusalOf } from './redirect.js'
 import { type ClusterNode } from './topology.js'
 
 type Look = { readonly atMs: number; readonly importers: Promise<readonly ClusterNode[]> }
@@ -28,6 +29,7 @@ export class Importers {
   /**
    * Whether a node that imports the key's slot has the key. Also true if that cannot be found out
    * now.
+   * @throws DialogsError if Redis permanently refuses to say it
    */
   async mayHave(key: string): Promise<boolean> {
     const slot = slotOf(key)
@@ -39,9 +41,11 @@ export class Importers {
         importers.map(({ address }) => this.#hasKey(this.#nodes.add(address), key))
       )
       return found.includes(true)
-    } catch {
-      // The node does not answer, or no longer imports the slot. The next call looks again.
+    } catch (error) {
       this.#look = undefined
+      const refusal = refusalOf(error)
+      if (isForGood(refusal)) throw refusal
+      // The node does not answer, or no longer imports the slot. The next call looks again.
       return true
     }
   }
