@@ -4,6 +4,7 @@
 // gone within seconds. Frames are written straight to the socket after the response's head, so the
 // same buffer goes to every socket. Knows nothing of rooms.
 import { type Socket } from 'node:net'
+import { type LoopSlices } from '../loop-slices.js'
 import { Stall } from './stall.js'
 
 /** Why a stream ended. The same words are the metric's labels. */
@@ -32,6 +33,8 @@ export class Stream {
   readonly #options: StreamOptions
   readonly #onEnd: (reason: EndReason) => void
   #hasEnded = false
+  /** It ends soon, and nothing more is written. */
+  #isSilent = false
   #waiting: Array<() => void> = []
   readonly #stall: Stall
   #writtenAt = performance.now()
@@ -69,7 +72,7 @@ export class Stream {
   }
 
   write(bytes: Buffer | string): void {
-    if (this.#hasEnded) return
+    if (this.#hasEnded || this.#isSilent) return
     this.#writtenAt = performance.now()
     this.#socket.write(bytes)
   }
@@ -79,7 +82,8 @@ export class Stream {
    * They do not put off the next heartbeat, because a client may not listen for them.
    */
   writeIfIdle(bytes: Buffer): void {
-    if (!this.#hasEnded && this.#socket.writableLength === 0) this.#socket.write(bytes)
+    if (this.#hasEnded || this.#isSilent || this.#socket.writableLength > 0) return
+    this.#socket.write(bytes)
   }
 
   /**
@@ -124,6 +128,22 @@ export class Stream {
     else this.#takeLeave(farewell)
     this.#release()
     this.#onEnd(reason)
+  }
+
+  /**
+   * As `end`, for a right that has ended: at once nothing more is written, and what waits is thrown
+   * away. Closing a connection takes much longer than that, and a right may end for thousands of
+   * streams in the same moment, so connections without waiting bytes are closed in `slices`.
+   */
+  endSoon(reason: 'expired' | 'removed', farewell: string, slices: Pick<LoopSlices, 'add'>): void {
+    if (this.#hasEnded || this.#isSilent) return
+    this.#isSilent = true
+    if (this.#socket.writableLength > 0) this.end(reason)
+    else {
+      slices.add(() => {
+        this.end(reason, farewell)
+      })
+    }
   }
 
   /**

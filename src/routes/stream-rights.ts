@@ -2,7 +2,8 @@
 // from a room. Invariant: after that moment nothing more is written, and what waits in the process
 // for a slow client is thrown away with the connection. If one room of a stream of many may no
 // longer be read, the whole stream ends. `event: removed` names the room, and the client comes back
-// without it.
+// without it. Thousands of streams may lose their right in the same moment, such as with a key.
+// They fall silent at once, and their connections are closed a few in each turn of the event loop.
 //
 // A removal is published to every process. When that news may have been lost, every stream is
 // checked within 10 s: after a new subscription, when another process has died, and when one says
@@ -12,9 +13,10 @@ import { type TokenCaller } from '../identity/claims.js'
 import { type Caller } from '../identity/caller.js'
 import { type Members } from '../identity/members.js'
 import { type Stream } from '../live/stream.js'
+import { LoopSlices } from '../loop-slices.js'
 
 type Watched = {
-  readonly stream: Pick<Stream, 'end'>
+  readonly stream: Pick<Stream, 'endSoon'>
   readonly caller: Caller
   readonly rooms: readonly string[]
   /** When the rights are looked at next, by performance.now(). */
@@ -54,8 +56,8 @@ export class StreamRights {
   /** The streams of each user, for removals. */
   readonly #byUser = new Map<string, Set<Watched>>()
 
+  readonly #slices = new LoopSlices()
   readonly #timer: NodeJS.Timeout
-
   readonly #times: RightsTimes
 
   constructor(members: Members, times: RightsTimes = RIGHTS_TIMES) {
@@ -111,7 +113,7 @@ export class StreamRights {
   /** Ends the streams of callers who have lost all rights, such as with their key. */
   endWhere(isGone: (caller: Caller) => boolean): void {
     for (const { stream, caller } of this.#watched) {
-      if (isGone(caller)) stream.end('expired', EXPIRED)
+      if (isGone(caller)) stream.endSoon('expired', EXPIRED, this.#slices)
     }
   }
 
@@ -120,7 +122,7 @@ export class StreamRights {
     let timer: NodeJS.Timeout | undefined
     const wait = (): void => {
       const leftMs = expiresAtMs - Date.now()
-      if (leftMs <= 0) stream.end('expired', EXPIRED)
+      if (leftMs <= 0) stream.endSoon('expired', EXPIRED, this.#slices)
       else timer = setTimeout(wait, Math.min(leftMs, TIMEOUT_MS_MAX)).unref()
     }
     wait()
@@ -139,7 +141,7 @@ export class StreamRights {
         if (may === true) continue
         Promise.resolve(may).then(
           mayIndeed => {
-            if (!mayIndeed) watched.stream.end('removed', removedFrame(room))
+            if (!mayIndeed) watched.stream.endSoon('removed', removedFrame(room), this.#slices)
           },
           () => {
             watched.lookAt = Math.min(watched.lookAt, performance.now() + this.#times.againMs)
@@ -151,7 +153,7 @@ export class StreamRights {
 
   #recheck({ stream, caller }: Watched, room: string): void {
     const end = (may: boolean): void => {
-      if (!may) stream.end('removed', removedFrame(room))
+      if (!may) stream.endSoon('removed', removedFrame(room), this.#slices)
     }
     const may = caller.mayRead(room)
     if (typeof may === 'boolean') end(may)

@@ -1,7 +1,9 @@
 // When streams end because a right has ended: when a token expires, when a key disappears, and when
 // a member is removed, even while the stream is being opened.
+import { setImmediate as turn } from 'node:timers/promises'
 import t from 'tap'
 import { readClaims, TokenCaller } from '../../src/identity/claims.js'
+import { type LoopSlices } from '../../src/loop-slices.js'
 import { StreamRights } from '../../src/routes/stream-rights.js'
 import { until } from '../support/until.js'
 
@@ -39,7 +41,7 @@ function world(times: Partial<typeof NEVER> = {}) {
     ends,
     pending,
     stream: {
-      end: (reason: string, farewell?: string) => {
+      endSoon: (reason: string, farewell?: string) => {
         ends.push({ reason, farewell })
       }
     },
@@ -133,7 +135,7 @@ t.test('if the check takes a while, the stream ends when it says no, or when it 
 t.test('when a key disappears, exactly the streams of its tokens end', t => {
   const { rights, ends, stream, caller } = world()
   rights.watch(stream, caller({ signedBy: 'old' }), ['a'])
-  rights.watch({ end: () => t.fail('the other key is still there') }, caller(), ['a'])
+  rights.watch({ endSoon: () => t.fail('the other key is still there') }, caller(), ['a'])
   rights.endWhere(each => (each as TokenCaller).signedBy === 'old')
   t.match(ends, [{ reason: 'expired' }])
   t.end()
@@ -178,7 +180,7 @@ t.test('after a new subscription every stream is checked soon', async t => {
     rights.close()
   })
   rights.watch(stream, caller(), ['a'])
-  rights.watch({ end: () => t.fail('this right is there') }, caller(), ['b'])
+  rights.watch({ endSoon: () => t.fail('this right is there') }, caller(), ['b'])
   loseNews('a')
   await new Promise(resolve => setTimeout(resolve, 50))
   t.strictSame(ends, [], 'nothing was checked yet')
@@ -214,4 +216,33 @@ t.test('a check that the store does not answer ends nothing, and is repeated', a
   loseNews('a')
   await until('it has ended', () => ends.length > 0)
   t.match(ends[0], { reason: 'removed' })
+})
+
+t.test('streams that lose their key together do not hold up the event loop', async t => {
+  const { rights, caller } = world()
+  const STREAMS = 300
+  const ends: number[] = []
+  let silent = 0
+  for (let n = 0; n < STREAMS; n++) {
+    const stream = {
+      endSoon: (_reason: string, _farewell: string, slices: Pick<LoopSlices, 'add'>) => {
+        silent++
+        slices.add(() => {
+          ends.push(n)
+          const until = performance.now() + 1
+          while (performance.now() < until);
+        })
+      }
+    }
+    rights.watch(stream, caller(), ['a'])
+  }
+  rights.endWhere(() => true)
+  t.equal(silent, STREAMS, 'all are silent at once')
+  let perTurn = 0
+  while (ends.length < silent) {
+    const before = ends.length
+    await turn()
+    perTurn = Math.max(perTurn, ends.length - before)
+  }
+  t.ok(perTurn < 50, `at most ${perTurn} connections of 1 ms each were closed in a turn`)
 })

@@ -138,3 +138,40 @@ for (const reason of ['expired', 'removed'] as const) {
     t.equal(received, 'in time\nevent: farewell\n\n')
   })
 }
+
+t.test(
+  'a stream that ends soon is silent at once, and says farewell when it is its turn',
+  async t => {
+    const { stream, socket, client, ends } = await openStream(t, 16_384)
+    let received = ''
+    client.on('data', chunk => {
+      received += String(chunk)
+    })
+    client.resume()
+    stream.write('in time\n')
+    await until('the system has taken it', () => socket.writableLength === 0)
+    const later: Array<() => void> = []
+    const slices = { add: (work: () => void) => later.push(work) }
+    stream.endSoon('expired', 'event: farewell\n\n', slices)
+    stream.endSoon('removed', 'once\n\n', slices)
+    stream.write('too late\n')
+    stream.writeIfIdle(Buffer.from('too late\n'))
+    t.same(ends, [])
+    for (const work of later) work()
+    t.same(ends, ['expired'])
+    await until('the client has the end', () => client.readableEnded)
+    t.equal(received, 'in time\nevent: farewell\n\n')
+  }
+)
+
+t.test('a stream that ends soon does not wait with the bytes that must not be sent', async t => {
+  const { stream, socket, ends } = await openStream(t, 16_384)
+  while (!stream.isFull) stream.write(Buffer.alloc(10_000, 'x'))
+  stream.endSoon('removed', 'event: farewell\n\n', {
+    add: () => {
+      t.fail('not later')
+    }
+  })
+  t.same(ends, ['removed'])
+  t.ok(socket.destroyed, 'the connection is cut')
+})
