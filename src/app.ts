@@ -86,7 +86,6 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   const bodyBytesMax = bodyBytesFor(textMax)
   const connections = new Connections({
     ...config.http,
-    bodyBytesMax,
     stalledMsMax: config.live.stalledMsMax,
     onStalled: telemetry.connectionStalled
   })
@@ -140,6 +139,11 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     connections.enter(request.raw, reply.raw, refusal => {
       done(refusal ?? requestFault(request.raw, hosts))
     })
+  })
+
+  fastify.addHook('preParsing', (request, _reply, payload, done) => {
+    connections.countBody(request.raw)
+    done(null, payload)
   })
 
   const { identity } = config

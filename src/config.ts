@@ -58,8 +58,8 @@ export const SETTINGS = {
       'requests in progress, not counting streams; beyond this, 503 at once, except for ' +
         '/health/live'),
     REQUESTS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
-      'bytes that the bodies of requests in progress may have together; beyond this, 503 at ' +
-        'once, but a single larger one is taken'),
+      'bytes of the bodies of requests in progress that may have arrived; beyond this, 503 for ' +
+        'the request whose bytes come next, but a single larger one is taken'),
     ANSWERS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
       'bytes of finished pages that clients have not taken yet; beyond this, 503 for further ' +
         'pages'),

@@ -49,7 +49,9 @@ export function answerTunnels(server: Server, due: AnswersDue): void {
 
 /**
  * Answers bytes that are not an HTTP request, in the usual form, and closes the socket. Requests
- * before them get their own answers instead.
+ * before them get their own answers instead. If the head of a request does not arrive in time, the
+ * socket is closed without an answer: it may be the request of an EventSource, which comes back
+ * after a lost connection, but never after a 408.
  */
 export function answerBrokenRequest(
   error: NodeJS.ErrnoException & { readonly reason?: string },
@@ -66,7 +68,8 @@ export function answerBrokenRequest(
     return
   }
   if (due.finish(socket)) return
-  if (answer?.headersSent === true) {
+  const isHeadLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' && !due.isBusy(socket)
+  if (answer?.headersSent === true || isHeadLate) {
     socket.destroy()
     return
   }

@@ -11,7 +11,7 @@ import { DialogsError } from '../errors.js'
 import { Stall } from '../live/stall.js'
 import { AcceptFirst } from './accept-first.js'
 import { closeListener } from './close-listener.js'
-import { RequestBudget, type RequestBudgetOptions } from './request-budget.js'
+import { PIECE_BYTES, RequestBudget, type RequestBudgetOptions } from './request-budget.js'
 
 export type ConnectionsOptions = RequestBudgetOptions & {
   /** Requests that may wait behind another one on the same connection. */
@@ -37,7 +37,7 @@ type Connection = {
   state: 'open' | 'streaming' | 'refused'
   /** The answer to the request in progress. */
   current: ServerResponse | undefined
-  /** How many bytes the request in progress takes of the budget. */
+  /** How many bytes of the budget the body of the request in progress takes by now. */
   bytes: number
   readonly waiting: Pending[]
   /** The request whose bytes came last. */
@@ -110,6 +110,29 @@ export class Connections {
     if (connection.state !== 'open') this.#drop(connection)
     else if (connection.current !== undefined) this.#wait(connection, pending)
     else this.#begin(connection, pending)
+  }
+
+  /**
+   * Counts the body of a request while it arrives. Call it when the body is about to be read: the
+   * listener makes the bytes flow.
+   */
+  countBody(request: IncomingMessage): void {
+    const { 'content-length': length, 'transfer-encoding': transfer } = request.headers
+    if (length === undefined && transfer === undefined) return
+    const connection = this.#connections.get(request.socket)
+    const response = connection?.current
+    if (connection === undefined || response === undefined) return
+    let pieces = 0
+    let isRefused = false
+    request.on('data', (piece: Buffer) => {
+      // The rest of a body that is not wanted is read and dropped.
+      if (isRefused || connection.current !== response) return
+      const bytes = piece.length + (pieces++ === 0 ? 0 : PIECE_BYTES)
+      isRefused = this.#budget.addBytes(bytes, connection.bytes)
+      connection.bytes += bytes
+      // Whoever reads the body drops what it has, and answers.
+      if (isRefused) request.emit('error', overloaded())
+    })
   }
 
   /**
@@ -238,16 +261,11 @@ export class Connections {
 
   #begin(connection: Connection, { request, response, go }: Pending): void {
     connection.current = response
-    connection.bytes = this.#budget.add(request)
+    connection.bytes = 0
+    const isTooMany = this.#budget.add()
     this.#endWith(connection, response)
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
-    const refusal =
-      this.#budget.isExceededBy(connection.bytes) && request.url !== LIVENESS
-        ? new DialogsError(
-            'OVERLOADED',
-            'Too many requests are in progress: try again in a second.'
-          )
-        : undefined
+    const refusal = isTooMany && request.url !== LIVENESS ? overloaded() : undefined
     if (this.#acceptFirst.isAccepting) {
       this.#acceptFirst.hold(() => {
         go(refusal)
@@ -341,6 +359,9 @@ export class Connections {
     }
   }
 }
+
+const overloaded = (): DialogsError =>
+  new DialogsError('OVERLOADED', 'Too many requests are in progress: try again in a second.')
 
 function sayClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('connection', 'close')

@@ -1,16 +1,19 @@
-// How many requests are in progress, and how many bytes their bodies have together. Invariant: what
-// is added is counted until it is removed. Beyond either limit a request is refused; it counts as
-// well, because it is answered, too.
-import { type IncomingMessage } from 'node:http'
-
+// How many requests are in progress, and how many bytes of their bodies have arrived. Invariant:
+// what is added is counted until it is removed. Beyond either limit a request is refused; it counts
+// as well, because it is answered, too. The declared length of a body does not count: a client that
+// declares much and sends nothing takes no memory, and would take the place of others.
 export type RequestBudgetOptions = {
   /** Requests in progress, not counting streams. */
   readonly requestsMax: number
-  /** Bytes of their bodies, as declared. */
+  /** Bytes of their bodies that have arrived, and what it takes to keep them in pieces. */
   readonly requestsBytesMax: number
-  /** What a body of undeclared length counts as. */
-  readonly bodyBytesMax: number
 }
+
+/**
+ * What each piece of a body but the first takes besides its bytes, and a client decides how small
+ * the pieces are. 100,000 pieces of one byte took 77 MB (Node 20).
+ */
+export const PIECE_BYTES = 800
 
 export class RequestBudget {
   readonly #options: RequestBudgetOptions
@@ -26,34 +29,27 @@ export class RequestBudget {
     return this.#requests
   }
 
-  /** @returns how many bytes the request counts as; `remove` takes them off again */
-  add(request: IncomingMessage): number {
-    const bytes = this.#bytesOf(request)
+  /** @returns whether the request is one too many; it counts all the same */
+  add(): boolean {
     this.#requests++
-    this.#bytes += bytes
-    return bytes
-  }
-
-  remove(bytes: number): void {
-    this.#requests--
-    this.#bytes -= bytes
+    return this.#requests > this.#options.requestsMax
   }
 
   /**
-   * Whether the request that was added last is one too many.
-   * @param bytes what it counts as. A body that is larger than the limit is taken when it is the
-   * only one, or it never would be
+   * A part of a body has arrived.
+   * @param ofRequest what has arrived of the same request before. A body that is larger than the
+   * limit is taken while it is the only one, or it never would be
+   * @returns whether it is too much; it counts all the same
    */
-  isExceededBy(bytes: number): boolean {
-    const { requestsMax, requestsBytesMax } = this.#options
-    return this.#requests > requestsMax || (this.#bytes > requestsBytesMax && this.#bytes > bytes)
+  addBytes(bytes: number, ofRequest: number): boolean {
+    const isAlone = this.#bytes === ofRequest
+    this.#bytes += bytes
+    return this.#bytes > this.#options.requestsBytesMax && !isAlone
   }
 
-  #bytesOf({ headers }: IncomingMessage): number {
-    const { bodyBytesMax } = this.#options
-    if (headers['transfer-encoding'] !== undefined) return bodyBytesMax
-    const declared = headers['content-length']
-    // A longer body is refused before it is read.
-    return declared === undefined ? 0 : Math.min(Number(declared), bodyBytesMax)
+  /** @param bytes what was added for the request */
+  remove(bytes: number): void {
+    this.#requests--
+    this.#bytes -= bytes
   }
 }

@@ -67,6 +67,31 @@ t.test('an incomplete request is cut off, and a stream is not', async t => {
   t.notOk(stream.hasEnded)
 })
 
+t.test(
+  'a head that does not arrive in time is cut off without an answer: an EventSource never comes back after a 408',
+  async t => {
+    const { url } = await startService(t, {
+      redisNodes: cluster.urls,
+      env: { REQUEST_TIMEOUT_MS: '500' }
+    })
+    const path = `/rooms/${freshRoom()}/events`
+    const silent = connect(t, url, '')
+    const half = connect(t, url, `GET ${path} HTTP/1.1\r\nHost: local`)
+    const behind = connect(
+      t,
+      url,
+      `GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\nGET ${path} HTTP/1.1\r\n`
+    )
+    for (const { socket } of [silent, half, behind]) {
+      await until('it is cut off', () => socket.destroyed)
+    }
+    t.equal(silent.answer(), '')
+    t.equal(half.answer(), '')
+    t.match(behind.answer(), /^HTTP\/1\.1 200 /, 'a request before it has its answer')
+    t.notMatch(behind.answer(), / 408 /)
+  }
+)
+
 t.test('bytes that are not a request, and too many headers, are refused with a code', async t => {
   const { url } = await startService(t, { redisNodes: cluster.urls })
   const get = (bytes: number): string =>

@@ -284,50 +284,85 @@ t.test(
   }
 )
 
-t.test('the bodies of requests in progress are limited in their total bytes', async t => {
+t.test('the bodies that have arrived are limited in their total bytes', async t => {
   const BYTES_MAX = 65_536
   const { url } = await startService(t, {
     redisNodes: cluster.urls,
     env: { REQUESTS_BYTES_MAX: String(BYTES_MAX) }
   })
-  const head =
-    'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json'
-  // White space is part of the body, but not of any message.
-  const send = async (bytes: number, isChunked = false): Promise<number> => {
-    const body = JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(bytes)
-    const { status } = await fetch(`${url}/rooms/room/messages`, {
+  const MESSAGE = JSON.stringify({ user: 'ann', text: 'hello' })
+  const BODY_BYTES = 40_000
+  /** A body that stops after so many bytes. White space is part of it, but not of any message. */
+  const begin = (bytes: number): net.Socket =>
+    connectUnread(
+      t,
+      url,
+      `POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: ${BODY_BYTES}\r\nConnection: close\r\n\r\n${MESSAGE.padEnd(BODY_BYTES).slice(0, bytes)}`
+    ).resume()
+  const answerTo = async (half: net.Socket): Promise<string> => {
+    const [answer] = (await once(half, 'data')) as [Buffer]
+    return String(answer)
+  }
+  const send = async (isChunked = false): Promise<{ status: number; body: unknown }> => {
+    const body = MESSAGE.padEnd(BODY_BYTES)
+    const answer = await fetch(`${url}/rooms/room/messages`, {
       method: 'POST',
       headers: { 'content-type': 'application/json' },
       // A streamed body does not declare its length.
       ...(isChunked ? { body: new Blob([body]).stream(), duplex: 'half' } : { body })
     })
-    return status
+    return { status: answer.status, body: await answer.json() }
   }
-  /** The bytes that count for a body of undeclared length: the longest allowed. */
-  const BODY_BYTES_MAX = 12 * 4096 + 4096
-  for (const [held, bytes, isChunked] of [
-    [40_000, BYTES_MAX - 40_000, false],
-    [BYTES_MAX - BODY_BYTES_MAX, BODY_BYTES_MAX, true]
-  ] as const) {
-    for (const [more, status] of [
-      [-1, 201],
-      [0, 201],
-      [1, 503]
-    ] as const) {
-      const half = connectUnread(
-        t,
-        url,
-        `${head}\r\nContent-Length: ${held + more}\r\nExpect: 100-continue\r\nConnection: close\r\n\r\n`
-      ).resume()
-      const [go] = (await once(half, 'data')) as [Buffer]
-      t.match(String(go), /^HTTP\/1\.1 100 /, 'it is in progress')
-      t.equal(await send(isChunked ? 100 : bytes, isChunked), status, `${held + more} + ${bytes}`)
-      half.write(JSON.stringify({ user: 'ann', text: 'hello' }).padEnd(held + more))
-      const [[answer]] = (await Promise.all([once(half, 'data'), once(half, 'end')])) as [
-        [Buffer],
-        unknown
-      ]
-      t.match(String(answer), /^HTTP\/1\.1 201 /)
-    }
+
+  const idle = sequence(1, 20).map(() => begin(1))
+  await request(`${url}/health/live`)
+  t.match(await send(), { status: 201 }, 'what is only declared does not count')
+  for (const half of idle) half.destroy()
+
+  const refused = { status: 503, body: { code: 'OVERLOADED' } }
+  /** A body that has arrived but for its last byte, so that another has no place beside it. */
+  const hold = async (): Promise<net.Socket> => {
+    let half = begin(0)
+    await until('it has its place', async () => {
+      half.destroy()
+      half = begin(BODY_BYTES - 1)
+      await request(`${url}/health/live`)
+      // If the first one came before it, it is the half that was refused.
+      await send()
+      return (await send()).status === 503
+    })
+    return half
   }
+  const half = await hold()
+  for (const isChunked of [false, true]) t.match(await send(isChunked), refused)
+  t.match(await post(url, 'room', 'ann', 'hello'), { status: 201 }, 'a small one has its place')
+  half.write(' ')
+  t.match(await answerTo(half), /^HTTP\/1\.1 201 /, 'what came first is taken')
+  await until('there is room again', async () => (await send()).status === 201)
+
+  const first = await hold()
+  t.match(await answerTo(begin(BODY_BYTES - 1)), /^HTTP\/1\.1 503 /, 'refused while incomplete')
+  first.destroy()
+  await until('there is room again', async () => (await send()).status === 201)
+})
+
+t.test('a body in many small pieces counts as what the pieces take', async t => {
+  const { url } = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { REQUESTS_BYTES_MAX: '65536' }
+  })
+  const half = connectUnread(
+    t,
+    url,
+    'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{'
+  )
+  await request(`${url}/health/live`)
+  const pieces = connectUnread(
+    t,
+    url,
+    `POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${'1\r\n \r\n'.repeat(1000)}`
+  ).resume()
+  const [answer] = (await once(pieces, 'data')) as [Buffer]
+  t.match(String(answer), /^HTTP\/1\.1 503 [^]*"code":"OVERLOADED"/, '1,000 bytes')
+  half.destroy()
 })

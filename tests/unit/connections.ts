@@ -13,7 +13,6 @@ async function listen(t: Test): Promise<{ connections: Connections; server: Serv
   const connections = new Connections({
     requestsMax: 10,
     requestsBytesMax: 1000,
-    bodyBytesMax: 100,
     pipelineMax: 10,
     stalledMsMax: 1000,
     onStalled: () => {}
