@@ -362,12 +362,12 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
   const known = { ...(await exportJWK((await generateKeyPair('ES256')).publicKey)), kid: 'known' }
   let keys = [known]
   let asked = 0
-  let held: Promise<void> | undefined
+  let held = Promise.resolve()
   let release = (): void => undefined
   const server = http.createServer((_request, response) => {
     asked++
     const text = JSON.stringify({ keys })
-    void Promise.resolve(held).then(() => response.end(text))
+    void held.then(() => response.end(text))
   })
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
