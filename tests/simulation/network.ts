@@ -233,8 +233,11 @@ export class Connection {
     for (const piece of pieces) {
       this.#pass(direction, () => {
         if (direction === 'up') this.#session?.receive(piece)
-        else this.#socket.receive(piece)
-        if (piece === pieces.at(-1)) arrived?.(this.client)
+        // What arrives at a socket that its owner has closed is thrown away.
+        else if (!this.#socket.destroyed) {
+          this.#socket.receive(piece)
+          if (piece === pieces.at(-1)) arrived?.(this.client)
+        }
       })
     }
   }

@@ -971,6 +971,65 @@ export const REGRESSIONS: readonly Regression[] = [
       post(2066.096923034362, 1, 'lobby', 'cy', 'text 20', 'key-20'),
       post(2066.805914886951, 1, 'lobby', 'cy', 'text 4', 'key-4')
     ]
+  ),
+  // A process was paused, and on waking gave up a connection that had been silent for too long. The
+  // news of a change arrived at the closed socket, and the simulated network counted it as heard.
+  // Found as seed 1000375.
+  regression(
+    '1000375',
+    'a process has not heard what arrives at a socket that it has closed',
+    {
+      kind: '8',
+      nodeTimeoutMs: 1000,
+      validityFactor: 0,
+      instances: 2,
+      network: { latencyMsMax: 4.571162420577465, piecesChance: 0.05 },
+      faults: { lagChance: 0.5, lagMsMax: 2.9345773967888027, slowSync: false },
+      users: ['ann', 'bob', 'cy', 'dee'],
+      isGentle: false,
+      calmAt: 1601.3894604129134,
+      service: {
+        blockLength: 1000,
+        segmentLength: 4,
+        groupLengthMax: 2,
+        connectTimeoutMs: 300,
+        gapWaitMs: 1,
+        roomLingerMs: 100,
+        recheckMs: 300,
+        vanishedMs: 2000,
+        heartbeatMs: 3000,
+        signalsPerSecondMax: 1
+      }
+    },
+    [
+      {
+        at: 1.4443534802979392,
+        kind: 'read',
+        instance: 1,
+        rooms: ['lobby', 'kitchen', 'attic'],
+        last: undefined,
+        bytesPerMs: 2.1713569880132844
+      },
+      post(202.17427952217687, 1, 'attic', 'cy', 'text 15', 'key-15'),
+      { at: 401.67947363840375, kind: 'pause instance', instance: 0, ms: 3319.513049810661 },
+      {
+        at: 423.6678780748245,
+        kind: 'change',
+        instance: 1,
+        room: 'attic',
+        which: 52,
+        text: 'change 2',
+        once: undefined
+      },
+      {
+        at: 584.1602606532874,
+        kind: 'read',
+        instance: 0,
+        rooms: ['attic'],
+        last: undefined,
+        bytesPerMs: Infinity
+      }
+    ]
   )
 ]
 
