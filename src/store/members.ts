@@ -3,7 +3,7 @@
 //
 //    steps of an invitation           a crash right after it leaves
 //    1 JOIN at the room               a member who does not see the room in their list
-//    2 ADD_DIALOG at the user         streams that notice at their next look (minutes)
+//    2 ADD_DIALOG at the user         streams that notice when the death is noticed (22 s)
 //    3 publish to the person          nothing
 //
 //    steps of a removal

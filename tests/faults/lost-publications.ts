@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/embedded/connection.js'
 import { PEER_PLACES } from '../../src/store/keys.js'
-import { freshRoom, post } from '../support/client.js'
+import { freshRoom, newName, post, request } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService, type Service } from '../support/service.js'
 import { openSse, type SseReader } from '../support/sse.js'
@@ -61,6 +61,14 @@ async function noticed(reader: SseReader, ms = NOTICED_MS_MAX): Promise<number> 
   return performance.now() - from
 }
 
+/** Whether a value has everything that the other one has, at any depth. */
+const includes = (value: unknown, wanted: unknown): boolean =>
+  typeof wanted === 'object' && wanted !== null
+    ? Object.entries(wanted).every(([name, inner]) =>
+        includes((value as Record<string, unknown> | null | undefined)?.[name], inner)
+      )
+    : value === wanted
+
 async function doubts({ url }: Service): Promise<number> {
   const text = await (await fetch(`${url}/metrics`)).text()
   return [...text.matchAll(/^dialogs_doubts_total\{.*\} (\d+)$/gm)].reduce(
@@ -70,6 +78,104 @@ async function doubts({ url }: Service): Promise<number> {
 }
 
 const reading = await start(t)
+
+// The first test, because looks after an earlier death would find what is lost here.
+t.test(
+  'processes are killed after they stored an invitation, a mark, a removal, a change, a deletion: everybody sees it in the same time',
+  async t => {
+    const json = (method: string, body: object): RequestInit => ({
+      method,
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify(body)
+    })
+    /** The path below the room and what is sent there; what a reader and a person then see. */
+    type Act = {
+      readonly what: string
+      readonly send: (person: string) => readonly [path: string, init: RequestInit]
+      readonly reader?: object
+      readonly person: object
+    }
+    const acts: readonly Act[] = [
+      {
+        what: 'an invitation',
+        send: () => ['/users/guest', { method: 'PUT' }],
+        person: { event: 'room', data: { unread: 1 } }
+      },
+      {
+        what: 'a mark',
+        send: person => [`/users/${person}/read`, json('PUT', { seq: 1 })],
+        person: { event: 'room', data: { read: 1, unread: 0 } }
+      },
+      {
+        what: 'a removal',
+        send: person => [`/users/${person}`, { method: 'DELETE' }],
+        person: { event: 'left' }
+      },
+      {
+        what: 'a change',
+        send: () => ['/messages/1', json('PATCH', { user: 'ann', text: 'changed' })],
+        reader: { event: 'changed', data: { changes: 1, text: 'changed' } },
+        person: { event: 'room', data: { last: { text: 'changed' } } }
+      },
+      {
+        what: 'a deletion',
+        send: () => ['/messages/1?user=ann', { method: 'DELETE' }],
+        reader: { event: 'changed', data: { changes: 1, deleted: true } },
+        person: { event: 'room', data: { last: { deleted: true } } }
+      },
+      {
+        what: 'a deleted room',
+        send: () => ['', { method: 'DELETE' }],
+        reader: { event: 'reset' },
+        person: { event: 'left' }
+      }
+    ]
+    const watched = await Promise.all(
+      acts.map(async act => {
+        const [room, name] = [freshRoom(), newName()]
+        const writing = await start(t)
+        const [path, init] = act.send(name)
+        const reader = await openReader(t, reading, room)
+        if (act.what !== 'an invitation') {
+          await request(`${reading.url}/rooms/${room}/users/${name}`, { method: 'PUT' })
+        }
+        const person = openSse(t, `${reading.url}/users/${name}/events`)
+        await person.isLive()
+        return {
+          ...act,
+          streams: { reader, person },
+          act: () => fetch(`${writing.url}/rooms/${room}${path.replace('guest', name)}`, init),
+          writing
+        }
+      })
+    )
+    const seen = (stream: SseReader, from: number, wanted: object): boolean =>
+      stream.events.slice(from).some(event => includes(event, wanted))
+    const before = watched.map(({ streams: { person } }) => person.events.length)
+    await withoutPublishing(async () => {
+      await Promise.all(
+        watched.map(async ({ act, writing }) => {
+          await act()
+          await writing.kill()
+        })
+      )
+    })
+    const from = performance.now()
+    await Promise.all(
+      watched.map(async ({ what, reader: wanted, person, streams }, index) => {
+        await until(
+          `everybody sees ${what}`,
+          () =>
+            (wanted === undefined || seen(streams.reader, 0, wanted)) &&
+            seen(streams.person, before[index] ?? 0, person),
+          NOTICED_MS_MAX
+        )
+        t.pass(`${what} is noticed`)
+        t.comment(`${what}: noticed after ${Math.round(performance.now() - from)} ms`)
+      })
+    )
+  }
+)
 
 t.test('the writer is killed between commit and publication', async t => {
   const writing = await start(t)
