@@ -1,9 +1,9 @@
 // Where the page keeps the reader's place, and how it shows long or strange texts, in a real
 // Chromium.
-import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, postStored } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -12,18 +12,8 @@ const cluster = await startCluster(t)
 const service = await startService(t, { redisNodes: cluster.urls })
 const browser = await openChromium(t)
 
-const newName = (): string => `n${randomUUID()}`
-
-async function post(room: string, user: string, text: string): Promise<void> {
-  const response = await fetch(`${service.url}/rooms/${encodeURIComponent(room)}/messages`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user, text })
-  })
-  if (response.status !== 201) {
-    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
-  }
-}
+const post = (room: string, user: string, text: string): Promise<void> =>
+  postStored(service.url, room, user, text)
 
 async function fill(room: string, count: number): Promise<void> {
   for (let n = 1; n <= count; n++) {

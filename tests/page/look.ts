@@ -6,6 +6,7 @@ import t from 'tap'
 import { axeFindings } from '../support/axe.js'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, postStored } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -28,20 +29,13 @@ type Box = {
   height: number
 }
 
-const newName = (): string => `n${randomUUID()}`
 const boxOf = async (chat: ChatPage, selector: string): Promise<Box> =>
   chat.page.evaluate(
     `document.querySelector(${JSON.stringify(selector)}).getBoundingClientRect().toJSON()`
   )
 
-async function post(room: string, user: string, text: string): Promise<void> {
-  const response = await fetch(`${service.url}/rooms/${room}/messages`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user, text })
-  })
-  if (response.status !== 201) throw new Error(`POST answered ${response.status}`)
-}
+const post = (room: string, user: string, text: string): Promise<void> =>
+  postStored(service.url, room, user, text)
 
 async function fill(room: string, count: number): Promise<void> {
   for (let n = 1; n <= count; n++) await post(room, `user${n % 3}`, `message ${n}`)

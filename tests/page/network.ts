@@ -1,9 +1,9 @@
 // The page in a real Chromium on bad networks and through restarts: it says how its connection is,
 // comes back, and is complete.
-import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, postStored, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { Relay } from '../support/relay.js'
 import { startService } from '../support/service.js'
@@ -14,20 +14,8 @@ const HEARTBEAT_MS = 6000
 const cluster = await startCluster(t)
 const browser = await openChromium(t)
 
-const newName = (): string => `n${randomUUID()}`
-
-const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
-
-async function post(url: string, room: string, text: string): Promise<void> {
-  const response = await fetch(`${url}/rooms/${room}/messages`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user: 'ann', text })
-  })
-  if (response.status !== 201) {
-    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
-  }
-}
+const post = (url: string, room: string, text: string): Promise<void> =>
+  postStored(url, room, 'ann', text)
 
 t.test(
   'a network that swallows packets is noticed, and the page is complete again within two heartbeats',
@@ -101,7 +89,7 @@ t.test(
     const service = await startService(t, { redisNodes: cluster.urls, env: { RETRY_MS: '200' } })
     const room = newName()
     const chats = await Promise.all(
-      upTo(4).map(() => ChatPage.enter(t, browser, service.url, room))
+      sequence(1, 4).map(() => ChatPage.enter(t, browser, service.url, room))
     )
     // A browser allows six connections to a service. The page itself has one and needs another.
     const readers =
@@ -129,13 +117,13 @@ t.test(
     await write()
     for (const chat of chats) {
       await chat.shows(`message ${count}`)
-      t.same(await chat.seqs(), upTo(count))
+      t.same(await chat.seqs(), sequence(1, count))
       await until('the EventSources are complete', () =>
         chat.page.evaluate(`window.readers.every(({ seqs }) => seqs.includes(${count}))`)
       )
       t.same(
         await chat.page.evaluate('window.readers.map(({ seqs }) => seqs)'),
-        upTo(4).map(() => upTo(count))
+        sequence(1, 4).map(() => sequence(1, count))
       )
       t.same(
         await chat.page.evaluate('window.readers.map(({ source }) => source.readyState)'),

@@ -7,6 +7,7 @@ import { createCluster } from 'redis'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, postStored, readAll, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -15,28 +16,11 @@ const cluster = await startCluster(t)
 const service = await startService(t, { redisNodes: cluster.urls })
 const browser = await openChromium(t)
 
-const newName = (): string => `n${randomUUID()}`
+const post = (room: string, user: string, text: string): Promise<void> =>
+  postStored(service.url, room, user, text)
 
-const upTo = (last: number, first = 1): number[] =>
-  Array.from({ length: last - first + 1 }, (_, index) => first + index)
-
-async function post(room: string, user: string, text: string): Promise<void> {
-  const response = await fetch(`${service.url}/rooms/${room}/messages`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user, text })
-  })
-  if (response.status !== 201) {
-    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
-  }
-}
-
-async function storedTexts(room: string): Promise<unknown[]> {
-  const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
-  // PageAnswer in src/routes/schemas.ts.
-  const { messages } = (await response.json()) as { messages: Array<{ text: unknown }> }
-  return messages.map(({ text }) => text)
-}
+const storedTexts = async (room: string): Promise<unknown[]> =>
+  (await readAll(service.url, room)).map(({ text }) => text)
 
 t.test('two pages in a room talk to each other', async t => {
   const room = newName()
@@ -55,14 +39,14 @@ t.test('two pages in a room talk to each other', async t => {
 
 t.test('a page shows the history first and then new messages, in one order', async t => {
   const room = newName()
-  for (const n of upTo(7)) await post(room, 'ann', `before ${n}`)
+  for (const n of sequence(1, 7)) await post(room, 'ann', `before ${n}`)
   const chat = await ChatPage.enter(t, browser, service.url, room)
   t.same(await chat.seqs(), [], 'nothing is streamed before OPEN')
   await chat.open()
   await chat.shows('before 7')
-  for (const n of upTo(3)) await post(room, 'bob', `after ${n}`)
+  for (const n of sequence(1, 3)) await post(room, 'bob', `after ${n}`)
   await chat.shows('after 3')
-  t.same(await chat.seqs(), upTo(10))
+  t.same(await chat.seqs(), sequence(1, 10))
   t.match(await chat.page.innerText('#people'), /ann\s+7/)
 })
 
@@ -217,12 +201,12 @@ t.test(
     const count = 2600
     // Twenty at a time; their order does not matter here.
     for (let n = 0; n < count; n += 20) {
-      await Promise.all(upTo(20).map(k => post(room, `user${k}`, `message ${n + k}`)))
+      await Promise.all(sequence(1, 20).map(k => post(room, `user${k}`, `message ${n + k}`)))
     }
     const chat = await ChatPage.enter(t, browser, service.url, room)
     await chat.open()
     await until('the newest are there', async () => (await chat.seqs()).at(-1) === count)
-    t.same(await chat.seqs(), upTo(count, count - 99))
+    t.same(await chat.seqs(), sequence(count - 99, count))
 
     for (let first = count - 99; first > 1; first = Math.max(1, first - 500)) {
       // The row is at the edge of the window now, and stays there when rows are added above it.
@@ -235,7 +219,7 @@ t.test(
       t.ok(Math.abs((await chat.topOf(first)) - top) <= 1, 'the row in view did not move')
     }
     t.notOk(await chat.page.isVisible('#earlier'), 'there is nothing before the first message')
-    t.same(await chat.seqs(), upTo(2000))
+    t.same(await chat.seqs(), sequence(1, 2000))
 
     await chat.page.evaluate(
       "document.querySelector('#messages').scrollTop = document.querySelector('#messages').scrollHeight"
@@ -245,7 +229,7 @@ t.test(
       async () => (await chat.seqs()).at(-1) === count
     )
     const seqs = await chat.seqs()
-    t.same(seqs, upTo(count, seqs[0]))
+    t.same(seqs, sequence(seqs[0] ?? 1, count))
     t.ok(seqs.length <= 2500)
 
     await chat.page.click('#newest')
@@ -259,7 +243,7 @@ t.test(
 t.test('new messages do not move a reader who has scrolled up; a button counts them', async t => {
   const room = newName()
   for (let n = 0; n < 100; n += 20) {
-    await Promise.all(upTo(20).map(k => post(room, 'ann', `message ${n + k}`)))
+    await Promise.all(sequence(1, 20).map(k => post(room, 'ann', `message ${n + k}`)))
   }
   const chat = await ChatPage.enter(t, browser, service.url, room)
   await chat.open()

@@ -1,9 +1,9 @@
 // Sending from the page in a real Chromium: each press is one message, stored once and in order,
 // whatever the network does.
-import { randomUUID } from 'node:crypto'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, readAll } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -12,14 +12,8 @@ const cluster = await startCluster(t)
 const service = await startService(t, { redisNodes: cluster.urls })
 const browser = await openChromium(t)
 
-const newName = (): string => `n${randomUUID()}`
-
-async function storedTexts(room: string): Promise<unknown[]> {
-  const response = await fetch(`${service.url}/rooms/${room}/messages?limit=1000`)
-  // the route's documented answer
-  const { messages } = (await response.json()) as { messages: Array<{ text: unknown }> }
-  return messages.map(({ text }) => text)
-}
+const storedTexts = async (room: string): Promise<unknown[]> =>
+  (await readAll(service.url, room)).map(({ text }) => text)
 
 /** Holds the page's POSTs back until they are released, and records their keys. */
 async function holdPosts(

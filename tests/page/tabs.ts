@@ -1,11 +1,11 @@
 // One stream for all tabs of a browser, in a real Chromium: how many streams there are, what each
 // tab gets while rooms come and go, and what happens without a SharedWorker.
-import { randomUUID } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createCluster } from 'redis'
 import t from 'tap'
 import { ChatPage } from '../support/chat-page.js'
 import { openChromium } from '../support/chromium.js'
+import { newName, postStored, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { until } from '../support/until.js'
@@ -20,20 +20,8 @@ const browser = await openChromium(t)
  */
 const WRITE_EVERY_MS = 30
 
-const newName = (): string => `n${randomUUID()}`
-
-const upTo = (last: number): number[] => Array.from({ length: last }, (_, index) => index + 1)
-
-async function post(room: string, text: string): Promise<void> {
-  const response = await fetch(`${service.url}/rooms/${room}/messages`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ user: 'ann', text })
-  })
-  if (response.status !== 201) {
-    throw new Error(`POST answered ${response.status}: ${await response.text()}`)
-  }
-}
+const post = (room: string, text: string): Promise<void> =>
+  postStored(service.url, room, 'ann', text)
 
 /** How many streams the service has open. */
 async function streams(): Promise<number> {
@@ -45,7 +33,9 @@ t.test('thirty tabs share one stream, each of them can send, and all of them sho
   const room = newName()
   const first = await ChatPage.enter(t, browser, service.url, room)
   const others = await Promise.all(
-    upTo(29).map(() => ChatPage.visitIn(t, first.page.context(), service.url, `?chat_id=${room}`))
+    sequence(1, 29).map(() =>
+      ChatPage.visitIn(t, first.page.context(), service.url, `?chat_id=${room}`)
+    )
   )
   const tabs = [first, ...others]
   for (const tab of tabs) await tab.open()
@@ -57,7 +47,7 @@ t.test('thirty tabs share one stream, each of them can send, and all of them sho
   }
   for (const tab of tabs) {
     await tab.shows('from tab 30')
-    t.same(await tab.seqs(), upTo(30))
+    t.same(await tab.seqs(), sequence(1, 30))
   }
 })
 
@@ -100,7 +90,7 @@ t.test(
     for (const tab of [first, ...tabs]) {
       await tab.shows(`message ${written}`)
       const seqs = await tab.seqs()
-      t.same(seqs, upTo(written).slice(-seqs.length), 'without a hole or a repeat')
+      t.same(seqs, sequence(1, written).slice(-seqs.length), 'without a hole or a repeat')
       t.equal(await tab.page.locator('[data-missing]').count(), 0)
     }
     await until('one stream is left', async () => (await streams()) === 1)
@@ -108,7 +98,7 @@ t.test(
 )
 
 t.test('a stream has up to 100 rooms, and the next room gets a second one', async t => {
-  const rooms = upTo(101).map(() => newName())
+  const rooms = sequence(1, 101).map(() => newName())
   const chat = await ChatPage.enter(t, browser, service.url, rooms[0] ?? '')
   // A port for each room, as 101 tabs would have.
   await chat.page.evaluate(

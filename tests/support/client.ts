@@ -38,6 +38,17 @@ export async function post(
   })
 }
 
+/** Posts a message. @throws Error unless it is stored as a new one */
+export async function postStored(
+  url: string,
+  room: string,
+  user: string,
+  text: string
+): Promise<void> {
+  const { status, body } = await post(url, room, user, text)
+  if (status !== 201) throw new Error(`POST was answered ${status}: ${JSON.stringify(body)}`)
+}
+
 /** Posts `count` messages one after the other: `<user> 1`, `<user> 2` … */
 export async function postMany(
   url: string,
@@ -45,10 +56,7 @@ export async function postMany(
   user: string,
   count: number
 ): Promise<void> {
-  for (let n = 1; n <= count; n++) {
-    const { status } = await post(url, room, user, `${user} ${n}`)
-    if (status !== 201) throw new Error(`POST ${n} was answered ${status}`)
-  }
+  for (let n = 1; n <= count; n++) await postStored(url, room, user, `${user} ${n}`)
 }
 
 /** Every message of a room, page by page. */
