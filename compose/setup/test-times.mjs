@@ -14,6 +14,7 @@ const measured = {
   'cluster/check': { seconds: 40, cores: 0.7 },
   'cluster/cluster-cli': { seconds: 100, cores: 0.9 },
   'cluster/contract': { seconds: 80, cores: 0.7 },
+  'cluster/denials': { seconds: 45, cores: 0.8 },
   'cluster/embedded': { seconds: 35, cores: 0.4 },
   'cluster/embedded-loss': { seconds: 50, cores: 0.4 },
   'cluster/msggen': { seconds: 25, cores: 0.5 },
