@@ -65,6 +65,19 @@ export function storedLog(world: World, room: string, segmentLength: number): St
 export const isExpired = ({ plan, time }: World, ms: number): boolean =>
   plan.retention !== undefined && ms < time.wallMs - plan.retention.days * DAY_MS
 
+/**
+ * Whether a sequence counts as expired although its time has not come: a failover has taken things
+ * back, and no owner has the entry any more (src/store/horizon-search.ts).
+ */
+export function countsAsExpired(world: World, room: string, seq: number): boolean {
+  const { plan, oracle } = world
+  if (plan.retention === undefined || oracle.upheavals === 0 || seq < 1) return false
+  const segment = segmentKey(room, Math.floor((seq - 1) / plan.service.segmentLength))
+  return [segment, logKey(room)].every(
+    key => streamOf(holderOf(world, key), key)?.entries.every(({ id }) => id[1] !== seq) ?? true
+  )
+}
+
 function storedEntry(
   world: World,
   room: string,

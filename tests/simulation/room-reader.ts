@@ -1,5 +1,6 @@
 // A client that reads rooms, and checks whether each event is allowed.
 import { parseCursor } from '../../src/message/message.js'
+import { countsAsExpired } from './durability.js'
 import { EventSource } from './event-source.js'
 import { type Read } from './plan.js'
 import { type World } from './world.js'
@@ -172,11 +173,15 @@ export class RoomReader {
     seen.first ??= head + 1
   }
 
-  // A reader that has nothing begins after the room's last deletion, and after what has expired.
-  // It is not told of either.
+  // A reader that has nothing begins after the room's last deletion, and after what has expired or
+  // counts as expired because no node has it. It is not told of these.
   #begin(seen: Seen, room: string, seq: number): void {
     const { rooms } = this.#world.oracle
-    if (seen.isNew && (rooms.isGeneration(room, seq - 1) || rooms.hasExpired(room, seq - 1))) {
+    const isGone = (before: number): boolean =>
+      rooms.isGeneration(room, before) ||
+      rooms.hasExpired(room, before) ||
+      countsAsExpired(this.#world, room, before)
+    if (seen.isNew && isGone(seq - 1)) {
       seen.first = seq
       seen.next = seq
     }
