@@ -32,22 +32,31 @@ export class Importers {
    * @throws DialogsError if Redis permanently refuses to say it
    */
   async mayHave(key: string): Promise<boolean> {
-    const slot = slotOf(key)
+    // If a node does not answer, or does not import the slot any more, only a new look can tell.
+    return (await this.#isFound(key)) ?? (await this.#isFound(key)) ?? true
+  }
+
+  /** @returns undefined if a node gave no answer; then the next call looks again */
+  async #isFound(key: string): Promise<boolean | undefined> {
+    const look = this.#recentLook()
     try {
-      const importers = (await this.#importers()).filter(({ importing }) =>
-        importing.some(mark => mark.slot === slot)
-      )
-      const found = await Promise.all(
-        importers.map(({ address }) => this.#hasKey(this.#nodes.add(address), key))
-      )
-      return found.includes(true)
+      return await this.#isAtOneOf(look, key)
     } catch (error) {
-      this.#look = undefined
+      if (this.#look === look) this.#look = undefined
       const refusal = refusalOf(error)
       if (isForGood(refusal)) throw refusal
-      // The node does not answer, or no longer imports the slot. The next call looks again.
-      return true
+      return undefined
     }
+  }
+
+  async #isAtOneOf({ importers }: Look, key: string): Promise<boolean> {
+    const slot = slotOf(key)
+    const found = await Promise.all(
+      (await importers)
+        .filter(({ importing }) => importing.some(mark => mark.slot === slot))
+        .map(({ address }) => this.#hasKey(this.#nodes.add(address), key))
+    )
+    return found.includes(true)
   }
 
   #hasKey(node: Node, key: string): Promise<boolean> {
@@ -64,12 +73,12 @@ export class Importers {
     })
   }
 
-  #importers(): Promise<readonly ClusterNode[]> {
+  #recentLook(): Look {
     const now = performance.now()
     if (this.#look === undefined || now - this.#look.atMs >= LOOK_MS) {
       this.#look = { atMs: now, importers: this.#findImporters() }
     }
-    return this.#look.importers
+    return this.#look
   }
 
   async #findImporters(): Promise<ClusterNode[]> {

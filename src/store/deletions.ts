@@ -20,6 +20,7 @@
 // Invariant: a message that is committed after step 1 is in a block of the new generation, because
 // a commit that names another generation is refused (committer.ts). So room-cleaner.ts, which does
 // steps 3 and 4, may delete whole keys, whoever writes meanwhile.
+import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { DialogsError } from '../errors.js'
 import { untilAcknowledged } from '../redis/acknowledged.js'
@@ -29,7 +30,7 @@ import { deletedKey, goneKey, logKey, roomChannel, roomSlot } from './keys.js'
 import { type Deletion, type Log } from './log.js'
 import { LEFT_MAX, type Members } from './members.js'
 import { DELETE_ROOM, type DeleteRoomReply } from './log-scripts.js'
-import { type RoomCleaner, usersKeys } from './room-cleaner.js'
+import { type RoomCleaner, STRANDED_PAUSE_MS, usersKeys } from './room-cleaner.js'
 import { type Claim, type HeldClaim, UnfinishedDeletions } from './unfinished-deletions.js'
 
 export type DeletedRoom = Deletion & {
@@ -189,12 +190,14 @@ export class Deletions {
       if (outcome === 'deleted') return { seq, ms }
       if (outcome === 'parts') hasParts = true
       else if (outcome === 'unfinished') await this.#cleaner.clean(room)
-      else if (await this.#cluster.isStranded(logKey(room))) {
+      else if (!(await this.#cluster.isStranded(logKey(room)))) {
+        throw new DialogsError('ROOM_NOT_FOUND', `There is no room ${room}.`)
+      } else if (performance.now() + STRANDED_PAUSE_MS > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
           'The log of the room is out of reach because its slot is half-moved: run npm run cluster -- finish'
         )
-      } else throw new DialogsError('ROOM_NOT_FOUND', `There is no room ${room}.`)
+      } else await sleep(STRANDED_PAUSE_MS)
     }
   }
 

@@ -2,6 +2,7 @@
 // set aside, the room's place in their lists, and the segments. Invariant: nothing of the room's
 // new life is touched. Its blocks have another generation in their keys, and its segments higher
 // numbers. So whole keys are deleted, whoever writes meanwhile, and anybody may clean at any time.
+import { setTimeout as sleep } from 'node:timers/promises'
 import pLimit from 'p-limit'
 import { DialogsError } from '../errors.js'
 import { formatTag } from '../message/block-tag.js'
@@ -45,6 +46,8 @@ const PARTS_AT_ONCE = 8
 const USERS_AT_ONCE = 16
 const SEGMENTS_AT_ONCE = 64
 const SCAN_COUNT = 500
+/** Before looking again for a key that only the target of a moving slot has. */
+export const STRANDED_PAUSE_MS = 50
 
 export class RoomCleaner {
   readonly #cluster: Cluster
@@ -168,16 +171,21 @@ export class RoomCleaner {
     }
   }
 
-  // Waits for a replica, so that a failover does not bring the key back. While the key's slot is
-  // half-moved and the source has died, the target may have a copy that the owner knows nothing of.
+  // Waits for a replica, so that a failover does not bring the key back. The target of a moving
+  // slot may have a copy that the owner knows nothing of: for a moment while the key moves, and for
+  // good if the mover or the source has died.
   async #unlink(key: string): Promise<void> {
     const deadline = performance.now() + this.#options.deadlineMs
-    await this.#cluster.acknowledged(slotOf(key), ['UNLINK', key], deadline)
-    if (await this.#cluster.isStranded(key)) {
-      throw new DialogsError(
-        'STORE_UNAVAILABLE',
-        'Messages of the room are out of reach because the slot of their block is half-moved: run npm run cluster -- finish'
-      )
+    for (;;) {
+      await this.#cluster.acknowledged(slotOf(key), ['UNLINK', key], deadline)
+      if (!(await this.#cluster.isStranded(key))) return
+      if (performance.now() + STRANDED_PAUSE_MS > deadline) {
+        throw new DialogsError(
+          'STORE_UNAVAILABLE',
+          'Messages of the room are out of reach because the slot of their block is half-moved: run npm run cluster -- finish'
+        )
+      }
+      await sleep(STRANDED_PAUSE_MS)
     }
   }
 }

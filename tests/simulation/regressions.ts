@@ -51,6 +51,130 @@ const service: ServiceSettings = {
 const LONG = '·'.repeat(400)
 
 export const REGRESSIONS: readonly Regression[] = [
+  // The same for the log of an empty room. Found as seed 3824: 39 actions, shrunk to these.
+  regression(
+    '3824',
+    'a change in an empty room right after its slot has moved is not refused',
+    {
+      nodeTimeoutMs: 500,
+      validityFactor: 0,
+      instances: 2,
+      network: { latencyMsMax: 0.40919248579130696, piecesChance: 0 },
+      faults: { lagChance: 0, lagMsMax: 27.491090665901783, slowSync: false },
+      rooms: ['lobby'],
+      users: ['ann', 'bob', 'cy'],
+      isGentle: true,
+      calmAt: 2149.565617788019,
+      service: {
+        segmentLength: 4,
+        commandTimeoutMs: 2000,
+        connectTimeoutMs: 300,
+        ringLengthMax: 4,
+        earlyLengthMax: 4096,
+        gapWaitMs: 1,
+        roomLingerMs: 100,
+        auditMs: 600000,
+        vanishedMs: 2000,
+        signalsPerSecondMax: 3
+      }
+    },
+    [
+      {
+        at: 54.64233253476445,
+        kind: 'move slot',
+        of: 'room',
+        room: 'lobby',
+        user: 'cy',
+        to: 0,
+        pauseMs: 16.832235864648315,
+        diesAfter: undefined
+      },
+      { at: 73.68366859174716, kind: 'page', instance: 0, room: 'lobby', limit: 10 },
+      {
+        at: 356.7884067406807,
+        kind: 'move slot',
+        of: 'room',
+        room: 'lobby',
+        user: 'cy',
+        to: 4,
+        pauseMs: 3.9410411444371176,
+        diesAfter: undefined
+      },
+      {
+        at: 603.1512438147556,
+        kind: 'change',
+        instance: 0,
+        room: 'lobby',
+        which: 0,
+        once: 'change-10',
+        text: undefined
+      }
+    ]
+  ),
+  // A slot had moved to a node within the second since this process last asked which nodes import
+  // slots. The node refused the question for a key, and the key counted as out of reach. Found as
+  // seed 3733: 44 actions, shrunk to these.
+  regression(
+    '3733',
+    'a deletion right after a slot has moved is not refused',
+    {
+      kind: '8',
+      validityFactor: 0,
+      instances: 2,
+      network: { latencyMsMax: 0.4811938040821188, piecesChance: 0.05 },
+      faults: { lagChance: 0, lagMsMax: 55.54486062705133, slowSync: true },
+      rooms: ['lobby', 'kitchen'],
+      users: ['ann', 'bob', 'cy'],
+      isGentle: true,
+      calmAt: 503.0802367931687,
+      quietMs: 6000,
+      service: {
+        blockLength: 3,
+        segmentLength: 16,
+        storeDeadlineMs: 3000,
+        lostPatienceMs: 0,
+        connectTimeoutMs: 300,
+        writeConnections: 2,
+        ringLengthMax: 1,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 4096,
+        gapWaitMs: 1,
+        vanishedMs: 2000,
+        signalsPerSecondMax: 3
+      }
+    },
+    [
+      {
+        at: 1.7578631126665967,
+        kind: 'move slot',
+        of: 'block',
+        room: 'lobby',
+        user: 'ann',
+        to: 5,
+        pauseMs: 19.43459699946624,
+        diesAfter: undefined
+      },
+      { at: 4.521330601621704, kind: 'delete room', instance: 0, room: 'lobby', isRepeated: true },
+      post(39.26733675413787, 1, 'kitchen', 'ann', 'text 4', 'key-4'),
+      {
+        at: 302.2746741307852,
+        kind: 'move slot',
+        of: 'block',
+        room: 'kitchen',
+        user: 'ann',
+        to: 0,
+        pauseMs: 19.288898383650196,
+        diesAfter: undefined
+      },
+      {
+        at: 453.88152866304813,
+        kind: 'delete room',
+        instance: 0,
+        room: 'kitchen',
+        isRepeated: true
+      }
+    ]
+  ),
   // A process that waited for a gap to close had dropped the deletion of a message, because too
   // many frames waited, and so forgot that it had heard of it. The message itself was published
   // late, and went out to the readers. Found as seed 2022: 62 actions, shrunk to these.

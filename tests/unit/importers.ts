@@ -1,0 +1,75 @@
+// Whether a node that imports a slot has a key, with stand-ins for the nodes.
+import t from 'tap'
+import { Importers } from '../../src/redis/importers.js'
+import { type Nodes } from '../../src/redis/nodes.js'
+import { slotOf } from '../../src/redis/slots.js'
+
+const KEY = 'room:lobby'
+
+/** What each node answers when it is asked for a key: its number of keys, or an error. */
+type Answer = 0 | 1 | Error
+
+/** @param looks the answer of the only importing node at each look; undefined if there is none */
+function importersOf(looks: ReadonlyArray<Answer | undefined>): {
+  readonly importers: Importers
+  readonly looked: () => number
+} {
+  let count = 0
+  let answer: Answer | undefined
+  const node = {
+    commands: {
+      send: (
+        _args: unknown,
+        _isAsking: boolean,
+        _isWrite: boolean,
+        resolve: (answered: { reply: number }) => void,
+        reject: (error: Error) => void
+      ) => {
+        if (answer instanceof Error) reject(answer)
+        else resolve({ reply: answer ?? 0 })
+      }
+    }
+  }
+  const importing = [{ slot: slotOf(KEY), node: 'source' }]
+  const nodes = {
+    views: {
+      collect: async () => {
+        answer = looks[Math.min(count++, looks.length - 1)]
+        const importer = { role: 'master', importing, address: { host: 'node', port: 1 } }
+        return answer === undefined ? [] : [[importer]]
+      }
+    },
+    add: () => node
+  }
+  // Only these are asked.
+  return { importers: new Importers(nodes as unknown as Nodes), looked: () => count }
+}
+
+const moved = new Error(`MOVED ${slotOf(KEY)} node:1`)
+
+t.test('a node that imports the slot is asked for the key', async t => {
+  t.equal(await importersOf([undefined]).importers.mayHave(KEY), false)
+  t.equal(await importersOf([0]).importers.mayHave(KEY), false)
+  t.equal(await importersOf([1]).importers.mayHave(KEY), true)
+})
+
+t.test('a move that has ended since the last look is seen at once', async t => {
+  const { importers, looked } = importersOf([moved, undefined])
+  t.equal(await importers.mayHave(KEY), false)
+  t.equal(looked(), 2)
+})
+
+t.test('a node that still does not answer after a new look may have the key', async t => {
+  const { importers, looked } = importersOf([moved])
+  t.equal(await importers.mayHave(KEY), true)
+  t.equal(looked(), 2)
+  t.equal(await importers.mayHave(KEY), true, 'and the next question looks again')
+  t.equal(looked(), 4)
+})
+
+t.test('many keys that are asked for together share their looks', async t => {
+  const { importers, looked } = importersOf([moved, undefined])
+  const found = await Promise.all(Array.from({ length: 20 }, () => importers.mayHave(KEY)))
+  t.notOk(found.includes(true))
+  t.equal(looked(), 2)
+})
