@@ -46,9 +46,15 @@ export class Hearing {
     const { oracle } = this.#world
     const heard = this.#heard.get(process)
     if (heard === undefined || oracle.upheavals > 0) return
-    for (const { room, seq, changes = seq, text } of bodiesIn(bytes)) {
+    const bodies = bodiesIn(bytes)
+    for (const [index, { room, seq, changes = seq, text }] of bodies.entries()) {
       const fate = heard.get(`${room} ${changes}`)
       if (text === undefined || fate === undefined) continue
+      // What arrives in one turn is one write. The message and its change may arrive so.
+      const isToldAtOnce = bodies
+        .slice(index + 1)
+        .some(other => other.room === room && other.changes === changes)
+      if (isToldAtOnce) continue
       if (fate === 'changed' && !oracle.isOriginal(text)) continue
       oracle.violation(
         `${process.name} writes ${text} to ${reader}, and has heard that ${room} ${changes} is ${fate}`
