@@ -121,6 +121,9 @@ function parseChange(reference: string): Reference {
 
 const DELETION = '~deleted.'
 
+/** The reference that the script of a deletion leaves in the log. */
+export const formatDeletion = (ms: number): string => `${DELETION}${ms}`
+
 /**
  * Parses `~deleted.<ms>`, which the script of a deletion leaves in the log as the reference of the
  * last entry that is gone.

@@ -3,11 +3,11 @@
 // finds what the first one committed, and adds nothing, whatever was written, sealed or trimmed in
 // between. Whether a commit may start a log is decided in log-start.ts.
 import { DialogsError } from '../errors.js'
-import { parseReference } from '../message/message.js'
+import { formatDeletion, parseReference } from '../message/message.js'
 import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Counting } from './counting.js'
-import { Heads } from './heads.js'
+import { type Head, Heads } from './heads.js'
 import { deletedKey, logKey, onceKey, roomSlot, usersKey, usersPart, usersPartKey } from './keys.js'
 import { CLOCKS_APART_MS_MAX, type Deletion, type Log } from './log.js'
 import {
@@ -56,11 +56,12 @@ type Attempt = {
 }
 
 /**
- * Whatever the attempts of a commit have added to the log comes after this sequence. All attempts
- * share it, because a failover that takes the log back lowers it. An attempt that kept the old,
- * higher value would not find what an earlier attempt has added below that.
+ * Whatever the attempts of a commit have added to the log comes after this sequence, which has this
+ * reference. All attempts share both, because a failover that takes the log back lowers them. An
+ * attempt that kept the old, higher value would not find what an earlier attempt has added below
+ * that. If it arrives late, it is refused: the log has another reference there now.
  */
-type SearchStart = { after: number }
+type SearchStart = { after: number; reference: string }
 
 export type Group = {
   readonly references: readonly string[]
@@ -117,11 +118,11 @@ export class Committer {
     let known = this.#heads.get(room)
     if (known !== undefined && known.generation !== generation) {
       const deletion = await this.#log.deletion(room)
-      this.#rememberHead(room, deletion.seq, deletion.seq)
+      this.#rememberHead(room, headOf(deletion))
       if (deletion.seq !== generation) throw new OtherGeneration()
       known = this.#heads.get(room)
     }
-    const searchStart = { after: known?.seq ?? 0 }
+    const searchStart = { after: known?.seq ?? 0, reference: known?.reference ?? '' }
     return await this.#untilDurable(deadline, isAgain =>
       this.#attempt(room, group, { searchStart, isAgain, deadline })
     )
@@ -198,7 +199,7 @@ export class Committer {
         isNewHere === 1 || (await this.#log.range(room, first, first))[0]?.reference === reference
       // If the key belongs to another message, that may be of an earlier generation. Only our own
       // message shows where the head of this generation is.
-      if (isOurs) this.#rememberHead(room, first, generation)
+      if (isOurs) this.#rememberHead(room, { seq: first, reference, generation })
       return { first, isOurs, replicated }
     })
   }
@@ -253,14 +254,15 @@ export class Committer {
     const names = users.map(([user]) => user)
     const counted = this.#users.countKeys(room, names, membersOnly.size > 0)
     for (;;) {
-      const { after } = searchStart
+      const { after, reference: afterReference } = searchStart
       // The log and the counters are updated in one step. While the room's slot is half-moved, they
       // may be on different nodes. Then the log is updated alone, and the counters follow. If
       // somebody must be a member, it waits instead, because the counters say who is one.
       const written = await this.#start.commit(room, after > 0, deadline, mayStart => {
         const commandFor = (keys: readonly string[]): string[] => {
           const args = ['EVALSHA', COMMIT.sha, String(keys.length), ...keys]
-          args.push(String(after), mayStart, String(users.length), String(membersOnly.size))
+          args.push(String(after), afterReference, mayStart)
+          args.push(String(users.length), String(membersOnly.size))
           for (const [user, count] of users) args.push(user, String(count))
           args.push(...references)
           return args
@@ -281,18 +283,19 @@ export class Committer {
         const [, first, isCounted, usersLength] = reply
         if (isCounted === 0) this.#counting.add(room, counts)
         if (usersLength !== undefined) this.#users.noteLength(room, usersLength)
-        this.#rememberHead(room, first + references.length - 1, generation)
+        const seq = first + references.length - 1
+        this.#rememberHead(room, { seq, reference: references.at(-1) ?? '', generation })
         return { first, isOurs: true, replicated: written.replicated }
       }
-      const [, head] = reply
+      const [, head, headReference = ''] = reply
       const deletion = await this.#log.deletion(room)
       if (deletion.seq !== generation) {
         throw this.#noteDeletion(room, deletion, reference, isAgain || written.wasLost)
       }
       // COMMIT could not see everything after `after`, so it has committed nothing. But an earlier
       // attempt may have committed the group, and its entries may be in a segment since: look for
-      // them there. An attempt that is still on its way commits nothing either, because it cannot
-      // see more than this one did.
+      // them there. An attempt that is still on its way commits nothing either: what this one did
+      // not find at `after` does not come back.
       const found =
         isAgain || written.wasLost
           ? await this.#log.find(room, reference, after + 1, head)
@@ -306,6 +309,7 @@ export class Committer {
         return { first: found, isOurs: true, replicated }
       }
       searchStart.after = head
+      searchStart.reference = headReference
       if (performance.now() > deadline) {
         throw new DialogsError(
           'STORE_UNAVAILABLE',
@@ -315,9 +319,9 @@ export class Committer {
     }
   }
 
-  #rememberHead(room: string, seq: number, generation: number): void {
+  #rememberHead(room: string, head: Head): void {
     this.#start.found(room)
-    this.#heads.note(room, seq, generation)
+    this.#heads.note(room, head)
   }
 
   // From now on new messages belong to the generation of this deletion. Returns what to throw. If
@@ -329,7 +333,7 @@ export class Committer {
     reference: string,
     mayBeCommitted: boolean
   ): Error {
-    this.#rememberHead(room, deletion.seq, deletion.seq)
+    this.#rememberHead(room, headOf(deletion))
     return mayBeCommitted && deletion.ms > parseReference(reference).ms - CLOCKS_APART_MS_MAX
       ? new DialogsError(
           'ROOM_DELETED',
@@ -341,3 +345,10 @@ export class Committer {
 
 const isNotMembers = (reply: Exclude<CommitReply, NoLog>): reply is NotMembersReply =>
   reply[0] === 'not members'
+
+/** The head of a room right after its deletion, or before its first message. */
+const headOf = ({ seq, ms }: Deletion): Head => ({
+  seq,
+  reference: seq === 0 ? '' : formatDeletion(ms),
+  generation: seq
+})

@@ -1,9 +1,14 @@
-// What this process knows of the end of each room's log: the last sequence, and the generation that
-// it belongs to. The two are kept together, so that after a deletion no sequence from before it can
-// be taken for one of the new generation. An outdated head costs a commit time, never correctness.
+// What this process knows of the end of each room's log: the last sequence with its reference, and
+// the generation that it belongs to. They are kept together, so that after a deletion no sequence
+// from before it can be taken for one of the new generation. An outdated head costs a commit time,
+// never correctness.
 import { Remembered } from '../remembered.js'
 
-export type Head = { readonly seq: number; readonly generation: number }
+export type Head = {
+  readonly seq: number
+  readonly reference: string
+  readonly generation: number
+}
 
 export class Heads {
   readonly #heads = new Remembered<Head>()
@@ -17,10 +22,10 @@ export class Heads {
     return this.#heads.get(room)?.generation ?? 0
   }
 
-  note(room: string, seq: number, generation: number): void {
+  note(room: string, head: Head): void {
     // The reply to a commit from before a deletion may arrive after the deletion was noticed.
-    if (generation < this.generationOf(room)) return
-    this.#heads.set(room, { seq, generation })
+    if (head.generation < this.generationOf(room)) return
+    this.#heads.set(room, head)
   }
 
   forget(room: string): void {

@@ -16,9 +16,9 @@ export type CommitReply =
   | readonly [outcome: 'committed', first: number, isCounted: 0 | 1, usersLength?: number]
   /**
    * Nothing was committed, because the script could not see everything after `after`. `head` is the
-   * log's last sequence.
+   * log's last sequence, with its reference; 0 and none if the log is empty.
    */
-  | readonly [outcome: 'unseen', head: number]
+  | readonly [outcome: 'unseen', head: number, reference?: string]
   | NotMembers
 
 /** Nothing was committed, because these users may only write as members, and are none. */
@@ -27,43 +27,48 @@ export type NotMembers = readonly [outcome: 'not members', ...users: string[]]
 /**
  * Commits a group, all of it or nothing, with consecutive sequences. KEYS log and, unless the slot
  * is half-moved, users, and the part of each user if the room is split or somebody must be a
- * member. ARGV after, 1 if it may start the log, number of users, how many of them (the first ones)
- * must be members, (user, count) …, references …. Returns a CommitReply.
+ * member. ARGV after, the reference there (empty for `after` 0), 1 if it may start the log, number
+ * of users, how many of them (the first ones) must be members, (user, count) …, references ….
+ * Returns a CommitReply.
  *
  * Run twice, it commits once, even if a delayed first attempt arrives after the second one: it
  * searches for the first reference among the entries after sequence `after`, which the caller knew
  * before its first attempt. If it cannot see all of these entries (the log was trimmed beyond
- * `after`, or has lost its end), it commits nothing. It searches before it adds, because an added
+ * `after`, or has lost its end), it commits nothing. The reference shows that a log has lost its end
+ * also when the log has grown beyond `after` again. It searches before it adds, because an added
  * entry cannot be taken back: a stream accepts no id below a deleted one, so the sequence would be
  * lost. Nearly always there is nothing after `after`, and the search looks at one entry.
  */
 export const COMMIT = script(`${TOUCH}${COUNT_IN}
-local log, floor, first = KEYS[1], '0-' .. ARGV[1], 5 + 2 * tonumber(ARGV[3])
+local log, floor, first = KEYS[1], '0-' .. ARGV[1], 6 + 2 * tonumber(ARGV[4])
 local head = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)[1]
 if not head then
-  if ARGV[2] == '0' then return {'no log'} end
+  if ARGV[3] == '0' then return {'no log'} end
   if ARGV[1] ~= '0' then return {'unseen', 0} end
-elseif head[1] ~= floor then
+elseif head[1] ~= floor or head[2][2] ~= ARGV[2] then
   local upper, oldest, isSeen, entries = '+', nil, false, nil
   repeat
     entries = redis.call('XREVRANGE', log, upper, floor, 'COUNT', 64)
     for _, entry in ipairs(entries) do
       oldest = entry[1]
-      if oldest == floor then break end
+      if oldest == floor then
+        isSeen = entry[2][2] == ARGV[2]
+        break
+      end
       if entry[2][2] == ARGV[first] then
         touch(log)
         return {'committed', tonumber(string.sub(oldest, 3)), 1}
       end
     end
-    isSeen = oldest == floor or ARGV[1] == '0' and oldest == '0-1'
+    isSeen = isSeen or ARGV[1] == '0' and oldest == '0-1'
     upper = oldest and '(' .. oldest
   until isSeen or #entries < 64
-  if not isSeen then return {'unseen', tonumber(string.sub(head[1], 3))} end
+  if not isSeen then return {'unseen', tonumber(string.sub(head[1], 3)), head[2][2]} end
 end
-if ARGV[4] ~= '0' then
+if ARGV[5] ~= '0' then
   local strangers = {'not members'}
-  for i = 1, tonumber(ARGV[4]) do
-    local user = ARGV[3 + 2 * i]
+  for i = 1, tonumber(ARGV[5]) do
+    local user = ARGV[4 + 2 * i]
     if not isMember(KEYS[2], KEYS[2 + i], user) then strangers[#strangers + 1] = user end
   end
   if #strangers > 1 then return strangers end
@@ -72,8 +77,8 @@ local seq = tonumber(string.sub(redis.call('XADD', log, '0-*', 'r', ARGV[first])
 for i = first + 1, #ARGV do redis.call('XADD', log, '0-*', 'r', ARGV[i]) end
 if not KEYS[2] then return {'committed', seq, 0} end
 local split = isSplit(KEYS[2])
-for i = 5, first - 1, 2 do
-  local part = split and KEYS[(i + 1) / 2]
+for i = 6, first - 1, 2 do
+  local part = split and KEYS[i / 2]
   redis.call('HINCRBY', part or KEYS[2], ARGV[i], ARGV[i + 1])
 end
 return {'committed', seq, 1, usersLength(KEYS[2], split)}`)

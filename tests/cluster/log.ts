@@ -487,3 +487,26 @@ t.test(
     t.equal(new Set(references).size, 4, 'no message is in the log twice')
   }
 )
+
+t.test(
+  'an attempt that arrives late, in a log that was taken back and has grown again, adds nothing',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const shape = { segmentLength: SEGMENT_LENGTH }
+    const { addressMap } = gate
+    const cut = await openStore(t, embedded, shape, { addressMap, commandTimeoutMs: 300 })
+    const other = await open(t)
+    const room = freshRoom()
+    await appendMany(cut.store, room, 'ann', 4)
+    await takeBack(other.cluster, room)
+    gate.delay(logKey(room))
+    t.match(await append(cut.store, room, 'ann', 'once'), { message: { seq: 2, text: 'once' } })
+    t.ok(gate.isAbandoned, 'its first attempt is still on the way')
+    // The last sequence is again the one that the writer knew before its first attempt.
+    await appendMany(other.store, room, 'bob', 2)
+    await gate.deliver()
+    const references = (await tailOf(other.cluster, room)).map(({ reference }) => reference)
+    t.equal(references.length, 4)
+    t.equal(new Set(references).size, 4, 'no message is in the log twice')
+  }
+)

@@ -68,8 +68,8 @@ t.test(
     const room = freshRoom()
     const log = logKey(room)
     // Leaves out the fourth part of the reply, the room's number of users.
-    const commit = async (
-      after: number,
+    const commitAfter = async (
+      [after, known]: readonly [after: number, known: string],
       mayBegin: 0 | 1,
       ...references: string[]
     ): Promise<unknown> =>
@@ -78,6 +78,7 @@ t.test(
           COMMIT,
           [log, usersKey(room)],
           after,
+          known,
           mayBegin,
           1,
           0,
@@ -86,6 +87,10 @@ t.test(
           ...references
         )) as unknown[]
       ).slice(0, 3)
+    const knownAt = (seq: number): string =>
+      seq === 0 ? '' : seq < 3 ? `ann.0/1-${seq}` : `ann.0/2-${seq}`
+    const commit = (after: number, mayBegin: 0 | 1, ...references: string[]): Promise<unknown> =>
+      commitAfter([after, knownAt(after)], mayBegin, ...references)
     const state = async (): Promise<unknown> => {
       // Fields and values alternate. The end of the stream is not the same as the last id that was
       // ever deleted from it.
@@ -125,16 +130,25 @@ t.test(
       'also after entries of others'
     )
     t.strictSame(await commit(2, 0, 'ann.0/2-3'), ['committed', 3, 1])
-    t.strictSame(await commit(1000, 0, 'ann.0/9-1'), ['unseen', 140], 'the log has lost its end')
+    const unseen = ['unseen', 140, 'ann.0/2-140']
+    t.strictSame(await commit(1000, 0, 'ann.0/9-1'), unseen, 'the log has lost its end')
+    // At the head, at the end of one look (64 entries), and in the middle.
+    for (const seq of [140, 77, 76, 100]) {
+      t.strictSame(
+        await commitAfter([seq, 'ann.0/8-1'], 0, 'ann.0/9-1'),
+        unseen,
+        `the log has lost its end, and has grown again to beyond ${seq}`
+      )
+    }
     t.strictSame(await state(), long)
     await tell(log, 'XTRIM', log, 'MINID', '0-100')
     const trimmed = await state()
     t.strictSame(
       await commit(98, 0, 'ann.0/9-1'),
-      ['unseen', 140],
+      unseen,
       'the log was trimmed beyond what is known'
     )
-    t.strictSame(await commit(0, 0, 'ann.0/9-1'), ['unseen', 140])
+    t.strictSame(await commit(0, 0, 'ann.0/9-1'), unseen)
     t.strictSame(await state(), trimmed)
     t.strictSame(
       await commit(100, 0, 'ann.0/9-1'),
@@ -151,13 +165,13 @@ t.test(
     const room = freshRoom()
     const log = logKey(room)
     const commit = (after: number, reference: string): Promise<unknown> =>
-      run(COMMIT, [log], after, 1, 0, 0, reference)
+      run(COMMIT, [log], after, after === 0 ? '' : `ann.0/1-${after}`, 1, 0, 0, reference)
     for (const seq of sequence(1, 10)) {
       t.strictSame(await commit(seq - 1, `ann.0/1-${seq}`), ['committed', seq, 0])
     }
     await tell(log, 'XDEL', log, '0-4', '0-9')
     t.strictSame(await commit(7, 'ann.0/1-8'), ['committed', 8, 1])
-    t.strictSame(await commit(9, 'ann.0/2-1'), ['unseen', 10])
+    t.strictSame(await commit(9, 'ann.0/2-1'), ['unseen', 10, 'ann.0/1-10'])
     t.strictSame(await commit(10, 'ann.0/2-1'), ['committed', 11, 0])
   }
 )

@@ -129,12 +129,14 @@ const script = (
   )
 
 const reference = fc.constantFrom('ann.0/5-1', 'ann.0/5-2', 'bob.0/5-1')
+const known = fc.oneof(fc.constant(''), reference)
 const user = fc.constantFrom('ann', 'bob')
 const scripted = fc.oneof(
   script(
     COMMIT,
     2,
     fc.nat(4).map(String),
+    known,
     fc.constantFrom('0', '1'),
     fc.constant('1'),
     fc.constant('0'),
@@ -147,6 +149,7 @@ const scripted = fc.oneof(
     COMMIT,
     3,
     fc.nat(4).map(String),
+    known,
     fc.constant('1'),
     fc.constant('1'),
     fc.constantFrom('0', '1'),
@@ -158,6 +161,7 @@ const scripted = fc.oneof(
     COMMIT,
     1,
     fc.nat(4).map(String),
+    known,
     fc.constantFrom('0', '1'),
     fc.constant('0'),
     fc.constant('0'),

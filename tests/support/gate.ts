@@ -6,7 +6,14 @@ import { type AddressInfo, createServer, connect, type Server, type Socket } fro
 import { type Test } from 'tap'
 import { type Address } from '../../src/redis/address.js'
 
-type Pair = { readonly client: Socket; readonly node: Socket; isHeld: boolean; held: Buffer[] }
+type Pair = {
+  readonly client: Socket
+  readonly node: Socket
+  isHeld: boolean
+  held: Buffer[]
+  /** The commands that are to arrive late, also if the client has gone. */
+  late: Buffer[] | undefined
+}
 
 export class Gate {
   /** Announced `host:port` → where the gate listens for it. */
@@ -14,6 +21,7 @@ export class Gate {
   readonly #servers: Server[] = []
   readonly #pairs = new Set<Pair>()
   #holdBehind: string | undefined
+  #delayFrom: string | undefined
 
   static async open(t: Test, urls: readonly string[]): Promise<Gate> {
     const gate = new Gate()
@@ -49,6 +57,33 @@ export class Gate {
     }
   }
 
+  /**
+   * The next connection that sends a command containing `command` sends nothing more from there on:
+   * its commands arrive when `deliver` is called, although the client has given up by then.
+   */
+  delay(command: string): void {
+    this.#delayFrom = command
+  }
+
+  /** Lets the delayed commands arrive. Resolves when their node has answered the first of them. */
+  async deliver(): Promise<void> {
+    this.#delayFrom = undefined
+    for (const pair of this.#pairs) {
+      const { late, node } = pair
+      if (late === undefined) continue
+      pair.late = undefined
+      const answered = once(node, 'data')
+      for (const chunk of late) node.write(chunk)
+      await answered
+      if (pair.client.destroyed) this.#end(pair)
+    }
+  }
+
+  /** Whether a command is delayed, and its client has given up. */
+  get isAbandoned(): boolean {
+    return [...this.#pairs].some(({ late, client }) => late !== undefined && client.destroyed)
+  }
+
   /** Breaks every connection. Held replies are lost. New connections work. */
   cut(): void {
     this.#holdBehind = undefined
@@ -76,19 +111,27 @@ export class Gate {
   }
 
   #join(client: Socket, node: Socket): void {
-    const pair: Pair = { client, node, isHeld: false, held: [] }
+    const pair: Pair = { client, node, isHeld: false, held: [], late: undefined }
     this.#pairs.add(pair)
     for (const socket of [client, node]) {
       socket
         .setNoDelay(true)
         .on('error', () => {
-          this.#end(pair)
+          if (pair.late === undefined) this.#end(pair)
         })
         .on('close', () => {
-          this.#end(pair)
+          if (pair.late === undefined) this.#end(pair)
         })
     }
     client.on('data', chunk => {
+      if (this.#delayFrom !== undefined && chunk.includes(this.#delayFrom)) {
+        this.#delayFrom = undefined
+        pair.late = []
+      }
+      if (pair.late !== undefined) {
+        pair.late.push(chunk)
+        return
+      }
       if (this.#holdBehind !== undefined && chunk.includes(this.#holdBehind)) pair.isHeld = true
       node.write(chunk)
     })
