@@ -2,9 +2,11 @@
 // before the owner's word that a key does not exist is believed. If the owner of a slot dies during
 // a move, the replica that takes over knows nothing of the move, and reports keys that have already
 // moved as missing. The importing node has them, and a mark of the move that only its own view
-// shows. So all nodes are asked for their views, at most once a second for all keys together. What
-// this does not find: the keys of an importing node that has died as well. Its replica has the keys
-// but not the mark; `npm run cluster -- finish` finds them by counting keys.
+// shows. So all nodes are asked for their views, at most once a second for all keys together. If the
+// importing node is out of reach as well, its mark counts for a while (views.ts), so that its keys
+// are not taken for missing. What this does not find: the keys of an importing node that was
+// replaced. Its replica has the keys but not the mark; `npm run cluster -- finish` finds them by
+// counting keys.
 import { slotOf } from './slots.js'
 import { type Node, type Nodes } from './nodes.js'
 import { isForGood, refusalOf } from './redirect.js'
@@ -81,11 +83,9 @@ export class Importers {
     return this.#look
   }
 
-  async #findImporters(): Promise<ClusterNode[]> {
-    // Since Valkey 8 replicas show the marks of their master as well, but cannot be asked for a
-    // key.
-    return (await this.#nodes.views.collect(Infinity))
-      .flat()
-      .filter(({ role, importing }) => role === 'master' && importing.length > 0)
+  async #findImporters(): Promise<readonly ClusterNode[]> {
+    const { views } = this.#nodes
+    await views.collect(Infinity)
+    return views.importers
   }
 }

@@ -22,11 +22,19 @@ export type ViewsOptions = {
   readonly known: Pick<ReadonlyMap<string, unknown>, 'keys' | 'has'>
 }
 
+/**
+ * A node that imported slots and does not answer now counts as importing them for this long: much
+ * longer than a restart or a failover takes.
+ */
+const IMPORTING_MS_MAX = 30_000
+
 export class Views {
   readonly #options: ViewsOptions
   readonly #endpoints = new Endpoints()
   /** Nodes that did not answer a question in time, and whether they are being asked again. */
   readonly #late = new Map<string, boolean>()
+  /** By `host:port`: what each node that imports slots last said of itself, and when. */
+  readonly #importers = new Map<string, { readonly node: ClusterNode; readonly atMs: number }>()
   #topology = Topology.empty()
 
   constructor(options: ViewsOptions) {
@@ -97,6 +105,27 @@ export class Views {
     throw rest.lastError ?? lastError ?? new ConnectionLost('No node of the cluster answers')
   }
 
+  /**
+   * The nodes that import slots, by what each of them said last. So a mark outlives a node that is
+   * out of reach, which may have keys that nobody else has.
+   */
+  get importers(): ClusterNode[] {
+    const oldestMs = performance.now() - IMPORTING_MS_MAX
+    for (const [key, { atMs }] of this.#importers) {
+      if (atMs < oldestMs) this.#importers.delete(key)
+    }
+    return [...this.#importers.values()].map(({ node }) => node)
+  }
+
+  // A node shows only its own marks. Since Valkey 8 replicas show those of their master as well, but
+  // cannot be asked for a key.
+  #noteImporter(key: string, view: readonly ClusterNode[]): void {
+    this.#importers.delete(key)
+    const node = view.find(({ role, importing }) => role === 'master' && importing.length > 0)
+    if (node === undefined) return
+    this.#importers.set(addressKey(node.address), { node, atMs: performance.now() })
+  }
+
   /** As `ask`, but gives up after CONNECT_TIMEOUT_MS. */
   async askInTime(key: string, args: string[]): Promise<Reply> {
     try {
@@ -147,10 +176,12 @@ export class Views {
     const askedHost = addressOf(key).host
     const reply = String(await this.askInTime(key, ['CLUSTER', 'NODES']))
     await this.#endpoints.learn(reply, askedHost, () => this.askInTime(key, ['CLUSTER', 'SHARDS']))
-    return parseClusterNodes(reply, askedHost).map(node => ({
+    const view = parseClusterNodes(reply, askedHost).map(node => ({
       ...node,
       address: this.reachable(node.address)
     }))
+    this.#noteImporter(key, view)
+    return view
   }
 
   /**
