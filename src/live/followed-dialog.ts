@@ -39,6 +39,8 @@ export class FollowedDialog {
   /** The last message as JSON: the store's, or a newer one that the room has delivered. */
   #last = 'null'
   #asking: Promise<void> | undefined
+  /** The room may have been deleted, and the membership with it. */
+  #mayHaveLeft = true
   /** Something has happened since the store was asked, so it is asked once more. */
   #isOutdated = false
   #isDropped = false
@@ -109,7 +111,10 @@ export class FollowedDialog {
 
   /** The room has new entries. */
   moved(isReset: boolean): void {
-    if (isReset) this.#counted = -1
+    if (isReset) {
+      this.#counted = -1
+      this.#mayHaveLeft = true
+    }
     // The store's answer is newer than what this process has delivered.
     if (this.#counted >= this.watch.head) return
     if (this.#counted < 0 || !this.#countOn()) void this.ask()
@@ -143,14 +148,17 @@ export class FollowedDialog {
     const { room } = this.watch
     while (this.#isOutdated) {
       this.#isOutdated = false
+      const isCertain = this.#mayHaveLeft
+      this.#mayHaveLeft = false
       try {
-        const state = (await this.#inbox.states(this.#user, [room])).get(room)
+        const state = (await this.#inbox.states(this.#user, [room], isCertain)).get(room)
         if (this.#isDropped) return
         if (state === undefined) return this.#events.left()
         this.#take(state)
       } catch (error) {
         this.#events.failed(error)
         this.#isOutdated = true
+        this.#mayHaveLeft ||= isCertain
       }
       // Not at once: the process may have what a failover took from the store.
       if (this.#isOutdated) await pause.wait()

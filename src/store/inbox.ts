@@ -143,13 +143,21 @@ export class Inbox {
   /**
    * The dialogs of a person in some rooms, as they are now, by room. Leaves out rooms of which the
    * person is not a member.
+   * @param isCertain asks the store who is a member, and does not rely on what this process knows:
+   * a room may have been deleted without this process having heard of the removal of its members
    */
-  async states(user: string, rooms: readonly string[]): Promise<Map<string, Dialog>> {
+  async states(
+    user: string,
+    rooms: readonly string[],
+    isCertain = false
+  ): Promise<Map<string, Dialog>> {
     const marks = await this.#marks.many(user, rooms)
     const dialogs = await Promise.all(
       rooms.map((room, index) =>
         this.#fair.run(user, 0, async () =>
-          (await this.#members.isMember(room, user))
+          (await (isCertain
+            ? this.#members.isMemberNow(room, user)
+            : this.#members.isMember(room, user)))
             ? await this.#state(user, room, marks[index]?.seq ?? 0)
             : undefined
         )
