@@ -46,16 +46,19 @@ export class DialogsModel {
   act(action: DialogAction): void {
     const instance = this.#world.instances[action.instance]
     const store = instance?.service?.store
-    if (instance === undefined || store === undefined) return
+    if (instance === undefined || store === undefined || instance.isStopping) return
     const membership =
       action.kind === 'join' || action.kind === 'leave'
         ? `${action.user} ${action.room}`
         : undefined
     this.#count(membership, 1)
+    // A process that stops waits for it.
+    instance.requests++
     this.#world.time.after(
       0.1,
       () => {
-        this.#carryOut(store, action).then(
+        const carriedOut = this.#carryOut(store, action).finally(() => instance.requests--)
+        carriedOut.then(
           done => {
             this.#count(membership, -1)
             this.#world.trace.note(`${action.kind} of ${action.user}: ${done}`)

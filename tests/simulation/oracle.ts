@@ -214,11 +214,19 @@ export class Oracle {
       )
       const isOf = (key: string): boolean => node.view.owners[slotOf(key)] === node.view.me.masterId
       // It was allowed to be on the master alone, and that was checked then: a segment was sealed,
-      // or a key was moved, while its shard had no replica.
-      const isAlone = (holders: readonly SimulatedNode[]): boolean =>
-        holders.length > 0 &&
-        !holders.includes(node) &&
-        holders.every(holder => holder.id === node.view.me.masterId)
+      // or a key was moved, while its shard had no replica. What a replica has and its master does
+      // not have any more does not count: it is gone when the two are in step again.
+      const isAlone = (holders: readonly SimulatedNode[]): boolean => {
+        const ids = new Set(holders.map(({ id }) => id))
+        const lasting = holders.filter(
+          ({ isMaster, view }) => isMaster || ids.has(view.me.masterId ?? '')
+        )
+        return (
+          lasting.length > 0 &&
+          !holders.includes(node) &&
+          lasting.every(({ id }) => id === node.view.me.masterId)
+        )
+      }
       if ((isOf(logKey(room)) && !log.includes(node)) || isAlone(log) || isAlone(block)) {
         known.isExcused = true
       }

@@ -1032,6 +1032,138 @@ export const REGRESSIONS: readonly Regression[] = [
       { at: 1896.7329069047296, kind: 'break', which: 318704, when: 'now' }
     ]
   ),
+  // The mover of a slot had died, a planned failover had removed the mark of the move from the
+  // source, and then the target crashed, which had the log. A process that did not know the room
+  // believed the source that there was no log, and began another one: its first entry was a change of
+  // itself. Found as seed 300437: 67 actions.
+  regression(
+    '300437',
+    'the log of a room that is on the target of a half-moved slot is not started again while that node is down',
+    {
+      replicas: 2,
+      instances: 2,
+      network: { latencyMsMax: 4.344356696057114, piecesChance: 0.5 },
+      faults: { lagChance: 0.05, lagMsMax: 6.403987655378027, slowSync: true },
+      users: ['ann'],
+      calmAt: 7028.3851194074505,
+      service: {
+        blockLength: 1000,
+        segmentLength: 4,
+        lostPatienceMs: 3000,
+        writeConnections: 2,
+        ringLengthMax: 4,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 4096,
+        gapWaitMs: 1,
+        auditMs: 600000,
+        heartbeatMs: 3000,
+        socketBytesMax: 65536,
+        stalledMsMax: 1500
+      }
+    },
+    [
+      post(1522.6159049903074, 0, 'kitchen', 'ann', 'text 5'),
+      {
+        at: 1846.188892382647,
+        kind: 'move slot',
+        of: 'room',
+        room: 'kitchen',
+        user: 'ann',
+        to: 7,
+        pauseMs: 5.578772938265063,
+        diesAfter: 4
+      },
+      {
+        at: 1852.0414675081945,
+        kind: 'outlive',
+        node: 7,
+        aloneMs: 191.94072097309058,
+        ms: 1917.4512459871228
+      },
+      { at: 2592.1287182615597, kind: 'clock of instance', instance: 0, byMs: 2 },
+      {
+        at: 3009.8502259676407,
+        kind: 'change',
+        instance: 1,
+        room: 'kitchen',
+        which: 56,
+        text: 'change 12',
+        once: 'change-12'
+      },
+      { at: 4927.366405555102, kind: 'deafen', which: 758255 },
+      { at: 5468.795743175838, kind: 'fail over', node: 5 },
+      { at: 5771.741679533389, kind: 'fail over', node: 8 }
+    ]
+  ),
+  // The connection on which a process hears of removals was silent. Its person's stream learned from
+  // the room that it was deleted, but trusted a membership that it knew from before. Found as seed
+  // 301544: 20 actions.
+  regression(
+    '301544',
+    "a deleted room leaves a person's stream, even if the removal of its members was not heard",
+    {
+      kind: '8',
+      validityFactor: 0,
+      network: { latencyMsMax: 0.19755504749171948, piecesChance: 0.05 },
+      faults: { lagChance: 0.05, lagMsMax: 100.6840407748915, slowSync: true },
+      rooms: ['lobby', 'kitchen'],
+      users: ['ann', 'bob', 'cy'],
+      calmAt: 3922.767128335557,
+      service: {
+        blockLength: 1,
+        segmentLength: 4,
+        storeDeadlineMs: 10000,
+        lostPatienceMs: 3000,
+        commandTimeoutMs: 2000,
+        writeConnections: 2,
+        ringLengthMax: 1,
+        ringBytesMax: 1000000,
+        earlyLengthMax: 3,
+        gapWaitMs: 1,
+        roomLingerMs: 100,
+        auditMs: 600000,
+        vanishedMs: 2000,
+        heartbeatMs: 3000,
+        stalledMsMax: 1500,
+        signalsPerSecondMax: 3
+      }
+    },
+    [
+      { at: 68.84250530546055, kind: 'clock of instance', instance: 1, byMs: 4505 },
+      {
+        at: 409.14156807737595,
+        kind: 'read',
+        instance: 1,
+        rooms: ['kitchen'],
+        last: 0,
+        bytesPerMs: Infinity
+      },
+      { at: 539.7661326480521, kind: 'follow', instance: 0, user: 'cy', bytesPerMs: Infinity },
+      post(593.7469707224226, 1, 'lobby', 'bob', 'text 3'),
+      post(599.0615932251966, 0, 'kitchen', 'cy', 'text 1'),
+      post(770.8251025710723, 1, 'kitchen', 'bob', 'text 0'),
+      post(1077.4411474353215, 1, 'lobby', 'cy', 'text 2'),
+      {
+        at: 1361.5083774957284,
+        kind: 'read',
+        instance: 2,
+        rooms: ['kitchen'],
+        bytesPerMs: 8.764595419664145,
+        last: undefined
+      },
+      {
+        at: 1645.5007865282764,
+        kind: 'read',
+        instance: 1,
+        rooms: ['lobby'],
+        bytesPerMs: Infinity,
+        last: undefined
+      },
+      { at: 1742.759590866754, kind: 'deafen', which: 11175 },
+      { at: 3655.0406323085217, kind: 'delete room', instance: 2, room: 'lobby', isRepeated: true },
+      { at: 3848.9075026704327, kind: 'break', which: 530498, when: 'command' }
+    ]
+  ),
   // The oracle compared the number with the log as it was in the end. A segment had been on a
   // shard that had reported that it went on alone. Found as seed 1437: 65 actions.
   regression(

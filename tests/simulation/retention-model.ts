@@ -13,6 +13,10 @@ import { write } from './writer.js'
 
 const PAGE_LENGTH = 100
 const AGAIN_MS = 100
+/** A process that was paused in the storm, or a stalled connection, goes on within this time. */
+const HELD_UP_MS_MAX = 10_000
+/** A publication arrives within this time when all is quiet. */
+const ON_THE_WAY_MS_MAX = 200
 
 /** Runs the world until something is so. @returns whether it is, within a stated time */
 export type Advance = (isDone: () => boolean) => boolean
@@ -36,7 +40,9 @@ export class RetentionModel {
     const [first = [], second = [], third = []] = this.#batches
     for (const { source } of world.people) source.close()
     world.people.length = 0
-    // What the storm has left expires, and the first batch does not.
+    // What the storm has left expires, and the first batch does not. An attempt that was held up
+    // must not be carried over a day: its idempotency key is forgotten then.
+    this.#wait(HELD_UP_MS_MAX)
     this.#hold()
     this.#leap(0.6)
     this.#write(first)
@@ -75,10 +81,17 @@ export class RetentionModel {
 
   #leap(share: number): void {
     const { time, trace, sources } = this.#world
+    this.#wait(ON_THE_WAY_MS_MAX)
     time.leap(share * this.#keptMs)
     for (const source of sources) source.forgive()
     trace.note(`${share} of the kept time pass`)
     this.#settle()
+  }
+
+  #wait(ms: number): void {
+    const { time } = this.#world
+    const until = time.now + ms
+    this.#advance(() => time.now >= until)
   }
 
   #write(posts: readonly Post[]): void {
