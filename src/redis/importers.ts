@@ -2,9 +2,9 @@
 // before the owner's word that a key does not exist is believed. If the owner of a slot dies during
 // a move, the replica that takes over knows nothing of the move, and reports keys that have already
 // moved as missing. The importing node has them, and a mark of the move that only its own view
-// shows. So all nodes are asked for their views, at most once a second for all keys together. If the
-// importing node is out of reach as well, its mark counts for a while (views.ts), so that its keys
-// are not taken for missing. What this does not find: the keys of an importing node that was
+// shows. So all nodes are asked for their views, at most once a second for all keys together. If
+// the importing node is out of reach as well, its mark counts for a while (views.ts), so that its
+// keys are not taken for missing. What this does not find: the keys of an importing node that was
 // replaced. Its replica has the keys but not the mark; `npm run cluster -- finish` finds them by
 // counting keys.
 import { slotOf } from './slots.js'

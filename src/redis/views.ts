@@ -117,8 +117,8 @@ export class Views {
     return [...this.#importers.values()].map(({ node }) => node)
   }
 
-  // A node shows only its own marks. Since Valkey 8 replicas show those of their master as well, but
-  // cannot be asked for a key.
+  // A node shows only its own marks. Since Valkey 8 replicas show those of their master as well,
+  // but cannot be asked for a key.
   #noteImporter(key: string, view: readonly ClusterNode[]): void {
     this.#importers.delete(key)
     const node = view.find(({ role, importing }) => role === 'master' && importing.length > 0)

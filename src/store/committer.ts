@@ -118,7 +118,7 @@ export class Committer {
     let known = this.#heads.get(room)
     if (known !== undefined && known.generation !== generation) {
       const deletion = await this.#log.deletion(room)
-      this.#rememberHead(room, headOf(deletion))
+      this.#noteGeneration(room, deletion)
       if (deletion.seq !== generation) throw new OtherGeneration()
       known = this.#heads.get(room)
     }
@@ -324,6 +324,12 @@ export class Committer {
     this.#heads.note(room, head)
   }
 
+  #noteGeneration(room: string, { seq, ms }: Deletion): void {
+    this.#start.found(room)
+    const reference = seq === 0 ? '' : formatDeletion(ms)
+    this.#heads.replace(room, { seq, reference, generation: seq })
+  }
+
   // From now on new messages belong to the generation of this deletion. Returns what to throw. If
   // an attempt got no answer, it may have committed the message before the room was deleted. Then
   // the message is deleted too, and must not come back as a new one.
@@ -333,7 +339,7 @@ export class Committer {
     reference: string,
     mayBeCommitted: boolean
   ): Error {
-    this.#rememberHead(room, headOf(deletion))
+    this.#noteGeneration(room, deletion)
     return mayBeCommitted && deletion.ms > parseReference(reference).ms - CLOCKS_APART_MS_MAX
       ? new DialogsError(
           'ROOM_DELETED',
@@ -345,10 +351,3 @@ export class Committer {
 
 const isNotMembers = (reply: Exclude<CommitReply, NoLog>): reply is NotMembersReply =>
   reply[0] === 'not members'
-
-/** The head of a room right after its deletion, or before its first message. */
-const headOf = ({ seq, ms }: Deletion): Head => ({
-  seq,
-  reference: seq === 0 ? '' : formatDeletion(ms),
-  generation: seq
-})

@@ -28,6 +28,14 @@ export class Heads {
     this.#heads.set(room, head)
   }
 
+  /**
+   * What the store has just said of a room's last deletion. It may be of an earlier generation than
+   * what is known: then a failover has taken a deletion back.
+   */
+  replace(room: string, head: Head): void {
+    this.#heads.set(room, head)
+  }
+
   forget(room: string): void {
     this.#heads.delete(room)
   }

@@ -34,10 +34,10 @@ export type NotMembers = readonly [outcome: 'not members', ...users: string[]]
  * Run twice, it commits once, even if a delayed first attempt arrives after the second one: it
  * searches for the first reference among the entries after sequence `after`, which the caller knew
  * before its first attempt. If it cannot see all of these entries (the log was trimmed beyond
- * `after`, or has lost its end), it commits nothing. The reference shows that a log has lost its end
- * also when the log has grown beyond `after` again. It searches before it adds, because an added
- * entry cannot be taken back: a stream accepts no id below a deleted one, so the sequence would be
- * lost. Nearly always there is nothing after `after`, and the search looks at one entry.
+ * `after`, or has lost its end), it commits nothing. The reference shows that a log has lost its
+ * end also when the log has grown beyond `after` again. It searches before it adds, because an
+ * added entry cannot be taken back: a stream accepts no id below a deleted one, so the sequence
+ * would be lost. Nearly always there is nothing after `after`, and the search looks at one entry.
  */
 export const COMMIT = script(`${TOUCH}${COUNT_IN}
 local log, floor, first = KEYS[1], '0-' .. ARGV[1], 6 + 2 * tonumber(ARGV[4])

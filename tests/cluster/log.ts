@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
-import { logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
+import { deletedKey, logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
@@ -510,3 +510,21 @@ t.test(
     t.equal(new Set(references).size, 4, 'no message is in the log twice')
   }
 )
+
+t.test('a process that knows of a deletion which a failover took back writes on', async t => {
+  const { store, cluster } = await open(t)
+  const room = freshRoom()
+  await append(store, room, 'ann', 'first')
+  const [first] = await tailOf(cluster, room)
+  await store.deletions.delete(room)
+  t.match(await append(store, room, 'ann', 'after the deletion'), { message: { seq: 3 } })
+  await cluster.command(roomSlot(room), ['DEL', logKey(room), deletedKey(room)])
+  const entry = ['XADD', logKey(room), '0-1', 'r', first?.reference ?? '']
+  await cluster.command(roomSlot(room), entry)
+  t.match(await append(store, room, 'ann', 'plain'), { message: { seq: 2 } })
+  t.match(await append(store, room, 'ann', 'with a key', 'key'), { message: { seq: 3 } })
+  const generations = (await tailOf(cluster, room)).map(({ reference }) =>
+    reference?.split('/')[0]?.split(':').at(1)
+  )
+  t.strictSame(generations, [undefined, undefined, undefined])
+})

@@ -1034,11 +1034,11 @@ export const REGRESSIONS: readonly Regression[] = [
   ),
   // The mover of a slot had died, a planned failover had removed the mark of the move from the
   // source, and then the target crashed, which had the log. A process that did not know the room
-  // believed the source that there was no log, and began another one: its first entry was a change of
-  // itself. Found as seed 300437: 67 actions.
+  // believed the source that there was no log, and began another one: its first entry was a change
+  // of itself. Found as seed 300437: 67 actions.
   regression(
     '300437',
-    'the log of a room that is on the target of a half-moved slot is not started again while that node is down',
+    'a log that is on the target of a half-moved slot is not started again while that node is down',
     {
       replicas: 2,
       instances: 2,
@@ -1095,9 +1095,9 @@ export const REGRESSIONS: readonly Regression[] = [
       { at: 5771.741679533389, kind: 'fail over', node: 8 }
     ]
   ),
-  // The connection on which a process hears of removals was silent. Its person's stream learned from
-  // the room that it was deleted, but trusted a membership that it knew from before. Found as seed
-  // 301544: 20 actions.
+  // The connection on which a process hears of removals was silent. Its person's stream learned
+  // from the room that it was deleted, but trusted a membership that it knew from before. Found as
+  // seed 301544: 20 actions.
   regression(
     '301544',
     "a deleted room leaves a person's stream, even if the removal of its members was not heard",
