@@ -84,7 +84,8 @@ return redis.call('ZREM', KEYS[1], room) + redis.call('ZREM', KEYS[2], room) > 0
 /**
  * Moves a read mark, but never back: KEYS read, the room's part; ARGV room, sequence, ms. A mark is
  * `<sequence>-<ms of the marking>`. Returns the sequence of the mark now, 1 if it was moved, and
- * the number of marks in the first key, negative if they are split.
+ * the number of marks in the first key, negative if they are split. Run twice, it says 1 again: the
+ * first reply may be lost, and the person's streams must be told.
  */
 export const MARK_READ = script(`
 local room, seq = ARGV[1], tonumber(ARGV[2])
@@ -96,10 +97,11 @@ for _, key in ipairs(KEYS) do
   if other and otherSeq > known then known, mark = otherSeq, other end
 end
 local isMoved = seq > known
-if isMoved then known, mark = seq, ARGV[2] .. '-' .. ARGV[3] end
+local own = ARGV[2] .. '-' .. ARGV[3]
+if isMoved then known, mark = seq, own end
 redis.call('HSET', split and KEYS[2] or KEYS[1], room, mark)
 local length = redis.call('HLEN', KEYS[1])
-return {known, isMoved and 1 or 0, split and -length or length}`)
+return {known, mark == own and 1 or 0, split and -length or length}`)
 
 /**
  * Moves some of a user's rooms from the first key to their parts, and marks the rooms as split:

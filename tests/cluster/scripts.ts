@@ -15,6 +15,7 @@ import {
   usersKey
 } from '../../src/store/keys.js'
 import { CHANGE, ENSURE, ENSURE_BY_COPY, REMOVE_ENTRIES } from '../../src/store/block-scripts.js'
+import { MARK_READ } from '../../src/store/dialog-scripts.js'
 import { COMMIT, SEAL, SEAL_BY_COPY } from '../../src/store/log-scripts.js'
 import { NEEDS_COPY, TOUCH_KEY } from '../../src/store/scripts.js'
 import { freshRoom, sequence } from '../support/client.js'
@@ -330,4 +331,15 @@ t.test('a changed message does not come back, however its block was written', as
   t.equal(await run(ENSURE_BY_COPY, keys, '7-0', 'old'), 1)
   t.equal(await run(ENSURE, [key], '8-0', 'next'), 1)
   t.strictSame(await idsOf(key), ['5-0', '5-5', '6-0', '8-0'])
+})
+
+t.test('a read mark that is set again by the same call counts as moved again', async t => {
+  const key = `user:{${freshRoom()}}:read`
+  const mark = (seq: number, ms: number): Promise<unknown> =>
+    run(MARK_READ, [key, `${key}:0`], 'red', seq, ms)
+  t.strictSame(await mark(5, 1000), [5, 1, 1])
+  t.strictSame(await mark(5, 1000), [5, 1, 1], 'its first reply may have been lost')
+  t.strictSame(await mark(5, 2000), [5, 0, 1])
+  t.strictSame(await mark(4, 3000), [5, 0, 1])
+  t.strictSame(await mark(6, 4000), [6, 1, 1])
 })
