@@ -35,8 +35,11 @@ function importersOf(looks: ReadonlyArray<Answer | undefined>): {
     views: {
       collect: async () => {
         answer = looks[Math.min(count++, looks.length - 1)]
-        const importer = { role: 'master', importing, address: { host: 'node', port: 1 } }
-        return answer === undefined ? [] : [[importer]]
+      },
+      get importers() {
+        return answer === undefined
+          ? []
+          : [{ role: 'master', importing, address: { host: 'node', port: 1 } }]
       }
     },
     add: () => node
