@@ -171,7 +171,8 @@ export class RetentionModel {
   }
 
   // Redis removes what has expired when somebody asks for it, or after a while. A segment of which
-  // the tail still has entries was not sealed to the end, and gets its expiry when it is.
+  // the tail still has entries was not sealed to the end, and gets its expiry when it is. One that
+  // was written while its room was deleted has none.
   get #leftKey(): string | undefined {
     for (const node of this.#world.nodes) {
       if (!node.isMaster) continue
@@ -179,11 +180,22 @@ export class RetentionModel {
         const meaning = parseKey(key)
         const kind = meaning?.kind
         if (kind !== 'block' && kind !== 'changed' && kind !== 'segment') continue
-        if (meaning?.kind === 'segment' && this.#isInTail(meaning.room, meaning.segment)) continue
+        if (meaning?.kind === 'segment' && this.#needsNoExpiry(key, meaning)) continue
         if (!node.db.isExpired(key, node.clockMs)) return `${node.name} still has ${key}`
       }
     }
     return undefined
+  }
+
+  #needsNoExpiry(
+    key: string,
+    { room, segment }: { readonly room: string; readonly segment: number }
+  ): boolean {
+    const { rooms } = this.#world.oracle
+    return (
+      this.#isInTail(room, segment) ||
+      (rooms.isOfDeleted(room, segment) && rooms.mayStay(key, room))
+    )
   }
 
   #isInTail(room: string, segment: number): boolean {

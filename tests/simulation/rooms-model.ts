@@ -251,7 +251,7 @@ export class RoomsModel {
 
   /** Checks everything at the end, when all faults are over and the cluster has settled. */
   judge(room: string, log: readonly Stored[]): void {
-    const { oracle, nodes, plan } = this.#world
+    const { oracle, nodes } = this.#world
     const generation = generationOf(this.#world, room)
     for (const { seq, isExcused } of this.#answered.get(room) ?? []) {
       if (!isExcused && generation < seq) {
@@ -270,16 +270,32 @@ export class RoomsModel {
     }
     if (this.#isUnfinishedFor(room)) return
     this.#checkGone(room, generation, nodes.filter(isInSync))
-    const newest = Math.floor((generation - 1) / plan.service.segmentLength)
     for (const node of nodes.filter(isInSync)) {
       for (const key of node.db.values.keys()) {
         const parsed = parseKey(key)
-        if (parsed?.kind !== 'segment' || parsed.room !== room || parsed.segment >= newest) continue
-        if (!this.#mayStay(key, room, generation)) {
+        if (parsed?.kind !== 'segment' || parsed.room !== room) continue
+        if (this.isOfDeleted(room, parsed.segment) && !this.mayStay(key, room)) {
           oracle.violation(`${node.name} still has ${key}, and ${room} is deleted to ${generation}`)
         }
       }
     }
+  }
+
+  /** Whether all that a segment can have is from before the room's last deletion. */
+  isOfDeleted(room: string, segment: number): boolean {
+    const { segmentLength } = this.#world.plan.service
+    return segment < Math.floor((generationOf(this.#world, room) - 1) / segmentLength)
+  }
+
+  /**
+   * Whether a segment from before the room's last deletion may still be there. A process that seals
+   * while the room is deleted writes a segment that nobody reads, and removes it again, unless it
+   * ends or its connection breaks in between. The segment has no texts.
+   */
+  mayStay(segment: string, room: string): boolean {
+    const generation = generationOf(this.#world, room)
+    const deletedAt = this.#deletedAt.get(`${room} ${generation}`) ?? Infinity
+    return this.#world.oracle.upheavals > 0 || (this.#sealedAt.get(segment) ?? 0) >= deletedAt
   }
 
   // Nobody finishes a deletion that is not listed. That happens only if its process was held up for
@@ -292,13 +308,6 @@ export class RoomsModel {
       plan.actions.some(({ kind }) => kind === 'pause instance' || kind === 'clock of instance')
     if (!mayBe) oracle.violation(`nobody finishes the deletion of ${room}`)
     return true
-  }
-
-  // A process that seals while the room is deleted writes a segment that nobody reads, and removes
-  // it again, unless it ends or its connection breaks in between. It has no texts.
-  #mayStay(segment: string, room: string, generation: number): boolean {
-    const deletedAt = this.#deletedAt.get(`${room} ${generation}`) ?? Infinity
-    return this.#world.oracle.upheavals > 0 || (this.#sealedAt.get(segment) ?? 0) >= deletedAt
   }
 
   #isListed(room: string): boolean {
