@@ -77,7 +77,8 @@ export class Cluster {
         this.#suitability?.follow(this.#view.livingNodes)
       },
       error => {
-        this.refused(refusalOf(error))
+        // At the start, `connect` throws it.
+        if (this.#timer !== undefined) this.refused(refusalOf(error))
       }
     )
     this.#sender = new SlotSender({

@@ -339,8 +339,8 @@ export const MUTATIONS: readonly Mutation[] = [
   {
     name: 'believe that a half-moved block is deleted',
     file: 'store/room-cleaner.js',
-    find: 'if (await this.#cluster.isStranded(key)) {',
-    replace: 'if (false) {'
+    find: '!(await this.#cluster.isStranded(key))',
+    replace: 'true'
   },
   {
     name: 'what goes with its room is lost',
