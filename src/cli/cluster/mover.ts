@@ -70,6 +70,8 @@ export type MoveResult = MoveProgress & {
 
 export const SPEED_DEFAULT = 25
 const RETRY_MS = 200
+/** How often the nodes are looked at, RETRY_MS apart, before a target that is not up is refused. */
+const LOOKS_MAX = 5
 /** How long to wait until every node has heard of a slot's new owner. */
 const HEARD_MS_MAX = 5_000
 /** Longer than a message between two nodes takes. */
@@ -90,8 +92,18 @@ export async function moveSlots(
   moves: readonly Move[],
   options: MoveOptions = {}
 ): Promise<MoveResult> {
-  const mover = new Mover(admin, await admin.look(), options)
-  return await mover.move(moves)
+  let map = await admin.look()
+  // A busy node may be silent for a moment.
+  for (let looks = 1; looks < LOOKS_MAX && moves.some(({ to }) => !isUp(map, to)); looks++) {
+    await sleep(RETRY_MS)
+    map = await admin.look()
+  }
+  return await new Mover(admin, map, options).move(moves)
+}
+
+function isUp(map: ClusterMap, id: string): boolean {
+  const node = map.nodes.get(id)
+  return node?.role === 'master' && node.state === 'up'
 }
 
 class Mover {
@@ -164,8 +176,7 @@ class Mover {
 
   #check(moves: readonly Move[]): void {
     for (const { slot, from, to } of moves) {
-      const target = this.#map.nodes.get(to)
-      if (target === undefined || target.role !== 'master' || target.state !== 'up') {
+      if (!isUp(this.#map, to)) {
         throw new Refusal(`Slot ${slot} cannot go to ${to}: that is not a living master.`)
       }
       if (from === to || (this.#map.ownerOf(slot) !== from && this.#map.ownerOf(slot) !== to)) {
