@@ -22,7 +22,7 @@ const measured = {
   'faults/deletions': { seconds: 40, cores: 0.4 },
   'faults/dialogs': { seconds: 60, cores: 0.7 },
   'faults/eventsource': { seconds: 75, cores: 1.1 },
-  'faults/half-moved': { seconds: 30, cores: 0.5 },
+  'faults/half-moved': { seconds: 50, cores: 0.7 },
   'faults/lost-data': { seconds: 50, cores: 0.3 },
   'faults/lost-publications': { seconds: 30, cores: 0.4 },
   'faults/proxy': { seconds: 50, cores: 1.2 },
