@@ -17,6 +17,7 @@ const measured = {
   'cluster/denials': { seconds: 45, cores: 0.8 },
   'cluster/embedded': { seconds: 35, cores: 0.4 },
   'cluster/embedded-loss': { seconds: 50, cores: 0.4 },
+  'cluster/mover-crashes': { seconds: 75, cores: 0.4 },
   'cluster/msggen': { seconds: 25, cores: 0.5 },
   'cluster/stream-limits': { seconds: 15, cores: 0.9 },
   'faults/deletions': { seconds: 40, cores: 0.4 },

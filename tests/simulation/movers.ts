@@ -133,6 +133,9 @@ export class Movers {
       const isContested = !isSure && target.db.keysIn(slot).length > 0
       begunAt = isContested ? undefined : source
       if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
+      if (target.view.owners[slot] !== target.id) {
+        this.#world.bus.setOwner(target, slot, source.id)
+      }
       target.view.importing.set(slot, source.id)
       await rest()
       if (diesAfter !== undefined && steps++ >= diesAfter) return 'the mover dies'
@@ -214,6 +217,8 @@ export class Movers {
       return false
     }
     if (!source.view.peer(target.id).isFailed && !target.isMaster) return false
+    // CLUSTERDOWN Hash slot not served
+    if (target.view.owners[slotOf(key)] === undefined) return false
     const here = source.db.values.get(key)
     const there = target.db.values.get(key)
     if (here === undefined) return true

@@ -39,23 +39,23 @@ export type MapNode = {
   readonly isServing: boolean
 }
 
+/** Slots of which a node names another owner than the map, with the owner that it names, if any. */
+export type Mistakes = ReadonlyMap<number, string | undefined>
+
 export class ClusterMap {
   readonly nodes: ReadonlyMap<string, MapNode>
   readonly #owners: ReadonlyArray<string | undefined>
-  /**
-   * Slots about whose owner the nodes disagree: for a moment after each change, and for longer if
-   * something is wrong.
-   */
-  readonly disputed: readonly number[]
+  /** By node, the slots of which it names another owner than this map, and whom it names. */
+  readonly #mistakes: ReadonlyMap<string, Mistakes>
 
   private constructor(
     nodes: ReadonlyMap<string, MapNode>,
     owners: ReadonlyArray<string | undefined>,
-    disputed: readonly number[]
+    mistakes: ReadonlyMap<string, Mistakes>
   ) {
     this.nodes = nodes
     this.#owners = owners
-    this.disputed = disputed
+    this.#mistakes = mistakes
   }
 
   static fromViews(views: readonly View[], reachable: (announced: Address) => Address): ClusterMap {
@@ -67,11 +67,8 @@ export class ClusterMap {
       })
     )
     const owners = ownersBy(views)
-    const opinions = views.map(view => ownersBy([view]))
-    const disputed = owners.flatMap((owner, slot) =>
-      opinions.some(opinion => opinion[slot] !== owner) ? [slot] : []
-    )
-    return new ClusterMap(nodes, owners, disputed)
+    const mistakes = views.map(view => [view.selfId, difference(ownersBy([view]), owners)] as const)
+    return new ClusterMap(nodes, owners, new Map(mistakes))
   }
 
   /** The same map with some slots at other owners. */
@@ -79,8 +76,21 @@ export class ClusterMap {
     return new ClusterMap(
       this.nodes,
       this.#owners.map((owner, slot) => changes.get(slot) ?? owner),
-      this.disputed
+      this.#mistakes
     )
+  }
+
+  /**
+   * Slots about whose owner the nodes disagree: for a moment after each change, and for longer if
+   * something is wrong.
+   */
+  get disputed(): number[] {
+    const slots = [...this.#mistakes.values()].flatMap(mistakes => [...mistakes.keys()])
+    return [...new Set(slots)].sort((a, b) => a - b)
+  }
+
+  mistakesOf(id: string): Mistakes {
+    return this.#mistakes.get(id) ?? new Map<number, string | undefined>()
   }
 
   ownerOf(slot: number): string | undefined {
@@ -245,6 +255,17 @@ function describe(
     isKnown: views.every(view => of(view).length > 0),
     isServing: views.some(({ selfId, isServing }) => selfId === id && isServing)
   }
+}
+
+function difference(
+  opinion: ReadonlyArray<string | undefined>,
+  owners: ReadonlyArray<string | undefined>
+): Mistakes {
+  const mistakes = new Map<number, string | undefined>()
+  for (const [slot, owner] of owners.entries()) {
+    if (opinion[slot] !== owner) mistakes.set(slot, opinion[slot])
+  }
+  return mistakes
 }
 
 // Of contradicting claims, the one with the highest configuration epoch wins, as among the nodes.

@@ -17,8 +17,9 @@
 //
 // Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that
 // are already half-moved, or of which the target has keys, are moved as above. Some servers need
-// special care with the last slots (stale-notes.ts). Which slots go where is decided in plan.ts;
-// slots that somebody else left half-moved are found by half-moved.ts.
+// special care with the last slots (stale-notes.ts), or must be told of a failover of the source
+// (reminders.ts). Which slots go where is decided in plan.ts; slots that somebody else left
+// half-moved are found by half-moved.ts.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { messageOf } from '../../errors.js'
 import { ConnectionLost } from '../../redis/connection.js'
@@ -30,6 +31,7 @@ import { countKeys } from './keys.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
 import { type Move } from './plan.js'
 import { Refusal, Stuck } from './refusal.js'
+import { remind } from './reminders.js'
 import { keepReplicas } from './replica-migration.js'
 import { slotsText } from './slots.js'
 import { dropStuckReplicas } from './stuck-replicas.js'
@@ -315,6 +317,7 @@ class Mover {
   async #mark(slots: readonly number[], source: MapNode, target: MapNode): Promise<Set<number>> {
     const setSlot = (state: string, id: string): string[][] =>
       slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), state, id])
+    await remind(this.#admin, this.#map, target, slots)
     await this.#admin.askAll(target, setSlot('IMPORTING', source.id))
     const unsure = slots.filter(
       slot => !source.migrating.has(slot) || this.#begunAt.get(slot) !== source.id

@@ -11,6 +11,7 @@ import { Admin } from './admin.js'
 import { type ClusterMap } from './map.js'
 import { type MoveOptions, type MoveResult } from './mover.js'
 import { Interrupted, Refusal } from './refusal.js'
+import { remindAll } from './reminders.js'
 
 const SETTLE_MS_MAX = 5000
 
@@ -76,13 +77,10 @@ export class Session {
    * @throws Refusal otherwise, with everything that is wrong
    */
   async ready(): Promise<ClusterMap> {
-    // Right after a failover the nodes do not agree yet.
-    const map = await this.admin
-      .until(
-        ({ faults }) => (faults.length > 0 ? 'the cluster is healthy' : undefined),
-        SETTLE_MS_MAX
-      )
-      .catch(() => this.admin.look())
+    let map = await this.#untilHealthy()
+    if (map.disputed.length > 0 && (await remindAll(this.admin, map))) {
+      map = await this.#untilHealthy()
+    }
     if (map.faults.length > 0) {
       throw new Refusal(
         `The cluster is not healthy, so nothing was changed:\n${map.faults.map(fault => `  ${fault}`).join('\n')}`
@@ -91,6 +89,16 @@ export class Session {
     await this.admin.claim(map)
     for (const warning of map.warnings) this.say(`Note: ${warning}`)
     return map
+  }
+
+  // Right after a failover the nodes do not agree yet.
+  async #untilHealthy(): Promise<ClusterMap> {
+    return await this.admin
+      .until(
+        ({ faults }) => (faults.length > 0 ? 'the cluster is healthy' : undefined),
+        SETTLE_MS_MAX
+      )
+      .catch(() => this.admin.look())
   }
 
   /**
