@@ -125,8 +125,10 @@ export class Connections {
     let pieces = 0
     let isRefused = false
     request.on('data', (piece: Buffer) => {
-      // The rest of a body that is not wanted is read and dropped.
+      // The rest of a body that is not wanted is read and dropped. So is a body that nobody reads,
+      // such as that of a GET: it takes no memory, and an error would have no listener.
       if (isRefused || connection.current !== response) return
+      if (request.listenerCount('error') === 0) return
       const bytes = piece.length + (pieces++ === 0 ? 0 : PIECE_BYTES)
       isRefused = this.#budget.addBytes(bytes, connection.bytes)
       connection.bytes += bytes

@@ -366,3 +366,40 @@ t.test('a body in many small pieces counts as what the pieces take', async t => 
   t.match(String(answer), /^HTTP\/1\.1 503 [^]*"code":"OVERLOADED"/, '1,000 bytes')
   half.destroy()
 })
+
+t.test('a body that nobody reads is not counted, and does no harm', async t => {
+  const service = await startService(t, {
+    redisNodes: cluster.urls,
+    env: { REQUESTS_BYTES_MAX: '65536' }
+  })
+  const send = (method: string, path: string, type: string, length: number, body: string) =>
+    connectUnread(
+      t,
+      service.url,
+      `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${type}\r\nContent-Length: ${length}\r\n\r\n${body}`
+    ).resume()
+  send('POST', '/rooms/room/messages', 'application/json', 52_000, ' '.repeat(40_000))
+  await request(`${service.url}/health/live`)
+  for (const [method, path, type] of [
+    ['GET', '/rooms/room/messages', 'application/json'],
+    ['GET', '/users/ann/rooms', 'text/plain'],
+    ['GET', '/rooms/room/events', 'application/json'],
+    ['HEAD', '/rooms/room/messages', 'application/json'],
+    ['GET', '/health/ready', 'application/json'],
+    ['GET', '/nothing', 'application/json'],
+    ['OPTIONS', '/rooms/room/messages', 'application/json'],
+    ['POST', '/rooms/room/messages', 'text/plain'],
+    ['PUT', '/rooms/room/users/ann', 'text/plain'],
+    ['DELETE', '/rooms/room/messages/1', 'application/json']
+  ] as const) {
+    const socket = send(method, path, type, 52_000, ' '.repeat(50_000))
+    let answer = ''
+    socket.on('data', chunk => {
+      answer += String(chunk)
+    })
+    await until(`${method} ${path} is answered`, () => answer !== '' || socket.destroyed)
+    t.match(answer, /^HTTP\/1\.1 \d{3} /, `${method} ${path}`)
+    socket.destroy()
+  }
+  t.equal((await request(`${service.url}/health/live`)).status, 200)
+})
