@@ -1,5 +1,6 @@
 // The documents match the code: links and anchors resolve, and the files, tests and commands that
-// documents and comments name exist. Does not check whether what a sentence says is true.
+// documents and comments name exist; the first figures are those that were measured. Does not check
+// whether what a sentence says is true.
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -109,5 +110,29 @@ t.test('every project file that a comment names exists', t => {
 
 t.test('README.md has at most 150 lines', t => {
   t.ok(textOf('README.md').trimEnd().split('\n').length <= 150)
+  t.end()
+})
+
+t.test('the first figures are those of the last measurement', t => {
+  const results = textOf('bench/RESULTS.md')
+  const measured = (bench: string, row: string): number => {
+    const [, part = ''] = results.split(`<!-- bench:${bench} -->`)
+    const [, value = ''] = part.split(`\n| ${row} | `)
+    return Number(/^[\d,.]+/.exec(value)?.[0].replaceAll(',', ''))
+  }
+  const figures: ReadonlyArray<readonly [bench: string, row: string, stated: RegExp]> = [
+    ['fanout', 'Dialogs: deliveries', /([\d,]+)(?: deliveries)?\/s(?:\*\* to|:)/],
+    ['fanout', 'Dialogs over Nchan with Redis', /([\d.]+) × Nchan with Redis,/],
+    ['fanout', 'Dialogs over Socket.IO with Redis streams', /([\d.]+) × Socket\.IO/],
+    ['latency', 'Dialogs, p50', /([\d.]+) ms(?:\*\* \(p50\)| \(\d\.\d+ × Nchan\), p99)/],
+    ['latency', 'Dialogs, p99', /([\d.]+) ms \((?:p99\) from|0\.\d+ × Nchan\) \|)/]
+  ]
+  for (const path of ['README.md', 'bench/README.md']) {
+    for (const [bench, row, stated] of figures) {
+      const said = Number(stated.exec(textOf(path))?.[1]?.replaceAll(',', ''))
+      const result = measured(bench, row)
+      t.ok(Math.abs(said / result - 1) < 0.02, `${path}: ${row}, said ${said}, measured ${result}`)
+    }
+  }
   t.end()
 })
