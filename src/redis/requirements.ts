@@ -21,9 +21,10 @@ const CHANNEL = ['SPUBLISH', 'SSUBSCRIBE', 'SUNSUBSCRIBE']
 /**
  * The service works without these. INFO tells the memory policy and which replicas are connected;
  * CLUSTER|SHARDS is needed only for nodes that are reached by a name, or at the host that was
- * asked; DBSIZE shows how many keys a shard has.
+ * asked; CLUSTER|COUNTKEYSINSLOT finds keys of a half-moved slot that no node has a mark of any
+ * more; DBSIZE shows how many keys a shard has.
  */
-const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'DBSIZE']
+const OPTIONAL = ['INFO', 'CLUSTER|SHARDS', 'CLUSTER|COUNTKEYSINSLOT', 'DBSIZE']
 
 /** The rules of `ACL SETUSER` that permit exactly what the service sends. */
 export function leastAcl({ keyed, keys, channels }: Requirements): string {

@@ -126,6 +126,24 @@ export class Views {
     this.#importers.set(addressKey(node.address), { node, atMs: performance.now() })
   }
 
+  /**
+   * The masters that do not own the slot, also those without any slots; without those that are late
+   * or that the cluster considers failed.
+   */
+  mastersBeside(slot: number): string[] {
+    const { nodes } = this.#topology
+    const owner = this.#topology.ownerOf(slot)
+    return [...nodes]
+      .filter(([key, { role, isFailed }]) => role === 'master' && !isFailed && key !== owner)
+      .map(([key]) => key)
+      .filter(key => !this.#late.has(key))
+  }
+
+  /** What a node says of itself. */
+  async selfOf(key: string): Promise<ClusterNode | undefined> {
+    return nodeIn(await this.#viewOf(key), key)
+  }
+
   /** As `ask`, but gives up after CONNECT_TIMEOUT_MS. */
   async askInTime(key: string, args: string[]): Promise<Reply> {
     try {

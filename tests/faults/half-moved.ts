@@ -49,8 +49,13 @@ async function goAhead(admin: Admin, room: string): Promise<Move> {
 /** A failover takes longer than a process trusts its last look at the marks. */
 const FAILOVER_MS = 1100
 
-// The same, and the owner forgets the move, like a replica that has taken over.
-async function hide(t: Test, room: string): Promise<{ goOn: () => Promise<void> }> {
+// The same, and the owner forgets the move, like a replica that has taken over; with `isForgotten`
+// so does the other node.
+async function hide(
+  t: Test,
+  room: string,
+  isForgotten = false
+): Promise<{ goOn: () => Promise<void> }> {
   const admin = await Admin.connect(redisTarget(cluster.urls))
   t.teardown(() => {
     admin.close()
@@ -58,8 +63,16 @@ async function hide(t: Test, room: string): Promise<{ goOn: () => Promise<void> 
   const { slot, owner, other } = await goAhead(admin, room)
   await new Promise(resolve => setTimeout(resolve, FAILOVER_MS))
   await admin.ask(owner, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
+  if (isForgotten) await admin.ask(other, 'CLUSTER', 'SETSLOT', String(slot), 'STABLE')
   return {
     goOn: async () => {
+      if (isForgotten) {
+        await until(
+          'the slot is finished',
+          async () => (await finishHalfMoved(admin))?.isComplete === true
+        )
+        return
+      }
       await moveSlots(admin, [{ slot, from: owner.id, to: other.id }])
     }
   }
@@ -107,6 +120,29 @@ for (const [kind, headers] of [
       }
     )
   }
+}
+
+for (const [whose, writer] of [
+  ['', service],
+  [' by a process that has never seen the room', stranger]
+] as const) {
+  t.test(`a log whose move no node remembers is not begun anew${whose}`, async t => {
+    const room = freshRoom()
+    await postMany(service.url, room, 'ann', 3)
+    const { goOn } = await hide(t, room, true)
+    t.match(await request(`${writer.url}/rooms/${room}/messages`), {
+      status: 503,
+      body: { code: 'STORE_UNAVAILABLE' }
+    })
+    let answered = false
+    const posting = post(writer.url, room, 'ann', 'the fourth').finally(() => {
+      answered = true
+    })
+    await new Promise(resolve => setTimeout(resolve, 1500))
+    t.notOk(answered)
+    await goOn()
+    t.match(await posting, { status: 201, body: { seq: 4 } })
+  })
 }
 
 t.test('a room whose log seems to be gone is never shown as empty', async t => {

@@ -212,6 +212,7 @@ export class ClientSession implements Session {
     const what = args[1]?.toUpperCase()
     if (what === 'NODES') return this.#node.view.describe()
     if (what === 'SHARDS') return this.#node.view.shards()
+    if (what === 'COUNTKEYSINSLOT') return this.#node.db.keysIn(Number(args[2])).length
     throw new Error(`CLUSTER ${what ?? ''} is not simulated`)
   }
 

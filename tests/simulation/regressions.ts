@@ -51,6 +51,49 @@ const service: ServiceSettings = {
 const LONG = '·'.repeat(400)
 
 export const REGRESSIONS: readonly Regression[] = [
+  // The service asked only nodes that still had the mark of the move (src/redis/importers.ts).
+  regression(
+    '4251',
+    'a room does not begin anew when both nodes of a half-moved slot were replaced',
+    {
+      nodeTimeoutMs: 500,
+      instances: 2,
+      network: { latencyMsMax: 2.517709339549349, piecesChance: 0 },
+      faults: { lagChance: 0.05, lagMsMax: 55.148485721154984, slowSync: false },
+      users: ['ann', 'bob', 'cy', 'dee'],
+      isGentle: false,
+      calmAt: 7334.085447542703,
+      quietMs: 6000,
+      service: {
+        blockLength: 1,
+        segmentLength: 16,
+        groupLengthMax: 2,
+        commandTimeoutMs: 2000,
+        gapWaitMs: 1,
+        auditMs: 600000,
+        heartbeatMs: 3000,
+        socketBytesMax: 300
+      }
+    },
+    [
+      post(192.07098999610994, 1, 'kitchen', 'cy', 'text 12'),
+      { at: 197.10283761217048, kind: 'fail over', node: 3 },
+      post(1095.762531692593, 1, 'kitchen', 'dee', 'text 37'),
+      {
+        at: 1147.0933669535932,
+        kind: 'move slot',
+        of: 'room',
+        room: 'kitchen',
+        user: 'ann',
+        to: 3,
+        pauseMs: 1.281280916263087,
+        diesAfter: 3
+      },
+      { at: 4171.548272867665, kind: 'fail over', node: 5 },
+      { at: 5605.512283586575, kind: 'fail over', node: 0 },
+      post(7272.100500745706, 0, 'kitchen', 'cy', 'text 33')
+    ]
+  ),
   // The same for the log of an empty room. Found as seed 3824: 39 actions, shrunk to these.
   regression(
     '3824',
