@@ -9,13 +9,22 @@ export type Gathered<T> = { readonly found: readonly T[]; readonly lastError: un
 /**
  * Asks nodes in the order of the keys, `atOnce` at a time, until `count` have answered. If a node
  * is late, the next one is asked beside it. When all have been asked, this waits for late answers
- * only if there is no answer at all, or if `isComplete`.
+ * only if there is no answer at all, or if `isComplete`. If `isEnough` says no to the answers of
+ * `count` nodes, this waits for more of them, but not for late ones.
  */
 export function gather<T>(
   keys: readonly string[],
   count: number,
   ask: (key: string) => Promise<T>,
-  { atOnce = count, isComplete = false } = {}
+  {
+    atOnce = count,
+    isComplete = false,
+    isEnough = found => found.length >= count
+  }: {
+    readonly atOnce?: number
+    readonly isComplete?: boolean
+    readonly isEnough?: (found: readonly T[]) => boolean
+  } = {}
 ): Promise<Gathered<T>> {
   return new Promise(resolve => {
     const found: T[] = []
@@ -27,14 +36,16 @@ export function gather<T>(
 
     const proceed = (): void => {
       if (hasEnded) return
-      while (found.length < count && lateTimers.size < atOnce && next < keys.length) {
+      const isDone = found.length >= count && isEnough(found)
+      while (lateTimers.size < atOnce && next < keys.length) {
+        if (isDone) break
         begin(keys[next++] as string)
       }
-      const isWaitedFor = lateTimers.size > 0 || (pending > 0 && (isComplete || found.length === 0))
-      if (found.length < count && isWaitedFor) return
+      const isLateWaitedFor = isComplete ? found.length < count : found.length === 0
+      if (!isDone && (lateTimers.size > 0 || (pending > 0 && isLateWaitedFor))) return
       hasEnded = true
       for (const timer of lateTimers) clearTimeout(timer)
-      resolve({ found: found.slice(0, count), lastError })
+      resolve({ found: [...found], lastError })
     }
     const begin = (key: string): void => {
       pending++

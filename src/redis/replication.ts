@@ -34,8 +34,8 @@ const WAIT_MS = 500
 /** The same after no replica has acknowledged in that time, so that the others are asked often. */
 const WAIT_AGAIN_MS = 150
 /**
- * How long a replica that the others see may take to acknowledge before writes are refused. This is
- * more than the 2 s in which a small cluster notices a dead node.
+ * How long a replica that the others see may take to acknowledge before writes are refused. With a
+ * cluster-node-timeout of 2 s most masters suspect a dead node after 2 to 3 s.
  */
 const PATIENCE_MS = 3_000
 /** A replica that reports its offset but has not acknowledged after this long is lagging. */

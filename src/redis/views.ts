@@ -204,9 +204,10 @@ export class Views {
 
   /**
    * What the majority of the masters says about one of them. Waits only for a majority, because a
-   * node whose host has vanished never answers. A master that suspects the node does not vouch for
-   * it. Any two majorities share a master, so no other node can have been elected before this
-   * majority answered.
+   * node whose host has vanished never answers. If this majority still sees a replica, the masters
+   * that are not late are heard as well: the replica may have failed for another majority. A master
+   * that suspects the node does not vouch for it. Any two majorities share a master, so no other
+   * node can have been elected before this majority answered.
    * @throws ConnectionLost when no majority answers
    */
   async standingOf(key: string): Promise<Standing> {
@@ -223,22 +224,18 @@ export class Views {
         isDenied = true
         throw new ConnectionLost(`${voter} does not call ${key} a master`)
       },
-      { atOnce: masters.length, isComplete: true }
+      {
+        atOnce: masters.length,
+        isComplete: true,
+        isEnough: vouching => replicasSeen(vouching, quorum).length === 0
+      }
     )
     if (found.length < quorum && !isDenied) {
       throw new ConnectionLost('No majority of the masters answers')
     }
-    // A replica that every master of a majority suspects has failed by definition. Until these
-    // masters have told each other, which takes up to another second, no node says so.
-    const replicas = found.flatMap(({ id, view }) =>
-      view.filter(
-        ({ role, masterId, isFailed, isSuspected }) =>
-          role === 'replica' && masterId === id && !isFailed && !isSuspected
-      )
-    )
     return {
       isMaster: found.length >= quorum,
-      replicas: [...new Set(replicas.map(({ address }) => addressKey(address)))]
+      replicas: replicasSeen(found, quorum)
     }
   }
 
@@ -251,6 +248,26 @@ export class Views {
       return isRedisError(error) && error.message.startsWith('LOADING')
     }
   }
+}
+
+/**
+ * The replicas of a master that no majority suspects, by `host:port`. A replica that a majority of
+ * the masters suspects has failed by definition. Until these masters have told each other, which
+ * takes up to another second, no node says so.
+ */
+function replicasSeen(
+  vouching: ReadonlyArray<{ readonly id: string; readonly view: readonly ClusterNode[] }>,
+  quorum: number
+): string[] {
+  const seenBy = new Map<string, number>()
+  for (const { id, view } of vouching) {
+    for (const { role, masterId, isFailed, isSuspected, address } of view) {
+      if (role !== 'replica' || masterId !== id || isFailed || isSuspected) continue
+      const replica = addressKey(address)
+      seenBy.set(replica, (seenBy.get(replica) ?? 0) + 1)
+    }
+  }
+  return [...seenBy.keys()].filter(replica => vouching.length - (seenBy.get(replica) ?? 0) < quorum)
 }
 
 const nodeIn = (view: readonly ClusterNode[], key: string): ClusterNode | undefined =>

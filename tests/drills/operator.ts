@@ -109,6 +109,25 @@ export class Operator {
   }
 
   /**
+   * Waits until the majority of the masters suspects the node, or considers it failed.
+   * @returns when that was seen, on the clock of performance.now()
+   */
+  async untilSuspected(lost: EmbeddedNode): Promise<number> {
+    const masters = (await this.masters()).map(({ process }) => process)
+    await this.#until(async () => {
+      const views = await Promise.all(masters.map(master => this.members(master)))
+      const suspecting = views.filter(view =>
+        view.some(({ process, node }) => process === lost && (node.isSuspected || node.isFailed))
+      )
+      return (
+        suspecting.length > masters.length / 2 ||
+        `${suspecting.length} of ${masters.length} masters suspect node ${lost.port}`
+      )
+    })
+    return performance.now()
+  }
+
+  /**
    * Waits until every running node says that the cluster works, agrees with the others about every
    * slot and considers none of them dead, and until every replica is connected.
    * @param replicasMin how many replicas each master with slots must have; 0 while a node is dead

@@ -2,6 +2,7 @@
 // Each node has a host of its own; the services are on the hosts of the first master and of the
 // last replica. Packets are dropped, not refused.
 import { setTimeout as sleep } from 'node:timers/promises'
+import { type EmbeddedNode } from '../../src/embedded/node.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { blockKey, roomSlot, userCountKey } from '../../src/store/keys.js'
 import { type Sent } from './ledger.js'
@@ -9,10 +10,13 @@ import { includesSlot, type Member } from './operator.js'
 import { type Scenario } from './scenarios.js'
 import { type Trial } from './trial.js'
 
-/** The embedded cluster's cluster-node-timeout. */
-const NODE_TIMEOUT_MS = 2_000
-/** From the moment a host goes silent to the end of the last POST that waited for it. */
-const OUTAGE_MS_MAX = NODE_TIMEOUT_MS + 1_000
+/**
+ * From the moment most masters suspect a silent replica to the end of the last POST that waited for
+ * it. The suspicion itself comes 2 to 3.1 s after the replica fell silent: a node pings another one
+ * when it has not heard it for half the node timeout (2 s), and suspects it if the reply takes
+ * longer than the timeout.
+ */
+const OUTAGE_MS_MAX = 700
 /**
  * After this time, a shard that is cut off from its replica refuses writes before they are sent.
  */
@@ -101,13 +105,19 @@ export const PARTITIONS = {
   },
   'cut-replica': {
     about:
-      "a replica's host is cut off for 9 s: its master goes on alone within the node timeout and a second",
+      "a replica's host is cut off for 9 s: its master goes on alone as soon as the others suspect it",
     excused: '5xx',
     faults: async trial => {
       const { replica } = await shard(trial, 1)
-      await cutFor(trial, CUT_MS, `the host of replica ${replica.process.port}`, async hosts => {
-        await hosts.isolate(hostOf(trial, replica))
-      })
+      await cutFor(
+        trial,
+        CUT_MS,
+        `the host of replica ${replica.process.port}`,
+        async hosts => {
+          await hosts.isolate(hostOf(trial, replica))
+        },
+        { suspected: replica.process }
+      )
     },
     outageMsMax: OUTAGE_MS_MAX
   },
@@ -125,6 +135,7 @@ export const PARTITIONS = {
           await operator.pause(replica.process)
         },
         {
+          suspected: replica.process,
           heal: async () => {
             await operator.resume(replica.process)
           }
@@ -187,7 +198,10 @@ export const PARTITIONS = {
 export type PartitionName = keyof typeof PARTITIONS
 
 export type Partition = Scenario & {
-  /** After this time no POST fails any more, although the cut continues. */
+  /**
+   * This long after most masters suspect the node, no POST fails or waits any more, although the
+   * cut continues.
+   */
   readonly outageMsMax?: number
   /** POSTs whose shards are all healthy notice nothing; the others are refused at once. */
   readonly isApart?: boolean
@@ -223,6 +237,8 @@ export function faultsOf(partition: Partition): (trial: Trial) => Promise<void> 
 
 export type Cut = {
   readonly fromMs: number
+  /** When most masters suspected the node that was cut off, if that was watched. */
+  readonly noticedMs?: number
   readonly toMs: number
   readonly slots: Member['node']['slots']
 }
@@ -248,12 +264,15 @@ async function cutFor(
   cut: (hosts: Trial['world']['hosts']) => Promise<void>,
   {
     during,
+    suspected,
     heal = async () => {
       await trial.world.hosts.heal()
     },
     shard: index = 1
   }: {
     readonly during?: (fromMs: number) => Promise<void>
+    /** The node that the masters are to suspect. */
+    readonly suspected?: EmbeddedNode
     readonly heal?: () => Promise<void>
     /** The shard that is cut off. */
     readonly shard?: number
@@ -264,15 +283,25 @@ async function cutFor(
   await cut(world.hosts)
   const fromMs = performance.now()
   world.did(`cut: ${what}`)
-  await Promise.all([sleep(ms), during?.(fromMs)])
+  const noticed = suspected === undefined ? undefined : world.operator.untilSuspected(suspected)
+  await Promise.all([sleep(ms), during?.(fromMs), noticed])
+  const noticedMs = await noticed
+  if (noticedMs !== undefined) {
+    world.did(`most masters suspect it after ${Math.round(noticedMs - fromMs)} ms`)
+  }
   const toMs = performance.now()
   await heal()
   world.did('healed')
-  trial.cuts.push({ fromMs, toMs, slots })
+  trial.cuts.push({ fromMs, toMs, slots, ...(noticedMs === undefined ? {} : { noticedMs }) })
   await world.operator.untilHealthy()
 }
 
-function judgeOutage(trial: Trial, { fromMs, toMs }: Cut, outageMsMax: number): void {
+function judgeOutage(
+  trial: Trial,
+  { fromMs, toMs, noticedMs = fromMs }: Cut,
+  afterNoticedMsMax: number
+): void {
+  const outageMsMax = Math.round(noticedMs - fromMs) + afterNoticedMsMax
   const late = trial.ledger.all.filter(
     ({ outcome, sentMs, answeredMs }) =>
       outcome?.isAcknowledged === false &&

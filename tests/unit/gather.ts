@@ -64,3 +64,24 @@ t.test(
     })
   }
 )
+
+t.test(
+  'if the answers are not enough, it waits for more of them, but not for late ones',
+  async t => {
+    const options = { isEnough: (found: readonly unknown[]) => found.includes('b') }
+    t.strictSame((await timed(['a', 'c', 'b', 'd'], 2, { ...options, atOnce: 1 })).found, [
+      'a',
+      'c',
+      'b'
+    ])
+    t.strictSame((await timed(['a', 'b', 'c'], 2, { ...options, atOnce: 1 })).found, ['a', 'b'])
+    t.strictSame((await timed(['a', 'c'], 2, options)).found, ['a', 'c'], 'nobody is left')
+    const { found, ms } = await timed(['a', 'c', 'vanished'], 2, { ...options, isComplete: true })
+    t.strictSame(found, ['a', 'c'])
+    t.ok(ms < 1000, `${ms} ms`)
+    t.strictSame((await timed(['b', 'late'], 2, { ...options, isComplete: true })).found, [
+      'b',
+      'late'
+    ])
+  }
+)
