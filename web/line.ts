@@ -1,12 +1,12 @@
 // A page's line to the exchange: to the one in the SharedWorker, which all pages of the browser
-// share, or to one of its own if there is no SharedWorker or it does not start. A page with its own
-// exchange closes its streams while it is hidden, because a browser allows few. When it is shown
-// again, it resumes after its cursor.
+// share, or to one of its own if there is no SharedWorker or it does not start. If the worker ends,
+// the page starts it again and resumes after its cursor. A page with its own exchange closes its
+// streams while it is hidden, because a browser allows few. When it is shown again, it resumes as
+// well.
 import { Exchange } from './exchange.js'
+import { SharedLine } from './shared-line.js'
 import { type FromPage, type ToPage } from './wire.js'
 
-/** How long to wait for the worker's first message. */
-const START_MS_MAX = 5000
 /** A page that is hidden for less than this, on the way to another one, keeps its streams. */
 const HIDDEN_MS = 1000
 
@@ -104,24 +104,18 @@ export class Line {
   }
 
   #share(): void {
-    // The bundle contains the worker as well. Another version is another file, and so has another
-    // worker.
-    const worker = startWorker(import.meta.url)
-    const giveUp = (): void => {
-      clearTimeout(timer)
-      worker.port.onmessage = null
-      worker.port.close()
-      this.#useOwn()
-      this.#resume()
-    }
-    const timer = setTimeout(giveUp, START_MS_MAX)
-    worker.onerror = giveUp
-    worker.port.onmessage = ({ data }: MessageEvent<ToPage>) => {
-      clearTimeout(timer)
-      worker.onerror = null
-      this.#take(data)
-    }
-    this.#say = message => worker.port.postMessage(message)
+    const line = new SharedLine(import.meta.url, {
+      onMessage: message => this.#take(message),
+      onUnusable: () => {
+        this.#useOwn()
+        this.#resume()
+      },
+      onEnded: () => {
+        this.#share()
+        this.#resume()
+      }
+    })
+    this.#say = message => line.say(message)
   }
 
   #useOwn(): void {
@@ -138,24 +132,4 @@ export class Line {
       else this.#resume()
     })
   }
-}
-
-// Trusted Types require a policy even for an address of this origin. lib.dom does not know them.
-declare const trustedTypes:
-  | undefined
-  | {
-      createPolicy: (
-        name: string,
-        rules: { createScriptURL: (url: string) => string }
-      ) => { createScriptURL: (url: string) => string }
-    }
-
-function startWorker(url: string): SharedWorker {
-  const isTrusted = typeof trustedTypes !== 'undefined'
-  const address = isTrusted
-    ? trustedTypes
-        .createPolicy('dialogs-worker', { createScriptURL: () => url })
-        .createScriptURL(url)
-    : url
-  return new SharedWorker(address, { type: 'module', name: 'dialogs' })
 }

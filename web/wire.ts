@@ -4,6 +4,9 @@
 import { type Dialog } from '../src/client/dialogs.js'
 import { type Entry } from './entry.js'
 
+/** How often each side hears of the other. */
+export const ROLL_CALL_MS = 10_000
+
 /** What the switchboard knows of a room's stream. `history`: connected, and catching up. */
 export type RoomState = 'connecting' | 'history' | 'live' | 'reconnecting'
 

@@ -5,9 +5,8 @@
 // A page says goodbye when it is closed. One that crashed cannot, so there is a roll call: a page
 // that misses several is dropped, and a frozen one joins again when it wakes up.
 import { Exchange } from './exchange.js'
-import { type FromPage, type ToPage } from './wire.js'
+import { ROLL_CALL_MS, type FromPage, type ToPage } from './wire.js'
 
-const ROLL_CALL_MS = 10_000
 const MISSED_MAX = 3
 
 /** Serves every page that connects. Call it at once, or the first page is not heard. */

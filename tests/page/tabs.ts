@@ -178,6 +178,41 @@ t.test('after a rewind all tabs of the room show what is valid and nothing else'
   }
 })
 
+/** Ends the SharedWorker as the browser does when it runs out of memory: without a word. */
+async function endWorker(): Promise<void> {
+  const session = await browser.newBrowserCDPSession()
+  const { targetInfos } = await session.send('Target.getTargets', {
+    filter: [{ type: 'shared_worker' }]
+  })
+  for (const { targetId } of targetInfos) await session.send('Target.closeTarget', { targetId })
+}
+
+t.test('when the worker ends, its tabs start it again and have every message once', async t => {
+  const room = newName()
+  const first = await ChatPage.enter(t, browser, service.url, room)
+  const second = await ChatPage.visitIn(t, first.page.context(), service.url, `?chat_id=${room}`)
+  const tabs = [first, second]
+  for (const tab of tabs) await tab.open()
+  await post(room, 'before')
+  // A worker that ends within its first round of roll calls, 10 s, is not started again.
+  for (const { page } of tabs) {
+    await until('a round has passed', () => page.evaluate('performance.now() > 11_000'))
+  }
+  await endWorker()
+  await until('its streams have ended', async () => (await streams()) === 0)
+  await post(room, 'meanwhile')
+  for (const tab of tabs) {
+    await tab.shows('meanwhile')
+    await tab.becomes('live')
+  }
+  await post(room, 'afterwards')
+  for (const tab of tabs) {
+    await tab.shows('afterwards')
+    t.same(await tab.seqs(), [1, 2, 3])
+  }
+  await until('one stream is shared again', async () => (await streams()) === 1)
+})
+
 for (const [how, prepare] of [
   [
     'where there is no SharedWorker',
