@@ -17,19 +17,37 @@ export class Fold {
   readonly #button: HTMLButtonElement
   #isOpened = false
 
-  private constructor(element: HTMLElement, onToggle: () => void) {
+  private constructor(element: HTMLElement, onToggle: (abovePx: number) => void) {
     this.#element = element
     this.#text = find(HTMLElement, '.text', element)
     this.#button = find(HTMLButtonElement, '.fold', element)
     this.#button.addEventListener('click', () => {
+      onToggle(0)
       this.#isOpened = !this.#isOpened
-      onToggle()
+      this.#show(true)
+      // Chromium remembers where it was scrolled before it was unfolded.
+      if (!this.#isOpened) this.#text.scrollTop = 0
+    })
+    // Only the browser scrolls a folded text: to what it has found, or what gets the focus.
+    this.#text.addEventListener('scroll', () => {
+      const { scrollTop } = this.#text
+      if (this.#isOpened || scrollTop === 0) return
+      onToggle(scrollTop)
+      this.#isOpened = true
       this.#show(true)
     })
   }
 
-  /** @returns undefined for a text that is short at any width */
-  static of(element: HTMLElement, text: string, onToggle: () => void): Fold | undefined {
+  /**
+   * @param onToggle called before the text is folded or unfolded, with how much will appear above
+   *   what is visible of it, in px
+   * @returns undefined for a text that is short at any width
+   */
+  static of(
+    element: HTMLElement,
+    text: string,
+    onToggle: (abovePx: number) => void
+  ): Fold | undefined {
     const isCandidate =
       text.length > LENGTH_MIN || text.split('\n', LINES_MIN + 1).length > LINES_MIN
     return isCandidate ? new Fold(element, onToggle) : undefined

@@ -242,7 +242,7 @@ export class MessageList {
         pass()
       } else {
         const below = row?.element ?? null
-        row = new MessageRow(entry, this.#me, each => this.#place.holdAt(each))
+        row = new MessageRow(entry, this.#me, (each, abovePx) => this.#place.holdAt(each, abovePx))
         if (row.fold !== undefined) folds.push(row.fold)
         this.#list.insertBefore(row.element, below)
       }

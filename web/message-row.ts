@@ -46,8 +46,8 @@ export class MessageRow {
   #visible: Entry | undefined
   #isFirstUnread = false
 
-  /** @param onFold called before the person folds or unfolds the text */
-  constructor(entry: Entry, me: string, onFold: (row: MessageRow) => void) {
+  /** @param onFold called before the text is folded or unfolded, as Fold does */
+  constructor(entry: Entry, me: string, onFold: (row: MessageRow, abovePx: number) => void) {
     this.entry = entry
     this.element = fragmentRow(templateOf(entry))
     this.element.dataset['seq'] = String(entry.seq)
@@ -63,7 +63,7 @@ export class MessageRow {
       find(HTMLElement, '.text', this.element).replaceChildren(...nodesOf(entry.text))
       this.element.classList.toggle('piled', PILE.test(entry.text))
       this.element.classList.toggle('edited', entry.changed !== undefined)
-      this.fold = Fold.of(this.element, entry.text, () => onFold(this))
+      this.fold = Fold.of(this.element, entry.text, abovePx => onFold(this, abovePx))
       this.element.style.setProperty('--hue', String(hueOf(entry.user)))
     }
     this.recognise(me)

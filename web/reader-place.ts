@@ -76,10 +76,13 @@ export class ReaderPlace {
     this.#layout = this.#currentLayout()
   }
 
-  /** When the person makes a row grow or shrink, it does so below its first line. */
-  holdAt(row: MessageRow): void {
+  /**
+   * When the person makes a row grow or shrink, it does so below its first line.
+   * @param abovePx how much of the row will appear above what the person looks at
+   */
+  holdAt(row: MessageRow, abovePx: number): void {
     this.wantsNewest = false
-    this.#anchor = { row, topPx: this.topOf(row) }
+    this.#anchor = { row, topPx: this.topOf(row) - abovePx }
   }
 
   /** Scrolls a row to this place. @param hasNewest whether the last row is the newest */

@@ -137,6 +137,70 @@ t.test(
   }
 )
 
+for (const [what, go] of [
+  // As by the browser's search, which no script can start.
+  ['is scrolled to', "document.querySelector('#list .text a').scrollIntoView({ block: 'center' })"],
+  ['gets the focus', "document.querySelector('#list .text a').focus()"]
+] as const) {
+  t.test(`a folded text unfolds when something in its hidden part ${what}`, async t => {
+    const room = newName()
+    const lines = Array.from({ length: 60 }, (_, n) => `line ${n}`)
+    lines[50] = 'a needle, https://example.org/needle'
+    for (let n = 1; n <= 30; n++) await post(room, 'ann', `message ${n}`)
+    await post(room, 'ann', lines.join('\n'))
+    await post(room, 'ann', 'the last')
+    const chat = await ChatPage.enter(t, browser, service.url, room)
+    await chat.open()
+    await chat.shows('the last')
+    await until('the newest is in sight', () => chat.isAtEnd())
+    await chat.page.evaluate(go)
+    const row = chat.page.locator('#list > li[data-seq="31"]')
+    await until(
+      'it is unfolded',
+      async () => (await row.locator('.fold').innerText()) === 'Show less'
+    )
+    await until('it is in sight', () =>
+      chat.page.evaluate(`(() => {
+        const link = document.querySelector('#list .text a').getBoundingClientRect()
+        return document.elementFromPoint(link.left + 5, link.top + 5)?.matches('#list .text a') === true
+      })()`)
+    )
+    await row.locator('.fold').click()
+    await until('it is folded again', async () => (await heightOf(chat, 30)) < 400)
+    t.equal(
+      await chat.page.evaluate(
+        `document.querySelector('#list > li[data-seq="31"] .text').scrollTop`
+      ),
+      0,
+      'from its start'
+    )
+  })
+}
+
+t.test('what is copied from a folded text has all of its lines, and no button', async t => {
+  const room = newName()
+  const text = Array.from({ length: 20 }, (_, n) => `line ${n}`).join('\n')
+  await post(room, 'bob', text)
+  await post(room, 'bob', 'the last')
+  const chat = await ChatPage.enter(t, browser, service.url, room)
+  await chat.open()
+  await chat.shows('the last')
+  await chat.page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+  const rows = chat.page.locator('#list > li')
+  const [from, to] = await Promise.all(
+    [0, 1].map(row => rows.nth(row).locator('.text').boundingBox())
+  )
+  await chat.page.mouse.move(Number(from?.x), Number(from?.y) + 5)
+  await chat.page.mouse.down()
+  await chat.page.mouse.move(Number(to?.x) + Number(to?.width) + 5, Number(to?.y) + 10, {
+    steps: 10
+  })
+  await chat.page.mouse.up()
+  await chat.page.keyboard.press('Control+c')
+  const copied: string = await chat.page.evaluate('navigator.clipboard.readText()')
+  t.same(copied.split(/\n+/), [...text.split('\n'), 'the last'])
+})
+
 t.test('whether a text is folded depends on the width of the window', async t => {
   const room = newName()
   await post(room, 'ann', 'word '.repeat(150))
