@@ -31,7 +31,9 @@ export class Composer {
   constructor(room: string, listener: ComposerListener) {
     this.#listener = listener
     this.#draftName = `draft.${room}`
-    this.#user.value = recall('user')
+    // Each tab has its own person, who stays the same when another tab writes as somebody else.
+    this.#user.value = String(keptJson('user') || recall('user'))
+    keep('user', this.#user.value)
     this.#text.value = String(keptJson(this.#draftName) ?? '')
 
     this.#form.addEventListener('submit', event => {
@@ -46,6 +48,7 @@ export class Composer {
       listener.onTyped()
     })
     this.#user.addEventListener('change', () => {
+      keep('user', this.user)
       remember('user', this.user)
       listener.onUser(this.user)
     })

@@ -17,6 +17,8 @@ export type InboxListener = {
   readonly onUnread: (count: number) => void
   /** Called once for a person with how far they had read the current room, on any device. */
   readonly onRead: (seq: number) => void
+  /** The person leaves for a room of the list. */
+  readonly onGo: (room: string) => void
 }
 
 export class Inbox {
@@ -38,7 +40,7 @@ export class Inbox {
     this.#line = line
     this.#present = present
     this.#listener = listener
-    this.#list = new RoomList(present)
+    this.#list = new RoomList(present, room => listener.onGo(room))
     line.onDialogs(news => this.#take(news))
   }
 
@@ -85,7 +87,11 @@ export class Inbox {
   #compareMarks(): void {
     const here = this.#rooms.get(this.#present)
     if (here === undefined) return
-    if (this.#isFirst) this.#listener.onRead(here.read)
+    if (this.#isFirst) {
+      this.#draw()
+      this.#list.showPresent()
+      this.#listener.onRead(here.read)
+    }
     this.#isFirst = false
     this.#marked = Math.max(this.#marked, here.read)
     this.read(this.#seen)

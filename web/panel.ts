@@ -36,5 +36,6 @@ export class Panel {
   #show(isShown: boolean): void {
     this.#panel.classList.toggle('shown', isShown)
     this.#toggle.ariaExpanded = String(isShown)
+    if (isShown) this.#panel.querySelector('[aria-current]')?.scrollIntoView({ block: 'nearest' })
   }
 }

@@ -23,18 +23,28 @@ export type Listed = {
 
 export class RoomList {
   readonly #present: string
+  readonly #onGo: (room: string) => void
   readonly #list = find(HTMLUListElement, '#rooms')
   readonly #state = find(HTMLElement, '#rooms-state')
   readonly #rows = new Map<string, HTMLLIElement>()
 
-  /** @param present the room on screen: it is marked, and nothing is unread in it */
-  constructor(present: string) {
+  /**
+   * @param present the room on screen: it is marked, and nothing is unread in it
+   * @param onGo called before the person leaves for another room
+   */
+  constructor(present: string, onGo: (room: string) => void) {
     this.#present = present
+    this.#onGo = onGo
   }
 
   /** Says whether the list may be out of date, in the words of the room's own state. */
   showBehind(isBehind: boolean): void {
     this.#state.textContent = isBehind ? 'Connecting…' : ''
+  }
+
+  /** Scrolls to the room on screen, if it is out of sight. */
+  showPresent(): void {
+    this.#rows.get(this.#present)?.scrollIntoView({ block: 'nearest' })
   }
 
   draw(rooms: readonly Listed[]): void {
@@ -70,6 +80,7 @@ export class RoomList {
     const row = find(HTMLLIElement, 'li', document.importNode(template.content, true))
     const link = find(HTMLAnchorElement, 'a', row)
     link.href = `chat?${new URLSearchParams({ chat_id: room })}`
+    link.addEventListener('click', () => this.#onGo(room))
     if (room === this.#present) link.ariaCurrent = 'page'
     find(HTMLElement, '.avatar', row).textContent = lettersOf(room)
     find(HTMLElement, '.name', row).textContent = room

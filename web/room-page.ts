@@ -39,6 +39,9 @@ const RESET_NOTES: { readonly [reason: string]: string } = {
 }
 const REWOUND_NOTE = 'The room went back to an earlier state. These are its messages now.'
 
+/** The name under which the tab remembers whether the room is open. */
+const openNameOf = (room: string): string => `open.${room}`
+
 export type RoomPageOptions = {
   readonly credentials: Credentials
   /** The sequence that the address points to, or 0. */
@@ -48,7 +51,7 @@ export type RoomPageOptions = {
 }
 
 export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPageOptions): void {
-  const openName = `open.${room.name}`
+  const openName = openNameOf(room.name)
   const returnTo = keptPlace()
   const line = new Line(room.base, credentials.token)
   const transcript = new Transcript({
@@ -83,7 +86,9 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
     onRead(seq) {
       readMark.wasRead(seq)
       list.markUnread(readMark.unread)
-    }
+    },
+    // Who goes there wants to see it; OPEN is for those who come by an address.
+    onGo: next => keep(openNameOf(next), true)
   })
   const panel = new Panel()
   const signIn = new SignIn(credentials, () => {

@@ -339,7 +339,7 @@ t.test("the person's dialogs are listed with the unread messages of each", async
   const row = chat.page.locator('#rooms > li', { hasText: there })
   await until('it is counted', async () => (await row.locator('.badge').innerText()) === '2')
   await row.locator('a').click()
-  await chat.open()
+  await chat.becomes('live')
   await chat.shows('two')
   await until('it is marked as read', async () => {
     const response = await fetch(`${service.url}/users/${ann}/rooms`)

@@ -125,6 +125,24 @@ t.test('the page remembers who writes', async t => {
   t.equal(await chat.page.inputValue('#user'), 'lady_gaga')
 })
 
+t.test('two tabs of a browser are two people, over reloads and in other rooms', async t => {
+  const ann = await ChatPage.enter(t, browser, service.url, newName())
+  const bob = await ChatPage.visitIn(t, ann.page.context(), service.url, `?chat_id=${newName()}`)
+  for (const [chat, user] of [
+    [ann, 'ann'],
+    [bob, 'bob']
+  ] as const) {
+    await chat.page.fill('#user', user)
+    await chat.page.press('#user', 'Tab')
+  }
+  await ann.page.reload()
+  t.equal(await ann.page.inputValue('#user'), 'ann')
+  await ann.page.goto(`${service.url}/chat?chat_id=${newName()}`)
+  t.equal(await ann.page.inputValue('#user'), 'ann')
+  const third = await ChatPage.visitIn(t, ann.page.context(), service.url, `?chat_id=${newName()}`)
+  t.equal(await third.page.inputValue('#user'), 'bob', 'a new tab begins with the latest name')
+})
+
 t.test(
   'without a room, or with one that the service refuses, the page asks for a room',
   async t => {

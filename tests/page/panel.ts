@@ -106,6 +106,35 @@ for (const [what, viewport, isPhone, isOne] of [
   })
 }
 
+t.test('a click on a dialog opens it, and the list shows where one is', async t => {
+  const [room, ann] = [freshRoom(), freshRoom()]
+  for (let n = 1; n <= 40; n++) await post(url, `${room} ${n}`, ann, `hello ${n}`)
+  const chat = await ChatPage.visit(t, browser, url, `?chat_id=${room}`, WIDE)
+  await chat.page.fill('#user', ann)
+  await chat.page.press('#user', 'Tab')
+  /** How much of the current room's row is inside the list, in px. */
+  const seen = (): Promise<number> =>
+    chat.page.evaluate(`(() => {
+      const row = document.querySelector('#rooms [aria-current]')?.getBoundingClientRect()
+      const list = document.querySelector('#panel > nav').getBoundingClientRect()
+      const heading = document.querySelector('#panel h2').getBoundingClientRect()
+      return row ? Math.min(row.bottom, list.bottom) - Math.max(row.top, heading.bottom) : 0
+    })()`)
+  for (const n of [2, 20, 39]) {
+    await chat.page.click(`#rooms a:has(.name:text-is("${room} ${n}"))`)
+    await chat.page.waitForURL(`**/chat?chat_id=${room}+${n}`)
+    await chat.becomes('live')
+    await chat.shows(`hello ${n}`)
+    await until('its row is in sight', async () => (await seen()) > 40)
+  }
+  await chat.page.setViewportSize({ width: 360, height: 740 })
+  await chat.page.reload()
+  await chat.becomes('live')
+  await until('all are listed', async () => (await chat.page.locator('#rooms > li').count()) >= 40)
+  await chat.page.click('#panel-toggle')
+  t.ok((await seen()) > 40, `on a phone ${await seen()} px of it`)
+})
+
 t.test('People folds, and says how many they are all the same', async t => {
   const room = freshRoom()
   for (const user of ['ann', 'bob', 'bob']) await post(url, room, user, 'hello')
