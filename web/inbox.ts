@@ -9,6 +9,8 @@ import { visitedRooms } from './rooms-visited.js'
 const MARK_MS = 2000
 /** Messages arrive faster than a list can be read. */
 const DRAW_MS = 250
+/** How often the day may have changed: what was today is "Mon" then. */
+const DAY_CHECK_MS = 60_000
 /** Characters of the last message in the list; the column is narrower. */
 const LINE_LENGTH = 120
 
@@ -33,6 +35,8 @@ export class Inbox {
   #seen = 0
   #marked = 0
   #markTimer: ReturnType<typeof setTimeout> | undefined
+  /** The day of the month. */
+  #drawnOn = 0
   #drawTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(dialogs: Dialogs, line: Line, present: string, listener: InboxListener) {
@@ -42,6 +46,9 @@ export class Inbox {
     this.#listener = listener
     this.#list = new RoomList(present, room => listener.onGo(room))
     line.onDialogs(news => this.#take(news))
+    setInterval(() => {
+      if (new Date().getDate() !== this.#drawnOn) this.#draw()
+    }, DAY_CHECK_MS)
   }
 
   setUser(user: string): void {
@@ -100,6 +107,7 @@ export class Inbox {
   #draw(): void {
     clearTimeout(this.#drawTimer)
     this.#drawTimer = undefined
+    this.#drawnOn = new Date().getDate()
     const dialogs = [...this.#rooms.values()].sort(byActivity)
     const others = visitedRooms().filter(room => !this.#rooms.has(room))
     this.#list.draw([

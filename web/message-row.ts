@@ -32,7 +32,7 @@ const fullFormat = new Intl.DateTimeFormat(undefined, { dateStyle: 'full', timeS
 /** Local days begin at a multiple of this, in every time zone. */
 const QUARTER_MS = 15 * 60_000
 
-export const minuteOf = remembering(minuteFormat, 60_000)
+const minuteOf = remembering(minuteFormat, 60_000)
 const secondOf = remembering(secondFormat, 1000)
 const fullOf = remembering(fullFormat, 1000)
 const dayOfTime = remembering(dayFormat, QUARTER_MS)

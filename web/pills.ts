@@ -1,6 +1,6 @@
 // The buttons that float over the messages: down to the newest, and up to the first unread.
 import { find } from './find.js'
-import { minuteOf } from './message-row.js'
+import { whenOf } from './when.js'
 
 const COUNTED_MAX = 999
 
@@ -29,7 +29,7 @@ export class Pills {
     this.#unread.hidden = unread === undefined
     if (unread === undefined) return
     const count = unread.count > COUNTED_MAX ? `${COUNTED_MAX}+` : unread.count
-    const since = unread.since === '' ? '' : ` since ${minuteOf(unread.since)}`
+    const since = unread.since === '' ? '' : ` since ${whenOf(unread.since, new Date())}`
     this.#unread.textContent = `${count} new${since}`
   }
 }

@@ -1,10 +1,11 @@
 // Turns a text into nodes: links, `code` and ```fenced code```. Nothing that people wrote is ever
 // read as HTML. Only http and https addresses become links, without the punctuation that ends a
-// sentence.
+// sentence, also where no space follows it, as in Chinese and Japanese.
 
 // A fence includes the line breaks around it, because its block has lines of its own.
-const PIECES = /\n?```(?:[a-z]+\n|\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`|(https?:\/\/[^\s<>"]+)/g
-const SENTENCE_END = /[.,:;!?'"*)\]}]+$/
+const PIECES =
+  /\n?```(?:[a-z]+\n|\n)?([\s\S]+?)\n?```\n?|`([^`\n]+)`|(https?:\/\/[^\s<>"“”„«»、。，：；！？「」『』【】《》（）]+)/g
+const SENTENCE_END = /[.,:;!?…'’"*)\]}]+$/
 
 export function nodesOf(text: string): Node[] {
   // Most texts contain none of these.

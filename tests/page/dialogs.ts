@@ -135,6 +135,34 @@ t.test('a row shows what was said last, in a line, and forgets what was deleted'
   await until('it is text', async () => (await lastIn(there)) === 'You: <b>not bold</b>')
 })
 
+t.test('at midnight, what was today becomes a day of the week', async t => {
+  const ann = await newPerson()
+  const chat = await ChatPage.visit(t, browser, url, '')
+  // The page looks every minute.
+  await chat.page.addInitScript(`{
+    const { setInterval } = window
+    window.setInterval = (act, ms) => setInterval(act, ms === 60000 ? 100 : ms)
+  }`)
+  await chat.page.goto(`${url}/chat?chat_id=${ann.here}`)
+  await chat.page.fill('#user', ann.user)
+  await chat.page.press('#user', 'Tab')
+  const times = chat.page.locator('#rooms .when')
+  await until('the times are there', async () =>
+    (await times.allTextContents()).every(time => /^\d\d:\d\d$/.test(time))
+  )
+  await chat.page.evaluate(`{
+    const { Date } = window
+    window.Date = class extends Date {
+      constructor (...rest) { rest.length > 0 ? super(...rest) : super(Date.now() + 86400000) }
+    }
+  }`)
+  const weekday = new Intl.DateTimeFormat('en', { weekday: 'short' }).format(new Date())
+  await until('it is the day after', async () =>
+    (await times.allTextContents()).every(time => time === weekday)
+  )
+  t.equal(await times.count(), 2)
+})
+
 t.test('after a restart of the service the list is right again by itself', async t => {
   const person = await newPerson()
   const chat = await enterAs(t, person, person.here)

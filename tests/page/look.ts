@@ -98,15 +98,23 @@ t.test('links work, code stands out, and nothing is read as HTML', async t => {
     'see https://example.org/a_(b)?c=1. And (http://x.test/y), not javascript://z'
   )
   await post(room, 'bob', 'run:\n```sh\nls <b> -l\nexit\n```\nor `pwd`')
+  await post(
+    room,
+    'bob',
+    '见https://example.org/文。“https://example.org/b”（https://example.org/c）'
+  )
   const chat = await asAnn(t, room)
-  await until('both are there', async () => (await chat.seqs()).length === 2)
+  await until('all are there', async () => (await chat.seqs()).length === 3)
   t.same(
     await chat.page.evaluate(
       "[...document.querySelectorAll('#list .text a')].map(a => [a.getAttribute('href'), a.rel, a.target])"
     ),
     [
       ['https://example.org/a_(b)?c=1', 'noopener noreferrer', '_blank'],
-      ['http://x.test/y', 'noopener noreferrer', '_blank']
+      ['http://x.test/y', 'noopener noreferrer', '_blank'],
+      ['https://example.org/文', 'noopener noreferrer', '_blank'],
+      ['https://example.org/b', 'noopener noreferrer', '_blank'],
+      ['https://example.org/c', 'noopener noreferrer', '_blank']
     ]
   )
   t.same(await chat.page.locator('#list code').allTextContents(), ['ls <b> -l\nexit', 'pwd'])
@@ -238,8 +246,46 @@ t.test(
     await chat.page.waitForSelector('#unread', { state: 'hidden' })
     t.equal(await chat.page.innerText('#list > li[data-seq="6"] .unread-line'), 'New')
     t.ok((await chat.topOf(6)) >= 0)
+
+    // A time without a day would be taken for one of today.
+    const before = new Date(Date.now() - 3 * 86_400_000)
+    const context = chat.page.context()
+    await context.addInitScript(
+      `localStorage.setItem('dialogs.read.${room}', '5 ${before.toISOString()}')`
+    )
+    const later = await ChatPage.visitIn(t, context, service.url, `?chat_id=${room}`)
+    await later.open()
+    await later.page.waitForSelector('#unread:visible')
+    const weekday = new Intl.DateTimeFormat('en', { weekday: 'short' }).format(before)
+    t.match(await later.page.innerText('#unread'), `40 new since ${weekday}`)
   }
 )
+
+t.test('on paper are all loaded messages, whole, and nothing to press', async t => {
+  const room = newName()
+  await post(room, 'bob', Array.from({ length: 30 }, (_, n) => `line ${n}`).join('\n'))
+  for (let n = 2; n <= 60; n++) await post(room, `user${n % 3}`, `message ${n}`)
+  const chat = await asAnn(t, room)
+  await until('the newest is in sight', () => chat.isAtEnd())
+  const pages = String(await chat.page.pdf({ format: 'A4' })).match(/\/Type\s*\/Page\b/g)
+  t.ok(Number(pages?.length) >= 3, `${pages?.length} pages`)
+  t.ok(await chat.isAtEnd(), 'the page is as before')
+
+  await chat.page.emulateMedia({ media: 'print' })
+  for (const each of ['#panel', '#composer', '.tools', '#state', '#list .fold', '#newest']) {
+    t.notOk(await chat.page.locator(each).first().isVisible(), each)
+  }
+  t.ok(await chat.page.isVisible('#room-name'))
+  const [first, last] = [
+    await boxOf(chat, '#list > li:first-child .text'),
+    await boxOf(chat, '#list > li:last-child')
+  ]
+  t.ok(first.height >= 30 * 24, `30 lines are ${first.height} px high`)
+  t.ok(
+    last.bottom <= (await chat.page.evaluate<number>('document.body.scrollHeight')),
+    'the last is on the page'
+  )
+})
 
 t.test('on a phone there is one header of 48 px, and rooms and people behind a button', async t => {
   const room = newName()
