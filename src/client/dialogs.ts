@@ -93,6 +93,19 @@ export class Dialogs {
     return userPageOf(await this.#http.request(`rooms/${part(room)}/users`, { query, signal }))
   }
 
+  /** Makes a user a member of the room. @throws Refusal, or what `fetch` throws */
+  async invite(room: string, user: string): Promise<void> {
+    await this.#http.request(`rooms/${part(room)}/users/${part(user)}`, { method: 'PUT' })
+  }
+
+  /**
+   * Ends a membership. The user's messages stay, and writing again makes the user a member again.
+   * @throws Refusal, or what `fetch` throws
+   */
+  async remove(room: string, user: string): Promise<void> {
+    await this.#http.request(`rooms/${part(room)}/users/${part(user)}`, { method: 'DELETE' })
+  }
+
   /**
    * One page of a person's dialogs, newest activity first. @throws Refusal, or what `fetch` throws
    */

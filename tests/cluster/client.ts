@@ -100,6 +100,33 @@ t.test('users are listed in pages', async t => {
   t.match([first.total, second.next], [3, null])
 })
 
+t.test('users are invited and removed, and their inbox tells them', async t => {
+  const room = freshRoom()
+  await dialogs.post(room, { user: 'ann', text: 'hi' })
+  const stop = new AbortController()
+  const news: string[] = []
+  for await (const event of dialogs.inbox(`bob of ${room}`, { signal: stop.signal })) {
+    if (event.type === 'live') await dialogs.invite(room, `bob of ${room}`)
+    if (event.type === 'room') {
+      news.push(`in ${event.dialog.room}, ${event.dialog.unread} unread`)
+      t.equal((await dialogs.users(room)).total, 2)
+      await dialogs.remove(room, `bob of ${room}`)
+    }
+    if (event.type === 'left') {
+      news.push(`left ${event.room}`)
+      stop.abort()
+    }
+  }
+  t.same(news, [`in ${room}, 1 unread`, `left ${room}`])
+  t.same((await dialogs.users(room)).users, [{ user: 'ann', messages: 1 }])
+  await dialogs.invite(room, 'eve')
+  await dialogs.invite(room, 'eve')
+  await dialogs.remove(room, 'eve')
+  await dialogs.remove(room, 'eve')
+  await t.rejects(dialogs.invite(room, 'a{b}'), { code: 'INVALID_NAME' })
+  await t.rejects(dialogs.remove(room, '..'), { code: 'INVALID_NAME' })
+})
+
 t.test('the examples run: a bot that answers each message once, and an export', async t => {
   const room = freshRoom()
   const example = (name: string): string => join(root, 'dist/src/client/examples', `${name}.js`)
