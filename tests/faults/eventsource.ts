@@ -88,9 +88,11 @@ async function crowdInChromium(t: Test, base: string, room: string): Promise<Fol
   )
 }
 
+// One after the other: during a wait, only the followers up to the first that is behind are asked.
+// To ask all of them, again and again, takes the browser the time in which it should read.
 async function haveAll(followers: readonly Follower[], count: number): Promise<boolean> {
-  const lengths = await Promise.all(followers.map(async ({ seqs }) => (await seqs()).length))
-  return lengths.every(length => length >= count)
+  for (const { seqs } of followers) if ((await seqs()).length < count) return false
+  return true
 }
 
 async function closedForGood(followers: readonly Follower[]): Promise<number> {
