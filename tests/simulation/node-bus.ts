@@ -138,6 +138,8 @@ export class NodeBus {
 
   /**
    * A master claims slots. The claim is accepted if its epoch is higher than the previous owner's.
+   * A master that loses some of its slots, but not all, deletes their keys
+   * (clusterUpdateSlotsConfigWith).
    */
   claim(
     node: SimulatedNode,
@@ -149,6 +151,7 @@ export class NodeBus {
     const { me } = view
     const followed = me.role === 'master' ? me.id : me.masterId
     let lost = 0
+    const lostSlots = new Set<number>()
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
       const owner = view.owners[slot]
       if (owners[slot] !== claimant) {
@@ -161,10 +164,13 @@ export class NodeBus {
         continue
       }
       if (owner === followed) lost++
+      if (owner === me.id) lostSlots.add(slot)
       this.setOwner(node, slot, claimant)
     }
     if (lost > 0 && followed !== undefined && view.slotCount(followed) === 0) {
       this.#demote(node, claimant)
+    } else if (lostSlots.size > 0) {
+      node.dropSlots(lostSlots)
     }
   }
 

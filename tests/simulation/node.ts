@@ -3,6 +3,7 @@
 // Invariant: a node that does not run answers nobody. A node that starts again has the data that it
 // had, and knows the cluster as it was then.
 import { createHash } from 'node:crypto'
+import { slotOf } from '../../src/redis/slots.js'
 import { ClientSession } from './client-session.js'
 import { ClusterView } from './cluster-view.js'
 import { runOnKeys, COMMANDS, type Command, type Context, type ServerKind } from './commands.js'
@@ -135,6 +136,13 @@ export class SimulatedNode implements Server {
     this.offset++
     this.#world.noteTexts(effects)
     for (const link of this.links) link.send(this.offset, effects)
+  }
+
+  /** Deletes all keys of these slots, which another node owns now. */
+  dropSlots(slots: ReadonlySet<number>): void {
+    const keys = [...this.db.values.keys()].filter(key => slots.has(slotOf(key)))
+    for (const key of keys) this.db.delete(key)
+    if (keys.length > 0) this.propagate([['DEL', ...keys]])
   }
 
   /** Applies the effects that its master has sent. */

@@ -19,6 +19,11 @@ type Message = { readonly offset: number; readonly effects: Effects }
 const HELD_UP_MS = 40
 /** How many effects may be on their way to a replica that is in step. */
 const IN_STEP = 10
+/**
+ * From this many effects on, all that are on their way arrive together: a slow link is late, but
+ * keeps up with its master.
+ */
+const QUEUE_LENGTH_MAX = 100
 /** How often a replica reports its offset by itself. */
 const TELL_MS = 1000
 
@@ -134,8 +139,7 @@ export class ReplicationLink {
   }
 
   #deliver(): void {
-    const [message] = this.#queue
-    if (message === undefined || this.state !== 'online') return
+    if (this.#queue.length === 0 || this.state !== 'online') return
     if (!this.#passes()) {
       this.#world.time.after(
         HELD_UP_MS,
@@ -146,8 +150,10 @@ export class ReplicationLink {
       )
       return
     }
-    this.#queue.shift()
-    this.replica.apply(message.offset, message.effects)
+    const count = this.#queue.length > QUEUE_LENGTH_MAX ? this.#queue.length : 1
+    for (const { offset, effects } of this.#queue.splice(0, count)) {
+      this.replica.apply(offset, effects)
+    }
     this.#deliverSoon()
   }
 

@@ -115,9 +115,15 @@ export class TwoNodes {
     )
   }
 
-  // It still calls itself a master, but what it takes alone is lost, and the other masters know.
+  // It still calls itself a master, but what it takes alone is lost, and the other masters know. A
+  // slot that it got just before it was replaced, and that its replica had not heard of, stays its
+  // own.
   #isReplaced(node: SimulatedNode): boolean {
-    return this.#world.time.now - (this.#replacedAt.get(node) ?? Infinity) > DECIDED_MS
+    const { time, nodes } = this.#world
+    if (time.now - (this.#replacedAt.get(node) ?? Infinity) <= DECIDED_MS) return false
+    return !nodes.some(
+      other => other !== node && other.isMaster && other.view.slotCount(node.id) > 0
+    )
   }
 
   /**

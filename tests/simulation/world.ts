@@ -232,10 +232,9 @@ export class World {
             peer.role === other.view.me.role &&
             !peer.isFailed &&
             !peer.isSuspected &&
-            // A node that is importing a slot does not follow changes of its owner.
-            (node.view.importing.size > 0 ||
-              other.view.importing.size > 0 ||
-              node.view.slotCount(peer.id) === other.view.slotCount(peer.id))
+            // A node that is importing a slot does not follow changes of that slot's owner.
+            Math.abs(node.view.slotCount(peer.id) - other.view.slotCount(peer.id)) <=
+              node.view.importing.size + other.view.importing.size
           )
         })
     )
