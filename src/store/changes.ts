@@ -200,7 +200,10 @@ export class Changes {
     const key = blockKey(room, tag)
     const token = once === undefined ? randomBytes(9).toString('base64url') : tokenOf(room, once)
     const content = text === undefined ? ['d', ''] : ['t', text]
-    const until = Math.min(deadline, performance.now() + this.#options.lostPatienceMs)
+    // At most half of the time that is left, so that a lost message is called lost before the
+    // deadline passes.
+    const now = performance.now()
+    const until = now + Math.min(this.#options.lostPatienceMs, (deadline - now) / 2)
     const repetitions = new Repetitions(deadline)
     for (;;) {
       const { reply, replicated } = await this.#cluster.write(

@@ -381,6 +381,24 @@ t.test('idempotency keys', async t => {
     })
   })
 
+  t.test(
+    'a change of a lost message is told so before the deadline, whatever the patience',
+    async t => {
+      const { store, cluster } = await openStore(t, embedded, {
+        storeDeadlineMs: 2000,
+        lostPatienceMs: 2000
+      })
+      const room = freshRoom()
+      await append(store, room, 'ann', 'hello')
+      const { tag } = parseReference((await store.log.range(room, 1, 1))[0]?.reference ?? '')
+      await cluster.command(slotOf(blockKey(room, tag)), ['DEL', blockKey(room, tag)])
+      await t.rejects(
+        store.change({ room, seq: 1, text: 'changed', author: undefined, once: undefined }),
+        { code: 'MESSAGE_LOST', statusCode: 410 }
+      )
+    }
+  )
+
   t.test('a message beyond the end of the log is out of reach, and is not called lost', async t => {
     const { store, cluster } = await openStore(t, embedded)
     const room = freshRoom()
