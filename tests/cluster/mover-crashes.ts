@@ -3,6 +3,7 @@
 // lost.
 import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
+import { type AtomicWay, atomicWay } from '../../src/cli/cluster/atomic.js'
 import { findUnfinished } from '../../src/cli/cluster/half-moved.js'
 import { type MapNode } from '../../src/cli/cluster/map.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
@@ -78,11 +79,11 @@ class Move {
     )
   }
 
-  async run(): Promise<unknown> {
+  async run({ isByKeys }: { readonly isByKeys: boolean }): Promise<unknown> {
     return await moveSlots(
       this.#admin,
       this.slots.map(slot => ({ slot, from: this.source.id, to: this.#target.id })),
-      { isByKeys: true }
+      { isByKeys }
     )
   }
 
@@ -116,9 +117,28 @@ class Move {
   }
 }
 
-for (const step of steps) {
+const way = await atomicWayOf(t)
+/** Valkey moves slots by itself at the word of the source, Redis at that of the target. */
+const atomicSteps: readonly Step[] =
+  way === undefined
+    ? []
+    : [
+        way === 'valkey'
+          ? { name: 'the servers begin to move the slots', part: 'source', command: 'MIGRATESLOTS' }
+          : { name: 'the servers begin to move the slots', part: 'target', command: 'IMPORT' },
+        way === 'valkey'
+          ? { name: 'the servers move the slots', part: 'source', command: 'GETSLOTMIGRATIONS' }
+          : { name: 'the servers move the slots', part: 'target', command: 'STATUS' }
+      ]
+
+/** Valkey 9 may then lose the slot (mover.ts). */
+const LOST_BY_VALKEY_9 = 'the target dies when the target has taken the slots'
+
+for (const step of [...steps, ...atomicSteps]) {
   for (const victim of ['source', 'target'] as const) {
-    t.test(`the ${victim} dies when ${step.name}, and the move continues`, async t => {
+    const name = `the ${victim} dies when ${step.name}`
+    const skip = way === 'valkey' && name === LOST_BY_VALKEY_9 && 'Valkey 9 may lose the slot'
+    t.test(`${name}, and the move continues`, { skip }, async t => {
       const move = await Move.prepare(t)
       const { dying, slots } = move
       let dead: Promise<void> | undefined
@@ -128,7 +148,10 @@ for (const step of steps) {
           await dying[victim].start()
         })
       })
-      t.match(await move.run(), { isComplete: true, slotsDone: slots.length })
+      t.match(await move.run({ isByKeys: !atomicSteps.includes(step) }), {
+        isComplete: true,
+        slotsDone: slots.length
+      })
       t.ok(dead, 'it died')
       await dead
       await operator.untilHealthy()
@@ -147,7 +170,7 @@ for (const isBack of [true, false]) {
         await dying.source.kill('SIGKILL')
         throw new Refusal('The command has died.')
       })
-      await t.rejects(move.run(), { message: /The command has died/ })
+      await t.rejects(move.run({ isByKeys: true }), { message: /The command has died/ })
       await move.isReplaced('source')
       if (isBack) {
         await dying.source.start()
@@ -172,6 +195,14 @@ function processOf({ reachable }: MapNode): EmbeddedNode {
   const process = cluster.nodes.find(({ port }) => port === reachable.port)
   if (process === undefined) throw new Error(`No process listens at port ${reachable.port}`)
   return process
+}
+
+async function atomicWayOf(t: Test): Promise<AtomicWay | undefined> {
+  const admin = await connect(t)
+  const [source, target] = (await admin.look()).masters
+  return source === undefined || target === undefined
+    ? undefined
+    : await atomicWay(admin, source, target)
 }
 
 async function isWhole(t: Test): Promise<void> {
