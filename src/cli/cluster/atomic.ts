@@ -1,7 +1,9 @@
 // Slots moved by the servers themselves, atomically: Valkey 9 and Redis 8.4 and later. The source
 // streams the keys of the slots to the target and goes on serving them; in the end it pauses its
 // writes for a moment, and all the slots change their owner in one step. Nothing is ever
-// half-moved: a job that fails leaves every slot where it was. Valkey is told at the source
+// half-moved: a job that fails leaves every slot where it was. If a target with Redis dies in the
+// moment of the step, its replica may not have heard of it; then the old master comes back as a
+// master of these slots, without a replica. Valkey is told at the source
 // (https://valkey.io/commands/cluster-migrateslots), Redis at the target
 // (https://redis.io/docs/latest/commands/cluster-migration).
 import { setTimeout as sleep } from 'node:timers/promises'

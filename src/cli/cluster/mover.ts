@@ -6,8 +6,8 @@
 //    1 the target marks the slots IMPORTING
 //    2 the source marks them MIGRATING
 //    3 the keys move in batches, slot by slot: each MIGRATE is all or nothing
-//    4 when the source has none left, the target takes the slots, then the source gives them up,
-//      then the others are told
+//    4 when the source has none left, the target takes the slots; when all nodes have heard it, the
+//      target's replica too, the source removes its marks
 //
 // A crash after step 1 has changed nothing for clients. After step 2 and during step 3, the source
 // redirects clients to the target for keys that have moved, so all keys can be reached. During step
@@ -15,10 +15,10 @@
 // from step 1 completes the move in all cases. Errors are handled in the same way: look at the
 // cluster, and repeat.
 //
-// Valkey 9 leaves a gap that this cannot close. If the target dies within milliseconds after it took
-// a slot, its replica may have heard from the source, in that moment, that the slot is still there;
-// when it takes over, it deletes the slot's keys, as it does with all that it does not own. Seen in
-// 2 of 4 such deaths on 9.1, never on Redis and on Valkey 8.
+// Valkey 9 leaves a gap that this cannot close. If the target dies within milliseconds after taking
+// a slot, its replica may just have heard from the source that the slot is still there. When the
+// replica takes over, it deletes the slot's keys, as it does with all that it does not own. Seen in
+// 2 of 4 such deaths on 9.1; never on Redis, nor on Valkey 8.
 //
 // Servers that can move slots atomically do it themselves (atomic.ts), in larger groups. Slots that
 // are already half-moved, or of which the target has keys, are moved as above. Some servers need
@@ -281,12 +281,13 @@ class Mover {
     this.#advance({ keysDone: this.#progress.keysDone + keys })
   }
 
-  async #moveByKeys({ from, to, slots, isClosing }: Group): Promise<void> {
+  async #moveByKeys({ from, to, slots }: Group): Promise<void> {
     const source = this.#masterNow(from)
     const target = this.#masterNow(to)
+    const mine = slots.filter(slot => !this.#isOnOldMaster(slot, to, target))
     // If a group is started again, the target may already have taken some slots; these only need to
     // be announced.
-    const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
+    const left = mine.filter(slot => this.#map.ownerOf(slot) !== target.id)
     const strange = left.find(slot => this.#map.ownerOf(slot) !== source.id)
     if (strange !== undefined) {
       throw new Refusal(
@@ -298,16 +299,34 @@ class Mover {
     await this.#tempo.rest(performance.now() - startedMs)
     await this.#keys.move(left, source, target, contested)
     const emptyMs = performance.now()
-    await this.#assign(slots, source, target, isClosing === true)
+    await this.#assign(mine, source, target)
     await this.#tempo.rest(performance.now() - emptyMs)
+  }
+
+  // A target that died right after it took a slot may come back with it, if its replica took over
+  // without having heard of that.
+  #isOnOldMaster(slot: number, to: string, target: MapNode): boolean {
+    const owner = this.#map.nodes.get(this.#map.ownerOf(slot) ?? '')
+    if (owner === undefined || owner.id === target.id || !this.#isOfShard(owner, to)) return false
+    if (owner.state !== 'up') {
+      throw new Error(`slot ${slot} is on ${nodeText(owner)}, which does not answer`)
+    }
+    return true
+  }
+
+  // Whether a node belongs to the shard that this master had at the start.
+  #isOfShard({ id, masterId }: MapNode, master: string): boolean {
+    return id === master || masterId === master || this.#start.nodes.get(id)?.masterId === master
   }
 
   // Since the start, a master may have been replaced by a replica and still be listed as dead.
   #masterNow(id: string): MapNode {
-    const isOfShard = (node: MapNode): boolean =>
-      node.id === id || node.masterId === id || this.#start.nodes.get(node.id)?.masterId === id
-    const living = this.#map.masters.filter(node => node.state === 'up' && isOfShard(node))
-    const [master] = living // those that own slots come first
+    const living = this.#map.masters.filter(
+      node => node.state === 'up' && this.#isOfShard(node, id)
+    )
+    const [master] = living.sort(
+      (a, b) => this.#map.slotsOf(b.id).length - this.#map.slotsOf(a.id).length
+    )
     if (master === undefined) {
       throw new Error(`master ${id.slice(0, 8)} does not answer, and no replica has taken over`)
     }
@@ -338,37 +357,24 @@ class Mover {
   }
 
   // The target first: if the source came first and the target died then, nobody would own the
-  // slots.
-  async #assign(
-    slots: readonly number[],
-    source: MapNode,
-    target: MapNode,
-    isClosing: boolean
-  ): Promise<void> {
+  // slots. The source hears it from the target like everybody else. If the target dies before its
+  // replica has heard it, the source still owns the slots, and the move is repeated.
+  async #assign(slots: readonly number[], source: MapNode, target: MapNode): Promise<void> {
     const filled = (await countKeys(this.#admin, source, slots)).findIndex(count => count > 0)
     if (filled >= 0) throw new Error(`slot ${slots[filled]} has keys again on ${nodeText(source)}`)
     const setSlot = slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', target.id])
     await this.#admin.askAll(target, setSlot)
-    if (isClosing) {
-      // Every node, the source too, must hear it from the target itself (stale-notes.ts). What the
-      // source is told afterwards only removes its MIGRATING mark.
-      await this.#untilHeard()
-      await Promise.allSettled([this.#admin.askAll(source, setSlot)])
-      return
-    }
+    await this.#untilHeard(slots)
+    // Removes its MIGRATING marks.
     await this.#admin.askAll(source, setSlot)
-    // The others hear of it from the target anyway; telling them here saves their clients a
-    // redirection. A node that is down hears it later.
-    const others = this.#map.masters.filter(
-      ({ id, state }) => state === 'up' && id !== source.id && id !== target.id
-    )
-    await Promise.allSettled(others.map(other => this.#admin.askAll(other, setSlot)))
   }
 
   // Waits for every node that answers, but for none longer than HEARD_MS_MAX.
-  async #untilHeard(): Promise<void> {
+  async #untilHeard(slots?: readonly number[]): Promise<void> {
     const missing = ({ disputed }: ClusterMap): string | undefined =>
-      disputed.length > 0 ? 'all nodes have heard of the new owners' : undefined
+      disputed.some(slot => slots === undefined || slots.includes(slot))
+        ? 'all nodes have heard of the new owners'
+        : undefined
     await this.#admin.until(missing, HEARD_MS_MAX).catch(() => undefined)
   }
 }
