@@ -30,12 +30,14 @@ import { messageRoutes } from './routes/messages.js'
 import { healthRoutes, operationRoutes, type Team } from './routes/operations.js'
 import { pageRoutes } from './routes/page.js'
 import { roomRoutes } from './routes/rooms.js'
+import { shareByShard } from './routes/shard-shares.js'
 import { signalRoutes } from './routes/signals.js'
 import { requestFault } from './routes/request-check.js'
 import { ticketRoutes } from './routes/tickets.js'
 import { REQUIREMENTS } from './store/requirements.js'
 import { Service } from './service.js'
 import { Shared } from './shared.js'
+import { Shares } from './shares.js'
 import { ticketsIn } from './store/tickets.js'
 import { Telemetry } from './telemetry.js'
 import { VERSION } from './version.js'
@@ -145,6 +147,9 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
     connections.countBody(request.raw)
     done(null, payload)
   })
+  fastify.addHook('preValidation', (request, _reply, done) => {
+    done(connections.arrived(request.raw))
+  })
 
   const { identity } = config
   const jwks =
@@ -193,6 +198,8 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   })
   await fastify.register(async api => {
     withApiHeaders(api)
+    // Before the gate, which may ask the store who is a member.
+    shareByShard(api, connections, new Shares(slot => cluster.topology.ownerOf(slot)))
     gate?.guard(api, 'api')
     limits.count(api)
     await api.register(ticketRoutes, { tickets: gate?.tickets })

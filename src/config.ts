@@ -55,8 +55,9 @@ export const SETTINGS = {
     TEXT_MAX: integer(4096, 1, 65_536,
       'characters (code points) in a message'),
     REQUESTS_MAX: integer(12_000, 1, 1_000_000,
-      'requests in progress, not counting streams; beyond this, 503 at once, except for ' +
-        '/health/live'),
+      'requests in progress whose bodies have arrived, not counting streams; beyond this, or ' +
+        'for a shard that has four times as many as are free, 503 at once, except for ' +
+        '/health/live; as many again may wait for their bodies'),
     REQUESTS_BYTES_MAX: integer(64 * MIB, 64 * KIB, 4 * GIB,
       'bytes of the bodies of requests in progress that may have arrived; beyond this, 503 for ' +
         'the request whose bytes come next, but a single larger one is taken'),
@@ -180,10 +181,11 @@ export const SETTINGS = {
     GROUP_LENGTH_MAX: integer(256, 1, 4096,
       'messages committed in one group'),
     QUEUE_LENGTH_MAX: integer(10_000, 1, 1_000_000,
-      'POSTs that may wait for the store; beyond this, 503 at once'),
+      'POSTs that may wait for the store; beyond this, or for a shard that has four times as ' +
+        'many places as are free, 503 at once'),
     QUEUE_BYTES_MAX: integer(64 * MIB, KIB, 4 * GIB,
-      'bytes of memory that waiting POSTs may take; beyond this, 503 at once, but a single ' +
-        'larger one is taken'),
+      'bytes of memory that waiting POSTs may take; beyond this, or for a shard that has four ' +
+        'times as many as are free, 503 at once, but a single larger one is taken'),
     LOST_PATIENCE_MS: integer(3000, 0, MINUTE,
       'ms for which a reader waits for a message of the last 90 s whose text is missing: ' +
         'after a failover its writer may put it back')

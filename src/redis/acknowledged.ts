@@ -51,6 +51,14 @@ export class Repetitions {
 
   /** Resolves when the write may be repeated. @throws as throwUnlessLost */
   async after(error: unknown): Promise<void> {
+    // OVERLOADED says that nothing was written, which is true only of a first attempt.
+    if (this.#count > 0 && error instanceof DialogsError && error.code === 'OVERLOADED') {
+      throw new DialogsError(
+        'STORE_UNAVAILABLE',
+        'The store could not confirm it: try again with the same Idempotency-Key.',
+        { cause: error }
+      )
+    }
     throwUnlessLost(error, this.#deadline)
     if (this.#count > 0) await sleep(backoffMs(this.#count - 1, PAUSE_MS_MIN, PAUSE_MS_MAX))
     this.#count++

@@ -3,7 +3,7 @@
 // as well, because it is answered, too. The declared length of a body does not count: a client that
 // declares much and sends nothing takes no memory, and would take the place of others.
 export type RequestBudgetOptions = {
-  /** Requests in progress, not counting streams. */
+  /** Requests in progress whose bodies have arrived, not counting streams. */
   readonly requestsMax: number
   /** Bytes of their bodies that have arrived, and what it takes to keep them in pieces. */
   readonly requestsBytesMax: number
@@ -47,9 +47,12 @@ export class RequestBudget {
     return this.#bytes > this.#options.requestsBytesMax && !isAlone
   }
 
-  /** @param bytes what was added for the request */
-  remove(bytes: number): void {
-    this.#requests--
+  /**
+   * @param bytes what was added for the request
+   * @param isCounted whether the request itself was added, too
+   */
+  remove(bytes: number, isCounted = true): void {
+    if (isCounted) this.#requests--
     this.#bytes -= bytes
   }
 }

@@ -1,14 +1,23 @@
 // The queue of messages that have been accepted and are not finished yet, whatever step they have
 // reached. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is
-// refused at once. Every accepted message gets an answer by its deadline, even if Redis hangs. But
+// refused at once. So is one that needs a shard that holds too much of the queue (shares.ts). Every
+// accepted message gets an answer by its deadline, even if Redis hangs. But
 // it keeps its place in the queue until its work has really ended, because the work takes memory.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
+import { type Share, Shares } from '../shares.js'
 
 export type AdmissionOptions = {
   readonly queueLengthMax: number
   readonly queueBytesMax: number
   readonly storeDeadlineMs: number
+}
+
+/** Places in the queue of messages whose next step needs a shard other than that of their room. */
+export type Steps = {
+  /** @throws DialogsError OVERLOADED if the slot's shard has too many places */
+  readonly enter: (slot: number) => Share
+  readonly leave: (share: Share) => void
 }
 
 /** Memory that a waiting message takes besides its text: measured on the heap, rounded up. */
@@ -19,14 +28,22 @@ type Taken = { readonly deadline: number; readonly expire: () => void }
 
 export class Admission {
   readonly #options: AdmissionOptions
+  /** By the shard of the room, which every message needs in the end. */
+  readonly #lengths: Shares
+  readonly #bytesShares: Shares
+  readonly #steps: Shares
   #length = 0
   #bytes = 0
   /** Oldest first. All messages have the same time limit, so one timer is enough. */
   readonly #taken = new Set<Taken>()
   #timer: NodeJS.Timeout | undefined
 
-  constructor(options: AdmissionOptions) {
+  /** @param shardOf names the shard that a slot belongs to */
+  constructor(options: AdmissionOptions, shardOf: (slot: number) => string | undefined) {
     this.#options = options
+    this.#lengths = new Shares(shardOf)
+    this.#bytesShares = new Shares(shardOf)
+    this.#steps = new Shares(shardOf)
   }
 
   get length(): number {
@@ -35,13 +52,16 @@ export class Admission {
 
   /**
    * Accepts a message and runs its work.
+   * @param slot the slot of its room
    * @param work gets the deadline, on the clock of performance.now()
    * @param onFailed called when the work fails, even if that is after the answer at the deadline
-   * @throws DialogsError OVERLOADED at once when the queue is full; STORE_UNAVAILABLE at the
+   * @throws DialogsError OVERLOADED at once when the queue is full, or the shard of the slot has
+   * too much of it; STORE_UNAVAILABLE at the
    * deadline; before that, whatever the work throws
    */
   admit<T>(
     text: string,
+    slot: number,
     work: (deadline: number) => Promise<T>,
     onFailed?: (error: unknown) => void
   ): Promise<T> {
@@ -56,6 +76,14 @@ export class Admission {
           'Too many messages are waiting for the store: try again in a second.'
         )
       )
+    }
+    const place = this.#lengths.take(slot, queueLengthMax - this.#length)
+    if (place === undefined) return Promise.reject(shardOverloaded())
+    const freeBytes = this.#length === 0 ? Infinity : queueBytesMax - this.#bytes
+    const memory = this.#bytesShares.take(slot, freeBytes, bytes)
+    if (memory === undefined) {
+      this.#lengths.give(place)
+      return Promise.reject(shardOverloaded())
     }
     this.#length++
     this.#bytes += bytes
@@ -75,6 +103,8 @@ export class Admission {
         this.#taken.delete(taken)
         this.#length--
         this.#bytes -= bytes
+        this.#lengths.give(place)
+        this.#bytesShares.give(memory, bytes)
       }
       work(taken.deadline).then(
         result => {
@@ -88,6 +118,18 @@ export class Admission {
         }
       )
     })
+  }
+
+  readonly steps: Steps = {
+    enter: slot => {
+      // The message itself has its place in the queue by now.
+      const share = this.#steps.take(slot, this.#options.queueLengthMax - this.#length + 1)
+      if (share === undefined) throw shardOverloaded()
+      return share
+    },
+    leave: share => {
+      this.#steps.give(share)
+    }
   }
 
   /**
@@ -113,3 +155,9 @@ export class Admission {
     this.#timer = left === undefined ? undefined : setTimeout(this.#expire, Math.ceil(left))
   }
 }
+
+const shardOverloaded = (): DialogsError =>
+  new DialogsError(
+    'OVERLOADED',
+    'Too many messages are waiting for a part of the store: try again in a second.'
+  )

@@ -16,9 +16,12 @@
 // repeated; step 3 first looks whether it has already happened (committer.ts).
 import { blockTag, entryIdAfter, formatReference, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
+import { slotOf } from '../redis/slots.js'
+import { type Share } from '../shares.js'
+import { type Steps } from './admission.js'
 import { type BlockWriter } from './block-writer.js'
 import { type Commit, type Committer, OtherGeneration } from './committer.js'
-import { blockKey } from './keys.js'
+import { blockKey, userSlot } from './keys.js'
 import { Lanes } from './lanes.js'
 import { NotMembers } from './members.js'
 import { Numbers } from './numbers.js'
@@ -44,6 +47,7 @@ export type AppenderParts = {
   readonly committer: Committer
   readonly sealer: Sealer
   readonly publishOrder: PublishOrder
+  readonly steps: Steps
 }
 
 export type AppenderOptions = {
@@ -69,6 +73,8 @@ type Pending = NewMessage & {
   ms: number
   /** Resolves when a replica has acknowledged step 2. */
   stored: Promise<void>
+  /** The place that step 1 or 2 has while it waits for its shard. */
+  share: Share | undefined
 }
 
 export class Appender {
@@ -76,6 +82,7 @@ export class Appender {
   readonly #committer: Committer
   readonly #sealer: Sealer
   readonly #publishOrder: PublishOrder
+  readonly #steps: Steps
   readonly #options: AppenderOptions
   readonly #numbers: Numbers
   readonly #numbering: Lanes<Pending>
@@ -87,6 +94,7 @@ export class Appender {
     this.#committer = parts.committer
     this.#sealer = parts.sealer
     this.#publishOrder = parts.publishOrder
+    this.#steps = parts.steps
     this.#options = options
     this.#numbers = new Numbers(cluster, options.blockLength)
     const lanes = (run: (key: string, group: Pending[]) => Promise<void>): Lanes<Pending> =>
@@ -101,6 +109,7 @@ export class Appender {
    * @param deadline on the clock of performance.now()
    * @throws DialogsError with a 503 code when the store did not finish before the deadline. The
    * message may be stored nevertheless; only an Idempotency-Key makes it safe to repeat it.
+   * OVERLOADED if a shard that it needs has too much of the queue.
    * NotMembers, which is FORBIDDEN, if `asMember` and the user is none any more
    */
   append({ room, user, text, once, asMember }: NewMessage, deadline: number): Promise<Committed> {
@@ -119,11 +128,12 @@ export class Appender {
         tag: '',
         id: '',
         ms: 0,
-        stored: NOT_YET
+        stored: NOT_YET,
+        share: undefined
       }
       const n = this.#numbers.take(user)
-      if (n === undefined) this.#numbering.add(user, pending)
-      else this.#place(pending, n)
+      if (n !== undefined) this.#place(pending, n)
+      else if (this.#enter(pending, userSlot(user))) this.#numbering.add(user, pending)
     })
   }
 
@@ -136,7 +146,9 @@ export class Appender {
   }
 
   async #number(user: string, group: readonly Pending[]): Promise<void> {
-    const numbers = await this.#numbers.give(user, group.length, earliest(group))
+    const numbers = await this.#numbers.give(user, group.length, earliest(group)).finally(() => {
+      this.#leave(group)
+    })
     // `give` returns as many numbers as were asked for.
     for (const [index, pending] of group.entries()) this.#place(pending, numbers[index] as number)
   }
@@ -145,17 +157,37 @@ export class Appender {
     pending.n = n
     pending.generation = this.#committer.generationOf(pending.room)
     pending.tag = blockTag(pending.user, n, this.#options.blockLength, pending.generation)
-    this.#appending.add(blockKey(pending.room, pending.tag), pending)
+    const key = blockKey(pending.room, pending.tag)
+    if (this.#enter(pending, slotOf(key))) this.#appending.add(key, pending)
+  }
+
+  // Nothing was written by then, except by a message whose room was deleted meanwhile.
+  #enter(pending: Pending, slot: number): boolean {
+    try {
+      pending.share = this.#steps.enter(slot)
+      return true
+    } catch (error) {
+      pending.reject(error)
+      return false
+    }
+  }
+
+  #leave(group: readonly Pending[]): void {
+    for (const { share } of group) if (share !== undefined) this.#steps.leave(share)
   }
 
   async #append(group: readonly Pending[]): Promise<void> {
     const [only] = group
-    const { reply, replicated } = await this.#blockWriter.append(
-      only?.room ?? '',
-      only?.tag ?? '',
-      group.map(({ text }) => text),
-      earliest(group)
-    )
+    const { reply, replicated } = await this.#blockWriter
+      .append(
+        only?.room ?? '',
+        only?.tag ?? '',
+        group.map(({ text }) => text),
+        earliest(group)
+      )
+      .finally(() => {
+        this.#leave(group)
+      })
     const first = String(reply)
     const ms = Number.parseInt(first, 10)
     for (const [index, pending] of group.entries()) {

@@ -29,6 +29,7 @@ import {
   type Change,
   type Reference
 } from '../message/message.js'
+import { type Steps } from './admission.js'
 import { CHANGE, type ChangeReply } from './block-scripts.js'
 import { type Committer, OtherGeneration } from './committer.js'
 import { FRESH_MS, type History } from './history.js'
@@ -57,6 +58,7 @@ export type ChangesParts = {
   readonly committer: Committer
   readonly sealer: Sealer
   readonly publishOrder: PublishOrder
+  readonly steps: Steps
 }
 
 export type ChangesOptions = {
@@ -81,6 +83,7 @@ export class Changes {
   readonly #committer: Committer
   readonly #sealer: Sealer
   readonly #publishOrder: PublishOrder
+  readonly #steps: Steps
   readonly #options: ChangesOptions
 
   constructor(cluster: Cluster, parts: ChangesParts, options: ChangesOptions) {
@@ -90,6 +93,7 @@ export class Changes {
     this.#committer = parts.committer
     this.#sealer = parts.sealer
     this.#publishOrder = parts.publishOrder
+    this.#steps = parts.steps
     this.#options = options
   }
 
@@ -113,7 +117,10 @@ export class Changes {
             : await this.#cluster.command(roomSlot(room), ['GET', onceKey(room, once)], deadline)
         if (known !== null) return await this.#repeated(change, Number(known), deadline)
         const reference = await this.#target(change)
-        const { n, ms } = await this.#apply(change, reference, deadline)
+        const share = this.#steps.enter(slotOf(blockKey(room, reference.tag)))
+        const { n, ms } = await this.#apply(change, reference, deadline).finally(() => {
+          this.#steps.leave(share)
+        })
         const told = await this.#tell(change, reference, n, ms, deadline)
         if (told !== undefined) return told
         // Another call with this key was faster. The next round finds the change that it led to.

@@ -1,6 +1,6 @@
 // The store as the rest of the process sees it: append a message, read messages, ask about a room.
 // It builds its parts and connects them; each part says itself what it promises.
-import { isTemporary } from '../errors.js'
+import { DialogsError, isTemporary } from '../errors.js'
 import { type Change, type Entry, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Admission, type AdmissionOptions } from './admission.js'
@@ -14,7 +14,7 @@ import { Dialogs } from './dialogs.js'
 import { History } from './history.js'
 import { type Appended, Idempotency } from './idempotency.js'
 import { Inbox } from './inbox.js'
-import { roomChannel } from './keys.js'
+import { roomChannel, roomSlot } from './keys.js'
 import { Log, refuseGone } from './log.js'
 import { Members } from './members.js'
 import { Pieces } from './pieces.js'
@@ -71,6 +71,8 @@ export class Store {
 
   constructor(cluster: Cluster, options: StoreOptions) {
     this.#options = options
+    this.#admission = new Admission(options, slot => cluster.topology.ownerOf(slot))
+    const { steps } = this.#admission
     const { lostPatienceMs, onFault, storeDeadlineMs: deadlineMs } = options
     const faultOf =
       (what: StoreFault) =>
@@ -101,7 +103,7 @@ export class Store {
     const committer = new Committer(cluster, log, users, options)
     const appender = new Appender(
       cluster,
-      { blockWriter, committer, sealer, publishOrder },
+      { blockWriter, committer, sealer, publishOrder, steps },
       {
         ...options,
         publish: (room, messages, generation) => {
@@ -141,7 +143,7 @@ export class Store {
     )
     this.#changes = new Changes(
       cluster,
-      { log, history, committer, sealer, publishOrder },
+      { log, history, committer, sealer, publishOrder, steps },
       {
         lostPatienceMs,
         retention,
@@ -152,7 +154,6 @@ export class Store {
     )
     this.#dialogs = dialogs
     this.#marks = marks
-    this.#admission = new Admission(options)
   }
 
   /**
@@ -183,6 +184,7 @@ export class Store {
     const { once } = message
     return this.#admission.admit(
       message.text,
+      roomSlot(message.room),
       deadline =>
         once === undefined
           ? this.#appendNew(message, deadline)
@@ -200,6 +202,7 @@ export class Store {
   change(change: NewChange): Promise<Change> {
     return this.#admission.admit(
       change.text ?? '',
+      roomSlot(change.room),
       deadline => this.#changes.change(change, deadline),
       error => {
         this.#failed(change.room, error)
@@ -207,9 +210,10 @@ export class Store {
     )
   }
 
-  // What failed may be in the log nevertheless, and was not published.
+  // What failed may be in the log nevertheless, and was not published. What was refused is not.
   #failed(room: string, error: unknown): void {
-    if (isTemporary(error)) this.#options.onDoubt?.(roomChannel(room))
+    const isRefused = error instanceof DialogsError && error.code === 'OVERLOADED'
+    if (isTemporary(error) && !isRefused) this.#options.onDoubt?.(roomChannel(room))
   }
 
   async #appendNew(message: NewMessage, deadline: number): Promise<Appended> {

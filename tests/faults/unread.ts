@@ -256,18 +256,31 @@ for (const [waiting, answered] of [
   )
 }
 
+const HALF_A_POST =
+  'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
+
 t.test(
   'beyond REQUESTS_MAX a request is refused at once, and a stream is told to come back',
   async t => {
-    const { url } = await startService(t, { redisNodes: cluster.urls, env: { REQUESTS_MAX: '3' } })
-    const half = sequence(1, 3).map(() =>
-      connectUnread(
-        t,
-        url,
-        'POST /rooms/room/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{"user":'
-      )
-    )
-    await until('it is full', async () => (await request(`${url}/health/ready`)).status === 503)
+    const own = await startCluster(t, { nodeTimeoutMs: 60_000 })
+    const { url } = await startService(t, {
+      redisNodes: own.urls,
+      env: { REQUESTS_MAX: '3', STORE_DEADLINE_MS: '60000' }
+    })
+    // Pages of the rooms on this shard wait for a minute, and the others are sent.
+    const [silent] = own.nodes
+    await silent?.kill('SIGSTOP')
+    t.teardown(() => silent?.kill('SIGCONT'))
+    const stuck: net.Socket[] = []
+    const isFull = async (): Promise<boolean> => {
+      const { status, body } = await request(`${url}/openapi.json`)
+      return status === 503 && (body as { code: string }).code === 'OVERLOADED'
+    }
+    await until('it is full', async () => {
+      if (await isFull()) return true
+      stuck.push(connectUnread(t, url, get(`/rooms/room-${stuck.length}/messages`)).resume())
+      return false
+    })
     t.equal((await request(`${url}/health/live`)).status, 200, 'it must not be killed for that')
     t.match(await request(`${url}/rooms/room/messages`), {
       status: 503,
@@ -276,13 +289,29 @@ t.test(
     const stream = await fetch(`${url}/rooms/room/events`)
     t.equal(stream.status, 200)
     t.match(await stream.text(), /^retry: \d+\n\n$/)
-    half[0]?.destroy()
-    await until(
-      'there is room for one',
-      async () => (await request(`${url}/health/ready`)).status === 200
-    )
+    for (const socket of stuck) socket.destroy()
+    await until('there is room again', async () => !(await isFull()))
   }
 )
+
+t.test('requests whose bodies are late keep nobody else out', async t => {
+  const { url } = await startService(t, { redisNodes: cluster.urls, env: { REQUESTS_MAX: '3' } })
+  const ends: string[] = []
+  const begin = (): void => {
+    const half = connectUnread(t, url, HALF_A_POST).resume()
+    half.on('data', chunk => ends.push(String(chunk)))
+  }
+  for (let n = 0; n < 3; n++) begin()
+  await request(`${url}/health/live`)
+  t.match(await request(`${url}/rooms/room/messages`), { status: 200 }, 'without a body')
+  await until(
+    'a POST has the place of a late body',
+    async () => (await post(url, 'room', 'ann', 'hello')).status === 201
+  )
+  for (let n = 0; n < 6; n++) t.match(await post(url, 'room', 'ann', 'hello'), { status: 201 })
+  t.equal(ends.length, 1, 'one place is enough for POSTs that come one after the other')
+  t.match(ends[0], /^HTTP\/1\.1 503 [^]*"code":"OVERLOADED"[^]*rest of the body/)
+})
 
 t.test('the bodies that have arrived are limited in their total bytes', async t => {
   const BYTES_MAX = 65_536

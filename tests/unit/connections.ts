@@ -5,6 +5,8 @@ import { createServer, type Server } from 'node:http'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { Connections } from '../../src/routes/connections.js'
+import { Shares } from '../../src/shares.js'
+import { until } from '../support/until.js'
 
 const REQUEST = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'
 const LINGER_MS = 30
@@ -93,3 +95,70 @@ t.test('connections that wait to be accepted are accepted before the listener cl
   )
   await t.rejects(once(connect(port, '127.0.0.1'), 'connect'), { code: 'ECONNREFUSED' })
 })
+
+for (const { max, each } of [
+  { max: 5, each: 5 },
+  { max: 6, each: 5 },
+  { max: 50, each: 41 }
+]) {
+  t.test(`of ${max} requests in progress, ${each} may need one silent shard`, async t => {
+    const connections = new Connections({
+      requestsMax: max,
+      requestsBytesMax: 1000,
+      pipelineMax: 0,
+      stalledMsMax: 10_000,
+      onStalled: () => {}
+    })
+    const shares = new Shares(slot => `shard ${slot}`)
+    /** The path is the slot. Those of shard 0 get no answer. */
+    const server = createServer((request, response) => {
+      const slot = Number(request.url?.slice(1))
+      connections.enter(request, response, refusal => {
+        const refused = refusal ?? connections.share(request, shares, slot)
+        if (refused !== undefined) response.writeHead(503).end(refused.message)
+        else if (slot !== 0) response.end('healthy')
+      })
+    })
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    t.teardown(() => {
+      connections.close()
+      server.close()
+      server.closeAllConnections()
+    })
+    const { port } = server.address() as AddressInfo
+    const ask = (slot: number): { socket: Socket; read: () => string } => {
+      const socket = connect(port, '127.0.0.1')
+      t.teardown(() => socket.destroy())
+      let text = ''
+      socket.on('data', chunk => {
+        text += String(chunk)
+      })
+      socket.write(`GET /${slot} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+      return { socket, read: () => text }
+    }
+    const silent: Array<ReturnType<typeof ask>> = []
+    for (let n = 1; n <= max + 2; n++) {
+      const one = ask(0)
+      silent.push(one)
+      await until(
+        `${n} are in progress or refused`,
+        () => connections.requests.inWork === Math.min(n, each) && (n <= each || one.read() !== '')
+      )
+    }
+    t.equal(silent.filter(({ read }) => read() === '').length, each)
+    for (const { read } of silent.slice(each)) t.match(read(), /^HTTP\/1\.1 503 /)
+    if (each < max) {
+      for (let n = 0; n < 3; n++) {
+        const { socket, read } = ask(1)
+        await once(socket, 'close')
+        t.match(read(), /healthy$/)
+      }
+    }
+    // A place is free again when its request has ended.
+    silent[0]?.socket.destroy()
+    await until('one has ended', () => connections.requests.inWork === each - 1)
+    ask(0)
+    await until('another has its place', () => connections.requests.inWork === each)
+  })
+}
