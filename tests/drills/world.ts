@@ -67,12 +67,13 @@ export class World {
     for (const signal of SIGNALS) process.once(signal, exit)
     let world: World | undefined
     try {
-      const ports = await freePorts(services)
       const cluster = await EmbeddedCluster.start({
         dataDir: folder,
         shards,
         ...(hosts === undefined ? {} : { place: index => hosts.at(index) })
       })
+      // Not earlier: until a service listens, another process may choose the same port.
+      const ports = await freePorts(services)
       const placed = ports.map(
         (port, index) =>
           new Service({

@@ -122,11 +122,21 @@ for (const [kind, headers] of [
   }
 }
 
+// Redis 8.6 does not count the keys of slots that a node neither owns nor imports.
+const info = await Admin.connect(redisTarget(cluster.urls)).then(async admin => {
+  const [master] = (await admin.look()).masters
+  const text = master === undefined ? '' : String(await admin.ask(master, 'INFO', 'server'))
+  admin.close()
+  return text
+})
+const minor = Number(/^redis_version:8\.(\d+)/m.exec(info)?.[1] ?? 0)
+const skip = minor >= 6 && 'Redis 8.6 and later hide such keys'
+
 for (const [whose, writer] of [
   ['', service],
   [' by a process that has never seen the room', stranger]
 ] as const) {
-  t.test(`a log whose move no node remembers is not begun anew${whose}`, async t => {
+  t.test(`a log whose move no node remembers is not begun anew${whose}`, { skip }, async t => {
     const room = freshRoom()
     await postMany(service.url, room, 'ann', 3)
     const { goOn } = await hide(t, room, true)
