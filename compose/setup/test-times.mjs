@@ -12,7 +12,7 @@ const alone =
 const measured = {
   'cluster/bench': { seconds: 70, cores: 0.7 },
   'cluster/check': { seconds: 40, cores: 0.7 },
-  'cluster/cluster-cli': { seconds: 100, cores: 0.9 },
+  'cluster/cluster-cli': { seconds: 80, cores: 0.9 },
   'cluster/contract': { seconds: 80, cores: 0.7 },
   'cluster/denials': { seconds: 45, cores: 0.8 },
   'cluster/embedded': { seconds: 35, cores: 0.4 },

@@ -9,7 +9,7 @@ import { findUnfinished, finishHalfMoved } from '../../src/cli/cluster/half-move
 import { countAllKeys } from '../../src/cli/cluster/keys.js'
 import { type ClusterMap, type MapNode } from '../../src/cli/cluster/map.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
-import { planDrain, planReshard } from '../../src/cli/cluster/plan.js'
+import { planReshard } from '../../src/cli/cluster/plan.js'
 import { type Status } from '../../src/cli/cluster/status.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
@@ -477,39 +477,6 @@ t.test('a hanging replica does not prevent moving slots', async t => {
     slotsDone: 1
   })
 })
-
-for (const victim of ['source', 'target'] as const) {
-  t.test(
-    `a ${victim} that dies while slots move is replaced, and the move continues without losing anything`,
-    async t => {
-      const cluster = await startCluster(t, { nodeTimeoutMs: 1000 })
-      const writer = await new SteadyWriter(
-        t,
-        await connectTo(t, cluster.urls, redisTarget(cluster.urls)),
-        600
-      ).fill()
-      const { admin, map } = await look(t, cluster)
-      const [source, target] = [at(map.holdings, 0), at(map.holdings, 1)]
-      const port = map.nodes.get(victim === 'source' ? source.id : target.id)?.reachable.port
-      const node = cluster.nodes.find(node => node.port === port)
-      let dying: Promise<void> | undefined
-      const result = await moveSlots(admin, planDrain(source, [target]), {
-        speed: 50,
-        isByKeys: true,
-        onProgress: ({ keysDone }) => {
-          if (keysDone >= 50) dying ??= node?.kill('SIGKILL')
-        }
-      })
-      await dying
-      t.match(result, { isComplete: true, slotsDone: source.slots.length })
-      t.ok(result.retries > 0, 'the failover did happen during the move')
-      t.same(await writer.faults(), [])
-      const after = await admin.look()
-      t.equal(after.masters.filter(({ id }) => after.slotsOf(id).length > 0).length, 2)
-      t.same((await findUnfinished(admin, after)).moves, [])
-    }
-  )
-}
 
 t.test('a failover can be requested by master or by replica, and loses no write', async t => {
   const cluster = await startCluster(t, { shards: 2 })

@@ -14,8 +14,8 @@ const SEED = Number(process.env['SEED'] ?? 1)
  * The load lasts as long as the fault, so most trials send more than this. It leaves half of a slow
  * machine free, even while two trials run: the faults are to be tested, not a lack of processors.
  */
-const messages = elsewhere === false ? 1600 : 1000
-const size = { messages, rate: 200, writers: 50, rooms: 20, readers: 20, seed: SEED }
+const [messages, rate] = elsewhere === false ? [1600, 200] : [500, 100]
+const size = { messages, rate, writers: 50, rooms: 20, readers: 20, seed: SEED }
 
 t.jobs = 2 // a trial keeps less than one processor busy, and mostly waits for its cluster
 

@@ -2,7 +2,10 @@
 // its name after a deadline.
 import { setTimeout as sleep } from 'node:timers/promises'
 
-const POLL_MS = 5
+const POLL_MS_MIN = 5
+const POLL_MS_MAX = 50
+/** A check that takes long is repeated less often: it may be a request that loads the machine. */
+const PAUSE = 2
 /**
  * Generous, because the machine may be busy with other things. Tests that need something to be fast
  * measure it instead.
@@ -20,8 +23,11 @@ export async function until(
   deadlineMs = DEADLINE_MS
 ): Promise<void> {
   const deadline = performance.now() + deadlineMs
-  while (!(await holds())) {
-    if (performance.now() > deadline) throw new Error(`Not within ${deadlineMs} ms: ${what}`)
-    await sleep(POLL_MS)
+  for (;;) {
+    const startedMs = performance.now()
+    if (await holds()) return
+    const nowMs = performance.now()
+    if (nowMs > deadline) throw new Error(`Not within ${deadlineMs} ms: ${what}`)
+    await sleep(Math.min(POLL_MS_MAX, Math.max(POLL_MS_MIN, PAUSE * (nowMs - startedMs))))
   }
 }
