@@ -4,9 +4,9 @@
 // process, and requests beyond that are refused at once with 503 OVERLOADED. So are requests that
 // need a shard that holds too many places already (shares.ts). A request is in progress once its
 // body has arrived. As many again may wait for their bodies; beyond that, those that are late give
-// their places to others. A client that does not take its answer is disconnected.
-// When the process stops, each connection is told so by its next answer. Idle connections are
-// closed only after a while, because a request may be on its way.
+// their places to others. A client that does not take its answer is disconnected. When the process
+// stops, each connection is told so by its next answer. Idle connections are closed only after a
+// while, because a request may be on its way.
 import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'

@@ -1,8 +1,8 @@
 // The queue of messages that have been accepted and are not finished yet, whatever step they have
 // reached. Invariant: the queue is bounded in number and bytes, and a message beyond a limit is
 // refused at once. So is one that needs a shard that holds too much of the queue (shares.ts). Every
-// accepted message gets an answer by its deadline, even if Redis hangs. But
-// it keeps its place in the queue until its work has really ended, because the work takes memory.
+// accepted message gets an answer by its deadline, even if Redis hangs. But it keeps its place in
+// the queue until its work has really ended, because the work takes memory.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
 import { type Share, Shares } from '../shares.js'
@@ -56,8 +56,7 @@ export class Admission {
    * @param work gets the deadline, on the clock of performance.now()
    * @param onFailed called when the work fails, even if that is after the answer at the deadline
    * @throws DialogsError OVERLOADED at once when the queue is full, or the shard of the slot has
-   * too much of it; STORE_UNAVAILABLE at the
-   * deadline; before that, whatever the work throws
+   * too much of it; STORE_UNAVAILABLE at the deadline; before that, whatever the work throws
    */
   admit<T>(
     text: string,

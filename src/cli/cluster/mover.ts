@@ -270,9 +270,8 @@ class Mover {
     const left = slots.filter(slot => this.#map.ownerOf(slot) !== target.id)
     if (left.length > 0) await moveAtomically(this.#admin, way, left, source, target)
     this.#map = await this.#admin.until(map => {
-      const late = slots.find(
-        slot => map.ownerOf(slot) !== target.id || map.disputed.includes(slot)
-      )
+      const { disputed } = map
+      const late = slots.find(slot => map.ownerOf(slot) !== target.id || disputed.includes(slot))
       return late === undefined
         ? undefined
         : `every node knows that slot ${late} is on ${nodeText(target)}`

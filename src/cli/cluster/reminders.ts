@@ -9,37 +9,30 @@ import { type ClusterMap, type MapNode } from './map.js'
 
 /** Tells every living master. @returns whether there was one to be told */
 export async function remindAll(admin: Admin, map: ClusterMap): Promise<boolean> {
-  const importing = map.masters
-    .filter(({ state }) => state === 'up')
-    .map(node => ({ node, slots: forgotten(map, node, [...node.importing.keys()]) }))
-    .filter(({ slots }) => slots.length > 0)
-  await Promise.all(importing.map(({ node, slots }) => tell(admin, map, node, slots)))
-  return importing.length > 0
+  const living = map.masters.filter(({ state }) => state === 'up')
+  const told = await Promise.all(
+    living.map(node => remind(admin, map, node, [...node.importing.keys()]))
+  )
+  return told.includes(true)
 }
 
 /**
  * Tells one node the owners of those of these slots for which it names another one, or none. Its
  * marks stay.
+ * @returns whether there were any
  */
 export async function remind(
   admin: Admin,
   map: ClusterMap,
   node: MapNode,
   slots: readonly number[]
-): Promise<void> {
-  await tell(admin, map, node, forgotten(map, node, slots))
-}
-
-async function tell(
-  admin: Admin,
-  map: ClusterMap,
-  node: MapNode,
-  slots: readonly number[]
-): Promise<void> {
+): Promise<boolean> {
+  const toTell = forgotten(map, node, slots)
   await admin.askAll(
     node,
-    slots.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', map.ownerOf(slot) ?? ''])
+    toTell.map(slot => ['CLUSTER', 'SETSLOT', String(slot), 'NODE', map.ownerOf(slot) ?? ''])
   )
+  return toTell.length > 0
 }
 
 // Not what it considers its own: then the others must convince it.
