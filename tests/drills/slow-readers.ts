@@ -1,6 +1,7 @@
 // Readers at 1 KB/s beside many fast ones. The fast ones must not notice, the memory of the process
 // may grow only by the allowance of each slow reader, and the slow ones must get everything when
-// they speed up.
+// they speed up. The times of the fast ones are compared with those before and after, and if they
+// are too long, everything is measured again: the machine may have been busy with something else.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { count } from '../../src/cli/progress.js'
 import { randomFrom } from '../../src/cli/zipf.js'
@@ -37,6 +38,7 @@ const LATENCY_FACTOR_MAX = 1.5
  */
 const LATENCY_MS_MIN = 20
 const COLLECTIONS = 4
+const ROUNDS_MAX = 3
 
 // Defaults of the service, repeated here because the bound follows from them. Each slow reader may
 // hold what its socket takes and one more piece of a page. All of them together may hold a page,
@@ -126,22 +128,29 @@ async function measure(
   const phaseMs = scaled(PHASE_MS, scale, 4000)
 
   world.did(`${fast.length} fast readers`)
-  const without = await observe(deliveryMs, phaseMs)
-  const bytesWithout = await heldBytes(world, ofOperator)
-  const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () => join(0, SLOW_BYTES_PER_SECOND))
-  world.did(`${slow.length} slow readers`)
-  await until('the slow readers are connected', () => slow.every(({ connects }) => connects === 1))
-  const beside = await observe(deliveryMs, phaseMs)
-  const grownBytes = (await heldBytes(world, ofOperator)) - bytesWithout
-  const bytesMax = slow.length * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
+  const rounds: Round[] = []
+  let before = await observe(deliveryMs, phaseMs)
+  do {
+    const bytesBefore = await heldBytes(world, ofOperator)
+    const slow = Array.from({ length: scaled(SLOW, scale, 10) }, () =>
+      join(0, SLOW_BYTES_PER_SECOND)
+    )
+    world.did(`${slow.length} slow readers`)
+    await until('the slow readers are connected', () =>
+      slow.every(({ connects }) => connects === 1)
+    )
+    const beside = await observe(deliveryMs, phaseMs)
+    const grownBytes = (await heldBytes(world, ofOperator)) - bytesBefore
+    const behind = slow.filter(({ record }) => record.last < head / 2).length
+    for (const recorder of slow) recorder.throttle(undefined)
+    world.did('the slow readers read fast')
+    await untilAllHave(slow, await readHead(url, room, headers))
+    const after = await observe(deliveryMs, phaseMs)
+    rounds.push({ before, beside, after, grownBytes, slow: slow.length, behind })
+    before = after
+  } while (rounds.every(isTooSlow) && rounds.length < ROUNDS_MAX)
   await writers.stop()
-  const behind = slow.filter(({ record }) => record.last < head / 2).length
-  for (const recorder of slow) recorder.throttle(undefined)
-  const end = await readHead(url, room, headers)
-  world.did('the slow readers read fast')
-  await until('everyone has everything', () =>
-    recorders.every(({ record }) => record.last >= end)
-  ).catch(() => undefined)
+  await untilAllHave(recorders, await readHead(url, room, headers))
   const verdict = await judgeAll({
     ledger,
     readers: recorders,
@@ -151,27 +160,70 @@ async function measure(
 
   return {
     figures: [
-      `delivery to fast readers: p99 ${without.p99Ms.toFixed(1)} ms without slow ones (median of windows ${without.typicalMs.toFixed(1)} ms), ${beside.p99Ms.toFixed(1)} ms beside them (${beside.typicalMs.toFixed(1)} ms)`,
-      `memory: grown by ${mib(grownBytes)} for ${slow.length} slow readers, allowed are ${mib(bytesMax)}`,
+      ...rounds.flatMap(figuresOf),
       `frames: ${count(verdict.frames.expected)} expected, ${count(verdict.frames.received)} received`
     ],
     violations: [
       ...verdict.violations,
-      ...(beside.typicalMs >
-      Math.max(LATENCY_FACTOR_MAX * without.typicalMs, without.typicalMs + LATENCY_MS_MIN)
-        ? [
-            `p99 of fast readers grew from ${without.typicalMs.toFixed(1)} to ${beside.typicalMs.toFixed(1)} ms`
-          ]
+      ...(rounds.every(isTooSlow)
+        ? [`p99 of fast readers was too long in each of ${rounds.length} rounds`]
         : []),
-      ...(grownBytes > bytesMax
-        ? [`memory grew by ${mib(grownBytes)}, more than ${mib(bytesMax)}`]
-        : []),
-      ...(behind < slow.length
-        ? [`only ${behind} of ${slow.length} slow readers were slow: nothing was tried`]
-        : [])
+      ...rounds.flatMap(violationsOf)
     ]
   }
 }
+
+type Phase = {
+  readonly p99Ms: number
+  /** The median of the p99s of the phase's windows. */
+  readonly typicalMs: number
+}
+
+type Round = {
+  readonly before: Phase
+  readonly beside: Phase
+  readonly after: Phase
+  readonly grownBytes: number
+  readonly slow: number
+  /** How many of the slow readers were still slow at the end of the phase beside them. */
+  readonly behind: number
+}
+
+function isTooSlow({ before, beside, after }: Round): boolean {
+  const usualMs = Math.max(before.typicalMs, after.typicalMs)
+  return beside.typicalMs > Math.max(LATENCY_FACTOR_MAX * usualMs, usualMs + LATENCY_MS_MIN)
+}
+
+const bytesMaxOf = ({ slow }: Round): number =>
+  slow * READER_BYTES_MAX + 2 * PAGE_BYTES_MAX + RING_BYTES_MAX
+
+function figuresOf(round: Round): string[] {
+  const { before, beside, after, grownBytes, slow } = round
+  const p99s = [before, beside, after].map(({ p99Ms }) => p99Ms.toFixed(1)).join(', ')
+  const typical = [before, beside, after].map(({ typicalMs }) => typicalMs.toFixed(1)).join(', ')
+  return [
+    `delivery to fast readers before, beside and after slow ones: p99 ${p99s} ms (median of windows ${typical} ms)`,
+    `memory: grown by ${mib(grownBytes)} for ${slow} slow readers, allowed are ${mib(bytesMaxOf(round))}`
+  ]
+}
+
+function violationsOf(round: Round): string[] {
+  const { grownBytes, slow, behind } = round
+  return [
+    ...(grownBytes > bytesMaxOf(round)
+      ? [`memory grew by ${mib(grownBytes)}, more than ${mib(bytesMaxOf(round))}`]
+      : []),
+    ...(behind < slow
+      ? [`only ${behind} of ${slow} slow readers were slow: nothing was tried`]
+      : [])
+  ]
+}
+
+/** Does not fail: the verdict says what is missing. */
+const untilAllHave = (recorders: readonly Recorder[], last: number): Promise<void> =>
+  until('everyone has everything', () =>
+    recorders.every(({ record }) => record.last >= last)
+  ).catch(() => undefined)
 
 const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
 
@@ -179,10 +231,7 @@ const mib = (bytes: number): string => `${(bytes / 2 ** 20).toFixed(1)} MiB`
  * The p99 over a phase, and the median of the p99s of its windows, which a single busy moment of
  * the machine does not distort.
  */
-async function observe(
-  deliveryMs: Samples,
-  phaseMs: number
-): Promise<{ p99Ms: number; typicalMs: number }> {
+async function observe(deliveryMs: Samples, phaseMs: number): Promise<Phase> {
   const fromMs = performance.now()
   await sleep(phaseMs)
   const windows = deliveryMs
