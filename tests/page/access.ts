@@ -108,6 +108,21 @@ t.test('on a phone, rooms and people are reached and left by keyboard', async t 
   await chat.page.waitForSelector('#people:visible')
   await chat.page.keyboard.press('Escape')
   t.equal(await focused(chat), 'panel-toggle')
+
+  // With text of twice the size the header has more than one line.
+  await chat.open()
+  await chat.page.evaluate("document.documentElement.style.fontSize = '200%'")
+  for (const part of ['#room-name', '#state', '#panel-toggle', '#close', '#share', '#send']) {
+    await until(`${part} is whole`, () =>
+      chat.page.evaluate(`(() => {
+        const { left, right, width } = document.querySelector('${part}').getBoundingClientRect()
+        return left >= 0 && right <= innerWidth && width >= 40
+      })()`)
+    )
+  }
+  await chat.page.click('#panel-toggle')
+  await chat.page.click('#panel-toggle')
+  await chat.page.waitForSelector('#people', { state: 'hidden' })
 })
 
 t.test('a screen reader hears each message, and in a busy room a summary', async t => {
@@ -159,6 +174,11 @@ t.test('with forced colours, own messages and the state can be told by their bor
     chat.page.evaluate(`getComputedStyle(document.querySelector('${selector}')).borderTopWidth`)
   t.equal(await border('#list > li.own .bubble'), '2px')
   t.equal(await border('#list > li:not(.own) .bubble'), '1px')
+  await chat.page.waitForSelector('#rooms a[aria-current]')
+  const outline = await chat.page.evaluate(
+    "getComputedStyle(document.querySelector('#rooms a[aria-current]')).outlineStyle"
+  )
+  t.equal(outline, 'solid', 'the room on screen is marked in the list')
 })
 
 t.test(
