@@ -97,7 +97,10 @@ export function errorSender(reports: Reports): SendError {
         'ratelimit-reset': error.resetS
       })
     }
-    if (code === 'STOPPING') reply.header('connection', 'close')
+    // Where a body of HTTP/1.0 ends may be uncertain (request-check.ts).
+    if (code === 'STOPPING' || request.raw.httpVersion === '1.0') {
+      reply.header('connection', 'close')
+    }
     // Says which range would be satisfiable.
     const { headers } = error as { readonly headers?: Record<string, string> }
     if (code === 'RANGE_NOT_SATISFIABLE' && headers !== undefined) reply.headers(headers)

@@ -1,7 +1,7 @@
 // Reads the body of a request. Anything that is not plainly JSON in UTF-8 is refused, and nothing
 // is guessed: a decoder that replaces what it does not understand would turn two different names
 // into one. A field that appears twice is refused as well, because a proxy may have read the other
-// one.
+// one. So is a field that nobody reads: `{"user":"ann"}` with a DELETE is meant to have an effect.
 import { isUtf8 } from 'node:buffer'
 import { type FastifyInstance, type FastifyRequest } from 'fastify'
 import { DialogsError } from '../errors.js'
@@ -41,7 +41,18 @@ export function readJsonBodies(app: FastifyInstance): void {
       void parse(request, text, (error, value?: unknown) => {
         if (error !== null) return done(error)
         const fields = fieldsIn(value, 0)
-        if (fields === Infinity) {
+        if (takesNoBody(request) && !isEmpty(value)) {
+          done(
+            new DialogsError(
+              'INVALID_BODY',
+              'This request takes no body: leave it out, or see /openapi.json for the query.'
+            )
+          )
+        } else if (Number.isNaN(fields)) {
+          done(
+            new DialogsError('INVALID_BODY', 'The body has a number beyond 1.8e308: send a string.')
+          )
+        } else if (fields === Infinity) {
           done(new DialogsError('INVALID_BODY', 'The body is nested too deeply: flatten it.'))
         } else if (fields !== fieldsOf(text)) {
           done(new DialogsError('INVALID_BODY', 'The body has a field twice: send each once.'))
@@ -64,6 +75,11 @@ export function readJsonBodies(app: FastifyInstance): void {
 
 const takesNoBody = ({ routeOptions }: FastifyRequest): boolean =>
   routeOptions.schema?.body === undefined
+
+/** Some clients send an empty object with every request. */
+const isEmpty = (value: unknown): boolean =>
+  value === null ||
+  (typeof value === 'object' && !Array.isArray(value) && Object.keys(value).length === 0)
 
 /**
  * What is wrong with the charset, the content coding or the transfer coding; undefined if nothing
@@ -118,13 +134,17 @@ function isEscaped(json: string, at: number): boolean {
 
 /**
  * The number of fields in the parsed value; infinite if it is nested too deeply for functions that
- * call themselves, such as JSON.stringify.
+ * call themselves, such as JSON.stringify, and NaN if it has a number that became infinite, which
+ * JSON.stringify would turn into null.
  */
 function fieldsIn(value: unknown, depth: number): number {
   if (typeof value !== 'object' || value === null) return 0
   if (depth === DEPTH_MAX) return Infinity
   const values: unknown[] = Object.values(value)
   let count = Array.isArray(value) ? 0 : values.length
-  for (const inner of values) if (typeof inner === 'object') count += fieldsIn(inner, depth + 1)
+  for (const inner of values) {
+    if (typeof inner === 'object') count += fieldsIn(inner, depth + 1)
+    else if (inner === Infinity || inner === -Infinity) return NaN
+  }
   return count
 }

@@ -21,9 +21,22 @@ export function requestFault(request: IncomingMessage, hosts: Hosts): DialogsErr
 }
 
 // Node's parser also takes versions that are not spoken here, and the router takes `*` for `/`.
-function lineFault({ httpVersion, method, url = '' }: IncomingMessage): DialogsError | undefined {
+function lineFault({
+  headers,
+  httpVersion,
+  method,
+  url = ''
+}: IncomingMessage): DialogsError | undefined {
   if (httpVersion !== '1.1' && httpVersion !== '1.0') {
     return new DialogsError('BAD_REQUEST', `This is not HTTP/${httpVersion}: send HTTP/1.1.`)
+  }
+  // RFC 9112, section 6.1: a proxy that speaks only 1.0 passes such a body on without knowing where
+  // it ends, so the next request may be a part of it.
+  if (httpVersion === '1.0' && headers['transfer-encoding'] !== undefined) {
+    return new DialogsError(
+      'BAD_REQUEST',
+      'HTTP/1.0 has no Transfer-Encoding: send Content-Length, or HTTP/1.1.'
+    )
   }
   // RFC 9112, section 3.2.4.
   return url === '*' && method !== 'OPTIONS'

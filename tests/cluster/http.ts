@@ -395,6 +395,36 @@ t.test('what the parser takes and HTTP/1.1 does not know is refused', async t =>
   }
   t.equal((await line('OPTIONS * HTTP/1.1')).status, 204)
   t.equal((await line('GET /health/live HTTP/1.0')).status, 200)
+  const room = freshRoom()
+  const body = '{"user":"ann","text":"x"}'
+  const post = (version: string, more: string): string =>
+    `POST /rooms/${room}/messages HTTP/${version}\r\nHost: localhost\r\nContent-Type: application/json\r\n${more}`
+  const second = post('1.1', `Content-Length: ${body.length}\r\n\r\n${body}`)
+  const chunks = `${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`
+  const old = post('1.0', `Connection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n${chunks}`)
+  refused(t, await raw(old + second), 400, 'BAD_REQUEST', 'chunks in HTTP/1.0')
+  t.strictSame(await readAll(url, room), [], 'and what seems to come behind them is not done')
+})
+
+t.test('a body that would have no effect is refused, and an empty one is not', async t => {
+  const room = freshRoom()
+  await post(url, room, 'ann', 'hello')
+  const send = (method: string, path: string, body: string): Promise<RawAnswer> =>
+    raw(
+      `${method} ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`
+    )
+  for (const [method, path] of [
+    ['DELETE', `/rooms/${room}/messages/1`],
+    ['DELETE', `/rooms/${room}/users/ann`],
+    ['PUT', `/rooms/${room}/users/ann`],
+    ['DELETE', `/rooms/${room}`]
+  ] as const) {
+    for (const body of ['{"user":"bob"}', '[]', '1', '"bob"']) {
+      refused(t, await send(method, path, body), 400, 'INVALID_BODY', `${method} ${path} ${body}`)
+    }
+  }
+  t.match(await readAll(url, room), [{ seq: 1, text: 'hello' }], 'nothing has happened')
+  t.equal((await send('DELETE', `/rooms/${room}/messages/1`, '{}')).status, 200)
 })
 
 t.test('a tunnel is refused', async t => {

@@ -85,6 +85,18 @@ t.test('data has at most 1,024 bytes, and a kind is a short word', async t => {
   ] as const) {
     t.equal((await signal(one.url, room, { user: 'bob', kind })).status, status, kind)
   }
+  for (const data of ['1e999', '[{"a":-1e400}]']) {
+    const sent = await request(`${one.url}/rooms/${room}/signals`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: `{"user":"bob","kind":"typing","data":${data}}`
+    })
+    t.match(
+      sent,
+      { status: 400, body: { code: 'INVALID_BODY' } },
+      `${data} is not passed on as null`
+    )
+  }
   t.match(await signal(one.url, 'a{', { user: 'bob', kind: 'x' }), {
     body: { code: 'INVALID_NAME' }
   })
