@@ -6,9 +6,9 @@ import { countMessages } from './cluster/counter.js'
 import { followCluster } from './cluster/feed.js'
 import { ladyWrites } from './cluster/lady.js'
 import { type Figures, inOrder, type Picture } from './cluster/picture.js'
-import { drawShards } from './cluster/shards.js'
+import { downText, drawShards } from './cluster/shards.js'
 import { drawSlots } from './cluster/slot-bar.js'
-import { byMessages, columnsOf, counted, Wall } from './cluster/wall.js'
+import { byMessages, columnsOf, counted, JOINED_MAX, Wall } from './cluster/wall.js'
 import { find } from './find.js'
 
 const NOTHING: Found = { bricks: [], blockLength: 1 }
@@ -58,6 +58,9 @@ function draw(picture: Picture): void {
     `${counted(messages, 'message')} of ${counted(users, 'user')} in ${counted(bricks.length, 'brick')} on ${counted(picture.shards.length, 'shard')}.`
   )
   show('#thread-user', user ?? 'nobody yet')
+  const joined = bricks.filter(brick => brick.user === user).length
+  show('#thread-part', joined > JOINED_MAX ? `newest ${JOINED_MAX} ` : '')
+  show('#down', downText(picture))
   show('#version', picture.version)
   find(HTMLElement, '#empty').hidden = found === undefined || bricks.length > 0
 }

@@ -326,7 +326,7 @@ t.test(
     const node = (index: number): object => ({
       id: `n${index}`,
       address: `10.0.0.${index}:6379`,
-      isUp: true
+      isUp: ![1, 2, 102, 103].includes(index)
     })
     const picture = {
       version: 'thirty',
@@ -372,8 +372,18 @@ t.test(
       const isOutside = box => box.top < wall.top - 1 || box.bottom > wall.bottom + 1
       return [Math.min(...boxes.map(box => Math.min(box.width, box.height))), boxes.filter(isOutside).length]
     })()`)
+      t.equal((await page.getAttribute('#thread path', 'd'))?.match(/[ML]/g)?.length, 30)
+      t.match(await page.innerText('#board-hint'), 'joins the newest 30 bricks of user-0')
       t.ok(smallest >= 2, `the smallest side of a brick is ${smallest} px`)
       t.equal(outside, 0, 'all bricks are on the wall')
     }
+    t.equal(
+      await page.innerText('#down'),
+      'Shard 2: its master does not answer. Until a replica takes over, in some seconds, nothing can be written there. ' +
+        'Shard 3: its master does not answer, and there is no replica that could take over. ' +
+        'Shard 4: a replica does not answer.'
+    )
+    t.same(await page.locator('.shard.down').allInnerTexts(), ['2', '3'])
+    t.same(await axeFindings(page), [])
   }
 )

@@ -33,6 +33,22 @@ export function drawShards({ picture, figures, columns, columnWidth }: ShardsVie
   drawEvenness(totals)
 }
 
+/** What to know about nodes that do not answer; empty if all do. */
+export function downText({ shards }: Picture): string {
+  const parts = shards.flatMap(({ master, replicas }, index) => {
+    const shard = `Shard ${index + 1}`
+    const dead = replicas.filter(({ isUp }) => !isUp).length
+    if (master.isUp) {
+      if (dead === 0) return []
+      return `${shard}: ${dead === 1 ? 'a replica does' : `${dead} replicas do`} not answer.`
+    }
+    return dead < replicas.length
+      ? `${shard}: its master does not answer. Until a replica takes over, in some seconds, nothing can be written there.`
+      : `${shard}: its master does not answer, and there is no replica that could take over.`
+  })
+  return parts.join(' ')
+}
+
 function head(
   shard: ShardView,
   index: number,
@@ -40,7 +56,7 @@ function head(
   figures: Figures | undefined,
   messages: number
 ): HTMLElement {
-  const element = node('div', 'shard')
+  const element = node('div', shard.master.isUp ? 'shard' : 'shard down')
   element.style.width = `${width}px`
   element.style.setProperty('--shard', String(shardHue(index)))
   const nodes = node('div', 'nodes')

@@ -8,6 +8,8 @@ import { type Picture, shardOf } from './picture.js'
 
 const COLUMN_WIDTH_MIN = 44
 const FLIGHT_MS = 950
+/** The thread joins this many bricks, the newest; with more, nobody could follow it. */
+export const JOINED_MAX = 30
 
 type Shown = { readonly element: HTMLButtonElement; column: number }
 
@@ -114,6 +116,7 @@ export class Wall {
     const points = bricks
       .filter(brick => brick.user === user)
       .sort((a, b) => a.block - b.block)
+      .slice(-JOINED_MAX)
       .flatMap(({ key }) => boxOf.get(key) ?? [])
       .map(({ x, y, width, height }) => `${x + width / 2} ${y + height / 2}`)
     this.#thread.setAttribute('d', points.length < 2 ? '' : `M ${points.join(' L ')}`)
