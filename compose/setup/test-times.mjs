@@ -5,9 +5,8 @@
 const usual = { seconds: 10, cores: 0.45 }
 const usualUnit = { seconds: 3, cores: 1 }
 
-/** Files that load the whole machine or judge times: nothing runs beside them. */
-const alone =
-  /^containers\/|^page\/(network|sending|tabs)$|^faults\/(drill|large-room|partitions|unread)$/
+/** Files that load the whole machine or judge short times: nothing runs beside them. */
+const alone = /^containers\/|^faults\/(drill|large-room|unread)$/
 
 const measured = {
   'cluster/bench': { seconds: 70, cores: 0.7 },
@@ -26,6 +25,7 @@ const measured = {
   'faults/half-moved': { seconds: 50, cores: 0.7 },
   'faults/lost-data': { seconds: 50, cores: 0.3 },
   'faults/lost-publications': { seconds: 30, cores: 0.4 },
+  'faults/partitions': { seconds: 95, cores: 1.5 },
   'faults/proxy': { seconds: 50, cores: 1.2 },
   'faults/rights': { seconds: 50, cores: 0.6 },
   'faults/secrets': { seconds: 60, cores: 0.4 },
@@ -37,9 +37,12 @@ const measured = {
   'page/endurance': { seconds: 30, cores: 1 },
   'page/identity': { seconds: 40, cores: 0.6 },
   'page/look': { seconds: 55, cores: 0.7 },
+  'page/network': { seconds: 50, cores: 1.2 },
   'page/page': { seconds: 50, cores: 0.7 },
   'page/places': { seconds: 30, cores: 0.6 },
   'page/scrolling': { seconds: 30, cores: 0.8 },
+  'page/sending': { seconds: 20, cores: 1.2 },
+  'page/tabs': { seconds: 90, cores: 1.6 },
   'page/two-people': { seconds: 110, cores: 0.6 },
   'page/voided': { seconds: 35, cores: 0.6 },
   'unit/simulation': { seconds: 110, cores: 2 }
