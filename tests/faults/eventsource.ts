@@ -22,16 +22,21 @@ type Follower = {
   readonly isClosed: () => Promise<boolean>
 }
 
-function follow(t: Test, url: string): Follower {
+function follow(t: Test, url: string): Follower & { readonly close: () => void } {
   const seqs: number[] = []
   const source = new EventSource(url)
-  t.teardown(() => {
+  const close = (): void => {
     source.close()
-  })
+  }
+  t.teardown(close)
   source.onmessage = ({ data }) => {
     seqs.push(JSON.parse(data).seq)
   }
-  return { seqs: async () => seqs, isClosed: async () => source.readyState === EventSource.CLOSED }
+  return {
+    seqs: async () => seqs,
+    isClosed: async () => source.readyState === EventSource.CLOSED,
+    close
+  }
 }
 
 async function followInChromium(t: Test, base: string, room: string): Promise<Follower[]> {
@@ -141,6 +146,7 @@ for (const [who, crowd] of Object.entries(CROWDS)) {
           0,
           `restart ${restart}: none is closed for good`
         )
+        if (restart > 1) for (const { close } of late) close()
       }
       await until('all have everything', () => haveAll(followers, sent), 60_000)
       for (const { seqs } of followers) t.same(await seqs(), sequence(1, sent))
@@ -198,7 +204,7 @@ t.test('while the store is out of reach, streams wait for it', async t => {
   ]
   await until('they have the history', () => haveAll(early, 1))
   for (const node of own.nodes) await node.kill('SIGSTOP')
-  const late = [room, other].flatMap(room =>
+  const late: Follower[] = [room, other].flatMap(room =>
     sequence(1, 20).map(() => follow(t, `${url}/rooms/${room}/events`))
   )
   late.push(...(await followInChromium(t, url, other)))
