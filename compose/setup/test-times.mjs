@@ -6,7 +6,7 @@ const usual = { seconds: 10, cores: 0.45 }
 const usualUnit = { seconds: 3, cores: 1 }
 
 /** Files that load the whole machine or judge short times: nothing runs beside them. */
-const alone = /^containers\/|^faults\/(drill|large-room|unread)$/
+const alone = /^containers\/|^faults\/(drill|large-room|partitions|unread)$/
 
 const measured = {
   'cluster/bench': { seconds: 70, cores: 0.7 },
@@ -25,7 +25,6 @@ const measured = {
   'faults/half-moved': { seconds: 50, cores: 0.7 },
   'faults/lost-data': { seconds: 50, cores: 0.3 },
   'faults/lost-publications': { seconds: 30, cores: 0.4 },
-  'faults/partitions': { seconds: 95, cores: 1.5 },
   'faults/proxy': { seconds: 50, cores: 1.2 },
   'faults/rights': { seconds: 50, cores: 0.6 },
   'faults/secrets': { seconds: 60, cores: 0.4 },
