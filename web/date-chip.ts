@@ -2,6 +2,7 @@
 // way to another day: the browser's own date picker.
 import { type Entry } from './entry.js'
 import { find } from './find.js'
+import { nearDayOf } from './when.js'
 
 const dayFormat = new Intl.DateTimeFormat(undefined, {
   weekday: 'short',
@@ -30,7 +31,7 @@ export class DateChip {
   show(first: Entry | undefined): void {
     this.#chip.classList.toggle('shown', first !== undefined)
     if (first === undefined || 'lost' in first) return
-    const day = dayFormat.format(new Date(first.at))
+    const day = nearDayOf(first.at, new Date()) ?? dayFormat.format(new Date(first.at))
     if (this.#day.textContent !== day) this.#day.textContent = day
   }
 

@@ -5,12 +5,11 @@ import { type Dialog, type Dialogs } from '../src/client/dialogs.js'
 import { type DialogNews, type Line } from './line.js'
 import { RoomList } from './room-list.js'
 import { visitedRooms } from './rooms-visited.js'
+import { onNewDay } from './when.js'
 
 const MARK_MS = 2000
 /** Messages arrive faster than a list can be read. */
 const DRAW_MS = 250
-/** How often the day may have changed: what was today is "Mon" then. */
-const DAY_CHECK_MS = 60_000
 /** Characters of the last message in the list; the column is narrower. */
 const LINE_LENGTH = 120
 
@@ -35,8 +34,6 @@ export class Inbox {
   #seen = 0
   #marked = 0
   #markTimer: ReturnType<typeof setTimeout> | undefined
-  /** The day of the month. */
-  #drawnOn = 0
   #drawTimer: ReturnType<typeof setTimeout> | undefined
 
   constructor(dialogs: Dialogs, line: Line, present: string, listener: InboxListener) {
@@ -46,9 +43,8 @@ export class Inbox {
     this.#listener = listener
     this.#list = new RoomList(present, room => listener.onGo(room))
     line.onDialogs(news => this.#take(news))
-    setInterval(() => {
-      if (new Date().getDate() !== this.#drawnOn) this.#draw()
-    }, DAY_CHECK_MS)
+    // What was today is "Mon" then.
+    onNewDay(() => this.#draw())
   }
 
   setUser(user: string): void {
@@ -107,7 +103,6 @@ export class Inbox {
   #draw(): void {
     clearTimeout(this.#drawTimer)
     this.#drawTimer = undefined
-    this.#drawnOn = new Date().getDate()
     const dialogs = [...this.#rooms.values()].sort(byActivity)
     const others = visitedRooms().filter(room => !this.#rooms.has(room))
     this.#list.draw([

@@ -9,6 +9,7 @@ import { Pills, type Unread } from './pills.js'
 import { ReaderPlace, type ScrollPlace } from './reader-place.js'
 import { Summary } from './summary.js'
 import { type Transcript } from './transcript.js'
+import { onNewDay } from './when.js'
 
 /** History is loaded within this many window heights of its end. */
 const NEAR_HEIGHTS = 1.5
@@ -73,6 +74,10 @@ export class MessageList {
     observer.observe(this.#list)
     document.addEventListener('selectionchange', () => this.#onSelection())
     document.addEventListener('visibilitychange', () => this.#tellSeen())
+    onNewDay(() => {
+      for (const row of this.#rows) row.renameDay()
+      this.changed()
+    })
   }
 
   /** What is in a row. */

@@ -7,7 +7,7 @@ import { find } from './find.js'
 import { Fold } from './fold.js'
 import { hueOf, lettersOf } from './hue.js'
 import { nodesOf } from './rich-text.js'
-import { minuteFormat } from './when.js'
+import { minuteFormat, nearDayOf } from './when.js'
 
 // Messages of one user that follow each other within this time share one heading.
 const SAME_BREATH_MS = 5 * 60_000
@@ -105,6 +105,12 @@ export class MessageRow {
     )
   }
 
+  /** The day has changed: what was today is yesterday. */
+  renameDay(): void {
+    const line = this.element.querySelector<HTMLElement>(':scope > .day')
+    if (line !== null && 'at' in this.entry) nameDay(line, this.entry.at)
+  }
+
   /** The lines above the message. Most rows have none, and no element for them. */
   #drawLines(lines: ReadonlyArray<readonly [name: string, text: string | undefined]>): void {
     for (const old of this.element.querySelectorAll(':scope > .line')) old.remove()
@@ -115,6 +121,7 @@ export class MessageRow {
       line.textContent = text
       this.element.prepend(line)
     }
+    this.renameDay()
   }
 }
 
@@ -152,6 +159,13 @@ function goesOn(above: Entry | undefined, entry: Entry): boolean {
 
 function dayOf(entry: Entry): string | undefined {
   return 'lost' in entry ? undefined : dayOfTime(entry.at)
+}
+
+/** "Today" and "Yesterday" have the date beside them, for paper and for the pointer. */
+function nameDay(line: HTMLElement, at: string): void {
+  const near = nearDayOf(at, new Date())
+  line.textContent = near ?? dayOfTime(at)
+  line.title = near === undefined ? '' : dayOfTime(at)
 }
 
 function missingText(above: number, below: number): string {

@@ -1,6 +1,6 @@
-// How far the person has read the room: in this browser, remembered between visits, and on other
-// devices, as far as the service knows. Anything after that is unread when the room is opened
-// again.
+// How far the person has read the room: in this browser, remembered between visits for each user
+// name, and on other devices, as far as the service knows. Anything after that is unread when the
+// room is opened again. What was read without a name counts until more is known.
 import { type Entry } from './entry.js'
 import { recall, remember } from './memory.js'
 import { type Unread } from './pills.js'
@@ -8,19 +8,39 @@ import { type Unread } from './pills.js'
 const KEEP_MS = 1000
 
 export class ReadMark {
-  readonly #name: string
-  #seq: number
-  #at: string
+  readonly #room: string
+  #user: string | undefined
+  #seq = 0
+  #at = ''
+  /** Whether this user has read the room in this browser before. */
+  #isOwn = false
   #first: readonly Entry[] = []
   #newest: Entry | undefined
   #timer: ReturnType<typeof setTimeout> | undefined
 
   constructor(room: string) {
-    this.#name = `read.${room}`
-    const [seq = '', at = ''] = recall(this.#name).split(' ')
+    this.#room = room
+    this.setUser('')
+    addEventListener('pagehide', () => this.#keep())
+  }
+
+  /** Two people who share a browser have not read the same. @param user empty for no name */
+  setUser(user: string): void {
+    if (user === this.#user) return
+    this.#keep()
+    this.#newest = undefined
+    this.#user = user
+    const own = recall(this.#name)
+    this.#isOwn = own !== ''
+    const [seq = '', at = ''] = (own || recall(`read.${this.#room}`)).split(' ')
     this.#seq = Number(seq) || 0
     this.#at = at
-    addEventListener('pagehide', () => this.#keep())
+  }
+
+  get #name(): string {
+    return this.#user === ''
+      ? `read.${this.#room}`
+      : `read-by.${JSON.stringify([this.#user, this.#room])}`
   }
 
   /** The sequence when the page was opened; 0 if the room was never read. */
@@ -33,9 +53,10 @@ export class ReadMark {
     this.#first = first
   }
 
-  /** The person had read up to here on another device. */
+  /** The person had read up to here on any device, as far as the service knows. */
   wasRead(seq: number): void {
-    if (seq <= this.#seq) return
+    // The mark of this browser may be ahead: the service is told a little later.
+    if (this.#isOwn && seq <= this.#seq) return
     this.#seq = seq
     const last = this.#first.find(each => each.seq === seq)
     this.#at = last !== undefined && 'at' in last ? last.at : ''

@@ -163,6 +163,8 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
   })
   const composer = new Composer(room.name, {
     onUser(user) {
+      readMark.setUser(user)
+      list.markUnread(readMark.unread)
       list.recognise(user)
       inbox.setUser(user)
     },
@@ -254,7 +256,10 @@ export function enterRoom(room: Room, { credentials, linked, onRefused }: RoomPa
   panel.start()
   visit(room.name)
   if (credentials.user !== '') composer.setUser(credentials.user)
-  else inbox.setUser(composer.user)
+  else {
+    readMark.setUser(composer.user)
+    inbox.setUser(composer.user)
+  }
   list.recognise(composer.user)
   outbox.start()
   readUsers()

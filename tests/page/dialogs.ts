@@ -135,7 +135,7 @@ t.test('a row shows what was said last, in a line, and forgets what was deleted'
   await until('it is text', async () => (await lastIn(there)) === 'You: <b>not bold</b>')
 })
 
-t.test('at midnight, what was today becomes a day of the week', async t => {
+t.test('at midnight, what was today becomes a day of the week, and yesterday', async t => {
   const ann = await newPerson()
   const chat = await ChatPage.visit(t, browser, url, '')
   // The page looks every minute.
@@ -150,6 +150,9 @@ t.test('at midnight, what was today becomes a day of the week', async t => {
   await until('the times are there', async () =>
     (await times.allTextContents()).every(time => /^\d\d:\d\d$/.test(time))
   )
+  await chat.open()
+  const heading = chat.page.locator('#list .day')
+  await until('the day has its name', async () => (await heading.innerText()) === 'Today')
   await chat.page.evaluate(`{
     const { Date } = window
     window.Date = class extends Date {
@@ -161,6 +164,8 @@ t.test('at midnight, what was today becomes a day of the week', async t => {
     (await times.allTextContents()).every(time => time === weekday)
   )
   t.equal(await times.count(), 2)
+  t.equal(await heading.innerText(), 'Yesterday')
+  t.match(await heading.getAttribute('title'), String(new Date().getFullYear()))
 })
 
 t.test('after a restart of the service the list is right again by itself', async t => {

@@ -230,11 +230,12 @@ t.test(
   'new messages since the last visit have a line above them, and a button leads there',
   async t => {
     const room = newName()
+    const mark = `dialogs.read-by.["ann","${room}"]`
     await fill(room, 5)
     const chat = await asAnn(t, room)
     await chat.shows('message 5')
     await until('the mark is kept', () =>
-      chat.page.evaluate(`localStorage.getItem('dialogs.read.${room}')?.startsWith('5 ')`)
+      chat.page.evaluate(`localStorage.getItem('${mark}')?.startsWith('5 ')`)
     )
     await chat.close()
     for (let n = 6; n <= 45; n++) await post(room, 'bob', `message ${n}`)
@@ -247,12 +248,18 @@ t.test(
     t.equal(await chat.page.innerText('#list > li[data-seq="6"] .unread-line'), 'New')
     t.ok((await chat.topOf(6)) >= 0)
 
+    // Somebody else at the same browser has read nothing here.
+    await chat.page.fill('#user', 'zoe')
+    await chat.page.press('#user', 'Tab')
+    await chat.page.waitForSelector('#list .unread-line', { state: 'detached' })
+    t.match(await chat.page.evaluate(`localStorage.getItem('${mark}')`), /^45 /, "ann's mark")
+    await chat.page.fill('#user', 'ann')
+    await chat.page.press('#user', 'Tab')
+
     // A time without a day would be taken for one of today.
     const before = new Date(Date.now() - 3 * 86_400_000)
     const context = chat.page.context()
-    await context.addInitScript(
-      `localStorage.setItem('dialogs.read.${room}', '5 ${before.toISOString()}')`
-    )
+    await context.addInitScript(`localStorage.setItem('${mark}', '5 ${before.toISOString()}')`)
     const later = await ChatPage.visitIn(t, context, service.url, `?chat_id=${room}`)
     await later.open()
     await later.page.waitForSelector('#unread:visible')

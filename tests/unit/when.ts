@@ -1,6 +1,6 @@
-// How the list of dialogs says when the last message was written.
+// How the page says when something was written.
 import t from 'tap'
-import { whenOf } from '../../web/when.js'
+import { nearDayOf, whenOf } from '../../web/when.js'
 
 t.test('today by the minute, within a week by its day, before that by the date', t => {
   const now = new Date(2026, 10, 28, 10, 0)
@@ -16,5 +16,17 @@ t.test('today by the minute, within a week by its day, before that by the date',
   t.match(at(2026, 10, 21, 23, 59), /21/, 'seven days ago, the day of the week would be of today')
   t.match(at(2026, 1, 3, 12, 0), /3/)
   t.match(at(2025, 10, 29, 12, 0), /2025/, 'a year ago')
+  t.end()
+})
+
+t.test('today and yesterday have names, the days before and after them have none', t => {
+  const at = (day: number, hour: number, minute: number): string | undefined =>
+    nearDayOf(new Date(2026, 10, day, hour, minute).toISOString(), new Date(2026, 10, 28, 10, 0))
+  t.equal(at(28, 0, 0), 'Today')
+  t.equal(at(28, 23, 59), 'Today')
+  t.equal(at(27, 23, 59), 'Yesterday')
+  t.equal(at(27, 0, 0), 'Yesterday')
+  t.equal(at(26, 23, 59), undefined)
+  t.equal(at(29, 0, 0), undefined, "the service's clock is ahead")
   t.end()
 })
