@@ -1,9 +1,9 @@
 // The version of this service. It is stated in package.json only.
 import { readFileSync } from 'node:fs'
+import { PACKAGE } from './places.js'
 
-// At run time this file is dist/src/version.js.
 const { version }: { version: string } = JSON.parse(
-  readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  readFileSync(new URL('package.json', PACKAGE), 'utf8')
 )
 
 export { version as VERSION }

@@ -1,6 +1,6 @@
-// Compiles the sources and bundles the page if any source has changed, appeared or disappeared
-// since the last successful build. dist keeps a fingerprint of their names, times and sizes.
-// Comparing it takes milliseconds; starting tsc takes seconds.
+// Compiles the sources and bundles the service and the page if any source has changed, appeared or
+// disappeared since the last successful build. dist keeps a fingerprint of their names, times and
+// sizes. Comparing it takes milliseconds; starting tsc takes seconds.
 
 import { createHash } from 'node:crypto'
 import {
@@ -29,6 +29,7 @@ export async function ensureBuilt() {
   if (existsSync(stamp) && readFileSync(stamp, 'utf8') === fingerprint) return
   removeLeftovers(new Set(sources))
   await step('Building the service', process.execPath, [tsc])
+  await step('Bundling the service', process.execPath, [join(root, 'src', 'bundle.mjs')])
   await step('Checking the page', process.execPath, [tsc, '-p', 'web'])
   await step('Bundling the page', process.execPath, [join(root, 'web', 'bundle.mjs')])
   mkdirSync(dist, { recursive: true })

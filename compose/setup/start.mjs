@@ -6,7 +6,7 @@ import { giveUp, setUp } from './setup.mjs'
 // With REDIS_NODES a cluster already exists, and no Redis is needed on this machine.
 await setUp({ tools: process.env.REDIS_NODES ? [] : ['redis'] }).catch(giveUp)
 if (process.env.npm_lifecycle_event) endWithParent()
-await import('../../dist/src/main.js')
+await import('../../dist/service/main.js')
 
 // If npm is killed with SIGKILL, it cannot pass the signal on. Without this, the service would keep
 // running unseen and hold its port.

@@ -3,10 +3,10 @@
 import fastifyStatic from '@fastify/static'
 import { type FastifyInstance } from 'fastify'
 import { fileURLToPath } from 'node:url'
+import { PACKAGE } from '../places.js'
 
-// At run time this file is dist/src/routes/files.js.
-const WRITTEN = fileURLToPath(new URL('../../../web/', import.meta.url))
-const COMPILED = fileURLToPath(new URL('../../web/', import.meta.url))
+const WRITTEN = fileURLToPath(new URL('web/', PACKAGE))
+const COMPILED = fileURLToPath(new URL('dist/web/', PACKAGE))
 
 const FOR_EVER = 'public, max-age=31536000, immutable'
 

@@ -5,9 +5,10 @@
 import { fork, type ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { fileURLToPath } from 'node:url'
+import { PROGRAMS } from '../places.js'
 import { type FromWorker, type ToWorker } from './messages.js'
 
-const FILE = fileURLToPath(new URL('./worker.js', import.meta.url))
+const FILE = fileURLToPath(new URL('workers/worker.js', PROGRAMS))
 
 export type WorkerEvents = {
   onMessage: (worker: WorkerProcess, message: FromWorker) => void

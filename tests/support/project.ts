@@ -110,6 +110,10 @@ export function makeProject(t: Test): Project {
   project.write('web/tsconfig.json', '{}')
   project.write('web/bundle.mjs', '')
   project.write('src/main.ts', '')
+  project.write(
+    'src/bundle.mjs',
+    "import { cpSync } from 'node:fs'\ncpSync('dist/src/main.js', 'dist/service/main.js')\n"
+  )
   project.write('tests/unit/a.ts', '')
   project.write('service.js', '')
   // A stand-in for TypeScript's compiler: it records its call, and "builds" service.js.
@@ -143,6 +147,7 @@ export function makeRealProject(t: Test): Project {
   ]) {
     cpSync(join(root, name), project.path(name), { recursive: true })
   }
+  project.write('src/bundle.mjs', '')
   project.write('web/page.ts', 'export const page = 1\n')
   project.write('web/bundle.mjs', '')
   symlinkSync(join(root, 'node_modules'), project.path('node_modules'))
