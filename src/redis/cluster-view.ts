@@ -120,7 +120,8 @@ export class ClusterView {
     // the view with the highest epoch includes it.
     const before = this.#topology.masters.join()
     try {
-      const topology = Topology.fromViews(await this.#nodes.views.collect(VIEWS))
+      const views = await this.#nodes.views.collect(VIEWS)
+      const topology = Topology.fromViews(views, this.#topology)
       this.#nodes.follow(topology)
       this.#topology = topology
       this.#blindness = undefined

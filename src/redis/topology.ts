@@ -89,27 +89,37 @@ function parseSlots(words: string[]): Pick<ClusterNode, 'slots' | 'migrating' | 
   return { slots, migrating, importing }
 }
 
+/** The owner of each slot. */
+type Owners = {
+  readonly bySlot: Array<string | undefined>
+  /** The claims that it was made of. Undefined if it has been changed since. */
+  readonly madeOf?: string
+}
+
 type Claim = Pick<ClusterNode, 'epoch' | 'slots'> & { readonly key: string }
 
 export class Topology {
   /** Every node of any view, by `host:port`, as the view with the highest epoch describes it. */
   readonly nodes: ReadonlyMap<string, ClusterNode>
-  readonly #owners: Array<string | undefined>
+  #owners: Owners
   #masters: readonly string[] | undefined
   #version: string | undefined
 
-  private constructor(nodes: ReadonlyMap<string, ClusterNode>, owners: Array<string | undefined>) {
+  private constructor(nodes: ReadonlyMap<string, ClusterNode>, owners: Owners) {
     this.nodes = nodes
     this.#owners = owners
   }
 
   static empty(): Topology {
-    return new Topology(new Map(), new Array<string | undefined>(SLOT_COUNT))
+    return new Topology(new Map(), { bySlot: new Array<string | undefined>(SLOT_COUNT) })
   }
 
-  static fromViews(views: ReadonlyArray<readonly ClusterNode[]>): Topology {
+  /**
+   * @param before the last topology. If the slots have the same owners, the map of them is shared,
+   * so that a look that finds nothing new does not fill 16,384 places.
+   */
+  static fromViews(views: ReadonlyArray<readonly ClusterNode[]>, before?: Topology): Topology {
     const nodes = new Map<string, ClusterNode>()
-    const owners = new Array<string | undefined>(SLOT_COUNT).fill(undefined)
     const claims: Claim[] = []
     for (const view of views) {
       for (const node of view) {
@@ -127,20 +137,34 @@ export class Topology {
     }
     // Later claims overwrite earlier ones: the highest epoch comes last. Among equal epochs the
     // first view comes last.
-    for (const { key, slots } of claims.reverse().sort((a, b) => a.epoch - b.epoch)) {
-      for (const [first, last] of slots) owners.fill(key, first, last + 1)
+    claims.reverse().sort((a, b) => a.epoch - b.epoch)
+    const words = claims.map(({ key, slots }) => `${key} ${slots.join(' ')}`)
+    // Most views say the same.
+    const made = words.filter((word, index) => word !== words[index - 1]).join('\n')
+    if (before !== undefined && before.#owners.madeOf === made) {
+      const topology = new Topology(nodes, before.#owners)
+      topology.#masters = before.#masters
+      topology.#version = before.#version
+      return topology
     }
-    return new Topology(nodes, owners)
+    const bySlot = new Array<string | undefined>(SLOT_COUNT).fill(undefined)
+    for (const { key, slots } of claims) {
+      for (const [first, last] of slots) bySlot.fill(key, first, last + 1)
+    }
+    return new Topology(nodes, { bySlot, madeOf: made })
   }
 
   /** The `host:port` of the master that owns a slot; undefined if there is none. */
   ownerOf(slot: number): string | undefined {
-    return this.#owners[slot]
+    return this.#owners.bySlot[slot]
   }
 
   /** Notes a MOVED, which is newer than the last views. */
   move(slot: number, owner: string): void {
-    this.#owners[slot] = owner
+    // Other topologies may share the map. A copy that has been changed is not shared.
+    const { bySlot, madeOf } = this.#owners
+    if (madeOf !== undefined) this.#owners = { bySlot: [...bySlot] }
+    this.#owners.bySlot[slot] = owner
     this.#masters = undefined
     this.#version = undefined
   }
@@ -150,20 +174,23 @@ export class Topology {
    * agree about that, whichever process gave them.
    */
   get version(): string {
-    this.#version ??= createHash('sha1').update(this.#owners.join()).digest('hex').slice(0, 12)
+    this.#version ??= createHash('sha1')
+      .update(this.#owners.bySlot.join())
+      .digest('hex')
+      .slice(0, 12)
     return this.#version
   }
 
   /** Masters that own slots, ordered by their first slot. */
   get masters(): readonly string[] {
-    return (this.#masters ??= mastersOf(this.#owners))
+    return (this.#masters ??= mastersOf(this.#owners.bySlot))
   }
 
   /** How many slots nobody serves: they have no owner, or one that the cluster considers dead. */
   get unservedSlots(): number {
     let count = 0
     for (let slot = 0; slot < SLOT_COUNT; slot++) {
-      const owner = this.#owners[slot]
+      const owner = this.#owners.bySlot[slot]
       if (owner === undefined || this.nodes.get(owner)?.isFailed === true) count++
     }
     return count

@@ -419,5 +419,5 @@ export class NodeBus {
   }
 }
 
-const versions = (a: SimulatedNode, b: SimulatedNode): string =>
-  `${a.view.version} ${b.view.version}`
+// Neither ever goes back, so two pairs of versions with the same sum are the same.
+const versions = (a: SimulatedNode, b: SimulatedNode): number => a.view.version + b.view.version

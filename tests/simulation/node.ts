@@ -53,8 +53,8 @@ export class SimulatedNode implements Server {
   /** An election that it has called. */
   electionAt: number | undefined
   readonly votedAt = new Map<string, number>()
-  /** The versions of both views when it last compared its own with another node's. */
-  readonly compared = new Map<string, string>()
+  /** The sum of the versions of both views when it last compared its own with another node's. */
+  readonly compared = new Map<string, number>()
   readonly #world: World
   /** By their hash. They are not replicated, and a node that starts again knows none. */
   readonly #scripts = new Map<string, string>()

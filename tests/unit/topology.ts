@@ -230,6 +230,28 @@ t.test('slots are served unless the cluster considers their owner dead', async t
   t.equal(failed.unservedSlots, 11, 'ten slots of a failed owner, and one without an owner')
 })
 
+t.test(
+  'a look that finds the same owners takes over the map, and a MOVED stays its own',
+  async t => {
+    const views = [[node({ port: 1, epoch: 1, slots: [[0, SLOT_COUNT - 1]] })]]
+    const first = Topology.fromViews(views)
+    const { version, masters } = first
+    const second = Topology.fromViews(views, first)
+    t.equal(second.masters, masters, 'the same list')
+    t.equal(second.version, version)
+    first.move(5, 'h:2')
+    t.equal(first.ownerOf(5), 'h:2')
+    t.equal(second.ownerOf(5), 'h:1')
+    second.move(6, 'h:3')
+    t.strictSame(second.masters, ['h:1', 'h:3'])
+    const third = Topology.fromViews(views, second)
+    t.strictSame(third.masters, ['h:1'], 'a MOVED that the views contradict is forgotten')
+    const fourth = Topology.fromViews([[node({ port: 2, epoch: 2, slots: [[0, 9]] })]], third)
+    t.strictSame(fourth.masters, ['h:2'])
+    t.equal(fourth.ownerOf(10), undefined)
+  }
+)
+
 t.test('living replicas are those of this master that are neither failed nor cut off', async t => {
   const replica = { role: 'replica', masterId: 'id-1', epoch: 1 } as const
   const topology = Topology.fromViews([
