@@ -11,7 +11,12 @@ import { type Stream } from './stream.js'
  */
 export const PING = Buffer.from('event: ping\ndata: {}\n\n')
 
-const TICKS = 2000
+/**
+ * How many ticks an interval has. A heartbeat may come early by one tick. Each tick that has work
+ * wakes the process up, which costs more than the writes: with 2,000 ticks a heartbeat took twice
+ * the processor time (bench/RESULTS.md).
+ */
+const TICKS = 300
 /**
  * The streams of a busy room all fall silent at the same moment. Each stream gets its heartbeat a
  * little early, by up to this share of the interval, so that they do not all come due at once.
