@@ -81,7 +81,7 @@ export const SETTINGS = {
         '(ES256, ES384, ES512) or Ed25519 (EdDSA)'),
     AUTH_JWKS_URL: text('',
       'instead: URL of a JSON Web Key Set, fetched every 5 minutes and when a token names an ' +
-        'unknown key, at most once a second'),
+        'unknown key, at most once a second and, after the first ten times, every 6 s'),
     AUTH_AUDIENCE: text('',
       'audience (aud) that a token must name; empty: any'),
     AUTH_ISSUER: text('',

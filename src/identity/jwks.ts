@@ -1,8 +1,10 @@
 // The keys behind AUTH_JWKS_URL. They are fetched at the start, then every few minutes, and when a
-// token names an unknown key (a rotation), but not more often than once a second. Invariant: a
-// token is refused for its key only after a fetch that began when the token was there, because a
-// 401 ends an EventSource for good. A token that comes too early for another fetch waits for it.
-// While the URL does not answer, the last keys stay in use for a limited time. After that, before
+// token names an unknown key (a rotation), but not more often than once a second, nor more than ten
+// times a minute on average: whoever forges tokens must not load the issuer. Invariant: a token is
+// refused for its key only after a fetch that began when the token was there, because a 401 ends an
+// EventSource for good. A token that comes shortly before the next fetch waits for it. One that
+// would wait longer gets 503, and the next fetch comes nevertheless, so forged tokens delay a
+// rotation by some seconds at most. While the URL does not answer, the last keys stay in use for a limited time. After that, before
 // the first answer, and for an unknown key, requests get 503 and not 401: their tokens may be good.
 // A key that is missing from the latest answer is not used, and the rights of what it signed end.
 import { createHash } from 'node:crypto'
@@ -25,6 +27,8 @@ const BYTES_MAX = 256 * 1024
  * gives several keys the same name. Each try costs a verification, also for a forged token.
  */
 const CANDIDATES_MAX = 8
+/** For so long, a token may wait for the next fetch to begin. */
+const WAIT_MS_MAX = 1000
 /** Tokens that may wait for the next fetch; others get 503. Whoever forges them fills no memory. */
 export const WAITING_MAX = 1000
 
@@ -36,6 +40,10 @@ export type JwksOptions = {
   readonly retryMs: number
   /** The least time between two fetches for tokens with unknown keys. */
   readonly cooldownMs: number
+  /** How many such fetches there may be at that pace after a quiet time. */
+  readonly burst: number
+  /** The time after which there may be one more. */
+  readonly eachMs: number
   /** How long keys stay in use while the URL does not answer. */
   readonly staleMs: number
   readonly timeoutMs: number
@@ -54,6 +62,8 @@ export const JWKS_TIMES = {
   refreshMs: 300_000,
   retryMs: 10_000,
   cooldownMs: 1000,
+  burst: 10,
+  eachMs: 6000,
   staleMs: 3_600_000,
   timeoutMs: 5000
 } as const
@@ -69,12 +79,16 @@ export class Jwks implements Keys {
   /** When the last fetch began. */
   #triedAt = -Infinity
   #loading: Promise<void> | undefined
-  /** The fetch that tokens with unknown keys wait for; it has not begun. */
-  #next: Promise<void> | undefined
+  /** The fetch that tokens with unknown keys wait for; it has not begun, and will at `atMs`. */
+  #next: { readonly done: Promise<void>; readonly atMs: number } | undefined
   #waiting = 0
+  /** Fetches for unknown keys that may begin, at `#countedAt`. */
+  #allowance: number
+  #countedAt = performance.now()
 
   constructor(options: JwksOptions) {
     this.#options = options
+    this.#allowance = options.burst
   }
 
   /** Fetches the keys regularly until `close`. Resolves after the first attempt. */
@@ -106,13 +120,18 @@ export class Jwks implements Keys {
     return performance.now() - this.#fetchedAt > this.#options.staleMs
   }
 
-  /** The keys by a fetch that begins after this call. Calls during the pause share one. */
+  /**
+   * The keys by a fetch that begins after this call. Calls during the pause share one.
+   * @throws DialogsError KEYS_UNAVAILABLE if that fetch comes too late or fails
+   */
   async #nextKeys(): Promise<ReadonlyMap<string, JwksKey>> {
     if (this.#waiting >= WAITING_MAX) throw unavailable()
     const calledAt = performance.now()
     this.#waiting++
     try {
-      await (this.#next ??= this.#loadAfterPause())
+      const next = (this.#next ??= this.#planNext())
+      if (next.atMs - calledAt > WAIT_MS_MAX) throw unavailable()
+      await next.done
     } finally {
       this.#waiting--
     }
@@ -120,10 +139,20 @@ export class Jwks implements Keys {
     return this.#keys
   }
 
-  async #loadAfterPause(): Promise<void> {
+  #planNext(): { readonly done: Promise<void>; readonly atMs: number } {
+    const { burst, cooldownMs, eachMs } = this.#options
+    const now = performance.now()
+    this.#allowance = Math.min(burst, this.#allowance + (now - this.#countedAt) / eachMs)
+    this.#countedAt = now
+    const atMs = Math.max(this.#triedAt + cooldownMs, now + (1 - this.#allowance) * eachMs)
+    this.#allowance--
+    return { done: this.#loadAt(atMs), atMs }
+  }
+
+  async #loadAt(atMs: number): Promise<void> {
     // A fetch in progress may have been answered before the key was published.
     await this.#loading
-    const pauseMs = this.#triedAt + this.#options.cooldownMs - performance.now()
+    const pauseMs = Math.max(atMs, this.#triedAt + this.#options.cooldownMs) - performance.now()
     if (pauseMs > 0) await sleep(pauseMs, undefined, { ref: false })
     await this.#loading
     this.#next = undefined

@@ -210,6 +210,8 @@ t.test('keys from a URL: rotation, a vanished key, and a URL that does not answe
     refreshMs: 100,
     retryMs: 50,
     cooldownMs: 50,
+    burst: 1000,
+    eachMs: 1,
     staleMs: 60_000,
     timeoutMs: 1000,
     onFault: (error: unknown) => faults.push(error),
@@ -283,6 +285,8 @@ t.test('keys with the same name, or without one, are told apart by what they sig
     refreshMs: 3_600_000,
     retryMs: 3_600_000,
     cooldownMs: 0,
+    burst: 1000,
+    eachMs: 1,
     staleMs: 3_600_000,
     timeoutMs: 10_000,
     onFault: error => faults.push(error),
@@ -375,12 +379,14 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
   // An address is an object for a port of TCP.
   const { port } = server.address() as { readonly port: number }
   const HOUR_MS = 3_600_000
-  const jwksWith = async (cooldownMs: number): Promise<Jwks> => {
+  const jwksWith = async (cooldownMs: number, burst = 100, eachMs = 1): Promise<Jwks> => {
     const jwks = new Jwks({
       url: `http://127.0.0.1:${port}/keys`,
       refreshMs: HOUR_MS,
       retryMs: HOUR_MS,
       cooldownMs,
+      burst,
+      eachMs,
       staleMs: HOUR_MS,
       timeoutMs: 10_000,
       onFault: error => t.fail(String(error)),
@@ -429,4 +435,26 @@ t.test('tokens with unknown keys cause no more fetches than allowed', async t =>
   await refused
   keys = [known, { ...known, kid: 'late' }]
   t.equal((await second).length, 1, 'an answer that may be older than the token does not refuse it')
+
+  asked = 0
+  const EACH_MS = 1500
+  const flooded = await jwksWith(0, 2, EACH_MS)
+  await ask(flooded)
+  await ask(flooded)
+  t.equal(asked, 3, 'as often as the burst allows')
+  const tried = async (): Promise<string> => {
+    try {
+      await flooded.candidatesFor({ alg: 'ES256', kid: 'newest' })
+      return 'found'
+    } catch (error) {
+      return (error as { readonly code: string }).code
+    }
+  }
+  const floodedAt = performance.now()
+  t.equal(await tried(), 'KEYS_UNAVAILABLE', 'then not before some time, and nobody waits for that')
+  t.ok(performance.now() - floodedAt < EACH_MS / 2)
+  keys = [...keys, { ...known, kid: 'newest' }]
+  await until('a new key is found all the same', async () => (await tried()) === 'found')
+  t.ok(performance.now() - floodedAt < 2 * EACH_MS, 'within the time between two fetches')
+  t.equal(asked, 4)
 })
