@@ -130,7 +130,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
 
   let isStopping = false
   connections.listenTo(fastify.server)
-  const answers = new Answers(config.http)
+  const answers = new Answers(config.http, store.shardOf)
   const hosts = new Hosts(config.http.allowedHosts, config.server.host)
   fastify.decorateRequest('startedAt', 0)
   fastify.decorateRequest('caller')
@@ -199,7 +199,7 @@ export async function buildApp(config: Config, redis: RedisTarget, team?: Team):
   await fastify.register(async api => {
     withApiHeaders(api)
     // Before the gate, which may ask the store who is a member.
-    shareByShard(api, connections, new Shares(slot => cluster.topology.ownerOf(slot)))
+    shareByShard(api, connections, new Shares(store.shardOf))
     gate?.guard(api, 'api')
     limits.count(api)
     await api.register(ticketRoutes, { tickets: gate?.tickets })

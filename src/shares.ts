@@ -8,15 +8,25 @@
 
 const SHARE = 4
 
+/** Names the shard that a slot belongs to; undefined while it has none. */
+export type ShardOf = (slot: number) => string | undefined
+
+/**
+ * Whether a shard may take one more of a limited number of places. Leaves one place to others even
+ * where there are few.
+ * @param taken how many of them it has
+ * @param free how many nobody has
+ */
+export const mayTake = (taken: number, free: number): boolean => taken <= SHARE * (free - 1)
+
 /** The places that one shard has. */
 export type Share = { readonly shard: string; taken: number }
 
 export class Shares {
-  readonly #shardOf: (slot: number) => string | undefined
+  readonly #shardOf: ShardOf
   readonly #shares = new Map<string, Share>()
 
-  /** @param shardOf names the shard that a slot belongs to; undefined while it has none */
-  constructor(shardOf: (slot: number) => string | undefined) {
+  constructor(shardOf: ShardOf) {
     this.#shardOf = shardOf
   }
 

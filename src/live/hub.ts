@@ -71,7 +71,7 @@ export class Hub {
     this.#subscriber = subscriber
     this.#options = options
     this.#events = events
-    this.pages = new Pages(store.history, options)
+    this.pages = new Pages(store.history, options, store.shardOf)
     this.budget = new RingBudget(options.ringsBytesMax, events.ringEvicted)
     this.#heartbeats = new Heartbeats(options.heartbeatMs)
     this.#audit = new Audit(this.#rooms, options, LOOKS_PER_MS_MAX, (entry, now) => {

@@ -9,7 +9,9 @@
 import { FairTurns } from '../fair-turns.js'
 import { LoopTurns } from '../loop-turns.js'
 import { PageSizes } from '../page-sizes.js'
+import { type ShardOf } from '../shares.js'
 import { type History } from '../store/history.js'
+import { roomSlot } from '../store/keys.js'
 import { type Frames, piecesOf } from '../message/frame.js'
 import { type Entry } from '../message/message.js'
 
@@ -42,10 +44,10 @@ export class Pages {
   readonly #kept = new Map<string, Page>()
   #keptBytes = 0
 
-  constructor(history: Pick<History, 'range'>, options: PagesOptions) {
+  constructor(history: Pick<History, 'range'>, options: PagesOptions, shardOf: ShardOf) {
     this.#history = history
     this.#options = options
-    this.#fair = new FairTurns(options.pageReadsMax)
+    this.#fair = new FairTurns(options.pageReadsMax, shardOf)
   }
 
   /** Reads that wait for their turn. */
@@ -117,7 +119,7 @@ export class Pages {
       const expected = this.#sizes.expected(room, to - from + 1)
       // The readers of a room are one client: they take turns with those of other rooms.
       reading = this.#fair
-        .run(room, expected, async () => {
+        .run({ client: room, bytes: expected, slot: roomSlot(room) }, async () => {
           const entries = await this.#history.range(room, from, to, epoch)
           const page = await this.#encode(entries)
           this.#sizes.note(room, entries.length, bytesOf(page))

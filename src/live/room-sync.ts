@@ -7,6 +7,7 @@
 // decided here: a room's owner hears of resets and of falling behind.
 import { framesOf } from '../message/frame.js'
 import { timeOf } from '../message/message.js'
+import { type ShardOf } from '../shares.js'
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { type Delivery } from './delivery.js'
@@ -17,6 +18,7 @@ import { Retrier } from './retrier.js'
 
 /** What a room asks of the store. */
 export type RoomStore = {
+  readonly shardOf: ShardOf
   readonly log: Pick<Log, 'head' | 'range' | 'horizon' | 'expires'>
   readonly history: Pick<History, 'range'>
 }

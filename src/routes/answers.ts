@@ -9,6 +9,8 @@ import { DialogsError } from '../errors.js'
 import { FairTurns } from '../fair-turns.js'
 import { PageSizes } from '../page-sizes.js'
 import { Shared } from '../shared.js'
+import { type ShardOf } from '../shares.js'
+import { roomSlot, userSlot } from '../store/keys.js'
 import { nameOf } from './limits.js'
 
 export type AnswersOptions = {
@@ -20,8 +22,8 @@ export type AnswersOptions = {
 
 /** What is asked for. Requests for the same get the same answer. */
 export type PageOf = {
-  readonly kind: string
-  /** The room or person. */
+  readonly kind: 'messages' | 'users' | 'blocks' | 'dialogs'
+  /** The room, or for dialogs the person. */
   readonly name: string
   /** Entries at most. */
   readonly limit: number
@@ -48,9 +50,9 @@ export class Answers {
   readonly #asking = new Map<string, Set<ServerResponse>>()
   #bytes = 0
 
-  constructor(options: AnswersOptions) {
+  constructor(options: AnswersOptions, shardOf: ShardOf) {
     this.#options = options
-    this.#fair = new FairTurns(options.answerReadsMax)
+    this.#fair = new FairTurns(options.answerReadsMax, shardOf)
   }
 
   /** Bytes of answers that clients have not taken yet. */
@@ -107,7 +109,9 @@ export class Answers {
   ): Promise<Buffer> {
     const subject = `${kind} ${name}`
     const expected = this.#sizes.expected(subject, limit)
-    return await this.#fair.run(nameOf(reply.request), expected, async () => {
+    const slot = kind === 'dialogs' ? userSlot(name) : roomSlot(name)
+    const work = { client: nameOf(reply.request), bytes: expected, slot }
+    return await this.#fair.run(work, async () => {
       if ([...asking].every(({ destroyed }) => destroyed)) {
         throw new DialogsError('REQUEST_TIMEOUT', 'The client left before its page was read.')
       }

@@ -7,7 +7,7 @@ import { type Caller } from '../identity/caller.js'
 import { checkName } from '../message/names.js'
 import { type Dialog, dialogJson } from '../store/inbox.js'
 import { type Store } from '../store/store.js'
-import { type Answers, sendJson } from './answers.js'
+import { type Answers, type PageOf, sendJson } from './answers.js'
 import { parseLimit } from './parameters.js'
 import { checkActsAs, checkWrite } from './rights.js'
 import {
@@ -121,7 +121,7 @@ export async function dialogRoutes(
       // Waits until their messages written through this process are in the list.
       await listUpdates.settled(user)
       const { caller } = request
-      const asked = { kind: 'dialogs', name: user, limit, where: [caller.readRule, before] }
+      const asked: PageOf = { kind: 'dialogs', name: user, limit, where: [caller.readRule, before] }
       return await answers.send(reply, asked, async () => {
         const cursor = Date.now()
         const { dialogs, next = null } = await inbox.page(user, before, limit, pageBytesMax)

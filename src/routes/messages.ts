@@ -8,7 +8,7 @@ import { entryJson, messageJson } from '../message/frame.js'
 import { checkText } from '../message/names.js'
 import { isDeleted, isLost, parseCursor } from '../message/message.js'
 import { type Store } from '../store/store.js'
-import { type Answers, sendJson } from './answers.js'
+import { type Answers, type PageOf, sendJson } from './answers.js'
 import { type SendError } from './errors.js'
 import { messagePage } from './message-page.js'
 import { onceOf, parseLimit, parseSeq } from './parameters.js'
@@ -107,7 +107,7 @@ export async function messageRoutes(
         request.query.after === undefined ? undefined : parseCursor(request.query.after).seq
       const before =
         request.query.before === undefined ? undefined : parseCursor(request.query.before).seq
-      const page = { kind: 'messages', name: room, limit, where: [after, before] }
+      const page: PageOf = { kind: 'messages', name: room, limit, where: [after, before] }
       return await answers.send(
         reply,
         page,

@@ -4,7 +4,7 @@ import { type TypeBoxTypeProvider } from '@fastify/type-provider-typebox'
 import { formatTime } from '../message/frame.js'
 import { checkName } from '../message/names.js'
 import { type Store } from '../store/store.js'
-import { type Answers } from './answers.js'
+import { type Answers, type PageOf } from './answers.js'
 import { parseLimit } from './parameters.js'
 import { checkAdmin, checkRead, checkStillReads } from './rights.js'
 import { DeletedRoomAnswer, UsersAnswer, UsersQuery } from './member-schemas.js'
@@ -35,7 +35,7 @@ export async function roomRoutes(
       const { after } = request.query
       await checkRead(request.caller, room)
       const limit = parseLimit(request.query.limit)
-      const asked = { kind: 'users', name: room, limit, where: [after] }
+      const asked: PageOf = { kind: 'users', name: room, limit, where: [after] }
       return await answers.send(
         reply,
         asked,
@@ -85,7 +85,7 @@ export async function roomRoutes(
       checkName('room', room)
       checkAdmin(request.caller)
       const limit = parseLimit(request.query.limit)
-      const asked = { kind: 'blocks', name: room, limit, where: [after] }
+      const asked: PageOf = { kind: 'blocks', name: room, limit, where: [after] }
       return await answers.send(reply, asked, async () => {
         const page = await store.blocks.page(room, after, limit)
         const { users, blockLength, blocks, version, next = null } = page

@@ -5,7 +5,7 @@
 // the queue until its work has really ended, because the work takes memory.
 import { setTimeout as sleep } from 'node:timers/promises'
 import { DialogsError } from '../errors.js'
-import { type Share, Shares } from '../shares.js'
+import { type ShardOf, type Share, Shares } from '../shares.js'
 
 export type AdmissionOptions = {
   readonly queueLengthMax: number
@@ -38,8 +38,7 @@ export class Admission {
   readonly #taken = new Set<Taken>()
   #timer: NodeJS.Timeout | undefined
 
-  /** @param shardOf names the shard that a slot belongs to */
-  constructor(options: AdmissionOptions, shardOf: (slot: number) => string | undefined) {
+  constructor(options: AdmissionOptions, shardOf: ShardOf) {
     this.#options = options
     this.#lengths = new Shares(shardOf)
     this.#bytesShares = new Shares(shardOf)

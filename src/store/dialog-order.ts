@@ -89,7 +89,7 @@ export class DialogOrder {
     const now = performance.now()
     const known = this.#heads.get(room)
     if (known !== undefined && now < known.untilMs) return known.ms
-    const reading = this.#fair.run(user, 0, async () =>
+    const reading = this.#fair.run({ client: user, bytes: 0, slot: roomSlot(room) }, async () =>
       timeOf((await this.#log.head(room))?.reference)
     )
     const share = (1 + roomSlot(room) / SLOT_COUNT) / 2

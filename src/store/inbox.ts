@@ -3,6 +3,7 @@
 // when somebody posts. dialog-order.ts has the order of the list.
 import { FairTurns } from '../fair-turns.js'
 import { type Cluster } from '../redis/cluster.js'
+import { type ShardOf } from '../shares.js'
 import { entryJson } from '../message/frame.js'
 import { parseReference } from '../message/message.js'
 import { DialogOrder, type DialogPlace, formatPlace, parsePlace } from './dialog-order.js'
@@ -55,7 +56,7 @@ export class Inbox {
   readonly #dialogs: Dialogs
   readonly #marks: ReadMarks
   readonly #deadlineMs: number
-  readonly #fair = new FairTurns(READS_MAX)
+  readonly #fair: FairTurns
   readonly #order: DialogOrder
 
   constructor(
@@ -67,7 +68,7 @@ export class Inbox {
       readonly dialogs: Dialogs
       readonly marks: ReadMarks
     },
-    deadlineMs: number
+    { deadlineMs, shardOf }: { readonly deadlineMs: number; readonly shardOf: ShardOf }
   ) {
     this.#cluster = cluster
     this.#log = parts.log
@@ -75,6 +76,7 @@ export class Inbox {
     this.#members = parts.members
     this.#dialogs = parts.dialogs
     this.#marks = parts.marks
+    this.#fair = new FairTurns(READS_MAX, shardOf)
     this.#order = new DialogOrder(parts.log, parts.dialogs, this.#fair)
     this.#deadlineMs = deadlineMs
   }
@@ -154,7 +156,7 @@ export class Inbox {
     const marks = await this.#marks.many(user, rooms)
     const dialogs = await Promise.all(
       rooms.map((room, index) =>
-        this.#fair.run(user, 0, async () =>
+        this.#fair.run({ client: user, bytes: 0, slot: roomSlot(room) }, async () =>
           (await (isCertain
             ? this.#members.isMemberNow(room, user)
             : this.#members.isMember(room, user)))

@@ -8,6 +8,8 @@
 // PENDING_MAX are in flight, another one is skipped and reported as a fault. The next message makes
 // up for it.
 import { FairTurns } from '../fair-turns.js'
+import { type ShardOf } from '../shares.js'
+import { userSlot } from './keys.js'
 import { type Message } from '../message/message.js'
 import { Remembered } from '../remembered.js'
 import { type Members } from './members.js'
@@ -24,7 +26,7 @@ export class ListUpdates {
   readonly #members: Pick<Members, 'addToList'>
   readonly #deadlineMs: number
   readonly #onFault: (error: unknown) => void
-  readonly #fair = new FairTurns(AT_ONCE)
+  readonly #fair: FairTurns
   /**
    * Pairs that were updated lately, each with the generation of the message: a deletion of the room
    * takes it out of the lists, and this process may not have heard of that. In two maps: forgetting
@@ -45,11 +47,16 @@ export class ListUpdates {
 
   constructor(
     members: Pick<Members, 'addToList'>,
-    options: { readonly deadlineMs: number; readonly onFault: (error: unknown) => void }
+    options: {
+      readonly deadlineMs: number
+      readonly shardOf: ShardOf
+      readonly onFault: (error: unknown) => void
+    }
   ) {
     this.#members = members
     this.#deadlineMs = options.deadlineMs
     this.#onFault = options.onFault
+    this.#fair = new FairTurns(AT_ONCE, options.shardOf)
   }
 
   /** Notes that messages of a room were committed, all of one generation. */
@@ -105,7 +112,7 @@ export class ListUpdates {
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
     const touch: Promise<void> = this.#fair
-      .run(user, 0, () => this.#list(update))
+      .run({ client: user, bytes: 0, slot: userSlot(user) }, () => this.#list(update))
       .finally(() => {
         this.#pendingCount--
         pending.delete(touch)

@@ -3,6 +3,7 @@
 import { DialogsError, isTemporary } from '../errors.js'
 import { type Change, type Entry, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
+import { type ShardOf } from '../shares.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { BlockWriter } from './block-writer.js'
@@ -50,6 +51,7 @@ export type StoreOptions = Omit<AppenderOptions, 'publish'> &
   }
 
 export class Store {
+  readonly shardOf: ShardOf
   readonly log: Log
   readonly sealer: Sealer
   readonly history: History
@@ -71,7 +73,8 @@ export class Store {
 
   constructor(cluster: Cluster, options: StoreOptions) {
     this.#options = options
-    this.#admission = new Admission(options, slot => cluster.topology.ownerOf(slot))
+    this.shardOf = slot => cluster.topology.ownerOf(slot)
+    this.#admission = new Admission(options, this.shardOf)
     const { steps } = this.#admission
     const { lostPatienceMs, onFault, storeDeadlineMs: deadlineMs } = options
     const faultOf =
@@ -95,7 +98,11 @@ export class Store {
         options.onDoubt?.(channel)
       }
     })
-    const listUpdates = new ListUpdates(members, { deadlineMs, onFault: faultOf('list') })
+    const listUpdates = new ListUpdates(members, {
+      deadlineMs,
+      shardOf: this.shardOf,
+      onFault: faultOf('list')
+    })
     members.onRemoved((room, user) => {
       listUpdates.forget(room, user)
     })
@@ -120,7 +127,11 @@ export class Store {
     this.blockWriter = blockWriter
     this.appender = appender
     this.members = members
-    this.inbox = new Inbox(cluster, { log, history, members, dialogs, marks }, deadlineMs)
+    this.inbox = new Inbox(
+      cluster,
+      { log, history, members, dialogs, marks },
+      { deadlineMs, shardOf: this.shardOf }
+    )
     this.listUpdates = listUpdates
     this.cleaner = new RoomCleaner(
       cluster,

@@ -30,7 +30,7 @@ class Unread extends EventEmitter {
 }
 
 const answers = (): Answers =>
-  new Answers({ answersBytesMax: BYTES_MAX, answerReadsMax: READS_MAX })
+  new Answers({ answersBytesMax: BYTES_MAX, answerReadsMax: READS_MAX }, () => undefined)
 
 /** A page of a room, which is short. */
 const pageOf = (name: string): PageOf => ({ kind: 'messages', name, limit: 1, where: [] })

@@ -24,7 +24,7 @@ function orderOf(heads: ReadonlyMap<string, number>): {
     },
     // Only this is asked.
     { newest: async () => own } as unknown as Dialogs,
-    new FairTurns(256)
+    new FairTurns(256, () => undefined)
   )
   return { order, read }
 }

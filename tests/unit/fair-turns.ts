@@ -12,11 +12,13 @@ class World {
   readonly #all: Array<Promise<unknown>> = []
 
   constructor(readsMax: number, patienceMs?: number) {
-    this.fair = new FairTurns(readsMax, patienceMs)
+    // Each slot is a shard.
+    this.fair = new FairTurns(readsMax, String, patienceMs)
   }
 
-  ask(name: string, client = 'ann', bytes = 1): void {
-    const read = this.fair.run(client, bytes, async () => {
+  ask(name: string, client = 'ann', bytes = 1, slot?: number): void {
+    const work = { client, bytes, ...(slot === undefined ? {} : { slot }) }
+    const read = this.fair.run(work, async () => {
       this.begun.push(name)
       await new Promise<void>((resolve, reject) => {
         this.#ends.set(name, error => (error === undefined ? resolve() : reject(error)))
@@ -126,6 +128,48 @@ t.test('reads that wait for a silent shard give their places away, up to a limit
   await until('it is the turn of another client', () => world.begun.at(-1) === 'other')
   await world.endAll()
   t.equal(world.begun.length, 31)
+  t.equal(world.fair.waiting, 0)
+})
+
+for (const { placesMax, shares } of [
+  // A single place goes to whoever is next.
+  { placesMax: 1, shares: [1] },
+  { placesMax: 2, shares: [1, 1] },
+  { placesMax: 4, shares: [3, 1] },
+  { placesMax: 16, shares: [13, 2, 1] },
+  { placesMax: 32, shares: [25, 5, 1] }
+]) {
+  t.test(`of ${placesMax} places, silent shards take ${shares.join(', then ')}`, async t => {
+    const world = new World(placesMax)
+    const begun = (): number => world.begun.length
+    for (const [shard, share] of shares.entries()) {
+      const before = begun()
+      for (const n of sequence(1, 50)) world.ask(`${shard}: ${n}`, 'ann', 1, shard)
+      await world.end('none')
+      t.equal(begun() - before, share)
+    }
+    const isFull = begun() === placesMax
+    world.ask('other', 'ann', 1, 99)
+    await world.end('none')
+    t.equal(world.begun.at(-1) === 'other', !isFull, 'a page of another shard is read at once')
+    await world.endAll()
+    t.equal(begun(), 50 * shares.length + 1, 'and each is in the end')
+  })
+}
+
+t.test('one silent shard cannot take all places for long pages, nor for what is late', async t => {
+  // Eight places for long pages, and as many for late ones.
+  const world = new World(32, 20)
+  for (const n of sequence(1, 100)) world.ask(`silent ${n}`, 'ann', LONG_BYTES + 1, 1)
+  await until('no more begin', () => world.begun.length === 12)
+  for (let n = 1; n <= 5; n++) {
+    world.ask(`other ${n}`, 'ann', LONG_BYTES + 1, 2)
+    await world.end('none')
+    t.equal(world.begun.at(-1), `other ${n}`, 'at once')
+    await world.end(`other ${n}`)
+  }
+  t.equal(world.begun.length, 17)
+  await world.endAll()
   t.equal(world.fair.waiting, 0)
 })
 

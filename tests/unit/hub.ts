@@ -32,7 +32,7 @@ t.test(
       unsubscribe: silent
     }
     const hub = new Hub(
-      store,
+      { ...store, shardOf: () => undefined },
       subscriber,
       {
         ringLengthMax: 100,

@@ -41,7 +41,7 @@ app.addHook('onRequest', (request, _reply, done) => {
 })
 const sendError = errorSender({ report: () => undefined } as unknown as Reports)
 errorRoutes(app, sendError, collectRoutes(app))
-const answers = new Answers({ answersBytesMax: 1e6, answerReadsMax: 1 })
+const answers = new Answers({ answersBytesMax: 1e6, answerReadsMax: 1 }, () => undefined)
 await app.register(messageRoutes, {
   store,
   answers,

@@ -38,7 +38,7 @@ function pagesOf(
     }))
   }
   // Pages only asks a history for ranges.
-  const pages = new Pages({ range }, { ...OPTIONS, ...options })
+  const pages = new Pages({ range }, { ...OPTIONS, ...options }, () => undefined)
   return {
     pages,
     reads,

@@ -87,17 +87,22 @@ async function worldOf(t: Test, head: number, hasBegun = true): Promise<World> {
   }
   // The part of a store that a room uses.
   const history = { range }
-  const pages = new Pages(history, {
-    pageLength: 512,
-    pageLengthMax: 512,
-    pageBytesMax: 1e6,
-    socketBytesMax: 1000,
-    pagesBytesMax: 1e6,
-    pageReadsMax: 4
-  })
+  const shardOf = (): undefined => undefined
+  const pages = new Pages(
+    history,
+    {
+      pageLength: 512,
+      pageLengthMax: 512,
+      pageBytesMax: 1e6,
+      socketBytesMax: 1000,
+      pagesBytesMax: 1e6,
+      pageReadsMax: 4
+    },
+    shardOf
+  )
   const room = new Room(
     'r',
-    { log, history },
+    { log, history, shardOf },
     {
       settings: { ringLengthMax: 100, ringBytesMax: 1e5, earlyLengthMax: 100, gapWaitMs: 5 },
       budget,
