@@ -197,9 +197,21 @@ t.test('a stream of 100 rooms with the longest names is opened and resumed', asy
 t.test('nginx hides what only operators need', async t => {
   const room = freshRoom()
   await postMany(url, room, 'ann', 1)
-  for (const path of ['/metrics', '/cluster', `/rooms/${room}/blocks`]) {
-    t.equal((await fetch(`${services[0]?.url}${path}`)).status, 200, `${path} of the service`)
-    t.equal((await fetch(url + path)).status, 404, `${path} through nginx`)
+  const statusOf = async (path: string): Promise<number> => {
+    const response = await fetch(path)
+    await response.body?.cancel()
+    return response.status
+  }
+  for (const path of [
+    '/metrics',
+    '/cluster',
+    '/cluster/',
+    '/cluster/events',
+    '/cluster/events?room=a',
+    `/rooms/${room}/blocks`
+  ]) {
+    t.equal(await statusOf(`${services[0]?.url}${path}`), 200, `${path} of the service`)
+    t.equal(await statusOf(url + path), 404, `${path} through nginx`)
   }
   t.equal((await fetch(`${url}/rooms/${room}/messages`)).status, 200)
 })
