@@ -20,6 +20,14 @@ const REMEMBERED_MAX = 50_000
 const PENDING_MAX = 10_000
 const AT_ONCE = 256
 
+/** Beyond this, all pairs that were updated before are out of date. */
+const DELETED_MAX = 10_000
+
+/**
+ * The generation of the message: a deletion of the room takes it out of the lists, and this process
+ * may not have heard of that. And how many deletions it had heard of by then.
+ */
+type Updated = { readonly generation: number; readonly deletions: number }
 type Update = { readonly room: string; readonly user: string; readonly ms: number }
 
 export class ListUpdates {
@@ -28,12 +36,19 @@ export class ListUpdates {
   readonly #onFault: (error: unknown) => void
   readonly #fair: FairTurns
   /**
-   * Pairs that were updated lately, each with the generation of the message: a deletion of the room
-   * takes it out of the lists, and this process may not have heard of that. In two maps: forgetting
-   * the older one keeps the newer half.
+   * Pairs that were updated lately. In two maps: forgetting the older one keeps the newer half.
    */
-  #recent = new Map<string, number>()
-  #older = new Map<string, number>()
+  #recent = new Map<string, Updated>()
+  #older = new Map<string, Updated>()
+  /**
+   * Rooms that were deleted, each with the number of its last deletion. Pairs that were updated
+   * before that are out of date. Looking for all pairs of the room instead took 4 to 11 ms for each
+   * deletion with 98,000 pairs.
+   */
+  readonly #deleted = new Map<string, number>()
+  #deletions = 0
+  /** Up to this deletion, rooms are not in `#deleted` any more: any room may be meant. */
+  #forgotten = 0
   /**
    * Users who were removed from a room and may write there again. An update that was in flight
    * during the removal may have left the room in their list, although their streams do not follow
@@ -63,8 +78,11 @@ export class ListUpdates {
   wrote(room: string, messages: readonly Message[], generation: number): void {
     for (const { user, ms } of messages) {
       const key = keyOf(room, user)
-      const known = this.#recent.get(key) ?? this.#older.get(key) ?? -1
-      if (known < generation) this.#begin(key, generation, { room, user, ms })
+      const known = this.#recent.get(key) ?? this.#older.get(key)
+      if (known !== undefined && known.deletions < this.#lastDeletionOf(room)) {
+        this.forget(room, user)
+      } else if (known !== undefined && known.generation >= generation) continue
+      this.#begin(key, generation, { room, user, ms })
     }
   }
 
@@ -74,13 +92,11 @@ export class ListUpdates {
    */
   forget(room: string, user: string | undefined): void {
     if (user === undefined) {
-      for (const known of [this.#recent, this.#older]) {
-        for (const key of known.keys()) {
-          if (!key.startsWith(`${room}{`)) continue
-          known.delete(key)
-          this.#removed.set(key, true)
-        }
+      if (this.#deleted.size >= DELETED_MAX) {
+        this.#deleted.clear()
+        this.#forgotten = this.#deletions
       }
+      this.#deleted.set(room, ++this.#deletions)
       return
     }
     const key = keyOf(room, user)
@@ -99,6 +115,10 @@ export class ListUpdates {
 
   async allSettled(): Promise<void> {
     await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
+  }
+
+  #lastDeletionOf(room: string): number {
+    return this.#deleted.get(room) ?? this.#forgotten
   }
 
   #begin(key: string, generation: number, update: Update): void {
@@ -138,7 +158,7 @@ export class ListUpdates {
       this.#recent = new Map()
       this.#turnedAt = now
     }
-    this.#recent.set(key, generation)
+    this.#recent.set(key, { generation, deletions: this.#deletions })
   }
 }
 

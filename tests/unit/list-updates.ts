@@ -42,6 +42,39 @@ t.test("a writer's list is updated once, and again after a removal", async t => 
   t.same(listed.slice(3), [{ room: 'red', user: 'ann', isBack: false }])
 })
 
+t.test('a deletion costs the same however many writers are remembered', async t => {
+  const DELETIONS = 10_001 // more than are remembered
+  const isBack: Array<boolean | undefined> = []
+  const listUpdates = new ListUpdates(
+    {
+      addToList: async (_room, _user, _ms, _deadline, back) => {
+        isBack.push(back)
+      }
+    },
+    { deadlineMs: 1000, shardOf: () => undefined, onFault: error => t.fail(String(error)) }
+  )
+  const wrote = async (room: string, from: number, to: number): Promise<void> => {
+    for (let n = from; n < to; n++) {
+      listUpdates.wrote(room, [{ room, seq: 1, user: `user-${n}`, text: 'x', ms: 1 }], 0)
+    }
+    await listUpdates.allSettled()
+  }
+  for (let n = 0; n < 80_000; n += 8000) await wrote('red', n, n + 8000)
+  const begun = performance.now()
+  for (let n = 0; n < DELETIONS; n++) listUpdates.forget(`room-${n}`, undefined)
+  const tookMs = performance.now() - begun
+  t.ok(tookMs < 1000, `${DELETIONS} deletions took ${Math.round(tookMs)} ms`)
+  isBack.length = 0
+  await wrote('red', 79_999, 80_000)
+  t.same(isBack, [true], 'too many to remember: any room may have been among them')
+  listUpdates.forget('red', undefined)
+  await wrote('blue', 0, 1)
+  await wrote('red', 79_999, 80_000)
+  await wrote('red', 79_999, 80_000)
+  await wrote('blue', 0, 1)
+  t.same(isBack.slice(1), [false, true], 'each once more')
+})
+
 t.test('beyond 10,000 updates at a time one is skipped, and its next message makes up', async t => {
   const PENDING_MAX = 10_000
   let listed = 0
