@@ -4,9 +4,10 @@
 // refused for its key only after a fetch that began when the token was there, because a 401 ends an
 // EventSource for good. A token that comes shortly before the next fetch waits for it. One that
 // would wait longer gets 503, and the next fetch comes nevertheless, so forged tokens delay a
-// rotation by some seconds at most. While the URL does not answer, the last keys stay in use for a limited time. After that, before
-// the first answer, and for an unknown key, requests get 503 and not 401: their tokens may be good.
-// A key that is missing from the latest answer is not used, and the rights of what it signed end.
+// rotation by some seconds at most. While the URL does not answer, the last keys stay in use for a
+// limited time. After that, before the first answer, and for an unknown key, requests get 503 and
+// not 401: their tokens may be good. A key that is missing from the latest answer is not used, and
+// the rights of what it signed end.
 import { createHash } from 'node:crypto'
 import {
   createLocalJWKSet,

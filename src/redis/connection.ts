@@ -43,6 +43,8 @@ type Client = ReturnType<typeof createClient>
 /** Never connected. `createClient` builds a class with all commands each time; copies share one. */
 const TEMPLATE = createClient()
 
+const LATE_GREETING = 'it did not answer the greeting in time'
+
 export class Connection {
   readonly #client: Client
   /** For messages. */
@@ -88,19 +90,23 @@ export class Connection {
   ): Promise<Connection> {
     const client = clientOf(address, options, password)
     const connection = new Connection(client, address)
+    let isLate = false
     const timer = setTimeout(() => {
-      connection.close('it did not answer the greeting in time')
+      isLate = true
+      connection.close(LATE_GREETING)
     }, options.connectTimeoutMs)
     try {
       await client.connect()
       await greet(client)
     } catch (error) {
+      if (isRedisError(error)) {
+        connection.close('it could not be opened')
+        throw error
+      }
+      // After a close, node-redis fails for reasons of its own, such as a TypeError.
+      const why = isLate ? LATE_GREETING : messageOf(error)
       connection.close('it could not be opened')
-      throw isRedisError(error)
-        ? error
-        : new ConnectionLost(`No connection to ${addressKey(address)}: ${messageOf(error)}`, {
-            cause: error
-          })
+      throw new ConnectionLost(`No connection to ${addressKey(address)}: ${why}`, { cause: error })
     } finally {
       clearTimeout(timer)
     }

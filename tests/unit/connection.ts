@@ -110,6 +110,19 @@ t.test('silence ends the connection, and commands in flight are rejected at once
   t.notOk(connection.isUsable)
 })
 
+t.test('a node that does not answer the greeting is named, with the reason', async t => {
+  const { port } = await serve(t, '', '')
+  for (const connectTimeoutMs of [1, 100]) {
+    await t.rejects(
+      Connection.open({ host: '127.0.0.1', port }, { ...OPTIONS, connectTimeoutMs }),
+      {
+        constructor: ConnectionLost,
+        message: `No connection to 127.0.0.1:${port}: it did not answer the greeting in time`
+      }
+    )
+  }
+})
+
 t.test("a denied login rejects with Redis' own error; a denied greeting is ignored", async t => {
   await t.rejects(open(t, await serve(t, '-WRONGPASS no\r\n')), { message: 'WRONGPASS no' })
   await t.rejects(open(t, await serve(t, '+OK\r\n', '-ERR max number of clients reached\r\n')), {
