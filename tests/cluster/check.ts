@@ -5,7 +5,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { text as textOf } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import fc from 'fast-check'
 import t, { type Test } from 'tap'
 import { forEachAtOnce } from '../../src/cli/check/at-once.js'
@@ -33,8 +32,9 @@ import { startCluster, temporaryDir } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { append, appendMany, openStore, readAll, type TestStore } from '../support/store.js'
 import { until } from '../support/until.js'
+import { program } from '../support/program.js'
 
-const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
+const CHECK = program('cli/check')
 const SEGMENT_LENGTH = 16
 const AT_ONCE = 3
 

@@ -16,7 +16,6 @@ import {
   writeFileSync
 } from 'node:fs'
 import { basename, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { readManifest } from '../../src/embedded/manifest.js'
@@ -25,8 +24,9 @@ import { freshRoom, post, postMany, readAll, request } from '../support/client.j
 import { temporaryDir } from '../support/embedded.js'
 import { Service, startService } from '../support/service.js'
 import { until } from '../support/until.js'
+import { program } from '../support/program.js'
 
-const ACCEPT = fileURLToPath(new URL('../../src/cli/accept-loss.js', import.meta.url))
+const ACCEPT = program('cli/accept-loss')
 const ROOMS = 12
 const MESSAGES = 5
 

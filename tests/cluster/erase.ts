@@ -2,7 +2,6 @@
 import { spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import t from 'tap'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { slotOf } from '../../src/redis/slots.js'
@@ -12,8 +11,9 @@ import { everythingIn, startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
 import { connectTo } from '../support/store.js'
+import { program } from '../support/program.js'
 
-const ERASE = fileURLToPath(new URL('../../src/cli/erase.js', import.meta.url))
+const ERASE = program('cli/erase')
 const SHAPE = { SEGMENT_LENGTH: '16', BLOCK_LENGTH: '10' }
 const cluster = await startCluster(t)
 const { url } = await startService(t, { redisNodes: cluster.urls, env: SHAPE })

@@ -2,7 +2,6 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { fates, type Fate } from '../../src/cli/fates.js'
 import { readMsggenOptions } from '../../src/cli/msggen-options.js'
@@ -12,8 +11,9 @@ import { startCluster } from '../support/embedded.js'
 import { startService } from '../support/service.js'
 import { type Behaviour, StubService } from '../support/stub-service.js'
 import { until } from '../support/until.js'
+import { program } from '../support/program.js'
 
-const MSGGEN = fileURLToPath(new URL('../../src/cli/msggen.js', import.meta.url))
+const MSGGEN = program('cli/msggen')
 
 t.test('one busy user posts all messages to the room, and the status is 0', async t => {
   const stub = await StubService.start(t)

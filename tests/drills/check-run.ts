@@ -1,12 +1,11 @@
 // Runs `npm run check` on the cluster of a drill, in a process of its own: the keys in Redis must
 // be consistent as well.
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { type World } from './world.js'
+import { program } from '../support/program.js'
 
-// This file is dist/tests/drills/check-run.js when it runs.
-const CHECK = fileURLToPath(new URL('../../src/cli/check.js', import.meta.url))
+const CHECK = program('cli/check')
 const OUTPUT_BYTES_MAX = 16 * 1024 * 1024
 
 /** The findings of the check; empty if there are none. */

@@ -3,8 +3,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { type World } from './world.js'
+import { program } from '../support/program.js'
 
 /** `output` is the standard output of the command, without its progress. */
 export type ClusterRun = {
@@ -15,8 +15,7 @@ export type ClusterRun = {
 }
 
 const STATUS_AGAIN_MS = 2000
-// This file is dist/tests/drills/cluster-runs.js when it runs.
-const COMMAND = fileURLToPath(new URL('../../src/cli/cluster.js', import.meta.url))
+const COMMAND = program('cli/cluster')
 
 export class ClusterRuns {
   readonly all: ClusterRun[] = []

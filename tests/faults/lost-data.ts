@@ -4,7 +4,6 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/embedded/connection.js'
 import { type EmbeddedNode } from '../../src/embedded/node.js'
@@ -15,8 +14,9 @@ import { post, request, sequence } from '../support/client.js'
 import { startCluster } from '../support/embedded.js'
 import { Service, startService } from '../support/service.js'
 import { until } from '../support/until.js'
+import { program } from '../support/program.js'
 
-const ACCEPT = fileURLToPath(new URL('../../src/cli/accept-loss.js', import.meta.url))
+const ACCEPT = program('cli/accept-loss')
 
 async function accept(
   redisNodes: readonly string[],

@@ -7,7 +7,6 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { execFile } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import t, { type Test } from 'tap'
 import { connect } from '../../src/embedded/connection.js'
 import { logKey, roomSlot, usersKey } from '../../src/store/keys.js'
@@ -17,6 +16,7 @@ import { Service, startService } from '../support/service.js'
 import { openSse } from '../support/sse.js'
 import { connectTo } from '../support/store.js'
 import { until } from '../support/until.js'
+import { program } from '../support/program.js'
 
 const cluster = await startCluster(t)
 const dir = temporaryDir(t)
@@ -108,7 +108,7 @@ async function load(url: string, room: string, count = 20): Promise<string> {
 }
 
 function run(env: Record<string, string>, script: string, ...args: string[]): Promise<string> {
-  const path = fileURLToPath(new URL(`../../src/cli/${script}.js`, import.meta.url))
+  const path = program(`cli/${script}`)
   return new Promise(resolve => {
     execFile(
       process.execPath,

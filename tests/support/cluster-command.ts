@@ -2,11 +2,11 @@
 // signals.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { until } from './until.js'
+import { program } from './program.js'
 
-const SCRIPT = fileURLToPath(new URL('../../src/cli/cluster.js', import.meta.url))
+const SCRIPT = program('cli/cluster')
 
 /** REDIS_NODES or DATA_DIR, and other settings. */
 export type Env = Readonly<Record<string, string>>

@@ -3,17 +3,12 @@
 // standard error is shown if a start fails, and kept for assertions.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { existsSync, readdirSync, statSync } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import type { Test } from 'tap'
 import { asServiceUser, LOOPBACK, type NodePlace } from '../../src/embedded/redis-conf.js'
+import { program } from './program.js'
 
-// This file is dist/tests/support/service.js when it runs.
-const MODULES = fileURLToPath(new URL('../../src/', import.meta.url))
-const BUNDLED = fileURLToPath(new URL('../../service/main.js', import.meta.url))
-// The bundle starts in half the processor time, but tsc alone does not renew it.
-const MAIN = isNewest(BUNDLED) ? BUNDLED : `${MODULES}main.js`
+const MAIN = program('main')
 
 const OUTPUT_LENGTH_MAX = 1_000_000
 
@@ -146,13 +141,4 @@ export async function startService(t: Test, options: ServiceOptions): Promise<Se
   t.teardown(() => service.kill())
   await service.start()
   return service
-}
-
-/** Whether the bundle exists and no module was compiled after it. */
-function isNewest(bundle: string): boolean {
-  if (!existsSync(bundle)) return false
-  const { mtimeMs } = statSync(bundle)
-  return readdirSync(MODULES, { recursive: true, encoding: 'utf8' })
-    .filter(name => name.endsWith('.js'))
-    .every(name => statSync(`${MODULES}${name}`).mtimeMs <= mtimeMs)
 }
