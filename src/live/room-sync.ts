@@ -8,6 +8,7 @@
 import { framesOf } from '../message/frame.js'
 import { timeOf } from '../message/message.js'
 import { type ShardOf } from '../shares.js'
+import { type AcknowledgedHeads } from '../store/acknowledged-heads.js'
 import { type History } from '../store/history.js'
 import { LOG_GONE_MS_MAX, type Log } from '../store/log.js'
 import { type Delivery } from './delivery.js'
@@ -21,6 +22,8 @@ export type RoomStore = {
   readonly shardOf: ShardOf
   readonly log: Pick<Log, 'head' | 'range' | 'horizon' | 'expires'>
   readonly history: Pick<History, 'range'>
+  /** Learns which messages replicas have: only those are published. */
+  readonly acknowledged?: Pick<AcknowledgedHeads, 'note'>
 }
 
 export type RoomSyncEvents = {

@@ -4,7 +4,7 @@
 // has everything up to that moment, and is written everything from there on. When history turns
 // out to be void, every reader hears of it and starts over.
 import { decodeDeletion, decodePublication, decodeSignal } from '../message/publication.js'
-import { framesFrom, lastOf } from '../message/frame.js'
+import { frameAt, frameMs, type Frames, framesFrom, lastOf } from '../message/frame.js'
 import { Delivery, type DeliveryOptions } from './delivery.js'
 import { FanOut, type ResetReason, type RoomReader } from './fan-out.js'
 import { KnownHorizon } from './known-horizon.js'
@@ -39,6 +39,7 @@ export class Room {
   readonly horizon: KnownHorizon
   readonly sync: RoomSync
   readonly #events: RoomEvents
+  readonly #acknowledged: RoomStore['acknowledged']
   readonly #readers = new Set<RoomReader>()
   readonly #ring: Ring
   readonly #fanOut = new FanOut()
@@ -53,6 +54,7 @@ export class Room {
     this.room = room
     this.pages = pages
     this.#events = events
+    this.#acknowledged = store.acknowledged
     this.#ring = new Ring(1, settings, budget)
     this.#delivery = new Delivery(this.#ring, this.#fanOut, settings, {
       gap: () => {
@@ -187,7 +189,7 @@ export class Room {
   receive(payload: Buffer): void {
     const frames = decodePublication(payload)
     if (this.#delivery.isClosed) return
-    if (frames !== undefined) return this.#delivery.published(frames)
+    if (frames !== undefined) return this.#published(frames)
     const signal = decodeSignal(payload)
     if (signal !== undefined) return this.#fanOut.signal(signal)
     const deletion = decodeDeletion(payload)
@@ -196,6 +198,12 @@ export class Room {
     // cases the log decides.
     if (!this.#delivery.hasBegun || deletion === undefined) void this.sync.run()
     else if (deletion.seq > this.head) this.#delete(deletion.seq, deletion.ms)
+  }
+
+  #published(frames: Frames): void {
+    const last = lastOf(frames)
+    this.#acknowledged?.note(this.room, last, frameMs(frameAt(frames, last)))
+    this.#delivery.published(frames)
   }
 
   async #readPage(seq: number, length: number): Promise<{ epoch: number; page: Page }> {

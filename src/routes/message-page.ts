@@ -5,16 +5,10 @@
 // otherwise the oldest. Texts are read in pieces, so that little more is read than is sent.
 import { type LoopTurns } from '../loop-turns.js'
 import { entryJson } from '../message/frame.js'
+import { type PageAsked } from '../store/page-log.js'
 import { type LogEntry } from '../store/pieces.js'
 import { type Store } from '../store/store.js'
 import { type PageJson } from './answers.js'
-
-export type PageAsked = {
-  readonly room: string
-  readonly after: number | undefined
-  readonly before: number | undefined
-  readonly limit: number
-}
 
 export type PageBounds = {
   readonly bytesMax: number
@@ -38,33 +32,13 @@ export async function messagePage(
   { room, after, before, limit }: PageAsked,
   bounds: PageBounds
 ): Promise<PageJson> {
-  const { head, log } = await readLog(store, { room, after, before, limit })
+  const { head, log } = await store.pageLog({ room, after, before, limit })
   const messages =
     after === undefined
       ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
       : await boundedJson(store, room, log, bounds)
   const json = `{"room":${JSON.stringify(room)},"head":${head},"messages":[${messages.join(',')}]}`
   return { json, entries: messages.length }
-}
-
-// Without `after` the page ends at `before` or at the head; with `after` it begins right after it.
-async function readLog(
-  store: Store,
-  { room, after, before, limit }: PageAsked
-): Promise<{ head: number; log: LogEntry[] }> {
-  if (after === undefined && before === undefined) {
-    const log = await store.log.newest(room, limit)
-    // A deleted room has nothing left but its head.
-    return { head: log.at(-1)?.seq ?? (await store.head(room)), log }
-  }
-  const head = await store.head(room)
-  const end = Math.min(head, before === undefined ? head : before - 1)
-  const from = after === undefined ? Math.max(1, end - limit + 1) : after + 1
-  const log = await store.log.range(room, from, Math.min(end, from + limit - 1))
-  if (after === undefined || from > end || log[0]?.seq === from) return { head, log }
-  // What comes right after the cursor is gone.
-  const first = await store.log.first(room)
-  return { head, log: await store.log.range(room, first, Math.min(end, first + limit - 1)) }
 }
 
 /** The JSON of the first of these entries, as many as fit. */

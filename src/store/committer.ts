@@ -3,7 +3,7 @@
 // finds what the first one committed, and adds nothing, whatever was written, sealed or trimmed in
 // between. Whether a commit may start a log is decided in log-start.ts.
 import { DialogsError } from '../errors.js'
-import { formatDeletion, parseReference } from '../message/message.js'
+import { formatDeletion, parseReference, timeOf } from '../message/message.js'
 import { Repetitions } from '../redis/acknowledged.js'
 import { type Cluster } from '../redis/cluster.js'
 import { Counting } from './counting.js'
@@ -79,6 +79,8 @@ export type CommitterOptions = {
   readonly groupLengthMax: number
   readonly idempotencyTtlS: number
   readonly onFault: (what: 'count', error: unknown) => void
+  /** A replica has the entry at this sequence, of this ms, and all before. */
+  readonly onAcknowledged?: (room: string, seq: number, ms: number) => void
 }
 
 export class Committer {
@@ -123,7 +125,7 @@ export class Committer {
       known = this.#heads.get(room)
     }
     const searchStart = { after: known?.seq ?? 0, reference: known?.reference ?? '' }
-    return await this.#untilDurable(deadline, isAgain =>
+    return await this.#untilDurable(room, group.references, deadline, isAgain =>
       this.#attempt(room, group, { searchStart, isAgain, deadline })
     )
   }
@@ -160,7 +162,7 @@ export class Committer {
       usersPartKey(room, usersPart(user)),
       deletedKey(room)
     ]
-    return await this.#untilDurable(deadline, async isAgain => {
+    return await this.#untilDurable(room, [reference], deadline, async isAgain => {
       const { reply, replicated, wasLost } = await this.#start.commit(
         room,
         isKnown,
@@ -214,6 +216,8 @@ export class Committer {
   // connection breaks before the acknowledgement, the commit runs again: it finds itself, or gets a
   // new sequence if a failover has taken the first one back.
   async #untilDurable(
+    room: string,
+    references: readonly string[],
     deadline: number,
     attempt: (isAgain: boolean) => Promise<Attempt>
   ): Promise<Commit> {
@@ -223,7 +227,10 @@ export class Committer {
       for (let last = { first, isOurs, replicated }; ;) {
         try {
           await last.replicated
-          return last.isOurs ? last.first : undefined
+          if (!last.isOurs) return undefined
+          const seq = last.first + references.length - 1
+          this.#options.onAcknowledged?.(room, seq, timeOf(references.at(-1)))
+          return last.first
         } catch (error) {
           await repetitions.after(error)
           last = await attempt(true)

@@ -71,16 +71,9 @@ export class History {
   }
 
   /**
-   * The newest `count` messages, in order; the last one is the head. Not shared, because a reader
-   * must not start from a state older than its request.
-   * @throws as `range`, also if the log itself is out of reach
+   * The messages of some log entries, in the same order. Not shared, because a page must not be
+   * older than its request.
    */
-  async newest(room: string, count: number): Promise<Entry[]> {
-    this.#reads++
-    return await this.#messages(room, await this.#log.newest(room, count))
-  }
-
-  /** The messages of some log entries, in the same order. */
   async entries(room: string, log: readonly LogEntry[]): Promise<Entry[]> {
     this.#reads++
     return await this.#messages(room, log)

@@ -116,6 +116,18 @@ local split = isSplit(KEYS[3])
 if ARGV[3] ~= '' then redis.call('HINCRBY', split and KEYS[4] or KEYS[3], ARGV[3], 1) end
 return {'committed', tonumber(seq), 1, usersLength(KEYS[3], split)}`)
 
+/**
+ * Reads one entry of a log, and writes the log without changing it, so that a following WAIT covers
+ * the entry: KEYS log, ARGV sequence. Returns the entry's reference; an empty string if the log
+ * begins after that sequence; null if it ends before. Run twice, it does the same.
+ */
+export const CONFIRM = script(`${TOUCH}
+local id = '0-' .. ARGV[1]
+local entry = redis.call('XRANGE', KEYS[1], id, id)[1]
+if not entry then return #redis.call('XRANGE', KEYS[1], id, '+', 'COUNT', 1) > 0 and '' end
+touch(KEYS[1])
+return entry[2][2]`)
+
 export type DeleteRoomReply =
   /** The room is deleted up to `seq`, since `ms`; `isUnfinished` is 1 if keys of it may be left. */
   | readonly [outcome: 'deleted', seq: number, ms: number, isUnfinished: 0 | 1]

@@ -4,6 +4,7 @@ import { DialogsError, isTemporary } from '../errors.js'
 import { type Change, type Entry, type Message } from '../message/message.js'
 import { type Cluster } from '../redis/cluster.js'
 import { type ShardOf } from '../shares.js'
+import { AcknowledgedHeads } from './acknowledged-heads.js'
 import { Admission, type AdmissionOptions } from './admission.js'
 import { Appender, type AppenderOptions, type NewMessage } from './appender.js'
 import { BlockWriter } from './block-writer.js'
@@ -18,6 +19,7 @@ import { Inbox } from './inbox.js'
 import { roomChannel, roomSlot } from './keys.js'
 import { Log, refuseGone } from './log.js'
 import { Members } from './members.js'
+import { type PageAsked, pauseBeforeRereading, type PageLog, readPageLog } from './page-log.js'
 import { Pieces } from './pieces.js'
 import { PublishOrder } from './publish-order.js'
 import { ReadMarks } from './read-marks.js'
@@ -32,7 +34,7 @@ export type StoreFault =
   'count' | 'seal' | 'split' | 'withdraw' | 'put-back' | 'list' | 'news' | 'clean'
 
 export type StoreOptions = Omit<AppenderOptions, 'publish'> &
-  Omit<CommitterOptions, 'onFault'> &
+  Omit<CommitterOptions, 'onFault' | 'onAcknowledged'> &
   AdmissionOptions & {
     readonly segmentLength: number
     readonly retentionDays: number
@@ -64,6 +66,7 @@ export class Store {
   readonly listUpdates: ListUpdates
   readonly deletions: Deletions
   readonly cleaner: RoomCleaner
+  readonly acknowledged: AcknowledgedHeads
   readonly #idempotency: Idempotency
   readonly #changes: Changes
   readonly #dialogs: Dialogs
@@ -107,7 +110,13 @@ export class Store {
       listUpdates.forget(room, user)
     })
     const blockWriter = new BlockWriter(cluster, log, { retention, onFault })
-    const committer = new Committer(cluster, log, users, options)
+    const acknowledged = new AcknowledgedHeads(cluster)
+    const committer = new Committer(cluster, log, users, {
+      ...options,
+      onAcknowledged: (room, seq, ms) => {
+        acknowledged.note(room, seq, ms)
+      }
+    })
     const appender = new Appender(
       cluster,
       { blockWriter, committer, sealer, publishOrder, steps },
@@ -119,6 +128,7 @@ export class Store {
         }
       }
     )
+    this.acknowledged = acknowledged
     this.log = log
     this.sealer = sealer
     this.history = history
@@ -239,17 +249,42 @@ export class Store {
   }
 
   /**
+   * The log entries of a page of messages, and the room's last sequence. Replicas have all of it.
+   * @throws DialogsError STORE_UNAVAILABLE
+   */
+  async pageLog(asked: PageAsked): Promise<PageLog> {
+    return await readPageLog(this.log, this.acknowledged, asked, this.#deadline())
+  }
+
+  /**
    * One message; undefined if the room has no such sequence.
    * @throws DialogsError MESSAGE_DELETED if it is gone with its room; MESSAGE_EXPIRED;
    * STORE_UNAVAILABLE if the log or the text is out of reach
    */
   async message(room: string, seq: number): Promise<Entry | undefined> {
-    const [entry] = await this.history.range(room, seq, seq)
+    const entry = await this.#acknowledged(room, seq)
     // Throws if the log is out of reach, so that undefined always means that there is no such
     // message.
     if (entry !== undefined) return entry
     await this.head(room)
     await refuseGone(this.log, room, seq)
     return undefined
+  }
+
+  async #acknowledged(room: string, seq: number): Promise<Entry | undefined> {
+    const deadline = this.#deadline()
+    for (let tries = 0; ; tries++) {
+      const [entry] = await this.history.range(room, seq, seq)
+      if (entry === undefined) return undefined
+      const acknowledgement = await this.acknowledged.ask(room, entry, deadline)
+      if (acknowledgement === 'acknowledged') return entry
+      // Only what a replica has is sealed.
+      if (acknowledgement === 'sealed') return (await this.history.range(room, seq, seq))[0]
+      await pauseBeforeRereading(tries, deadline)
+    }
+  }
+
+  #deadline(): number {
+    return performance.now() + this.#options.storeDeadlineMs
   }
 }

@@ -9,6 +9,7 @@ import { type DialogsError } from '../../src/errors.js'
 import { type Cluster } from '../../src/redis/cluster.js'
 import { FRESH_MS } from '../../src/store/history.js'
 import { blockKey, logKey, roomSlot, segmentKey } from '../../src/store/keys.js'
+import { type Store } from '../../src/store/store.js'
 import { slotOf } from '../../src/redis/slots.js'
 import { isLost, isMessage, type Entry } from '../../src/message/message.js'
 import { freshRoom, sequence } from '../support/client.js'
@@ -29,6 +30,8 @@ const open = (t: Test, gate?: Gate): Promise<TestStore> =>
     gate === undefined ? {} : { addressMap: gate.addressMap }
   )
 
+const newest = async (store: Store, room: string, limit: number): Promise<Entry[]> =>
+  await store.history.entries(room, (await store.pageLog({ room, limit })).log)
 const seqsOf = (entries: readonly Entry[]): number[] => entries.map(({ seq }) => seq)
 const lostSeqs = (entries: readonly Entry[]): number[] => seqsOf(entries.filter(isLost))
 
@@ -93,15 +96,15 @@ t.test('texts of every kind survive: line ends, JSON, zero bytes, a megabyte', a
 t.test('the newest messages and any range: at, below and above every edge', async t => {
   const { store } = await open(t)
   const room = freshRoom()
-  t.strictSame(await store.history.newest(room, 5), [])
+  t.strictSame(await newest(store, room, 5), [])
   t.strictSame(await store.history.range(room, 1, 5), [])
   await append(store, room, 'ann', 'one')
-  t.strictSame(seqsOf(await store.history.newest(room, 5)), [1])
+  t.strictSame(seqsOf(await newest(store, room, 5)), [1])
   await appendMany(store, room, 'ann', 59)
   await store.sealer.seal(room)
   for (const count of [1, 59, 60, 61]) {
     t.strictSame(
-      seqsOf(await store.history.newest(room, count)),
+      seqsOf(await newest(store, room, count)),
       sequence(Math.max(1, 61 - count), 60),
       `the newest ${count}`
     )
@@ -174,7 +177,7 @@ t.test('a single missing message is lost, and its neighbours are not', async t =
   const { reference = '' } = (await store.log.range(room, 3, 3))[0] ?? {}
   const [tag = '', id = ''] = reference.split('/')
   await cluster.command(slotOf(blockKey(room, tag)), ['XDEL', blockKey(room, tag), id])
-  t.strictSame(lostSeqs(await store.history.newest(room, 10)), [3])
+  t.strictSame(lostSeqs(await newest(store, room, 10)), [3])
 })
 
 t.test(
@@ -314,6 +317,38 @@ t.test(
     t.strictSame(seqsOf(await early), [1])
     for (const read of late) t.strictSame(seqsOf(await read), [1, 2])
     t.equal(slow.store.history.reads - before, 2, 'the later callers share a read')
+  }
+)
+
+t.test(
+  'a page, and a single message, wait until a replica has what they show; older ones do not',
+  async t => {
+    const gate = await Gate.open(t, embedded.urls)
+    const [reader, writer] = await Promise.all([open(t, gate), open(t)])
+    const room = freshRoom()
+    await appendMany(writer.store, room, 'ann', 3 * SEGMENT_LENGTH)
+    await writer.store.sealer.seal(room)
+    t.match(await reader.store.message(room, 1), { seq: 1 }, 'it is in a segment')
+    for (const [after, read] of [
+      [undefined, () => newest(reader.store, room, 5)],
+      [0, () => reader.store.pageLog({ room, after: 0, limit: 5 })],
+      [undefined, () => reader.store.message(room, 3 * SEGMENT_LENGTH + 3)]
+    ] as const) {
+      await append(writer.store, room, 'ann', 'new')
+      gate.hold('WAIT')
+      let isAnswered = false
+      const answer = read().then(() => {
+        isAnswered = true
+      })
+      await until('the acknowledgement is on the way', () => gate.heldBytes > 0)
+      t.notOk(isAnswered, `after ${after ?? 'nothing'}`)
+      gate.release()
+      await answer
+    }
+    gate.hold('WAIT')
+    t.equal((await newest(reader.store, room, 5)).length, 5, 'the head is known now')
+    t.equal(gate.heldBytes, 0)
+    gate.release()
   }
 )
 

@@ -171,6 +171,20 @@ export function copiesOf(
   return { log, block: [...block] }
 }
 
+/** The nodes whose log of the room, or a segment of it, has this reference at this sequence. */
+export function holdersOf(
+  world: World,
+  room: string,
+  seq: number,
+  reference: string,
+  segmentLength: number
+): SimulatedNode[] {
+  const keys = [logKey(room), segmentKey(room, Math.floor((seq - 1) / segmentLength))]
+  return world.nodes.filter(node =>
+    keys.some(key => streamOf(node, key)?.range([0, seq], [0, seq])[0]?.fields[1] === reference)
+  )
+}
+
 /** The nodes whose log announces a change, and the nodes that have the change beside the block. */
 export function copiesOfChange(
   world: World,

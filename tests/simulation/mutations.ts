@@ -55,6 +55,12 @@ export const MUTATIONS: readonly Mutation[] = [
     replace: ''
   },
   {
+    name: 'show on a page what no replica has',
+    file: 'store/acknowledged-heads.js',
+    find: 'if (ms <= Date.now() - FRESH_MS)',
+    replace: 'if (true)'
+  },
+  {
     name: 'answer before the text is acknowledged',
     file: 'store/appender.js',
     find: 'await pending.stored;',

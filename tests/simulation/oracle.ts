@@ -4,7 +4,7 @@
 import { disagreementIn } from './agreement.js'
 import { ChangesModel } from './changes-model.js'
 import { RoomsModel } from './rooms-model.js'
-import { copiesOf, DAY_MS, headOf, holderOf, storedLog, streamOf } from './durability.js'
+import { copiesOf, DAY_MS, headOf, holderOf, holdersOf, storedLog, streamOf } from './durability.js'
 import { parseReference } from '../../src/message/message.js'
 import { decodeDeletion, decodePublication, decodeSignal } from '../../src/message/publication.js'
 import { frameAt } from '../../src/message/frame.js'
@@ -161,6 +161,14 @@ export class Oracle {
       if (changes !== undefined) this.changes.onPublished(room, { seq, changes, text })
       else if (text !== undefined) this.#checkDurable(room, seq, text, 'published')
     }
+  }
+
+  /** A page shows this entry of a log: a replica must have it. Its text may follow. */
+  onShown(room: string, seq: number, reference: string): void {
+    const { segmentLength } = this.#world.plan.service
+    const log = holdersOf(this.#world, room, seq, reference, segmentLength)
+    if (this.twoNodes.hasOutlived(room, seq, it => it === reference)) return
+    this.twoNodes.check({ log, block: log }, room, seq, `a page has ${reference} as ${room} ${seq}`)
   }
 
   onSeen(reader: string, room: string, seq: number, text: string): void {

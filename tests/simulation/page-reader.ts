@@ -2,6 +2,7 @@
 // It must show nothing that nobody wrote, and nothing whose deletion was answered before the page
 // was asked for.
 import { type Entry, isChange, isDeleted, isLost } from '../../src/message/message.js'
+import { type LogEntry } from '../../src/store/pieces.js'
 import { type Page } from './plan.js'
 import { type World } from './world.js'
 
@@ -12,8 +13,13 @@ export function readPage(world: World, { instance, room, limit }: Page): void {
     0.1,
     () => {
       const { now } = world.time
-      place.service?.store.history.newest(room, limit).then(
-        entries => {
+      const store = place.service?.store
+      const page = store
+        ?.pageLog({ room, limit })
+        .then(async ({ log }) => ({ log, entries: await store.history.entries(room, log) }))
+      page?.then(
+        ({ log, entries }) => {
+          checkReplicated(world, room, log)
           world.trace.note(`a page of ${room}: ${entries.map(({ seq }) => seq).join(' ')}`)
           for (const [index, entry] of entries.entries()) {
             if (entry.seq !== (entries[0]?.seq ?? 0) + index) {
@@ -29,6 +35,13 @@ export function readPage(world: World, { instance, room, limit }: Page): void {
     },
     place.owner
   )
+}
+
+// What a page shows cannot be taken back, so a replica must have it.
+function checkReplicated(world: World, room: string, log: readonly LogEntry[]): void {
+  for (const { seq, reference } of log) {
+    if (reference !== undefined) world.oracle.onShown(room, seq, reference)
+  }
 }
 
 function check({ oracle }: World, room: string, entry: Entry, askedAt: number): void {

@@ -147,12 +147,16 @@ export class RetentionModel {
     const instance = world.instances.find(({ service }) => service !== undefined)
     let page: readonly ApiEntry[] | undefined
     const ask = (): void => {
-      instance?.service?.store.history.newest(room, PAGE_LENGTH).then(
+      const store = instance?.service?.store
+      const read = store
+        ?.pageLog({ room, limit: PAGE_LENGTH })
+        .then(async ({ log }) => await store.history.entries(room, log))
+      read?.then(
         entries => {
           page = entries
         },
         (error: unknown) => {
-          world.oracle.onFault(instance.name, 'page', error)
+          world.oracle.onFault(instance?.name ?? '', 'page', error)
           world.time.after(AGAIN_MS, ask)
         }
       )
