@@ -12,6 +12,8 @@ export type ManifestNode = {
   readonly port: number
   /** What the node had on disk at the last look; absent until it has run. */
   readonly data?: NodeData
+  /** The cluster command started it and has not finished adding it. */
+  readonly isJoining?: boolean
 }
 export type Manifest = { readonly isComplete: boolean; readonly nodes: readonly ManifestNode[] }
 
@@ -44,11 +46,21 @@ export function writeManifest(dataDir: string, manifest: Manifest): void {
  * Adds a node to the manifest on disk. Both the owner and the cluster command add nodes while the
  * cluster runs, so neither may write back what it read earlier.
  */
-export function enterNode(dataDir: string, port: number): ManifestNode {
+export function enterNode(dataDir: string, port: number, isJoining = false): ManifestNode {
   const manifest = readManifest(dataDir) ?? { isComplete: true, nodes: [] }
-  const entry = { name: nextName(manifest.nodes), port }
+  const entry = { name: nextName(manifest.nodes), port, ...(isJoining ? { isJoining } : {}) }
   writeManifest(dataDir, { ...manifest, nodes: [...manifest.nodes, entry] })
   return entry
+}
+
+/** Notes on disk that nodes have been added completely. */
+export function noteJoined(dataDir: string, ports: readonly number[]): void {
+  const manifest = readManifest(dataDir)
+  if (manifest === undefined) return
+  const nodes = manifest.nodes.map(({ isJoining = false, ...entry }) =>
+    isJoining && !ports.includes(entry.port) ? { ...entry, isJoining } : entry
+  )
+  writeManifest(dataDir, { ...manifest, nodes })
 }
 
 /** Removes a node from the manifest on disk. */
@@ -140,7 +152,8 @@ function isManifestNode(value: unknown): value is ManifestNode {
     /^node-\d+$/.test(value.name) &&
     'port' in value &&
     Number.isInteger(value.port) &&
-    (!('data' in value) || isNodeData(value.data))
+    (!('data' in value) || isNodeData(value.data)) &&
+    (!('isJoining' in value) || typeof value.isJoining === 'boolean')
   )
 }
 

@@ -7,7 +7,14 @@ import { existsSync, rmSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { type Address } from '../redis/address.js'
 import { findRedisServer } from './found-redis.js'
-import { enterNode, type ManifestNode, readManifest, rememberData, strikeNode } from './manifest.js'
+import {
+  enterNode,
+  type ManifestNode,
+  noteJoined,
+  readManifest,
+  rememberData,
+  strikeNode
+} from './manifest.js'
 import { EmbeddedNode, endOrphan, pidIn } from './node.js'
 import { freePorts } from './ports.js'
 import { LOOPBACK } from './redis-conf.js'
@@ -41,9 +48,15 @@ export class RunningCluster {
       .map(({ port }) => ({ host, port }))
   }
 
+  /** Those of `addresses` that an earlier command has started and perhaps not completely added. */
+  get joining(): Address[] {
+    const ports = new Set(this.#entries().flatMap(entry => (entry.isJoining ? [entry.port] : [])))
+    return this.addresses.filter(({ port }) => ports.has(port))
+  }
+
   /**
    * Starts another, empty node, which outlives this process. The caller must introduce it to the
-   * cluster.
+   * cluster, and then call `joined`: until then it counts as left over by an interrupted command.
    */
   async addNode(): Promise<Address> {
     const command = await findRedisServer()
@@ -52,7 +65,7 @@ export class RunningCluster {
       this.#entries().map(node => node.port)
     )
     if (port === undefined) throw new Error('no free port')
-    const entry = enterNode(this.#dataDir, port)
+    const entry = enterNode(this.#dataDir, port, true)
     const node = new EmbeddedNode(
       command,
       { dir: this.#dirOf(entry), port, nodeTimeoutMs: this.#nodeTimeoutMs, place: LOOPBACK },
@@ -68,6 +81,14 @@ export class RunningCluster {
     }
     node.leave()
     return { host, port }
+  }
+
+  /** These nodes are part of the cluster now. */
+  joined(nodes: readonly Address[]): void {
+    noteJoined(
+      this.#dataDir,
+      nodes.map(({ port }) => port)
+    )
   }
 
   /** Ends a node, whoever started it, and removes its folder with all its data. */

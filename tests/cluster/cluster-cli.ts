@@ -9,10 +9,14 @@ import { findUnfinished, finishHalfMoved } from '../../src/cli/cluster/half-move
 import { countAllKeys } from '../../src/cli/cluster/keys.js'
 import { type ClusterMap, type MapNode } from '../../src/cli/cluster/map.js'
 import { moveSlots } from '../../src/cli/cluster/mover.js'
+import { runAdd, runRemove } from '../../src/cli/cluster/member-commands.js'
 import { planReshard } from '../../src/cli/cluster/plan.js'
+import { Refusal } from '../../src/cli/cluster/refusal.js'
+import { Session } from '../../src/cli/cluster/session.js'
 import { type Status } from '../../src/cli/cluster/status.js'
 import { redisTarget } from '../../src/config/redis-target.js'
-import { type EmbeddedCluster } from '../../src/embedded/cluster.js'
+import { readConfig } from '../../src/config.js'
+import { EmbeddedCluster } from '../../src/embedded/cluster.js'
 import { commandOf } from '../../src/embedded/processes.js'
 import { RunningCluster } from '../../src/embedded/running.js'
 import { type Reply } from '../../src/redis/connection.js'
@@ -29,6 +33,7 @@ import { until } from '../support/until.js'
 // Half of the time is spent waiting for processes, above all 2 s for each node that starts.
 t.jobs = 2
 
+const SILENT = { isYes: true, speed: 1, isByKeys: false }
 const FULL_SPEED = ['--yes', '--speed', '100']
 
 t.test(
@@ -842,3 +847,84 @@ function at<T>(list: readonly T[], index: number): T {
   if (one === undefined) throw new Error(`There is no ${index}`)
   return one
 }
+
+/** The command dies at its `at`-th request of these words to a node, before or after it is sent. */
+type Death = {
+  readonly words: readonly string[]
+  readonly at: number
+  readonly isSent: boolean
+}
+
+const addDeaths: readonly Death[] = [
+  { words: ['CLUSTER', 'MEET'], at: 1, isSent: true },
+  { words: ['CLUSTER', 'REPLICATE'], at: 1, isSent: false },
+  { words: ['CLUSTER', 'REPLICATE'], at: 1, isSent: true }
+]
+const removeDeaths: readonly Death[] = [
+  { words: ['CLUSTER', 'FORGET'], at: 1, isSent: true },
+  { words: ['CLUSTER', 'RESET'], at: 1, isSent: false },
+  { words: ['CLUSTER', 'RESET'], at: 1, isSent: true }
+]
+
+t.test(
+  'an add or a remove that dies at any step is completed by the same command',
+  { skip },
+  async t => {
+    const dataDir = temporaryDir(t)
+    const cluster = await EmbeddedCluster.start({ dataDir, shards: 1, replicas: 0 })
+    t.teardown(() => cluster.stop())
+    const env = { DATA_DIR: dataDir }
+    const dies = async (
+      { words, at, isSent }: Death,
+      run: (session: Session) => Promise<void>
+    ): Promise<void> => {
+      const session = await Session.open(readConfig(env), SILENT)
+      const { admin } = session
+      const ask = admin.ask.bind(admin)
+      let count = 0
+      admin.ask = async (node, ...sent) => {
+        const isIt = words.every((word, index) => sent[index] === word) && ++count === at
+        const answer = !isIt || isSent ? await ask(node, ...sent) : undefined
+        if (isIt) throw new Refusal('The command has died.')
+        return answer ?? null
+      }
+      session.say = () => undefined
+      try {
+        await t.rejects(run(session), { message: 'The command has died.' })
+      } finally {
+        session.close()
+      }
+    }
+    const nodes = async (): Promise<number> => {
+      const { map } = await look(t, cluster)
+      t.same(map.faults, [])
+      return map.nodes.size
+    }
+    for (const [index, death] of addDeaths.entries()) {
+      const isSame = { name: 'add', addresses: [], replicas: 1, replicaOf: undefined } as const
+      await dies(death, session => runAdd(session, isSame))
+      const added = await runCluster(t, env, 'add', '--yes')
+      t.match(added, { status: 0 }, added.errors)
+      t.equal(
+        folders(dataDir).length,
+        3,
+        `died ${death.isSent ? 'after' : 'before'} ${death.words.join(' ')}`
+      )
+      t.equal(await nodes(), 3)
+      const shards = (await readStatus(t, env)).shards
+      const { master } = at(shards, 1)
+      t.equal(at(shards, 1).replicas.length, 1)
+      const removal = { name: 'remove', node: master.address, isKeepingReplicas: false } as const
+      await dies(at(removeDeaths, index), session => runRemove(session, removal))
+      const removed = await runCluster(t, env, 'remove', master.address, '--yes')
+      t.match(removed, { status: 0 }, removed.errors)
+      t.equal(await nodes(), 1)
+      t.equal(folders(dataDir).length, 1)
+    }
+
+    // The next one is another shard, not what the last one has left.
+    t.match(await runCluster(t, env, 'add', '--replicas', '0', '--yes'), { status: 0 })
+    t.match(await runCluster(t, env, 'add', '--replicas', '0', '--yes'), { status: 0 })
+    t.equal(await nodes(), 3)
+  }
+)

@@ -4,6 +4,7 @@
 import { type RunningCluster } from '../../embedded/running.js'
 import { type Address, addressKey } from '../../redis/address.js'
 import { time } from '../progress.js'
+import { type Admin } from './admin.js'
 import { type Order } from './cluster-options.js'
 import { failover, successorOf } from './failover.js'
 import { type ClusterMap, type MapNode, nodeText } from './map.js'
@@ -52,16 +53,18 @@ export async function runAdd(session: Session, order: OrderOf<'add'>): Promise<v
   const addresses =
     order.addresses.length > 0 || embedded === undefined
       ? order.addresses
-      : await startNodes(embedded, map, wanted)
+      : await startNodes(embedded, map, wanted, master)
   const [first, ...others] = addresses
   if (first === undefined) return
   if (master !== undefined) {
     const replicas = await addReplicas(session.admin, master, addresses)
+    embedded?.joined(addresses)
     return session.say(
       `Added ${replicas.map(nodeText).join(', ')} to the shard of ${nodeText(master)}.`
     )
   }
   const added = await addShard(session.admin, first, others)
+  embedded?.joined(addresses)
   session.say(
     `Added ${nodeText(added)}${others.length === 0 ? '' : ` with ${others.map(addressKey).join(', ')}`}. It has no slots yet: npm run cluster -- rebalance`
   )
@@ -97,6 +100,7 @@ export async function runRemove(session: Session, order: OrderOf<'remove'>): Pro
   }
   await removeNodes(session.admin, leaving)
   for (const { reachable } of leaving) await session.embedded?.forgetNode(reachable)
+  if (session.embedded !== undefined) await forgetEmptied(session.admin, session.embedded)
   session.say(`Removed ${leaving.map(nodeText).join(', ')}.`)
   if (
     session.embedded === undefined &&
@@ -124,18 +128,63 @@ export async function runFailover(session: Session, order: OrderOf<'failover'>):
   )
 }
 
-// Nodes that an interrupted `add` started but did not introduce come first.
+// Ends nodes that an interrupted `remove` has emptied but not ended. They know no cluster any more,
+// so the repeated command does not find them among the nodes that leave.
+async function forgetEmptied(admin: Admin, embedded: RunningCluster): Promise<void> {
+  const map = await admin.look()
+  const kept = new Set(
+    [...[...map.nodes.values()].map(({ reachable }) => reachable), ...embedded.joining].map(
+      addressKey
+    )
+  )
+  for (const address of embedded.addresses) {
+    if (kept.has(addressKey(address))) continue
+    const isEmpty = await checkMayJoin(admin, map, address).then(
+      () => true,
+      () => false
+    )
+    if (isEmpty) await embedded.forgetNode(address)
+  }
+}
+
+// Nodes that an interrupted `add` has left come first.
 async function startNodes(
   embedded: RunningCluster,
   map: ClusterMap,
-  wanted: number
+  wanted: number,
+  master: MapNode | undefined
 ): Promise<Address[]> {
-  const members = new Set([...map.nodes.values()].map(({ reachable }) => addressKey(reachable)))
-  const nodes = embedded.addresses
-    .filter(address => !members.has(addressKey(address)))
-    .slice(0, wanted)
+  const nodes = leftOver(embedded, map, master).slice(0, wanted)
   while (nodes.length < wanted) nodes.push(await embedded.addNode())
   return nodes
+}
+
+/**
+ * The nodes that an interrupted `add` has started and may go on with. First those that have joined
+ * as a shard, its master first, or as replicas of the master that is to get some; then those that
+ * have not joined.
+ */
+function leftOver(
+  embedded: RunningCluster,
+  map: ClusterMap,
+  master: MapNode | undefined
+): Address[] {
+  const members = new Map([...map.nodes.values()].map(node => [addressKey(node.reachable), node]))
+  const memberOf = (address: Address): MapNode | undefined => members.get(addressKey(address))
+  const strangers = embedded.addresses.filter(address => memberOf(address) === undefined)
+  const joined = embedded.joining.flatMap(address => memberOf(address) ?? [])
+  const empty = joined.filter(({ role, id }) => role === 'master' && map.slotsOf(id).length === 0)
+  const replicasOf = ({ id }: MapNode): MapNode[] =>
+    joined.filter(({ role, masterId }) => role === 'replica' && masterId === id)
+  const alone = empty.filter(({ id }) => map.replicasOf(id).length === 0)
+  const shards = empty
+    .filter(node => !alone.includes(node))
+    .flatMap(node => [node, ...replicasOf(node)])
+  const usable = master === undefined ? [...shards, ...alone] : [...replicasOf(master), ...alone]
+  return [
+    ...usable.filter(({ state }) => state === 'up').map(({ reachable }) => reachable),
+    ...strangers
+  ]
 }
 
 // The master with slots that has the fewest replicas; `turn` of them have been assigned already.
