@@ -1,6 +1,7 @@
 // The picture of the cluster: its stream, and the page in a real Chromium, while messages come and
 // slots move.
-import t from 'tap'
+import type { BrowserContextOptions, Page } from 'playwright-core'
+import t, { type Test } from 'tap'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { axeFindings } from '../support/axe.js'
@@ -15,6 +16,13 @@ import { until } from '../support/until.js'
 const cluster = await startCluster(t)
 const { url } = await startService(t, { redisNodes: cluster.urls, env: { BLOCK_LENGTH: '20' } })
 const env = { REDIS_NODES: cluster.urls.join(',') }
+const browser = await openChromium(t)
+
+async function openPage(t: Test, options?: BrowserContextOptions): Promise<Page> {
+  const page = await browser.newPage(options)
+  t.teardown(() => page.close())
+  return page
+}
 
 type Shards = Array<{ id: string; master: { address: string }; slots: Array<[number, number]> }>
 
@@ -79,8 +87,7 @@ t.test(
   async t => {
     const room = freshRoom()
     await postMany(url, room, 'ann', 90)
-    const browser = await openChromium(t)
-    const page = await browser.newPage()
+    const page = await openPage(t)
     const complaints: string[] = []
     const asked: string[] = []
     page.on('request', request => {
@@ -234,7 +241,7 @@ t.test('while a slot moves, the bar, the note and the brick say so, and then no 
   const other = map.masters.find(({ id }) => id !== owner?.id)
   if (owner === undefined || other === undefined) throw new Error('The cluster has no two masters')
 
-  const page = await (await openChromium(t)).newPage()
+  const page = await openPage(t)
   await page.goto(`${url}/cluster?room=${room}`)
   await page.locator('.brick').nth(1).waitFor()
   t.equal(await page.locator('#moving').textContent(), '')
@@ -263,7 +270,7 @@ t.test(
   async t => {
     const room = freshRoom()
     await postMany(url, room, 'ann', 45)
-    const page = await (await openChromium(t)).newPage()
+    const page = await openPage(t)
     await page.goto(`${url}/cluster?room=${room}`)
     await page.locator('.brick').nth(2).waitFor()
     await page.getByText('Live', { exact: true }).waitFor()
@@ -310,8 +317,7 @@ t.test(
 t.test(
   'a room without messages says so, and thirty shards of a thousand blocks stay within the window',
   async t => {
-    const browser = await openChromium(t)
-    const page = await browser.newPage({ viewport: { width: 360, height: 740 } })
+    const page = await openPage(t, { viewport: { width: 360, height: 740 } })
     await page.goto(`${url}/cluster?room=${freshRoom()}`)
     await page.locator('#empty').waitFor({ state: 'visible' })
     const [wall, note] = await Promise.all(
