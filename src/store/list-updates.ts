@@ -6,7 +6,10 @@
 // per REMEMBERED_MS, because the list is ordered by the room's last message anyway. It begins at
 // once, because the same person may ask another process for the list. Updates are bounded: while
 // PENDING_MAX are in flight, another one is skipped and reported as a fault. The next message makes
-// up for it.
+// up for it. An update that fails is tried again a few times, because the next message may be long
+// in coming.
+import { backoffMs } from '../backoff.js'
+import { DialogsError } from '../errors.js'
 import { FairTurns } from '../fair-turns.js'
 import { type ShardOf } from '../shares.js'
 import { userSlot } from './keys.js'
@@ -22,13 +25,24 @@ const AT_ONCE = 256
 
 /** Beyond this, all pairs that were updated before are out of date. */
 const DELETED_MAX = 10_000
+/** How often an update is tried. The pauses add up to 17 to 35 s. */
+const ATTEMPTS_MAX = 4
+const PAUSE_MS_MIN = 5000
+const PAUSE_MS_MAX = 20_000
+/** How many failed updates wait to be tried again. Beyond this, the next message has to do it. */
+const WAITING_MAX = 10_000
 
 /**
  * The generation of the message: a deletion of the room takes it out of the lists, and this process
  * may not have heard of that. And how many deletions it had heard of by then.
  */
 type Updated = { readonly generation: number; readonly deletions: number }
-type Update = { readonly room: string; readonly user: string; readonly ms: number }
+type Update = {
+  readonly room: string
+  readonly user: string
+  readonly ms: number
+  readonly generation: number
+}
 
 export class ListUpdates {
   readonly #members: Pick<Members, 'addToList'>
@@ -59,6 +73,8 @@ export class ListUpdates {
   /** By user: updates that are in flight. */
   readonly #pending = new Map<string, Set<Promise<void>>>()
   #pendingCount = 0
+  /** Of failed updates, until they are tried again. */
+  readonly #waiting = new Set<NodeJS.Timeout>()
 
   constructor(
     members: Pick<Members, 'addToList'>,
@@ -76,13 +92,16 @@ export class ListUpdates {
 
   /** Notes that messages of a room were committed, all of one generation. */
   wrote(room: string, messages: readonly Message[], generation: number): void {
-    for (const { user, ms } of messages) {
+    for (const { user, ms, seq } of messages) {
       const key = keyOf(room, user)
-      const known = this.#recent.get(key) ?? this.#older.get(key)
-      if (known !== undefined && known.deletions < this.#lastDeletionOf(room)) {
+      const known = this.#known(key)
+      // If the room was lost and begins anew, its members were lost as well, and streams have
+      // dropped it. It may still be in their lists.
+      const isFirst = seq === generation + 1
+      if (isFirst || (known !== undefined && known.deletions < this.#lastDeletionOf(room))) {
         this.forget(room, user)
       } else if (known !== undefined && known.generation >= generation) continue
-      this.#begin(key, generation, { room, user, ms })
+      this.#begin(key, { room, user, ms, generation }, 1)
     }
   }
 
@@ -113,7 +132,10 @@ export class ListUpdates {
     if (pending !== undefined) await Promise.all(pending)
   }
 
+  /** Resolves when no update is in flight. Gives up those that wait to be tried again. */
   async allSettled(): Promise<void> {
+    for (const timer of this.#waiting) clearTimeout(timer)
+    this.#waiting.clear()
     await Promise.all([...this.#pending.values()].flatMap(pending => [...pending]))
   }
 
@@ -121,18 +143,18 @@ export class ListUpdates {
     return this.#deleted.get(room) ?? this.#forgotten
   }
 
-  #begin(key: string, generation: number, update: Update): void {
+  #begin(key: string, update: Update, attempt: number): void {
     if (this.#pendingCount >= PENDING_MAX) {
       this.#onFault(new Error(`More than ${PENDING_MAX} users wait to see their room`))
       return
     }
-    this.#remember(key, generation)
+    this.#remember(key, update.generation)
     this.#pendingCount++
     const { user } = update
     const pending = this.#pending.get(user) ?? new Set()
     this.#pending.set(user, pending)
     const touch: Promise<void> = this.#fair
-      .run({ client: user, bytes: 0, slot: userSlot(user) }, () => this.#list(update))
+      .run({ client: user, bytes: 0, slot: userSlot(user) }, () => this.#list(update, attempt))
       .finally(() => {
         this.#pendingCount--
         pending.delete(touch)
@@ -141,14 +163,40 @@ export class ListUpdates {
     pending.add(touch)
   }
 
-  async #list({ room, user, ms }: Update): Promise<void> {
+  async #list(update: Update, attempt: number): Promise<void> {
+    const { room, user, ms } = update
     const isBack = this.#removed.delete(keyOf(room, user))
     try {
       await this.#members.addToList(room, user, ms, performance.now() + this.#deadlineMs, isBack)
     } catch (error) {
       this.forget(room, user)
       this.#onFault(error)
+      const isFull = error instanceof DialogsError && error.code === 'TOO_MANY_ROOMS'
+      if (!isFull && attempt < ATTEMPTS_MAX) this.#tryAgainLater(update, attempt)
     }
+  }
+
+  // It may have been carried out all the same. Then the streams of the user have not been told,
+  // which the next attempt does.
+  #tryAgainLater(update: Update, attempt: number): void {
+    if (this.#waiting.size >= WAITING_MAX) return
+    const timer = setTimeout(
+      () => {
+        this.#waiting.delete(timer)
+        const key = keyOf(update.room, update.user)
+        // Unless a message was faster.
+        if ((this.#known(key)?.generation ?? -1) < update.generation) {
+          this.#begin(key, update, attempt + 1)
+        }
+      },
+      backoffMs(attempt - 1, PAUSE_MS_MIN, PAUSE_MS_MAX)
+    )
+    timer.unref()
+    this.#waiting.add(timer)
+  }
+
+  #known(key: string): Updated | undefined {
+    return this.#recent.get(key) ?? this.#older.get(key)
   }
 
   #remember(key: string, generation: number): void {
