@@ -3,10 +3,9 @@
 // stream are never answered. The number of requests in progress and their bytes are bounded in the
 // process, and requests beyond that are refused at once with 503 OVERLOADED. So are requests that
 // need a shard that holds too many places already (shares.ts). A request is in progress once its
-// body has arrived. As many again may wait for their bodies; beyond that, those that are late give
-// their places to others. A client that does not take its answer is disconnected. When the process
-// stops, each connection is told so by its next answer. Idle connections are closed only after a
-// while, because a request may be on its way.
+// body has arrived (awaited-bodies.ts). A client that does not take its answer is disconnected.
+// When the process stops, each connection is told so by its next answer. Idle connections are
+// closed only after a while, because a request may be on its way.
 import { type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { type Socket } from 'node:net'
 import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
@@ -14,6 +13,7 @@ import { DialogsError } from '../errors.js'
 import { Stall } from '../live/stall.js'
 import { type Share, type Shares } from '../shares.js'
 import { AcceptFirst } from './accept-first.js'
+import { AwaitedBodies, hasBody } from './awaited-bodies.js'
 import { closeListener } from './close-listener.js'
 import { PIECE_BYTES, RequestBudget, type RequestBudgetOptions } from './request-budget.js'
 
@@ -43,10 +43,6 @@ type Connection = {
   current: ServerResponse | undefined
   /** How many bytes of the budget the body of the request in progress takes by now. */
   bytes: number
-  /** On the clock of performance.now(). */
-  begunAt: number
-  /** The request in progress has given its place away, because its body did not come. */
-  isLate: boolean
   /** The place that the request in progress has among those that need the same shard. */
   share: { readonly of: Shares; readonly share: Share } | undefined
   readonly waiting: Pending[]
@@ -70,8 +66,6 @@ const DROPPED_MAX = 100
 /** Always answered: a process that is merely busy must not be killed for it. */
 const LIVENESS = '/health/live'
 const SWEEP_MS = 1000
-/** A body that is not complete after this time is late. */
-const LATE_BODY_MS = 1000
 const IDLE_POLL_MS = 20
 
 export class Connections {
@@ -81,8 +75,7 @@ export class Connections {
   readonly #acceptFirst = new AcceptFirst()
   readonly #budget: RequestBudget
   readonly #waitingMax: number
-  /** Connections whose request waits for its body, the oldest first. */
-  readonly #bodies = new Map<Connection, IncomingMessage>()
+  readonly #bodies: AwaitedBodies
   #waiting = 0
   /** Requests behind refusals. */
   #refused = 0
@@ -91,6 +84,7 @@ export class Connections {
   constructor(options: ConnectionsOptions) {
     this.#options = options
     this.#budget = new RequestBudget(options)
+    this.#bodies = new AwaitedBodies(options.requestsMax)
     this.#waitingMax = Math.max(WAITING_MAX_MIN, PIPELINES_MAX * options.pipelineMax)
     this.#sweeping = setInterval(() => {
       this.#sweep()
@@ -156,8 +150,7 @@ export class Connections {
    * @returns why it is refused, if too many requests are in progress
    */
   arrived(request: IncomingMessage): DialogsError | undefined {
-    const connection = this.#connections.get(request.socket)
-    if (connection === undefined || !this.#bodies.delete(connection)) return undefined
+    if (!this.#bodies.remove(request)) return undefined
     return this.#budget.add() ? overloaded() : undefined
   }
 
@@ -169,7 +162,7 @@ export class Connections {
   share(request: IncomingMessage, shares: Shares, slot: number): DialogsError | undefined {
     const connection = this.#connections.get(request.socket)
     if (connection?.current === undefined) return undefined
-    if (connection.share !== undefined || this.#bodies.has(connection)) return undefined
+    if (connection.share !== undefined || this.#bodies.has(request)) return undefined
     // The request itself has its place by now.
     const free = this.#options.requestsMax - this.#budget.requests + 1
     const share = shares.take(slot, Math.max(0, free))
@@ -292,8 +285,6 @@ export class Connections {
       state: 'open',
       current: undefined,
       bytes: 0,
-      begunAt: 0,
-      isLate: false,
       share: undefined,
       waiting: [],
       latest: undefined,
@@ -313,9 +304,7 @@ export class Connections {
   #begin(connection: Connection, { request, response, go }: Pending): void {
     connection.current = response
     connection.bytes = 0
-    connection.begunAt = performance.now()
-    connection.isLate = false
-    const isTooMany = hasBody(request) ? this.#awaitBody(connection, request) : this.#budget.add()
+    const isTooMany = hasBody(request) ? this.#bodies.add(request) : this.#budget.add()
     this.#endWith(connection, response)
     if (this.#stoppedAt !== undefined && connection.waiting.length === 0) sayClose(response)
     const refusal = isTooMany && request.url !== LIVENESS ? overloaded() : undefined
@@ -391,35 +380,13 @@ export class Connections {
   }
 
   #release(connection: Connection): void {
-    if (connection.current === undefined) return
+    const { current, share } = connection
+    if (current === undefined) return
     connection.current = undefined
-    this.#budget.remove(connection.bytes, !this.#bodies.delete(connection))
-    const { share } = connection
+    this.#budget.remove(connection.bytes, !this.#bodies.remove(current.req))
     if (share === undefined) return
     share.of.give(share.share)
     connection.share = undefined
-  }
-
-  // Returns whether too many wait for their bodies already, and none of them is late.
-  #awaitBody(connection: Connection, request: IncomingMessage): boolean {
-    const isTooMany =
-      this.#bodies.size >= this.#options.requestsMax && !this.#endLateBody(connection.begunAt)
-    this.#bodies.set(connection, request)
-    return isTooMany
-  }
-
-  // Without this, clients that send all but the end of their bodies would take all places for as
-  // long as a request may take to arrive.
-  #endLateBody(now: number): boolean {
-    for (const [connection, request] of this.#bodies) {
-      if (connection.isLate || request.complete || request.listenerCount('error') === 0) continue
-      if (now - connection.begunAt < LATE_BODY_MS) return false
-      connection.isLate = true
-      // Whoever reads the body drops what it has, and answers.
-      request.emit('error', late())
-      return true
-    }
-    return false
   }
 
   #forgetWaiting(connection: Connection): void {
@@ -439,20 +406,8 @@ export class Connections {
   }
 }
 
-/** Whether a body has to arrive before the request can be answered. */
-const hasBody = ({ method, headers }: IncomingMessage): boolean =>
-  (headers['content-length'] ?? '0') !== '0' || headers['transfer-encoding'] !== undefined
-    ? method !== 'GET' && method !== 'HEAD' && method !== 'OPTIONS'
-    : false
-
 const overloaded = (): DialogsError =>
   new DialogsError('OVERLOADED', 'Too many requests are in progress: try again in a second.')
-
-const late = (): DialogsError =>
-  new DialogsError(
-    'OVERLOADED',
-    'The rest of the body did not come, and other requests needed the place: try again in a second.'
-  )
 
 function sayClose(response: ServerResponse): void {
   if (!response.headersSent) response.setHeader('connection', 'close')
