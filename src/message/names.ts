@@ -52,12 +52,18 @@ const JOINED_EMOJI = new RegExp(ONE_PICTURE, 'gv')
 const MARKS_MAX = 4
 const TOO_MANY_MARKS = new RegExp(`[\\p{Mn}\\p{Me}]{${MARKS_MAX + 1}}|([\\p{Mn}\\p{Me}])\\1`, 'u')
 
+// A dot on a letter that has one, or that is the same letter without one: both look like the letter
+// alone. Marks below do not change that (NFC puts them first). Before another mark above, as in
+// Lithuanian, the dot is seen.
+const DOT_ON_DOT = /[\p{Soft_Dotted}\u0131\u0237][\u0316-\u0333\u0339-\u033C]*\u0307(?!\p{M})/u
+
 /**
  * Checks the name of a room or a user. A name has 1 to 64 characters (code points) that Unicode
  * 15.0 assigns, in NFC. It has no `{` or `}`, no white space except single spaces between other
  * characters, and no character that is invisible, changes the writing direction, or is a
  * noncharacter. A joiner (U+200C, U+200D) is allowed where it changes what is displayed. A name
- * does not begin with a combining mark, and none of its parts between slashes is `.` or `..`.
+ * does not begin with a combining mark, has no dot above an i or j, and none of its parts between
+ * slashes is `.` or `..`.
  * @throws DialogsError INVALID_NAME with what to change
  */
 export function checkName(what: 'room' | 'user', name: string): void {
@@ -95,6 +101,9 @@ function nameFault(name: string): string | undefined {
     return 'is not in Unicode normalization form NFC: normalize it'
   }
   if (/^\p{M}/u.test(name)) return 'begins with a combining mark: put a letter before it'
+  if (DOT_ON_DOT.test(name)) {
+    return 'has a dot above (U+0307) on an i or j, which cannot be told from the letter alone: remove it'
+  }
   if (TOO_MANY_MARKS.test(name)) {
     return `has more than ${MARKS_MAX} combining marks on one letter, or the same one twice: remove some`
   }

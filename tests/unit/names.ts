@@ -304,6 +304,46 @@ t.test('a joiner is allowed in a name only where it changes what is displayed', 
   }
 })
 
+t.test('a dot on a letter that has one cannot be seen', async t => {
+  for (const name of [
+    'i\u0307',
+    'pari\u0307s',
+    'j\u0307',
+    '\u0131\u0307',
+    '\u0237\u0307',
+    'і\u0307',
+    '\u1ECB\u0307',
+    'į\u0307',
+    '𝐢\u0307'
+  ]) {
+    t.match(
+      refusal(() => {
+        checkName('user', name)
+      }),
+      { code: 'INVALID_NAME', message: 'dot above' },
+      shown(name)
+    )
+  }
+  for (const name of [
+    '\u0130stanbul',
+    'ısparta',
+    'i\u0307\u0300',
+    'i\u0307\u0301',
+    'q\u0307',
+    '\u0117',
+    'ì',
+    'ị'
+  ]) {
+    t.equal(
+      refusal(() => {
+        checkName('user', name)
+      }),
+      undefined,
+      shown(name)
+    )
+  }
+})
+
 t.test('combining marks may not pile up or begin a name', async t => {
   for (const name of ['a\u0316\u0317\u0318\u0319', 'שּׁ\u05B0'.normalize('NFC'), 'ที่']) {
     t.equal(
