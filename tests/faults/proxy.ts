@@ -3,7 +3,8 @@
 // full.
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import net from 'node:net'
+import http from 'node:http'
+import net, { type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { EventSource } from 'eventsource'
@@ -261,6 +262,35 @@ t.test('a vanished service delays one request every five seconds, not every thir
   t.ok(slow.length > 0, 'it was tried')
   t.ok(slow.length <= allowed, `${slow.length} of ${posted} requests waited, ${allowed} may`)
 })
+
+t.test(
+  'while no service answers, streams are told to come back, and other requests get 502',
+  async t => {
+    const service = http.createServer((_request, response) => response.end())
+    await once(service.listen(0, '127.0.0.1'), 'listening')
+    // A string only for a UNIX socket.
+    const { port } = service.address() as AddressInfo
+    const { url: through } = await startNginx(t, [`http://127.0.0.1:${port}`])
+    service.closeAllConnections()
+    service.close()
+    const delays = new Set<string>()
+    for (const path of ['/rooms/a/events', '/events?room=a', '/users/ann/events']) {
+      for (let tries = 0; tries < 8; tries++) {
+        const accept = 'text/event-stream'
+        const answer = await fetch(through + path, { headers: { accept } })
+        t.equal(answer.status, 200, path)
+        t.equal(answer.headers.get('content-type'), accept)
+        const text = await answer.text()
+        t.match(text, /^retry: [1-4]000\n\n$/)
+        delays.add(text)
+      }
+      const headers = { accept: 'application/json' }
+      t.equal((await fetch(through + path, { headers })).status, 502, `${path} as JSON`)
+    }
+    t.ok(delays.size > 1, 'not all at once')
+    t.equal((await fetch(`${through}/rooms/a/messages`)).status, 502)
+  }
+)
 
 t.test('nginx stops soon although streams are open', async t => {
   const { url: through, process: nginx } = await startNginx(
