@@ -3,8 +3,9 @@
 // once. This is Lua 5.3 and Redis has 5.1, so `unpack` gets its old name, and whole numbers are
 // printed without a decimal point, which is also what Redis answers. Integers have 32 bits here, so
 // `%d` becomes `%.0f`.
-import fengari, { type LuaState } from 'fengari'
+import type { LuaState } from 'fengari'
 import { type ServerKind } from './commands.js'
+import fengari from './interpreter.js'
 import { ReplyError, Status, type Value } from './resp.js'
 
 const { lua, lauxlib, lualib } = fengari
