@@ -42,21 +42,31 @@ export async function moveAtomically(
   const job =
     way === 'valkey'
       ? await startAtSource(admin, ranges, source, target)
-      : await startAtTarget(admin, ranges, target)
-  for (;;) {
-    const fields = await job()
-    const state = fields.get('state') ?? 'unknown'
-    if (state === 'success' || state === 'completed') return
-    if (/^(failed|cancell?ed|unknown)$/.test(state)) {
-      throw new Error(
-        `the move from ${nodeText(source)} to ${nodeText(target)} has ended as ${state}: ${fields.get('message') ?? fields.get('last_error') ?? ''}`
-      )
+      : await startAtTarget(admin, ranges, source, target)
+  try {
+    for (;;) {
+      const fields = await job.status()
+      const state = fields.get('state') ?? 'unknown'
+      if (state === 'success' || state === 'completed') return
+      if (/^(failed|cancell?ed|unknown)$/.test(state)) {
+        throw new Error(
+          `the move from ${nodeText(source)} to ${nodeText(target)} has ended as ${state}: ${fields.get('message') ?? fields.get('last_error') ?? ''}`
+        )
+      }
+      await sleep(POLL_MS)
     }
-    await sleep(POLL_MS)
+  } catch (error) {
+    await job.cancel?.()
+    throw error
   }
 }
 
-type Job = () => Promise<ReadonlyMap<string, string>>
+type Job = {
+  /** Empty if the server does not know the job. */
+  readonly status: () => Promise<ReadonlyMap<string, string>>
+  /** Ends what is left of it at nodes that answer. Without it, both servers do so by themselves. */
+  readonly cancel?: () => Promise<void>
+}
 
 async function startAtSource(
   admin: Admin,
@@ -75,10 +85,12 @@ async function startAtSource(
     target.id
   )
   const text = ranges.map(range => range.join('-')).join(' ')
-  return async () =>
-    (await jobsAt(admin, source)).find(
-      job => !known.has(job.get('name')) && job.get('slot_ranges') === text
-    ) ?? new Map()
+  return {
+    status: async () =>
+      (await jobsAt(admin, source)).find(
+        job => !known.has(job.get('name')) && job.get('slot_ranges') === text
+      ) ?? new Map()
+  }
 }
 
 const jobsAt = async (admin: Admin, source: MapNode): Promise<Array<ReadonlyMap<string, string>>> =>
@@ -87,21 +99,32 @@ const jobsAt = async (admin: Admin, source: MapNode): Promise<Array<ReadonlyMap<
 async function startAtTarget(
   admin: Admin,
   ranges: ReturnType<typeof rangesOf>,
+  source: MapNode,
   target: MapNode
 ): Promise<Job> {
   const id = String(
     await admin.ask(target, 'CLUSTER', 'MIGRATION', 'IMPORT', ...ranges.flat().map(String))
   )
-  return async () => {
-    const [task] = (await admin.ask(
-      target,
-      'CLUSTER',
-      'MIGRATION',
-      'STATUS',
-      'ID',
-      id
-    )) as readonly Reply[]
-    return task === undefined ? new Map() : fieldsOf(task)
+  return {
+    status: async () => {
+      const [task] = (await admin.ask(
+        target,
+        'CLUSTER',
+        'MIGRATION',
+        'STATUS',
+        'ID',
+        id
+      )) as readonly Reply[]
+      return task === undefined ? new Map() : fieldsOf(task)
+    },
+    // Each of the two has the job. If one dies, the other tries to go on, and meanwhile it refuses
+    // to have the slots moved key by key.
+    cancel: async () => {
+      const cancelling = [source, target].map(node =>
+        admin.ask(node, 'CLUSTER', 'MIGRATION', 'CANCEL', 'ID', id)
+      )
+      await Promise.allSettled(cancelling)
+    }
   }
 }
 
