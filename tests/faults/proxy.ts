@@ -19,7 +19,9 @@ import { until } from '../support/until.js'
 const START = fileURLToPath(new URL('../../../compose/nginx/start.sh', import.meta.url))
 
 const cluster = await startCluster(t)
-const services = await startServices({ HEARTBEAT_MS: '500', DRAIN_MS: '300' })
+// A stop leaves idle connections open for DRAIN_MS, at most a second, because nginx may be sending
+// a request on one of them. On a busy machine that takes long.
+const services = await startServices({ HEARTBEAT_MS: '500', DRAIN_MS: '1000' })
 const { url } = await startNginx(
   t,
   services.map(service => service.url)

@@ -22,7 +22,7 @@ const whenTold = async <T>(value: T): Promise<T> => {
 }
 // Only these parts are asked by the routes that are tried.
 const store = {
-  log: { newest: () => whenTold([{ seq: 1, reference: 'ann.0/1-1' }]) },
+  pageLog: () => whenTold({ head: 1, log: [{ seq: 1, reference: 'ann.0/1-1' }] }),
   history: { entries: async () => [entry] },
   message: () => whenTold(entry),
   users: {
