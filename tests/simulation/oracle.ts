@@ -168,7 +168,7 @@ export class Oracle {
     const { segmentLength } = this.#world.plan.service
     const log = holdersOf(this.#world, room, seq, reference, segmentLength)
     if (this.twoNodes.hasOutlived(room, seq, it => it === reference)) return
-    this.twoNodes.check({ log, block: log }, room, seq, `a page has ${reference} as ${room} ${seq}`)
+    this.twoNodes.check({ log }, room, seq, `a page has ${reference} as ${room} ${seq}`)
   }
 
   onSeen(reader: string, room: string, seq: number, text: string): void {

@@ -42,16 +42,17 @@ export class TwoNodes {
 
   /**
    * Reports a message that is on one node only, although there was another node to wait for.
+   * Without `block` its text is not judged.
    * @param said what a client was told about it
    * @returns whether it is on two nodes. It need not be if its shard had no replica
    */
   check(
-    { log, block }: { readonly log: SimulatedNode[]; readonly block: SimulatedNode[] },
+    { log, block }: { readonly log: SimulatedNode[]; readonly block?: SimulatedNode[] },
     room: string,
     seq: number,
     said: string
   ): boolean {
-    if (log.length > 1 && block.length > 1) return true
+    if (log.length > 1 && (block === undefined || block.length > 1)) return true
     // Its room was deleted in between.
     if (this.#world.oracle.rooms.mayBeGone(room, seq)) return false
     // A key that is being moved is on the target alone. If the target dies, Oracle.onPromotion
@@ -62,12 +63,15 @@ export class TwoNodes {
     const blockOfIt = log[0] === undefined ? undefined : blockKeyOf(log[0], logKeys, room, seq)
     const isLogSafe = log.length > 1 || logKeys.some(key => movers.isInTransit(key))
     const isBlockSafe =
-      block.length > 1 || (blockOfIt !== undefined && movers.isInTransit(blockOfIt))
+      block === undefined ||
+      block.length > 1 ||
+      (blockOfIt !== undefined && movers.isInTransit(blockOfIt))
     if (isLogSafe && isBlockSafe) return true
     const excused = (isLogSafe || this.#isAlone(log)) && (isBlockSafe || this.#isAlone(block))
     if (!excused) {
-      this.#showLinks([...log, ...block])
-      oracle.violation(`${said}, with the log at ${names(log)} and the text at ${names(block)}`)
+      this.#showLinks([...log, ...(block ?? [])])
+      const texts = block === undefined ? '' : ` and the text at ${names(block)}`
+      oracle.violation(`${said}, with the log at ${names(log)}${texts}`)
     }
     return false
   }
