@@ -1,7 +1,7 @@
 // Runs test files as processes of their own, several at a time: as many as the processors can
 // carry, according to what each file was measured to need (test-times.mjs). The longest files come
-// first, so that none is left for the end. A file that needs the whole machine runs when nothing
-// else does.
+// first, so that none is left for the end. Files that judge times come last, and have the machine
+// to themselves.
 //
 // The files run as plain Node processes that print TAP. tap's own runner would load its
 // instrumentation into every service and command that a test starts, which costs 0.1 s of processor
@@ -31,10 +31,22 @@ const overcommitment = 1.7
  * @returns for each `{ job, counted, seconds }`, in the order in which they ended
  */
 export async function runFiles(jobs) {
-  const cores = overcommitment * availableParallelism()
-  const waiting = jobs
-    .map(job => ({ job, ...needsOf(job.name, cores) }))
-    .sort((a, b) => Number(a.isAlone) - Number(b.isAlone) || b.seconds - a.seconds)
+  const processors = availableParallelism()
+  const isBuffered = jobs.length > 1
+  const files = jobs
+    .map(job => ({ job, ...needsOf(job.name) }))
+    .sort((a, b) => b.seconds - a.seconds)
+  const quiet = files.filter(({ isQuiet }) => isQuiet)
+  const others = files.filter(({ isQuiet }) => !isQuiet)
+  return [
+    ...(await runGroup(others, overcommitment * processors, isBuffered)),
+    ...(await runGroup(quiet, processors, isBuffered))
+  ]
+}
+
+// A file that needs more processors than there are runs by itself.
+async function runGroup(files, cores, isBuffered) {
+  const waiting = [...files]
   const running = new Set()
   const ended = []
   while (waiting.length + running.size > 0) {
@@ -46,7 +58,7 @@ export async function runFiles(jobs) {
     }
     const [{ job, cores: needs }] = waiting.splice(next, 1)
     const place = { needs }
-    place.end = runFile(job, jobs.length > 1).then(result => {
+    place.end = runFile(job, isBuffered).then(result => {
       running.delete(place)
       ended.push({ job, ...result })
     })

@@ -5,8 +5,17 @@
 const usual = { seconds: 10, cores: 0.45 }
 const usualUnit = { seconds: 3, cores: 1 }
 
-/** Files that load the whole machine or judge short times: nothing runs beside them. */
-const alone = /^containers\/|^faults\/(drill|large-room|partitions|unread)$/
+/**
+ * Files that judge times, or load the whole machine. They run when nothing else does, and beside
+ * one another only as far as there are processors for all of them.
+ */
+const quiet = {
+  'containers/compose': { seconds: 600, cores: Infinity },
+  'faults/drill': { seconds: 120, cores: 1.2 },
+  'faults/large-room': { seconds: 20, cores: Infinity },
+  'faults/partitions': { seconds: 95, cores: 0.8 },
+  'faults/unread': { seconds: 35, cores: Infinity }
+}
 
 const measured = {
   'cluster/bench': { seconds: 70, cores: 0.7 },
@@ -47,9 +56,8 @@ const measured = {
   'unit/simulation': { seconds: 110, cores: 2 }
 }
 
-/** `cores` is at most `coresMax`; nothing may run beside a file that `isAlone`. */
-export function needsOf(name, coresMax) {
-  const { seconds, cores } = measured[name] ?? (name.startsWith('unit/') ? usualUnit : usual)
-  const isAlone = alone.test(name)
-  return { seconds, cores: isAlone ? coresMax : Math.min(cores, coresMax), isAlone }
+/** @returns `{ seconds, cores, isQuiet }`; quiet files run apart from all others */
+export function needsOf(name) {
+  const needs = quiet[name] ?? measured[name] ?? (name.startsWith('unit/') ? usualUnit : usual)
+  return { ...needs, isQuiet: name in quiet }
 }
