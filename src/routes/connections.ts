@@ -240,11 +240,13 @@ export class Connections {
 
   /** Stops accepting connections. The open ones stay; their next answer says that they close. */
   async closeListener(server: Server): Promise<void> {
+    // Nobody is told before: a proxy would open a new connection for each of its requests, and one
+    // that came in the moment of closing would be reset.
+    await closeListener(server)
     this.#stoppedAt = performance.now()
     for (const { state, current } of this.#connections.values()) {
       if (state === 'open' && current !== undefined) sayClose(current)
     }
-    await closeListener(server)
   }
 
   /**
