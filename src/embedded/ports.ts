@@ -35,10 +35,11 @@ export async function freePorts(count: number, avoid: readonly number[] = []): P
 
 /** Whether a node could listen on this port and on its bus port. */
 export async function isNodePortFree(port: number): Promise<boolean> {
-  return (await isFree(port)) && (await isFree(port + BUS_OFFSET))
+  return (await isPortFree(port)) && (await isPortFree(port + BUS_OFFSET))
 }
 
-function isFree(port: number): Promise<boolean> {
+/** Whether a process could listen on this port of loopback. */
+export function isPortFree(port: number): Promise<boolean> {
   return new Promise(resolve => {
     const server = createServer()
     server.once('error', () => resolve(false))

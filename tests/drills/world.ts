@@ -5,11 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { redisTarget } from '../../src/config/redis-target.js'
 import { EmbeddedCluster } from '../../src/embedded/cluster.js'
-import { freePorts } from '../../src/embedded/ports.js'
 import { Admin } from '../../src/cli/cluster/admin.js'
 import { type Hosts } from './hosts.js'
 import { Operator } from './operator.js'
 import { Service } from '../support/service.js'
+import { servicePorts } from '../support/service-ports.js'
 
 export type WorldOptions = {
   /** Service processes, default 2. */
@@ -73,7 +73,7 @@ export class World {
         ...(hosts === undefined ? {} : { place: index => hosts.at(index) })
       })
       // Not earlier: until a service listens, another process may choose the same port.
-      const ports = await freePorts(services)
+      const ports = await servicePorts(services)
       const placed = ports.map(
         (port, index) =>
           new Service({
