@@ -1,7 +1,7 @@
 // Connections to every node of a cluster, for its operator: what each node says, and commands to
 // single nodes. Unlike the service's Cluster it repeats nothing and follows no redirection, because
 // moving slots requires knowing which node did what.
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { type RedisTarget } from '../../config/redis-target.js'
 import { messageOf } from '../../errors.js'
 import { type Address, addressKey } from '../../redis/address.js'
@@ -237,5 +237,7 @@ const livingMasters = (map: ClusterMap): MapNode[] =>
 // A paused node accepts connections and commands, but does not answer.
 async function silence(address: Address): Promise<never> {
   await sleep(VIEW_MS_MAX, undefined, { ref: false })
+  // Timers come before sockets: if this process itself stood still, answers wait to be read.
+  await turn()
   throw new ConnectionLost(`${addressKey(address)} does not answer`)
 }
