@@ -29,10 +29,11 @@ const PIECE_PAGES = 2
 
 export async function messagePage(
   store: Store,
-  { room, after, before, limit }: PageAsked,
+  asked: PageAsked,
   bounds: PageBounds
 ): Promise<PageJson> {
-  const { head, log } = await store.pageLog({ room, after, before, limit })
+  const { room, after } = asked
+  const { head, log } = await store.pageLog(asked)
   const messages =
     after === undefined
       ? (await boundedJson(store, room, log.toReversed(), bounds)).reverse()
