@@ -13,23 +13,34 @@ const PORT_MAX = PORT_MIN + BUS_OFFSET - 1
 // the next caller.
 const given = new Set<number>()
 
+/** Where to look for ports. */
+export type PortRange = {
+  readonly min: number
+  readonly max: number
+  readonly isFree: (port: number) => Promise<boolean>
+}
+
+const NODE_PORTS: PortRange = { min: PORT_MIN, max: PORT_MAX, isFree: isNodePortFree }
+
 /**
  * `count` different ports that can be listened on now, none of them in `avoid`. Starts at a random
  * port, because several clusters may be created at once.
  */
-export async function freePorts(count: number, avoid: readonly number[] = []): Promise<number[]> {
+export async function freePorts(
+  count: number,
+  avoid: readonly number[] = [],
+  { min, max, isFree }: PortRange = NODE_PORTS
+): Promise<number[]> {
   const found: number[] = []
-  const size = PORT_MAX - PORT_MIN + 1
+  const size = max - min + 1
   const start = Math.floor(Math.random() * size)
   for (let step = 0; step < size && found.length < count; step++) {
-    const port = PORT_MIN + ((start + step) % size)
+    const port = min + ((start + step) % size)
     if (avoid.includes(port) || given.has(port)) continue
     given.add(port)
-    if (await isNodePortFree(port)) found.push(port)
+    if (await isFree(port)) found.push(port)
   }
-  if (found.length < count) {
-    throw new Error(`no ${count} free ports between ${PORT_MIN} and ${PORT_MAX}`)
-  }
+  if (found.length < count) throw new Error(`no ${count} free ports between ${min} and ${max}`)
   return found
 }
 
